@@ -1,0 +1,46 @@
+# make demo and make test set everything up by themselves: .venv, made with this machine's own Python (3.11 or newer,
+# with venv and pip), holding exactly what requirements/dev.txt names. PYTHON=... picks another interpreter.
+
+VENV  := .venv
+BIN   := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench lock clean
+
+help:
+	@echo 'make demo    the whole thing without accounts, in a terminal'
+	@echo 'make test    the tests (ARGS="..." goes to pytest)'
+	@echo 'make check   format, lint, types, tests'
+	@echo 'make bench   the benchmark (ARGS="..." goes to relay bench)'
+	@echo 'make lock    refresh requirements/*.txt (needs uv)'
+
+demo: $(STAMP)
+	@$(BIN)/relay demo $(ARGS)
+
+test: $(STAMP)
+	@$(BIN)/pytest $(ARGS)
+
+bench: $(STAMP)
+	@$(BIN)/relay bench $(ARGS)
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest $(ARGS)
+
+$(STAMP): requirements/run.txt requirements/dev.txt pyproject.toml scripts/bootstrap
+	@scripts/bootstrap $(VENV)
+	@touch $@
+
+# torch is left out by [tool.uv] in pyproject.toml; no index address gets into the files.
+UV_COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url --default-index https://pypi.org/simple --quiet --upgrade
+
+lock:
+	$(UV_COMPILE) --output-file requirements/run.txt
+	$(UV_COMPILE) --group dev --constraints requirements/run.txt --output-file requirements/dev.txt
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage

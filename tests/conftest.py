@@ -1,0 +1,23 @@
+"""Fixtures and settings that every test shares."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+# No example has a time limit: machines that run the tests are loaded by others. In CI the examples never change.
+settings.register_profile("dev", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("dev"), derandomize=True, database=None)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """The folder of real recordings: $RELAY_AUDIO_DIR, by default ../shared/audio beside the repository."""
+    folder = Path(os.environ.get("RELAY_AUDIO_DIR") or REPOSITORY.parent / "shared" / "audio")
+    if not any(folder.glob("*.wav")):
+        pytest.skip("recordings not present")
+    return folder

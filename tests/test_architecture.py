@@ -1,0 +1,91 @@
+"""The shape of the program: imports go one way, the pure folders do no I/O, torch is never there."""
+
+import ast
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "relay"
+
+# What each folder may import of `relay`, besides itself.
+ALLOWED = {
+    "media": {"errors"},
+    "wire": {"errors", "media.frames"},
+    "logic": {"errors", "media.frames"},
+    "net": {"errors"},
+    "call": {"errors", "media", "wire", "logic", "net", "config", "log", "metrics"},
+    "daemon": {"errors", "media", "wire", "logic", "net", "call", "config", "log", "metrics", "__version__"},
+    "standin": {"errors", "media", "wire", "logic", "net", "__version__"},
+}
+PURE = ("media", "wire", "logic")
+# The standard modules and libraries through which a pure folder would do I/O, wait, read a clock or log.
+IMPURE = {
+    "asyncio", "click", "httpx", "hypercorn", "logging", "os", "prometheus_client", "quart", "quart_trio",
+    "requests", "rich", "select", "selectors", "signal", "socket", "ssl", "structlog", "subprocess", "threading",
+    "time", "trio", "trio_websocket", "urllib.request", "wsproto",
+}  # fmt: skip
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module (or module.name) that a file imports, wherever in the file it does so."""
+    package = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts[:-1])
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def within(module: str, prefixes: set[str]) -> bool:
+    return any(module == prefix or module.startswith(prefix + ".") for prefix in prefixes)
+
+
+def files(*folders: str) -> list[Path]:
+    return [path for folder in folders for path in sorted((PACKAGE / folder).rglob("*.py"))]
+
+
+def name(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+@pytest.mark.parametrize("path", files(*ALLOWED), ids=name)
+def test_a_folder_imports_only_the_folders_below_it(path: Path) -> None:
+    folder = path.relative_to(PACKAGE).parts[0]
+    allowed = {f"relay.{part}" for part in ALLOWED[folder] | {folder}}
+    wrong = [module for module in imports(path) if within(module, {"relay"}) and not within(module, allowed)]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("path", files(*PURE), ids=name)
+def test_the_pure_folders_do_no_io_and_read_no_clock(path: Path) -> None:
+    assert [module for module in imports(path) if within(module, IMPURE)] == []
+
+
+@pytest.mark.parametrize("path", files("."), ids=name)
+def test_only_the_commands_import_the_commands(path: Path) -> None:
+    if path.relative_to(PACKAGE).parts[0] in {"cli.py", "__main__.py"}:
+        return
+    assert [module for module in imports(path) if within(module, {"relay.cli", "relay.__main__"})] == []
+
+
+@pytest.mark.parametrize("path", files("."), ids=name)
+def test_nothing_imports_torch_or_the_package_that_needs_it(path: Path) -> None:
+    assert [module for module in imports(path) if within(module, {"torch", "torchaudio", "silero_vad"})] == []
+
+
+@pytest.mark.parametrize("module", ["torch", "torchaudio"])
+def test_torch_is_not_installed(module: str) -> None:
+    assert importlib.util.find_spec(module) is None
+
+
+def test_the_check_sees_every_form_of_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards the guard: a plain, a from, a relative and a nested import are all found."""
+    source = tmp_path / "relay" / "media" / "x.py"
+    source.parent.mkdir(parents=True)
+    source.write_text("import trio.abc\nfrom relay.net import a\nfrom ..call import b\ndef f():\n    import socket\n")
+    monkeypatch.setitem(globals(), "PACKAGE", tmp_path / "relay")
+
+    assert sorted(imports(source)) == ["relay.call.b", "relay.net.a", "socket", "trio.abc"]
