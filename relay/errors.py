@@ -1,0 +1,83 @@
+"""Every exception the relay raises on purpose, by what the caller of the code can do about it.
+
+A normal end (hang-up, end of audio) is a return value or a closed channel, never an exception.
+`code` is the fixed name that clients, operators and counters see.
+"""
+
+
+class RelayError(Exception):
+    """Base of all; never raised itself."""
+
+    code = "RELAY_ERROR"
+
+
+class ConfigError(RelayError):
+    """The configuration cannot be used; the text is the one line shown to the operator."""
+
+    code = "CONFIG_INVALID"
+
+
+class FormatMismatch(RelayError):
+    """Audio of one format was given to a stage that takes another."""
+
+    code = "FORMAT_MISMATCH"
+
+
+class ProtocolError(RelayError):
+    """A message breaks its protocol; raised only as one of its two subclasses."""
+
+
+class LocalProtocolError(ProtocolError):
+    """We were about to break the protocol: a bug of ours."""
+
+    code = "LOCAL_PROTOCOL_ERROR"
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer broke the protocol. `code` says how; the leg may go on or not, as the reader decides."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class LegLost(RelayError):
+    """A leg's socket is gone without a goodbye (network, time-out, fenced off): worth another try."""
+
+    code = "LEG_LOST"
+
+
+class LegClosed(RelayError):
+    """The peer closed the socket in order. `close_code` is the WebSocket close code, 1005 if it sent none."""
+
+    code = "LEG_CLOSED"
+
+    def __init__(self, close_code: int, reason: str = "") -> None:
+        super().__init__(f"closed with {close_code} {reason}".rstrip())
+        self.close_code = close_code
+        self.reason = reason
+
+
+class AssistantUnavailable(RelayError):
+    """No call with the assistant could be made. `retriable`: whether the same request may succeed later."""
+
+    def __init__(self, message: str, code: str, *, retriable: bool) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retriable = retriable
+
+
+class CallRefused(RelayError):
+    """A new call is not accepted: `reason` is "full" or "draining"."""
+
+    code = "CALL_REFUSED"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class AuthRejected(RelayError):
+    """A signature, token, origin or account was not accepted. The text names what failed, never its value."""
+
+    code = "AUTH_REJECTED"

@@ -1,0 +1,76 @@
+"""Audio with its format in the type: a rate, an encoding and a channel count travel with every chunk."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+
+from relay.errors import FormatMismatch
+
+FRAME_MS = 20
+FRAMES_PER_SECOND = 1000 // FRAME_MS
+
+
+class Encoding(StrEnum):
+    MULAW = "mulaw"
+    PCM_S16LE = "pcm_s16le"
+    PCM_F32LE = "pcm_f32le"
+
+
+_SAMPLE_BYTES = {Encoding.MULAW: 1, Encoding.PCM_S16LE: 2, Encoding.PCM_F32LE: 4}
+_SILENT_BYTE = {Encoding.MULAW: b"\xff", Encoding.PCM_S16LE: b"\x00", Encoding.PCM_F32LE: b"\x00"}
+
+
+@dataclass(frozen=True)
+class AudioFormat:
+    """How bytes are to be heard. Channels are interleaved, samples little-endian."""
+
+    encoding: Encoding
+    rate_hz: int
+    channels: int = 1
+
+    @cached_property
+    def block_bytes(self) -> int:
+        """Bytes of one sample instant, all channels."""
+        return _SAMPLE_BYTES[self.encoding] * self.channels
+
+    @cached_property
+    def frame_bytes(self) -> int:
+        """Bytes of one 20 ms frame."""
+        return self.rate_hz * FRAME_MS // 1000 * self.block_bytes
+
+    @cached_property
+    def silent_frame(self) -> bytes:
+        """20 ms of digital silence."""
+        return self.silence(self.frame_bytes)
+
+    def silence(self, n_bytes: int) -> bytes:
+        """So many bytes of digital silence."""
+        return _SILENT_BYTE[self.encoding] * n_bytes
+
+    def duration_ms(self, n_bytes: int) -> float:
+        return n_bytes / self.block_bytes * 1000 / self.rate_hz
+
+    def __str__(self) -> str:
+        return f"{self.encoding} {self.rate_hz} Hz x{self.channels}"
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """A chunk of any length. A stream may be cut anywhere: stages carry an odd byte over to the next chunk."""
+
+    format: AudioFormat
+    data: bytes
+
+    @property
+    def duration_ms(self) -> float:
+        return self.format.duration_ms(len(self.data))
+
+    def expect(self, wanted: AudioFormat) -> bytes:
+        """The bytes, if they are of the format wanted; else `FormatMismatch`."""
+        if self.format is not wanted and self.format != wanted:
+            raise FormatMismatch(f"got {self.format}, this stage takes {wanted}: resample it first")
+        return self.data
+
+
+TELEPHONE = AudioFormat(Encoding.MULAW, 8000)
+WIDEBAND = AudioFormat(Encoding.PCM_S16LE, 16000)
