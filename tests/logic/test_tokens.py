@@ -1,0 +1,118 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.errors import AuthRejected
+from relay.logic.tokens import Tokens
+
+SID = "CA" + "1" * 32
+OTHER = "CA" + "2" * 32
+
+
+def test_a_token_is_good_once_for_its_subject() -> None:
+    tokens = Tokens(60)
+    token = tokens.issue(SID, 0)
+
+    assert tokens.claim(token, SID, 59.9) == SID
+    with pytest.raises(AuthRejected, match="used before"):
+        tokens.claim(token, SID, 59.95)
+
+
+def test_without_an_expected_subject_the_token_names_it() -> None:
+    tokens = Tokens(60)
+
+    assert tokens.claim(tokens.issue(SID, 0), None, 1) == SID
+
+
+def test_a_token_ends_at_its_time() -> None:
+    tokens = Tokens(60)
+    token = tokens.issue(SID, 100)
+
+    with pytest.raises(AuthRejected, match="expired"):
+        tokens.claim(token, SID, 160)
+
+
+def test_a_token_of_another_call_is_refused_and_not_used_up() -> None:
+    tokens = Tokens(60)
+    token = tokens.issue(SID, 0)
+
+    with pytest.raises(AuthRejected, match="another subject"):
+        tokens.claim(token, OTHER, 1)
+    assert tokens.claim(token, SID, 1) == SID
+
+
+@pytest.mark.parametrize("forged", ["", "x", "\udcff", "é" * 1000, SID])
+def test_what_was_never_issued_is_unknown(forged: str) -> None:
+    tokens = Tokens(60)
+    tokens.issue(SID, 0)
+
+    with pytest.raises(AuthRejected, match="unknown"):
+        tokens.claim(forged, None, 1)
+
+
+def test_no_text_of_an_error_holds_the_token_or_the_subject() -> None:
+    tokens = Tokens(60)
+    token = tokens.issue(SID, 0)
+    texts = []
+    for claimed, subject, now in [
+        (token + "x", SID, 1),
+        (token, OTHER, 1),
+        (token, SID, 1),
+        (token, SID, 1),
+        (token, SID, 61),
+    ]:
+        try:
+            tokens.claim(claimed, subject, now)
+        except AuthRejected as error:
+            texts.append(str(error))
+
+    assert len(texts) == 4
+    assert not any(secret in text for text in texts for secret in (token, SID, OTHER))
+
+
+def test_tokens_have_128_bits_or_more_and_never_repeat() -> None:
+    tokens = Tokens(60, max_tokens=1000)
+    issued = [tokens.issue(SID, 0) for _ in range(1000)]
+
+    assert len(set(issued)) == 1000
+    assert min(map(len, issued)) * 6 >= 128
+
+
+def test_the_token_itself_is_not_kept() -> None:
+    tokens = Tokens(60)
+
+    assert tokens.issue(SID, 0) not in repr(vars(tokens))
+
+
+def test_discard_forgets_all_tokens_of_one_subject_only() -> None:
+    tokens = Tokens(60)
+    first, second, other = tokens.issue(SID, 0), tokens.issue(SID, 0), tokens.issue(OTHER, 0)
+    tokens.discard(SID)
+
+    for token in (first, second):
+        with pytest.raises(AuthRejected, match="unknown"):
+            tokens.claim(token, None, 1)
+    assert tokens.claim(other, None, 1) == OTHER
+
+
+def test_when_too_many_are_kept_the_one_that_expires_first_goes_and_is_counted() -> None:
+    tokens = Tokens(60, max_tokens=2)
+    oldest, middle, newest = (tokens.issue(SID, second) for second in range(3))
+
+    with pytest.raises(AuthRejected, match="unknown"):
+        tokens.claim(oldest, None, 3)
+    assert [tokens.claim(token, None, 3) for token in (middle, newest)] == [SID, SID]
+    assert (tokens.statistics().kept, tokens.statistics().evicted) == (2, 1)
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=60))
+def test_expired_tokens_leave_nothing_behind(steps: list[float]) -> None:
+    tokens = Tokens(60)
+    now, issued_at = 0.0, []
+    for step in steps:
+        now += step
+        tokens.issue(SID, now)
+        issued_at.append(now)
+
+    assert tokens.statistics().kept == sum(at + 60 > now for at in issued_at)
+    assert tokens.statistics().evicted == 0
