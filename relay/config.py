@@ -1,0 +1,169 @@
+"""The shape of the configuration: every key with its default and bounds, frozen.
+
+What each key means and what changing it costs is in config.toml. `relay.config_file.load` reads one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from relay.secrets import Secrets
+
+AudioFormat = Literal["pcm_s16le", "mulaw"]
+SAMPLE_RATES_HZ: Mapping[AudioFormat, tuple[int, ...]] = {"pcm_s16le": (16000, 8000, 24000, 48000), "mulaw": (8000,)}
+"""The rates each format can have; the first is the default."""
+
+Text = Annotated[str, Meta(min_length=1)]
+EnvironmentName = Annotated[str, Meta(pattern="^[A-Z][A-Z0-9_]*$")]
+AccountSid = Annotated[str, Meta(pattern="^AC[0-9a-fA-F]{32}$")]
+
+
+class ServerConfig(msgspec.Struct, frozen=True):
+    host: Text = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8080
+    public_url: Text = "https://relay.example.com"
+    drain_timeout_s: Annotated[float, Meta(ge=0, le=86400)] = 30.0
+
+
+class TwilioConfig(msgspec.Struct, frozen=True):
+    enabled: bool = True
+    validate_signatures: bool = True
+    account_sids: tuple[AccountSid, ...] = ()
+    media_start_timeout_s: Annotated[float, Meta(ge=0.5, le=60)] = 5.0
+    token_ttl_s: Annotated[float, Meta(ge=5, le=600)] = 60.0
+    auth_token_file: str = ""
+    shared_keys_file: str = ""
+
+
+class AssistantKeys(msgspec.Struct, frozen=True):
+    """What [vapi] and each entry of [[assistants]] have in common."""
+
+    api_base: Text = "https://api.vapi.ai"
+    assistant_id: str = ""
+    audio_format: AudioFormat = "pcm_s16le"
+    sample_rate_hz: Literal[8000, 16000, 24000, 48000] | None = None
+    connect_timeout_s: Annotated[float, Meta(ge=0.1, le=60)] = 5.0
+    request_timeout_s: Annotated[float, Meta(ge=0.1, le=120)] = 10.0
+    background_sound: Text = "off"
+    api_key_file: str = ""
+
+
+class VapiConfig(AssistantKeys, frozen=True):
+    webhook_secret_file: str = ""
+
+
+class LadderEntry(AssistantKeys, frozen=True, kw_only=True):
+    name: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_-]{0,31}$")]
+    api_key_env: EnvironmentName = "VAPI_API_KEY"
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantConfig:
+    """One assistant to dial, with the rate settled. Its private key is `Secrets.vapi_api_keys[name]`."""
+
+    name: str
+    assistant_id: str
+    api_base: str = "https://api.vapi.ai"
+    audio_format: AudioFormat = "pcm_s16le"
+    sample_rate_hz: int = 16000
+    connect_timeout_s: float = 5.0
+    request_timeout_s: float = 10.0
+    background_sound: str = "off"
+
+
+class VadConfig(msgspec.Struct, frozen=True):
+    threshold: Annotated[float, Meta(ge=0.3, le=0.9)] = 0.5
+    onset_ms: Annotated[int, Meta(ge=32, le=1000)] = 64
+    hangover_ms: Annotated[int, Meta(ge=32, le=3000)] = 320
+    model_rate_hz: Literal[16000, 8000] = 16000
+
+
+class BargeInConfig(msgspec.Struct, frozen=True):
+    enabled: bool = True
+    debounce_ms: Annotated[int, Meta(ge=0, le=2000)] = 300
+    protect_first_message: bool = False
+    false_alarm_ms: Annotated[int, Meta(ge=500, le=5000)] = 2300
+    old_turn_ms: Annotated[int, Meta(ge=200, le=5000)] = 2000
+    pause_ms: Annotated[int, Meta(ge=100, le=2000)] = 600
+
+
+class JitterConfig(msgspec.Struct, frozen=True):
+    target_ms: Annotated[int, Meta(ge=0, le=2000)] = 200
+    reorder_ms: Annotated[int, Meta(ge=0, le=1000)] = 80
+    lead_ms: Annotated[int, Meta(ge=20, le=1000)] = 100
+    max_queue_ms: Annotated[int, Meta(ge=1000, le=300000)] = 30000
+
+
+class ReconnectConfig(msgspec.Struct, frozen=True):
+    max_attempts: Annotated[int, Meta(ge=0, le=20)] = 3
+    replay_max_ms: Annotated[int, Meta(ge=0, le=120000)] = 10000
+
+
+class SessionConfig(msgspec.Struct, frozen=True):
+    idle_timeout_s: Annotated[float, Meta(ge=5, le=3600)] = 300.0
+    max_duration_s: Annotated[float, Meta(ge=10, le=43200)] = 3600.0
+    keepalive_s: Annotated[float, Meta(ge=1, le=300)] = 30.0
+    pong_timeout_s: Annotated[float, Meta(ge=0.5, le=60)] = 5.0
+    play_out_max_s: Annotated[float, Meta(ge=0, le=60)] = 10.0
+
+
+class LimitsConfig(msgspec.Struct, frozen=True):
+    max_calls: Annotated[int, Meta(ge=1, le=10000)] = 100
+
+
+class ClientConfig(msgspec.Struct, frozen=True):
+    require_token: bool = False
+    key_file: str = ""
+
+
+class AdminConfig(msgspec.Struct, frozen=True):
+    token_file: str = ""
+
+
+class StateConfig(msgspec.Struct, frozen=True):
+    url: Text = "sqlite:"
+
+
+class LoggingConfig(msgspec.Struct, frozen=True):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "console"] = "json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The whole configuration, valid by construction when it comes from `load`."""
+
+    assistants: tuple[AssistantConfig, ...]
+    """The ladder, first to last: one entry named "vapi" when it comes from [vapi]."""
+    secrets: Secrets
+    server: ServerConfig = field(default_factory=ServerConfig)
+    twilio: TwilioConfig = field(default_factory=TwilioConfig)
+    vad: VadConfig = field(default_factory=VadConfig)
+    barge_in: BargeInConfig = field(default_factory=BargeInConfig)
+    jitter: JitterConfig = field(default_factory=JitterConfig)
+    reconnect: ReconnectConfig = field(default_factory=ReconnectConfig)
+    session: SessionConfig = field(default_factory=SessionConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    client: ClientConfig = field(default_factory=ClientConfig)
+    admin: AdminConfig = field(default_factory=AdminConfig)
+    state: StateConfig = field(default_factory=StateConfig)
+    logging: LoggingConfig = field(default_factory=LoggingConfig)
+
+
+SECTIONS: Mapping[str, type[msgspec.Struct]] = {
+    "server": ServerConfig,
+    "twilio": TwilioConfig,
+    "vad": VadConfig,
+    "barge_in": BargeInConfig,
+    "jitter": JitterConfig,
+    "reconnect": ReconnectConfig,
+    "session": SessionConfig,
+    "limits": LimitsConfig,
+    "client": ClientConfig,
+    "admin": AdminConfig,
+    "state": StateConfig,
+    "logging": LoggingConfig,
+}

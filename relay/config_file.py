@@ -1,0 +1,212 @@
+"""Reads config.toml and the secrets into a Config, or says in one line why not."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+import msgspec
+
+from relay.config import (
+    SAMPLE_RATES_HZ,
+    SECTIONS,
+    AssistantConfig,
+    AssistantKeys,
+    BargeInConfig,
+    Config,
+    LadderEntry,
+    ServerConfig,
+    SessionConfig,
+    StateConfig,
+    VapiConfig,
+)
+from relay.errors import ConfigError
+from relay.secrets import Secrets, SecretSource
+from relay.toml_table import check_keys, parse_toml, problem, read_table
+
+VAPI_KEY = "VAPI_API_KEY"
+NOT_PER_ASSISTANT = {"webhook_secret_file"}
+
+Problem = tuple[str, object, str]
+"""A key, its value, and what would be allowed."""
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Config:
+    """The configuration in file `path`, with the secrets of `environ`.
+
+    Raises:
+        ConfigError: anything is wrong. The text is one line that names the file, the key, the value and what is
+            allowed, and never a secret.
+    """
+    file = str(path)
+    raw = parse_toml(path)
+    check_keys(file, "", raw, (*SECTIONS, "vapi", "assistants"))
+    sections: dict[str, Any] = {name: read_table(file, name, raw.get(name, {}), cls) for name, cls in SECTIONS.items()}
+    vapi = read_table(file, "vapi", raw.get("vapi", {}), VapiConfig)
+    ladder = _ladder(file, raw, vapi, environ)
+    for key, value, allowed in _problems(sections, ladder):
+        raise problem(file, key, value, allowed)
+    server: ServerConfig = sections["server"]
+    sections["server"] = msgspec.structs.replace(server, public_url=server.public_url.rstrip("/"))
+    return Config(
+        **sections,
+        assistants=tuple(_settled(entry) for _, entry in ladder),
+        secrets=_secrets(SecretSource(file, environ), sections, vapi, ladder),
+    )
+
+
+def masked(config: Config) -> dict[str, Any]:
+    """The effective configuration for people to read: secrets only as "set" or "not set"."""
+    secrets = config.secrets
+    shown: dict[str, Any] = {name: msgspec.to_builtins(getattr(config, name)) for name in SECTIONS}
+    shown["assistants"] = [
+        {**asdict(assistant), "api_key": _set(secrets.vapi_api_keys.get(assistant.name))}
+        for assistant in config.assistants
+    ]
+    shown["secrets"] = {
+        "TWILIO_AUTH_TOKEN": _set(secrets.twilio_auth_tokens),
+        "TWILIO_SHARED_KEYS": _set(secrets.twilio_shared_keys),
+        "VAPI_WEBHOOK_SECRET": _set(secrets.vapi_webhook_secret),
+        "RELAY_ADMIN_TOKEN": _set(secrets.admin_token),
+        "RELAY_CLIENT_KEY": _set(secrets.client_key),
+    }
+    return shown
+
+
+def _set(value: object) -> str:
+    return "set" if value else "not set"
+
+
+def _ladder(
+    file: str, raw: Mapping[str, Any], vapi: VapiConfig, environ: Mapping[str, str]
+) -> list[tuple[str, LadderEntry]]:
+    """Every assistant to try, with the place of its keys in the file; [vapi] alone is a ladder of one."""
+    if "assistants" not in raw:
+        keys = {name: getattr(vapi, name) for name in AssistantKeys.__struct_fields__}
+        keys["assistant_id"] = vapi.assistant_id or environ.get("VAPI_ASSISTANT_ID", "").strip()
+        return [("vapi", LadderEntry(name="vapi", **keys))]
+    entries = raw["assistants"]
+    if not isinstance(entries, list) or not entries:
+        raise problem(file, "assistants", entries, "one or more [[assistants]] tables")
+    if both := set(raw.get("vapi", {})) - NOT_PER_ASSISTANT:
+        raise ConfigError(
+            f"{file}: [[assistants]] replaces [vapi], and both are given: "
+            f"move {', '.join(f'vapi.{key}' for key in sorted(both))} into an entry of [[assistants]], or remove it"
+        )
+    places = [f"assistants[{index}]" for index in range(len(entries))]
+    return [(place, read_table(file, place, entry, LadderEntry)) for place, entry in zip(places, entries, strict=True)]
+
+
+def _settled(entry: LadderEntry) -> AssistantConfig:
+    return AssistantConfig(
+        name=entry.name,
+        assistant_id=entry.assistant_id,
+        api_base=entry.api_base.rstrip("/"),
+        audio_format=entry.audio_format,
+        sample_rate_hz=entry.sample_rate_hz or SAMPLE_RATES_HZ[entry.audio_format][0],
+        connect_timeout_s=entry.connect_timeout_s,
+        request_timeout_s=entry.request_timeout_s,
+        background_sound=entry.background_sound,
+    )
+
+
+def _secrets(
+    source: SecretSource, sections: Mapping[str, Any], vapi: VapiConfig, ladder: list[tuple[str, LadderEntry]]
+) -> Secrets:
+    twilio, client = sections["twilio"], sections["client"]
+    token = ("TWILIO_AUTH_TOKEN", "twilio.auth_token_file", twilio.auth_token_file)
+    key = ("RELAY_CLIENT_KEY", "client.key_file", client.key_file)
+    checked = twilio.enabled and twilio.validate_signatures
+    tokens = source.need(*token, "twilio.validate_signatures is true") if checked else source.find(*token)
+    shared_keys = source.find("TWILIO_SHARED_KEYS", "twilio.shared_keys_file", twilio.shared_keys_file)
+    return Secrets(
+        twilio_auth_tokens=tuple(part for part in (tokens or "").split(",") if part),
+        twilio_shared_keys=_shared_keys(source.file, shared_keys or ""),
+        vapi_api_keys={
+            entry.name: source.need(entry.api_key_env, f"{place}.api_key_file", entry.api_key_file, f"{place} needs it")
+            for place, entry in ladder
+        },
+        vapi_webhook_secret=source.find("VAPI_WEBHOOK_SECRET", "vapi.webhook_secret_file", vapi.webhook_secret_file),
+        admin_token=source.find("RELAY_ADMIN_TOKEN", "admin.token_file", sections["admin"].token_file),
+        client_key=source.need(*key, "client.require_token is true") if client.require_token else source.find(*key),
+    )
+
+
+def _shared_keys(file: str, text: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in text.split(",") if part]
+    if not all(key_id and secret for key_id, _, secret in pairs):
+        raise ConfigError(f"{file}: TWILIO_SHARED_KEYS must be a list of KEY_ID=SECRET with commas between")
+    return {key_id: secret for key_id, _, secret in pairs}
+
+
+def _problems(sections: Mapping[str, Any], ladder: list[tuple[str, LadderEntry]]) -> Iterator[Problem]:
+    """What the types cannot say: addresses, and keys that depend on each other."""
+    yield from _server_problems(sections["server"])
+    yield from _barge_in_problems(sections["barge_in"])
+    yield from _session_problems(sections["session"])
+    yield from _state_problems(sections["state"])
+    names: set[str] = set()
+    for place, entry in ladder:
+        yield from _assistant_problems(place, entry)
+        if entry.name in names:
+            yield f"{place}.name", entry.name, "a name that no other assistant has"
+        names.add(entry.name)
+
+
+def _server_problems(server: ServerConfig) -> Iterator[Problem]:
+    url = _split(server.public_url)
+    if url is None or url.path not in {"", "/"}:
+        yield "server.public_url", server.public_url, "https://HOST[:PORT] and nothing after it (http:// for localhost)"
+
+
+def _assistant_problems(place: str, entry: LadderEntry) -> Iterator[Problem]:
+    if _split(entry.api_base) is None:
+        yield f"{place}.api_base", entry.api_base, "https://HOST[:PORT][/PATH] (http:// for localhost)"
+    if not entry.assistant_id:
+        hint = ", or in VAPI_ASSISTANT_ID" if place == "vapi" else ""
+        yield f"{place}.assistant_id", entry.assistant_id, f"the id of a Vapi assistant, here{hint}"
+    rates = SAMPLE_RATES_HZ[entry.audio_format]
+    if entry.sample_rate_hz not in {None, *rates}:
+        allowed = f"with audio_format {entry.audio_format}: {', '.join(map(str, sorted(rates)))}, or leave it out"
+        yield f"{place}.sample_rate_hz", entry.sample_rate_hz, allowed
+
+
+def _barge_in_problems(barge_in: BargeInConfig) -> Iterator[Problem]:
+    if barge_in.pause_ms > barge_in.old_turn_ms:
+        yield "barge_in.pause_ms", barge_in.pause_ms, f"at most barge_in.old_turn_ms, {barge_in.old_turn_ms}"
+    if barge_in.false_alarm_ms < barge_in.old_turn_ms:
+        allowed = f"at least barge_in.old_turn_ms, {barge_in.old_turn_ms}"
+        yield "barge_in.false_alarm_ms", barge_in.false_alarm_ms, allowed
+
+
+def _session_problems(session: SessionConfig) -> Iterator[Problem]:
+    if session.idle_timeout_s > session.max_duration_s:
+        allowed = f"at most session.max_duration_s, {session.max_duration_s:g}"
+        yield "session.idle_timeout_s", session.idle_timeout_s, allowed
+    if session.pong_timeout_s > session.keepalive_s:
+        allowed = f"at most session.keepalive_s, {session.keepalive_s:g}"
+        yield "session.pong_timeout_s", session.pong_timeout_s, allowed
+
+
+def _state_problems(state: StateConfig) -> Iterator[Problem]:
+    scheme, colon, rest = state.url.partition(":")
+    redis = scheme in {"redis", "rediss"} and rest.startswith("//") and len(rest) > len("//") and "@" not in rest
+    if not (colon and (scheme == "sqlite" or state.url == "memory:" or redis)):
+        yield (
+            "state.url",
+            state.url,
+            '"memory:", "sqlite:", "sqlite:PATH", or "redis://HOST[:PORT][/DB]" without password',
+        )
+
+
+def _split(address: str) -> SplitResult | None:
+    """The parts of an http address that the relay can use, None if it is none: TLS, except to this machine."""
+    try:
+        url = urlsplit(address)
+        local = url.hostname in {"localhost", "127.0.0.1", "::1"}
+        usable = url.hostname and url.port != 0 and (url.scheme == "https" or (url.scheme == "http" and local))
+    except ValueError:
+        return None
+    clean = not (url.query or url.fragment or "@" in url.netloc or any(c.isspace() for c in address))
+    return url if usable and clean and "?" not in address and "#" not in address else None
