@@ -1,0 +1,106 @@
+"""The TwiML documents that answer Twilio's webhooks.
+
+Sources: Twilio's pages on TwiML `<Stream>`, `<Connect>`, `<Redirect>`, `<Say>`, `<Pause>`, `<Reject>` and `<Hangup>`.
+"""
+
+import re
+from urllib.parse import urlsplit
+from xml.etree import ElementTree as ET
+
+from relay.errors import LocalProtocolError
+
+_PARAMETER_MAX_CHARS = 499  # Twilio: name and value together stay below 500
+_SAY_MAX_CHARS = 4096
+_TOKEN_NAME = "token"  # noqa: S105 - the parameter's name
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NOT_URL = re.compile(r"[^\x21-\x7e]")
+
+
+def connect_stream(stream_url: str, token: str, status_url: str, resume_url: str) -> str:
+    """Connects the call to our media socket both ways; when the stream has ended, Twilio asks `resume_url`.
+
+    `stream_url` is `wss://` without a query, which Twilio may refuse at the handshake; `token` comes back as the
+    parameter "token" of the `start` message. Raises `LocalProtocolError` if Twilio would not take it.
+    """
+    if len(_TOKEN_NAME) + len(token) > _PARAMETER_MAX_CHARS:
+        raise LocalProtocolError(f"a <Parameter> holds {_PARAMETER_MAX_CHARS} characters, name and value together")
+    response = ET.Element("Response")
+    stream = ET.SubElement(
+        ET.SubElement(response, "Connect"),
+        "Stream",
+        url=_stream_url(stream_url),
+        name="relay",
+        statusCallback=_web_url(status_url),
+        statusCallbackMethod="POST",
+    )
+    ET.SubElement(stream, "Parameter", name=_TOKEN_NAME, value=token)
+    _redirect(response, resume_url)
+    return _document(response)
+
+
+def hangup() -> str:
+    response = ET.Element("Response")
+    ET.SubElement(response, "Hangup")
+    return _document(response)
+
+
+def say_and_hangup(text: str) -> str:
+    """Speaks 1 to 4096 characters with Twilio's own voice, then ends the call."""
+    if not 0 < len(text) <= _SAY_MAX_CHARS:
+        raise LocalProtocolError(f"<Say> takes 1 to {_SAY_MAX_CHARS} characters, got {len(text)}")
+    response = ET.Element("Response")
+    ET.SubElement(response, "Say").text = text
+    ET.SubElement(response, "Hangup")
+    return _document(response)
+
+
+def pause_and_redirect(seconds: int, url: str) -> str:
+    """Keeps the caller waiting for 1 or more whole seconds, then asks `url` what to do."""
+    if seconds < 1:
+        raise LocalProtocolError(f"<Pause> takes 1 second or more, got {seconds}")
+    response = ET.Element("Response")
+    ET.SubElement(response, "Pause", length=str(seconds))
+    _redirect(response, url)
+    return _document(response)
+
+
+def reject_busy() -> str:
+    """Refuses the call with a busy tone, before it is answered and billed."""
+    response = ET.Element("Response")
+    ET.SubElement(response, "Reject", reason="busy")
+    return _document(response)
+
+
+def _redirect(response: ET.Element, url: str) -> None:
+    ET.SubElement(response, "Redirect", method="POST").text = _web_url(url)
+
+
+def _document(response: ET.Element) -> str:
+    text = ET.tostring(response, encoding="unicode")
+    if _NOT_XML.search(text):
+        raise LocalProtocolError("the TwiML would hold a character that XML cannot carry")
+    return '<?xml version="1.0" encoding="UTF-8"?>' + text
+
+
+def _stream_url(url: str) -> str:
+    if _scheme(url) != "wss":
+        raise LocalProtocolError("a <Stream> url is wss:// and has a host")
+    if "?" in url or "#" in url:
+        raise LocalProtocolError("a <Stream> url has no query and no fragment: pass data as <Parameter>")
+    return url
+
+
+def _web_url(url: str) -> str:
+    if _scheme(url) not in ("https", "http"):
+        raise LocalProtocolError("a webhook url is https:// or http:// and has a host")
+    return url
+
+
+def _scheme(url: str) -> str:
+    """The scheme of an absolute URL in plain ASCII; empty for anything else."""
+    try:
+        parts = urlsplit(url)
+        usable = bool(parts.hostname) and _NOT_URL.search(url) is None
+    except ValueError:
+        return ""
+    return parts.scheme if usable else ""
