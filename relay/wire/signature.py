@@ -1,0 +1,111 @@
+"""Whether a request really comes from Twilio.
+
+Implements Twilio's "Webhooks security" and "Webhook shared keys" pages: base64 of an HMAC over the URL exactly as
+Twilio requested it and, for form posts, the sorted parameters. The hash is SHA-1 with the account's auth token, or
+SHA-256 with a shared key when the settings header says so. A check never raises on what a peer sent: what
+cannot be checked is not valid.
+"""
+
+import hashlib
+import hmac
+import re
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
+from urllib.parse import parse_qs
+
+from relay.errors import ConfigError
+
+SIGNATURE_HEADER = "x-twilio-signature"
+SETTINGS_HEADER = "x-twilio-webhooks-signature-settings"
+
+_DEFAULT_PORTS = {"http": "80", "ws": "80", "https": "443", "wss": "443"}
+_URL = re.compile(r"([a-z]+://)((?:[^/?#@]*@)?)(\[[^\]/?#]*\]|[^:/?#@]*)(:[0-9]+)?([/?#].*)?", re.DOTALL)
+
+
+class TwilioValidator:
+    """Checks signatures against every auth token in use (the old and the new one during a rotation) and shared key.
+
+    `shared_keys` maps the key's id to its secret. Raises `ConfigError` for an empty secret, which anybody could
+    sign with.
+    """
+
+    def __init__(self, auth_tokens: tuple[str, ...], shared_keys: Mapping[str, str] | None = None) -> None:
+        keys = dict(shared_keys or {})
+        if not all(auth_tokens) or not all(keys.values()):
+            raise ConfigError("a Twilio auth token or shared key is empty")
+        self._tokens = tuple(token.encode() for token in auth_tokens)
+        self._shared_keys = {key_id: secret.encode() for key_id, secret in keys.items()}
+
+    def form_valid(
+        self, url: str, params: Iterable[tuple[str, str]], signature: str | None, settings: str | None
+    ) -> bool:
+        """A form post, or a GET with no params. `params` as they came: decoded, blank ones kept, in any order."""
+        return self._valid(url, _joined(params), signature, settings)
+
+    def body_valid(self, url: str, body: bytes, signature: str | None, settings: str | None) -> bool:
+        """A post that is no form: its hash is in the URL, as `bodySHA256`."""
+        claimed = parse_qs(url.partition("?")[2]).get("bodySHA256", [])
+        if len(claimed) != 1:
+            return False
+        same_body = hmac.compare_digest(hashlib.sha256(body).hexdigest().encode(), claimed[0].encode(errors="replace"))
+        return same_body and self._valid(url, "", signature, settings)
+
+    def handshake_valid(self, wss_url: str, signature: str | None, settings: str | None) -> bool:
+        """A WebSocket handshake: over the `wss://` URL of the `<Stream>`, with `:443` or without."""
+        return self._valid(wss_url, "", signature, settings)
+
+    def _valid(self, url: str, appended: str, signature: str | None, settings: str | None) -> bool:
+        if not signature:
+            return False
+        given = signature.encode("ascii", "replace")
+        algorithm, secrets = self._signers(settings)
+        try:
+            bases = [(form + appended).encode() for form in _port_forms(url)]
+        except UnicodeEncodeError:
+            return False
+        # Every candidate is computed, so that the time taken does not tell which one came near.
+        matches = [
+            hmac.compare_digest(b64encode(hmac.digest(secret, base, algorithm)), given)
+            for secret in secrets
+            for base in bases
+        ]
+        return any(matches)
+
+    def _signers(self, settings: str | None) -> tuple[str, tuple[bytes, ...]]:
+        """The hash and the secrets that may have signed; no secrets if the settings name what we do not know."""
+        fields = [part.partition("=") for part in (settings or "").split(",")]
+        algorithms = [
+            value.strip().upper() for name, _, value in fields if name.strip() == "algorithm" and value.strip()
+        ]
+        if not algorithms or algorithms == ["HMAC_SHA1"]:
+            return "sha1", self._tokens
+        key_ids = [value.strip() for name, _, value in fields if name.strip() == "key"]
+        if algorithms != ["HMAC_SHA256"] or len(key_ids) != 1 or key_ids[0] not in self._shared_keys:
+            return "sha256", ()
+        return "sha256", (self._shared_keys[key_ids[0]],)
+
+
+def public_urls(public_url: str, raw_path_and_query: str) -> tuple[str, str]:
+    """(https, wss) URL under which the outside world asked for `raw_path_and_query`, the request target undecoded.
+
+    Built from the configured address, never from the `Host` header, which a proxy or an attacker may have written.
+    """
+    base = public_url.rstrip("/")
+    scheme, _, rest = base.partition("://")
+    web_socket = "ws" if scheme == "http" else "wss"
+    return base + raw_path_and_query, f"{web_socket}://{rest}{raw_path_and_query}"
+
+
+def _joined(params: Iterable[tuple[str, str]]) -> str:
+    """Names sorted, each with every distinct value sorted, without separators."""
+    return "".join(name + value for name, value in sorted(set(params)))
+
+
+def _port_forms(url: str) -> set[str]:
+    """The URL without a port and with one: Twilio signs either."""
+    parts = _URL.fullmatch(url)
+    if parts is None:
+        return {url}
+    scheme, user, host, port, rest = (part or "" for part in parts.groups())
+    port = port or ":" + _DEFAULT_PORTS.get(scheme.removesuffix("://"), "443")
+    return {f"{scheme}{user}{host}{rest}", f"{scheme}{user}{host}{port}{rest}"}
