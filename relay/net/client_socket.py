@@ -1,0 +1,233 @@
+"""A WebSocket dialled with trio-websocket, as a MessageSocket. Its exceptions are translated here and nowhere else."""
+
+import re
+import ssl
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+
+import trio
+from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
+from wsproto.utilities import LocalProtocolError, ProtocolError
+
+from relay.errors import LegClosed, LegLost
+from relay.net.dial import Target, dial
+
+CLOSE_LIMIT_S = 1.0
+QUEUE_MESSAGES = 64
+MESSAGE_MAX_BYTES = 2**20
+RECEIVE_BYTES = 65_536
+_NO_GOODBYE = {1002, 1006, 1007, 1009}  # RFC 6455, 7.4.1: the connection failed, whoever noticed it
+
+
+class ClientSocket:
+    """The client side of one WebSocket; made by `open_client_socket`.
+
+    The library reads ahead up to QUEUE_MESSAGES; then it reads nothing more, pongs included, until
+    `receive` is called again.
+    """
+
+    def __init__(self, connection: WebSocketConnection, wire: "_Wire", peer: str) -> None:
+        self._connection = connection
+        self._wire = wire
+        self._peer = peer
+        self._closing = False
+
+    async def receive(self) -> str | bytes:
+        """The next message; see MessageSocket."""
+        try:
+            return await self._connection.get_message()
+        except ConnectionClosed as closed:
+            raise self._ending(closed) from None
+
+    async def send(self, message: str | bytes) -> None:
+        """Write one message; see MessageSocket. Cancelled inside a frame, the socket is lost."""
+        await trio.lowlevel.checkpoint()
+        with self._lost_if_closed():
+            await self._connection.send_message(message)
+
+    async def ping(self, timeout_s: float) -> None:
+        """Wait for the answer to a ping. Raises LegLost when there is none in time."""
+        try:
+            with trio.fail_after(timeout_s), self._lost_if_closed():
+                await self._connection.ping()
+        except trio.TooSlowError:
+            raise LegLost(f"{self._peer}: no pong in {timeout_s:g} s") from None
+
+    async def run_keepalive(self, interval_s: float, timeout_s: float) -> None:
+        """Ping every `interval_s` until cancelled. Raises LegLost when an answer takes over `timeout_s`."""
+        while True:
+            await trio.sleep(interval_s)
+            await self.ping(timeout_s)
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close, with a goodbye if the last frame was written whole; see MessageSocket."""
+        if self._closing:
+            return
+        self._closing = True
+        with trio.CancelScope(shield=True):
+            with trio.move_on_after(CLOSE_LIMIT_S):
+                if not self._wire.torn:
+                    await self._connection.aclose(code, reason)
+            await trio.aclose_forcefully(self._wire)
+
+    @contextmanager
+    def _lost_if_closed(self) -> Iterator[None]:
+        if self._wire.torn or self._wire.over.is_set():
+            raise LegLost(f"{self._peer}: socket lost")
+        try:
+            yield
+        except (ConnectionClosed, LocalProtocolError):
+            raise LegLost(f"{self._peer}: socket closed") from None
+
+    def _ending(self, closed: ConnectionClosed) -> LegLost | LegClosed:
+        why = closed.reason
+        if why is None or self._closing:
+            return LegLost(f"{self._peer}: socket closed")
+        if why.code in _NO_GOODBYE:
+            return LegLost(f"{self._peer}: connection failed with {why.code} {why.reason or ''}".rstrip())
+        return LegClosed(why.code, why.reason or "")
+
+
+@asynccontextmanager
+async def open_client_socket(
+    url: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    connect_timeout_s: float,
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[ClientSocket]:
+    """Dial a `ws:` or `wss:` address; on leaving, the connection is closed within about a second.
+
+    The limit covers DNS, TCP, TLS and the handshake. `tls` is for peers the system does not trust.
+    What the body raises passes unchanged.
+
+    Raises:
+        LegLost: no connection. The text names the host and what failed, never the rest of the URL,
+            which is a secret.
+    """
+    target = Target.parse(url)
+    deadline = trio.current_time() + connect_timeout_s
+    with _limit(target, deadline):
+        stream = await dial(target, tls)
+    async with client_socket_over(stream, target, headers=headers, deadline=deadline) as socket:
+        yield socket
+
+
+@asynccontextmanager
+async def client_socket_over(
+    stream: trio.abc.Stream, target: Target, *, headers: Mapping[str, str] | None = None, deadline: float
+) -> AsyncIterator[ClientSocket]:
+    """`open_client_socket` on a stream that is connected already, which is closed in any case."""
+    wire = _Wire(stream)
+    extra = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+    failure: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            try:
+                with _limit(target, deadline):
+                    connection = await nursery.start(_run_reader, wire, target, extra)
+                socket = ClientSocket(connection, wire, target.host)
+                try:
+                    yield socket
+                finally:
+                    await socket.close()
+                    nursery.cancel_scope.cancel()
+            except BaseException as error:
+                failure = error
+                raise
+    except BaseExceptionGroup:
+        if failure is None:
+            raise
+    finally:
+        await trio.aclose_forcefully(wire)
+    if failure is not None:
+        raise failure
+
+
+class _Wire(trio.abc.Stream):
+    """A stream that remembers how the answer began, whether it ended, and whether a write stopped half-way.
+
+    trio-websocket would wait on for an answer that cannot come any more, and write its goodbye
+    inside a torn frame.
+    """
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self.answer = b""
+        self.over = trio.Event()
+        self.torn = False
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        self.torn = True
+        await self._stream.send_all(data)
+        self.torn = False
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        try:
+            data = await self._stream.receive_some(max_bytes)
+        except trio.BrokenResourceError:
+            self.over.set()
+            raise
+        if not data:
+            self.over.set()
+        self.answer = self.answer or bytes(data[:16])
+        return data
+
+    async def aclose(self) -> None:
+        self.over.set()
+        await self._stream.aclose()
+
+
+async def _run_reader(
+    wire: _Wire,
+    target: Target,
+    headers: list[tuple[bytes, bytes]],
+    *,
+    task_status: trio.TaskStatus[WebSocketConnection],
+) -> None:
+    """Own the library's reader task: what makes that fail ends the socket, not the task that uses it."""
+    connection: WebSocketConnection | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            with trio.CancelScope() as handshake:
+                nursery.start_soon(_cancel_when_over, wire, handshake)
+                connection = await wrap_client_stream(
+                    nursery,
+                    wire,  # type: ignore[arg-type]  # any stream will do, as the library's own text says
+                    target.host_header,
+                    target.resource,
+                    extra_headers=headers,
+                    message_queue_size=QUEUE_MESSAGES,
+                    max_message_size=MESSAGE_MAX_BYTES,
+                    receive_buffer_size=RECEIVE_BYTES,
+                )
+                task_status.started(connection)
+    except* (ConnectionRejected, ConnectionClosed, ProtocolError):
+        pass
+    finally:
+        wire.over.set()
+    if connection is None:
+        raise LegLost(f"{target.host}: {_refusal(wire.answer)}")
+
+
+async def _cancel_when_over(wire: _Wire, handshake: trio.CancelScope) -> None:
+    await wire.over.wait()
+    handshake.cancel()
+
+
+def _refusal(answer: bytes) -> str:
+    status = re.match(rb"HTTP/1\.[01] (\d{3})", answer)
+    if status is None:
+        return "no WebSocket handshake" if answer else "closed during the handshake"
+    return "bad WebSocket handshake" if status[1] == b"101" else f"HTTP {status[1].decode()}"
+
+
+@contextmanager
+def _limit(target: Target, deadline: float) -> Iterator[None]:
+    with trio.CancelScope(deadline=deadline) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise LegLost(f"{target.host}: no answer in time")

@@ -1,0 +1,155 @@
+"""Listen, and serve an ASGI application with hypercorn's trio protocol stack."""
+
+import logging
+import socket
+from dataclasses import dataclass, field
+from functools import partial
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio.lifespan import Lifespan
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import AppWrapper, ASGIFramework, ConnectionState, LifespanState
+from hypercorn.utils import wrap_app
+
+from relay.net.asgi_socket import ABORT_STATE
+from relay.net.transport import USER_TIMEOUT_MS, guard_tcp
+
+BACKLOG = 1024
+GRACEFUL_TIMEOUT_S = 3.0
+ABORT_AFTER_S = 1.5
+APP_QUEUE_MESSAGES = 50
+WEBSOCKET_MESSAGE_MAX_BYTES = 65_536
+REQUEST_HEAD_MAX_BYTES = 16_384
+IDLE_CONNECTION_S = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+def open_listener(host: str, port: int, *, user_timeout_ms: int = USER_TIMEOUT_MS) -> socket.socket:
+    """A bound, listening TCP socket whose accepted connections inherit `guard_tcp`.
+
+    `host` is an IPv4 or IPv6 address or a name, of which the first address is taken; port 0 takes any
+    free one. Raises OSError if it cannot be bound.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, address = found[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        guard_tcp(listener, user_timeout_ms=user_timeout_ms)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+        listener.setblocking(False)  # noqa: FBT003 - positional only
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+async def serve_asgi(
+    app: ASGIFramework,
+    listener: socket.socket,
+    *,
+    shutdown: trio.Event,
+    graceful_timeout_s: float = GRACEFUL_TIMEOUT_S,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve `app` on `listener`, which is owned from here on and closed in any case.
+
+    When `shutdown` is set nothing more is accepted, idle connections close, the rest have
+    `graceful_timeout_s`, then are cancelled, and what still hangs in a send after ABORT_AFTER_S is cut.
+    Each connection stands alone: hypercorn lets some malformed requests (a header that is not ASCII)
+    raise out of its connection task, which under its own `serve` ends the whole server.
+    """
+    with listener:
+        server = _Server(wrap_app(app, 0, "asgi"), shutdown, graceful_timeout_s)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.lifespan.handle_lifespan)
+            await server.lifespan.wait_for_startup()
+            await server.run(listener, task_status)
+            await server.lifespan.wait_for_shutdown()
+            nursery.cancel_scope.cancel()
+
+
+@dataclass(slots=True)
+class _Server:
+    """One run of `serve_asgi`."""
+
+    app: AppWrapper
+    shutdown: trio.Event
+    graceful_timeout_s: float
+    config: Config = field(init=False)
+    lifespan: Lifespan = field(init=False)
+    state: LifespanState = field(default_factory=dict)
+    context: WorkerContext = field(default_factory=lambda: WorkerContext(None))
+    streams: set[trio.SocketStream] = field(default_factory=set)
+    drained: trio.Event = field(default_factory=trio.Event)
+
+    def __post_init__(self) -> None:
+        self.config = _hypercorn_config()
+        self.lifespan = Lifespan(self.app, self.config, self.state)
+
+    async def run(self, listener: socket.socket, task_status: trio.TaskStatus[None]) -> None:
+        async with trio.open_nursery() as outer:
+            outer.start_soon(self._cut_stragglers)
+            async with trio.open_nursery() as connections:
+                await self._accept_until_shutdown(listener, connections, task_status)
+                connections.cancel_scope.deadline = trio.current_time() + self.graceful_timeout_s
+            self.drained.set()
+            outer.cancel_scope.cancel()
+
+    async def _accept_until_shutdown(
+        self, listener: socket.socket, connections: trio.Nursery, task_status: trio.TaskStatus[None]
+    ) -> None:
+        accepted = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
+        serve = partial(trio.serve_listeners, self._connection, [accepted], handler_nursery=connections)
+        async with trio.open_nursery() as accepting:
+            await accepting.start(serve)
+            task_status.started()
+            await self.shutdown.wait()
+            accepting.cancel_scope.cancel()
+        await self.context.terminated.set()
+
+    async def _connection(self, stream: trio.SocketStream) -> None:
+        self.streams.add(stream)
+        state = ConnectionState({**self.state, ABORT_STATE: stream.socket.close})
+        try:
+            # hypercorn annotates only the TLS kind of stream and takes both
+            await TCPServer(self.app, self.config, self.context, state, stream)  # type: ignore[arg-type]
+        except* Exception as failures:  # noqa: BLE001 - see serve_asgi
+            _log.warning("connection.failed", extra={"error": _names(failures)})
+        finally:
+            self.streams.discard(stream)
+            stream.socket.close()
+
+    async def _cut_stragglers(self) -> None:
+        try:
+            await self.shutdown.wait()
+            await trio.sleep(self.graceful_timeout_s)
+        finally:
+            with trio.move_on_after(ABORT_AFTER_S, shield=True):
+                await self.drained.wait()
+            for stream in self.streams:
+                stream.socket.close()
+
+
+def _names(failures: BaseExceptionGroup[BaseException]) -> str:
+    """The kinds only: the texts of such errors quote the request."""
+    kinds = (_names(one) if isinstance(one, BaseExceptionGroup) else type(one).__name__ for one in failures.exceptions)
+    return ", ".join(sorted(set(kinds)))
+
+
+def _hypercorn_config() -> Config:
+    config = Config()
+    config.max_app_queue_size = APP_QUEUE_MESSAGES
+    config.websocket_max_message_size = WEBSOCKET_MESSAGE_MAX_BYTES
+    config.websocket_ping_interval = None
+    config.alpn_protocols = ["http/1.1"]
+    config.h11_max_incomplete_size = REQUEST_HEAD_MAX_BYTES
+    config.keep_alive_timeout = IDLE_CONNECTION_S
+    config.include_server_header = False
+    config.accesslog = None
+    config.errorlog = logging.getLogger("hypercorn.error")
+    return config

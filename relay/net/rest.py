@@ -1,0 +1,96 @@
+"""HTTP requests to a peer's REST interface, over one pool of connections."""
+
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import trio
+
+from relay import __version__
+from relay.errors import LegLost, RemoteProtocolError
+from relay.net.transport import default_tls
+
+RESPONSE_MAX_BYTES = 2**20
+MAX_CONNECTIONS = 20
+IDLE_CONNECTION_S = 30.0
+
+_CODES: tuple[tuple[type[Exception], str], ...] = (
+    (httpx.ConnectTimeout, "CONNECT_TIMEOUT"),
+    (httpx.PoolTimeout, "POOL_TIMEOUT"),
+    (httpx.TimeoutException, "TIMEOUT"),
+    (httpx.ConnectError, "CONNECT_FAILED"),
+    (httpx.UnsupportedProtocol, "BAD_ADDRESS"),
+    (httpx.InvalidURL, "BAD_ADDRESS"),
+)
+
+
+class RestClient:
+    """Shared by all calls; made by `open_rest_client`. Redirects are answers like any other."""
+
+    def __init__(self, client: httpx.AsyncClient, timeout_s: float) -> None:
+        self._client = client
+        self._timeout_s = timeout_s
+
+    async def post_json(self, url: str, json: Any, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
+        """POST `json`; the status and the body, whatever the status is.
+
+        Raises:
+            LegLost: no answer. The text is a code and the host, never the rest of the URL.
+            RemoteProtocolError: the body is longer than RESPONSE_MAX_BYTES.
+        """
+        return await self._request("POST", url, headers, json)
+
+    async def delete(self, url: str, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
+        """DELETE; otherwise as `post_json`."""
+        return await self._request("DELETE", url, headers, None)
+
+    async def _request(self, method: str, url: str, headers: Mapping[str, str] | None, json: Any) -> tuple[int, bytes]:
+        try:
+            with trio.fail_after(self._timeout_s):
+                async with self._client.stream(method, url, headers=headers, json=json) as response:
+                    return response.status_code, await _bounded_body(response)
+        except trio.TooSlowError:
+            raise LegLost(f"TIMEOUT {_host(url)}") from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise LegLost(f"{_code(error)} {_host(url)}") from None
+
+
+@asynccontextmanager
+async def open_rest_client(timeout_s: float) -> AsyncIterator[RestClient]:
+    """A client whose requests take at most `timeout_s` each, body included. No proxy is taken from the environment."""
+    for name in ("httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # below it they log addresses and headers, which are secrets
+    limits = httpx.Limits(
+        max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS, keepalive_expiry=IDLE_CONNECTION_S
+    )
+    async with httpx.AsyncClient(
+        verify=default_tls(),
+        timeout=timeout_s,
+        limits=limits,
+        headers={"User-Agent": f"relay/{__version__}", "Accept-Encoding": "identity"},
+        follow_redirects=False,
+        trust_env=False,
+    ) as client:
+        yield RestClient(client, timeout_s)
+
+
+async def _bounded_body(response: httpx.Response) -> bytes:
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > RESPONSE_MAX_BYTES:
+            raise RemoteProtocolError("response body too long", "RESPONSE_TOO_LARGE")
+    return bytes(body)
+
+
+def _code(error: Exception) -> str:
+    return next((code for kind, code in _CODES if isinstance(error, kind)), "NETWORK_ERROR")
+
+
+def _host(url: str) -> str:
+    try:
+        return httpx.URL(url).host or "no host"
+    except httpx.InvalidURL:
+        return "no host"

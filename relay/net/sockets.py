@@ -1,0 +1,37 @@
+"""What the relay asks of a WebSocket, whichever library carries it."""
+
+from typing import Protocol
+
+
+class MessageSocket(Protocol):
+    """One open WebSocket. One task reads it and one task writes it; anyone may close it."""
+
+    async def receive(self) -> str | bytes:
+        """Wait for the next whole message: text as str, binary as bytes.
+
+        Cancelled, it has taken no message. Always a checkpoint.
+
+        Raises:
+            LegClosed: the peer said goodbye, and the library below can tell.
+            LegLost: the connection is gone in any other way, or was closed here.
+        """
+        ...
+
+    async def send(self, message: str | bytes) -> None:
+        """Write one message. Always a checkpoint, also when the socket is gone.
+
+        Not to be cancelled half-way: the rest of a frame cannot be written later, so a socket
+        whose send was cancelled is good for nothing but `close`.
+
+        Raises:
+            LegLost: the socket is gone, or was closed here.
+        """
+        ...
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Say goodbye if the peer still listens, and free the connection.
+
+        Takes about two seconds at most, shielded from cancellation. A second call does nothing,
+        a dead peer raises nothing, a `receive` or `send` under way ends with LegLost.
+        """
+        ...
