@@ -1,0 +1,83 @@
+"""What the assistant decides to do. Pure: it is told what happened and answers what to say, or to stop."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Speak:
+    """Say this: a phrase of the script, by name, or the caller's own last words (`phrase` None)."""
+
+    phrase: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Be quiet: the caller interrupts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """first: what is said unasked. answers: one for each utterance in turn; after the last one, `then` for ever."""
+
+    first: str | None
+    answers: tuple[str, ...] = ()
+    then: Speak | None = field(default_factory=lambda: Speak(None))
+
+
+@dataclass(slots=True)
+class Brain:
+    """A conversation by a script.
+
+    The caller interrupts by speaking while the assistant does, except during a first message that may not be
+    interrupted, or when it never agrees to be. What the caller says while it talks on regardless is not answered.
+    """
+
+    script: Script
+    speaks_first: bool
+    first_is_interruptible: bool
+    agrees: bool
+    answers_interruptions: bool
+    _speaking: bool = False
+    _in_first: bool = False
+    _ignoring: bool = False
+    _answered: int = 0
+
+    def begin(self) -> Speak | None:
+        if not self.speaks_first or self.script.first is None:
+            return None
+        self._in_first = self._speaking = True
+        return Speak(self.script.first)
+
+    def begin_again(self) -> Speak | None:
+        """It was told to say the first message."""
+        if self.script.first is None:
+            return None
+        self._speaking = True
+        return Speak(self.script.first)
+
+    def finished_speaking(self) -> None:
+        self._speaking = self._in_first = False
+
+    def spoke_up(self) -> None:
+        """It was made to speak, by a control message."""
+        self._speaking = True
+
+    def user_started(self) -> Stop | None:
+        """The caller has begun to speak."""
+        if not self._speaking:
+            self._ignoring = False
+            return None
+        talks_on = not self.agrees or (self._in_first and not self.first_is_interruptible)
+        self._ignoring = talks_on or not self.answers_interruptions
+        return None if talks_on else Stop()
+
+    def user_stopped(self) -> Speak | None:
+        """The caller has finished an utterance."""
+        if self._ignoring:
+            self._ignoring = False
+            return None
+        answers = self.script.answers
+        speak = Speak(answers[self._answered]) if self._answered < len(answers) else self.script.then
+        self._answered += 1
+        self._speaking = speak is not None
+        return speak

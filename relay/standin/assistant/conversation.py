@@ -1,0 +1,214 @@
+"""One call from the assistant's side, without a socket: what comes in, and what is to go out, on a given clock."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from relay.standin.assistant.behaviour import Behaviour
+from relay.standin.assistant.brain import Brain, Speak
+from relay.standin.assistant.chunks import Chunks
+from relay.standin.assistant.ear import Ear, SpeechStarted, SpeechStopped
+from relay.standin.assistant.inbound import Message, Unacceptable, parse
+from relay.standin.assistant.loopback import Loopback
+from relay.standin.assistant.mouth import Mouth, Utterance
+from relay.standin.assistant.narrator import Narrator
+from relay.standin.assistant.order import Order
+from relay.standin.assistant.script import Voice, script_of
+from relay.standin.assistant.timers import WORKER_DIED, Ending, Timers, Uplink
+
+_HANG_AFTER_S = 1.5
+
+
+@dataclass(slots=True)
+class Pending:
+    """An answer that is being thought of."""
+
+    speak: Speak
+    at_s: float
+    hang_at_s: float | None
+
+
+@dataclass(slots=True)
+class Conversation:
+    """Feed it with `receive_audio`, `receive_text` and `tick`; send what `outbox` and `hooks` then hold.
+
+    Times are seconds on one monotonic clock. Once `ending` is set, what is still in `outbox` is sent, and the socket
+    is closed as it says. `uplink` holds what is known of the caller's audio.
+    """
+
+    order: Order
+    behaviour: Behaviour
+    opened_s: float
+    outbox: deque[str | bytes] = field(default_factory=deque)
+    context: list[Message] = field(default_factory=list)
+    ending: Ending | None = None
+    uplink: Uplink = field(init=False)
+    narrator: Narrator = field(init=False)
+    chunks: Chunks = field(init=False)
+    _timers: Timers = field(init=False)
+    _ear: Ear = field(init=False)
+    _mouth: Mouth = field(init=False)
+    _brain: Brain = field(init=False)
+    _voice: Voice = field(init=False)
+    _loopback: Loopback | None = None
+    _pending: Pending | None = None
+    in_progress: bool = False
+    _mouth_open: bool = False
+    _caller_muted: bool = False
+    _end_after: Utterance | None = None
+
+    def __post_init__(self) -> None:
+        form, behaviour = self.order.format, self.behaviour
+        self.uplink = Uplink(form, self.opened_s)
+        self.narrator = Narrator(self.order, behaviour, self.outbox)
+        self.chunks = Chunks(form, behaviour.chunking, behaviour.seed)
+        self._timers = Timers(self.order, behaviour, self.opened_s)
+        self._ear = Ear(form, behaviour.detect_after_ms)
+        self._mouth = Mouth(form, self.chunks, silence=behaviour.downlink_silence, burst=behaviour.burst)
+        self._voice = Voice(form, behaviour)
+        self._brain = Brain(
+            script_of(behaviour.script),
+            speaks_first=self.order.speaks_first,
+            first_is_interruptible=self.order.first_is_interruptible,
+            agrees=behaviour.agree,
+            answers_interruptions=behaviour.answer_interruption or behaviour.script in ("tone", "file"),
+        )
+        if behaviour.script == "echo":
+            self._loopback = Loopback(self.chunks, behaviour.echo_delay_ms)
+
+    def receive_audio(self, data: bytes, now_s: float) -> None:
+        self.uplink.received(len(data), now_s)
+        if self._loopback is not None:
+            self._timers.active(now_s)
+            self._loopback.hear(data, now_s)
+            return
+        for heard in self._ear.feed(self.order.format.silent_frame[:1] * len(data) if self._caller_muted else data):
+            self._timers.active(now_s)
+            if isinstance(heard, SpeechStarted):
+                self._caller_started(now_s)
+            else:
+                self._caller_stopped(heard, now_s)
+
+    def receive_text(self, text: str, now_s: float) -> None:
+        """A text message on the socket; one that Vapi does not know ends the call without a close code."""
+        try:
+            message = parse(text)
+        except Unacceptable as error:
+            self.ending = self.ending or Ending("pipeline-error-unknown-message", "bare", str(error))
+        else:
+            self.obey(message, now_s)
+
+    def obey(self, message: Message, now_s: float) -> None:
+        """A checked message, from the socket or from the control URL."""
+        match message["type"]:
+            case "end-call" | "hangup":
+                self.end("customer-ended-call")
+            case "add-message":
+                self.context.append(message["message"])
+                if message.get("triggerResponseEnabled", True):
+                    self._beep(f"(noted: {message['message']['content']})", now_s)
+            case "append-context":
+                self.context.append({"role": "system", "content": message["content"]})
+            case "say":
+                if message.get("interruptAssistantEnabled", False):
+                    self._mouth.cut(now_s, 0)
+                said = self._beep(message["content"], now_s)
+                self._end_after = said if message.get("endCallAfterSpoken", False) else None
+            case "control":
+                self._control(message["control"], now_s)
+
+    def end(self, reason: str, how: Literal["normal", "gone"] = "normal") -> None:
+        """End the call in order: `status-update` first, then the close."""
+        if self.ending is None:
+            self.narrator.tell({"type": "status-update", "status": "ended", "endedReason": reason})
+            self.ending = Ending(reason, how)
+
+    def break_off(self, how: Literal["bare", "drop"]) -> None:
+        """End it without a word, as when Vapi's worker dies."""
+        self.ending = self.ending or Ending(WORKER_DIED, how)
+
+    def tick(self, now_s: float) -> None:
+        """Everything that is due by now."""
+        if self.ending is not None:
+            return
+        ending = self._timers.check(now_s, self.uplink.last_s)
+        if ending is not None and ending.how == "normal":
+            self.end(ending.reason)
+        elif ending is not None:
+            self.ending = ending
+        elif not self._timers.is_mute(now_s):
+            self._begin(now_s)
+            self._think(now_s)
+            self._follow_mouth(now_s)
+            self.outbox += self._loopback.due(now_s) if self._loopback is not None else self._mouth.due(now_s)
+
+    def _begin(self, now_s: float) -> None:
+        if not self.in_progress and now_s >= self.opened_s + self.behaviour.in_progress_ms / 1000:
+            self.in_progress = True
+            self.narrator.tell({"type": "status-update", "status": "in-progress"})
+        if not self._mouth_open and now_s >= self.opened_s + self.behaviour.first_audio_ms / 1000:
+            self._mouth_open = True
+            self._mouth.open(now_s)
+            self._say(self._brain.begin(), now_s)
+
+    def _think(self, now_s: float) -> None:
+        if self._pending is None:
+            return
+        if self._pending.hang_at_s is not None and now_s >= self._pending.hang_at_s:
+            self._pending.hang_at_s = None
+            self.narrator.tell({"type": "hang"})
+        if now_s >= self._pending.at_s:
+            pending, self._pending = self._pending, None
+            self._say(pending.speak, now_s)
+
+    def _follow_mouth(self, now_s: float) -> None:
+        finished = self._mouth.finished(now_s)
+        if finished is not None:
+            self.narrator.assistant_finished(finished)
+            if finished is self._end_after:
+                self.end("assistant-ended-call")
+            if self._mouth.utterance is None:
+                self._brain.finished_speaking()
+        utterance = self._mouth.utterance
+        if utterance is not None:
+            self._timers.active(now_s)
+            self.narrator.assistant_progress(utterance, self._mouth.clock_bytes(now_s))
+
+    def _caller_started(self, now_s: float) -> None:
+        self._pending = None
+        self.narrator.user_started()
+        utterance = self._mouth.utterance
+        if self._brain.user_started() is not None and utterance is not None:
+            self._mouth.cut(now_s, self.behaviour.stop_lag_ms)
+            self.narrator.interrupted(utterance)
+
+    def _caller_stopped(self, heard: SpeechStopped, now_s: float) -> None:
+        self._voice.caller_said = heard.audio
+        self.narrator.user_stopped(self.order.format.duration_ms(len(heard.audio)) / 1000)
+        speak = self._brain.user_stopped()
+        if speak is not None:
+            think_s = self.behaviour.think_ms / 1000
+            hang_at_s = now_s + _HANG_AFTER_S if think_s >= _HANG_AFTER_S else None
+            self._pending = Pending(speak, now_s + think_s, hang_at_s)
+
+    def _say(self, speak: Speak | None, now_s: float) -> None:
+        if speak is not None:
+            text, data = self._voice.sound(speak, self.narrator.last_user_text)
+            self._mouth.say(self.narrator.turn, text, data, now_s)
+
+    def _beep(self, text: str, now_s: float) -> Utterance:
+        self._brain.spoke_up()
+        return self._mouth.say(self.narrator.turn, text, self._voice.beep(text), now_s)
+
+    def _control(self, control: str, now_s: float) -> None:
+        match control:
+            case "mute-assistant" | "unmute-assistant":
+                self._mouth.muted = control == "mute-assistant"
+            case "mute-customer" | "unmute-customer":
+                self._caller_muted = control == "mute-customer"
+            case "say-first-message":
+                self._say(self._brain.begin_again(), now_s)
+
+    def statistics(self) -> dict[str, Any]:
+        """Counters of the call so far."""
+        return {**self.uplink.statistics(), "context": len(self.context), "turn": self.narrator.turn}

@@ -1,0 +1,146 @@
+"""`POST /call`: what is ordered, checked as Vapi does (API reference, CreateCallDTO; WebSocket transport guide).
+
+Unknown keys of the body and of `assistantOverrides` are refused; a misnamed key inside `transport` is ignored, and
+the call then gets 16 kHz PCM, as happens with the real service.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from relay.media.frames import AudioFormat, Encoding
+
+_SELECTORS = ("assistantId", "assistant", "squadId", "squad", "workflowId", "workflow")
+_TOP_KEYS = {
+    *_SELECTORS,
+    *("assistantOverrides", "squadOverrides", "workflowOverrides", "assistantVersion", "squadVersion"),
+    *("name", "transport", "customer", "customerId", "customers", "phoneNumber", "phoneNumberId", "schedulePlan"),
+}
+_CLIENT_MESSAGES = {
+    *("conversation-update", "assistant.speechStarted", "function-call", "function-call-result", "hang"),
+    *("language-changed", "metadata", "model-output", "speech-update", "status-update", "transcript", "tool-calls"),
+    *("tool-calls-result", "tool.completed", "transfer-update", "user-interrupted", "voice-input"),
+    *("workflow.node.started", "assistant.started"),
+}
+_OVERRIDE_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("transcriber", "model", "voice", "variableValues", "metadata", "server", "monitorPlan"), dict),
+    **dict.fromkeys(("stopSpeakingPlan", "startSpeakingPlan", "artifactPlan", "analysisPlan", "compliancePlan"), dict),
+    **dict.fromkeys(("backgroundSpeechDenoisingPlan", "observabilityPlan", "keypadInputPlan"), dict),
+    **dict.fromkeys(("firstMessage", "name", "voicemailMessage", "endCallMessage", "backgroundSound"), str),
+    **dict.fromkeys(("hooks", "credentials", "credentialIds", "endCallPhrases", "transportConfigurations"), list),
+    **dict.fromkeys(("clientMessages", "serverMessages", "tools:append"), list),
+    "firstMessageInterruptionsEnabled": bool,
+    "modelOutputInMessagesEnabled": bool,
+    "firstMessageMode": str,
+    "maxDurationSeconds": (int, float),
+    "silenceTimeoutSeconds": (int, float),
+}
+_FIRST_MESSAGE_MODES = {
+    "assistant-speaks-first",
+    "assistant-speaks-first-with-model-generated-message",
+    "assistant-waits-for-user",
+}
+_LIMITS = {"maxDurationSeconds": (10, 43200), "silenceTimeoutSeconds": (5, 3600)}
+_RATES = {"pcm_s16le": (8000, 16000, 24000, 48000), "mulaw": (8000,)}
+
+
+class BadOrder(Exception):
+    """Answered with 400 and this text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A call as it was ordered, with Vapi's defaults filled in."""
+
+    format: AudioFormat
+    overrides: Mapping[str, Any]
+    assistant_id: str | None
+
+    @property
+    def speaks_first(self) -> bool:
+        return self.overrides.get("firstMessageMode") != "assistant-waits-for-user"
+
+    @property
+    def first_is_interruptible(self) -> bool:
+        return bool(self.overrides.get("firstMessageInterruptionsEnabled", False))
+
+    @property
+    def max_duration_s(self) -> float:
+        return float(self.overrides.get("maxDurationSeconds", 600))
+
+    @property
+    def silence_timeout_s(self) -> float:
+        return float(self.overrides.get("silenceTimeoutSeconds", 30))
+
+    def wants(self, message_type: str) -> bool:
+        """Whether the client gets messages of this type."""
+        return message_type in self.overrides.get("clientMessages", _CLIENT_MESSAGES)
+
+
+def read_order(body: object) -> Order:
+    """The order in a decoded JSON body; `BadOrder` says what is wrong with it."""
+    if not isinstance(body, dict):
+        raise BadOrder("body must be an object")
+    for key in body:
+        _require(key in _TOP_KEYS, f"property {key} should not exist")
+    chosen = [key for key in _SELECTORS if key in body]
+    _require(len(chosen) == 1, "exactly one of " + ", ".join(_SELECTORS) + " must be given")
+    wanted = str if chosen[0].endswith("Id") else dict
+    _require(isinstance(body[chosen[0]], wanted) and bool(body[chosen[0]]), f"{chosen[0]} is not valid")
+    name = body.get("name", "")
+    _require(isinstance(name, str) and len(name) <= 40, "name must be shorter than or equal to 40 characters")
+    overrides = _read_overrides(body.get("assistantOverrides", {}))
+    transport = _read_transport(body)
+    return Order(_read_format(transport.get("audioFormat")), overrides, body.get("assistantId"))
+
+
+def _read_transport(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    transport = body.get("transport")
+    _require(isinstance(transport, dict), "transport.provider must be vapi.websocket; need a phoneNumber otherwise")
+    assert isinstance(transport, dict)
+    _require(transport.get("provider") == "vapi.websocket", "transport.provider must be vapi.websocket")
+    _require(transport.get("conversationType", "voice") == "voice", "transport.conversationType must be voice")
+    for key in ("phoneNumber", "phoneNumberId"):
+        _require(key not in body, f"{key} cannot be combined with transport vapi.websocket")
+    return transport
+
+
+def _read_format(audio_format: object) -> AudioFormat:
+    if audio_format is None:
+        return AudioFormat(Encoding.PCM_S16LE, 16000)
+    _require(isinstance(audio_format, dict), "transport.audioFormat must be an object")
+    assert isinstance(audio_format, dict)
+    encoding, rate_hz = audio_format.get("format"), audio_format.get("sampleRate")
+    _require(encoding in _RATES, "transport.audioFormat.format must be one of pcm_s16le, mulaw")
+    _require(audio_format.get("container", "raw") == "raw", "transport.audioFormat.container must be raw")
+    is_number = isinstance(rate_hz, int | float) and not isinstance(rate_hz, bool)
+    _require(is_number, "transport.audioFormat.sampleRate must be a number")
+    assert isinstance(rate_hz, int | float)
+    _require(3000 <= rate_hz <= 192000, "transport.audioFormat.sampleRate must be 3000 to 192000")
+    allowed = _RATES[str(encoding)]
+    _require(rate_hz in allowed, f"this stand-in speaks {encoding} only at {', '.join(map(str, allowed))} Hz")
+    return AudioFormat(Encoding(str(encoding)), int(rate_hz))
+
+
+def _read_overrides(overrides: object) -> Mapping[str, Any]:
+    _require(isinstance(overrides, dict), "assistantOverrides must be an object")
+    assert isinstance(overrides, dict)
+    for key, value in overrides.items():
+        _require(key in _OVERRIDE_TYPES, f"assistantOverrides.property {key} should not exist")
+        wanted = _OVERRIDE_TYPES[key]
+        is_right = isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool))
+        _require(is_right, f"assistantOverrides.{key} has the wrong type")
+    for key, (low, high) in _LIMITS.items():
+        _require(low <= overrides.get(key, low) <= high, f"assistantOverrides.{key} must be {low} to {high}")
+    mode = overrides.get("firstMessageMode", "assistant-speaks-first")
+    _require(mode in _FIRST_MESSAGE_MODES, "assistantOverrides.firstMessageMode is not valid")
+    for wish in overrides.get("clientMessages", ()):
+        _require(wish in _CLIENT_MESSAGES, f"assistantOverrides.clientMessages: {wish} is not valid")
+    server = overrides.get("server", {"url": "-"})
+    _require(isinstance(server.get("url"), str), "assistantOverrides.server.url must be a URL")
+    return overrides
+
+
+def _require(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - reads like assert
+    if not holds:
+        raise BadOrder(otherwise)

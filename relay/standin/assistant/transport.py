@@ -1,0 +1,102 @@
+"""The WebSocket of one call: a reader, one writer, and a conversation between them."""
+
+import json
+
+import trio
+from trio_websocket import ConnectionClosed, WebSocketConnection
+from wsproto.frame_protocol import CloseReason
+
+from relay.standin.assistant.call import AssistantCall
+from relay.standin.assistant.conversation import Conversation
+from relay.standin.tcp import reset
+
+_SEND_S = 10.0
+_CLOSE_S = 2.0
+_MESSAGE_PREVIEW_CHARS = 200
+
+
+async def run_transport(call: AssistantCall, socket: WebSocketConnection, stream: trio.SocketStream) -> None:
+    """Serve an accepted socket until the call is over, and close it as the conversation says."""
+    conversation = call.conversation
+    assert conversation is not None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_read, call, conversation, socket)
+        await _write(call, conversation, socket)
+        nursery.cancel_scope.cancel()
+    await _close(conversation, socket, stream)
+
+
+async def _read(call: AssistantCall, conversation: Conversation, socket: WebSocketConnection) -> None:
+    while True:
+        try:
+            message = await socket.get_message()
+        except ConnectionClosed:
+            conversation.end("customer-ended-call", "gone")
+            call.wake()
+            return
+        now_s = trio.current_time()
+        if isinstance(message, bytes):
+            call.received.add(now_s, message)
+            conversation.receive_audio(message, now_s)
+        else:
+            call.record.note(now_s, outgoing=False, message=_as_event(message))
+            conversation.receive_text(message, now_s)
+        if conversation.ending is not None or (conversation.outbox and conversation.in_progress):
+            call.wake()
+
+
+def _as_event(text: str) -> dict[str, object]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    return value if isinstance(value, dict) else {"raw": text[:_MESSAGE_PREVIEW_CHARS]}
+
+
+async def _write(call: AssistantCall, conversation: Conversation, socket: WebSocketConnection) -> None:
+    """Everything that goes out goes out here, on an absolute schedule, or at once when the reader has an answer."""
+    tick_s = conversation.chunks.tick_s
+    next_tick_s = trio.current_time()
+    while True:
+        call.changed = trio.Event()
+        now_s = trio.current_time()
+        if now_s >= next_tick_s:
+            conversation.tick(now_s)
+            next_tick_s += max(1, int((now_s - next_tick_s) / tick_s) + 1) * tick_s
+        sent = await _send_waiting(call, conversation, socket)
+        call.pass_on_hooks()
+        if conversation.ending is not None or not sent:
+            return
+        with trio.move_on_at(next_tick_s):
+            await call.changed.wait()
+
+
+async def _send_waiting(call: AssistantCall, conversation: Conversation, socket: WebSocketConnection) -> bool:
+    """Whether the socket took it all."""
+    while conversation.outbox:
+        if conversation.ending is not None and conversation.ending.how in ("drop", "gone"):
+            return False
+        message = conversation.outbox.popleft()
+        with trio.move_on_after(_SEND_S) as patience:
+            try:
+                await socket.send_message(message)
+            except ConnectionClosed:
+                conversation.end("customer-ended-call", "gone")
+                return False
+        if patience.cancelled_caught:
+            conversation.break_off("drop")
+            return False
+        now_s = trio.current_time()
+        if isinstance(message, bytes):
+            call.sent.add(now_s, message)
+        else:
+            call.record.note(now_s, outgoing=True, message=json.loads(message))
+    return True
+
+
+async def _close(conversation: Conversation, socket: WebSocketConnection, stream: trio.SocketStream) -> None:
+    how = conversation.ending.how if conversation.ending is not None else "drop"
+    if how == "drop":
+        await reset(stream)
+    with trio.move_on_after(_CLOSE_S):
+        await socket.aclose(CloseReason.NO_STATUS_RCVD if how == "bare" else CloseReason.NORMAL_CLOSURE)
