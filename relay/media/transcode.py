@@ -1,0 +1,92 @@
+"""From one audio format to another, chunk by chunk."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relay.errors import FormatMismatch
+from relay.media import g711
+from relay.media.frames import Audio, AudioFormat, Encoding
+from relay.media.resample import Samples, resampler
+
+
+class Transcoder:
+    """Turns audio of `source` into mono audio of `target`: decode, mix to mono, resample, encode.
+
+    Equal formats are passed through: the very same bytes, no decoding. Otherwise a sample block cut in two is carried
+    over to the next chunk, and the sound comes out `delay_ms` later than it went in.
+    """
+
+    __slots__ = ("_decode", "_encode", "_resampler", "_rest", "delay_ms", "source", "target")
+
+    def __init__(self, source: AudioFormat, target: AudioFormat) -> None:
+        """`FormatMismatch` if `target` has more than one channel and `source` is not the same."""
+        if source != target and target.channels != 1:
+            raise FormatMismatch(f"cannot turn {source} into {target}: only mono is made")
+        self.source = source
+        self.target = target
+        self._decode = _DECODERS[source.encoding]
+        self._encode = _ENCODERS[target.encoding]
+        self._resampler = resampler(source.rate_hz, target.rate_hz)
+        self.delay_ms = self._resampler.delay_ms
+        self._rest = b""
+
+    def push(self, audio: Audio) -> Audio:
+        """The part that is ready, perhaps empty. `FormatMismatch` if `audio` is not of the source format."""
+        data = audio.expect(self.source)
+        if self.source == self.target:
+            return audio
+        samples = self._decode(self._whole_blocks(data))
+        if self.source.channels > 1:
+            samples = _mix(samples, self.source.channels)
+        return Audio(self.target, self._encode(self._resampler.push(samples)))
+
+    def reset(self) -> None:
+        """Forget all audio: silence pushed after this comes out as digital silence."""
+        self._rest = b""
+        self._resampler.reset()
+
+    def _whole_blocks(self, data: bytes) -> bytes:
+        if self._rest:
+            data = self._rest + data
+        over = len(data) % self.source.block_bytes
+        self._rest = data[len(data) - over :]
+        return data[: len(data) - over]
+
+
+def _mix(samples: Samples, channels: int) -> Samples:
+    """The mean of the channels, rounded: as loud as each channel if all carry the same."""
+    mean: NDArray[np.float64] = samples.reshape(-1, channels).mean(axis=1)
+    return mean.round().astype(np.int16)
+
+
+def _decode_s16(data: bytes) -> Samples:
+    return np.frombuffer(data, "<i2").astype(np.int16, copy=False)
+
+
+def _encode_s16(samples: Samples) -> bytes:
+    return samples.astype("<i2", copy=False).tobytes()
+
+
+def _decode_f32(data: bytes) -> Samples:
+    """Full scale is +-1; beyond saturates; a value that is no number is silence."""
+    values = np.nan_to_num(np.frombuffer(data, "<f4").clip(-1, 1)) * np.float32(32768)
+    samples: Samples = values.round().clip(-32768, 32767).astype(np.int16)
+    return samples
+
+
+def _encode_f32(samples: Samples) -> bytes:
+    return (samples / np.float32(32768)).astype("<f4").tobytes()
+
+
+_DECODERS: dict[Encoding, Callable[[bytes], Samples]] = {
+    Encoding.MULAW: g711.decode,
+    Encoding.PCM_S16LE: _decode_s16,
+    Encoding.PCM_F32LE: _decode_f32,
+}
+_ENCODERS: dict[Encoding, Callable[[Samples], bytes]] = {
+    Encoding.MULAW: g711.encode,
+    Encoding.PCM_S16LE: _encode_s16,
+    Encoding.PCM_F32LE: _encode_f32,
+}
