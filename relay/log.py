@@ -1,0 +1,122 @@
+"""Structured logs: one JSON object a line, with the call's id on every line of a call, and never a secret.
+
+Anywhere in the program: `structlog.get_logger().info("noun.verb", key=value)`. A call binds its id once with
+`structlog.contextvars.bind_contextvars(call_id=...)`; tasks and threads started from there inherit it.
+"""
+
+import contextlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from relay.log_writer import LogWriter
+from relay.redaction import Redactor
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_FIRST_KEYS = ("timestamp", "level", "event", "call_id")
+_MAX_FRAMES = 20
+STANDARD_ERROR = 2
+
+
+@contextlib.contextmanager
+def open_log(
+    redactor: Redactor,
+    *,
+    level: Literal["debug", "info", "warning", "error"],
+    form: Literal["json", "console"],
+    on_drop: Callable[[], None],
+    fd: int = STANDARD_ERROR,
+) -> Iterator[LogWriter]:
+    """Sends everything that is logged to the open file `fd` while the context is open.
+
+    What libraries log through `logging` at warning and above, and Python warnings, take the same way, as the event
+    `library.message`. Logging never blocks and never raises: a file that is slow or broken loses lines, and `on_drop`
+    is called for each. On leaving, waiting lines are written and the former set-up is put back.
+    """
+    writer = LogWriter(fd, on_drop)
+    former = structlog.get_config()
+    structlog.configure(
+        processors=_processors(redactor, form, colors=os.isatty(fd)),
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=lambda *_: _Lines(writer),
+        cache_logger_on_first_use=False,
+    )
+    try:
+        with _library_messages():
+            yield writer
+    finally:
+        structlog.configure(**former)
+        writer.close()
+
+
+class _Lines:
+    """What structlog hands finished lines to: every level is the same method."""
+
+    def __init__(self, writer: LogWriter) -> None:
+        self.msg = self.debug = self.info = self.warning = self.error = self.critical = writer.write
+
+
+def _processors(redactor: Redactor, form: Literal["json", "console"], *, colors: bool) -> list[Processor]:
+    def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        clean = redactor.clean(event)
+        assert isinstance(clean, dict)
+        return clean
+
+    first: list[Processor] = [structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, _timestamp]
+    if form == "console":
+        console = structlog.dev.ConsoleRenderer(
+            colors=colors, pad_event_to=24, exception_formatter=structlog.dev.plain_traceback
+        )
+        return [*first, structlog.processors.format_exc_info, redact, console]
+    transformer = structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=_MAX_FRAMES)
+    return [*first, structlog.processors.ExceptionRenderer(transformer), redact, _json_line]
+
+
+def _timestamp(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    event["timestamp"] = now.replace("+00:00", "Z")
+    return event
+
+
+def _json_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    first = {key: event.pop(key) for key in _FIRST_KEYS if key in event}
+    return json.dumps({**first, **event})
+
+
+@contextlib.contextmanager
+def _library_messages() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers[:] = [_LibraryHandler()]
+    root.setLevel(logging.WARNING)
+    logging.captureWarnings(capture=True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(capture=False)
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+class _LibraryHandler(logging.Handler):
+    """Passes what a library logged on as an event of ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        values: dict[str, Any] = {"logger": record.name, "message": _message(record)}
+        if record.exc_info:
+            values["exc_info"] = record.exc_info
+        level = max(logging.WARNING, min(record.levelno // 10 * 10, logging.CRITICAL))
+        structlog.get_logger().log(level, "library.message", **values)
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception:  # noqa: BLE001 - a library's wrong format string must not end the call that met it
+        return str(record.msg)

@@ -1,0 +1,82 @@
+"""Writes log lines from a thread of its own, so that a slow or broken standard error never holds up a call."""
+
+import contextlib
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+LINES = 10_000
+"""Most lines that wait: about 4 MB, some seconds of debug output under load. Beyond it the newest are dropped."""
+CLOSE_TIMEOUT_S = 2.0
+RETRY_S = 0.01
+"""Between attempts on a non-blocking file that takes nothing now."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogWriterStatistics:
+    waiting: int
+    dropped: int
+
+
+class LogWriter:
+    """A bounded queue of lines and the thread that empties it.
+
+    The file is written without Python's buffers: their locks, held by a thread that is stuck in a write, would stop the
+    interpreter from ending.
+
+    Args:
+        fd: the open file, left open at the end.
+        on_drop: called for each line that is lost, because the queue is full or the file refused it. It may be
+            called in the writer's thread.
+        lines: the bound of the queue.
+    """
+
+    def __init__(self, fd: int, on_drop: Callable[[], None], lines: int = LINES) -> None:
+        self._fd = fd
+        self._on_drop = on_drop
+        self._queue: queue.Queue[str | None] = queue.Queue(lines)
+        self._dropped = 0
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread.start()
+
+    def write(self, line: str) -> None:
+        """Never blocks, never raises."""
+        try:
+            self._queue.put_nowait(line)
+        except queue.Full:
+            self._drop()
+
+    def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
+        """Waits until the lines are written, at most `timeout_s`; what is left then may be lost."""
+        self._closing.set()
+        with contextlib.suppress(queue.Full):
+            self._queue.put_nowait(None)
+        self._thread.join(timeout_s)
+
+    def statistics(self) -> LogWriterStatistics:
+        return LogWriterStatistics(waiting=self._queue.qsize(), dropped=self._dropped)
+
+    def _drop(self) -> None:
+        self._dropped += 1
+        self._on_drop()
+
+    def _run(self) -> None:
+        while not (self._closing.is_set() and self._queue.empty()):
+            line = self._queue.get()
+            if line is None:
+                continue
+            try:
+                self._write_all(line.encode("utf-8", "backslashreplace") + b"\n")
+            except OSError:
+                self._drop()
+
+    def _write_all(self, data: bytes) -> None:
+        while data:
+            try:
+                data = data[os.write(self._fd, data) :]
+            except BlockingIOError:
+                time.sleep(RETRY_S)

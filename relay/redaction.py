@@ -1,0 +1,125 @@
+"""Takes secrets out of whatever is about to be logged."""
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from urllib.parse import quote, quote_plus, urlsplit
+
+MASK = "***"
+
+_SECRET_KEY = re.compile(
+    r"authorization|cookie|token|secret|passw|credential|signature"
+    r"|(api|auth|client|private|public|shared)key|(socket|control|listen|websocketcall)url"
+)
+_TEXT_CHARACTERS = 4000
+_ITEMS = 100
+_DEPTH = 20
+_SECRET_PATH_CHARACTERS = 16
+
+
+class Redactor:
+    """Knows every secret value of the process, and removes each one wherever it stands in a value.
+
+    Found are the value itself and its forms in URLs, JSON and Python text; of an address also the path alone, which is
+    what some libraries name. Values that come and go (socket addresses) are added and discarded; a value added twice
+    must be discarded twice.
+    """
+
+    def __init__(self, values: AbstractSet[str] = frozenset()) -> None:
+        self._values: Counter[str] = Counter()
+        self._forms: tuple[str, ...] = ()
+        for value in values:
+            self.add(value)
+
+    def add(self, value: str) -> None:
+        if value:
+            self._values[value] += 1
+            self._refresh()
+
+    def discard(self, value: str) -> None:
+        """Forgets one `add` of the value; one that is not known is no error."""
+        if self._values[value] <= 1:
+            del self._values[value]
+        else:
+            self._values[value] -= 1
+        self._refresh()
+
+    def text(self, text: str) -> str:
+        """The text with a mask in place of every secret."""
+        for form in self._forms:
+            if form in text:
+                text = text.replace(form, MASK)
+        return text
+
+    def clean(self, value: object) -> object:
+        """The value made of plain, bounded JSON types without any secret; what is no JSON type becomes its repr.
+
+        A key that looks secret loses its value even if that is not known. Never raises.
+        """
+        return self._clean(value, _DEPTH)
+
+    def _clean(self, value: object, depth: int) -> object:
+        match value:
+            case None | bool():
+                return value
+            case int():
+                return self._number(int(value))
+            case float() if math.isfinite(value):
+                return self._number(float(value))
+            case str():
+                return self._bounded(str(value))
+            case bytes() | bytearray() | memoryview():
+                return self._bounded(bytes(value).decode("utf-8", "backslashreplace"))
+            case Mapping() if depth:
+                pairs = list(value.items())[:_ITEMS]
+                return {_printed(self._key(key)): self._entry(key, item, depth) for key, item in pairs}
+            case list() | tuple() | set() | frozenset() if depth:
+                return [self._clean(item, depth - 1) for item in list(value)[:_ITEMS]]
+            case _:
+                return self._bounded(_printed(value))
+
+    def _entry(self, key: object, item: object, depth: int) -> object:
+        if isinstance(item, bool | None) or not _looks_secret(_printed(key)):
+            return self._clean(item, depth - 1)
+        return MASK
+
+    def _key(self, key: object) -> str:
+        return self._bounded(_printed(key))
+
+    def _number(self, number: float) -> object:
+        return MASK if self._values and str(number) in self._values else number
+
+    def _bounded(self, text: str) -> str:
+        clean = self.text(text)
+        return clean if len(clean) <= _TEXT_CHARACTERS else clean[:_TEXT_CHARACTERS] + "..."
+
+    def _refresh(self) -> None:
+        forms = {form for value in self._values for form in _forms(value)}
+        self._forms = tuple(sorted(forms, key=len, reverse=True))
+
+
+def _forms(value: str) -> set[str]:
+    forms = {value}
+    if "://" in value:
+        url = urlsplit(value)
+        path = url._replace(scheme="", netloc="").geturl()
+        forms |= {path} if len(path) >= _SECRET_PATH_CHARACTERS else set()
+    for form in tuple(forms):
+        forms |= {quote(form), quote(form, safe=""), quote_plus(form), json.dumps(form)[1:-1], repr(form)[1:-1]}
+    return forms
+
+
+def _looks_secret(key: str) -> bool:
+    return _SECRET_KEY.search(key.lower().replace("-", "").replace("_", "")) is not None
+
+
+def _printed(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001 - a value that cannot be printed must not end the call that logs it
+        return f"<{type(value).__name__} that cannot be printed>"
