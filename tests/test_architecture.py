@@ -16,7 +16,7 @@ ALLOWED = {
     "media": {"errors"},
     "wire": {"errors", "media.frames"},
     "logic": {"errors", "media.frames"},
-    "net": {"errors"},
+    "net": {"errors", "__version__"},
     "call": {"errors", "media", "wire", "logic", "net", *SHARED},
     "daemon": {"errors", "media", "wire", "logic", "net", "call", *SHARED},
     "standin": {"errors", "media", "wire", "logic", "net", "__version__"},
