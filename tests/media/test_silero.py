@@ -1,0 +1,174 @@
+import sys
+import wave
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from relay.errors import ConfigError
+from relay.media import silero
+from relay.media.resample import Samples, resampler
+from relay.media.silero import SileroModel
+from relay.media.windows import WindowCutter
+
+RATES = [8000, 16000]
+
+
+@pytest.fixture(scope="module", params=RATES)
+def model(request: pytest.FixtureRequest) -> SileroModel:
+    return SileroModel.load(request.param)
+
+
+VOWELS = [(730, 1090, 2440), (270, 2290, 3010), (530, 1840, 2480), (570, 840, 2410), (300, 870, 2240)]
+
+
+def babble(rate: int, seconds: float) -> Samples:
+    """Five vowels a second: a pulse train around 120 Hz through three resonances that glide from vowel to vowel."""
+    count = int(rate * seconds)
+    time = np.arange(count) / rate
+    pitch_hz = 120 * (1 + 0.15 * np.sin(2 * np.pi * 1.3 * time))
+    out = np.diff(np.floor(np.cumsum(pitch_hz) / rate), prepend=0.0)
+    vowel, within = np.divmod(time * 5, 1)
+    glide = np.clip((within - 0.6) / 0.4, 0, 1)[:, None]
+    tracks = np.array(VOWELS)[vowel.astype(int) % 5] * (1 - glide)
+    tracks += np.array(VOWELS)[(vowel.astype(int) + 1) % 5] * glide
+    for formant, width_hz in enumerate((80, 100, 120)):
+        out = resonate(out, tracks[:, formant], float(np.exp(-np.pi * width_hz / rate)), rate)
+    envelope = 0.65 - 0.35 * np.cos(2 * np.pi * 5 * time)
+    samples: Samples = (out / np.abs(out).max() * envelope * 12000).astype(np.int16)
+    return samples
+
+
+def resonate(signal: NDArray[np.float64], centre_hz: NDArray[np.float64], radius: float, rate: int) -> Any:
+    """Two poles at the (moving) centre frequency."""
+    out = [0.0, 0.0]
+    for value, turn in zip(signal.tolist(), np.cos(2 * np.pi * centre_hz / rate).tolist(), strict=True):
+        out.append(value + 2 * radius * turn * out[-1] - radius * radius * out[-2])
+    return np.array(out[2:])
+
+
+def hiss(rate: int, seconds: float, seed: int = 5) -> Samples:
+    return np.random.default_rng(seed).normal(0, 300, int(rate * seconds)).astype(np.int16)
+
+
+def probabilities(model: SileroModel, samples: Samples) -> NDArray[np.float64]:
+    state = model.new_state()
+    windows = WindowCutter(model.window_samples, model.rate_hz).push(samples)
+    return np.array([model.run([window.samples], [state])[0] for window in windows])
+
+
+def recording(folder: Path, name: str, rate: int) -> Samples:
+    with wave.open(str(folder / name)) as file:
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.int16)
+        return resampler(file.getframerate(), rate).push(samples)
+
+
+def test_babble_is_speech_and_hiss_or_silence_is_not(model: SileroModel) -> None:
+    assert np.median(probabilities(model, babble(model.rate_hz, 1.5))[5:]) > 0.7
+    assert probabilities(model, hiss(model.rate_hz, 2)).max() < 0.5
+    assert probabilities(model, np.zeros(model.rate_hz, np.int16)).max() < 0.1
+
+
+def test_a_batch_gives_what_each_stream_gives_alone(model: SileroModel) -> None:
+    rate = model.rate_hz
+    streams = [babble(rate, 1), hiss(rate, 1), np.concatenate((hiss(rate, 0.5), babble(rate, 0.5)))]
+    states = [model.new_state() for _ in streams]
+    cut = [WindowCutter(model.window_samples, rate).push(stream) for stream in streams]
+
+    together = np.array(
+        [model.run([window.samples for window in windows], states) for windows in zip(*cut, strict=True)]
+    )
+
+    for index, stream in enumerate(streams):
+        assert together[:, index] == pytest.approx(probabilities(model, stream), abs=1e-5)
+
+
+def test_streams_may_come_and_go_between_batches(model: SileroModel) -> None:
+    """A stream's result depends on its own windows only, not on the company they ran in."""
+    speech, noise = babble(model.rate_hz, 1), hiss(model.rate_hz, 1)
+    alone = probabilities(model, speech)
+    windows = WindowCutter(model.window_samples, model.rate_hz).push(speech)
+    state, found = model.new_state(), []
+    for index, window in enumerate(windows):
+        others = index % 3
+        states = [*(model.new_state() for _ in range(others)), state]
+        found.append(model.run([*[noise[: model.window_samples]] * others, window.samples], states)[-1])
+
+    assert found == pytest.approx(alone, abs=1e-5)
+
+
+def test_the_end_of_the_window_before_stands_in_front(model: SileroModel) -> None:
+    samples = babble(model.rate_hz, 0.2)[: model.window_samples]
+    state = model.new_state()
+    assert not state.context.any()
+
+    model.run([samples], [state])
+
+    context = 64 if model.rate_hz == 16000 else 32
+    assert state.context.tolist() == (samples[-context:].astype(np.float32) / 32768).tolist()
+    assert state.rnn.shape == (2, 1, 128)
+
+
+def test_integers_and_floats_mean_the_same(model: SileroModel) -> None:
+    samples = babble(model.rate_hz, 0.2)[: model.window_samples]
+    floats = (samples / 32768).astype(np.float32)
+
+    assert model.run([samples], [model.new_state()]) == model.run([floats], [model.new_state()])
+
+
+def test_nothing_to_run_is_nothing(model: SileroModel) -> None:
+    assert model.run([], []) == []
+
+
+def test_a_window_of_another_length_or_without_a_state_is_refused(model: SileroModel) -> None:
+    state = model.new_state()
+    good = hiss(model.rate_hz, 1)[: model.window_samples]
+    with pytest.raises(ValueError, match=f"has {model.window_samples} samples"):
+        model.run([good, good[:-1]], [state, model.new_state()])
+    with pytest.raises(ValueError, match="zip"):
+        model.run([good], [])
+
+    assert not state.rnn.any()
+
+
+def test_another_rate_is_refused() -> None:
+    with pytest.raises(ConfigError, match="8000 or 16000 Hz, not 48000"):
+        SileroModel.load(48000)
+
+
+def test_a_missing_model_file_is_said_clearly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(silero, "MODEL_FILE", "no_such.onnx")
+    with pytest.raises(ConfigError, match=r"no_such\.onnx is missing: install the package silero-vad"):
+        SileroModel.load(16000)
+
+
+def test_a_missing_package_is_said_clearly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(silero, "PACKAGE", "no_such_package")
+    with pytest.raises(ConfigError, match="is missing"):
+        SileroModel.load(16000)
+
+
+def test_a_damaged_model_file_is_said_clearly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    broken = tmp_path / "silero_vad.onnx"
+    broken.write_bytes(b"not a model")
+    monkeypatch.setattr(silero, "model_path", lambda: broken)
+    with pytest.raises(ConfigError, match="cannot be loaded"):
+        SileroModel.load(16000)
+
+
+def test_the_package_of_the_model_is_never_imported(model: SileroModel) -> None:
+    assert "silero_vad" not in sys.modules
+
+
+def test_recorded_speech_is_found(model: SileroModel, recordings: Path) -> None:
+    found = probabilities(model, recording(recordings, "clean_jfk.wav", model.rate_hz))
+
+    for start_s, end_s in ((0.325, 2.125), (5.41, 7.54), (8.185, 10.225)):
+        assert np.median(found[int(start_s / 0.032) + 2 : int(end_s / 0.032) - 2]) > 0.5
+
+
+@pytest.mark.parametrize("name", ["hvac_fan_whir.wav", "hvac_compressor.wav", "near_silence_comfort_noise.wav"])
+def test_recorded_fans_are_not_speech(model: SileroModel, recordings: Path, name: str) -> None:
+    assert probabilities(model, recording(recordings, name, model.rate_hz)).max() < 0.5
