@@ -1,0 +1,28 @@
+"""What must not grow: trio tasks and open file descriptors of this process."""
+
+from pathlib import Path
+
+import trio
+
+SETTLE_S = 0.05
+LIMIT_S = 10.0
+
+
+def _now() -> tuple[int, int]:
+    return trio.lowlevel.current_statistics().tasks_living, sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+async def resources() -> tuple[int, int]:
+    """Living tasks and open descriptors, once what is ending has ended."""
+    await trio.sleep(SETTLE_S)
+    return _now()
+
+
+async def resources_return_to(before: tuple[int, int]) -> None:
+    """Wait until no more tasks and descriptors are held than `before`; fail when some stay."""
+    with trio.move_on_after(LIMIT_S):
+        while _now() > before or _now()[1] > before[1]:
+            await trio.sleep(SETTLE_S)
+    now = _now()
+    assert now[0] <= before[0], f"{now[0] - before[0]} tasks left behind"
+    assert now[1] <= before[1], f"{now[1] - before[1]} descriptors left behind"
