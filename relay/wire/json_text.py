@@ -37,7 +37,7 @@ class WireCode(StrEnum):
 def decode(decoder: msgspec.json.Decoder[T], text: str | bytes | msgspec.Raw, what: str) -> T:
     """One JSON document by `decoder`; `what` names the message in the error text.
 
-    Raises `RemoteProtocolError` (NOT_JSON, FIELD_MISSING, FIELD_INVALID) and nothing else, whatever the input.
+    Raises `RemoteProtocolError` (NOT_JSON, NOT_OBJECT, FIELD_MISSING, FIELD_INVALID) whatever the input, nothing else.
     """
     try:
         return decoder.decode(text)
@@ -52,10 +52,12 @@ def not_json(what: str) -> RemoteProtocolError:
 
 
 def field_error(error: msgspec.ValidationError, what: str) -> RemoteProtocolError:
-    """FIELD_MISSING or FIELD_INVALID with the path of the field, read from msgspec's own text."""
+    """NOT_OBJECT, FIELD_MISSING or FIELD_INVALID; the path of the field is read from msgspec's own text."""
     text = str(error)
     at = _PATH.search(text)
     path = at[1] if at else ""
+    if not path and text.startswith("Expected `object`"):
+        return RemoteProtocolError(f"{what} is not a JSON object", WireCode.NOT_OBJECT)
     if missing := _MISSING.match(text):
         field = f"{path}.{missing[1]}" if path else missing[1]
         return RemoteProtocolError(f"{what}: {field} is missing", WireCode.FIELD_MISSING)

@@ -1,0 +1,244 @@
+"""Vapi's text frames to events, flat and wrapped, tolerant of what is new; our messages read back."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.errors import LocalProtocolError, RemoteProtocolError
+from relay.wire import vapi
+from relay.wire.json_text import WireCode
+
+FINAL = 'transcript[transcriptType="final"]'
+
+GOLDEN: list[tuple[dict[str, Any], vapi.Event]] = [
+    ({"type": "status-update", "status": "in-progress"}, vapi.StatusUpdate("in-progress", None)),
+    (
+        {"type": "status-update", "status": "ended", "endedReason": "assistant-ended-call"},
+        vapi.StatusUpdate("ended", "assistant-ended-call"),
+    ),
+    (
+        {"type": "speech-update", "status": "started", "role": "user", "turn": 0},
+        vapi.SpeechUpdate("started", "user", 0),
+    ),
+    (
+        {"type": "speech-update", "status": "stopped", "role": "assistant"},
+        vapi.SpeechUpdate("stopped", "assistant", None),
+    ),
+    (
+        {"type": "transcript", "role": "user", "transcriptType": "partial", "transcript": "Hel"},
+        vapi.Transcript("user", final=False, text="Hel"),
+    ),
+    (
+        {"type": "transcript", "role": "assistant", "transcriptType": "final", "transcript": "", "assistantId": "x"},
+        vapi.Transcript("assistant", final=True, text=""),
+    ),
+    (
+        {"type": FINAL, "role": "user", "transcriptType": "final", "transcript": "Hello"},
+        vapi.Transcript("user", final=True, text="Hello"),
+    ),
+    ({"type": FINAL, "role": "user", "transcript": "Hello"}, vapi.Transcript("user", final=True, text="Hello")),
+    ({"type": "user-interrupted", "turnId": "t-1"}, vapi.UserInterrupted("t-1")),
+    ({"type": "user-interrupted"}, vapi.UserInterrupted(None)),
+    (
+        {"type": "model-output", "output": "text <flush /> ", "turnId": "t-1"},
+        vapi.ModelOutput("text <flush /> ", "t-1"),
+    ),
+    ({"type": "model-output", "output": {"tool": "x"}}, vapi.ModelOutput("", None)),
+    ({"type": "voice-input", "input": "to say", "turn": 1}, vapi.VoiceInput("to say", 1)),
+    ({"type": "hang"}, vapi.Hang()),
+    ({"type": "transfer-update", "destination": {"type": "number", "number": "+1"}}, vapi.TransferUpdate()),
+    (
+        {
+            "type": "tool-calls",
+            "toolCallList": [
+                {"id": "1", "type": "function", "function": {"name": "book_table", "arguments": "{}"}},
+                {"id": "2", "name": "look up", "parameters": {}},
+                {"id": "3"},
+                None,
+            ],
+        },
+        vapi.ToolCalls(("book_table", "look_up")),
+    ),
+    ({"type": "assistant.speechStarted", "text": "x"}, vapi.Other("assistant.speechStarted")),
+    ({"type": ""}, vapi.Other("")),
+    ({"type": "s p\u00e4m\n" + "x" * 99}, vapi.Other("s_p_m_" + "x" * 34)),
+]
+
+
+def refusal(text: str) -> RemoteProtocolError | None:
+    try:
+        vapi.parse(text)
+    except RemoteProtocolError as error:
+        return error
+    return None
+
+
+@pytest.mark.parametrize(("message", "event"), GOLDEN)
+def test_each_known_message_is_understood_flat_and_wrapped(message: dict[str, Any], event: vapi.Event) -> None:
+    assert vapi.parse(json.dumps(message)) == event
+    assert vapi.parse(json.dumps({"message": message})) == event
+    assert vapi.parse(json.dumps({"timestamp": 1, "message": message, "call": {}})) == event
+
+
+@pytest.mark.parametrize(("message", "event"), GOLDEN)
+def test_unknown_and_optional_fields_are_passed_over(message: dict[str, Any], event: vapi.Event) -> None:
+    extra = {"timestamp": 1.5, "call": {"id": "x"}, "assistant": None, "new": [[{}]], "message": {"type": "hang"}}
+
+    assert vapi.parse(json.dumps(message | extra)) == event
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"conversation": [{"role": "system", "content": "Be kind"}, {"role": "user"}]},
+        {"messages": [{"role": "system", "message": "Be kind", "time": 1}, {"role": "user", "message": None}]},
+        {"artifact": {"messages": [{"role": "system", "content": "Be kind"}, {"role": "user", "content": [1]}]}},
+        {
+            "conversation": None,
+            "messages": [7, {"role": 1}, {}, {"role": "system", "content": "Be kind"}, {"role": "user"}],
+        },
+    ],
+)
+def test_the_conversation_is_read_from_wherever_it_is(body: dict[str, Any]) -> None:
+    event = vapi.parse(json.dumps({"type": "conversation-update"} | body))
+
+    assert event == vapi.ConversationUpdate((vapi.ChatMessage("system", "Be kind"), vapi.ChatMessage("user", "")))
+
+
+def test_an_ended_reason_is_made_safe_to_log() -> None:
+    event = vapi.parse(json.dumps({"type": "status-update", "status": "ended", "endedReason": "x y\n" + "z" * 999}))
+
+    assert event == vapi.StatusUpdate("ended", "x_y_" + "z" * 196)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("", WireCode.NOT_JSON),
+        ("{", WireCode.NOT_JSON),
+        ('{"type":"hang"}x', WireCode.NOT_JSON),
+        ('{"type":"hang","x":NaN}', WireCode.NOT_JSON),
+        ('{"type":"hang\ud800"}', WireCode.NOT_JSON),
+        ('{"type":"voice-input","input":"\\udc00"}', WireCode.NOT_JSON),
+        ('{"message":' * 100_000, WireCode.NOT_JSON),
+        ('{"type":"hang","x":' + "[" * 100_000, WireCode.NOT_JSON),
+        ("null", WireCode.NOT_OBJECT),
+        ('["hang"]', WireCode.NOT_OBJECT),
+        ('{"message":[]}', WireCode.NOT_OBJECT),
+        ('{"message":"hang"}', WireCode.NOT_OBJECT),
+        ("{}", WireCode.FIELD_MISSING),
+        ('{"type":null}', WireCode.FIELD_MISSING),
+        ('{"message":{}}', WireCode.FIELD_MISSING),
+        ('{"message":{"message":{"type":"hang"}}}', WireCode.FIELD_MISSING),
+        ('{"type":5}', WireCode.FIELD_INVALID),
+        ('{"type":["hang"]}', WireCode.FIELD_INVALID),
+        ('{"type":5,"message":{"type":"hang"}}', WireCode.FIELD_INVALID),
+        ('{"type":"status-update"}', WireCode.FIELD_MISSING),
+        ('{"type":"status-update","status":1}', WireCode.FIELD_INVALID),
+        ('{"type":"status-update","status":"ended","endedReason":{}}', WireCode.FIELD_INVALID),
+        ('{"type":"speech-update","status":"started"}', WireCode.FIELD_MISSING),
+        ('{"type":"speech-update","status":"paused","role":"user"}', WireCode.FIELD_INVALID),
+        ('{"type":"speech-update","status":"started","role":"tool"}', WireCode.FIELD_INVALID),
+        ('{"type":"speech-update","status":"started","role":"user","turn":"x"}', WireCode.FIELD_INVALID),
+        ('{"type":"speech-update","status":"started","role":"user","turn":1e400}', WireCode.FIELD_INVALID),
+        ('{"type":"transcript","role":"user","transcript":"x"}', WireCode.FIELD_MISSING),
+        ('{"type":"transcript","role":"user","transcriptType":"final"}', WireCode.FIELD_MISSING),
+        ('{"type":"transcript","role":"user","transcriptType":"x","transcript":"x"}', WireCode.FIELD_INVALID),
+        ('{"type":"transcript","role":null,"transcriptType":"final","transcript":"x"}', WireCode.FIELD_INVALID),
+        ('{"type":"user-interrupted","turnId":5}', WireCode.FIELD_INVALID),
+        ('{"type":"conversation-update"}', WireCode.FIELD_MISSING),
+        ('{"type":"conversation-update","conversation":{}}', WireCode.FIELD_MISSING),
+        ('{"type":"conversation-update","artifact":{"messages":5}}', WireCode.FIELD_MISSING),
+        ('{"type":"model-output"}', WireCode.FIELD_MISSING),
+        ('{"type":"voice-input","input":null}', WireCode.FIELD_INVALID),
+        ('{"type":"tool-calls"}', WireCode.FIELD_MISSING),
+        ('{"type":"tool-calls","toolCallList":"x"}', WireCode.FIELD_INVALID),
+    ],
+)
+def test_each_malformed_message_has_its_code(text: str, code: WireCode) -> None:
+    error = refusal(text)
+
+    assert error is not None
+    assert error.code == code
+
+
+def test_of_two_values_for_one_field_the_last_counts() -> None:
+    assert vapi.parse('{"type":"spam","type":"hang"}') == vapi.Hang()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "transcript", "role": "user", "transcriptType": "final", "transcript": "secret"},
+        {"type": "model-output", "output": "secret"},
+        {"type": "voice-input", "input": "secret"},
+        {"type": "conversation-update", "conversation": [{"role": "user", "content": "secret"}]},
+    ],
+)
+def test_nothing_that_was_said_shows_in_a_repr(message: dict[str, Any]) -> None:
+    assert "secret" not in repr(vapi.parse(json.dumps(message)))
+
+
+def test_nothing_that_was_said_shows_in_an_error() -> None:
+    error = refusal('{"type":"transcript","role":"secret","transcriptType":"secret","transcript":"secret"}')
+
+    assert error is not None
+    assert "secret" not in str(error)
+
+
+json_values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.text() | json_values.map(json.dumps))
+def test_whatever_comes_only_a_counted_error_escapes(text: str) -> None:
+    error = refusal(text)
+
+    assert error is None or error.code in WireCode.__members__
+
+
+@given(st.sampled_from(GOLDEN), st.data())
+def test_a_known_message_with_one_value_spoilt_raises_nothing_else(
+    golden: tuple[dict[str, Any], vapi.Event], data: st.DataObject
+) -> None:
+    spoilt = golden[0] | {data.draw(st.sampled_from([*golden[0], "conversation", "message"])): data.draw(json_values)}
+
+    error = refusal(json.dumps(spoilt))
+
+    assert error is None or error.code in WireCode.__members__
+
+
+def test_end_call_is_the_documented_message() -> None:
+    assert json.loads(vapi.end_call()) == {"type": "end-call"}
+
+
+@given(st.sampled_from(["system", "user", "assistant"]), st.text(st.characters(codec="utf-8")), st.booleans())
+def test_add_message_is_the_documented_message(role: str, content: str, trigger: bool) -> None:
+    text = vapi.add_message(role, content, trigger_response=trigger)  # type: ignore[arg-type]
+
+    assert json.loads(text) == {
+        "type": "add-message",
+        "message": {"role": role, "content": content},
+        "triggerResponseEnabled": trigger,
+    }
+
+
+@pytest.mark.parametrize("digit", "0123456789*#ABCD")
+def test_a_key_is_told_as_a_turn_of_the_caller_that_asks_for_an_answer(digit: str) -> None:
+    message = json.loads(vapi.dtmf_note(digit))
+
+    assert message["message"]["role"] == "user"
+    assert f"pressed {digit} " in message["message"]["content"]
+    assert message["triggerResponseEnabled"] is True
+
+
+@pytest.mark.parametrize("digit", ["", "12", "E", "x", "\n", "1\n", "\u0661"])
+def test_anything_but_one_key_is_a_bug_of_ours(digit: str) -> None:
+    with pytest.raises(LocalProtocolError, match="DTMF"):
+        vapi.dtmf_note(digit)
