@@ -1,0 +1,222 @@
+"""Vapi's call as its REST interface sees it: what to ask for, what comes back, why it ended.
+
+Sources: Vapi's API reference (`POST /call`, `CreateCallDTO`, `VapiWebsocketTransport`, `endedReason`) and its
+"WebSocket transport", "Call concurrency" and "Troubleshoot call errors" pages.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from relay.errors import AssistantUnavailable, LocalProtocolError
+from relay.media.frames import AudioFormat, Encoding
+
+CLIENT_MESSAGES = (
+    "conversation-update",
+    "hang",
+    "model-output",
+    "speech-update",
+    "status-update",
+    "tool-calls",
+    "transcript",
+    "transfer-update",
+    "user-interrupted",
+    "voice-input",
+)
+
+_MAX_DURATION_S = (10, 43200)
+_SILENCE_TIMEOUT_S = (5, 3600)
+_NAME_MAX_CHARS = 40
+_MESSAGE_READ_CHARS = 4000
+_MESSAGE_MAX_CHARS = 200
+_CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_URL = re.compile(r"[\x21-\x7e]{1,2048}")
+_ADDRESS = re.compile(r"[a-z]{2,12}://\S+", re.IGNORECASE)
+_LONG_WORD = re.compile(r"[A-Za-z0-9_+/=.-]{20,}")
+_RETRIABLE_END = re.compile(r"(?:^|[.-])(?:worker|transport)(?:-|$)|-missing$")
+
+# status: code, whether the same request may succeed later, what to do
+_FAILURES = {
+    400: ("VAPI_BAD_REQUEST", False, "refused the request: check the assistant's settings and the plan's limits"),
+    401: ("VAPI_UNAUTHORIZED", False, "did not accept the key: VAPI_API_KEY must be the private key"),
+    402: ("VAPI_PAYMENT_REQUIRED", False, "wants payment: check the credits and the plan of the account"),
+    403: ("VAPI_FORBIDDEN", False, "forbids it: the key may not create calls with this assistant"),
+    404: (
+        "VAPI_NOT_FOUND",
+        False,
+        "does not know the assistant: check assistant_id and that the key is of its account",
+    ),
+    409: ("VAPI_CONFLICT", False, "reports a conflict with the state of the account"),
+    429: ("VAPI_RATE_LIMITED", True, "limits the rate of requests: fewer calls at once, or a larger plan"),
+}
+
+
+class CallCreated(Struct, frozen=True):
+    """A call that waits for its socket. Whoever has one of the URLs has the call: the `repr` shows neither."""
+
+    call_id: str
+    socket_url: str
+    control_url: str | None
+
+    def __repr__(self) -> str:
+        return f"CallCreated(call_id={self.call_id!r})"
+
+
+def call_request(
+    assistant_id: str,
+    audio_format: AudioFormat,
+    *,
+    max_duration_s: float,
+    silence_timeout_s: float,
+    first_message_interruptions: bool,
+    metadata: Mapping[str, str],
+    name: str,
+    first_message_waits: bool = False,
+) -> dict[str, Any]:
+    """The body of `POST /call` for one assistant over the WebSocket transport, the same format both ways.
+
+    Times are brought into the range that Vapi takes, rounded up; `name` is cut to 40 characters.
+    `first_message_waits`: no greeting, the caller speaks first. Raises `LocalProtocolError` for an empty assistant
+    or a format that the transport has not.
+    """
+    if not assistant_id:
+        raise LocalProtocolError("no assistant_id: Vapi takes exactly one assistant")
+    overrides: dict[str, Any] = {
+        "maxDurationSeconds": _clamped(max_duration_s, *_MAX_DURATION_S),
+        "silenceTimeoutSeconds": _clamped(silence_timeout_s, *_SILENCE_TIMEOUT_S),
+        "firstMessageInterruptionsEnabled": first_message_interruptions,
+        "backgroundSound": "off",
+        "clientMessages": list(CLIENT_MESSAGES),
+        "metadata": dict(metadata),
+    }
+    if first_message_waits:
+        overrides["firstMessageMode"] = "assistant-waits-for-user"
+    return {
+        "assistantId": assistant_id,
+        "assistantOverrides": overrides,
+        "name": name[:_NAME_MAX_CHARS],
+        "transport": {
+            "provider": "vapi.websocket",
+            "conversationType": "voice",
+            "audioFormat": _audio_format(audio_format),
+        },
+    }
+
+
+def parse_created(status: int, body: bytes) -> CallCreated:
+    """The call in the answer to `POST /call`.
+
+    Raises `AssistantUnavailable`, with a code for each failure and a text for the operator that holds neither the key
+    nor a URL, whatever the answer.
+    """
+    answer = _json_object(body)
+    if status not in (200, 201):
+        raise _failure(status, body, answer)
+    if answer is None:
+        raise AssistantUnavailable(
+            "Vapi accepted the call with an answer that is no JSON object: check api_base and any proxy",
+            "VAPI_BAD_RESPONSE",
+            retriable=False,
+        )
+    if _at(answer, "subscriptionLimits", "concurrencyBlocked") is True:
+        raise AssistantUnavailable(
+            "Vapi blocks the call: too many at once for the plan; end some or add concurrency to the account",
+            "VAPI_CONCURRENCY_BLOCKED",
+            retriable=False,
+        )
+    return _created(answer)
+
+
+def retriable_end(reason: str | None) -> bool:
+    """Whether a call that ended for this `endedReason` is worth a new one: Vapi's worker or transport failed."""
+    return reason is not None and _RETRIABLE_END.search(reason) is not None
+
+
+def _clamped(seconds: float, least: int, most: int) -> int:
+    return math.ceil(min(max(seconds, least), most))
+
+
+def _audio_format(audio_format: AudioFormat) -> dict[str, Any]:
+    if audio_format.encoding not in (Encoding.PCM_S16LE, Encoding.MULAW) or audio_format.channels != 1:
+        raise LocalProtocolError(f"Vapi takes pcm_s16le or mulaw, one channel, not {audio_format}")
+    return {"format": audio_format.encoding.value, "container": "raw", "sampleRate": audio_format.rate_hz}
+
+
+def _created(answer: dict[str, Any]) -> CallCreated:
+    call_id = answer.get("id")
+    if not isinstance(call_id, str) or _CALL_ID.fullmatch(call_id) is None:
+        raise AssistantUnavailable(
+            "Vapi accepted the call without a usable id: check api_base and any proxy",
+            "VAPI_BAD_RESPONSE",
+            retriable=False,
+        )
+    socket_url = _url(_at(answer, "transport", "websocketCallUrl"), ("wss", "ws"))
+    if socket_url is None:
+        raise AssistantUnavailable(
+            "Vapi accepted the call without a usable transport.websocketCallUrl: is the WebSocket transport "
+            "enabled for the account?",
+            "VAPI_NO_SOCKET_URL",
+            retriable=False,
+        )
+    return CallCreated(call_id, socket_url, _url(_at(answer, "monitor", "controlUrl"), ("https", "http")))
+
+
+def _failure(status: int, body: bytes, answer: dict[str, Any] | None) -> AssistantUnavailable:
+    if status == 403 and b"error code: 1010" in body:
+        code, retriable, advice = (
+            "VAPI_CLOUDFLARE_1010",
+            False,
+            "is guarded by Cloudflare, which refused our User-Agent: let no proxy remove or replace it",
+        )
+    elif 500 <= status <= 599:
+        code, retriable, advice = "VAPI_SERVER_ERROR", True, "failed on its own side: see status.vapi.ai"
+    else:
+        unexpected = ("VAPI_UNEXPECTED_STATUS", False, "gave an answer nobody documents: check api_base and any proxy")
+        code, retriable, advice = _FAILURES.get(status, unexpected)
+    said = _message(answer)
+    text = f"Vapi answered {status} and {advice}" + (f" (it says: {said})" if said else "")
+    return AssistantUnavailable(text, code, retriable=retriable)
+
+
+def _json_object(body: bytes) -> dict[str, Any] | None:
+    try:
+        answer = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _at(answer: dict[str, Any], outer: str, inner: str) -> Any:
+    part = answer.get(outer)
+    return part.get(inner) if isinstance(part, dict) else None
+
+
+def _url(value: Any, schemes: tuple[str, ...]) -> str | None:
+    if not isinstance(value, str) or _URL.fullmatch(value) is None:
+        return None
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return None
+    return value if usable else None
+
+
+def _message(answer: dict[str, Any] | None) -> str:
+    """Vapi's own words on one line, at most 200 characters, with whatever may be a secret taken out."""
+    message = (answer or {}).get("message")
+    lines = message if isinstance(message, list) else [message]
+    text = " ".join(line for line in lines if isinstance(line, str))[:_MESSAGE_READ_CHARS]
+    text = _LONG_WORD.sub(_unless_digits, _ADDRESS.sub("***", text))
+    printable = "".join(letter if letter.isprintable() else " " for letter in text)
+    return " ".join(printable.split())[:_MESSAGE_MAX_CHARS]
+
+
+def _unless_digits(word: re.Match[str]) -> str:
+    """A long word with a digit may be a key; one without is the name of a property."""
+    return "***" if any(letter.isdigit() for letter in word[0]) else word[0]
