@@ -1,0 +1,157 @@
+"""Every Prometheus series of the relay, there from the start with all the label values that are known.
+
+No series has a call id: label values come from fixed lists, or from the closed sets of codes in `relay.wire`.
+"""
+
+import itertools
+from collections.abc import Iterable, Mapping
+
+from prometheus_client import (
+    CONTENT_TYPE_PLAIN_0_0_4,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+LEGS = ("caller", "assistant")
+DIRECTIONS = ("up", "down")
+END_REASONS = (
+    "caller_hangup",
+    "assistant_ended",
+    "idle",
+    "max_duration",
+    "caller_lost",
+    "assistant_unavailable",
+    "admin",
+    "drain",
+    "refused",
+    "error",
+)
+DROP_CAUSES = ("overflow", "stale", "late", "duplicate", "malformed")
+INVENT_CAUSES = ("gap", "underrun", "reconnect", "keepalive")
+RECONNECT_RESULTS = ("ok", "failed")
+ENDPOINTS = (
+    "/twilio/voice",
+    "/twilio/resume",
+    "/twilio/status",
+    "/twilio/media",
+    "/client",
+    "/client/token",
+    "/webhook/audio",
+    "/vapi/events",
+    "/calls",
+)
+OTHER = "other"
+WEBHOOK_TYPES = (
+    "assistant-request",
+    "assistant.speechStarted",
+    "assistant.started",
+    "conversation-update",
+    "end-of-call-report",
+    "function-call",
+    "handoff-destination-request",
+    "hang",
+    "language-changed",
+    "model-output",
+    "phone-call-control",
+    "speech-update",
+    "status-update",
+    "tool-calls",
+    "transcript",
+    "transfer-destination-request",
+    "transfer-update",
+    "user-interrupted",
+    "voice-input",
+    OTHER,
+)
+"""The server messages that Vapi documents (Server URL, events); all others count as "other"."""
+
+_BARGEIN_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0)
+_FRAME_DELAY_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.25, 0.35, 0.5)
+_VAD_DELAY_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5)
+_LOOP_LAG_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
+
+
+class Metrics:
+    """One attribute for each series, in a registry of its own. Times are in seconds."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._calls()
+        self._audio()
+        self._operation()
+
+    def _calls(self) -> None:
+        self.calls_active = self._gauge("relay_calls_active", "Calls that run now")
+        self.calls = self._counter("relay_calls", "Calls ended, by reason", end_reason=END_REASONS)
+        self.bargein = self._histogram(
+            "relay_bargein_seconds", "From the onset of the caller's speech to the clear on the wire", _BARGEIN_S
+        )
+        self.reconnects = self._counter(
+            "relay_reconnects", "Attempts to get a lost leg back", leg=LEGS, result=RECONNECT_RESULTS
+        )
+
+    def _audio(self) -> None:
+        delay = Histogram(
+            "relay_frame_delay_seconds",
+            "What the relay adds, frame in to frame out",
+            ["direction"],
+            buckets=_FRAME_DELAY_S,
+            registry=self.registry,
+        )
+        self.frame_delay: Mapping[str, Histogram] = {direction: delay.labels(direction) for direction in DIRECTIONS}
+        self.playout_buffer = self._gauge(
+            "relay_playout_buffer_seconds", "Assistant's audio that waits to be played, of the call where it is most"
+        )
+        self.playout_holes = self._counter("relay_playout_holes", "Times the assistant's audio broke off within speech")
+        frames = self._counter("relay_frames", "20 ms frames through a socket", leg=LEGS, direction=DIRECTIONS)
+        self.frames: Mapping[tuple[str, str], Counter] = {
+            (leg, direction): frames.labels(leg, direction) for leg in LEGS for direction in DIRECTIONS
+        }
+        self.frames_dropped = self._counter("relay_frames_dropped", "Frames not passed on, by cause", cause=DROP_CAUSES)
+        self.frames_invented = self._counter("relay_frames_invented", "Frames of silence put in", cause=INVENT_CAUSES)
+        self.frames_stale = self._counter("relay_frames_stale", "Frames of an old turn sent after its clear: must be 0")
+        self.vad_delay = self._histogram(
+            "relay_vad_delay_seconds", "From the last sample of a window to the detector's answer", _VAD_DELAY_S
+        )
+
+    def _operation(self) -> None:
+        self.loop_lag = self._histogram("relay_loop_lag_seconds", "How late the event loop wakes a task", _LOOP_LAG_S)
+        self.auth_rejected = self._counter("relay_auth_rejected", "Requests not let in", endpoint=ENDPOINTS)
+        self._webhook_events = self._counter("relay_webhook_events", "Vapi's server messages", type=WEBHOOK_TYPES)
+        self.protocol_errors = Counter(
+            "relay_protocol_errors",
+            "Messages that break their protocol",
+            ["leg", "code"],
+            registry=self.registry,
+        )
+        self.log_lines_dropped = self._counter("relay_log_lines_dropped", "Log lines that could not be written")
+
+    def webhook_event(self, kind: str) -> None:
+        """Counts one server message of Vapi; the number of label values stays bounded whatever is sent."""
+        self._webhook_events.labels(kind if kind in WEBHOOK_TYPES else OTHER).inc()
+
+    def render(self) -> bytes:
+        """The Prometheus text format; answered with CONTENT_TYPE."""
+        return generate_latest(self.registry)
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(name, text, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: Iterable[float]) -> Histogram:
+        return Histogram(name, text, buckets=tuple(buckets), registry=self.registry)
+
+    def _counter(self, name: str, text: str, **labels: tuple[str, ...]) -> Counter:
+        """A counter that already has every combination of its label values, at zero."""
+        counter = Counter(name, text, list(labels), registry=self.registry)
+        for values in itertools.product(*labels.values()) if labels else ():
+            counter.labels(*values)
+        return counter
