@@ -18,7 +18,7 @@ class Transcoder:
     over to the next chunk, and the sound comes out `delay_ms` later than it went in.
     """
 
-    __slots__ = ("_decode", "_encode", "_resampler", "_rest", "delay_ms", "source", "target")
+    __slots__ = ("_decode", "_encode", "_resampler", "_rest", "_same", "delay_ms", "source", "target")
 
     def __init__(self, source: AudioFormat, target: AudioFormat) -> None:
         """`FormatMismatch` if `target` has more than one channel and `source` is not the same."""
@@ -31,11 +31,12 @@ class Transcoder:
         self._resampler = resampler(source.rate_hz, target.rate_hz)
         self.delay_ms = self._resampler.delay_ms
         self._rest = b""
+        self._same = source == target
 
     def push(self, audio: Audio) -> Audio:
         """The part that is ready, perhaps empty. `FormatMismatch` if `audio` is not of the source format."""
         data = audio.expect(self.source)
-        if self.source == self.target:
+        if self._same:
             return audio
         samples = self._decode(self._whole_blocks(data))
         if self.source.channels > 1:

@@ -111,6 +111,18 @@ def test_the_end_of_the_window_before_stands_in_front(model: SileroModel) -> Non
     assert state.rnn.shape == (2, 1, 128)
 
 
+def test_the_model_hears_the_end_of_the_window_before(model: SileroModel) -> None:
+    windows = WindowCutter(model.window_samples, model.rate_hz).push(babble(model.rate_hz, 0.5))
+    state, blank = model.new_state(), model.new_state()
+    for window in windows[:6]:
+        model.run([window.samples], [state])
+    blank.rnn = state.rnn.copy()
+
+    with_context, without = model.run([windows[6].samples] * 2, [state, blank])
+
+    assert abs(with_context - without) > 0.01
+
+
 def test_integers_and_floats_mean_the_same(model: SileroModel) -> None:
     samples = babble(model.rate_hz, 0.2)[: model.window_samples]
     floats = (samples / 32768).astype(np.float32)
