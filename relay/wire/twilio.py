@@ -26,6 +26,7 @@ from relay.wire.twilio_frames import (
     MediaOut,
     Name,
     Payload,
+    RareFrame,
     StartFrame,
     StopFrame,
 )
@@ -114,7 +115,7 @@ def parse(message: str | bytes) -> Event:
         raise _explain(message, error) from None
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         raise not_json("Twilio message") from None
-    if type(frame) is MediaFrame:
+    if isinstance(frame, MediaFrame):
         return _media_event(frame)
     return _rare_event(frame)
 
@@ -128,7 +129,7 @@ def _media_event(frame: MediaFrame) -> Media:
     return Media(frame.sequence_number, body.chunk, body.timestamp, body.payload)
 
 
-def _rare_event(frame: AnyFrame) -> Event:
+def _rare_event(frame: RareFrame) -> Event:
     match frame:
         case ConnectedFrame(protocol=protocol, version=version):
             return Connected(protocol, version)
@@ -145,8 +146,6 @@ def _rare_event(frame: AnyFrame) -> Event:
             return MarkEcho(mark.name, sequence)
         case StopFrame(stop=stop, sequence_number=sequence):
             return Stop(stop.call_sid, sequence)
-        case MediaFrame():
-            return _media_event(frame)
 
 
 def _telephone_only(offered: MediaFormat) -> AudioFormat:

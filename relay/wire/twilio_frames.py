@@ -80,7 +80,8 @@ class StopFrame(_Frame, tag="stop"):
     stop: _StopBody
 
 
-AnyFrame = ConnectedFrame | StartFrame | MediaFrame | DtmfFrame | MarkFrame | StopFrame
+RareFrame = ConnectedFrame | StartFrame | DtmfFrame | MarkFrame | StopFrame
+AnyFrame = MediaFrame | RareFrame
 EVENTS = ("connected", "start", "media", "dtmf", "mark", "stop")
 
 

@@ -1,8 +1,8 @@
-"""Vapi's socket: its text frames to events, and the text messages that the relay sends. Binary frames are audio.
+"""Vapi's socket: its text frames to events. Binary frames are audio and do not come here.
 
-Sources: Vapi's "WebSocket transport" and "Call features" pages and the `ClientMessage*` and `ClientInboundMessage*`
-schemas of its API reference. Frames come flat on the socket, and wrapped in `{"message": {...}}` by the schema; both
-are read. Events are frozen msgspec structs; their `repr` shows nothing that was said.
+Sources: Vapi's "WebSocket transport" page and the `ClientMessage*` schemas of its API reference. Frames come flat on
+the socket, and wrapped in `{"message": {...}}` by the schema; both are read. Events are frozen msgspec structs; their
+`repr` shows nothing that was said.
 """
 
 import re
@@ -12,12 +12,11 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
-from relay.errors import LocalProtocolError, RemoteProtocolError
+from relay.errors import RemoteProtocolError
 from relay.wire.json_text import WireCode, decode, label
 
 Role = Literal["user", "assistant"]
 
-_DIGIT = re.compile(r"[0-9*#A-D]")
 _NAME_MAX_CHARS = 200
 _NOT_NAME = re.compile(r"[^a-zA-Z0-9._-]+")
 
@@ -241,26 +240,3 @@ _READERS: dict[str, Callable[[_Body], Event]] = {
     "model-output": _reader(_ModelOutputFrame, "model-output", _model_output),
     "tool-calls": _reader(_ToolCallsFrame, "tool-calls", _tool_calls),
 }
-
-
-def end_call() -> str:
-    """Ends the call on Vapi's side; close the socket after it."""
-    return '{"type":"end-call"}'
-
-
-def add_message(role: Literal["system", "user", "assistant"], content: str, *, trigger_response: bool) -> str:
-    """Adds to the conversation; `trigger_response`: the model answers now, otherwise it only knows."""
-    return msgspec.json.encode(
-        {
-            "type": "add-message",
-            "message": {"role": role, "content": content},
-            "triggerResponseEnabled": trigger_response,
-        }
-    ).decode()
-
-
-def dtmf_note(digit: str) -> str:
-    """Tells the assistant which key the caller pressed, as a turn of the caller: this transport carries no DTMF."""
-    if _DIGIT.fullmatch(digit) is None:
-        raise LocalProtocolError("a DTMF digit is one of 0-9, *, #, A-D")
-    return add_message("user", f"[The caller pressed {digit} on the telephone keypad.]", trigger_response=True)
