@@ -1,0 +1,125 @@
+"""The decoder/VAD task: the caller's frames become the log for the assistant and windows for the speech detector.
+
+Two loops that never wait for each other: audio goes to the log the moment it arrives, what the detector thinks of it
+comes back later through the lane. When no audio comes for `FLOW_AFTER_S` silence takes its place, every 20 ms, because
+the assistant ends a call whose audio stops (Vapi, WebSocket transport).
+"""
+
+from collections.abc import Callable
+
+import structlog
+import trio
+
+from relay.call.counts import Counts
+from relay.call.legs import CallerAudio
+from relay.call.vad_engine import VadEngine, VadStream
+from relay.config import VadConfig
+from relay.logic.replay import ReplayLog
+from relay.media.frames import FRAME_MS, Audio, AudioFormat
+from relay.media.gaps import MediaClock
+from relay.media.packetizer import Packetizer
+from relay.media.silero import WINDOW_SAMPLES
+from relay.media.speech_gate import Ended, SpeechGate, Started
+from relay.media.uplink import Uplink
+from relay.media.windows import WindowCutter
+
+FLOW_AFTER_S = 0.1
+
+log = structlog.get_logger(__name__)
+
+
+class Analysis:
+    """`caller_started` is told the time on the clock at which the caller began to speak."""
+
+    def __init__(
+        self,
+        source: AudioFormat,
+        target: AudioFormat,
+        vad: VadConfig,
+        log_to: ReplayLog,
+        counts: Counts,
+        *,
+        audio_logged: Callable[[], None],
+        caller_started: Callable[[float], None],
+    ) -> None:
+        self._source = source
+        self._uplink = Uplink(source, target, vad.model_rate_hz)
+        self._packetizer = Packetizer(target)
+        self._windows = WindowCutter(WINDOW_SAMPLES[vad.model_rate_hz], vad.model_rate_hz)
+        self._gate = SpeechGate(threshold=vad.threshold, onset_ms=vad.onset_ms, hangover_ms=vad.hangover_ms)
+        self._media_clock = MediaClock()
+        self._replay = log_to
+        self._counts = counts
+        self._audio_logged = audio_logged
+        self._caller_started = caller_started
+        self._heard_ms = 0.0
+        self._arrived_at = trio.current_time()
+        self._last_media_at = trio.current_time()
+        self.last_speech_at = trio.current_time()
+        self.flowing = False
+        """Whether silence takes the place of missing audio: from when the assistant listens."""
+
+    @property
+    def caller_speaking(self) -> bool:
+        return self._gate.speaking
+
+    async def run(self, frames: trio.MemoryReceiveChannel[CallerAudio], engine: VadEngine) -> None:
+        """Work until cancelled. The detector's place in the lane is given back at the end."""
+        with engine.stream() as stream:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._judge, stream)
+                nursery.start_soon(self._keep_flowing, stream)
+                async for audio in frames:
+                    self._take(audio, stream)
+
+    def _take(self, audio: CallerAudio, stream: VadStream) -> None:
+        self._last_media_at = trio.current_time()
+        chunk = Audio(self._source, audio.data)
+        place = self._media_clock.place(audio.timestamp_ms, chunk.duration_ms)
+        if place.late:
+            self._counts.dropped("late")
+            return
+        silent_frames = place.fill_ms // FRAME_MS
+        self._counts.invented("gap", silent_frames)
+        for _ in range(silent_frames):
+            self._push(self._source.silent_frame, stream)
+        self._push(audio.data, stream)
+
+    async def _keep_flowing(self, stream: VadStream) -> None:
+        while True:
+            await trio.sleep_until(self._last_media_at + FLOW_AFTER_S)
+            due = self._last_media_at + FLOW_AFTER_S
+            while self.flowing and trio.current_time() >= self._last_media_at + FLOW_AFTER_S:
+                self._counts.invented("keepalive")
+                self._media_clock.note_invented(FRAME_MS)
+                self._push(self._source.silent_frame, stream)
+                due += FRAME_MS / 1000
+                await trio.sleep_until(due)
+            if not self.flowing:
+                await trio.sleep(FRAME_MS / 1000)
+
+    def _push(self, data: bytes, stream: VadStream) -> None:
+        self._heard_ms += self._source.duration_ms(len(data))
+        self._arrived_at = trio.current_time()
+        for_assistant, samples = self._uplink.push(Audio(self._source, data))
+        for frame in self._packetizer.push(for_assistant):
+            self._replay.append(frame)
+        self._audio_logged()
+        for window in self._windows.push(samples):
+            stream.submit(window)
+
+    async def _judge(self, stream: VadStream) -> None:
+        async for scored in stream.results:
+            decision = self._gate.push(scored.probability, scored.window.end_ms)
+            if self._gate.speaking:
+                self.last_speech_at = trio.current_time()
+            match decision:
+                case Started(onset_ms=onset_ms):
+                    self._caller_started(self._clock_time(onset_ms))
+                    log.info("speech.started", onset_ms=round(onset_ms), decided_ms=round(scored.window.end_ms))
+                case Ended(at_ms=at_ms):
+                    log.info("speech.ended", at_ms=round(at_ms), decided_ms=round(scored.window.end_ms))
+
+    def _clock_time(self, media_ms: float) -> float:
+        """When the sample at this media time reached us, on the clock."""
+        return self._arrived_at - (self._heard_ms - media_ms) / 1000

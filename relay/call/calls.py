@@ -1,0 +1,100 @@
+"""All calls of the daemon: a place is taken when the phone rings, and given back when the call has ended."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+import trio
+
+from relay.call.call import Call, Services
+from relay.call.dialer import Dialer
+from relay.errors import CallRefused
+from relay.logic.outcome import EndReason
+from relay.logic.tokens import Tokens
+
+ENDING_S = 4.0
+"""How long calls have to hang up on both sides once they were told to end."""
+
+log = structlog.get_logger(__name__)
+
+
+class Calls:
+    """The registry. `answer` and `claim` decide at once and never wait."""
+
+    def __init__(self, services: Services, dialer: Dialer, nursery: trio.Nursery) -> None:
+        self._services = services
+        self._dialer = dialer
+        self._nursery = nursery
+        self._by_sid: dict[str, Call] = {}
+        self._tokens = Tokens(services.config.twilio.token_ttl_s)
+        self._changed = trio.Event()
+        self.draining = False
+
+    def __len__(self) -> int:
+        return len(self._by_sid)
+
+    @property
+    def refusal(self) -> str | None:
+        """Why no new call is accepted now: "draining", "full" or None."""
+        if self.draining:
+            return "draining"
+        return "full" if len(self) >= self._services.config.limits.max_calls else None
+
+    @property
+    def queued_frames(self) -> int:
+        """20 ms frames of all calls that wait to be played."""
+        return sum(call.queued_ms for call in self._by_sid.values()) // 20
+
+    def answer(self, sid: str) -> Call:
+        """The call of this CallSid; a new one takes a place and starts to dial. Raises CallRefused."""
+        if call := self._by_sid.get(sid):
+            return call
+        if reason := self.refusal:
+            log.info("call.refused", reason=reason, call_sid=sid)
+            raise CallRefused(reason)
+        call = self._by_sid[sid] = Call(sid, self._services, self._dialer)
+        self._nursery.start_soon(self._run, call)
+        return call
+
+    def issue_token(self, call: Call) -> str:
+        """A one-time token for the call's media socket."""
+        return self._tokens.issue(call.sid, trio.current_time())
+
+    def claim(self, token: str, sid: str) -> Call:
+        """The call that this token opens. Raises AuthRejected for a bad token, CallRefused when the call is over."""
+        self._tokens.claim(token, sid, trio.current_time())
+        if call := self._by_sid.get(sid):
+            return call
+        raise CallRefused("ended")
+
+    async def drain(self, timeout_s: float) -> None:
+        """Accept no more, wait for the calls to end, and end those that are left when time is over."""
+        self.draining = True
+        with trio.move_on_after(timeout_s):
+            await self._wait_empty()
+        for call in list(self._by_sid.values()):
+            call.finish(EndReason.DRAIN)
+        with trio.move_on_after(ENDING_S):
+            await self._wait_empty()
+
+    async def _wait_empty(self) -> None:
+        while self._by_sid:
+            await self._changed.wait()
+
+    async def _run(self, call: Call) -> None:
+        try:
+            await call.run()
+        finally:
+            del self._by_sid[call.sid]
+            self._tokens.discard(call.sid)
+            self._changed.set()
+            self._changed = trio.Event()
+
+
+@asynccontextmanager
+async def open_calls(services: Services, dialer: Dialer) -> AsyncIterator[Calls]:
+    """The registry with its nursery. On leaving, calls that still live are cancelled."""
+    async with trio.open_nursery() as nursery:
+        calls = Calls(services, dialer, nursery)
+        yield calls
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,52 @@
+"""What one call counted, for its last log line, and at the same time for the metrics of the daemon."""
+
+from collections import Counter
+
+from relay.metrics import Metrics
+
+FrameKey = tuple[str, str]
+
+
+class Counts:
+    """Totals of a call. Every method may be called from any task of the call; none blocks."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._frames: Counter[FrameKey] = Counter()
+        self._dropped: Counter[str] = Counter()
+        self._invented: Counter[str] = Counter()
+        self._errors: Counter[str] = Counter()
+        self.interruptions_confirmed = 0
+        self.interruptions_false = 0
+
+    def frame(self, leg: str, direction: str) -> None:
+        """One frame crossed a socket; `direction` up is towards the assistant."""
+        self._frames[leg, direction] += 1
+        self._metrics.frames[leg, direction].inc()
+
+    def dropped(self, cause: str, frames: int = 1) -> None:
+        if frames:
+            self._dropped[cause] += frames
+            self._metrics.frames_dropped.labels(cause).inc(frames)
+
+    def invented(self, cause: str, frames: int = 1) -> None:
+        if frames:
+            self._invented[cause] += frames
+            self._metrics.frames_invented.labels(cause).inc(frames)
+
+    def protocol_error(self, leg: str, code: str) -> bool:
+        """Count a bad message; True for the first one of its kind in this call, which is worth a log line."""
+        self._errors[code] += 1
+        self._metrics.protocol_errors.labels(leg, code).inc()
+        return self._errors[code] == 1
+
+    def totals(self) -> dict[str, object]:
+        """Flat values for `call.ended`."""
+        return {
+            **{f"frames_{leg}_{direction}": count for (leg, direction), count in sorted(self._frames.items())},
+            "frames_dropped": dict(self._dropped),
+            "frames_invented": dict(self._invented),
+            "protocol_errors": dict(self._errors),
+            "interruptions_confirmed": self.interruptions_confirmed,
+            "interruptions_false": self.interruptions_false,
+        }

@@ -1,0 +1,66 @@
+"""One assistant as the calls see it: create a call there, connect its socket, hang it up."""
+
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import structlog
+
+from relay.config import AssistantConfig, Config
+from relay.errors import AssistantUnavailable, RelayError
+from relay.media.frames import AudioFormat, Encoding
+from relay.net.client_socket import open_client_socket
+from relay.net.rest import RestClient
+from relay.net.sockets import MessageSocket
+from relay.wire import vapi_call
+from relay.wire.vapi_call import CallCreated
+
+log = structlog.get_logger(__name__)
+
+
+class AssistantSocket(MessageSocket, Protocol):
+    """A message socket that finds out by itself when its peer is dead."""
+
+    async def run_keepalive(self, interval_s: float, timeout_s: float) -> None: ...
+
+
+class Dialer:
+    """Vapi's REST interface for one configured assistant. The connection pool is shared by all calls."""
+
+    def __init__(self, assistant: AssistantConfig, config: Config, rest: RestClient) -> None:
+        self.name = assistant.name
+        self.format = AudioFormat(Encoding(assistant.audio_format), assistant.sample_rate_hz)
+        self._assistant = assistant
+        self._config = config
+        self._rest = rest
+        self._headers = {"Authorization": f"Bearer {config.secrets.vapi_api_keys[assistant.name]}"}
+        self._call_url = f"{assistant.api_base.rstrip('/')}/call"
+
+    async def create(self, call_id: str) -> CallCreated:
+        """POST /call. Raises AssistantUnavailable; takes at most the REST client's time-out."""
+        request = vapi_call.call_request(
+            assistant_id=self._assistant.assistant_id,
+            audio_format=self.format,
+            max_duration_s=self._config.session.max_duration_s,
+            silence_timeout_s=self._config.session.idle_timeout_s,
+            first_message_interruptions=not self._config.barge_in.protect_first_message,
+            metadata={"relayCallId": call_id},
+            name=f"relay {call_id}",
+        )
+        try:
+            status, body = await self._rest.post_json(self._call_url, request, self._headers)
+        except RelayError as error:
+            raise AssistantUnavailable(str(error), "VAPI_UNREACHABLE", retriable=True) from None
+        return vapi_call.parse_created(status, body)
+
+    def connect(self, created: CallCreated) -> AbstractAsyncContextManager[AssistantSocket]:
+        """The call's socket, connected; once only, its address is good for one handshake. Raises LegLost."""
+        return open_client_socket(created.socket_url, connect_timeout_s=self._assistant.connect_timeout_s)
+
+    async def delete(self, vapi_call_id: str) -> None:
+        """DELETE /call/{id}: the last means to end a call whose socket is dead. Failing is logged, not raised."""
+        try:
+            status, _ = await self._rest.delete(f"{self._call_url}/{vapi_call_id}", self._headers)
+        except RelayError as error:
+            log.warning("assistant.delete_failed", error=str(error))
+        else:
+            log.info("assistant.deleted", status=status)

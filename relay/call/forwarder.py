@@ -1,0 +1,176 @@
+"""The forwarder task: the assistant's socket, up from the replay log and down into playback.
+
+| state      | waits for                           | deadline                     | then                             |
+|------------|-------------------------------------|------------------------------|----------------------------------|
+| dialing    | the answer to POST /call            | `request_timeout_s`          | connecting, or over: unavailable |
+| connecting | the WebSocket handshake             | `connect_timeout_s`          | live, or over: unavailable       |
+| live       | messages, and a pong for every ping | `keepalive_s`+`pong_timeout_s` | over: it ended, or was lost    |
+| leaving    | `end-call` written, socket closed   | `LEAVE_S`                    | DELETE /call/{id} if that failed |
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+import structlog
+import trio
+
+from relay.call.counts import Counts
+from relay.call.dialer import AssistantSocket, Dialer
+from relay.call.playback import Playback
+from relay.config import SessionConfig
+from relay.errors import AssistantUnavailable, LegClosed, LegLost, RemoteProtocolError
+from relay.logic.outcome import EndReason
+from relay.logic.replay import ReplayLog
+from relay.wire import vapi
+from relay.wire.vapi_call import CallCreated
+
+LEAVE_S = 1.5
+SEND_DEADLINE_S = 5.0
+NOTES_MAX = 32
+"""Text messages that may wait for the assistant's socket: more than anybody's fingers send in a second."""
+CLOSE_NORMAL = 1000
+
+log = structlog.get_logger(__name__)
+
+
+class Forwarder:
+    """One per call."""
+
+    def __init__(
+        self,
+        dialer: Dialer,
+        replay: ReplayLog,
+        playback: Playback,
+        session: SessionConfig,
+        counts: Counts,
+        *,
+        listening: Callable[[], None],
+    ) -> None:
+        self._dialer = dialer
+        self._replay = replay
+        self._playback = playback
+        self._session = session
+        self._counts = counts
+        self._listening = listening
+        self._notes: deque[str] = deque(maxlen=NOTES_MAX)
+        self._something_to_send = trio.lowlevel.ParkingLot()
+        self._hung_up = False
+        self.assistant_call_id: str | None = None
+
+    def audio_logged(self) -> None:
+        """There is something new in the replay log."""
+        self._something_to_send.unpark_all()
+
+    def send_note(self, text: str) -> None:
+        """Send a text message to the assistant, before any audio that waits."""
+        self._notes.append(text)
+        self._something_to_send.unpark_all()
+
+    async def run(self, call_id: str) -> EndReason:
+        """Dial and converse until the assistant is gone; returns why. Cancelled, it hangs up within `LEAVE_S`."""
+        log.info("assistant.dialing", assistant=self._dialer.name, audio=str(self._dialer.format))
+        try:
+            created = await self._dialer.create(call_id)
+        except AssistantUnavailable as error:
+            log.warning("assistant.unavailable", code=error.code, error=str(error))
+            return EndReason.ASSISTANT_UNAVAILABLE
+        self.assistant_call_id = created.call_id
+        try:
+            return await self._converse(created)
+        finally:
+            if not self._hung_up:
+                with trio.move_on_after(LEAVE_S, shield=True):
+                    await self._dialer.delete(created.call_id)
+
+    async def _converse(self, created: CallCreated) -> EndReason:
+        outcome = EndReason.ASSISTANT_UNAVAILABLE
+        try:
+            async with self._dialer.connect(created) as socket:
+                log.info("assistant.ready", assistant_call_id=created.call_id)
+                self._listening()
+                outcome = await self._connection(socket)
+        except* (LegLost, LegClosed) as lost:
+            outcome = self._lost(lost)
+        return outcome
+
+    async def _connection(self, socket: AssistantSocket) -> EndReason:
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._pump_up, socket)
+                nursery.start_soon(socket.run_keepalive, self._session.keepalive_s, self._session.pong_timeout_s)
+                await self._pump_down(socket)
+                self._hung_up = True
+                nursery.cancel_scope.cancel()
+        finally:
+            if not self._hung_up:
+                await self._hang_up(socket)
+        return EndReason.ASSISTANT_ENDED
+
+    async def _hang_up(self, socket: AssistantSocket) -> None:
+        with trio.move_on_after(LEAVE_S / 2, shield=True):
+            try:
+                await socket.send(vapi.end_call())
+            except LegLost:
+                return
+            self._hung_up = True
+
+    def _lost(self, lost: BaseExceptionGroup[LegLost | LegClosed]) -> EndReason:
+        error: BaseException = lost
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        close_code = error.close_code if isinstance(error, LegClosed) else None
+        if close_code == CLOSE_NORMAL:
+            self._hung_up = True
+            return EndReason.ASSISTANT_ENDED
+        log.warning("assistant.lost", error=str(error), close_code=close_code)
+        return EndReason.ASSISTANT_UNAVAILABLE
+
+    async def _pump_up(self, socket: AssistantSocket) -> None:
+        """The one writer of the socket. A send is never cancelled half-way, so that `end-call` can follow."""
+        while True:
+            message = self._notes.popleft() if self._notes else self._replay.read()
+            if message is None:
+                await self._something_to_send.park()
+                continue
+            with trio.move_on_after(SEND_DEADLINE_S, shield=True) as limit:
+                await socket.send(message)
+            if limit.cancelled_caught:
+                raise LegLost(f"a send to the assistant took longer than {SEND_DEADLINE_S:g} s")
+            if isinstance(message, bytes):
+                self._counts.frame("assistant", "up")
+
+    async def _pump_down(self, socket: AssistantSocket) -> None:
+        """Take what the assistant sends until it says that the call has ended."""
+        while True:
+            message = await socket.receive()
+            if isinstance(message, bytes):
+                self._playback.receive_audio(message)
+                continue
+            try:
+                event = vapi.parse(message)
+            except RemoteProtocolError as error:
+                if self._counts.protocol_error("assistant", error.code):
+                    log.warning("assistant.bad_message", code=error.code, error=str(error))
+                continue
+            if self._handle(event):
+                return
+
+    def _handle(self, event: vapi.Event) -> bool:
+        """Act on a text message; True when the assistant has ended the call."""
+        match event:
+            case vapi.SpeechUpdate(status="started", role="assistant", turn=turn):
+                self._playback.assistant_started(turn)
+            case vapi.SpeechUpdate(status="stopped", role="assistant"):
+                self._playback.assistant_stopped()
+            case vapi.UserInterrupted():
+                self._playback.assistant_interrupted()
+            case vapi.Transcript(role=role, final=True, text=text):
+                log.info("transcript.final", role=role, characters=len(text))
+                log.debug("transcript.text", role=role, text=text)
+            case vapi.StatusUpdate(status="ended", ended_reason=ended_reason):
+                log.info("assistant.ended", ended_reason=ended_reason)
+                return True
+            case vapi.Other(type=kind):
+                if self._counts.protocol_error("assistant", "UNKNOWN_TYPE"):
+                    log.info("assistant.unknown_message", type=kind)
+        return False

@@ -1,0 +1,145 @@
+"""One lane for the speech model of all calls: windows are collected for a moment and run as one batch.
+
+A hop to a worker thread costs as much as the model itself, and a batch of sixteen windows little more than three single
+ones, so one lane for the daemon carries what a hop per window cannot. The audio of a call never waits for it: a window
+goes in without blocking, its probability comes back through the stream's own bounded channel.
+"""
+
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+import trio
+
+from relay.media.resample import Samples
+from relay.media.silero import SileroState
+from relay.media.windows import Window
+from relay.metrics import Metrics
+
+Executor = Callable[[Callable[[], list[float]]], Awaitable[list[float]]]
+
+COLLECT_S = 0.002
+"""How long the lane waits for the windows of other calls before it runs the model."""
+BATCH_MAX = 64
+PENDING_MAX = 8
+"""Windows of one call (256 ms) that may wait; the oldest is skipped when there are more."""
+
+log = structlog.get_logger(__name__)
+
+
+class SpeechModel(Protocol):
+    """What the lane needs of `relay.media.silero.SileroModel`."""
+
+    def new_state(self) -> SileroState: ...
+
+    def run(self, windows: Sequence[Samples], states: Sequence[SileroState]) -> list[float]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The model's answer for one window."""
+
+    window: Window
+    probability: float
+
+
+class VadStream:
+    """The windows of one call, in order."""
+
+    def __init__(self, state: SileroState, wake: Callable[["VadStream"], None]) -> None:
+        self.state = state
+        self.pending: deque[tuple[Window, float]] = deque()
+        self.skipped = 0
+        self._wake = wake
+        self._send, self.results = trio.open_memory_channel[Scored](PENDING_MAX * 4)
+
+    def submit(self, window: Window) -> None:
+        """Queue a window; the oldest waiting one is skipped, and counted, when the lane is behind."""
+        if len(self.pending) == PENDING_MAX:
+            self.pending.popleft()
+            self.skipped += 1
+        self.pending.append((window, trio.current_time()))
+        self._wake(self)
+
+    def deliver(self, scored: Scored) -> None:
+        try:
+            self._send.send_nowait(scored)
+        except trio.WouldBlock:
+            self.skipped += 1
+        except trio.ClosedResourceError:
+            return  # the call ended while the model ran
+
+    def close(self) -> None:
+        self.pending.clear()
+        self._send.close()
+        self.results.close()
+
+
+async def run_in_worker(function: Callable[[], list[float]]) -> list[float]:
+    """The lane's executor in the daemon; tests on a virtual clock run the model inline instead."""
+    return await trio.to_thread.run_sync(function)
+
+
+class VadEngine:
+    """The lane. `run` is its one task; `stream` gives a call its place for as long as the context is open."""
+
+    def __init__(self, model: SpeechModel, metrics: Metrics, executor: Executor = run_in_worker) -> None:
+        self._model = model
+        self._metrics = metrics
+        self._executor = executor
+        self._ready: dict[VadStream, None] = {}
+        self._some_ready = trio.Event()
+        self._failing = False
+
+    @contextmanager
+    def stream(self) -> Iterator[VadStream]:
+        stream = VadStream(self._model.new_state(), self._wake)
+        try:
+            yield stream
+        finally:
+            self._ready.pop(stream, None)
+            stream.close()
+
+    def _wake(self, stream: VadStream) -> None:
+        self._ready[stream] = None
+        self._some_ready.set()
+
+    async def run(self) -> None:
+        """Serve all streams until cancelled. A model that fails costs its windows, never the daemon."""
+        while True:
+            await self._some_ready.wait()
+            await trio.sleep(COLLECT_S)
+            await self._run_batch()
+
+    async def _run_batch(self) -> None:
+        streams = list(self._ready)[:BATCH_MAX]
+        batch = [stream.pending.popleft() for stream in streams]
+        for stream in streams:
+            if not stream.pending:
+                del self._ready[stream]
+        if not self._ready:
+            self._some_ready = trio.Event()
+        windows, states = [window.samples for window, _ in batch], [stream.state for stream in streams]
+        probabilities = await self._score(windows, states)
+        now = trio.current_time()
+        for stream, (window, submitted_at), probability in zip(streams, batch, probabilities, strict=True):
+            self._metrics.vad_delay.observe(now - submitted_at)
+            if math.isnan(probability):
+                stream.skipped += 1
+            else:
+                stream.deliver(Scored(window, probability))
+
+    async def _score(self, windows: list[Samples], states: list[SileroState]) -> list[float]:
+        try:
+            probabilities = await self._executor(lambda: self._model.run(windows, states))
+        except Exception:
+            if not self._failing:
+                log.exception("vad.failed", windows=len(windows))
+            self._failing = True
+            return [math.nan] * len(windows)
+        self._failing = False
+        return probabilities
