@@ -34,7 +34,7 @@ from relay.logic.outcome import EndReason
 from relay.logic.replay import ReplayLog
 from relay.media.frames import TELEPHONE
 from relay.metrics import Metrics
-from relay.wire import vapi
+from relay.wire import vapi_controls
 
 FRAMES_WAITING_MAX = 10
 """Between receiver and analysis: 200 ms. Analysis waits for nobody, so a full channel only slows a burst."""
@@ -75,6 +75,7 @@ class Call:
             barge_in=config.barge_in,
             counts=self._counts,
             metrics=services.metrics,
+            log=structlog.get_logger().bind(call_id=self.id),
         )
         replay = ReplayLog(config.reconnect.replay_max_ms)
         self._forwarder = Forwarder(
@@ -94,6 +95,10 @@ class Call:
     def queued_ms(self) -> int:
         """Audio of the assistant that waits here for the caller."""
         return self._playback.queued_ms
+
+    def is_stale(self, turn: int) -> bool:
+        """Whether a turn was cut: for the writer of the caller's socket."""
+        return self._playback.is_stale(turn)
 
     @contextmanager
     def lend(self, leg: CallerLeg) -> Iterator[trio.Event]:
@@ -190,7 +195,7 @@ class Call:
                     self._playback.heard(turn, position_ms)
                 case KeyPressed(digit=digit):
                     log.info("caller.key_pressed")
-                    self._forwarder.send_note(vapi.dtmf_note(digit))
+                    self._forwarder.send_note(vapi_controls.dtmf_note(digit))
                 case CallerGone():
                     self.finish(EndReason.CALLER_HANGUP)
 

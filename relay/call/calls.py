@@ -71,13 +71,13 @@ class Calls:
         """Accept no more, wait for the calls to end, and end those that are left when time is over."""
         self.draining = True
         with trio.move_on_after(timeout_s):
-            await self._wait_empty()
+            await self.wait_empty()
         for call in list(self._by_sid.values()):
             call.finish(EndReason.DRAIN)
         with trio.move_on_after(ENDING_S):
-            await self._wait_empty()
+            await self.wait_empty()
 
-    async def _wait_empty(self) -> None:
+    async def wait_empty(self) -> None:
         while self._by_sid:
             await self._changed.wait()
 

@@ -23,7 +23,27 @@ class AssistantSocket(MessageSocket, Protocol):
     async def run_keepalive(self, interval_s: float, timeout_s: float) -> None: ...
 
 
-class Dialer:
+class Dialer(Protocol):
+    """An assistant that calls can be made with."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def format(self) -> AudioFormat:
+        """Of the audio, both ways."""
+
+    async def create(self, call_id: str) -> CallCreated:
+        """A new call, whose socket is to be connected at once. Raises AssistantUnavailable."""
+
+    def connect(self, created: CallCreated) -> AbstractAsyncContextManager[AssistantSocket]:
+        """The call's socket, connected; once only, its address is good for one handshake. Raises LegLost."""
+
+    async def delete(self, vapi_call_id: str) -> None:
+        """The last means to end a call, when its socket is dead. Failing is logged, not raised."""
+
+
+class VapiDialer:
     """Vapi's REST interface for one configured assistant. The connection pool is shared by all calls."""
 
     def __init__(self, assistant: AssistantConfig, config: Config, rest: RestClient) -> None:
@@ -36,7 +56,7 @@ class Dialer:
         self._call_url = f"{assistant.api_base.rstrip('/')}/call"
 
     async def create(self, call_id: str) -> CallCreated:
-        """POST /call. Raises AssistantUnavailable; takes at most the REST client's time-out."""
+        """POST /call; takes at most the REST client's time-out."""
         request = vapi_call.call_request(
             assistant_id=self._assistant.assistant_id,
             audio_format=self.format,
@@ -53,11 +73,10 @@ class Dialer:
         return vapi_call.parse_created(status, body)
 
     def connect(self, created: CallCreated) -> AbstractAsyncContextManager[AssistantSocket]:
-        """The call's socket, connected; once only, its address is good for one handshake. Raises LegLost."""
         return open_client_socket(created.socket_url, connect_timeout_s=self._assistant.connect_timeout_s)
 
     async def delete(self, vapi_call_id: str) -> None:
-        """DELETE /call/{id}: the last means to end a call whose socket is dead. Failing is logged, not raised."""
+        """DELETE /call/{id}."""
         try:
             status, _ = await self._rest.delete(f"{self._call_url}/{vapi_call_id}", self._headers)
         except RelayError as error:

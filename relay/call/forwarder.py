@@ -21,7 +21,7 @@ from relay.config import SessionConfig
 from relay.errors import AssistantUnavailable, LegClosed, LegLost, RemoteProtocolError
 from relay.logic.outcome import EndReason
 from relay.logic.replay import ReplayLog
-from relay.wire import vapi
+from relay.wire import vapi, vapi_controls
 from relay.wire.vapi_call import CallCreated
 
 LEAVE_S = 1.5
@@ -109,7 +109,7 @@ class Forwarder:
     async def _hang_up(self, socket: AssistantSocket) -> None:
         with trio.move_on_after(LEAVE_S / 2, shield=True):
             try:
-                await socket.send(vapi.end_call())
+                await socket.send(vapi_controls.end_call())
             except LegLost:
                 return
             self._hung_up = True

@@ -8,8 +8,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import structlog
 import trio
+from structlog.typing import FilteringBoundLogger
 
 from relay.call.counts import Counts
 from relay.call.legs import CallerLeg
@@ -27,7 +27,6 @@ from relay.net.outbox import Entry
 MARK_EVERY_MS = 200
 """How fine the heard position is known; a mark per frame would double the messages."""
 
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +53,13 @@ class Playback:
         barge_in: BargeInConfig,
         counts: Counts,
         metrics: Metrics,
+        log: FilteringBoundLogger,
     ) -> None:
         self._source = source
         self._rules = barge_in
         self._counts = counts
         self._metrics = metrics
+        self._log = log
         self._transcoder = Transcoder(source, target)
         self._packetizer = Packetizer(target)
         self._carry = b""
@@ -97,7 +98,7 @@ class Playback:
         self._apply(self._fence.assistant_started(turn_index, now), now)
 
     def assistant_stopped(self) -> None:
-        self._fence.assistant_stopped()
+        self._fence.assistant_stopped(trio.current_time())
 
     def assistant_interrupted(self) -> None:
         """The assistant says that the caller interrupted it: it has stopped, or will in a moment."""
@@ -164,7 +165,7 @@ class Playback:
     def _report(self, done: Interruption, cleared_at: float) -> None:
         onset_at = done.decided_at if done.onset_at is None else done.onset_at
         self._metrics.bargein.observe(cleared_at - onset_at)
-        log.info(
+        self._log.info(
             "bargein.flushed",
             turn=done.turn,
             by="assistant" if done.onset_at is None else "caller",
@@ -198,10 +199,10 @@ class Playback:
     def _conclude(self, verdict: Verdict) -> None:
         if verdict is Verdict.FALSE_ALARM:
             self._counts.interruptions_false += 1
-            log.info("bargein.false", turn=self._fence.turn)
+            self._log.info("bargein.false", turn=self._fence.turn)
         else:
             self._counts.interruptions_confirmed += 1
-            log.info("bargein.settled", turn=self._fence.turn, by=verdict)
+            self._log.info("bargein.settled", turn=self._fence.turn, by=verdict)
 
     # -- the task
 
@@ -248,7 +249,7 @@ class Playback:
         if hole_ms > 0:
             self._hole_ms += hole_ms
             self._counts.invented("underrun", max(1, round(hole_ms / FRAME_MS)))
-            log.info("playout.hole", hole_ms=round(hole_ms, 1))
+            self._log.info("playout.hole", hole_ms=round(hole_ms, 1))
 
     async def play_out(self) -> None:
         """Return when the caller has heard everything that is audible."""
