@@ -1,3 +1,8 @@
 """Real-time voice media relay between telephone or browser callers and a voice assistant."""
 
+import os
+
 __version__ = "0.1.0"
+
+# onnxruntime from 1.29 on reports to its maker unless this is set before it is first imported (its Privacy.md).
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
