@@ -38,7 +38,7 @@ _CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _URL = re.compile(r"[\x21-\x7e]{1,2048}")
 _ADDRESS = re.compile(r"[a-z]{2,12}://\S+", re.IGNORECASE)
 _LONG_WORD = re.compile(r"[A-Za-z0-9_+/=.-]{20,}")
-_RETRIABLE_END = re.compile(r"(?:^|[.-])(?:worker|transport)(?:-|$)|-missing$")
+_RETRIABLE_END = re.compile(r"\b(?:worker|transport)\b")
 
 # status: code, whether the same request may succeed later, what to do
 _FAILURES = {

@@ -217,6 +217,12 @@ def test_a_json_body_is_bound_by_its_hash_in_the_url() -> None:
     assert not validator.body_valid(BODY_URL, BODY, MEDIA_SHA1, None)
 
 
+def test_a_second_hash_makes_the_first_worthless() -> None:
+    url = BODY_URL + "&bodySHA256=00"
+
+    assert not validator.body_valid(url, BODY, sign(url), None)
+
+
 @pytest.mark.parametrize(
     "query", ["", "?", "?bodySHA256=", "?bodySHA256=%ff\u00e9", "?bodySHA256=a&bodySHA256=b", "?[", "?x=1"]
 )

@@ -294,6 +294,8 @@ def test_a_failed_worker_or_transport_is_worth_a_new_call(reason: str) -> None:
         "assistant-said-end-call-phrase",
         "silence-timed-out",
         "exceeded-max-duration",
+        "call.in-progress.error-coworker-left",
+        "call.in-progress.error-transportation",
         "manually-canceled",
         "phone-call-provider-closed-websocket",
         "phone-call-provider-bypass-enabled-but-no-call-received",
