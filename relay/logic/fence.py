@@ -9,44 +9,47 @@ open: audio is admitted.
     `cut(confirmed=False)`, we heard the caller first            -> holding
     `cut(confirmed=True)`, the assistant said so first           -> confirmed
 holding: we cut, the assistant has not agreed yet; its audio is held.
-    the assistant says `user-interrupted`                        -> confirmed
+    the assistant says `user-interrupted`                        -> confirmed; what was held is old
     its new turn has begun (below)                               -> open, from there
-    it still talks `old_turn_s` + `MARGIN_S` after the cut       -> open: with the words after a pause of
-        `new_turn_pause_s` if there was one, else it was a false alarm, and all that was not heard plays again
-    deadline, `false_alarm_s` after the cut: it fell silent      -> open, held audio dropped
+    it sounds `old_turn_s` + `MARGIN_S` after the cut            -> open: with the words after a pause of
+        `new_turn_pause_s` if there was one; else, unless it said that it stopped, it was a false alarm, and all that
+        was not heard plays again; else with the words after the last pause
+    deadline, `false_alarm_s` after the cut: it fell silent      -> open, held audio dropped; but if it had sent more
+        than could be played by now, its silence says nothing, and it was a false alarm
 confirmed: both agree; the old turn may still run on, and is held.
     its new turn has begun                                       -> open, from there
-    deadline, `old_turn_s` + `MARGIN_S` after it agreed          -> open: with the words after the longest pause,
-        if they still run on (no old turn lasts so long), else held audio dropped
+    it sounds `old_turn_s` + `MARGIN_S` after it agreed          -> open, as above; no old turn lasts so long
+    deadline, `false_alarm_s` after it agreed: it fell silent    -> open, held audio dropped
 
 A new turn has begun when the assistant says that it started to speak (with a higher turn index, or after it said that
-it stopped or was interrupted), when sound follows a pause of `SURE_PAUSE_S` in its audio, or any pause after it said
-that it stopped. A pause of `new_turn_pause_s` is not enough to open at once, as sentences have such pauses, but at the
-deadline what follows it is taken for the new turn: nothing of that is lost, it is only late. Pauses are measured in
-media time, so audio that comes faster than real time shows none.
+it stopped or was interrupted), when sound follows a pause of `SURE_PAUSE_S` in its audio, or one of
+`new_turn_pause_s` after it said that it stopped. The latter pause alone is not enough to open at once, as sentences
+may have it, but at the deadline what follows it is taken for the new turn: nothing of that is lost, it is only late.
+A cut while the fence is closed changes nothing: no caller can keep it closed by speaking again and again.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from relay.logic.held import Held
+from relay.logic.pauses import PauseMeter
 from relay.logic.playout import PlayFrame
-from relay.media.frames import FRAME_MS
 
-_FRAME_S = FRAME_MS / 1000
 MARGIN_S = 0.15
 """What network and framing may add to the time that an old turn runs on."""
-WORD_PAUSE_S = 0.2
-"""The shortest pause that separates two runs of sound."""
-STOPPED_PAUSE_S = 0.1
-SURE_PAUSE_S = 1.0
-"""No sentence has such a pause; an interrupted assistant keeps quiet about this long (Vapi's backoffSeconds, 1 s)."""
-ANNOUNCED_RUN_S = 0.5
-"""Sound that began so shortly before the assistant announced its turn, after a pause, belongs to that turn."""
+SURE_PAUSE_S = 0.9
+"""No sentence has such a pause; an interrupted assistant keeps quiet for longer (Vapi's backoffSeconds, 1 s)."""
 LATE_ANNOUNCEMENT_S = 0.5
 """An announcement so soon after a cut may still be that of the turn which was cut."""
+STOP_TAIL_FRAMES = 10
+"""The tail of a turn that may follow the message that it stopped; more sound than that is another turn."""
+AHEAD_S = 0.5
+"""An assistant that has sent so much more than could be played by now sends faster than real time."""
 TURN_PAUSE_S = 1.0
-"""Sound after a longer pause counts as a turn of its own."""
+"""Sound after a longer pause counts as a turn of its own, while the fence is open."""
+ANNOUNCED_PAUSE_S = 0.1
+"""The same after the assistant has announced a turn."""
 
 
 class FenceState(StrEnum):
@@ -63,6 +66,11 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FenceRules:
+    """`old_turn_s`: how long a turn that was interrupted may run on. `false_alarm_s`, which is more: see the table.
+
+    `new_turn_pause_s`: longer than the pauses of most sentences.
+    """
+
     old_turn_s: float = 2.0
     false_alarm_s: float = 2.4
     new_turn_pause_s: float = 0.6
@@ -93,142 +101,138 @@ class Fence:
         self.state = FenceState.OPEN
         self.turn = 1
         self.cut_through = 0
-        self._cut_at = 0.0
-        self._confirmed_at = 0.0
+        self._since = 0.0
         self._unheard: Sequence[PlayFrame] = ()
-        self._unheard_s = 0.0
-        self._held: list[PlayFrame] = []
-        self._run_index: int | None = None
-        self._run_pause_s = 0.0
-        self._run_began_at = 0.0
-        self._pause_s = TURN_PAUSE_S
-        self._media_end = 0.0
-        self._sounded_at = 0.0
-        self._any_sound = False
+        self._held = Held()
+        self._meter = PauseMeter()
         self._assistant_speaking: bool | None = None
         self._assistant_turn: int | None = None
+        self._sound_since_stop = 0
         self._old_stopped = False
         self._turn_announced = False
+        self._turn_sounds = False
 
     @property
     def deadline(self) -> float | None:
         """When `expire` must be called; None while open."""
-        if self.state is FenceState.HOLDING:
-            return self._cut_at + self._rules.false_alarm_s
-        if self.state is FenceState.CONFIRMED:
-            return self._confirmed_at + self._rules.old_turn_s + MARGIN_S
-        return None
+        return None if self.state is FenceState.OPEN else self._since + self._rules.false_alarm_s
 
     def is_stale(self, turn: int) -> bool:
         return turn <= self.cut_through
 
     def cut(self, unheard: Sequence[PlayFrame], now: float, *, confirmed: bool) -> int:
         """Close the fence over all turns so far; returns the number of the turn that was cut."""
-        cut_turn = self.turn
-        self.cut_through = cut_turn
+        if self.state is not FenceState.OPEN:
+            if confirmed:
+                self.confirm(now)
+            return self.cut_through
+        self.cut_through = self.turn
         self.turn += 1
         self.state = FenceState.CONFIRMED if confirmed else FenceState.HOLDING
-        self._cut_at = self._confirmed_at = now
+        self._since = now
         self._unheard = unheard
-        self._unheard_s = len(unheard) * _FRAME_S
-        self._held = []
-        self._run_index, self._run_pause_s = None, 0.0
-        self._old_stopped = self._assistant_speaking is False
+        self._old_stopped = self._assistant_speaking is False and self._sound_since_stop <= STOP_TAIL_FRAMES
         self._turn_announced = False
-        return cut_turn
+        return self.cut_through
 
     def confirm(self, now: float) -> None:
         """The assistant agrees that it was interrupted."""
         if self.state is FenceState.HOLDING:
             self.state = FenceState.CONFIRMED
-            self._confirmed_at = now
+            self._since = now
             self._unheard = ()
+            self._held.forget_pauses()
 
     def assistant_started(self, turn_index: int | None, now: float) -> Ruling:
         """The assistant says that it began to speak (`turn_index` as it counts, if it does)."""
-        new = self.state is not FenceState.OPEN and self._announces_new_turn(turn_index, now)
+        new = self._announces_new_turn(turn_index, now)
         self._assistant_speaking = True
         if turn_index is not None:
             self._assistant_turn = turn_index
         if self.state is FenceState.OPEN:
             self._turn_announced = True
             return HELD
-        if not new:
-            return HELD
-        recent = now - self._run_began_at <= ANNOUNCED_RUN_S
-        return self._open(Verdict.NEW_TURN, self._run_index if recent else None)
+        return self._open(Verdict.NEW_TURN, self._after_long_pause()) if new else HELD
 
     def assistant_stopped(self) -> None:
+        """The assistant says that it stopped speaking; its audio may still run on."""
         self._assistant_speaking = False
+        self._sound_since_stop = 0
         if self.state is not FenceState.OPEN:
             self._old_stopped = True
 
     def offer(self, data: bytes, *, audible: bool, now: float) -> Ruling:
         """One frame from the assistant, in order of arrival."""
-        pause_s = self._measure_pause(audible=audible, now=now)
+        pause_s = self._meter.measure(audible=audible, now=now)
+        self._sound_since_stop += audible
         if self.state is FenceState.OPEN:
-            if audible and pause_s >= (STOPPED_PAUSE_S if self._turn_announced else TURN_PAUSE_S):
-                self._begin_turn()
+            if audible:
+                self._count_turn(pause_s)
             return Ruling((PlayFrame(self.turn, data, audible),))
-        self._held.append(PlayFrame(self.turn, data, audible))
+        self._held.add(PlayFrame(self.turn, data, audible), pause_s)
         if not audible:
             return HELD
-        if pause_s >= (STOPPED_PAUSE_S if self._old_stopped else SURE_PAUSE_S):
-            return self._open(Verdict.NEW_TURN, len(self._held) - 1)
-        if pause_s >= max(WORD_PAUSE_S, self._run_pause_s):
-            self._run_index, self._run_pause_s, self._run_began_at = len(self._held) - 1, pause_s, now
-        if self.state is FenceState.HOLDING and now >= self._cut_at + self._rules.old_turn_s + MARGIN_S:
-            long_pause = self._run_pause_s >= self._rules.new_turn_pause_s
-            return self._open(Verdict.NEW_TURN, self._run_index) if long_pause else self._resume()
+        if pause_s >= (self._rules.new_turn_pause_s if self._old_stopped else SURE_PAUSE_S):
+            return self._open(Verdict.NEW_TURN, self._held.after_last)
+        if now >= self._since + self._rules.old_turn_s + MARGIN_S:
+            return self._outlast(now)
         return HELD
 
     def expire(self, now: float) -> Ruling:
-        """The deadline has passed without an answer from the assistant."""
-        if self.state is FenceState.HOLDING and not self._old_stopped and self._unheard_s >= self._rules.old_turn_s:
+        """The deadline has passed and the assistant is silent."""
+        if self.state is FenceState.OPEN:
+            return HELD
+        if not self._agreed and self._sends_ahead(now):
             return self._resume()
-        still_runs = now - self._sounded_at <= WORD_PAUSE_S
-        confirmed = self.state is FenceState.CONFIRMED
-        return self._open(Verdict.EXPIRED, self._run_index if confirmed and still_runs else None)
+        return self._open(Verdict.EXPIRED, None)
+
+    @property
+    def _agreed(self) -> bool:
+        return self.state is FenceState.CONFIRMED or self._old_stopped
+
+    def _sends_ahead(self, now: float) -> bool:
+        return self._meter.sound_until >= now + AHEAD_S
+
+    def _count_turn(self, pause_s: float) -> None:
+        if self._turn_sounds and pause_s < (ANNOUNCED_PAUSE_S if self._turn_announced else TURN_PAUSE_S):
+            return
+        self.turn += self._turn_sounds
+        self._turn_sounds, self._turn_announced = True, False
+
+    def _after_long_pause(self) -> int | None:
+        long_enough = self._held.longest_pause_s >= self._rules.new_turn_pause_s
+        return self._held.after_longest if long_enough else None
 
     def _announces_new_turn(self, turn_index: int | None, now: float) -> bool:
         if self.state is FenceState.CONFIRMED:
             return True
-        if turn_index is not None and self._assistant_turn is not None:
-            return turn_index > self._assistant_turn
-        if self._assistant_speaking or self._old_stopped:
-            return True
-        return now >= self._cut_at + LATE_ANNOUNCEMENT_S
+        if turn_index is not None and self._assistant_turn is not None and turn_index <= self._assistant_turn:
+            return False
+        return bool(self._assistant_speaking) or self._old_stopped or now >= self._since + LATE_ANNOUNCEMENT_S
 
-    def _measure_pause(self, *, audible: bool, now: float) -> float:
-        """Silence in media time before this frame, seconds; keeps the running figures."""
-        gap_s = max(0.0, now - self._media_end) if self._any_sound else TURN_PAUSE_S
-        self._media_end = max(self._media_end, now) + _FRAME_S
-        pause_s = self._pause_s + gap_s
-        if audible:
-            self._pause_s = 0.0
-            self._sounded_at = now
-            self._any_sound = True
-        else:
-            self._pause_s = pause_s + _FRAME_S
-        return pause_s
-
-    def _begin_turn(self) -> None:
-        self.turn += 1
-        self._turn_announced = False
+    def _outlast(self, now: float) -> Ruling:
+        """The assistant sounds when an old turn no longer can."""
+        start = self._after_long_pause()
+        if start is None and not self._agreed:
+            return self._resume()
+        if start is None and not self._sends_ahead(now):
+            start = self._held.after_last
+        return self._open(Verdict.NEW_TURN, start)
 
     def _resume(self) -> Ruling:
-        frames = [PlayFrame(self.turn, frame.data, frame.audible) for frame in self._unheard] + self._held
-        self._close_books()
-        return Ruling(frames, Verdict.FALSE_ALARM)
+        frames = [PlayFrame(self.turn, frame.data, frame.audible) for frame in self._unheard] + self._held.frames
+        dropped = self._held.overflow
+        self._close_books(sounds=True)
+        return Ruling(frames, Verdict.FALSE_ALARM, dropped)
 
-    def _open(self, verdict: Verdict, from_index: int | None) -> Ruling:
-        frames = [] if from_index is None else self._held[from_index:]
-        dropped = len(self._held) - len(frames)
-        self._close_books()
-        return Ruling(frames, verdict, dropped, clean=from_index is None)
+    def _open(self, verdict: Verdict, start: int | None) -> Ruling:
+        frames = [] if start is None else self._held.frames[start:]
+        dropped = len(self._held.frames) - len(frames) + self._held.overflow
+        self._close_books(sounds=bool(frames))
+        return Ruling(frames, verdict, dropped, clean=start is None)
 
-    def _close_books(self) -> None:
+    def _close_books(self, *, sounds: bool) -> None:
         self.state = FenceState.OPEN
+        self._turn_sounds = sounds
         self._unheard = ()
-        self._held = []
-        self._run_index = None
+        self._held = Held()

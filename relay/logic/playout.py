@@ -1,8 +1,8 @@
 """The playout queue of one call: which frame goes to the caller, when, and how much of it was heard.
 
 Frames are 20 ms in the caller's format. Times are seconds on one monotonic clock; positions are milliseconds of all
-that was sent to the caller. The caller's side plays what it gets in order and in real time, and echoes a mark when all audio
-before it was played (Twilio Media Streams, messages "mark" and "clear").
+that was sent to the caller. The caller's side plays what it gets in order and in real time, and echoes a mark when all
+audio before it was played (Twilio Media Streams, messages "mark" and "clear").
 
 | state    | meaning                              | leaves when                                       | deadline       |
 |----------|--------------------------------------|---------------------------------------------------|----------------|
@@ -28,6 +28,10 @@ HOLE_MAX_S = 1.0
 TRIM_SLACK_MS = 300
 TRIM_KEEP_FRAMES = 8
 _UNCONFIRMED_KEEP_MS = 2000
+_UNCONFIRMED_MAX_FRAMES = 3000
+"""One minute: a caller's side whose marks lag by more does not play what we send."""
+LATE_S = FRAME_MS / 1000
+"""A frame sent so late is still on schedule; it must not move all that follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,22 +81,26 @@ class Playout:
         self._sent_ms = 0.0
         self._heard_ms = 0.0
         self._heard_at = 0.0
+        self._known_ms = 0.0
         self._turn_starts: deque[tuple[int, float]] = deque(maxlen=64)
-        self._unconfirmed: deque[tuple[float, PlayFrame]] = deque()
+        self._unconfirmed: deque[tuple[float, PlayFrame]] = deque(maxlen=_UNCONFIRMED_MAX_FRAMES)
         self._sent_frames = self._trimmed = self._overflow = self._holes = 0
         self._hole_ms = 0.0
 
     def attach(self, now: float) -> None:
-        """The caller can hear from now on. Silence in front of the first waiting word is dropped."""
-        while self._queue and not self._queue[0].audible:
-            self._queue.popleft()
-            self._trimmed += 1
+        """The caller can hear from now on."""
         self._attached = True
         self._next_due = None
         self._start_at = now if len(self._queue) >= self._target_frames else now + self._target_s
 
     def add(self, frame: PlayFrame, now: float) -> bool:
-        """Queue a frame behind all others. False: the queue is full; the frame was dropped and counted."""
+        """Queue a frame behind all others. False: the queue is full; the frame was dropped and counted.
+
+        Nobody waits for silence: what comes before the first word and before the caller can hear is trimmed.
+        """
+        if not (self._attached or self._queue or frame.audible):
+            self._trimmed += 1
+            return True
         if len(self._queue) >= self._max_frames:
             self._overflow += 1
             return False
@@ -103,8 +111,9 @@ class Playout:
 
     def put_back(self, frames: Sequence[PlayFrame], now: float) -> None:
         """Play these before all else, from now on without filling first: they were cut by mistake."""
-        self._queue.extendleft(reversed(frames))
-        self._start_at = now
+        if frames:
+            self._queue.extendleft(reversed(frames))
+            self._start_at = now
 
     def next_send_at(self) -> float | None:
         """When `take` will give a frame; None while there is nothing to send."""
@@ -117,7 +126,7 @@ class Playout:
         at = self.next_send_at()
         if at is None or now < at:
             return None
-        if self._next_due is None or self._next_due < now:
+        if self._next_due is None or self._next_due + LATE_S < now:
             self._restart_schedule(now)
         self._trim()
         frame = self._queue.popleft()
@@ -125,10 +134,14 @@ class Playout:
         return frame
 
     def mark_heard(self, position_ms: float, now: float) -> None:
-        """The caller's side says that everything up to this position was played."""
-        self._heard_ms = min(position_ms, self._sent_ms)
-        self._heard_at = now
-        self._forget_heard(self._heard_ms)
+        """The caller's side says that everything up to this position was played.
+
+        It cannot have played more than was sent, nor take back what a mark or a cut has settled before.
+        """
+        if position_ms >= self._known_ms:
+            self._known_ms = self._heard_ms = min(position_ms, self._sent_ms)
+            self._heard_at = now
+            self._forget_heard(self._heard_ms)
 
     def heard_ms(self, now: float) -> float:
         """Position that the caller has heard: the last mark plus the time since, at most what was sent."""
@@ -151,7 +164,8 @@ class Playout:
         self._unconfirmed.clear()
         self._next_due = self._dry_since = None
         self._trimming = False
-        self._heard_ms, self._heard_at = self._sent_ms, now
+        self._known_ms = self._heard_ms = self._sent_ms
+        self._heard_at = now
         started_ms = next((start for number, start in self._turn_starts if number == turn), heard)
         return Cut(max(0.0, heard - started_ms), flushed_ms, tuple(unheard))
 

@@ -1,7 +1,7 @@
 """The caller's audio on its way to the assistant: a log with a cursor.
 
-The forwarder reads at its cursor and waits when it has read everything. Until a connection stands the log keeps what the
-caller says; then the same code sends what is old and what is new.
+The forwarder reads at its cursor and waits when it has read everything. Until a connection stands the log keeps what
+the caller says; then the same code sends what is old and what is new.
 """
 
 from collections import deque
