@@ -7,6 +7,8 @@ from functools import partial
 
 import trio
 from hypercorn.config import Config
+from hypercorn.events import Closed
+from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
@@ -94,10 +96,12 @@ class _Server:
     async def run(self, listener: socket.socket, task_status: trio.TaskStatus[None]) -> None:
         async with trio.open_nursery() as outer:
             outer.start_soon(self._cut_stragglers)
-            async with trio.open_nursery() as connections:
-                await self._accept_until_shutdown(listener, connections, task_status)
-                connections.cancel_scope.deadline = trio.current_time() + self.graceful_timeout_s
-            self.drained.set()
+            try:
+                async with trio.open_nursery() as connections:
+                    await self._accept_until_shutdown(listener, connections, task_status)
+                    connections.cancel_scope.deadline = trio.current_time() + self.graceful_timeout_s
+            finally:
+                self.drained.set()
             outer.cancel_scope.cancel()
 
     async def _accept_until_shutdown(
@@ -117,7 +121,7 @@ class _Server:
         state = ConnectionState({**self.state, ABORT_STATE: stream.socket.close})
         try:
             # hypercorn annotates only the TLS kind of stream and takes both
-            await TCPServer(self.app, self.config, self.context, state, stream)  # type: ignore[arg-type]
+            await _Http1Connection(self.app, self.config, self.context, state, stream)  # type: ignore[arg-type]
         except* Exception as failures:  # noqa: BLE001 - see serve_asgi
             _log.warning("connection.failed", extra={"error": _names(failures)})
         finally:
@@ -133,6 +137,22 @@ class _Server:
                 await self.drained.wait()
             for stream in self.streams:
                 stream.socket.close()
+
+
+class _Http1Connection(TCPServer):
+    """HTTP/1.1 and nothing else, gone as soon as the peer is.
+
+    hypercorn has no switch for HTTP/2 without TLS, in which one request leaves tasks behind for good,
+    and keeps the timer of an idle connection running after the peer closed it.
+    """
+
+    async def _read_data(self) -> None:
+        self.protocol = self.protocol.protocol  # type: ignore[assignment]  # without the wrapper that changes to HTTP/2
+        try:
+            await super()._read_data()
+        except (H2CProtocolRequiredError, H2ProtocolAssumedError):
+            await self.protocol.handle(Closed())
+        await self.idle_task.stop()
 
 
 def _names(failures: BaseExceptionGroup[BaseException]) -> str:
