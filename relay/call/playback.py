@@ -98,7 +98,7 @@ class Playback:
         self._apply(self._fence.assistant_started(turn_index, now), now)
 
     def assistant_stopped(self) -> None:
-        self._fence.assistant_stopped(trio.current_time())
+        self._fence.assistant_stopped()
 
     def assistant_interrupted(self) -> None:
         """The assistant says that the caller interrupted it: it has stopped, or will in a moment."""
