@@ -1,0 +1,54 @@
+"""What the caller says: recordings in a queue, cut into frames of 20 ms, with silence where nothing is said."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from relay.standin.phone.player import BLOCK_BYTES, RATE_HZ
+
+_QUIET = b"\xff"
+
+
+@dataclass(slots=True, eq=False)
+class Saying:
+    """One recording on its way: when its first frame left, and when its last one had left (None: not yet)."""
+
+    rest: bytes = field(repr=False)
+    began_s: float | None = None
+    ended_s: float | None = None
+
+
+@dataclass(slots=True)
+class Lips:
+    """Frame by frame. `said` is everything sent, silence included, on the call's time line from `started_s`."""
+
+    started_s: float
+    said: bytearray = field(default_factory=bytearray, repr=False)
+    speaking: bool = False
+    _queue: deque[Saying] = field(default_factory=deque)
+
+    def say(self, mulaw: bytes) -> Saying:
+        saying = Saying(mulaw)
+        self._queue.append(saying)
+        return saying
+
+    def next_frame(self, now_s: float) -> bytes:
+        """160 bytes of mu-law; the time between streams becomes silence in `said`."""
+        frame = bytearray()
+        while self._queue and len(frame) < BLOCK_BYTES:
+            saying = self._queue[0]
+            if saying.began_s is None:
+                saying.began_s = now_s
+            room = BLOCK_BYTES - len(frame)
+            frame += saying.rest[:room]
+            saying.rest = saying.rest[room:]
+            if saying.rest:
+                break
+            saying.ended_s = now_s
+            self._queue.popleft()
+        self.speaking = bool(frame)
+        frame += _QUIET * (BLOCK_BYTES - len(frame))
+        begins_byte = round((now_s - self.started_s) * RATE_HZ)
+        if begins_byte - len(self.said) > 2 * BLOCK_BYTES:
+            self.said += _QUIET * (begins_byte - len(self.said))
+        self.said += frame
+        return bytes(frame)

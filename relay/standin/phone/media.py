@@ -1,0 +1,184 @@
+"""The media stream of a call: one reader, one writer on an absolute 20 ms schedule."""
+
+import math
+import ssl
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import urlsplit
+
+import trio
+from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, wrap_client_stream
+
+from relay.standin.phone.lips import Lips
+from relay.standin.phone.player import Player
+from relay.standin.phone.stream import FRAME_MS, Outgoing
+from relay.standin.tcp import reset
+
+_CONNECT_S = 5.0
+_CLOSE_S = 2.0
+_MESSAGE_LIMIT_BYTES = 1 << 24
+_QUEUE = 256
+
+StreamEnd = Literal["closed", "lost", "hung-up"]
+
+
+class StreamRefused(Exception):
+    """No stream came about; the text begins with Twilio's number for it."""
+
+
+@dataclass(slots=True)
+class MediaStream:
+    """A stream under way. `hang_up` and `drop` only ask; `serve_stream` does it and returns."""
+
+    player: Player
+    outgoing: Outgoing
+    lips: Lips
+    opened: bool = False
+    close_code: int | None = None
+    digits: deque[str] = field(default_factory=deque)
+    returned: list[str] = field(default_factory=list)
+    changed: trio.Event = field(default_factory=trio.Event)
+    read_all: trio.Event = field(default_factory=trio.Event)
+    wish: Literal["hang-up", "drop"] | None = None
+
+    def ask(self, wish: Literal["hang-up", "drop"]) -> None:
+        self.wish = wish
+        self.changed.set()
+
+
+async def serve_stream(
+    media: MediaStream,
+    url: str,
+    headers: Mapping[str, str],
+    parameters: Mapping[str, str],
+    *,
+    started: Callable[[], None],
+    heard: Callable[[], None],
+) -> StreamEnd:
+    """Open the socket at `url` and serve it until one side ends it.
+
+    `started` is called when the socket is open, `heard` whenever something was sent, played or received. `headers`
+    holds the public Host. `StreamRefused` begins with 31901 (no answer), 31902 (refused) or 31920 (no handshake).
+    """
+    end: StreamEnd = "lost"
+    refusal = None
+    try:
+        async with trio.open_nursery() as nursery:
+            ws, tcp = await _connect(nursery, url, headers)
+            started()
+            end = await _run(media, ws, tcp, parameters, heard)
+            nursery.cancel_scope.cancel()
+    except* HandshakeError as group:
+        refusal = f"31920: handshake refused {_status(group)}".rstrip()
+    except* StreamRefused as group:
+        refusal = str(group.exceptions[0])
+    if refusal is not None:
+        raise StreamRefused(refusal)
+    return end
+
+
+def _status(group: ExceptionGroup[HandshakeError]) -> str:
+    return str(getattr(group.exceptions[0], "status_code", ""))
+
+
+async def _connect(
+    nursery: trio.Nursery, url: str, headers: Mapping[str, str]
+) -> tuple[WebSocketConnection, trio.SocketStream]:
+    parts = urlsplit(url)
+    secure = parts.scheme == "wss"
+    with trio.move_on_after(_CONNECT_S):
+        try:
+            tcp = await trio.open_tcp_stream(parts.hostname or "", parts.port or (443 if secure else 80))
+        except OSError as error:
+            raise StreamRefused(f"31902: connection refused: {error}") from error
+        stream: trio.SocketStream | trio.SSLStream[trio.SocketStream] = tcp
+        if secure:
+            context = ssl.create_default_context()
+            stream = trio.SSLStream(tcp, context, server_hostname=parts.hostname, https_compatible=True)
+        extra = [(name.encode(), value.encode()) for name, value in headers.items() if name != "Host"]
+        ws = await wrap_client_stream(
+            nursery,
+            stream,
+            headers["Host"],
+            parts.path or "/",
+            message_queue_size=_QUEUE,
+            max_message_size=_MESSAGE_LIMIT_BYTES,
+            extra_headers=extra,
+        )
+        return ws, tcp
+    raise StreamRefused("31901: no answer in time")
+
+
+async def _run(
+    media: MediaStream,
+    ws: WebSocketConnection,
+    tcp: trio.SocketStream,
+    parameters: Mapping[str, str],
+    heard: Callable[[], None],
+) -> StreamEnd:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_read, media, ws, heard)
+        try:
+            await ws.send_message(media.outgoing.connected())
+            await ws.send_message(media.outgoing.start(parameters))
+            await _write(media, ws, heard)
+            end: StreamEnd = "hung-up" if media.wish == "hang-up" else "lost"
+        except ConnectionClosed:
+            with trio.move_on_after(_CLOSE_S):
+                await media.read_all.wait()
+            media.close_code = ws.closed.code if ws.closed is not None else 1006
+            end = "lost" if media.close_code == 1006 else "closed"
+        nursery.cancel_scope.cancel()
+    media.player.advance(trio.current_time())
+    if end == "lost":
+        await reset(tcp)
+    with trio.move_on_after(_CLOSE_S):
+        await ws.aclose()
+    return end
+
+
+async def _read(media: MediaStream, ws: WebSocketConnection, heard: Callable[[], None]) -> None:
+    while True:
+        try:
+            message = await ws.get_message()
+        except ConnectionClosed:
+            media.read_all.set()
+            media.changed.set()
+            return
+        media.returned += media.player.receive(message, trio.current_time())
+        heard()
+        media.changed.set()
+
+
+async def _write(media: MediaStream, ws: WebSocketConnection, heard: Callable[[], None]) -> None:
+    """Until a wish to end is fulfilled; `ConnectionClosed` when the relay ends it."""
+    next_frame_s = trio.current_time()
+    while True:
+        media.changed = trio.Event()
+        now_s = trio.current_time()
+        for message in _due(media, now_s):
+            await ws.send_message(message)
+        while next_frame_s <= now_s:
+            await ws.send_message(media.outgoing.media(media.lips.next_frame(now_s)))
+            next_frame_s += FRAME_MS / 1000
+        heard()
+        if media.wish == "hang-up":
+            await ws.send_message(media.outgoing.stop())
+        if media.wish is not None:
+            return
+        with trio.move_on_at(min(next_frame_s, media.player.next_mark_s() or math.inf)):
+            await media.changed.wait()
+        if media.read_all.is_set():
+            raise ConnectionClosed(ws.closed)
+
+
+def _due(media: MediaStream, now_s: float) -> list[str]:
+    """The marks that have been played or cleared, and the digits that were pressed."""
+    names = [*media.returned, *media.player.advance(now_s)]
+    media.returned.clear()
+    out = [media.outgoing.mark(name) for name in names]
+    while media.digits:
+        out.append(media.outgoing.dtmf(media.digits.popleft()))
+    return out

@@ -1,0 +1,59 @@
+"""What Twilio sends over a media stream (Twilio docs, "Media Streams - WebSocket messages"): numbers are strings."""
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+FRAME_MS = 20
+
+
+@dataclass(slots=True)
+class Outgoing:
+    """The messages of one stream, numbered. One `sequenceNumber` runs over all of them but `connected`."""
+
+    account_sid: str
+    call_sid: str
+    stream_sid: str
+    _sequence: int = 0
+    _chunk: int = 0
+
+    def connected(self) -> str:
+        return json.dumps({"event": "connected", "protocol": "Call", "version": "1.0.0"})
+
+    def start(self, parameters: Mapping[str, str]) -> str:
+        body = {
+            "accountSid": self.account_sid,
+            "streamSid": self.stream_sid,
+            "callSid": self.call_sid,
+            "tracks": ["inbound"],
+            "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
+            "customParameters": dict(parameters),
+        }
+        return self._numbered("start", body)
+
+    def media(self, audio: bytes) -> str:
+        """20 ms of mu-law."""
+        self._chunk += 1
+        body = {
+            "track": "inbound",
+            "chunk": str(self._chunk),
+            "timestamp": str((self._chunk - 1) * FRAME_MS),
+            "payload": base64.b64encode(audio).decode(),
+        }
+        return self._numbered("media", body)
+
+    def dtmf(self, digit: str) -> str:
+        return self._numbered("dtmf", {"track": "inbound_track", "digit": digit})
+
+    def mark(self, name: str) -> str:
+        return self._numbered("mark", {"name": name})
+
+    def stop(self) -> str:
+        return self._numbered("stop", {"accountSid": self.account_sid, "callSid": self.call_sid})
+
+    def _numbered(self, event: str, body: Mapping[str, Any]) -> str:
+        self._sequence += 1
+        message = {"event": event, "sequenceNumber": str(self._sequence), "streamSid": self.stream_sid, event: body}
+        return json.dumps(message)

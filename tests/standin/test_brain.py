@@ -1,0 +1,79 @@
+import pytest
+
+from relay.standin.assistant.brain import Brain, Script, Speak, Stop
+
+DEMO = Script("greeting", ("description",))
+ECHO = Speak(None)
+
+
+def brain(
+    script: Script = DEMO, *, first: bool = True, protect: bool = False, agrees: bool = True, answers: bool = False
+) -> Brain:
+    return Brain(
+        script, speaks_first=first, first_is_interruptible=not protect, agrees=agrees, answers_interruptions=answers
+    )
+
+
+def test_it_greets_describes_and_then_echoes_for_ever() -> None:
+    mind = brain()
+    said = [mind.begin()]
+    for _ in range(3):
+        mind.finished_speaking()
+        assert mind.user_started() is None
+        said.append(mind.user_stopped())
+    assert said == [Speak("greeting"), Speak("description"), ECHO, ECHO]
+
+
+def test_an_interruption_stops_it_and_is_not_answered() -> None:
+    mind = brain()
+    mind.begin()
+    assert mind.user_started() == Stop()
+    assert mind.user_stopped() is None
+    mind.finished_speaking()
+    mind.user_started()
+    assert mind.user_stopped() == Speak("description")
+
+
+def test_an_interruption_is_answered_when_asked_for() -> None:
+    mind = brain(answers=True)
+    mind.begin()
+    assert mind.user_started() == Stop()
+    assert mind.user_stopped() == Speak("description")
+
+
+def test_a_protected_first_message_goes_on_but_later_ones_stop() -> None:
+    mind = brain(protect=True)
+    mind.begin()
+    assert (mind.user_started(), mind.user_stopped()) == (None, None)
+    mind.finished_speaking()
+    mind.user_started()
+    assert mind.user_stopped() == Speak("description")
+    assert mind.user_started() == Stop()
+
+
+def test_one_that_never_agrees_talks_on_and_answers_nothing_said_meanwhile() -> None:
+    mind = brain(agrees=False, answers=True)
+    mind.begin()
+    assert (mind.user_started(), mind.user_stopped()) == (None, None)
+
+
+@pytest.mark.parametrize("mind", [brain(first=False), brain(Script(None))])
+def test_it_waits_for_the_caller_when_told_to_or_without_a_greeting(mind: Brain) -> None:
+    assert mind.begin() is None
+    assert mind.user_started() is None
+    assert mind.user_stopped() is not None
+
+
+def test_a_script_without_answers_stays_silent() -> None:
+    mind = brain(Script(None, then=None))
+    mind.begin()
+    mind.user_started()
+    assert mind.user_stopped() is None
+    assert mind.user_started() is None
+
+
+def test_speech_made_by_a_control_message_can_be_interrupted() -> None:
+    mind = brain(Script(None, then=None))
+    mind.begin()
+    mind.spoke_up()
+    assert mind.user_started() == Stop()
