@@ -1,11 +1,107 @@
-"""The commands. No logic here: each command reads its arguments and calls the part that does the work."""
+"""The commands. No logic here: each command reads its arguments and calls the function that does the work."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from relay import __version__
+from relay.commands import WrongUse
+from relay.errors import ConfigError
+
+if TYPE_CHECKING:
+    from relay.standin.assistant.behaviour import Script
+
+CONFIG = click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    default=Path("config.toml"),
+    show_default=True,
+    metavar="FILE",
+    help="The configuration.",
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="relay")
 def main() -> None:
     """Relay live calls between telephones or browsers and a voice assistant."""
+
+
+@main.command()
+@CONFIG
+def serve(config_file: Path) -> None:
+    """Run the daemon until SIGTERM or SIGINT."""
+    from relay.commands.serve import serve as work
+
+    _finish(lambda: work(config_file))
+
+
+@main.command()
+@CONFIG
+@JSON
+def check(config_file: Path, *, as_json: bool) -> None:
+    """Validate the configuration and print the effective one, secrets masked."""
+    from relay.commands.check import check as work
+
+    _finish(lambda: work(config_file, as_json=as_json))
+
+
+@main.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=8090, show_default=True, help="0 takes any free port.")
+@click.option(
+    "--script",
+    type=click.Choice(["demo", "echo", "tone", "file", "silent"]),
+    default="demo",
+    show_default=True,
+    help="What it says.",
+)
+@click.option("--audio", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="WAV for --script file.")
+@click.option("--key", envvar="VAPI_API_KEY", default="builtin", help="The private key it asks for [$VAPI_API_KEY].")
+def assistant(port: int, script: "Script", audio: Path | None, key: str) -> None:
+    """Run the built-in assistant, which speaks Vapi's protocol, until Ctrl-C."""
+    from relay.commands.assistant import assistant as work
+
+    if (script == "file") != (audio is not None):
+        raise click.UsageError("--audio and --script file go together")
+    _finish(lambda: work(port, script, key, audio))
+
+
+@main.command()
+@click.argument("url")
+@click.option("--wav", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="What the caller says.")
+@click.option("--record", type=click.Path(dir_okay=False, path_type=Path), help="Stereo WAV: said left, heard right.")
+@click.option("--seconds", type=click.FloatRange(0.1, 86400), help="Hang up so long after dialling.")
+@click.option("--public-url", help="What the relay calls itself, if not URL: this is signed.")
+@click.option("--auth-token", envvar="TWILIO_AUTH_TOKEN", help="Signs as Twilio does [$TWILIO_AUTH_TOKEN].")
+@JSON
+def call(
+    url: str,
+    wav: Path | None,
+    record: Path | None,
+    seconds: float | None,
+    public_url: str | None,
+    auth_token: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Call the relay at URL as Twilio would, without Twilio."""
+    from relay.commands.call import call as work
+    from relay.standin.phone import PhoneOptions
+
+    options = PhoneOptions(auth_token=auth_token, public_url=public_url)
+    _finish(lambda: work(url, wav, record, seconds, options, as_json=as_json))
+
+
+def _finish(work: Callable[[], int]) -> NoReturn:
+    """End the process as `relay` promises: 0 done, 1 a failure was found, 2 wrong use or configuration."""
+    try:
+        status = work()
+    except (ConfigError, WrongUse) as error:
+        click.echo(f"relay: {error}", err=True)
+        status = 2
+    sys.exit(status)

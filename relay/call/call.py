@@ -96,6 +96,19 @@ class Call:
         """Audio of the assistant that waits here for the caller."""
         return self._playback.queued_ms
 
+    def summary(self) -> dict[str, object]:
+        """What can be told about the call while it runs."""
+        return {
+            "id": self.id,
+            "call_sid": self.sid,
+            "assistant_call_id": self._forwarder.assistant_call_id,
+            "duration_s": round(trio.current_time() - self._started_at, 3),
+            "caller_attached": self._leg is not None,
+            "assistant_speaking": self._playback.audible,
+            "queued_ms": self.queued_ms,
+            **self._counts.totals(),
+        }
+
     def is_stale(self, turn: int) -> bool:
         """Whether a turn was cut: for the writer of the caller's socket."""
         return self._playback.is_stale(turn)

@@ -45,6 +45,18 @@ class Calls:
         """20 ms frames of all calls that wait to be played."""
         return sum(call.queued_ms for call in self._by_sid.values()) // 20
 
+    def live(self) -> list[Call]:
+        """The calls that run now, the oldest first."""
+        return list(self._by_sid.values())
+
+    def find(self, sid: str) -> Call | None:
+        """The call of this CallSid, if it runs."""
+        return self._by_sid.get(sid)
+
+    def find_by_id(self, call_id: str) -> Call | None:
+        """The call with this id of ours, if it runs."""
+        return next((call for call in self._by_sid.values() if call.id == call_id), None)
+
     def answer(self, sid: str) -> Call:
         """The call of this CallSid; a new one takes a place and starts to dial. Raises CallRefused."""
         if call := self._by_sid.get(sid):

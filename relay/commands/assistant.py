@@ -1,0 +1,28 @@
+"""`relay assistant`: the built-in assistant alone."""
+
+from functools import partial
+from pathlib import Path
+
+import click
+import trio
+
+from relay.commands import WrongUse
+from relay.standin.assistant import Behaviour, open_assistant
+from relay.standin.assistant.behaviour import Script
+
+
+def assistant(port: int, script: Script, key: str, audio: Path | None) -> int:
+    """Serve until SIGINT. Raises WrongUse when the port is taken."""
+    try:
+        trio.run(partial(_serve, port, Behaviour(script=script, audio=audio), key))
+    except KeyboardInterrupt:
+        return 0
+    except OSError as error:
+        raise WrongUse(f"--port {port} cannot be listened on: {error.strerror}") from None
+    return 0
+
+
+async def _serve(port: int, behaviour: Behaviour, key: str) -> None:
+    async with open_assistant(key=key, port=port, behaviour=behaviour) as running:
+        click.echo(f"assistant at {running.base_url} (vapi.api_base), script {behaviour.script}; Ctrl-C ends it")
+        await trio.sleep_forever()

@@ -1,0 +1,32 @@
+"""`relay call`: one simulated Twilio call."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import click
+import trio
+
+from relay.commands import WrongUse
+from relay.standin.phone import PhoneOptions, PhoneResult, Say, mulaw_of_wav, place_call
+
+
+def call(
+    url: str, wav: Path | None, record: Path | None, seconds: float | None, options: PhoneOptions, *, as_json: bool
+) -> int:
+    """Place the call, say the recording, print what came of it; 1 if the call or the relay did not do well.
+
+    Raises WrongUse when `wav` cannot be read.
+    """
+    try:
+        says = [] if wav is None else [Say(mulaw_of_wav(wav))]
+    except (OSError, ValueError) as error:
+        raise WrongUse(f"--wav {wav}: {error}") from None
+    result = trio.run(partial(place_call, url, says, options=options, seconds=seconds, record=record))
+    click.echo(json.dumps(result.as_json()) if as_json else _told(result))
+    return 0 if result.ok else 1
+
+
+def _told(result: PhoneResult) -> str:
+    lines = [f"{name}: {value}" for name, value in result.as_json().items() if value not in ([], None)]
+    return "\n".join(lines)

@@ -1,0 +1,34 @@
+"""`relay check`: is the configuration good, and what does it come to."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from relay.config_file import load, masked
+
+
+def check(config_file: Path, *, as_json: bool) -> int:
+    """Print the effective configuration, secrets masked. Raises ConfigError when it is not good."""
+    shown = masked(load(config_file, os.environ))
+    if as_json:
+        click.echo(json.dumps({"ok": True, "file": str(config_file), "config": shown}))
+    else:
+        click.echo("\n".join(_lines("", shown)))
+    return 0
+
+
+def _lines(place: str, value: object) -> Iterator[str]:
+    items: Iterator[tuple[str, Any]] | None = None
+    if isinstance(value, Mapping):
+        items = ((f"{place}.{key}" if place else str(key), item) for key, item in value.items())
+    elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
+        items = ((f"{place}[{index}]", item) for index, item in enumerate(value))
+    if items is None:
+        yield f"{place} = {json.dumps(value)}"
+        return
+    for inner, item in items:
+        yield from _lines(inner, item)

@@ -1,0 +1,30 @@
+"""`relay serve`: the daemon."""
+
+import os
+from pathlib import Path
+
+import structlog
+import trio
+
+from relay.config_file import load
+from relay.daemon.daemon import run_daemon
+from relay.errors import ConfigError
+from relay.log import open_log
+from relay.metrics import Metrics
+from relay.redaction import Redactor
+
+
+def serve(config_file: Path) -> int:
+    """Run until SIGTERM or SIGINT. Raises ConfigError when it cannot start."""
+    config = load(config_file, os.environ)
+    metrics, redactor = Metrics(), Redactor(config.secrets.values())
+    logging = config.logging
+    with open_log(redactor, level=logging.level, form=logging.format, on_drop=metrics.log_lines_dropped.inc):
+        try:
+            trio.run(run_daemon, config, metrics, redactor)
+        except ConfigError as error:
+            raise ConfigError(f"{config_file}: {error}") from None
+        except Exception:  # noqa: BLE001 - the last line of the log says why the daemon ended
+            structlog.get_logger(__name__).exception("daemon.failed")
+            return 1
+    return 0

@@ -1,0 +1,131 @@
+"""The composition root: what is opened in which order, and how the daemon stops.
+
+| state    | new calls                  | leaves when                                    | deadline                 |
+|----------|----------------------------|------------------------------------------------|--------------------------|
+| ready    | taken                      | SIGTERM or SIGINT                              |                          |
+| draining | told to wait and ask again | the last call is over; at once on a 2nd signal | `server.drain_timeout_s` |
+| stopping | nothing is accepted        | open requests are answered                     | 3 s                      |
+"""
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+import trio
+
+from relay import __version__
+from relay.call.call import Services
+from relay.call.calls import Calls, open_calls
+from relay.call.dialer import VapiDialer
+from relay.call.vad_engine import VadEngine
+from relay.call.watched_dialer import WatchedDialer
+from relay.config import Config
+from relay.daemon.front import Front
+from relay.daemon.gate import Gate
+from relay.daemon.loop_lag import probe_loop_lag
+from relay.daemon.notify import Notifier, report
+from relay.daemon.server import Server
+from relay.errors import ConfigError
+from relay.media.silero import SileroModel
+from relay.metrics import Metrics
+from relay.net.listen import open_listener, serve_asgi
+from relay.net.rest import open_rest_client
+from relay.redaction import Redactor
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """A relay that answers. `url` is its own address; what Twilio uses is `server.public_url`."""
+
+    host: str
+    port: int
+    calls: Calls
+
+    @property
+    def url(self) -> str:
+        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+
+
+@asynccontextmanager
+async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> AsyncIterator[Relay]:
+    """Everything but signals and systemd: answers when entered, and everything of it is gone on leaving.
+
+    Leaving does not wait for calls: `calls.drain` does. Raises ConfigError if the address cannot be listened on or the
+    speech model cannot be loaded.
+    """
+    model = await trio.to_thread.run_sync(SileroModel.load, config.vad.model_rate_hz)
+    try:
+        listener = open_listener(config.server.host, config.server.port)
+    except OSError as error:
+        address = f"{config.server.host}:{config.server.port}"
+        raise ConfigError(f"server.host:port is {address}, which cannot be listened on: {error.strerror}") from None
+    host, port = listener.getsockname()[:2]
+    assistant = config.assistants[0]
+    shutdown, stopped = trio.Event(), trio.Event()
+    with closing(listener):
+        async with open_rest_client(assistant.request_timeout_s) as rest, trio.open_nursery() as nursery:
+            vad = VadEngine(model, metrics)
+            nursery.start_soon(vad.run)
+            nursery.start_soon(probe_loop_lag, metrics)
+            dialer = WatchedDialer(VapiDialer(assistant, config, rest), redactor)
+            async with open_calls(Services(config, metrics, vad), dialer) as calls:
+                front = Front(config, metrics, calls, dialer, Gate(config, metrics), trio.current_time())
+
+                async def serve(task_status: trio.TaskStatus[None]) -> None:
+                    await serve_asgi(Server(front), listener, shutdown=shutdown, task_status=task_status)
+                    stopped.set()
+
+                await nursery.start(serve)
+                yield Relay(host, port, calls)
+                shutdown.set()
+                await stopped.wait()
+            nursery.cancel_scope.cancel()
+
+
+async def run_daemon(config: Config, metrics: Metrics, redactor: Redactor) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. Raises ConfigError before anything is answered."""
+    with (
+        trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
+        closing(Notifier(os.environ)) as notifier,
+        trio.CancelScope() as at_once,
+    ):
+        async with open_relay(config, metrics, redactor) as relay, trio.open_nursery() as nursery:
+            nursery.start_soon(report, notifier, partial(_status, relay.calls))
+            _say_ready(config, relay, notifier)
+            await anext(signals)
+            nursery.start_soon(_cancel_on_next, signals, at_once)
+            await _drain(config.server.drain_timeout_s, relay.calls, notifier)
+            nursery.cancel_scope.cancel()
+    log.info("daemon.stopped", at_once=at_once.cancelled_caught)
+
+
+def _say_ready(config: Config, relay: Relay, notifier: Notifier) -> None:
+    log.info(
+        "daemon.ready",
+        address=relay.host,
+        port=relay.port,
+        version=__version__,
+        assistants=[assistant.name for assistant in config.assistants],
+    )
+    notifier.send("READY=1")
+
+
+async def _drain(timeout_s: float, calls: Calls, notifier: Notifier) -> None:
+    log.info("daemon.draining", calls=len(calls), timeout_s=timeout_s)
+    notifier.send("STOPPING=1")
+    await calls.drain(timeout_s)
+
+
+async def _cancel_on_next(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    await anext(signals)
+    scope.cancel("second signal")
+
+
+def _status(calls: Calls) -> str:
+    return f"{len(calls)} calls{', draining' if calls.draining else ''}"

@@ -1,0 +1,21 @@
+"""What all endpoints share."""
+
+from dataclasses import dataclass
+
+from relay.call.calls import Calls
+from relay.call.watched_dialer import WatchedDialer
+from relay.config import Config
+from relay.daemon.gate import Gate
+from relay.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """`started_at` is when the daemon became ready, on the clock of `trio.current_time()`."""
+
+    config: Config
+    metrics: Metrics
+    calls: Calls
+    dialer: WatchedDialer
+    gate: Gate
+    started_at: float

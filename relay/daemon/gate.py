@@ -1,0 +1,70 @@
+"""Who is let in. Every refusal is counted and logged here, with its reason and without what was sent."""
+
+import hmac
+from collections.abc import Sequence
+
+import structlog
+
+from relay.config import Config
+from relay.errors import AuthRejected
+from relay.metrics import Metrics
+from relay.wire.signature import TwilioValidator, public_urls
+
+Form = Sequence[tuple[str, str]]
+
+log = structlog.get_logger(__name__)
+
+
+class Gate:
+    """`endpoint` is the fixed path of the endpoint, for the counter and the log."""
+
+    def __init__(self, config: Config, metrics: Metrics) -> None:
+        self._public_url = config.server.public_url
+        self._accounts = frozenset(config.twilio.account_sids)
+        self._checked = config.twilio.validate_signatures
+        self._validator = TwilioValidator(config.secrets.twilio_auth_tokens, config.secrets.twilio_shared_keys)
+        self._admin_token = config.secrets.admin_token
+        self._metrics = metrics
+
+    def rejected(self, endpoint: str, reason: str) -> AuthRejected:
+        """Count and log a refusal; returns what to raise."""
+        self._metrics.auth_rejected.labels(endpoint).inc()
+        log.warning("auth.rejected", endpoint=endpoint, reason=reason)
+        return AuthRejected(reason)
+
+    def check_signed(self, endpoint: str, signature: str | None) -> None:
+        """Whether there is a signature at all: worth asking before a body is read. Raises AuthRejected."""
+        if self._checked and not signature:
+            raise self.rejected(endpoint, "signature missing")
+
+    def check_form(self, endpoint: str, target: str, form: Form, signature: str | None, settings: str | None) -> None:
+        """A webhook of Twilio; `target` is the path and query as they were sent. Raises AuthRejected."""
+        self.check_signed(endpoint, signature)
+        url, _ = public_urls(self._public_url, target)
+        if self._checked and not self._validator.form_valid(url, form, signature, settings):
+            raise self.rejected(endpoint, "signature wrong")
+
+    def check_handshake(self, endpoint: str, target: str, signature: str | None, settings: str | None) -> None:
+        """The upgrade request of a media socket; otherwise as `check_form`."""
+        self.check_signed(endpoint, signature)
+        _, url = public_urls(self._public_url, target)
+        if self._checked and not self._validator.handshake_valid(url, signature, settings):
+            raise self.rejected(endpoint, "signature wrong")
+
+    def check_account(self, endpoint: str, account_sid: str) -> None:
+        """Whether calls of this Twilio account are served. Raises AuthRejected."""
+        if self._accounts and account_sid not in self._accounts:
+            raise self.rejected(endpoint, "account not in twilio.account_sids")
+
+    @property
+    def has_admin(self) -> bool:
+        """Whether there is an admin token, without which there are no admin endpoints."""
+        return self._admin_token is not None
+
+    def check_admin(self, endpoint: str, authorization: str | None) -> None:
+        """The value of an `Authorization` header, `Bearer TOKEN`. Raises AuthRejected."""
+        scheme, _, token = (authorization or "").partition(" ")
+        expected = (self._admin_token or "").encode()
+        same = hmac.compare_digest(token.strip().encode("utf-8", "replace"), expected)
+        if not (same and expected and scheme.lower() == "bearer"):
+            raise self.rejected(endpoint, "admin token wrong" if authorization else "admin token missing")

@@ -1,0 +1,15 @@
+"""Measures how late the event loop wakes a task: what every frame of every call has to wait at least."""
+
+import trio
+
+from relay.metrics import Metrics
+
+EVERY_S = 0.1
+
+
+async def probe_loop_lag(metrics: Metrics) -> None:
+    """Observe until cancelled."""
+    while True:
+        due_at = trio.current_time() + EVERY_S
+        await trio.sleep_until(due_at)
+        metrics.loop_lag.observe(trio.current_time() - due_at)

@@ -1,0 +1,145 @@
+"""WS /twilio/media: lets a stream of Twilio in, and lends its socket to the call it belongs to.
+
+| state    | waits for                        | deadline                        | then                              |
+|----------|----------------------------------|---------------------------------|-----------------------------------|
+| upgrade  | nothing: decided from the head   |                                 | 404, 403, 503, or accepted        |
+| starting | `connected`, then `start`        | `twilio.media_start_timeout_s`  | closed with 1008, or lent         |
+| lent     | the call to give the socket back | those of the call               | what is queued is written, closed |
+
+Sources: Twilio Media Streams, "WebSocket messages"; RFC 6455, 7.4.1 for the close codes.
+"""
+
+import structlog
+import trio
+from structlog.contextvars import bound_contextvars
+
+from relay.call.call import Call
+from relay.call.legs import TwilioLeg
+from relay.daemon.front import Front
+from relay.daemon.twilio_hooks import MEDIA
+from relay.errors import AuthRejected, CallRefused, LegLost, RemoteProtocolError
+from relay.net.asgi_socket import AsgiSocket, Receive, Scope, Send
+from relay.net.outbox import Outbox
+from relay.wire import twilio
+from relay.wire.signature import SETTINGS_HEADER, SIGNATURE_HEADER
+
+STARTING_MAX = 100
+"""Sockets that did not show a token yet: more than can ring within the start time-out."""
+OUTBOX_ENTRIES = 25
+"""Frames and marks, about 400 ms: more than playback's lead. When it is full, playback waits."""
+SEND_DEADLINE_S = 5.0
+LAST_WORDS_S = 0.5
+"""For what is still queued when the call gives the socket back."""
+BAD_MESSAGES_MAX = 5
+POLICY_VIOLATION = 1008
+
+log = structlog.get_logger(__name__)
+
+
+class MediaEndpoint:
+    """One for the daemon; `serve` is the whole life of one socket and never raises what a peer did."""
+
+    def __init__(self, front: Front) -> None:
+        self._config = front.config.twilio
+        self._calls = front.calls
+        self._gate = front.gate
+        self._metrics = front.metrics
+        self._starting = 0
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with AsgiSocket(scope, receive, send) as socket:
+            try:
+                await self._serve(socket)
+            except* LegLost as lost:
+                log.info("media.lost", error=str(lost.exceptions[0]))
+            except* Exception:
+                log.exception("media.failed")
+                await socket.close(1011)
+
+    async def _serve(self, socket: AsgiSocket) -> None:
+        if not self._config.enabled:
+            await socket.refuse(404, error="twilio.enabled is false", code="NOT_FOUND")
+            return
+        target = f"{socket.raw_path}?{socket.query}" if socket.query else socket.raw_path
+        try:
+            signature, settings = socket.header(SIGNATURE_HEADER), socket.header(SETTINGS_HEADER)
+            self._gate.check_handshake(MEDIA, target, signature, settings)
+        except AuthRejected as rejected:
+            await socket.refuse(403, error=f"not let in: {rejected}", code=rejected.code)
+            return
+        if self._starting >= STARTING_MAX:
+            await socket.refuse(503, error="too many sockets wait for their start message", code="BUSY")
+            return
+        await self._begin(socket)
+
+    async def _begin(self, socket: AsgiSocket) -> None:
+        self._starting += 1
+        try:
+            await socket.accept()
+            start = await self._start_message(socket)
+            call = None if start is None else self._claim(start)
+        finally:
+            self._starting -= 1
+        if start is None or call is None:
+            await socket.close(POLICY_VIOLATION)
+            return
+        with bound_contextvars(call_id=call.id):
+            await self._lend(socket, start, call)
+
+    async def _start_message(self, socket: AsgiSocket) -> twilio.Start | None:
+        bad = 0
+        with trio.move_on_after(self._config.media_start_timeout_s):
+            while bad < BAD_MESSAGES_MAX:
+                try:
+                    event = twilio.parse(await socket.receive())
+                except RemoteProtocolError as error:
+                    bad += 1
+                    self._note_bad(error.code, str(error))
+                    continue
+                if isinstance(event, twilio.Start):
+                    return event
+                if not isinstance(event, twilio.Connected):
+                    bad += 1
+                    self._note_bad("BEFORE_START", "a message of a stream that did not start")
+            return None
+        log.warning("media.no_start", timeout_s=self._config.media_start_timeout_s)
+        return None
+
+    def _note_bad(self, code: str, error: str) -> None:
+        self._metrics.protocol_errors.labels("caller", code).inc()
+        log.warning("caller.bad_message", code=code, error=error)
+
+    def _claim(self, start: twilio.Start) -> Call | None:
+        """The call that this stream is for; None, counted and logged, if it shows no right to one."""
+        try:
+            self._gate.check_account(MEDIA, start.account_sid)
+        except AuthRejected:
+            return None
+        try:
+            return self._calls.claim(start.parameters.get("token", ""), start.call_sid)
+        except AuthRejected as rejected:
+            self._gate.rejected(MEDIA, str(rejected))
+        except CallRefused as refused:
+            log.info("media.refused", reason=refused.reason)
+        return None
+
+    async def _lend(self, socket: AsgiSocket, start: twilio.Start, call: Call) -> None:
+        outbox = Outbox(socket, capacity=OUTBOX_ENTRIES, is_stale=call.is_stale)
+        written = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._write, socket, outbox, written)
+            with call.lend(TwilioLeg(socket, outbox, start.stream_sid)) as given_back:
+                await given_back.wait()
+            outbox.close()
+            with trio.move_on_after(LAST_WORDS_S):
+                await written.wait()
+            await socket.close()
+
+    async def _write(self, socket: AsgiSocket, outbox: Outbox, written: trio.Event) -> None:
+        """The writer. A socket that cannot be written is closed, which the call's receiver hears as its loss."""
+        try:
+            await outbox.run(SEND_DEADLINE_S)
+        except LegLost:
+            await socket.close()
+        finally:
+            written.set()

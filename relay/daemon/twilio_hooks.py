@@ -1,0 +1,136 @@
+"""Twilio's webhooks: form posts that are checked, then answered with TwiML.
+
+Sources: Twilio's pages "TwiML for Programmable Voice" (request parameters), "TwiML `<Stream>`" (status callbacks).
+"""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+import structlog
+from quart import Response, request
+from quart_trio import QuartTrio
+
+from relay.daemon.answers import empty_answer, twiml_answer
+from relay.daemon.front import Front
+from relay.daemon.gate import Form
+from relay.daemon.problems import Problem
+from relay.errors import CallRefused
+from relay.logic.outcome import EndReason
+from relay.wire import twiml
+from relay.wire.signature import SETTINGS_HEADER, SIGNATURE_HEADER, public_urls
+
+VOICE, RESUME, STATUS, MEDIA = "/twilio/voice", "/twilio/resume", "/twilio/status", "/twilio/media"
+FIELDS_MAX = 200
+PAUSE_S = 2
+"""How long a caller waits between two attempts while the relay is being replaced."""
+FULL_TEXT = "All lines are busy. Please call again later."
+
+_FORM = "application/x-www-form-urlencoded"
+_CALL_SID = re.compile(r"CA[0-9a-fA-F]{32}")
+_OVER = {"completed", "busy", "failed", "no-answer", "canceled"}
+_TEXT_MAX = 200
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A webhook that passed all checks."""
+
+    call_sid: str
+    fields: dict[str, str]
+
+    def text(self, name: str) -> str:
+        """A field for a log line: bounded, printable."""
+        return "".join(character if character.isprintable() else "?" for character in self.fields.get(name, ""))[
+            :_TEXT_MAX
+        ]
+
+
+class TwilioHooks:
+    def __init__(self, front: Front) -> None:
+        self._calls = front.calls
+        self._gate = front.gate
+        self._public_url = front.config.server.public_url
+
+    def add_to(self, app: QuartTrio) -> None:
+        for path, view in ((VOICE, self.voice), (RESUME, self.resume), (STATUS, self.status)):
+            app.add_url_rule(path, view_func=view, methods=["POST"])
+
+    async def voice(self) -> Response:
+        """The phone rings: take a place, start to dial the assistant, and connect the caller to the media socket.
+
+        A relay that drains lets the caller wait and ask again, so that the process that follows takes the call.
+        """
+        hook = await self._read(VOICE)
+        try:
+            call = self._calls.answer(hook.call_sid)
+        except CallRefused as refused:
+            if refused.reason == "draining":
+                return twiml_answer(twiml.pause_and_redirect(PAUSE_S, self._url(VOICE)))
+            return twiml_answer(twiml.say_and_hangup(FULL_TEXT))
+        _, media_url = public_urls(self._public_url, MEDIA)
+        token = self._calls.issue_token(call)
+        return twiml_answer(twiml.connect_stream(media_url, token, self._url(STATUS), self._url(RESUME)))
+
+    async def resume(self) -> Response:
+        """The stream has ended. A call that did not notice is over now, too."""
+        hook = await self._read(RESUME)
+        self._finish(hook, EndReason.CALLER_LOST)
+        return twiml_answer(twiml.hangup())
+
+    async def status(self) -> Response:
+        """What became of the stream, or of the call if the number's status callback points here as well."""
+        hook = await self._read(STATUS)
+        if "StreamEvent" in hook.fields:
+            log.info(
+                "stream.status",
+                call_sid=hook.call_sid,
+                stream_sid=hook.text("StreamSid"),
+                stream_event=hook.text("StreamEvent"),
+                stream_error=hook.text("StreamError"),
+            )
+        else:
+            log.info("call.status", call_sid=hook.call_sid, call_status=hook.text("CallStatus"))
+            if hook.fields.get("CallStatus") in _OVER:
+                self._finish(hook, EndReason.CALLER_HANGUP)
+        return empty_answer()
+
+    def _finish(self, hook: Webhook, reason: EndReason) -> None:
+        if call := self._calls.find(hook.call_sid):
+            call.finish(reason)
+
+    def _url(self, path: str) -> str:
+        return self._public_url + path
+
+    async def _read(self, endpoint: str) -> Webhook:
+        signature, settings = request.headers.get(SIGNATURE_HEADER), request.headers.get(SETTINGS_HEADER)
+        self._gate.check_signed(endpoint, signature)
+        form = _parse(await request.get_data(cache=True, as_text=False, parse_form_data=False))
+        target = request.scope["raw_path"].decode("latin-1")
+        if query := request.scope["query_string"].decode("latin-1"):
+            target += f"?{query}"
+        self._gate.check_form(endpoint, target, form, signature, settings)
+        self._gate.check_account(endpoint, _one(form, "AccountSid"))
+        call_sid = _one(form, "CallSid")
+        if _CALL_SID.fullmatch(call_sid) is None:
+            raise Problem(400, "CALL_SID_INVALID", "CallSid must be CA and 32 hexadecimal digits")
+        return Webhook(call_sid, dict(form))
+
+
+def _parse(body: bytes) -> Form:
+    if request.mimetype != _FORM:
+        raise Problem(400, "FORM_EXPECTED", f"the body must be {_FORM}")
+    try:
+        text = body.decode("ascii")
+        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=FIELDS_MAX)
+    except ValueError:
+        raise Problem(400, "FORM_INVALID", f"the body must be a form of at most {FIELDS_MAX} fields in UTF-8") from None
+
+
+def _one(form: Form, name: str) -> str:
+    values = [value for key, value in form if key == name]
+    if len(values) != 1:
+        raise Problem(400, "FIELD_MISSING", f"the form must have {name} once")
+    return values[0]

@@ -1,0 +1,78 @@
+"""The HTTP endpoints: one Quart application. WebSockets do not pass through here."""
+
+import trio
+from quart import Response
+from quart_trio import QuartTrio
+
+from relay import __version__
+from relay.daemon.admin import Admin
+from relay.daemon.answers import json_answer, text_answer
+from relay.daemon.front import Front
+from relay.daemon.problems import answer_errors_as_json
+from relay.daemon.twilio_hooks import TwilioHooks
+from relay.metrics import CONTENT_TYPE
+
+BODY_MAX_BYTES = 65_536
+BODY_TIMEOUT_S = 10
+RESPONSE_TIMEOUT_S = 10
+
+_REASONS = {
+    "draining": "the relay is stopping: send calls to another one",
+    "full": "limits.max_calls calls are live: try again later",
+    "assistants": "the last calls to the assistant could not be placed: the log says why",
+}
+
+
+def create_app(front: Front) -> QuartTrio:
+    """The application, with the webhooks of Twilio if it is enabled."""
+    app = QuartTrio(__name__, static_folder=None)
+    app.config.update(
+        MAX_CONTENT_LENGTH=BODY_MAX_BYTES,
+        BODY_TIMEOUT=BODY_TIMEOUT_S,
+        RESPONSE_TIMEOUT=RESPONSE_TIMEOUT_S,
+        PROVIDE_AUTOMATIC_OPTIONS=False,
+    )
+    answer_errors_as_json(app)
+    app.after_request(_not_stored)
+    Monitoring(front).add_to(app)
+    Admin(front).add_to(app)
+    if front.config.twilio.enabled:
+        TwilioHooks(front).add_to(app)
+    return app
+
+
+class Monitoring:
+    def __init__(self, front: Front) -> None:
+        self._front = front
+
+    def add_to(self, app: QuartTrio) -> None:
+        for path, view in (("/health", self.health), ("/ready", self.ready), ("/metrics", self.metrics)):
+            app.add_url_rule(path, view_func=view, methods=["GET"])
+
+    async def health(self) -> Response:
+        """Always 200: that there is an answer says that the process works."""
+        calls, dialer = self._front.calls, self._front.dialer
+        status = "draining" if calls.draining else "degraded" if dialer.failing else "ok"
+        values = {
+            "status": status,
+            "activeSessions": len(calls),
+            "bufferSize": calls.queued_frames,
+            "version": __version__,
+            "uptime_s": round(trio.current_time() - self._front.started_at, 1),
+        }
+        return json_answer(200, values)
+
+    async def ready(self) -> Response:
+        """Whether new calls are accepted."""
+        reason = self._front.calls.refusal or ("assistants" if self._front.dialer.failing else None)
+        if reason is None:
+            return json_answer(200, {"ready": True})
+        return json_answer(503, {"ready": False, "reason": reason, "error": _REASONS[reason], "code": "NOT_READY"})
+
+    async def metrics(self) -> Response:
+        return text_answer(self._front.metrics.render(), CONTENT_TYPE)
+
+
+async def _not_stored(response: Response) -> Response:
+    response.headers["Cache-Control"] = "no-store"
+    return response
