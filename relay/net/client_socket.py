@@ -1,13 +1,14 @@
 """A WebSocket dialled with trio-websocket, as a MessageSocket. Its exceptions are translated here and nowhere else."""
 
+import logging
 import re
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 
 import trio
-from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
-from wsproto.utilities import LocalProtocolError, ProtocolError
+from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
+from wsproto.utilities import LocalProtocolError
 
 from relay.errors import LegClosed, LegLost
 from relay.net.dial import Target, dial
@@ -16,6 +17,8 @@ CLOSE_LIMIT_S = 1.0
 QUEUE_MESSAGES = 64
 MESSAGE_MAX_BYTES = 2**20
 RECEIVE_BYTES = 65_536
+
+_log = logging.getLogger(__name__)
 _NO_GOODBYE = {1002, 1006, 1007, 1009}  # RFC 6455, 7.4.1: the connection failed, whoever noticed it
 
 
@@ -205,8 +208,8 @@ async def _run_reader(
                     receive_buffer_size=RECEIVE_BYTES,
                 )
                 task_status.started(connection)
-    except* (ConnectionRejected, ConnectionClosed, ProtocolError):
-        pass
+    except* Exception as failures:  # noqa: BLE001 - rejections, and what its reader lets through of wsproto and h11
+        _log.debug("socket.reader_ended", extra={"errors": [type(one).__name__ for one in failures.exceptions]})
     finally:
         wire.over.set()
     if connection is None:

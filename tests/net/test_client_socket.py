@@ -1,0 +1,377 @@
+"""ClientSocket: what goes wrong while dialling, the keepalive, torn frames, and the end."""
+
+import shutil
+import socket
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MemoryReceiveStream, MemorySendStream, MockClock, memory_stream_pair
+from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, wrap_server_stream
+from wsproto.utilities import generate_accept_token
+
+from relay.errors import LegClosed, LegLost
+from relay.net.client_socket import MESSAGE_MAX_BYTES, ClientSocket, client_socket_over, open_client_socket
+from relay.net.dial import Target
+from tests.support.leaks import resources, resources_return_to
+
+TARGET = Target("assistant.test", 443, "/secret-path?token=secret", secure=True)
+MemoryStream = trio.StapledStream[MemorySendStream, MemoryReceiveStream]
+Serve = Callable[[trio.SocketStream], Awaitable[None]]
+
+
+@asynccontextmanager
+async def tcp_server(serve: Serve) -> AsyncIterator[int]:
+    """A server on loopback whose every connection is handled by `serve`; yields the port."""
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+        yield listeners[0].socket.getsockname()[1]
+        nursery.cancel_scope.cancel()
+
+
+async def refused_by(serve: Serve, *, timeout_s: float = 5.0) -> str:
+    """The text of the LegLost when dialling such a server, which never quotes the address."""
+    async with tcp_server(serve) as port:
+        with pytest.raises(LegLost) as lost:
+            async with open_client_socket(f"ws://127.0.0.1:{port}/secret?t=secret", connect_timeout_s=timeout_s):
+                raise AssertionError("connected")
+    assert "secret" not in str(lost.value)
+    return str(lost.value)
+
+
+def answering(raw: bytes) -> Serve:
+    async def serve(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(raw)
+        await stream.aclose()
+
+    return serve
+
+
+@asynccontextmanager
+async def connected() -> AsyncIterator[tuple[ClientSocket, WebSocketConnection, MemoryStream]]:
+    """A ClientSocket over memory, the trio-websocket server at its other end, and that server's stream."""
+    near, far = memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        peers: list[WebSocketConnection] = []
+
+        async def answer() -> None:
+            request: WebSocketRequest = await wrap_server_stream(nursery, far, message_queue_size=100)
+            peers.append(await request.accept())
+
+        nursery.start_soon(answer)
+        async with client_socket_over(near, TARGET, deadline=trio.current_time() + 5) as client:
+            yield client, peers[0], far
+        nursery.cancel_scope.cancel()
+
+
+ANSWERS = {
+    "rejected with a body": (b"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno", "HTTP 403"),
+    "rejected without a body": (b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", "HTTP 503"),
+    "rejected until the end of the stream": (b"HTTP/1.1 500 No\r\n\r\nno", "HTTP 500"),
+    "redirected": (b"HTTP/1.1 302 Found\r\nLocation: http://x/\r\nContent-Length: 0\r\n\r\n", "HTTP 302"),
+    "plain success": (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "HTTP 200"),
+    "wrong accept token": (
+        b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n",
+        "bad WebSocket handshake",
+    ),
+    "garbage": (b"\x00\xffSSH-2.0\r\n\r\n", "no WebSocket handshake"),
+    "nothing": (b"", "closed during the handshake"),
+}
+
+
+@pytest.mark.parametrize(("raw", "text"), ANSWERS.values(), ids=ANSWERS)
+async def test_an_answer_that_is_no_handshake_is_lost_at_once_with_its_status(raw: bytes, text: str) -> None:
+    with trio.fail_after(4):
+        assert await refused_by(answering(raw)) == f"127.0.0.1: {text}"
+
+
+async def test_no_answer_is_lost_at_the_limit() -> None:
+    async def silent(stream: trio.SocketStream) -> None:
+        await trio.sleep_forever()
+
+    assert await refused_by(silent, timeout_s=0.2) == "127.0.0.1: no answer in time"
+
+
+async def test_a_refused_connection_names_the_reason() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        with pytest.raises(LegLost, match=r"^127\.0\.0\.1: no connection \(ECONNREFUSED\)$"):
+            async with open_client_socket(f"ws://127.0.0.1:{port}/secret", connect_timeout_s=5):
+                pass
+
+
+async def test_a_name_that_does_not_exist_is_lost() -> None:
+    with pytest.raises(LegLost, match=r"^relay\.invalid: "):
+        async with open_client_socket("wss://relay.invalid/secret", connect_timeout_s=5):
+            pass
+
+
+@pytest.mark.parametrize("url", ["http://a/secret", "wss://", "secret", "ws://a:port/secret", "ws://[secret/"])
+async def test_what_is_no_websocket_address_is_lost_without_being_quoted(url: str) -> None:
+    with pytest.raises(LegLost) as lost:
+        async with open_client_socket(url, connect_timeout_s=5):
+            pass
+    assert str(lost.value) == "not a WebSocket address"
+
+
+def test_the_host_header_has_the_port_only_when_it_is_unusual() -> None:
+    assert Target.parse("wss://a.test/x").host_header == "a.test"
+    assert Target.parse("wss://a.test:80/x").host_header == "a.test:80"
+    assert Target.parse("ws://[::1]:8080").host_header == "[::1]:8080"
+    assert Target.parse("ws://a.test?t=1").resource == "/?t=1"
+
+
+async def test_a_peer_without_tls_is_a_tls_failure() -> None:
+    async with tcp_server(answering(b"HTTP/1.1 400 Bad\r\n\r\n")) as port:
+        with pytest.raises(LegLost, match=r"^127\.0\.0\.1: TLS failed \(\w+\)$"):
+            async with open_client_socket(f"wss://127.0.0.1:{port}/secret", connect_timeout_s=5):
+                pass
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that nobody trusts, and its key."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("no openssl command")
+    folder = tmp_path_factory.mktemp("tls")
+    key, made = folder / "key.pem", folder / "cert.pem"
+    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    command = [openssl, "req", "-x509", *curve, "-nodes", "-days", "2", "-keyout", str(key), "-out", str(made), *names]
+    subprocess.run(command, check=True, capture_output=True)
+    return made, key
+
+
+@asynccontextmanager
+async def tls_echo(certificate: tuple[Path, Path]) -> AsyncIterator[int]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+
+    async def serve(stream: trio.SocketStream) -> None:
+        secured = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
+        try:
+            await secured.do_handshake()
+        except trio.BrokenResourceError:
+            return
+        async with trio.open_nursery() as nursery:
+            request = await wrap_server_stream(nursery, secured)
+            connection = await request.accept()
+            await connection.send_message(await connection.get_message())
+            with trio.move_on_after(1):
+                await connection.aclose()
+            nursery.cancel_scope.cancel()
+
+    async with tcp_server(serve) as port:
+        yield port
+
+
+async def test_tls_is_verified_and_carries_messages_when_trusted(certificate: tuple[Path, Path]) -> None:
+    async with tls_echo(certificate) as port:
+        url = f"wss://127.0.0.1:{port}/secret"
+        with pytest.raises(LegLost, match=r"^127\.0\.0\.1: TLS failed \(CERTIFICATE_VERIFY_FAILED\)$"):
+            async with open_client_socket(url, connect_timeout_s=5):
+                pass
+        trusting = ssl.create_default_context(cafile=certificate[0])
+        async with open_client_socket(url, connect_timeout_s=5, tls=trusting) as client:
+            await client.send("hello")
+            assert await client.receive() == "hello"
+
+
+async def test_headers_and_resource_are_sent() -> None:
+    seen: list[WebSocketRequest] = []
+
+    async def serve(stream: trio.SocketStream) -> None:
+        async with trio.open_nursery() as nursery:
+            seen.append(await wrap_server_stream(nursery, stream))
+            await seen[0].reject(401)
+            nursery.cancel_scope.cancel()
+
+    async with tcp_server(serve) as port:
+        url = f"ws://127.0.0.1:{port}/a/b?c=d"
+        with pytest.raises(LegLost, match="HTTP 401"):
+            async with open_client_socket(url, headers={"Authorization": "Bearer x"}, connect_timeout_s=5):
+                pass
+    assert seen[0].path == "/a/b?c=d"
+    assert (b"authorization", b"Bearer x") in [(name.lower(), value) for name, value in seen[0].headers]
+
+
+@asynccontextmanager
+async def half_open() -> AsyncIterator[ClientSocket]:
+    """A ClientSocket whose peer shook hands and does nothing since."""
+    near, far = memory_stream_pair()
+
+    async def answer() -> None:
+        request = bytes(await far.receive_some())
+        lines = b"HTTP/1.1 101 Go\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+        await far.send_all(lines + generate_accept_token(_websocket_key(request)) + b"\r\n\r\n")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answer)
+        async with client_socket_over(near, TARGET, deadline=trio.current_time() + 5) as client:
+            yield client
+
+
+def _websocket_key(request: bytes) -> bytes:
+    for line in request.split(b"\r\n"):
+        name, _, value = line.partition(b": ")
+        if name.lower() == b"sec-websocket-key":
+            return value
+    raise AssertionError("no key")
+
+
+async def test_what_the_body_raises_passes_unchanged(autojump_clock: MockClock) -> None:
+    near, far = memory_stream_pair()
+    error = ValueError("of the body")
+
+    async def answer(nursery: trio.Nursery) -> None:
+        await (await wrap_server_stream(nursery, far)).accept()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answer, nursery)
+        with pytest.raises(ValueError, match="of the body") as raised:
+            async with client_socket_over(near, TARGET, deadline=trio.current_time() + 5):
+                raise error
+        assert raised.value is error
+
+
+async def test_keepalive_goes_on_while_pongs_come(autojump_clock: MockClock) -> None:
+    async with connected() as (client, _, _):
+        with trio.move_on_after(100) as scope:
+            await client.run_keepalive(interval_s=10, timeout_s=2)
+        assert scope.cancelled_caught
+
+
+async def test_keepalive_ends_with_leg_lost_when_the_pong_does_not_come(autojump_clock: MockClock) -> None:
+    async with half_open() as client:
+        started = trio.current_time()
+        with pytest.raises(LegLost, match="no pong in 2 s"):
+            await client.run_keepalive(interval_s=10, timeout_s=2)
+        assert trio.current_time() - started == pytest.approx(12)
+
+
+async def test_pings_of_the_peer_are_answered_by_an_idle_client(autojump_clock: MockClock) -> None:
+    async with connected() as (_, peer, _):
+        with trio.fail_after(1):
+            await peer.ping()
+
+
+async def test_a_send_cancelled_inside_a_frame_loses_the_socket_and_is_followed_by_no_frame(
+    autojump_clock: MockClock,
+) -> None:
+    async with connected() as (client, _, _):
+        wire = client._wire
+        stuck = trio.Event()
+        stapled = wire._stream
+        assert isinstance(stapled, trio.StapledStream)
+        stapled.send_stream.send_all_hook = stuck.wait
+        with trio.move_on_after(1) as scope:
+            await client.send("half")
+        assert scope.cancelled_caught
+        with pytest.raises(LegLost):
+            await client.send("whole")
+        with pytest.raises(LegLost):
+            await client.ping(1)
+        before = trio.current_time()
+        await client.close()
+        assert trio.current_time() == before
+
+
+async def test_leaving_takes_about_a_second_when_the_peer_is_half_open(autojump_clock: MockClock) -> None:
+    async with half_open() as client:
+        started = trio.current_time()
+        await client.send("into the void")
+    assert trio.current_time() - started == pytest.approx(1.0)
+
+
+async def test_cancelled_it_still_says_goodbye(autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        near, far = memory_stream_pair()
+        endings: list[int] = []
+
+        async def answer() -> None:
+            connection = await (await wrap_server_stream(nursery, far)).accept()
+            try:
+                await connection.get_message()
+            except ConnectionClosed:
+                assert connection.closed is not None
+                endings.append(connection.closed.code)
+
+        nursery.start_soon(answer)
+        with trio.move_on_after(1):
+            async with client_socket_over(near, TARGET, deadline=trio.current_time() + 5):
+                await trio.sleep_forever()
+    assert endings == [1000]
+
+
+async def test_an_oversized_message_loses_the_socket(autojump_clock: MockClock) -> None:
+    async with connected() as (client, peer, _), trio.open_nursery() as nursery:
+        nursery.start_soon(peer.send_message, b"x" * (MESSAGE_MAX_BYTES + 1))
+        with pytest.raises(LegLost, match="1009"):
+            await client.receive()
+
+
+async def test_broken_framing_is_lost_not_closed(autojump_clock: MockClock) -> None:
+    async with connected() as (client, _, far):
+        await far.send_all(b"\xff\xff\xff\xff")
+        with pytest.raises(LegLost, match="1002"):
+            await client.receive()
+
+
+async def test_a_ping_that_meets_our_goodbye_crashes_nothing(autojump_clock: MockClock) -> None:
+    """The library cannot answer it any more, and would raise from its reader."""
+    async with connected() as (client, _, far), trio.open_nursery() as nursery:
+        nursery.start_soon(client.close)
+        await far.send_all(b"\x89\x00")
+
+
+async def test_the_peers_goodbye_reaches_a_sender_as_leg_lost(autojump_clock: MockClock) -> None:
+    async with connected() as (client, peer, _):
+        await peer.aclose(1001, "going away")
+        with pytest.raises(LegClosed) as closed:
+            await client.receive()
+        assert (closed.value.close_code, closed.value.reason) == (1001, "going away")
+        with pytest.raises(LegLost):
+            await client.send("too late")
+        with pytest.raises(LegLost):
+            await client.ping(1)
+
+
+async def test_100_connections_in_every_kind_of_ending_leave_nothing() -> None:
+    async def serve(stream: trio.SocketStream) -> None:
+        with trio.move_on_after(2):
+            await answer(stream)
+
+    async def answer(stream: trio.SocketStream) -> None:
+        async with trio.open_nursery() as nursery:
+            connection = await (await wrap_server_stream(nursery, stream)).accept()
+            how = await connection.get_message()
+            if how == "close":
+                await connection.aclose()
+            elif how == "drop":
+                await stream.aclose()
+            else:
+                await connection._close_handshake.wait()
+            nursery.cancel_scope.cancel()
+
+    async with tcp_server(serve) as port:
+        before = await resources()
+        for number in range(100):
+            async with open_client_socket(f"ws://127.0.0.1:{port}/", connect_timeout_s=5) as client:
+                how = ("close", "drop", "leave")[number % 3]
+                await client.send(how)
+                if how != "leave":
+                    with pytest.raises((LegClosed, LegLost)):
+                        await client.receive()
+        for _ in range(20):
+            with pytest.raises(LegLost):
+                async with open_client_socket(f"wss://127.0.0.1:{port}/", connect_timeout_s=5):
+                    pass
+        await resources_return_to(before)
