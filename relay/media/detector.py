@@ -1,0 +1,216 @@
+"""Speech in two stages: a quick guess that costs little when wrong, and a decision that may interrupt somebody.
+
+The guess (`Likely`) is one window over the threshold. The decision (`Confirmed`) adds up evidence: the log-odds of each
+window's probability against the threshold, forgotten slowly (a leaky form of Page's cumulative sum test, Biometrika
+1954). Clear speech is settled in two or three windows, doubtful sound takes as long as its doubt. The level adds what
+the model does not weigh:
+
+- Coughs, laughs, slams and clicks burst and die away; speech that begins keeps its level or rises. A window well under
+  the loudest of the last half second proves nothing.
+- Speech that hardly rises over a steady noise gets poor probabilities, and nothing so quiet is a cough or a door: it
+  needs less evidence.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum, auto
+from math import log
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relay.media.features import NoiseFloor, level_dbfs
+
+WINDOW_MS = 32.0
+HYSTERESIS = 0.15
+"""Speech, and a guess, go on down to this much under the threshold, as in silero-vad's own segmentation."""
+LEAST_PROBABILITY = 1e-4
+SOUND_PROBABILITY = 0.1
+"""Where the model begins to rise; speech is taken to have begun with the first window of such a row."""
+MODEL_LAG_MS = 16.0
+"""The model rises about half a window after the sound does: with this the estimated onset is right in the median."""
+LONGEST_RISE_MS = 256.0
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorSettings:
+    """How much it takes. All but the threshold seldom need a change; evidence is in natural log-odds (nats)."""
+
+    threshold: float = 0.5
+    """Probability at which a window speaks for speech. Lower hears more and sooner, higher is less easily fooled."""
+    model_gain_db: float = 6.0
+    """Amplification of what the model gets, and only that: it misses speakers under -40 dBFS. 12 dB hears no more."""
+    evidence_kept: float = 0.8
+    """Part of the evidence that outlives a window: a time constant of about 140 ms, less than a syllable."""
+    evidence_per_window: float = 4.0
+    """The most that one window adds (probability 0.98 at threshold 0.5), so that none decides a loud case alone."""
+    clear_evidence: float = 5.0
+    """Needed to confirm a sound 10 dB or more over the noise floor: two sure windows."""
+    buried_evidence: float = 3.0
+    """Needed within 5 dB of the noise floor; in between, in proportion."""
+    buried_db: float = 5.0
+    clear_db: float = 10.0
+    fading_db: float = 12.0
+    """This far under the loudest recent window a sound is dying away, and adds no evidence."""
+    fading_memory_ms: float = 480.0
+    """How long a burst is remembered: from the bark of a cough to its tail."""
+    doubt_ms: float = 96.0
+    """So long under the threshold (less the hysteresis), and a guess was wrong. Shorter flutters, longer mutes."""
+    longest_guess_ms: float = 512.0
+    """After this a guess that was not confirmed is wrong, even if the sound goes on."""
+    hangover_ms: float = 256.0
+    """So long under the threshold (less the hysteresis), and speech has ended: pauses within words are shorter."""
+
+    def __post_init__(self) -> None:
+        if not HYSTERESIS < self.threshold < 1:
+            raise ValueError(f"threshold {self.threshold} is not between {HYSTERESIS} and 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Likely:
+    """Speech seems to have begun: duck. Followed by `Confirmed` or `Rejected` within `longest_guess_ms`."""
+
+    onset_ms: float
+    decided_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """Speech began at `onset_ms`: interrupt. `likely_ms` is when the guess was made, followed by `Ended`."""
+
+    onset_ms: float
+    likely_ms: float
+    decided_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The guess was wrong: resume."""
+
+    likely_ms: float
+    decided_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Confirmed speech ended at `at_ms`."""
+
+    at_ms: float
+    decided_ms: float
+
+
+Decision = Likely | Confirmed | Rejected | Ended
+
+
+class State(Enum):
+    QUIET = auto()
+    GUESSING = auto()
+    SPEAKING = auto()
+
+
+class Detector:
+    """Decides window by window, from the model's probabilities and the levels of one stream.
+
+    Windows are 32 ms, at whatever rate the model runs. All times are ends and starts of windows in ms of the caller's
+    audio, as given; `decided_ms` is the end of the last window that was used. The order of decisions is always
+    (Likely Rejected)* Likely Confirmed Ended, and again.
+    """
+
+    def __init__(self, settings: DetectorSettings | None = None) -> None:
+        self.settings = settings or DetectorSettings()
+        threshold = self.settings.threshold
+        self._bias = log(threshold / (1 - threshold))
+        self._release = threshold - HYSTERESIS
+        self._memory_windows = round(self.settings.fading_memory_ms / WINDOW_MS)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything, without saying that speech ended."""
+        self.state = State.QUIET
+        self.level_dbfs = 0.0
+        self.over_floor_db = 0.0
+        self.evidence = 0.0
+        self._floor = NoiseFloor(WINDOW_MS)
+        self._recent_dbfs: deque[float] = deque(maxlen=self._memory_windows + 1)
+        self._loudest_db = 0.0
+        self._armed = True
+        self._low_windows = 0
+        self._rise_ms: float | None = None
+        self._onset_ms = 0.0
+        self._likely_ms = 0.0
+
+    @property
+    def noise_floor_dbfs(self) -> float | None:
+        """None before the first window."""
+        return self._floor.level_dbfs
+
+    def push(self, samples: NDArray[np.int16], probability: float, window_end_ms: float) -> Decision | None:
+        """Take the next window, not amplified, with the probability that the model gave it, and decide."""
+        self.level_dbfs = level_dbfs(samples)
+        self.over_floor_db = self._floor.push(self.level_dbfs)
+        self._low_windows = self._low_windows + 1 if probability < self._release else 0
+        if self.state is State.SPEAKING:
+            return self._speaking(window_end_ms)
+        self._follow_rise(probability, window_end_ms)
+        fading = self._fading()
+        self._weigh(probability, fading=fading)
+        if self._low_windows:
+            self._armed = True
+        if self.state is State.GUESSING:
+            return self._guessing(window_end_ms)
+        triggered = self._armed and probability >= self.settings.threshold and not fading
+        return self._guess(window_end_ms) if triggered or self._enough() else None
+
+    def _speaking(self, now_ms: float) -> Ended | None:
+        if self._low_windows * WINDOW_MS < self.settings.hangover_ms:
+            return None
+        at_ms = now_ms - self._low_windows * WINDOW_MS
+        self.state = State.QUIET
+        self.evidence = 0.0
+        self._armed = True
+        self._rise_ms = None
+        self._recent_dbfs.clear()
+        return Ended(at_ms, now_ms)
+
+    def _guess(self, now_ms: float) -> Likely:
+        assert self._rise_ms is not None  # a window over the threshold is part of a rise
+        self.state = State.GUESSING
+        self._likely_ms = now_ms
+        self._onset_ms = max(0.0, now_ms - LONGEST_RISE_MS, self._rise_ms - MODEL_LAG_MS)
+        return Likely(self._onset_ms, now_ms)
+
+    def _guessing(self, now_ms: float) -> Confirmed | Rejected | None:
+        if self._enough():
+            self.state = State.SPEAKING
+            return Confirmed(self._onset_ms, self._likely_ms, now_ms)
+        over = now_ms - self._likely_ms >= self.settings.longest_guess_ms
+        if not over and self._low_windows * WINDOW_MS < self.settings.doubt_ms:
+            return None
+        self.state = State.QUIET
+        self._armed = self._low_windows > 0
+        return Rejected(self._likely_ms, now_ms)
+
+    def _follow_rise(self, probability: float, now_ms: float) -> None:
+        if probability < SOUND_PROBABILITY:
+            self._rise_ms = None
+        elif self._rise_ms is None:
+            self._rise_ms = now_ms - WINDOW_MS
+
+    def _fading(self) -> bool:
+        self._recent_dbfs.append(self.level_dbfs)
+        return self.level_dbfs < max(self._recent_dbfs) - self.settings.fading_db
+
+    def _weigh(self, probability: float, *, fading: bool) -> None:
+        sure = min(max(probability, LEAST_PROBABILITY), 1 - LEAST_PROBABILITY)
+        limit = self.settings.evidence_per_window
+        log_odds = min(max(log(sure / (1 - sure)) - self._bias, -limit), limit)
+        added = 0.0 if fading and log_odds > 0 else log_odds
+        self.evidence = max(0.0, self.settings.evidence_kept * self.evidence + added)
+        self._loudest_db = max(self._loudest_db, self.over_floor_db) if self.evidence else 0.0
+
+    def _enough(self) -> bool:
+        """Whether the evidence suffices for a sound as far over the noise as this one has been."""
+        settings = self.settings
+        span_db = settings.clear_db - settings.buried_db
+        clear = min(1.0, max(0.0, (self._loudest_db - settings.buried_db) / span_db))
+        return self.evidence >= settings.buried_evidence + clear * (settings.clear_evidence - settings.buried_evidence)

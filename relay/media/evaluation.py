@@ -1,0 +1,146 @@
+"""How well a detector of speech does on labelled recordings: delays, misses, false starts.
+
+The rules:
+
+- An onset is scored if at least 0.5 s without speech lie before it, counted from the start of the recording or the end
+  of the speech before. Its delay runs from the labelled onset to the first start between 0.15 s before it and 0.35 s
+  after the end of that speech; without one it is missed.
+- A start outside 0.15 s before to 0.35 s after any speech is false. Rates are per minute of what is left of the
+  recordings outside these margins.
+- Recordings labelled by turns of talk, which begin before the sound does, are left out of both; those not to be counted
+  for false starts are left out of these.
+- Percentiles are interpolated linearly. A miss has no delay.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+QUIET_BEFORE_S = 0.5
+EARLY_S = 0.15
+LATE_S = 0.35
+TURN_LABELS = "turn"
+VOCAL_NOISE = frozenset({"cough_laugh"})
+"""Kinds of sound that come from a throat and are no speech: the hardest to tell apart, so counted apart too."""
+_ROUNDING_S = 1e-9
+
+
+class Recording(msgspec.Struct, frozen=True):
+    """One labelled recording. Times in seconds; `speech` holds [start, end] pairs in order."""
+
+    file: str
+    duration_s: float
+    kind: str
+    speech: list[tuple[float, float]]
+    label_precision: str = "frame"
+    count_false_starts: bool = True
+
+    @property
+    def scored(self) -> bool:
+        return self.label_precision != TURN_LABELS
+
+    def onsets_s(self) -> list[tuple[float, float]]:
+        """The speech whose onset is scored."""
+        ends = [0.0, *(end for _, end in self.speech)]
+        return [
+            (start, end)
+            for (start, end), before in zip(self.speech, ends, strict=False)
+            if start - before >= QUIET_BEFORE_S - _ROUNDING_S
+        ]
+
+    def is_false(self, start_s: float) -> bool:
+        return not any(start - EARLY_S <= start_s <= end + LATE_S for start, end in self.speech)
+
+    def without_speech_s(self) -> float:
+        """How much of the recording lies outside speech and its margins."""
+        covered = last = 0.0
+        for start, end in self.speech:
+            end_s = min(self.duration_s, end + LATE_S)
+            covered += max(0.0, end_s - max(last, start - EARLY_S))
+            last = max(last, end_s)
+        return self.duration_s - covered
+
+
+class Labels(msgspec.Struct, frozen=True):
+    files: list[Recording]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What a detector made of a recording: when it declared starts, in seconds."""
+
+    recording: Recording
+    starts_s: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Delays are None if no onset was found, rates None if there was nothing without speech."""
+
+    onsets: int
+    missed: int
+    median_ms: float | None
+    p90_ms: float | None
+    p95_ms: float | None
+    false_starts: int
+    minutes: float
+    false_per_minute: float | None
+    false_per_minute_without_vocal: float | None
+
+
+def read_labels(data: bytes) -> list[Recording]:
+    """The recordings of a `labels.json`. `msgspec.ValidationError` or `msgspec.DecodeError` say what is wrong."""
+    return msgspec.json.decode(data, type=Labels).files
+
+
+def score(trials: Iterable[Trial]) -> Score:
+    """All trials as one."""
+    scored = [trial for trial in trials if trial.recording.scored]
+    delays = [delay for trial in scored for delay in _delays_ms(trial)]
+    found = [delay for delay in delays if delay is not None]
+    counted = [trial for trial in scored if trial.recording.count_false_starts]
+    false, minutes = _false_starts(counted)
+    quiet = [trial for trial in counted if trial.recording.kind not in VOCAL_NOISE]
+    return Score(
+        onsets=len(delays),
+        missed=len(delays) - len(found),
+        median_ms=_percentile(found, 50),
+        p90_ms=_percentile(found, 90),
+        p95_ms=_percentile(found, 95),
+        false_starts=false,
+        minutes=minutes,
+        false_per_minute=_rate(false, minutes),
+        false_per_minute_without_vocal=_rate(*_false_starts(quiet)),
+    )
+
+
+def score_kinds(trials: Iterable[Trial]) -> dict[str, Score]:
+    """The trials of each kind of sound apart, in the order of their appearance."""
+    kinds: dict[str, list[Trial]] = {}
+    for trial in trials:
+        kinds.setdefault(trial.recording.kind, []).append(trial)
+    return {kind: score(those) for kind, those in kinds.items()}
+
+
+def _delays_ms(trial: Trial) -> list[float | None]:
+    """One for each scored onset, None for a miss."""
+    return [
+        next(((at - start) * 1000 for at in trial.starts_s if start - EARLY_S <= at <= end + LATE_S), None)
+        for start, end in trial.recording.onsets_s()
+    ]
+
+
+def _false_starts(trials: Sequence[Trial]) -> tuple[int, float]:
+    """How many, in how many minutes."""
+    false = sum(trial.recording.is_false(at) for trial in trials for at in trial.starts_s)
+    return false, sum(trial.recording.without_speech_s() for trial in trials) / 60
+
+
+def _percentile(values: list[float], percent: float) -> float | None:
+    return float(np.percentile(values, percent)) if values else None
+
+
+def _rate(count: int, minutes: float) -> float | None:
+    return count / minutes if minutes else None

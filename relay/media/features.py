@@ -1,0 +1,55 @@
+"""What a detector of speech wants to know of a window besides the model's probability: its level, the noise under it.
+
+Levels are in dBFS of the mean square: a square wave of full scale has 0, a sine of full scale -3.
+"""
+
+from math import log10
+
+import numpy as np
+from numpy.typing import NDArray
+
+FULL_SCALE = 32768.0
+SILENCE_DBFS = -90.0
+"""The level of digital silence, and about that of half a step of a 16-bit sample."""
+QUIETEST_FLOOR_DBFS = -75.0
+"""Silence that a sender invents is no room: a floor lower than any line would make all that follows look loud."""
+FALL_PART = 0.25
+RISE_DB_PER_S = 3.0
+
+
+def level_dbfs(samples: NDArray[np.int16]) -> float:
+    """The level of a window, not under -90 dBFS. Empty audio is silent."""
+    wide = samples.astype(np.float32)
+    power = float(wide @ wide) / (len(wide) or 1) / FULL_SCALE**2
+    return max(SILENCE_DBFS, 10 * log10(power)) if power else SILENCE_DBFS
+
+
+def model_input(samples: NDArray[np.int16], gain_db: float) -> NDArray[np.float32]:
+    """The samples with full scale +-1, amplified and clipped to that range."""
+    scaled = samples * np.float32(10 ** (gain_db / 20) / FULL_SCALE)
+    return scaled.clip(-1.0, 1.0)
+
+
+class NoiseFloor:
+    """The level of what is there all the time.
+
+    It goes a quarter of the way down to each quieter window and climbs by at most 3 dB a second: pauses between words
+    pull it back at once, and a new steady noise becomes the floor within seconds.
+    """
+
+    __slots__ = ("_rise_db", "level_dbfs")
+
+    def __init__(self, window_ms: float) -> None:
+        self._rise_db = RISE_DB_PER_S * window_ms / 1000
+        self.level_dbfs: float | None = None
+
+    def push(self, window_dbfs: float) -> float:
+        """Take the next window; how many dB it is over the floor (under it: negative)."""
+        heard = max(window_dbfs, QUIETEST_FLOOR_DBFS)
+        if self.level_dbfs is None:
+            self.level_dbfs = heard
+        elif heard < self.level_dbfs:
+            self.level_dbfs += FALL_PART * (heard - self.level_dbfs)
+        else:
+            self.level_dbfs = min(heard, self.level_dbfs + self._rise_db)
+        return window_dbfs - self.level_dbfs
