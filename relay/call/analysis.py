@@ -39,7 +39,7 @@ class Analysis:
         log_to: ReplayLog,
         counts: Counts,
         *,
-        audio_logged: Callable[[], None],
+        audio_logged: Callable[[float], None],
         caller_started: Callable[[float], None],
     ) -> None:
         self._source = source
@@ -73,7 +73,7 @@ class Analysis:
                     self._take(audio, stream)
 
     def _take(self, audio: CallerAudio, stream: VadStream) -> None:
-        self._last_media_at = trio.current_time()
+        self._last_media_at = audio.arrived_at
         chunk = Audio(self._source, audio.data)
         place = self._media_clock.place(audio.timestamp_ms, chunk.duration_ms)
         if place.late:
@@ -82,8 +82,8 @@ class Analysis:
         silent_frames = place.fill_ms // FRAME_MS
         self._counts.invented("gap", silent_frames)
         for _ in range(silent_frames):
-            self._push(self._source.silent_frame, stream)
-        self._push(audio.data, stream)
+            self._push(self._source.silent_frame, audio.arrived_at, stream)
+        self._push(audio.data, audio.arrived_at, stream)
 
     async def _keep_flowing(self, stream: VadStream) -> None:
         while True:
@@ -92,19 +92,19 @@ class Analysis:
             while self.flowing and trio.current_time() >= self._last_media_at + FLOW_AFTER_S:
                 self._counts.invented("keepalive")
                 self._media_clock.note_invented(FRAME_MS)
-                self._push(self._source.silent_frame, stream)
+                self._push(self._source.silent_frame, trio.current_time(), stream)
                 due += FRAME_MS / 1000
                 await trio.sleep_until(due)
             if not self.flowing:
                 await trio.sleep(FRAME_MS / 1000)
 
-    def _push(self, data: bytes, stream: VadStream) -> None:
+    def _push(self, data: bytes, arrived_at: float, stream: VadStream) -> None:
         self._heard_ms += self._source.duration_ms(len(data))
-        self._arrived_at = trio.current_time()
+        self._arrived_at = arrived_at
         for_assistant, samples = self._uplink.push(Audio(self._source, data))
         for frame in self._packetizer.push(for_assistant):
             self._replay.append(frame)
-        self._audio_logged()
+        self._audio_logged(arrived_at)
         for window in self._windows.push(samples):
             stream.submit(window)
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from relay.media.frames import FRAME_MS
 from relay.metrics import Metrics
 
 FrameKey = tuple[str, str]
@@ -16,6 +17,7 @@ class Counts:
         self._dropped: Counter[str] = Counter()
         self._invented: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
+        self.stale = 0
         self.interruptions_confirmed = 0
         self.interruptions_false = 0
 
@@ -23,6 +25,15 @@ class Counts:
         """One frame crossed a socket; `direction` up is towards the assistant."""
         self._frames[leg, direction] += 1
         self._metrics.frames[leg, direction].inc()
+
+    def frame_delay(self, direction: str, delay_s: float) -> None:
+        """How long we kept a frame beyond the configured buffer."""
+        self._metrics.frame_delay[direction].observe(delay_s)
+
+    def stale_sent(self) -> None:
+        """A frame of a turn that was cut went out behind its `clear`: what must never happen."""
+        self._metrics.frames_stale.inc()
+        self.stale += 1
 
     def dropped(self, cause: str, frames: int = 1) -> None:
         if frames:
@@ -34,6 +45,11 @@ class Counts:
             self._invented[cause] += frames
             self._metrics.frames_invented.labels(cause).inc(frames)
 
+    def hole(self, hole_ms: float) -> None:
+        """The caller heard silence in the middle of the assistant's speech, because nothing was there to play."""
+        self._metrics.playout_holes.inc()
+        self.invented("underrun", max(1, round(hole_ms / FRAME_MS)))
+
     def protocol_error(self, leg: str, code: str) -> bool:
         """Count a bad message; True for the first one of its kind in this call, which is worth a log line."""
         self._errors[code] += 1
@@ -44,6 +60,7 @@ class Counts:
         """Flat values for `call.ended`."""
         return {
             **{f"frames_{leg}_{direction}": count for (leg, direction), count in sorted(self._frames.items())},
+            "frames_stale": self.stale,
             "frames_dropped": dict(self._dropped),
             "frames_invented": dict(self._invented),
             "protocol_errors": dict(self._errors),

@@ -54,11 +54,14 @@ class Forwarder:
         self._listening = listening
         self._notes: deque[str] = deque(maxlen=NOTES_MAX)
         self._something_to_send = trio.lowlevel.ParkingLot()
+        self._unsent_since: float | None = None
         self._hung_up = False
         self.assistant_call_id: str | None = None
 
-    def audio_logged(self) -> None:
-        """There is something new in the replay log."""
+    def audio_logged(self, arrived_at: float) -> None:
+        """There is something new in the replay log, which came from the caller at this time."""
+        if self._unsent_since is None:
+            self._unsent_since = arrived_at
         self._something_to_send.unpark_all()
 
     def send_note(self, text: str) -> None:
@@ -137,7 +140,13 @@ class Forwarder:
             if limit.cancelled_caught:
                 raise LegLost(f"a send to the assistant took longer than {SEND_DEADLINE_S:g} s")
             if isinstance(message, bytes):
-                self._counts.frame("assistant", "up")
+                self._note_sent()
+
+    def _note_sent(self) -> None:
+        self._counts.frame("assistant", "up")
+        if self._unsent_since is not None:
+            self._counts.frame_delay("up", trio.current_time() - self._unsent_since)
+            self._unsent_since = None
 
     async def _pump_down(self, socket: AssistantSocket) -> None:
         """Take what the assistant sends until it says that the call has ended."""

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+import trio
+
 from relay.media.frames import TELEPHONE, AudioFormat
 from relay.media.gaps import SequenceCounter
 from relay.net.outbox import Outbox
@@ -12,11 +14,11 @@ from relay.wire import twilio
 
 @dataclass(frozen=True, slots=True)
 class CallerAudio:
-    """Audio in the leg's format. `timestamp_ms` is media time since the leg's start."""
+    """Audio in the leg's format. `timestamp_ms` is media time since the leg's start, `arrived_at` clock time."""
 
-    sequence: int
     timestamp_ms: int
     data: bytes
+    arrived_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,8 @@ class TwilioLeg:
         if not isinstance(event, twilio.Connected):
             self._sequence.note(event.sequence)
         match event:
-            case twilio.Media(sequence=sequence, timestamp_ms=timestamp_ms, payload=payload):
-                return CallerAudio(sequence, timestamp_ms, payload)
+            case twilio.Media(timestamp_ms=timestamp_ms, payload=payload):
+                return CallerAudio(timestamp_ms, payload, trio.current_time())
             case twilio.MarkEcho(name=name):
                 mark = twilio.parse_mark(name)
                 return Heard(*mark) if mark else None

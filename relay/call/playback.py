@@ -7,6 +7,7 @@ and what was heard is decided in `relay.logic`; here it meets the clock and the 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 from structlog.typing import FilteringBoundLogger
@@ -26,7 +27,6 @@ from relay.net.outbox import Entry
 
 MARK_EVERY_MS = 200
 """How fine the heard position is known; a mark per frame would double the messages."""
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,7 @@ class Playback:
         self._wait = trio.CancelScope()
         self._turn_scope = trio.CancelScope()
         self._flushed_at = -math.inf
+        self._cleared_through = 0
         self._marked_ms = 0.0
         self._hole_ms = 0.0
         self.last_audible_at = trio.current_time()
@@ -158,11 +159,12 @@ class Playback:
         self._wait.cancel()
         done = Interruption(onset_at, now, turn, cut.heard_ms, cut.flushed_ms)
         if self._leg is not None:
-            clear = Entry(self._leg.clear(), on_sent=lambda sent_at: self._report(done, sent_at))
+            clear = Entry(self._leg.clear(), on_sent=partial(self._report, done))
             self._leg.outbox.flush_and_put([clear])
         self._counts.dropped("stale", int(cut.flushed_ms // FRAME_MS))
 
     def _report(self, done: Interruption, cleared_at: float) -> None:
+        self._cleared_through = done.turn
         onset_at = done.decided_at if done.onset_at is None else done.onset_at
         self._metrics.bargein.observe(cleared_at - onset_at)
         self._log.info(
@@ -226,20 +228,30 @@ class Playback:
 
     async def _send_due(self) -> None:
         leg = self._leg
-        while leg is not None and (frame := self._playout.take(trio.current_time())):
+        while leg is not None and (due_at := self._playout.next_send_at()) is not None:
+            frame = self._playout.take(trio.current_time())
+            if frame is None:
+                return
             self._note(frame)
             try:
-                await self._put(leg, frame)
+                await self._put(leg, frame, max(due_at, frame.arrived_at))
             except LegLost:
                 self.detach(leg)
                 return
 
-    async def _put(self, leg: CallerLeg, frame: PlayFrame) -> None:
-        await leg.outbox.put(Entry(leg.audio(frame.data), turn=frame.turn))
+    async def _put(self, leg: CallerLeg, frame: PlayFrame, due_at: float) -> None:
+        sent = partial(self._audio_sent, frame.turn, due_at)
+        await leg.outbox.put(Entry(leg.audio(frame.data), turn=frame.turn, on_sent=sent))
         position_ms = self._playout.sent_ms
         if position_ms - self._marked_ms >= MARK_EVERY_MS or self._playout.queued_ms == 0:
             self._marked_ms = position_ms
             await leg.outbox.put(Entry(leg.mark(frame.turn, int(position_ms)), turn=frame.turn))
+
+    def _audio_sent(self, turn: int, due_at: float, sent_at: float) -> None:
+        """The proof of the fence, from the far side of it: what was written after which `clear`."""
+        self._counts.frame_delay("down", sent_at - due_at)
+        if turn <= self._cleared_through:
+            self._counts.stale_sent()
 
     def _note(self, frame: PlayFrame) -> None:
         self._counts.frame("caller", "down")
@@ -248,7 +260,7 @@ class Playback:
         hole_ms = self._playout.statistics().hole_ms - self._hole_ms
         if hole_ms > 0:
             self._hole_ms += hole_ms
-            self._counts.invented("underrun", max(1, round(hole_ms / FRAME_MS)))
+            self._counts.hole(hole_ms)
             self._log.info("playout.hole", hole_ms=round(hole_ms, 1))
 
     async def play_out(self) -> None:

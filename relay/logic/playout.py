@@ -19,7 +19,7 @@ each side.
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from relay.media.frames import FRAME_MS
 
@@ -36,11 +36,15 @@ LATE_S = FRAME_MS / 1000
 
 @dataclass(frozen=True, slots=True)
 class PlayFrame:
-    """20 ms for the caller. `turn` is the assistant's turn that it belongs to, `audible` whether anything is in it."""
+    """20 ms for the caller.
+
+    `turn` is the assistant's turn that it belongs to, `audible` whether anything is in it, `arrived_at` when it came.
+    """
 
     turn: int
     data: bytes
     audible: bool
+    arrived_at: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
