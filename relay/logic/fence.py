@@ -168,8 +168,8 @@ class Fence:
         if self.state is FenceState.OPEN:
             if audible:
                 self._count_turn(pause_s)
-            return Ruling((PlayFrame(self.turn, data, audible),))
-        self._held.add(PlayFrame(self.turn, data, audible), pause_s)
+            return Ruling((PlayFrame(self.turn, data, audible, now),))
+        self._held.add(PlayFrame(self.turn, data, audible, now), pause_s)
         if not audible:
             return HELD
         if pause_s >= (self._rules.new_turn_pause_s if self._old_stopped else SURE_PAUSE_S):
@@ -226,7 +226,7 @@ class Fence:
         return Ruling(frames, Verdict.FALSE_ALARM, dropped)
 
     def _open(self, verdict: Verdict, start: int | None) -> Ruling:
-        frames = [] if start is None else self._held.frames[start:]
+        frames = () if start is None else tuple(self._held.frames[start:])
         dropped = len(self._held.frames) - len(frames) + self._held.overflow
         self._close_books(sounds=bool(frames))
         return Ruling(frames, verdict, dropped, clean=start is None)
