@@ -19,6 +19,7 @@ from relay.log_writer import LogWriter
 from relay.redaction import Redactor
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_OWN_KEYS = ("timestamp", "level")
 _FIRST_KEYS = ("timestamp", "level", "event", "call_id")
 _MAX_FRAMES = 20
 STANDARD_ERROR = 2
@@ -64,9 +65,7 @@ class _Lines:
 
 def _processors(redactor: Redactor, form: Literal["json", "console"], *, colors: bool) -> list[Processor]:
     def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        clean = redactor.clean(event)
-        assert isinstance(clean, dict)
-        return clean
+        return {**redactor.clean_event(event), **{name: event[name] for name in _OWN_KEYS if name in event}}
 
     first: list[Processor] = [structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, _timestamp]
     if form == "console":

@@ -18,19 +18,22 @@ _TEXT_CHARACTERS = 4000
 _ITEMS = 100
 _DEPTH = 20
 _SECRET_PATH_CHARACTERS = 16
+_ANYWHERE_CHARACTERS = 6
 
 
 class Redactor:
     """Knows every secret value of the process, and removes each one wherever it stands in a value.
 
     Found are the value itself and its forms in URLs, JSON and Python text; of an address also the path alone, which is
-    what some libraries name. Values that come and go (socket addresses) are added and discarded; a value added twice
-    must be discarded twice.
+    what some libraries name. A value shorter than six characters is found as a whole word only, or it would take
+    parts of innocent words with it. Values that come and go (socket addresses) are added and discarded; a value added
+    twice must be discarded twice.
     """
 
     def __init__(self, values: AbstractSet[str] = frozenset()) -> None:
         self._values: Counter[str] = Counter()
         self._forms: tuple[str, ...] = ()
+        self._words: re.Pattern[str] | None = None
         for value in values:
             self.add(value)
 
@@ -52,7 +55,11 @@ class Redactor:
         for form in self._forms:
             if form in text:
                 text = text.replace(form, MASK)
-        return text
+        return self._words.sub(MASK, text) if self._words else text
+
+    def clean_event(self, event: Mapping[str, object]) -> dict[str, object]:
+        """The same for a log event, whose own keys are names in this program and stay as they are."""
+        return {key: self._entry(key, value, _DEPTH) for key, value in event.items()}
 
     def clean(self, value: object) -> object:
         """The value made of plain, bounded JSON types without any secret; what is no JSON type becomes its repr.
@@ -97,8 +104,10 @@ class Redactor:
         return clean if len(clean) <= _TEXT_CHARACTERS else clean[:_TEXT_CHARACTERS] + "..."
 
     def _refresh(self) -> None:
-        forms = {form for value in self._values for form in _forms(value)}
-        self._forms = tuple(sorted(forms, key=len, reverse=True))
+        forms = sorted({form for value in self._values for form in _forms(value)}, key=len, reverse=True)
+        self._forms = tuple(form for form in forms if len(form) >= _ANYWHERE_CHARACTERS)
+        words = "|".join(re.escape(form) for form in forms if len(form) < _ANYWHERE_CHARACTERS)
+        self._words = re.compile(rf"(?<![A-Za-z0-9])(?:{words})(?![A-Za-z0-9])") if words else None
 
 
 def _forms(value: str) -> set[str]:

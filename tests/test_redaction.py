@@ -172,3 +172,12 @@ def test_anything_becomes_json_without_the_secret(value: object) -> None:
     line = json.dumps(redactor.clean({"value": value, "secret here": [value, secret]}), allow_nan=False)
 
     assert secret not in line
+
+
+@pytest.mark.parametrize("secret", ["t", "key", "token", "test"])
+def test_a_short_secret_does_not_take_parts_of_words_or_names_of_values_with_it(secret: str) -> None:
+    redactor = Redactor(frozenset({secret}))
+    event = {"event": "caller.attached", "tester": "a keyboard, tokens, attested", "key_ms": 5}
+
+    assert redactor.clean_event(event) == event
+    assert redactor.text(f"value={secret}&x") == f"value={MASK}&x"
