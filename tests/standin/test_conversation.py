@@ -1,5 +1,6 @@
 """Whole conversations on a virtual clock: no socket, no waiting."""
 
+import itertools
 import json
 from collections.abc import Iterable
 from typing import Any
@@ -92,7 +93,7 @@ def test_partials_grow_with_the_audio_and_end_in_the_final() -> None:
     stage.run(5)
     said = [m["transcript"] for _, m in stage.texts if m["type"] == "transcript"]
     assert len(said) > 5
-    assert all(later.startswith(earlier) for earlier, later in zip(said, said[1:], strict=False))
+    assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(said))
     assert said[-1] == phrase("greeting").text
     assert len(stage.find("transcript", transcriptType="final")) == 1
 

@@ -57,7 +57,7 @@ def test_clear_empties_the_queue_and_returns_every_mark_at_once_in_order() -> No
         player.receive(mark(name), 10.0)
     assert player.receive(CLEAR, 10.25) == ["x", "y", "z"]  # x was played meanwhile
     (clear,) = player.clears
-    assert (clear.at_s, clear.cleared_ms, clear.marks) == (10.25, pytest.approx(350), 2)
+    assert (clear.at_s, round(clear.cleared_ms), clear.marks) == (10.25, 350, 2)
     player.advance(11.0)
     assert player.heard.count(b"a") == 2000
 
@@ -121,7 +121,7 @@ def test_a_hole_in_the_middle_of_audio_is_an_underrun_and_a_pause_is_not() -> No
     player.receive(media(b"a" * 160), 10.05)
     player.receive(media(b"a" * 160), 11.0)
     (underrun,) = player.underruns
-    assert (underrun.at_s, underrun.gap_ms) == (10.05, pytest.approx(30))
+    assert (underrun.at_s, round(underrun.gap_ms)) == (10.05, 30)
 
 
 def test_what_follows_a_clear_is_no_underrun() -> None:
@@ -151,7 +151,9 @@ ACTIONS = st.lists(
 @given(ACTIONS)
 def test_every_byte_is_heard_once_or_cleared_and_every_mark_returns_once(actions: list[tuple[int, str, int]]) -> None:
     player = Player(SID, 0.0)
-    now_s, sent, names, returned = 0.0, 0, [], []
+    now_s, sent = 0.0, 0
+    names: list[str] = []
+    returned: list[str] = []
     for pause_ms, action, size in actions:
         now_s += pause_ms / 1000
         match action:

@@ -64,9 +64,10 @@ async def serve_stream(
     """
     end: StreamEnd = "lost"
     refusal = None
+    tcp = await _open_tcp(url)
     try:
         async with trio.open_nursery() as nursery:
-            ws, tcp = await _connect(nursery, url, headers)
+            ws = await _shake_hands(nursery, tcp, url, headers)
             started()
             end = await _run(media, ws, tcp, parameters, heard)
             nursery.cancel_scope.cancel()
@@ -74,6 +75,8 @@ async def serve_stream(
         refusal = f"31920: handshake refused {_status(group)}".rstrip()
     except* StreamRefused as group:
         refusal = str(group.exceptions[0])
+    finally:
+        await trio.aclose_forcefully(tcp)
     if refusal is not None:
         raise StreamRefused(refusal)
     return end
@@ -83,32 +86,37 @@ def _status(group: ExceptionGroup[HandshakeError]) -> str:
     return str(getattr(group.exceptions[0], "status_code", ""))
 
 
-async def _connect(
-    nursery: trio.Nursery, url: str, headers: Mapping[str, str]
-) -> tuple[WebSocketConnection, trio.SocketStream]:
+async def _open_tcp(url: str) -> trio.SocketStream:
     parts = urlsplit(url)
-    secure = parts.scheme == "wss"
     with trio.move_on_after(_CONNECT_S):
         try:
-            tcp = await trio.open_tcp_stream(parts.hostname or "", parts.port or (443 if secure else 80))
+            return await trio.open_tcp_stream(
+                parts.hostname or "", parts.port or (443 if parts.scheme == "wss" else 80)
+            )
         except OSError as error:
             raise StreamRefused(f"31902: connection refused: {error}") from error
-        stream: trio.SocketStream | trio.SSLStream[trio.SocketStream] = tcp
-        if secure:
-            context = ssl.create_default_context()
-            stream = trio.SSLStream(tcp, context, server_hostname=parts.hostname, https_compatible=True)
-        extra = [(name.encode(), value.encode()) for name, value in headers.items() if name != "Host"]
-        ws = await wrap_client_stream(
+    raise StreamRefused("31901: no answer in time")
+
+
+async def _shake_hands(
+    nursery: trio.Nursery, tcp: trio.SocketStream, url: str, headers: Mapping[str, str]
+) -> WebSocketConnection:
+    parts = urlsplit(url)
+    stream: trio.SocketStream | trio.SSLStream[trio.SocketStream] = tcp
+    if parts.scheme == "wss":
+        context = ssl.create_default_context()
+        stream = trio.SSLStream(tcp, context, server_hostname=parts.hostname, https_compatible=True)
+    with trio.move_on_after(_CONNECT_S):
+        return await wrap_client_stream(
             nursery,
             stream,
             headers["Host"],
             parts.path or "/",
             message_queue_size=_QUEUE,
             max_message_size=_MESSAGE_LIMIT_BYTES,
-            extra_headers=extra,
+            extra_headers=[(name.encode(), value.encode()) for name, value in headers.items() if name != "Host"],
         )
-        return ws, tcp
-    raise StreamRefused("31901: no answer in time")
+    raise StreamRefused("31920: no handshake in time")
 
 
 async def _run(
