@@ -5,7 +5,8 @@
 | dialing    | the answer to POST /call            | `request_timeout_s`          | connecting, or over: unavailable |
 | connecting | the WebSocket handshake             | `connect_timeout_s`          | live, or over: unavailable       |
 | live       | messages, and a pong for every ping | `keepalive_s`+`pong_timeout_s` | over: it ended, or was lost    |
-| leaving    | `end-call` written, socket closed   | `LEAVE_S`                    | DELETE /call/{id} if that failed |
+| leaving    | `end-call` written, socket closed   | `LEAVE_S`                    | deleting if that failed          |
+| deleting   | the answer to DELETE /call/{id}     | `DELETE_S`                   | over                             |
 """
 
 from collections import deque
@@ -24,7 +25,8 @@ from relay.logic.replay import ReplayLog
 from relay.wire import vapi, vapi_controls
 from relay.wire.vapi_call import CallCreated
 
-LEAVE_S = 1.5
+LEAVE_S = 1.0
+DELETE_S = 0.8
 SEND_DEADLINE_S = 5.0
 NOTES_MAX = 32
 """Text messages that may wait for the assistant's socket: more than anybody's fingers send in a second."""
@@ -55,6 +57,7 @@ class Forwarder:
         self._notes: deque[str] = deque(maxlen=NOTES_MAX)
         self._something_to_send = trio.lowlevel.ParkingLot()
         self._unsent_since: float | None = None
+        self._live = False
         self._hung_up = False
         self.assistant_call_id: str | None = None
 
@@ -70,7 +73,7 @@ class Forwarder:
         self._something_to_send.unpark_all()
 
     async def run(self, call_id: str) -> EndReason:
-        """Dial and converse until the assistant is gone; returns why. Cancelled, it hangs up within `LEAVE_S`."""
+        """Dial and converse until the assistant is gone; returns why. Cancelled, it hangs up within 2 s."""
         log.info("assistant.dialing", assistant=self._dialer.name, audio=str(self._dialer.format))
         try:
             created = await self._dialer.create(call_id)
@@ -82,40 +85,50 @@ class Forwarder:
             return await self._converse(created)
         finally:
             if not self._hung_up:
-                with trio.move_on_after(LEAVE_S, shield=True):
+                with trio.move_on_after(DELETE_S, shield=True):
                     await self._dialer.delete(created.call_id)
 
     async def _converse(self, created: CallCreated) -> EndReason:
+        """Connect and talk. Cancelled, the socket lives `LEAVE_S` longer than the talk, for the goodbye on it."""
         outcome = EndReason.ASSISTANT_UNAVAILABLE
-        try:
-            async with self._dialer.connect(created) as socket:
-                log.info("assistant.ready", assistant_call_id=created.call_id)
-                self._listening()
-                outcome = await self._connection(socket)
-        except* (LegLost, LegClosed) as lost:
-            outcome = self._lost(lost)
+        talk, lifeline = trio.CancelScope(), trio.CancelScope(shield=True)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._leave_when_cancelled, talk, lifeline)
+            try:
+                with lifeline:
+                    outcome = await self._connected(created, talk)
+            except* (LegLost, LegClosed) as lost:
+                outcome = self._lost(lost)
+            nursery.cancel_scope.cancel()
         return outcome
 
-    async def _connection(self, socket: AssistantSocket) -> EndReason:
+    async def _leave_when_cancelled(self, talk: trio.CancelScope, lifeline: trio.CancelScope) -> None:
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._pump_up, socket)
-                nursery.start_soon(socket.run_keepalive, self._session.keepalive_s, self._session.pong_timeout_s)
-                await self._pump_down(socket)
-                self._hung_up = True
-                nursery.cancel_scope.cancel()
+            await trio.sleep_forever()
         finally:
+            talk.cancel()
+            lifeline.deadline = trio.current_time() + (LEAVE_S if self._live else 0)
+
+    async def _connected(self, created: CallCreated, talk: trio.CancelScope) -> EndReason:
+        async with self._dialer.connect(created) as socket:
+            self._live = True
+            log.info("assistant.ready", assistant_call_id=created.call_id)
+            self._listening()
+            with talk:
+                await self._talk(socket)
             if not self._hung_up:
-                await self._hang_up(socket)
+                await socket.send(vapi_controls.end_call())
+                self._hung_up = True
         return EndReason.ASSISTANT_ENDED
 
-    async def _hang_up(self, socket: AssistantSocket) -> None:
-        with trio.move_on_after(LEAVE_S / 2, shield=True):
-            try:
-                await socket.send(vapi_controls.end_call())
-            except LegLost:
-                return
+    async def _talk(self, socket: AssistantSocket) -> None:
+        """Return when the assistant says that it has ended the call."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._pump_up, socket)
+            nursery.start_soon(socket.run_keepalive, self._session.keepalive_s, self._session.pong_timeout_s)
+            await self._pump_down(socket)
             self._hung_up = True
+            nursery.cancel_scope.cancel()
 
     def _lost(self, lost: BaseExceptionGroup[LegLost | LegClosed]) -> EndReason:
         error: BaseException = lost
