@@ -1,0 +1,102 @@
+"""What the detector decides of one recording."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relay.media.detector import WINDOW_MS, Confirmed, Decision, Detector, DetectorSettings, Ended, Likely
+from relay.media.silero import SileroModel
+from relay.vad.sound import Route, Sound, probabilities, read_sound, windows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trace:
+    """The detector over one stream: a value for each window, and what was decided when."""
+
+    probabilities: list[float]
+    levels_dbfs: list[float]
+    floors_dbfs: list[float]
+    decisions: list[Decision]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Analysis:
+    """A recording and what was decided. The times of `decisions` are ms of the recording."""
+
+    file: str
+    sound: Sound
+    settings: DetectorSettings
+    trace: Trace
+
+    def segments_s(self) -> list[tuple[float, float]]:
+        """Confirmed speech from its onset to its end, or to that of the recording."""
+        starts = [decision.onset_ms / 1000 for decision in self.trace.decisions if isinstance(decision, Confirmed)]
+        ends = [decision.at_ms / 1000 for decision in self.trace.decisions if isinstance(decision, Ended)]
+        return list(zip(starts, [*ends, self.sound.duration_s], strict=False))
+
+    def starts(self) -> list[Confirmed]:
+        return [decision for decision in self.trace.decisions if isinstance(decision, Confirmed)]
+
+
+def analyse(
+    path: Path,
+    settings: DetectorSettings | None = None,
+    model: SileroModel | None = None,
+    route: Route = Route.AS_IT_IS,
+) -> Analysis:
+    """Run one WAV file (mono, 16 bit, 8 or 16 kHz) through model and detector.
+
+    `FormatMismatch` for another format, `OSError` if it can't be read, `ConfigError` without the model.
+    """
+    settings = settings or DetectorSettings()
+    model = model or SileroModel.load(16000)
+    sound = read_sound(path)
+    stream = windows(sound, model, route)
+    (judged,) = probabilities(model, [stream], settings.model_gain_db)
+    return Analysis(str(path), sound, settings, follow(stream, judged, settings))
+
+
+def follow(stream: NDArray[np.int16], judged: Sequence[float], settings: DetectorSettings) -> Trace:
+    """The detector over windows and their probabilities."""
+    detector = Detector(settings)
+    trace = Trace(list(judged), [], [], [])
+    for index, (window, probability) in enumerate(zip(stream, judged, strict=True), 1):
+        decision = detector.push(window, probability, index * WINDOW_MS)
+        trace.levels_dbfs.append(detector.level_dbfs)
+        trace.floors_dbfs.append(detector.level_dbfs - detector.over_floor_db)
+        if decision:
+            trace.decisions.append(decision)
+    return trace
+
+
+def guesses_ms(decisions: Sequence[Decision]) -> list[float]:
+    return [decision.decided_ms for decision in decisions if isinstance(decision, Likely)]
+
+
+def confirmations_ms(decisions: Sequence[Decision]) -> list[float]:
+    return [decision.decided_ms for decision in decisions if isinstance(decision, Confirmed)]
+
+
+def as_json(analyses: Sequence[Analysis]) -> dict[str, Any]:
+    """What `relay vad --json` prints: seconds, in the order of the files."""
+    return {"files": [_file_json(analysis) for analysis in analyses]}
+
+
+def _file_json(analysis: Analysis) -> dict[str, Any]:
+    return {
+        "file": analysis.file,
+        "duration_s": round(analysis.sound.duration_s, 3),
+        "segments": [[round(start, 3), round(end, 3)] for start, end in analysis.segments_s()],
+        "starts": [
+            {
+                "onset_s": round(start.onset_ms / 1000, 3),
+                "decided_s": round(start.decided_ms / 1000, 3),
+                "ducked_s": round(start.likely_ms / 1000, 3),
+            }
+            for start in analysis.starts()
+        ],
+    }

@@ -1,0 +1,146 @@
+"""What a quiet room needs: its noise floor, the threshold that keeps it quiet, and what that costs in delay."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+
+from relay.media.detector import WINDOW_MS, DetectorSettings
+from relay.media.evaluation import Recording, Score, Trial, score
+from relay.media.silero import SileroModel
+from relay.standin import phrases
+from relay.vad.analysis import Trace, confirmations_ms, follow, guesses_ms
+from relay.vad.sound import Sound, convert, probabilities, read_sound, windows
+
+THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+LEAD_S = 2.0
+"""How much of the room is heard before each reference phrase."""
+PHASES = 4
+LOUDEST_SAMPLE = 32767
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdCost:
+    """One threshold: what the room sets off, and how late (or not at all) reference speech in it is found."""
+
+    threshold: float
+    false_ducks: int
+    false_cuts: int
+    duck: Score
+    cut: Score
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Figures of a recording in which nobody speaks. Levels as in `media.features`."""
+
+    file: str
+    duration_s: float
+    noise_floor_dbfs: float
+    loud_dbfs: float
+    """The level that one window in twenty exceeds."""
+    highest_probability: float
+    longest_run_ms: float
+    """The longest stretch at or over the threshold in use."""
+    quiet_threshold: float | None
+    """The lowest threshold, not under the one in use, at which nothing is ducked; None if there is none."""
+    costs: list[ThresholdCost]
+
+    def as_json(self) -> dict[str, Any]:
+        return dict(msgspec.to_builtins(self))
+
+    def table(self) -> Table:
+        table = Table(title=f"{self.file}: what each threshold does")
+        for heading in ("threshold", "false ducks", "false cuts", "duck median ms", "cut median ms", "cut p95 ms"):
+            table.add_column(heading, justify="right")
+        table.add_column("missed", justify="right")
+        for cost in self.costs:
+            figures = (cost.duck.median_ms, cost.cut.median_ms, cost.cut.p95_ms)
+            table.add_row(
+                f"{cost.threshold:.1f}",
+                str(cost.false_ducks),
+                str(cost.false_cuts),
+                *("-" if figure is None else f"{figure:.0f}" for figure in figures),
+                f"{cost.cut.missed}/{cost.cut.onsets}",
+            )
+        return table
+
+
+def calibrate(path: Path, settings: DetectorSettings | None = None, model: SileroModel | None = None) -> Calibration:
+    """Measure a recording of a room (mono, 16 bit, 8 or 16 kHz; a minute is plenty) in which nobody speaks.
+
+    The reference speech is the relay's own phrases, put into that room as loud as they are: what counts is how the
+    delay changes from threshold to threshold. `FormatMismatch`, `OSError`, `ConfigError` as in `analyse`.
+    """
+    settings = settings or DetectorSettings()
+    model = model or SileroModel.load(16000)
+    room = read_sound(path)
+    room_windows = windows(room, model)
+    recordings, streams = _speech_in(room, model)
+    room_judged, *judged = probabilities(model, [room_windows, *streams], settings.model_gain_db)
+    costs = [
+        _cost(replace(settings, threshold=threshold), (room_windows, room_judged), recordings, streams, judged)
+        for threshold in THRESHOLDS
+    ]
+    trace = follow(room_windows, room_judged, settings)
+    return Calibration(
+        file=str(path),
+        duration_s=room.duration_s,
+        noise_floor_dbfs=float(np.median(trace.floors_dbfs)),
+        loud_dbfs=float(np.percentile(trace.levels_dbfs, 95)),
+        highest_probability=max(room_judged),
+        longest_run_ms=_longest_run_ms(trace, settings.threshold),
+        quiet_threshold=next(
+            (cost.threshold for cost in costs if cost.threshold >= settings.threshold and not cost.false_ducks), None
+        ),
+        costs=costs,
+    )
+
+
+def _speech_in(room: Sound, model: SileroModel) -> tuple[list[tuple[Recording, float]], list[NDArray[np.int16]]]:
+    """Each phrase in the room, in each window phase: its label with the shift in ms, and its windows."""
+    labels, streams = [], []
+    for name in phrases.texts():
+        phrase = phrases.phrase(name)
+        spoken = convert(Sound(phrase.samples, phrase.rate_hz), room.rate_hz)
+        lead = round(LEAD_S * room.rate_hz)
+        mixed = np.resize(room.samples, lead + len(spoken.samples) + room.rate_hz // 2).astype(np.int32)
+        mixed[lead : lead + len(spoken.samples)] += spoken.samples
+        sound = Sound(mixed.clip(-LOUDEST_SAMPLE - 1, LOUDEST_SAMPLE).astype(np.int16), room.rate_hz)
+        label = Recording(name, sound.duration_s, "reference", [(LEAD_S, LEAD_S + spoken.duration_s)])
+        for shift_ms in (phase * WINDOW_MS / PHASES for phase in range(PHASES)):
+            labels.append((label, shift_ms))
+            streams.append(windows(sound, model, shift_ms=shift_ms))
+    return labels, streams
+
+
+def _cost(
+    settings: DetectorSettings,
+    room: tuple[NDArray[np.int16], Sequence[float]],
+    labels: Sequence[tuple[Recording, float]],
+    streams: Sequence[NDArray[np.int16]],
+    judged: Sequence[Sequence[float]],
+) -> ThresholdCost:
+    in_room = follow(*room, settings).decisions
+    spoken = [follow(stream, those, settings).decisions for stream, those in zip(streams, judged, strict=True)]
+    duck, cut = (
+        score(
+            Trial(label, [(at - shift_ms) / 1000 for at in starts(decisions)])
+            for (label, shift_ms), decisions in zip(labels, spoken, strict=True)
+        )
+        for starts in (guesses_ms, confirmations_ms)
+    )
+    return ThresholdCost(settings.threshold, len(guesses_ms(in_room)), len(confirmations_ms(in_room)), duck, cut)
+
+
+def _longest_run_ms(trace: Trace, threshold: float) -> float:
+    longest = run = 0
+    for probability in trace.probabilities:
+        run = run + 1 if probability >= threshold else 0
+        longest = max(longest, run)
+    return longest * WINDOW_MS

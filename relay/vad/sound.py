@@ -1,0 +1,88 @@
+"""Sound for the detector: recordings read, sent over the telephone, cut into windows, judged by the model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relay.errors import FormatMismatch
+from relay.media import g711
+from relay.media.features import model_input
+from relay.media.resample import Samples, resampler
+from relay.media.silero import SileroModel
+from relay.media.wav import read_wav
+
+TELEPHONE_HZ = 8000
+WIDEBAND_HZ = 16000
+
+
+class Route(StrEnum):
+    """How a recording reaches the relay."""
+
+    AS_IT_IS = "as it is"
+    TELEPHONE = "mu-law 8 kHz"
+    WIDEBAND = "PCM 16 kHz"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sound:
+    """Mono samples at a rate."""
+
+    samples: Samples
+    rate_hz: int
+
+    @property
+    def duration_s(self) -> float:
+        return len(self.samples) / self.rate_hz
+
+
+def read_sound(path: Path) -> Sound:
+    """A mono 16-bit WAV file of 8 or 16 kHz. `FormatMismatch` says what it is instead; `OSError`."""
+    audio = read_wav(path)
+    if audio.format.rate_hz not in {TELEPHONE_HZ, WIDEBAND_HZ}:
+        raise FormatMismatch(f"{path}: {audio.format.rate_hz} Hz, wanted 8000 or 16000 Hz")
+    return Sound(np.frombuffer(audio.data, "<i2").astype(np.int16), audio.format.rate_hz)
+
+
+def convert(sound: Sound, rate_hz: int) -> Sound:
+    """At another rate, in place: the delay of the resampler is taken out."""
+    if sound.rate_hz == rate_hz:
+        return sound
+    stage = resampler(sound.rate_hz, rate_hz)
+    tail = np.zeros(round(2 * stage.delay_ms * sound.rate_hz / 1000), np.int16)
+    late = stage.push(np.concatenate((sound.samples, tail)))
+    first = round(stage.delay_ms * rate_hz / 1000)
+    return Sound(late[first : first + len(sound.samples) * rate_hz // sound.rate_hz], rate_hz)
+
+
+def windows(
+    sound: Sound, model: SileroModel, route: Route = Route.AS_IT_IS, shift_ms: float = 0.0
+) -> NDArray[np.int16]:
+    """The whole windows `[n, window_samples]` that the detector gets, delayed by the resampler as in a call.
+
+    `shift_ms` of silence before the recording moves it against the windows.
+    """
+    if route is Route.TELEPHONE:
+        telephone = convert(sound, TELEPHONE_HZ)
+        sound = Sound(g711.decode(g711.encode(telephone.samples)), TELEPHONE_HZ)
+    elif route is Route.WIDEBAND:
+        sound = convert(sound, WIDEBAND_HZ)
+    silence = np.zeros(round(shift_ms * model.rate_hz / 1000), np.int16)
+    heard = np.concatenate((silence, resampler(sound.rate_hz, model.rate_hz).push(sound.samples)))
+    size = model.window_samples
+    return heard[: len(heard) // size * size].reshape(-1, size)
+
+
+def probabilities(model: SileroModel, streams: Sequence[NDArray[np.int16]], gain_db: float) -> list[list[float]]:
+    """What the model says of each window of each stream. Streams run side by side, in batches."""
+    states = [model.new_state() for _ in streams]
+    result: list[list[float]] = [[] for _ in streams]
+    for index in range(max(map(len, streams), default=0)):
+        running = [number for number, stream in enumerate(streams) if index < len(stream)]
+        batch = [model_input(streams[number][index], gain_db) for number in running]
+        for number, probability in zip(running, model.run(batch, [states[n] for n in running]), strict=True):
+            result[number].append(probability)
+    return result
