@@ -70,7 +70,7 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
     shutdown, stopped = trio.Event(), trio.Event()
     with closing(listener):
         async with open_rest_client(assistant.request_timeout_s) as rest, trio.open_nursery() as nursery:
-            vad = VadEngine(model, metrics)
+            vad = VadEngine(model, metrics, gain_db=config.vad.model_gain_db)
             nursery.start_soon(vad.run)
             nursery.start_soon(probe_loop_lag, metrics)
             dialer = WatchedDialer(VapiDialer(assistant, config, rest), redactor)

@@ -8,11 +8,16 @@ import structlog
 from relay.config import Config
 from relay.errors import AuthRejected
 from relay.metrics import Metrics
-from relay.wire.signature import TwilioValidator, public_urls
+from relay.wire.signature import TwilioValidator
 
 Form = Sequence[tuple[str, str]]
 
 log = structlog.get_logger(__name__)
+
+
+def stream_url(public_url: str, target: str) -> str:
+    """The address of one of our WebSockets as Twilio dials and signs it, which is always `wss://`."""
+    return f"wss://{public_url.partition('://')[2]}{target}"
 
 
 class Gate:
@@ -40,14 +45,14 @@ class Gate:
     def check_form(self, endpoint: str, target: str, form: Form, signature: str | None, settings: str | None) -> None:
         """A webhook of Twilio; `target` is the path and query as they were sent. Raises AuthRejected."""
         self.check_signed(endpoint, signature)
-        url, _ = public_urls(self._public_url, target)
+        url = self._public_url + target
         if self._checked and not self._validator.form_valid(url, form, signature, settings):
             raise self.rejected(endpoint, "signature wrong")
 
     def check_handshake(self, endpoint: str, target: str, signature: str | None, settings: str | None) -> None:
         """The upgrade request of a media socket; otherwise as `check_form`."""
         self.check_signed(endpoint, signature)
-        _, url = public_urls(self._public_url, target)
+        url = stream_url(self._public_url, target)
         if self._checked and not self._validator.handshake_valid(url, signature, settings):
             raise self.rejected(endpoint, "signature wrong")
 

@@ -13,12 +13,12 @@ from quart_trio import QuartTrio
 
 from relay.daemon.answers import empty_answer, twiml_answer
 from relay.daemon.front import Front
-from relay.daemon.gate import Form
+from relay.daemon.gate import Form, stream_url
 from relay.daemon.problems import Problem
 from relay.errors import CallRefused
 from relay.logic.outcome import EndReason
 from relay.wire import twiml
-from relay.wire.signature import SETTINGS_HEADER, SIGNATURE_HEADER, public_urls
+from relay.wire.signature import SETTINGS_HEADER, SIGNATURE_HEADER
 
 VOICE, RESUME, STATUS, MEDIA = "/twilio/voice", "/twilio/resume", "/twilio/status", "/twilio/media"
 FIELDS_MAX = 200
@@ -70,9 +70,8 @@ class TwilioHooks:
             if refused.reason == "draining":
                 return twiml_answer(twiml.pause_and_redirect(PAUSE_S, self._url(VOICE)))
             return twiml_answer(twiml.say_and_hangup(FULL_TEXT))
-        _, media_url = public_urls(self._public_url, MEDIA)
-        token = self._calls.issue_token(call)
-        return twiml_answer(twiml.connect_stream(media_url, token, self._url(STATUS), self._url(RESUME)))
+        stream, token = stream_url(self._public_url, MEDIA), self._calls.issue_token(call)
+        return twiml_answer(twiml.connect_stream(stream, token, self._url(STATUS), self._url(RESUME)))
 
     async def resume(self) -> Response:
         """The stream has ended. A call that did not notice is over now, too."""

@@ -1,0 +1,20 @@
+"""The probe sees a loop that was held up."""
+
+import time
+
+import trio
+
+from relay.daemon.loop_lag import probe_loop_lag
+from relay.metrics import Metrics
+
+
+async def test_a_task_that_blocks_the_loop_is_seen() -> None:
+    metrics = Metrics()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(probe_loop_lag, metrics)
+        await trio.sleep(0.05)
+        time.sleep(0.3)  # noqa: ASYNC251 - the fault to be seen
+        await trio.sleep(0.05)
+        nursery.cancel_scope.cancel()
+
+    assert (metrics.registry.get_sample_value("relay_loop_lag_seconds_sum") or 0) > 0.2

@@ -1,0 +1,344 @@
+"""WS /twilio/media over a real server: who is let in, what is closed at once, and how a call's socket ends."""
+
+import json
+from collections.abc import Sequence
+
+import pytest
+import trio
+from structlog.testing import capture_logs
+from trio_websocket import ConnectionClosed, ConnectionRejected
+
+from relay.config import TwilioConfig
+from relay.daemon import media
+from tests.support.callrig import TONE
+from tests.support.frontrig import (
+    ADMIN_TOKEN,
+    OTHER_SID,
+    PUBLIC,
+    PUBLIC_WSS,
+    SID,
+    STREAM_SID,
+    FrontRig,
+    connected,
+    front_config,
+    open_front,
+    signature,
+    start,
+)
+from tests.support.leaks import resources, resources_return_to
+from tests.support.peers import WebSocketPeer
+
+PATH = "/twilio/media"
+REJECTED = "relay_auth_rejected_total"
+
+
+def audio(payload: str = "/////w==") -> str:
+    body = {"track": "inbound", "chunk": "1", "timestamp": "0", "payload": payload}
+    return json.dumps({"event": "media", "sequenceNumber": "2", "streamSid": STREAM_SID, "media": body})
+
+
+def stop() -> str:
+    body = {"accountSid": "AC1", "callSid": SID}
+    return json.dumps({"event": "stop", "sequenceNumber": "9", "streamSid": STREAM_SID, "stop": body})
+
+
+async def close_code(peer: WebSocketPeer) -> int | None:
+    """Read until the relay closes."""
+    with trio.fail_after(5):
+        while True:
+            try:
+                await peer.receive()
+            except ConnectionClosed as closed:
+                return closed.reason.code if closed.reason else None
+
+
+async def refusal(rig: FrontRig, headers: Sequence[tuple[str, str]] | None = None) -> tuple[int, str]:
+    """Status and code of the answer in place of an upgrade."""
+    found: list[ConnectionRejected] = []
+    try:
+        async with rig.socket(headers):
+            pass
+    except* ConnectionRejected as group:
+        found = [error for error in group.exceptions if isinstance(error, ConnectionRejected)]
+    assert found, "the socket was let in"
+    assert found[0].body is not None
+    body = json.loads(found[0].body)
+    assert set(body) == {"error", "code"}
+    return found[0].status_code, body["code"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [("X-Twilio-Signature", "")],
+        [("X-Twilio-Signature", "AAAA")],
+        [("X-Twilio-Signature", "\xff\xfe")],
+        [("X-Twilio-Signature", signature(PUBLIC + PATH))],
+        [("X-Twilio-Signature", signature(PUBLIC_WSS + PATH, token="another"))],
+        [("X-Twilio-Signature", signature(PUBLIC_WSS + PATH + "?a=b"))],
+    ],
+    ids=["none", "empty", "short", "bytes", "https", "other-token", "other-query"],
+)
+async def test_without_a_good_signature_there_is_no_upgrade_and_it_is_counted(headers: list[tuple[str, str]]) -> None:
+    async with open_front() as rig:
+        assert await refusal(rig, headers) == (403, "AUTH_REJECTED")
+        assert rig.metric(REJECTED, endpoint=PATH) == 1
+
+
+@pytest.mark.parametrize("signed", [PUBLIC_WSS + PATH, "wss://relay.example.com:443" + PATH])
+@pytest.mark.parametrize("name", ["x-twilio-signature", "X-Twilio-Signature"])
+async def test_the_signature_is_over_the_wss_address_with_the_port_or_without(signed: str, name: str) -> None:
+    async with open_front() as rig, rig.socket([(name, signature(signed))]):
+        assert rig.metric(REJECTED, endpoint=PATH) == 0
+
+
+async def test_when_signatures_are_not_asked_for_the_token_still_is() -> None:
+    config = front_config({"twilio_auth_tokens": ()}, twilio=TwilioConfig(validate_signatures=False))
+    async with open_front(config) as rig, rig.socket([]) as peer:
+        await peer.send(start("guess"))
+
+        assert await close_code(peer) == media.POLICY_VIOLATION
+
+
+async def test_without_twilio_there_is_no_media_socket() -> None:
+    async with open_front(front_config(twilio=TwilioConfig(enabled=False))) as rig:
+        assert await refusal(rig) == (404, "NOT_FOUND")
+
+
+async def test_sockets_that_show_no_token_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(media, "STARTING_MAX", 1)
+    async with open_front() as rig, rig.socket():
+        assert await refusal(rig) == (503, "BUSY")
+
+
+async def test_a_place_among_them_is_free_again_when_the_socket_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(media, "STARTING_MAX", 1)
+    async with open_front() as rig:
+        for _ in range(3):
+            async with rig.socket() as peer:
+                await peer.send(start("guess"))
+                await close_code(peer)
+
+
+async def test_a_stream_with_its_token_is_heard_by_the_assistant_and_hears_it() -> None:
+    async with open_front() as rig:
+        token = await rig.token()
+        async with rig.socket() as peer:
+            await peer.send(connected())
+            await peer.send(start(token))
+            await peer.send(audio())
+            with trio.fail_after(5):
+                await rig.inner.connected.wait()
+                heard = await rig.inner.peers[0].receive()
+                for _ in range(30):
+                    rig.inner.peers[0].send(TONE)
+                message = json.loads(await peer.receive())
+
+            assert isinstance(heard, bytes)
+            assert (message["event"], message["streamSid"]) == ("media", STREAM_SID)
+
+
+async def test_the_stop_message_ends_the_call_and_the_socket() -> None:
+    async with open_front() as rig:
+        token = await rig.token()
+        with capture_logs() as logs:
+            async with rig.socket() as peer:
+                for message in (connected(), start(token), stop()):
+                    await peer.send(message)
+                assert await close_code(peer) == 1000
+            await rig.until_over()
+
+        assert [line["reason"] for line in logs if line["event"] == "call.ended"] == ["caller_hangup"]
+
+
+async def test_a_call_that_is_ended_here_closes_its_socket() -> None:
+    async with open_front() as rig:
+        token = await rig.token()
+        async with rig.socket() as peer:
+            await peer.send(start(token))
+            call = rig.calls.find(SID)
+            assert call is not None
+            answer = await rig.http.delete(f"/calls/{call.id}", headers={"Authorization": f"Bearer {ADMIN_TOKEN}"})
+
+            assert answer.status_code == 202
+            assert await close_code(peer) == 1000
+        await rig.until_over()
+
+
+async def test_a_lost_socket_ends_the_call_with_that_reason() -> None:
+    async with open_front() as rig:
+        token = await rig.token()
+        with capture_logs() as logs:
+            async with rig.socket() as peer:
+                await peer.send(start(token))
+                await trio.sleep(0.1)
+                await peer.lose()
+                await rig.until_over()
+
+        assert [line["reason"] for line in logs if line["event"] == "call.ended"] == ["caller_lost"]
+
+
+@pytest.mark.parametrize("wrong", ["no token", "guess", "used", "of another call", "unknown call", "account"])
+async def test_a_start_without_the_right_to_it_is_closed_at_once_counted_and_logged(wrong: str) -> None:
+    accounts = ("AC" + "f" * 32,) if wrong == "account" else ()
+    async with open_front() as rig:
+        token = await rig.token()
+        other = await rig.token(OTHER_SID)
+        rig.front.gate._accounts = frozenset(accounts)
+        message = {
+            "no token": start(None),
+            "guess": start("A" * 32),
+            "used": start(token),
+            "of another call": start(other),
+            "unknown call": start(token, sid="CA" + "9" * 32),
+            "account": start(token),
+        }[wrong]
+        if wrong == "used":
+            rig.calls.claim(token, SID)
+        with capture_logs() as logs:
+            async with rig.socket() as peer:
+                await peer.send(connected())
+                await peer.send(message)
+                assert await close_code(peer) == media.POLICY_VIOLATION
+
+        (line,) = [line for line in logs if line["event"] == "auth.rejected"]
+        assert line["endpoint"] == PATH
+        assert token not in str(logs)
+        assert rig.metric(REJECTED, endpoint=PATH) == 1
+        assert rig.calls.find(SID) is not None
+
+
+async def test_the_token_of_a_call_that_is_over_opens_nothing() -> None:
+    async with open_front() as rig:
+        token = await rig.token()
+        await rig.calls.drain(0)
+        async with rig.socket() as peer:
+            await peer.send(start(token))
+            assert await close_code(peer) == media.POLICY_VIOLATION
+
+
+async def test_a_socket_that_never_starts_is_closed_when_its_time_is_over() -> None:
+    config = front_config(twilio=TwilioConfig(media_start_timeout_s=0.5))
+    async with open_front(config) as rig, rig.socket() as peer:
+        await peer.send(connected())
+        assert await close_code(peer) == media.POLICY_VIOLATION
+
+
+async def test_talking_without_a_start_does_not_make_the_time_longer() -> None:
+    config = front_config(twilio=TwilioConfig(media_start_timeout_s=0.5))
+    async with open_front(config) as rig, rig.socket() as peer, trio.open_nursery() as nursery:
+
+        async def chatter() -> None:
+            while True:
+                await peer.send(connected())
+                await trio.sleep(0.05)
+
+        nursery.start_soon(chatter)
+        assert await close_code(peer) == media.POLICY_VIOLATION
+        nursery.cancel_scope.cancel()
+
+
+NASTY: list[tuple[str, str | bytes]] = [
+    ("binary", b"\x00\x01"),
+    ("empty", ""),
+    ("not JSON", "{"),
+    ("an array", "[]"),
+    ("deep", "[" * 20_000),
+    ("no event", "{}"),
+    ("event of another type", '{"event": 1}'),
+    ("unknown event", '{"event": "reboot"}'),
+    ("audio first", audio()),
+    ("audio that is none", audio("!!!!")),
+    ("start without anything", '{"event": "start"}'),
+    ("start with null", '{"event": "start", "sequenceNumber": "1", "streamSid": "MZ", "start": null}'),
+    ("start with parameters of another type", start(None, customParameters={"token": 5})),
+    ("start with other audio", start(None, mediaFormat={"encoding": "audio/opus", "sampleRate": 48000, "channels": 2})),
+]
+
+
+@pytest.mark.parametrize("message", [case[1] for case in NASTY], ids=[case[0] for case in NASTY])
+async def test_nonsense_before_the_start_is_counted_and_forgiven_a_few_times(message: str | bytes) -> None:
+    async with open_front() as rig:
+        token = await rig.token()
+        async with rig.socket() as peer:
+            for _ in range(media.BAD_MESSAGES_MAX - 1):
+                await peer.send(message)
+            await peer.send(start(token))
+            await peer.send(stop())
+            assert await close_code(peer) == 1000
+        async with rig.socket() as peer:
+            for _ in range(media.BAD_MESSAGES_MAX):
+                await peer.send(message)
+            assert await close_code(peer) == media.POLICY_VIOLATION
+
+        seen = [s for m in rig.front.metrics.registry.collect() for s in m.samples if s.name.endswith("errors_total")]
+        assert sum(sample.value for sample in seen) == 2 * media.BAD_MESSAGES_MAX - 1
+
+
+@pytest.mark.parametrize("message", [case[1] for case in NASTY], ids=[case[0] for case in NASTY])
+async def test_nonsense_in_a_live_call_does_not_end_it(message: str | bytes) -> None:
+    async with open_front() as rig:
+        token = await rig.token()
+        async with rig.socket() as peer:
+            await peer.send(start(token))
+            for _ in range(20):
+                await peer.send(message)
+            await trio.sleep(0.05)
+            assert rig.calls.find(SID) is not None
+            await peer.send(stop())
+            assert await close_code(peer) == 1000
+
+
+async def test_a_message_that_is_too_long_ends_the_socket_and_not_the_relay() -> None:
+    async with open_front() as rig:
+        token = await rig.token()
+        async with rig.socket() as peer:
+            await peer.send(start(token))
+            await peer.send("x" * 100_000)
+            assert await close_code(peer) == 1009
+        await rig.until_over()
+        assert (await rig.http.get("/health")).status_code == 200
+
+
+async def test_a_newer_stream_of_the_same_call_takes_its_place() -> None:
+    async with open_front() as rig:
+        first, second = await rig.token(), await rig.token()
+        async with rig.socket() as old, rig.socket() as new:
+            await old.send(start(first))
+            await trio.sleep(0.1)
+            await new.send(start(second, stream="MZ" + "e" * 32))
+            assert await close_code(old) == 1000
+            await trio.sleep(0.05)
+            assert rig.calls.find(SID) is not None
+            await new.send(stop())
+            assert await close_code(new) == 1000
+
+
+@pytest.mark.parametrize("end", ["stop", "lose", "close", "bad token", "nonsense"])
+async def test_twenty_sockets_leave_nothing_behind(end: str) -> None:
+    async with open_front() as rig:
+        await rig.http.get("/health")
+        before = await resources()
+        for number in range(20):
+            sid = f"CA{number:032x}"
+            token = await rig.token(sid)
+            async with rig.socket() as peer:
+                await peer.send(start("guess" if end == "bad token" else token, sid=sid))
+                match end:
+                    case "stop":
+                        await peer.send(stop())
+                    case "lose":
+                        await peer.lose()
+                    case "close":
+                        await peer.close()
+                    case "nonsense":
+                        for _ in range(100):
+                            await peer.send("nonsense")
+                    case _:
+                        await close_code(peer)
+        for call in rig.calls.live():
+            await rig.post("/twilio/resume", {"CallSid": call.sid, "AccountSid": "AC1"})
+        with trio.fail_after(10):
+            await rig.calls.wait_empty()
+        await resources_return_to(before)

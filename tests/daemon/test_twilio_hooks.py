@@ -1,0 +1,242 @@
+"""Twilio's webhooks over real HTTP: who is let in, what is answered, and that nothing nasty gets further."""
+
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import httpx
+import pytest
+import trio
+from structlog.testing import capture_logs
+
+from relay.config import LimitsConfig, ServerConfig, TwilioConfig
+from tests.support.frontrig import (
+    ACCOUNT,
+    OTHER_SID,
+    PUBLIC,
+    SID,
+    front_config,
+    open_front,
+    ringing,
+    signature,
+)
+
+FORM_TYPE = {"Content-Type": "application/x-www-form-urlencoded"}
+WEBHOOKS = ("/twilio/voice", "/twilio/resume", "/twilio/status")
+
+
+def verbs(answer: httpx.Response) -> list[str]:
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/xml")
+    return [element.tag for element in ET.fromstring(answer.text)]
+
+
+def is_problem(answer: httpx.Response, status: int, code: str) -> bool:
+    body = answer.json()
+    return answer.status_code == status and body["code"] == code and set(body) == {"error", "code"} and body["error"]
+
+
+async def test_a_ringing_phone_is_connected_to_the_media_socket_and_the_assistant_is_dialled_at_once() -> None:
+    async with open_front() as rig:
+        answer = await rig.post("/twilio/voice", ringing())
+
+        assert verbs(answer) == ["Connect", "Redirect"]
+        document = ET.fromstring(answer.text)
+        stream = document.find("Connect/Stream")
+        assert stream is not None
+        assert stream.attrib["url"] == "wss://relay.example.com/twilio/media"
+        assert stream.attrib["statusCallback"] == f"{PUBLIC}/twilio/status"
+        assert document.findtext("Redirect") == f"{PUBLIC}/twilio/resume"
+        assert answer.headers["cache-control"] == "no-store"
+        with trio.fail_after(2):
+            await rig.inner.connected.wait()
+
+
+async def test_asked_again_for_the_same_call_there_is_one_call_and_another_token() -> None:
+    async with open_front() as rig:
+        first, second = await rig.token(), await rig.token()
+
+        assert first != second
+        assert len(rig.calls) == 1
+
+
+@pytest.mark.parametrize("target", ["/twilio/voice?a=1&b=%2F%20x", "/twilio/voice"])
+async def test_the_signature_is_over_the_public_address_with_the_query_as_it_was_sent(target: str) -> None:
+    async with open_front() as rig:
+        assert verbs(await rig.post(target, ringing(Empty="", Digits="ü +&"))) == ["Connect", "Redirect"]
+
+
+@pytest.mark.parametrize("path", WEBHOOKS)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"X-Twilio-Signature": ""},
+        {"X-Twilio-Signature": "AAAA"},
+        {"X-Twilio-Signature": signature("http://127.0.0.1/twilio/voice", ringing())},
+        {"X-Twilio-Signature": signature(PUBLIC + "/twilio/voice", ringing(), token="another")},
+        {"X-Twilio-Signature": signature(PUBLIC + "/twilio/voice", {})},
+        {
+            "X-Twilio-Signature": signature(PUBLIC + "/twilio/voice", ringing()),
+            "X-Twilio-Webhooks-Signature-Settings": "key=K,algorithm=HMAC_MD5",
+        },
+    ],
+    ids=["none", "empty", "short", "local-address", "other-token", "no-form", "unknown-algorithm"],
+)
+async def test_without_a_good_signature_nobody_gets_in_and_it_is_counted_and_logged(
+    path: str, headers: dict[str, str]
+) -> None:
+    async with open_front() as rig:
+        with capture_logs() as logs:
+            answer = await rig.post(path, ringing(), sign=False, headers=headers)
+
+        assert is_problem(answer, 403, "AUTH_REJECTED")
+        assert rig.metric("relay_auth_rejected_total", endpoint=path) == 1
+        assert [line["endpoint"] for line in logs if line["event"] == "auth.rejected"] == [path]
+        assert len(rig.calls) == 0
+
+
+async def test_an_account_that_is_not_listed_gets_nothing() -> None:
+    config = front_config(twilio=TwilioConfig(account_sids=("AC" + "f" * 32,)))
+    async with open_front(config) as rig:
+        assert is_problem(await rig.post("/twilio/voice", ringing()), 403, "AUTH_REJECTED")
+        assert len(rig.calls) == 0
+
+
+NASTY_FORMS: list[tuple[str, list[tuple[str, str]], str]] = [
+    ("no CallSid", [("AccountSid", ACCOUNT)], "FIELD_MISSING"),
+    ("no AccountSid", [("CallSid", SID)], "FIELD_MISSING"),
+    ("two CallSids", [("AccountSid", ACCOUNT), ("CallSid", SID), ("CallSid", OTHER_SID)], "FIELD_MISSING"),
+    ("empty", [("AccountSid", ACCOUNT), ("CallSid", "")], "CALL_SID_INVALID"),
+    ("short", [("AccountSid", ACCOUNT), ("CallSid", SID[:-1])], "CALL_SID_INVALID"),
+    ("trailing newline", [("AccountSid", ACCOUNT), ("CallSid", SID + "\n")], "CALL_SID_INVALID"),
+    ("markup", [("AccountSid", ACCOUNT), ("CallSid", "CA<script>" + "0" * 24)], "CALL_SID_INVALID"),
+    ("NUL", [("AccountSid", ACCOUNT), ("CallSid", "CA\0" + "0" * 31)], "CALL_SID_INVALID"),
+    ("other digits", [("AccountSid", ACCOUNT), ("CallSid", "CA" + "٣" * 32)], "CALL_SID_INVALID"),
+    ("huge value", [("AccountSid", ACCOUNT), ("CallSid", "CA" + "0" * 50_000)], "CALL_SID_INVALID"),
+    ("many fields", [("AccountSid", ACCOUNT), *((f"f{i}", "") for i in range(500))], "FORM_INVALID"),
+]
+
+
+@pytest.mark.parametrize("path", WEBHOOKS)
+@pytest.mark.parametrize(("form", "code"), [case[1:] for case in NASTY_FORMS], ids=[case[0] for case in NASTY_FORMS])
+async def test_a_signed_form_that_makes_no_sense_is_a_400(path: str, form: list[tuple[str, str]], code: str) -> None:
+    async with open_front() as rig:
+        assert is_problem(await rig.post(path, form), 400, code)
+        assert len(rig.calls) == 0
+
+
+NASTY_BODIES: list[tuple[str, bytes, dict[str, str], int, str]] = [
+    ("json", b'{"CallSid": "x"}', {"Content-Type": "application/json"}, 400, "FORM_EXPECTED"),
+    ("multipart", b"--x--", {"Content-Type": "multipart/form-data; boundary=x"}, 400, "FORM_EXPECTED"),
+    ("no type", b"CallSid=1", {}, 400, "FORM_EXPECTED"),
+    ("not ASCII", b"CallSid=\xff\xfe", FORM_TYPE, 400, "FORM_INVALID"),
+    ("not UTF-8 inside", b"CallSid=%ff%fe", FORM_TYPE, 400, "FORM_INVALID"),
+    ("nothing", b"", FORM_TYPE, 403, "AUTH_REJECTED"),
+    ("separators", b"&&&=&=&;;", FORM_TYPE, 403, "AUTH_REJECTED"),
+    ("too long", b"a=" + b"x" * 70_000, FORM_TYPE, 413, "BODY_TOO_LARGE"),
+]
+
+
+@pytest.mark.parametrize("path", WEBHOOKS)
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "code"), [case[1:] for case in NASTY_BODIES], ids=[case[0] for case in NASTY_BODIES]
+)
+async def test_a_body_that_is_no_small_form_is_refused(
+    path: str, body: bytes, headers: dict[str, str], status: int, code: str
+) -> None:
+    async with open_front() as rig:
+        answer = await rig.http.post(path, content=body, headers={"X-Twilio-Signature": "AAAA", **headers})
+
+        assert is_problem(answer, status, code)
+        assert len(rig.calls) == 0
+
+
+async def test_a_body_that_is_too_long_is_refused_though_its_length_was_not_said() -> None:
+    async def chunks() -> Any:
+        for _ in range(20):
+            yield b"a" * 8192
+
+    async with open_front() as rig:
+        answer = await rig.http.post(
+            "/twilio/voice", content=chunks(), headers={"X-Twilio-Signature": "A", **FORM_TYPE}
+        )
+
+        assert is_problem(answer, 413, "BODY_TOO_LARGE")
+
+
+async def test_when_all_places_are_taken_the_caller_hears_so_and_a_live_call_still_gets_its_answer() -> None:
+    async with open_front(front_config(limits=LimitsConfig(max_calls=1))) as rig:
+        await rig.token()
+
+        assert verbs(await rig.post("/twilio/voice", ringing(OTHER_SID))) == ["Say", "Hangup"]
+        assert verbs(await rig.post("/twilio/voice", ringing(SID))) == ["Connect", "Redirect"]
+
+
+async def test_while_draining_a_caller_waits_and_asks_again() -> None:
+    async with open_front() as rig:
+        await rig.calls.drain(0)
+        answer = await rig.post("/twilio/voice", ringing())
+
+        assert verbs(answer) == ["Pause", "Redirect"]
+        assert ET.fromstring(answer.text).findtext("Redirect") == f"{PUBLIC}/twilio/voice"
+
+
+async def test_after_the_stream_the_call_is_hung_up_and_over() -> None:
+    async with open_front() as rig:
+        await rig.token()
+        with capture_logs() as logs:
+            assert verbs(await rig.post("/twilio/resume", ringing())) == ["Hangup"]
+            await rig.until_over()
+
+        assert [line["reason"] for line in logs if line["event"] == "call.ended"] == ["caller_lost"]
+
+
+async def test_resume_of_an_unknown_call_is_a_hangup() -> None:
+    async with open_front() as rig:
+        assert verbs(await rig.post("/twilio/resume", ringing(OTHER_SID))) == ["Hangup"]
+
+
+async def test_a_stream_status_is_logged_bounded_and_printable() -> None:
+    async with open_front() as rig:
+        error = "31920 line\r\n\x1b[31m" + "x" * 1000
+        form = ringing(StreamSid="MZ1", StreamEvent="stream-error", StreamError=error)
+        with capture_logs() as logs:
+            answer = await rig.post("/twilio/status", form)
+
+        assert (answer.status_code, answer.content) == (204, b"")
+        (line,) = [line for line in logs if line["event"] == "stream.status"]
+        assert line["stream_event"] == "stream-error"
+        assert line["stream_error"].startswith("31920 line???[31mxxx")
+        assert len(line["stream_error"]) == 200
+
+
+@pytest.mark.parametrize(("status", "over"), [("completed", True), ("no-answer", True), ("in-progress", False)])
+async def test_a_call_status_that_says_so_ends_the_call(status: str, over: bool) -> None:
+    async with open_front() as rig:
+        await rig.token()
+        call = rig.calls.find(SID)
+        assert (await rig.post("/twilio/status", ringing(CallStatus=status))).status_code == 204
+        await trio.sleep(0.1)
+
+        assert (rig.calls.find(SID) is not call) == over
+
+
+async def test_without_twilio_there_are_no_webhooks() -> None:
+    async with open_front(front_config(twilio=TwilioConfig(enabled=False))) as rig:
+        for path in WEBHOOKS:
+            assert is_problem(await rig.post(path, ringing()), 404, "NOT_FOUND")
+
+
+async def test_signatures_are_not_asked_for_when_the_configuration_says_so() -> None:
+    config = front_config({"twilio_auth_tokens": ()}, twilio=TwilioConfig(validate_signatures=False))
+    async with open_front(config) as rig:
+        assert verbs(await rig.post("/twilio/voice", ringing(), sign=False)) == ["Connect", "Redirect"]
+
+
+async def test_a_stream_is_always_dialled_with_tls_also_when_the_public_address_is_this_machine() -> None:
+    config = front_config(server=ServerConfig(public_url="http://localhost:1"))
+    async with open_front(config) as rig:
+        signed = {"X-Twilio-Signature": signature("http://localhost:1/twilio/voice", ringing())}
+        answer = await rig.post("/twilio/voice", ringing(), sign=False, headers=signed)
+
+        assert 'url="wss://localhost:1/twilio/media"' in answer.text
