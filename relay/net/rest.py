@@ -77,11 +77,15 @@ async def open_rest_client(timeout_s: float) -> AsyncIterator[RestClient]:
 
 
 async def _bounded_body(response: httpx.Response) -> bytes:
+    """Cancels the reading when it gets too long: leaving the loop would leave httpx's nested generators open."""
     body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > RESPONSE_MAX_BYTES:
-            raise RemoteProtocolError("response body too long", "RESPONSE_TOO_LARGE")
+    with trio.CancelScope() as reading:
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > RESPONSE_MAX_BYTES:
+                reading.cancel()
+    if len(body) > RESPONSE_MAX_BYTES:
+        raise RemoteProtocolError("response body too long", "RESPONSE_TOO_LARGE")
     return bytes(body)
 
 

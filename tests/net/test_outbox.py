@@ -189,6 +189,7 @@ async def test_a_stuck_send_ends_the_writer_at_the_deadline_and_frees_who_waits(
 async def test_a_send_that_cannot_be_cancelled_counts_as_lost_when_it_returns_late(autojump_clock: MockClock) -> None:
     outbox = outbox_on(ShieldedSocket())
     outbox.put_nowait(MARK)
+    outbox.close()
     with pytest.raises(LegLost):
         await outbox.run(DEADLINE_S)
     assert outbox.statistics().sent == 0
