@@ -25,14 +25,15 @@ Kind = Literal["media", "mark", "clear", "warning", "mark-returned"]
 class Line:
     """One line of a stream's log: a message that came, a warning, or a mark that went back.
 
-    `n_bytes` is the audio of a media message. `detail` names the mark, or says what the warning is about; for a mark
-    that went back because of a `clear` it ends in " (cleared)".
+    `n_bytes` is the length of a media message's `audio`. `detail` names the mark, or says what the warning is about;
+    for a mark that went back because of a `clear` it ends in " (cleared)".
     """
 
     at_s: float
     kind: Kind
     n_bytes: int = 0
     detail: str = ""
+    audio: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,7 @@ class Player:
             raise Rejected(31951, "media: the payload is not base64") from None
         if not audio:
             raise Rejected(31951, "media: empty payload")
-        self.log.append(Line(now_s, "media", len(audio)))
+        self.log.append(Line(now_s, "media", len(audio), audio=audio))
         if self._dry_at_byte is not None and not self._queued_bytes:
             gap_s = (len(self.heard) - self._dry_at_byte) / RATE_HZ
             if 0 < gap_s <= _UNDERRUN_LIMIT_S:
