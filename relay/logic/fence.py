@@ -140,7 +140,6 @@ class Fence:
         if self.state is FenceState.HOLDING:
             self.state = FenceState.CONFIRMED
             self._since = now
-            self._unheard = ()
             self._held.forget_pauses()
 
     def assistant_started(self, turn_index: int | None, now: float) -> Ruling:

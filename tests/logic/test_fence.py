@@ -121,6 +121,33 @@ def test_a_cut_closes_over_all_turns_so_far(confirmed: bool, state: FenceState) 
     assert line.fence.deadline == line.now + RULES.false_alarm_s
 
 
+@pytest.mark.parametrize("after_the_cut", ["false alarm", "new turn", "live edge"])
+def test_after_a_cut_the_numbers_go_on_by_one_at_each_turn(after_the_cut: str) -> None:
+    line = holding(confirmed=after_the_cut == "live edge")
+    if after_the_cut == "new turn":
+        line.silence(1.0)
+    line.sound(3.0)
+    assert verdict(line) is (Verdict.FALSE_ALARM if after_the_cut == "false alarm" else Verdict.NEW_TURN)
+    assert line.fence.turn == 2
+    line.silence(1.0)
+    line.sound(0.1)
+
+    assert line.fence.turn == 3
+
+
+def test_an_announcement_before_a_cut_does_not_begin_a_turn_after_it() -> None:
+    line = speaking()
+    line.fence.assistant_started(1, line.now)
+    line.sound(1.0)
+    line.cut()
+    line.sound(2.4)
+    line.silence(0.4)
+    line.sound(0.1)
+
+    assert verdict(line) is Verdict.FALSE_ALARM
+    assert line.fence.turn == 2
+
+
 def test_open_nothing_expires_and_a_late_agreement_changes_nothing() -> None:
     line = speaking()
     line.fence.confirm(line.now)
@@ -448,7 +475,7 @@ def test_an_old_turn_that_ran_on_as_long_as_it_may_is_not_heard_at_the_deadline(
 
 def test_pauses_inside_a_burst_of_old_audio_do_not_make_it_new() -> None:
     line = holding(confirmed=True)
-    for n in range(200):
+    for n in range(185):
         line.apply(line.fence.offer(b"old", audible=n % 50 < 35, now=line.now + 0.5))
     line.apply(line.fence.offer(b"new", audible=True, now=line.now + 2.3))
 

@@ -417,6 +417,15 @@ def test_a_cut_gives_back_what_was_not_heard_and_says_how_much_was() -> None:
     assert (queue.next_send_at(), queue.audible(0.43), queue.queued_ms) == (None, False, 0)
 
 
+def test_a_frame_that_was_heard_to_its_end_is_not_given_back() -> None:
+    queue = playout()
+    fill(queue, words(50), 0.0)
+    run(queue, 0.43)
+    queue.mark_heard(240, 0.43)
+
+    assert queue.cut(1, 0.43).unheard[0] == word(12)
+
+
 def test_the_heard_time_is_that_of_the_turn_asked_for() -> None:
     queue = playout()
     fill(queue, [*words(10, turn=1), *words(20, 10, turn=2)], 0.0)
