@@ -47,7 +47,6 @@ class AssistantKeys(msgspec.Struct, frozen=True):
     sample_rate_hz: Literal[8000, 16000, 24000, 48000] | None = None
     connect_timeout_s: Annotated[float, Meta(ge=0.1, le=60)] = 5.0
     request_timeout_s: Annotated[float, Meta(ge=0.1, le=120)] = 10.0
-    background_sound: Text = "off"
     api_key_file: str = ""
 
 
@@ -71,21 +70,24 @@ class AssistantConfig:
     sample_rate_hz: int = 16000
     connect_timeout_s: float = 5.0
     request_timeout_s: float = 10.0
-    background_sound: str = "off"
 
 
 class VadConfig(msgspec.Struct, frozen=True):
     threshold: Annotated[float, Meta(ge=0.3, le=0.9)] = 0.5
-    onset_ms: Annotated[int, Meta(ge=32, le=1000)] = 64
-    hangover_ms: Annotated[int, Meta(ge=32, le=3000)] = 320
+    onset_evidence: Annotated[float, Meta(ge=1, le=30)] = 5.0
+    hangover_ms: Annotated[int, Meta(ge=32, le=3000)] = 256
+    model_gain_db: Annotated[float, Meta(ge=0, le=20)] = 6.0
     model_rate_hz: Literal[16000, 8000] = 16000
 
 
 class BargeInConfig(msgspec.Struct, frozen=True):
     enabled: bool = True
+    policy: Literal["local", "assistant", "both"] = "local"
+    min_words: Annotated[int, Meta(ge=0, le=10)] = 0
+    agree_ms: Annotated[int, Meta(ge=100, le=3000)] = 1000
     debounce_ms: Annotated[int, Meta(ge=0, le=2000)] = 300
     protect_first_message: bool = False
-    false_alarm_ms: Annotated[int, Meta(ge=500, le=5000)] = 2300
+    false_alarm_ms: Annotated[int, Meta(ge=500, le=5000)] = 2400
     old_turn_ms: Annotated[int, Meta(ge=200, le=5000)] = 2000
     pause_ms: Annotated[int, Meta(ge=100, le=2000)] = 600
 
@@ -94,7 +96,7 @@ class JitterConfig(msgspec.Struct, frozen=True):
     target_ms: Annotated[int, Meta(ge=0, le=2000)] = 200
     reorder_ms: Annotated[int, Meta(ge=0, le=1000)] = 80
     lead_ms: Annotated[int, Meta(ge=20, le=1000)] = 100
-    max_queue_ms: Annotated[int, Meta(ge=1000, le=300000)] = 30000
+    max_queue_ms: Annotated[int, Meta(ge=1000, le=300000)] = 60000
 
 
 class ReconnectConfig(msgspec.Struct, frozen=True):

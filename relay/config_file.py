@@ -107,7 +107,6 @@ def _settled(entry: LadderEntry) -> AssistantConfig:
         sample_rate_hz=entry.sample_rate_hz or SAMPLE_RATES_HZ[entry.audio_format][0],
         connect_timeout_s=entry.connect_timeout_s,
         request_timeout_s=entry.request_timeout_s,
-        background_sound=entry.background_sound,
     )
 
 

@@ -15,11 +15,11 @@ from relay.call.legs import CallerAudio
 from relay.call.vad_engine import VadEngine, VadStream
 from relay.config import VadConfig
 from relay.logic.replay import ReplayLog
+from relay.media.detector import Confirmed, Decision, Detector, DetectorSettings, Ended, Likely, Rejected, State
 from relay.media.frames import FRAME_MS, Audio, AudioFormat
 from relay.media.gaps import MediaClock
 from relay.media.packetizer import Packetizer
 from relay.media.silero import WINDOW_SAMPLES
-from relay.media.speech_gate import Ended, SpeechGate, Started
 from relay.media.uplink import Uplink
 from relay.media.windows import WindowCutter
 
@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 
 
 class Analysis:
-    """`caller_started` is told the time on the clock at which the caller began to speak."""
+    """`caller_heard` is told every decision of the detector, with the time on the clock at which speech began."""
 
     def __init__(
         self,
@@ -40,28 +40,24 @@ class Analysis:
         counts: Counts,
         *,
         audio_logged: Callable[[float], None],
-        caller_started: Callable[[float], None],
+        caller_heard: Callable[[Decision, float], None],
     ) -> None:
         self._source = source
         self._uplink = Uplink(source, target, vad.model_rate_hz)
         self._packetizer = Packetizer(target)
         self._windows = WindowCutter(WINDOW_SAMPLES[vad.model_rate_hz], vad.model_rate_hz)
-        self._gate = SpeechGate(threshold=vad.threshold, onset_ms=vad.onset_ms, hangover_ms=vad.hangover_ms)
+        self._detector = Detector(detector_settings(vad))
         self._media_clock = MediaClock()
         self._replay = log_to
         self._counts = counts
         self._audio_logged = audio_logged
-        self._caller_started = caller_started
+        self._caller_heard = caller_heard
         self._heard_ms = 0.0
         self._arrived_at = trio.current_time()
         self._last_media_at = trio.current_time()
         self.last_speech_at = trio.current_time()
         self.flowing = False
         """Whether silence takes the place of missing audio: from when the assistant listens."""
-
-    @property
-    def caller_speaking(self) -> bool:
-        return self._gate.speaking
 
     async def run(self, frames: trio.MemoryReceiveChannel[CallerAudio], engine: VadEngine) -> None:
         """Work until cancelled. The detector's place in the lane is given back at the end."""
@@ -110,16 +106,42 @@ class Analysis:
 
     async def _judge(self, stream: VadStream) -> None:
         async for scored in stream.results:
-            decision = self._gate.push(scored.probability, scored.window.end_ms)
-            if self._gate.speaking:
+            window = scored.window
+            decision = self._detector.push(window.samples, scored.probability, window.end_ms)
+            if self._detector.state is State.SPEAKING:
                 self.last_speech_at = trio.current_time()
-            match decision:
-                case Started(onset_ms=onset_ms):
-                    self._caller_started(self._clock_time(onset_ms))
-                    log.info("speech.started", onset_ms=round(onset_ms), decided_ms=round(scored.window.end_ms))
-                case Ended(at_ms=at_ms):
-                    log.info("speech.ended", at_ms=round(at_ms), decided_ms=round(scored.window.end_ms))
+            if decision is not None:
+                self._tell(decision)
+
+    def _tell(self, decision: Decision) -> None:
+        match decision:
+            case Likely(onset_ms=onset_ms) | Confirmed(onset_ms=onset_ms):
+                self._caller_heard(decision, self._clock_time(onset_ms))
+            case Rejected() | Ended():
+                self._caller_heard(decision, trio.current_time())
+        match decision:
+            case Confirmed(onset_ms=onset_ms, likely_ms=likely_ms, decided_ms=decided_ms):
+                log.info(
+                    "speech.started",
+                    onset_ms=round(onset_ms),
+                    likely_ms=round(likely_ms),
+                    decided_ms=round(decided_ms),
+                    level_dbfs=round(self._detector.level_dbfs, 1),
+                    over_floor_db=round(self._detector.over_floor_db, 1),
+                )
+            case Ended(at_ms=at_ms, decided_ms=decided_ms):
+                log.info("speech.ended", at_ms=round(at_ms), decided_ms=round(decided_ms))
 
     def _clock_time(self, media_ms: float) -> float:
         """When the sample at this media time reached us, on the clock."""
         return self._arrived_at - (self._heard_ms - media_ms) / 1000
+
+
+def detector_settings(vad: VadConfig) -> DetectorSettings:
+    """The detector as [vad] configures it."""
+    return DetectorSettings(
+        threshold=vad.threshold,
+        model_gain_db=vad.model_gain_db,
+        clear_evidence=vad.onset_evidence,
+        hangover_ms=vad.hangover_ms,
+    )

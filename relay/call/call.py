@@ -88,7 +88,7 @@ class Call:
             replay,
             self._counts,
             audio_logged=self._forwarder.audio_logged,
-            caller_started=self._playback.caller_started,
+            caller_heard=self._playback.caller_heard,
         )
 
     @property

@@ -20,6 +20,7 @@ class Counts:
         self.stale = 0
         self.interruptions_confirmed = 0
         self.interruptions_false = 0
+        self.interruptions_resumed = 0
 
     def frame(self, leg: str, direction: str) -> None:
         """One frame crossed a socket; `direction` up is towards the assistant."""
@@ -66,4 +67,5 @@ class Counts:
             "protocol_errors": dict(self._errors),
             "interruptions_confirmed": self.interruptions_confirmed,
             "interruptions_false": self.interruptions_false,
+            "interruptions_resumed": self.interruptions_resumed,
         }

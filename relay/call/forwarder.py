@@ -186,9 +186,8 @@ class Forwarder:
                 self._playback.assistant_stopped()
             case vapi.UserInterrupted():
                 self._playback.assistant_interrupted()
-            case vapi.Transcript(role=role, final=True, text=text):
-                log.info("transcript.final", role=role, characters=len(text))
-                log.debug("transcript.text", role=role, text=text)
+            case vapi.Transcript():
+                self._note_words(event)
             case vapi.StatusUpdate(status="ended", ended_reason=ended_reason):
                 log.info("assistant.ended", ended_reason=ended_reason)
                 return True
@@ -196,3 +195,10 @@ class Forwarder:
                 if self._counts.protocol_error("assistant", "UNKNOWN_TYPE"):
                     log.info("assistant.unknown_message", type=kind)
         return False
+
+    def _note_words(self, said: vapi.Transcript) -> None:
+        if said.role == "user":
+            self._playback.caller_words(len(said.text.split()))
+        if said.final:
+            log.info("transcript.final", role=said.role, characters=len(said.text))
+            log.debug("transcript.text", role=said.role, text=said.text)

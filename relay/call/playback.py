@@ -16,8 +16,10 @@ from relay.call.counts import Counts
 from relay.call.legs import CallerLeg
 from relay.config import BargeInConfig, JitterConfig
 from relay.errors import LegLost
+from relay.logic.barge_in import Action, BargeIn, BargeInRules
 from relay.logic.fence import Fence, FenceRules, FenceState, Ruling, Verdict
 from relay.logic.playout import PlayFrame, Playout
+from relay.media.detector import Confirmed, Decision, Likely, Rejected
 from relay.media.frames import FRAME_MS, Audio, AudioFormat
 from relay.media.g711 import is_silent
 from relay.media.packetizer import Packetizer
@@ -56,7 +58,16 @@ class Playback:
         log: FilteringBoundLogger,
     ) -> None:
         self._source = source
-        self._rules = barge_in
+        self._protect_first = barge_in.protect_first_message
+        self._barge_in = BargeIn(
+            BargeInRules(
+                barge_in.enabled,
+                barge_in.policy,
+                barge_in.min_words,
+                barge_in.agree_ms / 1000,
+                barge_in.debounce_ms / 1000,
+            )
+        )
         self._counts = counts
         self._metrics = metrics
         self._log = log
@@ -74,7 +85,8 @@ class Playback:
         self._leg: CallerLeg | None = None
         self._wait = trio.CancelScope()
         self._turn_scope = trio.CancelScope()
-        self._flushed_at = -math.inf
+        self._onset_at: float | None = None
+        self._paused_at = 0.0
         self._cleared_through = 0
         self._marked_ms = 0.0
         self._hole_ms = 0.0
@@ -106,20 +118,33 @@ class Playback:
         now = trio.current_time()
         if self._fence.state is not FenceState.OPEN:
             self._fence.confirm(now)
-        elif now - self._flushed_at >= self._rules.debounce_ms / 1000:
-            self._interrupt(now, onset_at=None)
+        else:
+            self._onset_at = None
+            self._act(self._barge_in.interrupted(now), now)
+
+    def caller_words(self, count: int) -> None:
+        """The assistant has recognised so many words of what the caller says now."""
+        now = trio.current_time()
+        self._act(self._barge_in.heard_words(count, now), now)
 
     # -- the caller's side
 
-    def caller_started(self, onset_at: float) -> None:
-        """The caller began to speak at `onset_at`: if the assistant can be heard, it is silent from now on."""
+    def caller_heard(self, decision: Decision, onset_at: float) -> None:
+        """What the detector makes of the caller, who began to speak at `onset_at` if it is speech."""
         now = trio.current_time()
-        if not self._rules.enabled or not self._playout.audible(now):
-            return
-        if self._rules.protect_first_message and self._fence.turn <= 1:
-            return
-        if now - self._flushed_at >= self._rules.debounce_ms / 1000:
-            self._interrupt(now, onset_at)
+        match decision:
+            case Likely():
+                self._onset_at = onset_at
+                self._act(self._barge_in.likely(interruptible=self._interruptible(now), now=now), now)
+            case Confirmed():
+                self._onset_at = onset_at
+                self._act(self._barge_in.confirmed(interruptible=self._interruptible(now), now=now), now)
+            case Rejected():
+                self._act(self._barge_in.rejected(), now)
+
+    def _interruptible(self, now: float) -> bool:
+        protected = self._protect_first and self._fence.turn <= 1
+        return not protected and self._fence.state is FenceState.OPEN and self._playout.audible(now)
 
     def attach(self, leg: CallerLeg) -> None:
         """Play to this socket from now on."""
@@ -151,10 +176,25 @@ class Playback:
 
     # -- the interruption
 
+    def _act(self, action: Action | None, now: float) -> None:
+        match action:
+            case Action.DUCK:
+                self._playout.pause()
+                self._paused_at = now
+            case Action.RESUME:
+                self._resume(now)
+            case Action.CUT:
+                self._interrupt(now, self._onset_at)
+
+    def _resume(self, now: float) -> None:
+        self._playout.resume(now)
+        self._wait.cancel()
+        self._counts.interruptions_resumed += 1
+        self._log.info("bargein.resumed", paused_ms=round((now - self._paused_at) * 1000))
+
     def _interrupt(self, now: float, onset_at: float | None) -> None:
         cut = self._playout.cut(self._fence.turn, now)
         turn = self._fence.cut(cut.unheard, now, confirmed=onset_at is None)
-        self._flushed_at = now
         self._turn_scope.cancel()
         self._wait.cancel()
         done = Interruption(onset_at, now, turn, cut.heard_ms, cut.flushed_ms)
@@ -218,13 +258,14 @@ class Playback:
             self._expire()
 
     def _next_event_at(self) -> float:
-        times = [self._playout.next_send_at(), self._fence.deadline]
+        times = [self._playout.next_send_at(), self._fence.deadline, self._barge_in.deadline]
         return min((at for at in times if at is not None), default=math.inf)
 
     def _expire(self) -> None:
         now = trio.current_time()
         if self._fence.deadline is not None and now >= self._fence.deadline:
             self._apply(self._fence.expire(now), now)
+        self._act(self._barge_in.expire(now), now)
 
     async def _send_due(self) -> None:
         leg = self._leg

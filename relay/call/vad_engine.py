@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import structlog
 import trio
+from numpy.typing import NDArray
 
-from relay.media.resample import Samples
+from relay.media.features import model_input
 from relay.media.silero import SileroState
 from relay.media.windows import Window
 from relay.metrics import Metrics
@@ -36,7 +38,7 @@ class SpeechModel(Protocol):
 
     def new_state(self) -> SileroState: ...
 
-    def run(self, windows: Sequence[Samples], states: Sequence[SileroState]) -> list[float]: ...
+    def run(self, windows: Sequence[NDArray[np.float32]], states: Sequence[SileroState]) -> list[float]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +89,11 @@ async def run_in_worker(function: Callable[[], list[float]]) -> list[float]:
 class VadEngine:
     """The lane. `run` is its one task; `stream` gives a call its place for as long as the context is open."""
 
-    def __init__(self, model: SpeechModel, metrics: Metrics, executor: Executor = run_in_worker) -> None:
+    def __init__(
+        self, model: SpeechModel, metrics: Metrics, *, gain_db: float = 0.0, executor: Executor = run_in_worker
+    ) -> None:
         self._model = model
+        self._gain_db = gain_db
         self._metrics = metrics
         self._executor = executor
         self._ready: dict[VadStream, None] = {}
@@ -123,7 +128,8 @@ class VadEngine:
                 del self._ready[stream]
         if not self._ready:
             self._some_ready = trio.Event()
-        windows, states = [window.samples for window, _ in batch], [stream.state for stream in streams]
+        windows = [model_input(window.samples, self._gain_db) for window, _ in batch]
+        states = [stream.state for stream in streams]
         probabilities = await self._score(windows, states)
         now = trio.current_time()
         for stream, (window, submitted_at), probability in zip(streams, batch, probabilities, strict=True):
@@ -133,7 +139,7 @@ class VadEngine:
             else:
                 stream.deliver(Scored(window, probability))
 
-    async def _score(self, windows: list[Samples], states: list[SileroState]) -> list[float]:
+    async def _score(self, windows: list[NDArray[np.float32]], states: list[SileroState]) -> list[float]:
         try:
             probabilities = await self._executor(lambda: self._model.run(windows, states))
         except Exception:

@@ -7,8 +7,10 @@
 | stopping | nothing is accepted        | open requests are answered                     | 3 s                      |
 """
 
+import errno
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ from relay.call.calls import Calls, open_calls
 from relay.call.dialer import VapiDialer
 from relay.call.vad_engine import VadEngine
 from relay.call.watched_dialer import WatchedDialer
-from relay.config import Config
+from relay.config import Config, ServerConfig
 from relay.daemon.front import Front
 from relay.daemon.gate import Gate
 from relay.daemon.loop_lag import probe_loop_lag
@@ -60,11 +62,7 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
     speech model cannot be loaded.
     """
     model = await trio.to_thread.run_sync(SileroModel.load, config.vad.model_rate_hz)
-    try:
-        listener = open_listener(config.server.host, config.server.port)
-    except OSError as error:
-        address = f"{config.server.host}:{config.server.port}"
-        raise ConfigError(f"server.host:port is {address}, which cannot be listened on: {error.strerror}") from None
+    listener = _listen(config.server)
     host, port = listener.getsockname()[:2]
     assistant = config.assistants[0]
     shutdown, stopped = trio.Event(), trio.Event()
@@ -86,6 +84,17 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
                 shutdown.set()
                 await stopped.wait()
             nursery.cancel_scope.cancel()
+
+
+def _listen(server: ServerConfig) -> socket.socket:
+    try:
+        return open_listener(server.host, server.port)
+    except OSError as error:
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            told = f"server.port is {server.port}, must be a port that is free to listen on, or 0 for any"
+        else:
+            told = f"server.host is {server.host!r}, must be an address of this machine"
+        raise ConfigError(f"{told} ({error.strerror})") from None
 
 
 async def run_daemon(config: Config, metrics: Metrics, redactor: Redactor) -> None:

@@ -11,6 +11,7 @@ audio before it was played (Twilio Media Streams, messages "mark" and "clear").
 | filling  | the buffer fills before playback     | `target_ms` after its first frame -> playing      | `target_ms`    |
 | playing  | a frame is due every 20 ms, and sent | no frame when one is due -> empty                 | 20 ms a frame  |
 |          | up to `lead_ms` before it is due     |                                                   |                |
+| paused   | any of these, but nothing is sent    | `resume()`, `cut()`                               | barge-in's own |
 
 Running dry in the middle of speech is a hole; its length is known, and counted, when speech goes on. A backlog (more
 than `TRIM_SLACK_MS` over the target) is taken back in pauses: those of 300 ms or more are shortened, 150 ms stay on
@@ -77,6 +78,7 @@ class Playout:
         self._trim_above = int((target_ms + TRIM_SLACK_MS) / FRAME_MS)
         self._queue: deque[PlayFrame] = deque()
         self._attached = False
+        self._paused = False
         self._trimming = False
         self._start_at = 0.0
         self._next_due: float | None = None
@@ -119,9 +121,21 @@ class Playout:
             self._queue.extendleft(reversed(frames))
             self._start_at = now
 
+    def pause(self) -> None:
+        """Give no frame until `resume`; what was sent already plays on."""
+        self._paused = True
+
+    def resume(self, now: float) -> None:
+        """Go on with the next frame: on the old schedule while the caller still has some to play, else at once."""
+        self._paused = False
+        self._dry_since = None
+        if self._next_due is None or self._next_due < now:
+            self._next_due = None
+            self._start_at = now
+
     def next_send_at(self) -> float | None:
         """When `take` will give a frame; None while there is nothing to send."""
-        if not self._queue or not self._attached:
+        if not self._queue or not self._attached or self._paused:
             return None
         return self._start_at if self._next_due is None else self._next_due - self._lead_s
 
@@ -167,7 +181,7 @@ class Playout:
         self._queue.clear()
         self._unconfirmed.clear()
         self._next_due = self._dry_since = None
-        self._trimming = False
+        self._trimming = self._paused = False
         self._known_ms = self._heard_ms = self._sent_ms
         self._heard_at = now
         started_ms = next((start for number, start in self._turn_starts if number == turn), heard)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import trio
+from numpy.typing import NDArray
 
 from relay.call.call import Call, Services
 from relay.call.calls import Calls, open_calls
@@ -18,7 +19,6 @@ from relay.config import AssistantConfig, Config
 from relay.errors import LegLost
 from relay.media import g711
 from relay.media.frames import AudioFormat, Encoding
-from relay.media.resample import Samples
 from relay.media.silero import SileroState
 from relay.metrics import Metrics
 from relay.net.outbox import Outbox
@@ -40,8 +40,8 @@ class LoudnessModel:
     def new_state(self) -> SileroState:
         return SileroState(np.zeros(0, np.float32), np.zeros(0, np.float32))
 
-    def run(self, windows: Sequence[Samples], states: Sequence[SileroState]) -> list[float]:
-        return [1.0 if np.abs(window.astype(np.int32)).mean() > 500 else 0.0 for window in windows]
+    def run(self, windows: Sequence[NDArray[np.float32]], states: Sequence[SileroState]) -> list[float]:
+        return [1.0 if np.abs(window).mean() > 0.015 else 0.0 for window in windows]
 
 
 async def run_inline(function: Callable[[], list[float]]) -> list[float]:
@@ -248,7 +248,7 @@ async def with_rig(
 ) -> Rig:
     """Run `test` with a registry and a dialer that is under its control."""
     metrics = Metrics()
-    engine = VadEngine(LoudnessModel(), metrics, run_inline)
+    engine = VadEngine(LoudnessModel(), metrics, executor=run_inline)
     services = Services(settings or config(), metrics, engine)
     dialer = FakeDialer(audio_format)
     async with trio.open_nursery() as nursery:

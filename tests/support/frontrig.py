@@ -133,7 +133,7 @@ async def open_front(config: Config | None = None) -> AsyncIterator[FrontRig]:
     config = config or front_config()
     metrics, redactor, inner = Metrics(), Redactor(), FakeDialer(MULAW)
     dialer = WatchedDialer(inner, redactor)
-    engine = VadEngine(LoudnessModel(), metrics, run_inline)
+    engine = VadEngine(LoudnessModel(), metrics, executor=run_inline)
     async with AsyncExitStack() as stack:
         nursery = await stack.enter_async_context(trio.open_nursery())
         stack.callback(nursery.cancel_scope.cancel)
