@@ -1,0 +1,106 @@
+"""The daemon and the built-in assistant as real processes."""
+
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import trio
+
+RELAY = [sys.executable, "-m", "relay"]
+AUTH_TOKEN = "twilio-auth-token-of-the-test"
+VAPI_KEY = "vapi-api-key-of-the-test"
+PUBLIC = "https://relay.example.com"
+START_S = 60.0
+"""A loaded machine may take long to import everything."""
+
+
+@dataclass
+class Daemon:
+    """A `relay serve` that is ready."""
+
+    process: trio.Process
+    port: int
+    log_path: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def signal(self, number: signal.Signals = signal.SIGTERM) -> None:
+        self.process.send_signal(number)
+
+    def log(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in _lines(self.log_path)]
+
+    def events(self) -> list[str]:
+        return [line["event"] for line in self.log()]
+
+    async def get(self, path: str) -> httpx.Response:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            return await client.get(self.url + path)
+
+
+def environment(**more: str) -> dict[str, str]:
+    names = ("PATH", "HOME", "LANG", "PYTHONPATH", "VIRTUAL_ENV")
+    inherited = {name: os.environ[name] for name in names if name in os.environ}
+    return {**inherited, "TWILIO_AUTH_TOKEN": AUTH_TOKEN, "VAPI_API_KEY": VAPI_KEY, **more}
+
+
+def settings(assistant_url: str = "http://127.0.0.1:9", *, port: int = 0, drain_timeout_s: float = 30.0) -> str:
+    return f"""
+[server]
+port = {port}
+public_url = "{PUBLIC}"
+drain_timeout_s = {drain_timeout_s}
+[vapi]
+api_base = "{assistant_url}"
+assistant_id = "assistant-id"
+"""
+
+
+@asynccontextmanager
+async def running_daemon(text: str, environ: Mapping[str, str] | None = None) -> AsyncIterator[Daemon]:
+    """A daemon with this configuration, from when it says that it is ready. Killed on leaving if it still runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        log_path = Path(folder, "log")
+        process = await _spawn(_written(Path(folder, "config.toml"), text), log_path, environ or environment())
+        try:
+            port = await _ready_port(process, log_path)
+            yield Daemon(process, port, log_path)
+        finally:
+            process.kill()
+            with trio.CancelScope(shield=True):
+                await process.wait()
+
+
+def _written(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+async def _spawn(config: Path, log_path: Path, environ: Mapping[str, str]) -> trio.Process:
+    with open(log_path, "wb") as log:  # noqa: ASYNC230, PTH123 - a small local file
+        command = [*RELAY, "serve", "--config", str(config)]
+        return await trio.lowlevel.open_process(command, stderr=log, env=dict(environ))
+
+
+async def _ready_port(process: trio.Process, log_path: Path) -> int:
+    with trio.fail_after(START_S):
+        while process.poll() is None:
+            for line in _lines(log_path):
+                if '"daemon.ready"' in line:
+                    return int(json.loads(line)["port"])
+            await trio.sleep(0.02)
+    raise AssertionError(f"the daemon ended: {_lines(log_path)}")
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines()

@@ -1,0 +1,142 @@
+"""The commands: exit status, and what is printed where."""
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from relay import __version__
+from relay.cli import main
+from tests.support.daemons import AUTH_TOKEN, RELAY, VAPI_KEY, environment, settings
+
+
+def relay(*arguments: str, **environ: str) -> Result:
+    return CliRunner().invoke(main, arguments, env=environment(**environ))
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "config.toml"
+    path.write_text(settings())
+    return path
+
+
+def one_line(done: Result) -> str:
+    """The one line on standard error; nothing else was written anywhere."""
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+def test_python_m_relay_is_the_same_as_relay() -> None:
+    done = subprocess.run([*RELAY, "--version"], capture_output=True, text=True, timeout=60, check=True)
+
+    assert done.stdout == relay("--version").stdout == f"relay, version {__version__}\n"
+
+
+@pytest.mark.parametrize("command", ["serve", "check", "assistant", "call"])
+def test_every_command_has_help(command: str) -> None:
+    done = relay(command, "--help")
+
+    assert done.exit_code == 0
+    assert done.stdout.startswith("Usage:")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["nonsense"], ["serve", "--nonsense"], ["call"], ["assistant", "--script", "file"], ["assistant", "x"]],
+)
+def test_wrong_use_is_status_2(arguments: list[str]) -> None:
+    assert relay(*arguments).exit_code == 2
+
+
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_a_wrong_configuration_is_status_2_and_one_line(command: str, config: Path) -> None:
+    config.write_text(config.read_text() + "\n[limits]\nmax_calls = 0\n")
+    done = relay(command, "--config", str(config))
+
+    assert done.exit_code == 2
+    line = one_line(done)
+    assert str(config) in line
+    assert "limits.max_calls" in line
+
+
+def test_an_address_that_is_not_ours_is_status_2_and_one_line(config: Path) -> None:
+    config.write_text(config.read_text().replace("[server]", '[server]\nhost = "192.0.2.1"'))
+    done = relay("serve", "--config", str(config))
+
+    assert done.exit_code == 2
+    assert "server.host is '192.0.2.1'" in one_line(done)
+
+
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_a_missing_secret_is_status_2_and_one_line(command: str, config: Path) -> None:
+    done = relay(command, "--config", str(config), VAPI_API_KEY="")
+
+    assert done.exit_code == 2
+    assert "VAPI_API_KEY" in one_line(done)
+
+
+def test_a_port_that_is_taken_is_status_2_and_one_line(config: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        config.write_text(settings(port=taken.getsockname()[1]))
+        done = relay("serve", "--config", str(config))
+
+    assert done.exit_code == 2
+    assert "server.port is" in one_line(done)
+
+
+def test_check_prints_the_effective_configuration_and_no_secret(config: Path) -> None:
+    done = relay("check", "--config", str(config))
+
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert 'server.public_url = "https://relay.example.com"' in done.stdout.splitlines()
+    assert "vad.threshold = 0.5" in done.stdout.splitlines()
+    assert AUTH_TOKEN not in done.stdout
+    assert VAPI_KEY not in done.stdout
+
+
+def test_check_prints_one_json_object_if_asked(config: Path) -> None:
+    done = relay("check", "--json", "--config", str(config))
+    printed = json.loads(done.stdout)
+
+    assert printed["ok"] is True
+    assert printed["config"]["server"]["public_url"] == "https://relay.example.com"
+    assert AUTH_TOKEN not in done.stdout
+
+
+def test_a_call_to_nobody_is_a_failure_that_was_found() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    done = relay("call", f"http://127.0.0.1:{port}", "--json")
+
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["end"] == "webhook_failed"
+
+
+def test_a_recording_that_is_none_is_wrong_use(tmp_path: Path) -> None:
+    wav = tmp_path / "x.wav"
+    wav.write_text("no audio")
+    done = relay("call", "http://127.0.0.1:9", "--wav", str(wav))
+
+    assert done.exit_code == 2
+    assert "--wav" in one_line(done)
+
+
+def test_an_assistant_on_a_taken_port_is_wrong_use() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = relay("assistant", "--port", str(taken.getsockname()[1]))
+
+    assert done.exit_code == 2
+    assert "--port" in one_line(done)
+
+
+def test_commands_load_only_their_own_part_of_the_program() -> None:
+    code = "import sys, relay.cli; print([m for m in ('trio', 'numpy', 'quart', 'onnxruntime') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+
+    assert done.stdout == "[]\n"
