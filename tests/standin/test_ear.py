@@ -62,3 +62,10 @@ def test_the_delay_of_detection_is_the_one_asked_for() -> None:
 def test_the_chunking_of_the_audio_changes_nothing(step: int) -> None:
     data = quiet(WIDEBAND, 200) + spoken("stop", WIDEBAND) + quiet(WIDEBAND, 700)
     assert [heard for _, heard in hear(data, WIDEBAND, step=step)] == [heard for _, heard in hear(data, WIDEBAND)]
+
+
+def test_speech_without_an_end_is_cut_after_a_minute() -> None:
+    found = [heard for _, heard in hear(encode(tone(440, 70), 16000, TELEPHONE), TELEPHONE)]
+    assert [type(heard) for heard in found] == [SpeechStarted, SpeechStopped, SpeechStarted]
+    assert isinstance(found[1], SpeechStopped)
+    assert len(found[1].audio) == 60 * 8000

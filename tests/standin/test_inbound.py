@@ -49,6 +49,11 @@ def test_everything_else_is_not(message: Any) -> None:
         parse(json.dumps(message))
 
 
+def test_nesting_without_end_is_refused_too() -> None:
+    with pytest.raises(Unacceptable):
+        parse("[" * 100_000)
+
+
 @given(st.text() | st.binary())
 def test_no_text_at_all_does_anything_but_be_refused(text: str | bytes) -> None:
     with pytest.raises(Unacceptable):

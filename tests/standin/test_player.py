@@ -84,6 +84,7 @@ def test_the_log_tells_what_came_after_a_clear() -> None:
         (b"\xff" * 160, 31950),
         ("hello", 31951),
         ("[]", 31951),
+        pytest.param("[" * 100_000, 31951, id="deep"),
         ("{}", 31951),
         (json.dumps({"event": "dtmf", "streamSid": SID}), 31951),
         (media(b"a", extra=1), 31951),

@@ -2,7 +2,7 @@
 
 A block of 20 ms is loud above -38 dBFS, and once somebody speaks, above -44 dBFS. Speech is confirmed
 `detect_after_ms` after its first loud block, unless 200 ms of quiet come in between or too little of it was loud;
-it ends after 600 ms of quiet.
+it ends after 600 ms of quiet, or after a minute in any case.
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ _LOUD_DBFS = -38.0
 _STILL_LOUD_DBFS = -44.0
 _FORGET_AFTER_MS = 200.0
 _END_AFTER_MS = 600.0
+_LONGEST_MS = 60_000.0
 _LEAST_LOUD = 0.4
 
 
@@ -87,10 +88,10 @@ class Ear:
         return SpeechStarted(onset_ms)
 
     def _while_speaking(self, onset_ms: float) -> Heard | None:
-        if self._quiet_ms < _END_AFTER_MS:
+        if self._quiet_ms < _END_AFTER_MS and self._clock_ms - onset_ms < _LONGEST_MS:
             return None
         quiet_bytes = int(self._quiet_ms / _BLOCK_MS) * self._block_bytes
-        stopped = SpeechStopped(onset_ms, bytes(self._since_onset[:-quiet_bytes]))
+        stopped = SpeechStopped(onset_ms, bytes(self._since_onset[: len(self._since_onset) - quiet_bytes]))
         self._forget()
         return stopped
 

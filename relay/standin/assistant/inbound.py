@@ -48,7 +48,7 @@ def parse(text: str | bytes) -> Message:
     """The message, checked; `Unacceptable` for anything else."""
     try:
         message = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Unacceptable("not JSON") from None
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
         raise Unacceptable("not an object with a type")

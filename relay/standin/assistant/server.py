@@ -85,7 +85,7 @@ class Assistant:
             return _error(behaviour.create_status, "as configured")
         try:
             order = read_order(json.loads(request.body))
-        except (BadOrder, ValueError) as error:
+        except (BadOrder, ValueError, RecursionError) as error:
             self.counts["bad_request"] += 1
             return _error(400, str(error) or "not JSON")
         active = self.active_calls

@@ -73,7 +73,7 @@ def check(message: str | bytes, stream_sid: str) -> tuple[str, str]:
         raise Rejected(31950, "binary message")
     try:
         value = json.loads(message)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Rejected(31951, "not JSON") from None
     if not isinstance(value, dict) or value.get("event") not in _SHAPES:
         raise Rejected(31951, "unknown event")

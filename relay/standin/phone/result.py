@@ -8,8 +8,8 @@ from typing import Any
 class PhoneResult:
     """Times are seconds since the call was placed.
 
-    end: caller_hangup, twiml_hangup, twiml_completed (no verb was left), rejected, webhook_failed, twiml_error,
-        too_many_redirects.
+    end: caller_hangup, twiml_hangup, twiml_completed (no verb was left), rejected, webhook_failed, twiml_error
+        (a document that Twilio would not take, or more than 50 of them).
     heard_ms: audible audio only. underruns: holes of up to 200 ms in what was played.
     marks_returned: because they were played; marks_cleared: because of a `clear`.
     """
