@@ -36,7 +36,7 @@ $(STAMP): requirements/run.txt requirements/dev.txt pyproject.toml scripts/boots
 
 # torch is left out by [tool.uv] in pyproject.toml; no index address gets into the files.
 UV_COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	--no-emit-index-url --default-index https://pypi.org/simple --quiet --upgrade
+	--no-emit-index-url --quiet --upgrade
 
 lock:
 	$(UV_COMPILE) --output-file requirements/run.txt
