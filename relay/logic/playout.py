@@ -88,7 +88,7 @@ class Playout:
         self._heard_ms = 0.0
         self._heard_at = 0.0
         self._known_ms = 0.0
-        self._turn_starts: deque[tuple[int, float]] = deque(maxlen=64)
+        self._turn, self._turn_began_ms = 0, 0.0
         self._unconfirmed: deque[tuple[float, PlayFrame]] = deque(maxlen=_UNCONFIRMED_MAX_FRAMES)
         self._sent_frames = self._trimmed = self._overflow = self._holes = 0
         self._hole_ms = 0.0
@@ -173,7 +173,10 @@ class Playout:
         )
 
     def cut(self, turn: int, now: float) -> Cut:
-        """Take everything that the caller has not heard. `turn` is the one whose heard time is wanted."""
+        """Take everything that the caller has not heard.
+
+        `turn` is the assistant's newest, of which the heard time is wanted: 0 while an older one plays.
+        """
         heard = self.heard_ms(now)
         unheard = [frame for end_ms, frame in self._unconfirmed if end_ms > heard]
         flushed_ms = self._sent_ms - heard + len(self._queue) * FRAME_MS
@@ -184,8 +187,8 @@ class Playout:
         self._trimming = self._paused = False
         self._known_ms = self._heard_ms = self._sent_ms
         self._heard_at = now
-        started_ms = next((start for number, start in self._turn_starts if number == turn), heard)
-        return Cut(max(0.0, heard - started_ms), flushed_ms, tuple(unheard))
+        heard_ms = max(0.0, heard - self._turn_began_ms) if turn == self._turn else 0.0
+        return Cut(heard_ms, flushed_ms, tuple(unheard))
 
     @property
     def queued_ms(self) -> int:
@@ -219,8 +222,8 @@ class Playout:
         self._heard_ms, self._heard_at = self._sent_ms, now
 
     def _note_sent(self, frame: PlayFrame, now: float) -> None:
-        if not self._turn_starts or self._turn_starts[-1][0] != frame.turn:
-            self._turn_starts.append((frame.turn, self._sent_ms))
+        if frame.turn != self._turn:
+            self._turn, self._turn_began_ms = frame.turn, self._sent_ms
         assert self._next_due is not None
         self._next_due += FRAME_MS / 1000
         self._sent_ms += FRAME_MS

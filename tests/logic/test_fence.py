@@ -135,6 +135,18 @@ def test_after_a_cut_the_numbers_go_on_by_one_at_each_turn(after_the_cut: str) -
     assert line.fence.turn == 3
 
 
+def test_a_turn_heard_only_from_what_was_held_is_a_turn_too() -> None:
+    line = holding(confirmed=True)
+    line.silence(0.7)
+    line.sound(0.1)
+    line.apply(line.fence.assistant_started(None, line.now))
+    assert len(heard(line)) == 5
+    line.silence(1.0)
+    line.sound(0.1)
+
+    assert line.fence.turn == 3
+
+
 def test_an_announcement_before_a_cut_does_not_begin_a_turn_after_it() -> None:
     line = speaking()
     line.fence.assistant_started(1, line.now)
@@ -386,6 +398,10 @@ def test_what_came_faster_than_real_time_is_not_lost_to_a_false_alarm() -> None:
 
     assert verdict(line) is Verdict.FALSE_ALARM
     assert heard(line) == [frame.data for frame in FLUSHED]
+    assert line.fence.turn == 2
+    line.wait(8.0)
+    line.sound(0.1)
+    assert line.fence.turn == 3
 
 
 @pytest.mark.parametrize(
