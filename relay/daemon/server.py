@@ -5,11 +5,13 @@ Quart would put a task and two queues between each WebSocket message and its rea
 
 from typing import Any
 
+import trio
+
 from relay.daemon.front import Front
 from relay.daemon.media import MediaEndpoint
 from relay.daemon.twilio_hooks import MEDIA
 from relay.daemon.web import create_app
-from relay.net.asgi_socket import AsgiSocket
+from relay.net.asgi_socket import AsgiSocket, Send
 
 
 class Server:
@@ -20,10 +22,23 @@ class Server:
         self._sockets = {MEDIA: MediaEndpoint(front).serve}
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "websocket":
+        if scope["type"] == "http":
+            await self._web(scope, receive, _uncancelled(send))
+        elif scope["type"] == "lifespan":
             await self._web(scope, receive, send)
         elif serve := self._sockets.get(scope["path"]):
             await serve(scope, receive, send)
         else:
             async with AsgiSocket(scope, receive, send) as socket:
                 await socket.refuse(404, error="there is no WebSocket at this address", code="NOT_FOUND")
+
+
+def _uncancelled(send: Send) -> Send:
+    """hypercorn 0.18 starts the idle timer of a connection inside the last send of a response, and quart-trio 0.12
+    cancels that send, because the end of the request reaches it first. Without its timer the connection would stay."""
+
+    async def shielded(message: Any) -> None:
+        with trio.CancelScope(shield=True):
+            await send(message)
+
+    return shielded
