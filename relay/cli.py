@@ -97,6 +97,21 @@ def call(
     _finish(lambda: work(url, wav, record, seconds, options, as_json=as_json))
 
 
+@main.command()
+@click.option("--calls", type=click.IntRange(1, 2000), default=10, show_default=True, help="Calls at a time.")
+@click.option("--seconds", type=click.FloatRange(4, 3600), default=10.0, show_default=True, help="What is measured.")
+@click.option(
+    "--audio", type=click.Choice(["pcm", "mulaw"]), default="pcm", show_default=True, help="To the assistant."
+)
+@click.option("--find-limit", "limit", is_flag=True, help="Search how many calls a core carries, from --calls on.")
+@JSON
+def bench(calls: int, seconds: float, audio: str, *, limit: bool, as_json: bool) -> None:
+    """Put a load of simulated calls on a relay in a process of its own, and measure."""
+    from relay.commands.bench import bench as work
+
+    _finish(lambda: work(calls, seconds, audio, limit=limit, as_json=as_json))
+
+
 def _finish(work: Callable[[], int]) -> NoReturn:
     """End the process as `relay` promises: 0 done, 1 a failure was found, 2 wrong use or configuration."""
     try:

@@ -20,6 +20,7 @@ ALLOWED = {
     "call": {"errors", "media", "wire", "logic", "net", *SHARED},
     "daemon": {"errors", "media", "wire", "logic", "net", "call", *SHARED},
     "standin": {"errors", "media", "wire", "logic", "net", "__version__"},
+    "bench": {"media.frames", "standin.phrases", "standin.sound"},
 }
 PURE = ("media", "wire", "logic")
 # The standard modules and libraries through which a pure folder would do I/O, wait, read a clock or log.

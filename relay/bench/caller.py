@@ -1,0 +1,194 @@
+"""One caller: the webhook, the token out of the TwiML, then Twilio's side of the media socket."""
+
+import base64
+import http.client
+import json
+import re
+import socket
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
+
+import msgspec
+
+from relay.bench import websocket
+from relay.bench.reactor import Link, Reactor
+from relay.bench.sounds import TELEPHONE_HZ, CallerTrack
+from relay.media.frames import FRAME_MS
+
+FRAME_S = FRAME_MS / 1000
+ACCOUNT_SID = "AC" + "0" * 32
+SETUP_TIMEOUT_S = 10.0
+_TOKEN = re.compile(r'<Parameter name="token" value="([^"]+)"')
+
+
+class SetupFailed(Exception):
+    """The relay did not take a call; the text says what it answered."""
+
+
+class _Payload(msgspec.Struct):
+    payload: str = ""
+    name: str = ""
+
+
+class _FromRelay(msgspec.Struct):
+    event: str
+    media: _Payload | None = None
+    mark: _Payload | None = None
+
+
+_decoder = msgspec.json.Decoder(_FromRelay)
+
+
+@dataclass(slots=True)
+class CallerRecord:
+    """`sent[k]` is when the last byte of frame k was written, `clears` when each came, and of a sampled call `received`
+    what came, in mu-law."""
+
+    sent: list[float] = field(default_factory=list)
+    received: list[tuple[float, bytes]] = field(default_factory=list)
+    clears: list[float] = field(default_factory=list)
+
+
+class Caller:
+    """Speaks the track in a loop from its `offset`, one frame every 20 ms; plays, marks and clears as Twilio does."""
+
+    def __init__(self, number: int, port: int, track: CallerTrack, offset: int, *, sampled: bool) -> None:
+        self._port = port
+        self._track = track
+        self.offset = offset
+        self.record = CallerRecord()
+        self.frames_sent = 0
+        self._sampled = sampled
+        self._call_sid = f"CA{number:032x}"
+        self._stream_sid = f"MZ{number:032x}"
+        self._suffix = f'"}},"streamSid":"{self._stream_sid}"}}'.encode()
+        self._sequence = 1
+        self._started_at = 0.0
+        self._played_until = 0.0
+        self._marks: deque[tuple[float, str]] = deque()
+        self._link: Link | None = None
+
+    @property
+    def place(self) -> int:
+        """The frame of the track that is said next."""
+        return (self.offset + self.frames_sent) % len(self._track.frames)
+
+    @property
+    def lost(self) -> bool:
+        return self._link is not None and self._link.closed
+
+    def dial(self, reactor: Reactor) -> None:
+        """Place the call; blocks until the media socket is open. Raises SetupFailed."""
+        token = self._ring()
+        sock, early = self._connect()
+        self._link = Link(sock, reactor, self._take, client=True)
+        self._link.feed(early)
+        self._say({"event": "connected", "protocol": "Call", "version": "1.0.0"})
+        start = {
+            "accountSid": ACCOUNT_SID,
+            "streamSid": self._stream_sid,
+            "callSid": self._call_sid,
+            "tracks": ["inbound"],
+            "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": TELEPHONE_HZ, "channels": 1},
+            "customParameters": {"token": token},
+        }
+        self._say({"event": "start", "sequenceNumber": "1", "start": start, "streamSid": self._stream_sid})
+        self._started_at = time.monotonic() + FRAME_S
+        reactor.at(self._started_at, self._tick)
+
+    def hang_up(self) -> None:
+        if self._link is not None:
+            self._sequence += 1
+            stop = {"accountSid": ACCOUNT_SID, "callSid": self._call_sid}
+            self._say(
+                {
+                    "event": "stop",
+                    "sequenceNumber": str(self._sequence),
+                    "stop": stop,
+                    "streamSid": self._stream_sid,
+                }
+            )
+
+    def _ring(self) -> str:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=SETUP_TIMEOUT_S)
+        form = {"CallSid": self._call_sid, "AccountSid": ACCOUNT_SID, "From": "+15550100", "To": "+15550101"}
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        try:
+            connection.request("POST", "/twilio/voice", urlencode(form), headers)
+            answer = connection.getresponse()
+            twiml = answer.read().decode()
+        finally:
+            connection.close()
+        found = _TOKEN.search(twiml)
+        if answer.status != 200 or found is None:
+            raise SetupFailed(f"/twilio/voice answered {answer.status}: {twiml[:200]}")
+        return found[1]
+
+    def _connect(self) -> tuple[socket.socket, bytes]:
+        sock = socket.create_connection(("127.0.0.1", self._port), SETUP_TIMEOUT_S)
+        sock.sendall(websocket.upgrade_request("/twilio/media", f"127.0.0.1:{self._port}"))
+        head = b""
+        while websocket.HEAD_END not in head:
+            data = sock.recv(4096)
+            if not data:
+                raise SetupFailed(f"/twilio/media closed during the handshake: {head[:200]!r}")
+            head += data
+        if b" 101 " not in head.split(b"\r\n", 1)[0]:
+            raise SetupFailed(f"/twilio/media answered {head[:200]!r}")
+        return sock, head.split(websocket.HEAD_END, 1)[1]
+
+    def _tick(self) -> float | None:
+        assert self._link is not None
+        if self._link.closed:
+            return None
+        count = self.frames_sent
+        self._sequence += 1
+        self._link.send(
+            b'{"event":"media","sequenceNumber":"%d","media":{"track":"inbound","chunk":"%d","timestamp":"%d","payload":"'
+            % (self._sequence, count + 1, count * FRAME_MS)
+            + self._track.payloads[self.place]
+            + self._suffix,
+            websocket.TEXT,
+        )
+        now = time.monotonic()
+        self.frames_sent = count + 1
+        self.record.sent.append(now)
+        self._echo_marks(now)
+        return self._started_at + self.frames_sent * FRAME_S
+
+    def _take(self, opcode: int, payload: bytes) -> None:
+        now = time.monotonic()
+        if opcode != websocket.TEXT:
+            return
+        message = _decoder.decode(payload)
+        if message.media is not None:
+            audio = base64.b64decode(message.media.payload)
+            self._played_until = max(self._played_until, now) + len(audio) / TELEPHONE_HZ
+            if self._sampled:
+                self.record.received.append((now, audio))
+        elif message.mark is not None:
+            self._marks.append((self._played_until, message.mark.name))
+        elif message.event == "clear":
+            self._played_until = now
+            self.record.clears.append(now)
+            self._marks = deque((now, name) for _, name in self._marks)
+            self._echo_marks(now)
+
+    def _echo_marks(self, now: float) -> None:
+        while self._marks and self._marks[0][0] <= now:
+            _, name = self._marks.popleft()
+            self._sequence += 1
+            self._say(
+                {
+                    "event": "mark",
+                    "sequenceNumber": str(self._sequence),
+                    "streamSid": self._stream_sid,
+                    "mark": {"name": name},
+                }
+            )
+
+    def _say(self, message: dict[str, object]) -> None:
+        assert self._link is not None
+        self._link.send(json.dumps(message, separators=(",", ":")).encode(), websocket.TEXT)

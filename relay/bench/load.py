@@ -1,0 +1,209 @@
+"""The load, a process of its own: `python -m relay.bench.load SPEC` with the fields of `LoadSpec` as JSON.
+
+Prints one JSON object, the fields of `LoadResult`; exit status 1 and a line on standard error if the relay did not take
+the calls. The relay's CPU time and /metrics are read at both ends of the window.
+"""
+
+import gc
+import socket
+import sys
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from relay.bench.assistant import Assistant, Exchange
+from relay.bench.caller import SETUP_TIMEOUT_S, Caller, SetupFailed
+from relay.bench.process import Snapshot, counted_between, cpu_s, quantile_between, rss_mb, scrape
+from relay.bench.reactor import LATE_S, Reactor
+from relay.bench.scores import Direction, Window, percentiles, score_barge_in, score_down, score_up
+from relay.bench.sounds import caller_track, reference
+
+RAMP_S = 0.03
+WARM_UP_S = 3.0
+DRAIN_S = 0.5
+SAMPLED_CALLS = 8
+_OFFSET_FRAMES = 367
+"""7.34 s: how far apart two callers are in the loop of speech."""
+_REFERENCE_OFFSET_FRAMES = 131
+
+
+class LoadSpec(msgspec.Struct):
+    calls: int
+    seconds: float
+    audio: str
+    relay_port: int
+    relay_pid: int
+    listener_fd: int
+    target_ms: int
+    lead_ms: int
+
+
+class DelayResult(msgspec.Struct):
+    """`raw_ms` from socket to socket; `added_ms` without the configured playout buffer; `resampler_ms` of audio that is
+    held back inside; `frames` were looked for, `lost` of them never came out."""
+
+    added_ms: dict[str, float | None]
+    raw_ms: dict[str, float | None]
+    resampler_ms: float | None
+    frames: int
+    lost: int
+
+
+class LoadResult(msgspec.Struct):
+    cpu_s: float
+    wall_s: float
+    rss_mb: float
+    rss_before_mb: float
+    up: DelayResult
+    down: DelayResult
+    bargein_ms: dict[str, float | None]
+    bargeins: int
+    bargeins_missed: int
+    loop_lag_p99_ms: float | None
+    vad_delay_ms: dict[str, float | None]
+    dropped: dict[str, float]
+    invented: dict[str, float]
+    calls_lost: int
+    load_late_p99_ms: float
+    load_late: int
+    load_cpu_percent: float
+
+
+class Load:
+    """All calls of one run."""
+
+    def __init__(self, spec: LoadSpec) -> None:
+        self._spec = spec
+        self._reactor = Reactor()
+        self._track = caller_track()
+        self._reference = reference(spec.audio)
+        self._callers: list[Caller] = []
+        self._assistants: list[Assistant] = []
+
+    def run(self) -> LoadResult:
+        """Raises SetupFailed."""
+        spec = self._spec
+        Exchange(socket.socket(fileno=spec.listener_fd), self._reactor, self._attach)
+        rss_before = rss_mb(spec.relay_pid)
+        for number in range(spec.calls):
+            self._place_call(number, sampled=number in sampled(spec.calls))
+        gc.freeze()
+        self._reactor.run_until(time.monotonic() + WARM_UP_S)
+        before, cpu_before, load_before = scrape(spec.relay_port), cpu_s(spec.relay_pid), time.process_time()
+        self._reactor.measuring, start = True, time.monotonic()
+        self._reactor.run_until(start + spec.seconds)
+        cpu, window = cpu_s(spec.relay_pid) - cpu_before, Window(start, time.monotonic())
+        self._reactor.measuring = False
+        load_cpu = time.process_time() - load_before
+        rss = rss_mb(spec.relay_pid)
+        lost = sum(caller.lost for caller in self._callers) + sum(one.lost for one in self._assistants)
+        after = scrape(spec.relay_port)
+        self._reactor.run_until(time.monotonic() + DRAIN_S)
+        for caller in self._callers:
+            caller.hang_up()
+        self._reactor.run_until(time.monotonic() + DRAIN_S)
+        return self._result(window, (before, after), cpu=(cpu, load_cpu), rss=(rss_before, rss), calls_lost=lost)
+
+    def _attach(self, sock: socket.socket, early: bytes) -> None:
+        waiting = next(assistant for assistant in self._assistants if not assistant.connected)
+        waiting.attach(sock, self._reactor, early)
+
+    def _place_call(self, number: int, *, sampled: bool) -> None:
+        offset = number * _OFFSET_FRAMES % len(self._track.frames)
+        caller = Caller(number, self._spec.relay_port, self._track, offset, sampled=sampled)
+        at = number * _REFERENCE_OFFSET_FRAMES
+        assistant = Assistant(caller, self._track, self._reference, at, sampled=sampled)
+        self._callers.append(caller)
+        self._assistants.append(assistant)
+        next_at = time.monotonic() + RAMP_S
+        caller.dial(self._reactor)
+        if not self._reactor.run_until(time.monotonic() + SETUP_TIMEOUT_S, lambda: assistant.connected):
+            raise SetupFailed(f"call {number}: the relay did not connect to the assistant")
+        self._reactor.run_until(next_at + number % 20 / 1000)
+
+    def _result(
+        self,
+        window: Window,
+        metrics: tuple[Snapshot, Snapshot],
+        *,
+        cpu: tuple[float, float],
+        rss: tuple[float, float],
+        calls_lost: int,
+    ) -> LoadResult:
+        before, after = metrics
+        up, down, bargein, missed = self._scores(window)
+        wall_s = window.end - window.start
+        late = self._reactor.late_s
+        buffer_ms = max(0, self._spec.target_ms - self._spec.lead_ms)
+        return LoadResult(
+            cpu_s=cpu[0],
+            wall_s=wall_s,
+            rss_mb=rss[1],
+            rss_before_mb=rss[0],
+            up=_delay(up, 0),
+            down=_delay(down, buffer_ms),
+            bargein_ms=percentiles(bargein, 50, 95),
+            bargeins=len(bargein),
+            bargeins_missed=missed,
+            loop_lag_p99_ms=_in_ms(before, after, "relay_loop_lag_seconds", 0.99),
+            vad_delay_ms={f"p{q}": _in_ms(before, after, "relay_vad_delay_seconds", q / 100) for q in (50, 99)},
+            dropped=counted_between(before, after, "relay_frames_dropped_total"),
+            invented=counted_between(before, after, "relay_frames_invented_total"),
+            calls_lost=calls_lost,
+            load_late_p99_ms=percentiles([seconds * 1000 for seconds in late], 99)["p99"] or 0.0,
+            load_late=sum(seconds > LATE_S for seconds in late),
+            load_cpu_percent=cpu[1] / wall_s * 100,
+        )
+
+    def _scores(self, window: Window) -> tuple[Direction, Direction, list[float], int]:
+        up, down = Direction(), Direction()
+        bargein: list[float] = []
+        missed = 0
+        for number in sampled(self._spec.calls):
+            caller, assistant = self._callers[number], self._assistants[number].record
+            mulaw = self._spec.audio == "mulaw"
+            score_up(caller.record, assistant, self._track, caller.offset, window, into=up, mulaw=mulaw)
+            score_down(caller.record, assistant, self._reference, window, self._spec.target_ms, into=down)
+        for caller in self._callers:
+            answered, unanswered = score_barge_in(caller.record, self._track, caller.offset, window)
+            bargein += answered
+            missed += unanswered
+        return up, down, bargein, missed
+
+
+def sampled(calls: int) -> Sequence[int]:
+    """The calls that are looked at: all, or SAMPLED_CALLS of them from the first to the last."""
+    if calls <= SAMPLED_CALLS:
+        return range(calls)
+    return [round(index * (calls - 1) / (SAMPLED_CALLS - 1)) for index in range(SAMPLED_CALLS)]
+
+
+def _delay(direction: Direction, buffer_ms: int) -> DelayResult:
+    return DelayResult(
+        added_ms=percentiles([value - buffer_ms for value in direction.delay_ms], 50, 99),
+        raw_ms=percentiles(direction.delay_ms, 50, 99),
+        resampler_ms=percentiles(direction.lag_ms, 50)["p50"],
+        frames=direction.frames,
+        lost=direction.lost,
+    )
+
+
+def _in_ms(before: Snapshot, after: Snapshot, name: str, quantile: float) -> float | None:
+    seconds = quantile_between(before, after, name, quantile)
+    return None if seconds is None else round(seconds * 1000, 3)
+
+
+def main() -> int:
+    spec = msgspec.json.decode(sys.argv[1], type=LoadSpec)
+    try:
+        result = Load(spec).run()
+    except (SetupFailed, OSError) as failed:
+        sys.stderr.write(f"load: {failed}\n")
+        return 1
+    sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""When did a frame come out? Found by the content of the audio, whatever the relay made of its chunks. Pure.
+
+Positions are samples at 8 kHz of one direction of one call: of all that was sent, or of all that was received.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relay.bench.sounds import FRAME_SAMPLES, TELEPHONE_HZ, Waveform
+
+WIDE_SAMPLES, WIDE_LIKE = 3 * FRAME_SAMPLES, 0.7
+"""60 ms of audio, and how alike (correlation) they must be to be the same."""
+NARROW_SAMPLES, NARROW_LIKE = FRAME_SAMPLES, 0.85
+"""20 ms where 60 ms are not of one piece, after a cut."""
+BACK_SAMPLES = int(2.5 * TELEPHONE_HZ)
+"""How old audio may be when it comes out."""
+TOLERANCE_SAMPLES = FRAME_SAMPLES // 4
+"""A frame has come out when all but its last 5 ms have: a resampler may hold those back, and `lag_ms` says how much."""
+_SILENCE_RMS = 8.0
+
+Positions = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrivals:
+    """Messages with audio, in order: when each came, and where it ends in all that was received.
+
+    `begins[j]` is the first sample of one piece with message j: nothing was cut between them.
+    """
+
+    times: Sequence[float]
+    ends: Sequence[int]
+    begins: Sequence[int]
+    waveform: Waveform
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Out:
+    """For each frame that was asked for: `delay_s`, NaN if it never came out, and how much of its end was held back."""
+
+    delay_s: NDArray[np.float64]
+    lag_ms: NDArray[np.float64]
+
+
+def trace(arrivals: Arrivals, sent: Waveform, sent_times: Sequence[float]) -> Positions:
+    """Where in `sent` (a frame for each of `sent_times`) each message ends; -1 where that cannot be told.
+
+    Silence can not be told from silence. A message that cannot be told between two that follow each other, can.
+    """
+    found = np.full(len(arrivals.ends), -1, np.int64)
+    horizons = np.searchsorted(np.asarray(sent_times), np.asarray(arrivals.times), side="right") * FRAME_SAMPLES
+    shift: int | None = None
+    for index, end in enumerate(arrivals.ends):
+        position = _locate(arrivals, index, sent, int(horizons[index]), shift)
+        if position is not None:
+            found[index], shift = position, position - end
+    return _bridge(found, np.asarray(arrivals.ends, np.int64))
+
+
+def deliveries(arrivals: Arrivals, positions: Positions, frames: Sequence[int], sent_times: Sequence[float]) -> Out:
+    """The first time at which each frame (numbers, as sent) was out, but for TOLERANCE_SAMPLES."""
+    lengths = np.diff(np.asarray(arrivals.ends, np.int64), prepend=0)
+    known = positions >= 0
+    ends, starts = positions[known], (positions - lengths)[known]
+    times = np.asarray(arrivals.times, np.float64)[known]
+    delay_s, lag_ms = np.full(len(frames), np.nan), np.full(len(frames), np.nan)
+    order = np.argsort(ends, kind="stable")
+    for index, frame in enumerate(frames):
+        wanted = (frame + 1) * FRAME_SAMPLES - TOLERANCE_SAMPLES
+        at = int(np.searchsorted(ends[order], wanted))
+        if at == len(order) or starts[order[at]] > wanted:
+            continue
+        message = order[at]
+        delay_s[index] = times[message] - sent_times[frame]
+        lag_ms[index] = ((frame + 1) * FRAME_SAMPLES - ends[message]) / TELEPHONE_HZ * 1000
+    return Out(delay_s, lag_ms)
+
+
+def _locate(arrivals: Arrivals, index: int, sent: Waveform, horizon: int, shift: int | None) -> int | None:
+    end = arrivals.ends[index]
+    for width, like in ((WIDE_SAMPLES, WIDE_LIKE), (NARROW_SAMPLES, NARROW_LIKE)):
+        begin = max(arrivals.begins[index], end - width)
+        piece = arrivals.waveform[begin:end].astype(np.float64)
+        if len(piece) < NARROW_SAMPLES or piece.std() < _SILENCE_RMS:
+            return None
+        if shift is not None and begin + shift >= 0:
+            expected = sent[begin + shift : end + shift]
+            if len(expected) == len(piece) and _likeness(expected, piece)[0] >= like:
+                return end + shift
+        first = max(0, horizon - BACK_SAMPLES)
+        if horizon - first >= len(piece):
+            likeness = _likeness(sent[first:horizon], piece)
+            best = int(np.argmax(likeness))
+            if likeness[best] >= like:
+                return first + best + len(piece)
+    return None
+
+
+def _likeness(where: Waveform, piece: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Normalised correlation of `piece` with each stretch of `where` of its length."""
+    length = len(piece)
+    wide = where.astype(np.float64)
+    piece = piece - piece.mean()
+    size = 1 << (len(wide) - 1).bit_length()
+    product = np.fft.irfft(np.fft.rfft(wide, size) * np.conj(np.fft.rfft(piece, size)), size)[: len(wide) - length + 1]
+    sums = np.concatenate(([0.0], np.cumsum(wide)))
+    squares = np.concatenate(([0.0], np.cumsum(wide * wide)))
+    energy = squares[length:] - squares[:-length] - (sums[length:] - sums[:-length]) ** 2 / length
+    likeness: NDArray[np.float64] = product / np.sqrt(np.maximum(energy, 1.0) * max(float(piece @ piece), 1.0))
+    return likeness
+
+
+def _bridge(found: Positions, ends: Positions) -> Positions:
+    known = np.flatnonzero(found >= 0)
+    for before, after in pairwise(known):
+        shift = found[before] - ends[before]
+        if after > before + 1 and found[after] - ends[after] == shift:
+            found[before + 1 : after] = ends[before + 1 : after] + shift
+    return found

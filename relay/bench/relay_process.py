@@ -1,0 +1,126 @@
+"""The relay under test: `relay serve` with a configuration made for it, on a core of its own where there are two."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from relay.bench.errors import BenchFailed
+
+READY_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 15.0
+FORMATS = {"pcm": ("pcm_s16le", 16000), "mulaw": ("mulaw", 8000)}
+TARGET_MS, LEAD_MS = 200, 100
+"""The playout buffer and the part of it that is sent ahead: the defaults, here because delays depend on them."""
+
+_CONFIG = """\
+[server]
+port = 0
+public_url = "https://bench.example"
+drain_timeout_s = 0.0
+[twilio]
+validate_signatures = false
+[vapi]
+api_base = "http://127.0.0.1:{port}"
+assistant_id = "bench"
+audio_format = "{audio_format}"
+sample_rate_hz = {rate_hz}
+[jitter]
+target_ms = {target_ms}
+lead_ms = {lead_ms}
+[limits]
+max_calls = {max_calls}
+[state]
+url = "memory:"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RelayProcess:
+    pid: int
+    port: int
+    log: Path
+
+    def lines(self) -> Iterator[Mapping[str, Any]]:
+        """The log so far."""
+        return _lines(self.log)
+
+
+@contextmanager
+def run_relay(folder: Path, assistant_port: int, audio: str, calls: int, core: int | None) -> Iterator[RelayProcess]:
+    """A relay that answers, until the context is left. Raises BenchFailed with the end of its log if it does not."""
+    audio_format, rate_hz = FORMATS[audio]
+    config = folder / "config.toml"
+    config.write_text(
+        _CONFIG.format(
+            port=assistant_port,
+            audio_format=audio_format,
+            rate_hz=rate_hz,
+            target_ms=TARGET_MS,
+            lead_ms=LEAD_MS,
+            max_calls=calls + 1,
+        )
+    )
+    log = folder / "relay.log"
+    command = [sys.executable, "-m", "relay", "serve", "--config", str(config)]
+    with (
+        log.open("wb") as sink,
+        _start(command, sink) as process,
+    ):
+        if core is not None:
+            os.sched_setaffinity(process.pid, {core})
+        try:
+            yield RelayProcess(process.pid, _wait_ready(process, log), log)
+        finally:
+            _stop(process)
+
+
+def _start(command: list[str], sink: BinaryIO) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, stderr=sink, env={**os.environ, "VAPI_API_KEY": "bench"})  # noqa: S603 - our own
+
+
+def cores() -> tuple[int | None, int | None]:
+    """(the relay's core, the load's): None where there is only one, and both share it."""
+    available = sorted(os.sched_getaffinity(0))
+    return (available[0], available[1]) if len(available) > 1 else (None, None)
+
+
+def _wait_ready(process: subprocess.Popen[bytes], log: Path) -> int:
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while time.monotonic() < deadline and process.poll() is None:
+        for line in _lines(log):
+            if line.get("event") == "daemon.ready":
+                return int(line["port"])
+        time.sleep(0.05)
+    raise BenchFailed(f"the relay did not start:\n{tail(log)}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def tail(log: Path) -> str:
+    """The end of a log, for an error text."""
+    return log.read_text(errors="replace")[-1500:]
+
+
+def _lines(log: Path) -> Iterator[Mapping[str, Any]]:
+    for line in log.read_text(errors="replace").splitlines():
+        try:
+            values = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(values, dict):
+            yield values

@@ -1,0 +1,49 @@
+"""The result for a person."""
+
+from rich.console import Console
+from rich.table import Table
+
+from relay.bench.result import BenchResult
+
+
+def show(result: BenchResult, console: Console) -> None:
+    console.print(as_table(result))
+    machine = result.machine
+    where = "one core for both" if machine["relay_core"] is None else "a core each for the relay and the load"
+    console.print(f"{machine['cpu']}, {where}, Python {machine['python']}, load average {machine['load_average']}")
+    if result.limit_calls is not None:
+        console.print(f"one core carries {result.limit_calls} calls, limited by {result.limited_by}")
+
+
+def as_table(result: BenchResult) -> Table:
+    table = Table(
+        title=f"{result.calls} calls, {result.seconds:g} s, {result.audio} to the assistant, speech detection on"
+    )
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    for name, value in _rows(result):
+        table.add_row(name, value)
+    return table
+
+
+def _rows(result: BenchResult) -> list[tuple[str, str]]:
+    return [
+        ("CPU, ms per call and second", f"{result.cpu_ms_per_call_second:.1f}"),
+        ("added delay to the assistant, p50 / p99 ms", _pair(result.added_delay_ms["up"])),
+        ("added delay to the caller, p50 / p99 ms", _pair(result.added_delay_ms["down"])),
+        ("the same with the playout buffer, p50 / p99 ms", _pair(result.raw_delay_ms["down"])),
+        ("of it held back by the resampler, up / down ms", _pair(result.resampler_ms)),
+        ("event loop lag, p99 ms", _pair(result.loop_lag_ms)),
+        ("speech detector's answer, p50 / p99 ms", _pair(result.vad_delay_ms)),
+        ("interruption to clear, p50 / p95 ms", _pair(result.bargein_ms)),
+        ("decision to clear, p50 / p99 ms", _pair(result.decide_to_clear_ms)),
+        ("interruptions answered / not", f"{result.bargeins} / {result.bargeins_missed}"),
+        ("frames lost", str(result.frames_lost)),
+        ("calls lost", str(result.calls_lost)),
+        ("memory, all / per call MB", f"{result.rss_mb:.0f} / {result.rss_mb_per_call:.2f}"),
+        ("the load's own lateness, p99 ms", f"{result.load['late_p99_ms']:.1f}"),
+    ]
+
+
+def _pair(values: dict[str, float | None]) -> str:
+    return " / ".join("-" if value is None else f"{value:.1f}" for value in values.values())

@@ -1,0 +1,34 @@
+"""What one run of the benchmark says."""
+
+from typing import Any
+
+import msgspec
+
+
+class BenchResult(msgspec.Struct, omit_defaults=True):
+    """What `relay bench --json` prints. Times in milliseconds. The README says how each is measured."""
+
+    calls: int
+    seconds: float
+    audio: str
+    cpu_ms_per_call_second: float
+    added_delay_ms: dict[str, dict[str, float | None]]
+    raw_delay_ms: dict[str, dict[str, float | None]]
+    resampler_ms: dict[str, float | None]
+    loop_lag_ms: dict[str, float | None]
+    frames_lost: int
+    frames_dropped: dict[str, float]
+    frames_invented: dict[str, float]
+    calls_lost: int
+    rss_mb: float
+    rss_mb_per_call: float
+    bargein_ms: dict[str, float | None]
+    onset_to_clear_ms: dict[str, float | None]
+    decide_to_clear_ms: dict[str, float | None]
+    bargeins: int
+    bargeins_missed: int
+    vad_delay_ms: dict[str, float | None]
+    load: dict[str, float]
+    machine: dict[str, Any]
+    limit_calls: int | None = None
+    limited_by: str | None = None
