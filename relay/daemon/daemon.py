@@ -38,6 +38,10 @@ from relay.net.listen import open_listener, serve_asgi
 from relay.net.rest import open_rest_client
 from relay.redaction import Redactor
 
+LAST_REQUESTS_S = 1.0
+"""After the last call, for what Twilio still asks about it: without an answer from /twilio/resume the caller hears of an
+application error."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -128,7 +132,10 @@ def _say_ready(config: Config, relay: Relay, notifier: Notifier) -> None:
 async def _drain(timeout_s: float, calls: Calls, notifier: Notifier) -> None:
     log.info("daemon.draining", calls=len(calls), timeout_s=timeout_s)
     notifier.send("STOPPING=1")
+    idle = not len(calls)
     await calls.drain(timeout_s)
+    if not idle:
+        await trio.sleep(LAST_REQUESTS_S)
 
 
 async def _cancel_on_next(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
