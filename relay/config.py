@@ -32,8 +32,8 @@ class TwilioConfig(msgspec.Struct, frozen=True):
     enabled: bool = True
     validate_signatures: bool = True
     account_sids: tuple[AccountSid, ...] = ()
-    media_start_timeout_s: Annotated[float, Meta(ge=0.5, le=60)] = 5.0
-    token_ttl_s: Annotated[float, Meta(ge=5, le=600)] = 60.0
+    media_start_timeout_s: Annotated[float, Meta(ge=0.1, le=60)] = 5.0
+    token_ttl_s: Annotated[float, Meta(ge=1, le=600)] = 60.0
     auth_token_file: str = ""
     shared_keys_file: str = ""
 
@@ -105,10 +105,10 @@ class ReconnectConfig(msgspec.Struct, frozen=True):
 
 
 class SessionConfig(msgspec.Struct, frozen=True):
-    idle_timeout_s: Annotated[float, Meta(ge=5, le=3600)] = 300.0
-    max_duration_s: Annotated[float, Meta(ge=10, le=43200)] = 3600.0
-    keepalive_s: Annotated[float, Meta(ge=1, le=300)] = 30.0
-    pong_timeout_s: Annotated[float, Meta(ge=0.5, le=60)] = 5.0
+    idle_timeout_s: Annotated[float, Meta(ge=0.5, le=3600)] = 300.0
+    max_duration_s: Annotated[float, Meta(ge=1, le=43200)] = 3600.0
+    keepalive_s: Annotated[float, Meta(ge=0.1, le=300)] = 30.0
+    pong_timeout_s: Annotated[float, Meta(ge=0.1, le=60)] = 5.0
     play_out_max_s: Annotated[float, Meta(ge=0, le=60)] = 10.0
 
 

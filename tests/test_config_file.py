@@ -152,8 +152,6 @@ def test_a_ladder_replaces_the_vapi_table(tmp_path: Path) -> None:
         ("[vapi]\napi_base = 'http://api.vapi.ai'\n", 'vapi.api_base = "http://api.vapi.ai" is not allowed: https://'),
         ("[barge_in]\npause_ms = 1500\nold_turn_ms = 1000", "barge_in.pause_ms = 1500 is not allowed: at most"),
         ("[barge_in]\nfalse_alarm_ms = 1900", "barge_in.false_alarm_ms = 1900 is not allowed: at least"),
-        ("[session]\nmax_duration_s = 60.0", "session.idle_timeout_s = 300.0 is not allowed: at most"),
-        ("[session]\nkeepalive_s = 2.0", "session.pong_timeout_s = 5.0 is not allowed: at most"),
         (
             "[logging]\nlevel = 'loud'",
             'logging.level = "loud" is not allowed: one of "debug", "error", "info", "warning"',
