@@ -98,6 +98,23 @@ def call(
 
 
 @main.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("demo-out"),
+    show_default=True,
+    metavar="DIR",
+    help="Where the recording and the logs are left.",
+)
+@JSON
+def demo(out: Path, *, as_json: bool) -> None:
+    """Play a whole call with an interruption on this machine, without accounts, and judge it."""
+    from relay.commands.demo import demo as work
+
+    _finish(lambda: work(out, as_json=as_json))
+
+
+@main.command()
 @click.option("--calls", type=click.IntRange(1, 2000), default=10, show_default=True, help="Calls at a time.")
 @click.option("--seconds", type=click.FloatRange(4, 3600), default=10.0, show_default=True, help="What is measured.")
 @click.option(
@@ -119,4 +136,8 @@ def _finish(work: Callable[[], int]) -> NoReturn:
     except (ConfigError, WrongUse) as error:
         click.echo(f"relay: {error}", err=True)
         status = 2
+    except BaseExceptionGroup as group:
+        if group.split(KeyboardInterrupt)[1] is not None:
+            raise
+        raise click.Abort from None
     sys.exit(status)

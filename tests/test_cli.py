@@ -1,6 +1,7 @@
 """The commands: exit status, and what is printed where."""
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from relay import __version__
 from relay.cli import main
+from relay.commands import call, serve
 from tests.support.daemons import AUTH_TOKEN, RELAY, VAPI_KEY, environment, settings
 
 
@@ -140,3 +142,41 @@ def test_commands_load_only_their_own_part_of_the_program() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
 
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_assistant_runs_until_a_signal(number: signal.Signals) -> None:
+    command = [*RELAY, "assistant", "--port", "0"]
+    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        first = run.stdout.readline()
+        run.send_signal(number)
+        _, errors = run.communicate(timeout=60)
+
+    assert first.startswith("assistant at http://127.0.0.1:")
+    assert (run.returncode, errors) == (0, "")
+
+
+def test_a_crash_of_the_daemon_is_status_1_and_the_last_log_line_says_why(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def crash(*_: object) -> None:
+        raise RuntimeError("why")
+
+    monkeypatch.setattr(serve, "run_daemon", crash)
+    done = relay("serve", "--config", str(config))
+    line = json.loads(capfd.readouterr().err.splitlines()[-1])
+
+    assert done.exit_code == 1
+    assert line["event"] == "daemon.failed"
+    assert "why" in json.dumps(line)
+
+
+def test_an_interrupted_command_says_so_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def interrupted(*_: object, **__: object) -> None:
+        raise BaseExceptionGroup("nursery", [KeyboardInterrupt()])
+
+    monkeypatch.setattr(call, "place_call", interrupted)
+    done = relay("call", "http://127.0.0.1:9")
+
+    assert (done.exit_code, done.output) == (1, "Aborted!\n")

@@ -1,5 +1,7 @@
 """`relay assistant`: the built-in assistant alone."""
 
+import signal
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
@@ -12,17 +14,20 @@ from relay.standin.assistant.behaviour import Script
 
 
 def assistant(port: int, script: Script, key: str, audio: Path | None) -> int:
-    """Serve until SIGINT. Raises WrongUse when the port is taken."""
+    """Serve until SIGINT or SIGTERM. Raises WrongUse when the port is taken."""
     try:
         trio.run(partial(_serve, port, Behaviour(script=script, audio=audio), key))
-    except KeyboardInterrupt:
-        return 0
     except OSError as error:
         raise WrongUse(f"--port {port} cannot be listened on: {error.strerror}") from None
     return 0
 
 
 async def _serve(port: int, behaviour: Behaviour, key: str) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        await _serve_until(signals, port, behaviour, key)
+
+
+async def _serve_until(signals: AsyncIterator[int], port: int, behaviour: Behaviour, key: str) -> None:
     async with open_assistant(key=key, port=port, behaviour=behaviour) as running:
         click.echo(f"assistant at {running.base_url} (vapi.api_base), script {behaviour.script}; Ctrl-C ends it")
-        await trio.sleep_forever()
+        await anext(signals)

@@ -39,8 +39,8 @@ from relay.net.rest import open_rest_client
 from relay.redaction import Redactor
 
 LAST_REQUESTS_S = 1.0
-"""After the last call, for what Twilio still asks about it: without an answer from /twilio/resume the caller hears of an
-application error."""
+"""After the last call, for what Twilio still asks about it: without an answer from /twilio/resume the caller hears of
+an application error."""
 
 log = structlog.get_logger(__name__)
 

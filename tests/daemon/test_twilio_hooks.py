@@ -1,5 +1,8 @@
 """Twilio's webhooks over real HTTP: who is let in, what is answered, and that nothing nasty gets further."""
 
+import base64
+import hashlib
+import hmac
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -93,6 +96,20 @@ async def test_without_a_good_signature_nobody_gets_in_and_it_is_counted_and_log
         assert rig.metric("relay_auth_rejected_total", endpoint=path) == 1
         assert [line["endpoint"] for line in logs if line["event"] == "auth.rejected"] == [path]
         assert len(rig.calls) == 0
+
+
+async def test_a_signature_with_a_shared_key_is_as_good() -> None:
+    """Twilio's "Webhook shared keys": HMAC-SHA256, named by a second header."""
+    config = front_config({"twilio_shared_keys": {"SK1": "shared-secret"}})
+    form = ringing()
+    text = f"{PUBLIC}/twilio/voice" + "".join(name + value for name, value in sorted(form.items()))
+    digest = base64.b64encode(hmac.new(b"shared-secret", text.encode(), hashlib.sha256).digest()).decode()
+    headers = {
+        "X-Twilio-Signature": digest,
+        "X-Twilio-Webhooks-Signature-Settings": "key=SK1,algorithm=HMAC_SHA256",
+    }
+    async with open_front(config) as rig:
+        assert verbs(await rig.post("/twilio/voice", form, sign=False, headers=headers)) == ["Connect", "Redirect"]
 
 
 async def test_an_account_that_is_not_listed_gets_nothing() -> None:

@@ -1,0 +1,84 @@
+"""`relay demo`: one whole call on this machine, shown and judged."""
+
+import json
+import signal
+import tempfile
+from pathlib import Path
+
+import click
+import trio
+
+from relay.commands import WrongUse
+from relay.demo import files
+from relay.demo.screen import Screen, open_screen
+from relay.demo.stage import Performance, perform
+from relay.demo.verdict import Verdict, judge
+
+BUSY_MS = 60.0
+"""Twilio sends a frame every 20 ms: from here on the figures say more about the machine than about the relay."""
+
+
+def demo(out: Path, *, as_json: bool) -> int:
+    """Play the demo and leave its files in `out`; 1 if a promise was broken, 128 + n if ended by signal n.
+
+    Raises WrongUse when nothing can be written to `out`.
+    """
+    try:
+        files.prepare(out)
+    except OSError as error:
+        raise WrongUse(f"--out {out} cannot be written to: {error.strerror}") from None
+    screen = open_screen(as_json=as_json)
+    try:
+        with screen:
+            result = trio.run(_until_signal, screen)
+        if isinstance(result, int):
+            return 128 + result
+        screen.say("comparing what was said with what was heard")
+        verdict = judge(result.evidence)
+        paths = files.write(out, result, verdict)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except OSError as error:
+        raise WrongUse(f"--out {out}: {error}") from None
+    if as_json:
+        click.echo(json.dumps({"ok": verdict.ok, "bargein": dict(verdict.bargein), "files": paths}))
+        for promise in verdict.broken:
+            click.echo(f"relay: broken: {promise.name}: {promise.figure}", err=True)
+    else:
+        _conclude(screen, verdict, paths, result.evidence.stood_still_ms)
+    return 0 if verdict.ok else 1
+
+
+async def _until_signal(screen: Screen) -> Performance | int:
+    """The performance, or the number of the signal that ended it; no process is left in either case."""
+    result: Performance | int | None = None
+    with tempfile.TemporaryDirectory() as folder:
+        async with trio.open_nursery() as nursery:
+
+            async def watch(task_status: trio.TaskStatus[None]) -> None:
+                nonlocal result
+                with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+                    task_status.started()
+                    result = await anext(signals)
+                    nursery.cancel_scope.cancel()
+
+            await nursery.start(watch)
+            screen.say("relay demo: starting the relay, the assistant and a telephone on this machine")
+            performance = await perform(screen, Path(folder))
+            result = performance
+            nursery.cancel_scope.cancel()
+    assert result is not None
+    return result
+
+
+def _conclude(screen: Screen, verdict: Verdict, paths: dict[str, str], stood_still_ms: float) -> None:
+    screen.say("")
+    screen.judge(verdict)
+    screen.say("")
+    for name, path in paths.items():
+        screen.say(f" {path}  {files.WHAT[name]}")
+    names = ", ".join(promise.name for promise in verdict.broken)
+    screen.say("")
+    screen.say("Every promise was kept." if verdict.ok else f"Broken: {names}")
+    if not verdict.ok and stood_still_ms > BUSY_MS:
+        screen.say(f"This machine was too busy: telephone and assistant stood still for up to {stood_still_ms:.0f} ms.")

@@ -1,0 +1,83 @@
+"""Whatever is sent to the webhooks and the media socket, the relay answers, and lives on with nothing left behind."""
+
+import json
+from typing import Any
+
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trio_websocket import ConnectionClosed
+
+from tests.support.frontrig import PUBLIC, STREAM_SID, FrontRig, open_front, ringing, signature, start
+from tests.support.leaks import resources, resources_return_to
+
+EXAMPLES = settings(max_examples=15)
+
+WEBHOOKS = ("/twilio/voice", "/twilio/resume", "/twilio/status")
+POSTS = st.tuples(st.sampled_from(WEBHOOKS), st.binary(max_size=300))
+FIELDS = st.lists(st.tuples(st.sampled_from(["CallSid", "AccountSid", "StreamEvent", "x"]), st.text(max_size=40)))
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+EVENTS = st.sampled_from(["connected", "start", "media", "dtmf", "mark", "stop", "clear"])
+BODIES = st.dictionaries(st.sampled_from(["payload", "timestamp", "track", "name", "digit", "callSid"]), VALUES)
+MESSAGES = st.builds(
+    lambda event, body, number: json.dumps(
+        {"event": event, "streamSid": STREAM_SID, "sequenceNumber": number, event: body}
+    ),
+    EVENTS,
+    BODIES,
+    VALUES,
+)
+NOISE = st.lists(st.text(max_size=60) | st.binary(max_size=60) | MESSAGES, max_size=25)
+
+
+@EXAMPLES
+@given(bodies=st.lists(POSTS, max_size=8), forms=st.lists(FIELDS, max_size=8))
+def test_no_body_of_a_webhook_breaks_anything(
+    bodies: list[tuple[str, bytes]], forms: list[list[tuple[str, str]]]
+) -> None:
+    async def send() -> None:
+        async with open_front() as rig:
+            for path, body in bodies:
+                headers = {"Content-Type": "application/x-www-form-urlencoded", "X-Twilio-Signature": "AAAA"}
+                assert (await rig.http.post(path, content=body, headers=headers)).status_code in {400, 403}
+            for form in forms:
+                assert (await rig.post("/twilio/voice", form)).status_code in {400, 403}
+            assert len(rig.calls) == 0
+            assert (await rig.http.get("/health")).status_code == 200
+
+    trio.run(send)
+
+
+@EXAMPLES
+@given(before=NOISE, after=NOISE)
+def test_no_message_of_a_media_socket_breaks_anything(before: list[str | bytes], after: list[str | bytes]) -> None:
+    async def send() -> None:
+        async with open_front() as rig:
+            await rig.http.get("/health")
+            held = await resources()
+            token = await rig.token()
+            await _talk(rig, [*before, start(token), *after])
+            form = ringing()
+            headers = {"X-Twilio-Signature": signature(f"{PUBLIC}/twilio/resume", form)}
+            assert (await rig.http.post("/twilio/resume", data=form, headers=headers)).status_code == 200
+            await rig.until_over()
+            await resources_return_to(held)
+            failed = rig.metric("relay_calls_total", end_reason="error")
+
+            assert failed == 0
+
+    trio.run(send)
+
+
+async def _talk(rig: FrontRig, messages: list[str | bytes]) -> None:
+    async with rig.socket() as peer:
+        try:
+            for message in messages:
+                await peer.send(message)
+            await trio.sleep(0.02)
+        except ConnectionClosed:
+            return

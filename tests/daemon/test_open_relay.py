@@ -1,0 +1,61 @@
+"""The relay inside another program: ready when entered, gone when left."""
+
+import httpx
+import pytest
+import trio
+
+from relay.config import AssistantConfig, Config, ServerConfig
+from relay.daemon.daemon import open_relay
+from relay.errors import ConfigError
+from relay.metrics import Metrics
+from relay.redaction import Redactor
+from relay.secrets import Secrets
+from tests.support.frontrig import ringing, signature
+from tests.support.leaks import resources, resources_return_to
+
+AUTH_TOKEN = "auth-token"
+
+
+def config(port: int = 0, host: str = "127.0.0.1") -> Config:
+    return Config(
+        assistants=(AssistantConfig("vapi", "assistant-id", api_base="http://127.0.0.1:9"),),
+        secrets=Secrets(twilio_auth_tokens=(AUTH_TOKEN,), vapi_api_keys={"vapi": "key"}),
+        server=ServerConfig(host=host, port=port, public_url="https://relay.example.com"),
+    )
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_it_answers_when_entered_and_is_gone_when_left(host: str) -> None:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        async with open_relay(config(host=host), Metrics(), Redactor()) as relay:
+            answer = await client.get(f"{relay.url}/health")
+        with pytest.raises(httpx.ConnectError):
+            await client.get(f"{relay.url}/health")
+
+    assert answer.status_code == 200
+
+
+async def test_nothing_is_left_behind_even_when_it_is_left_with_a_live_call() -> None:
+    async with open_relay(config(), Metrics(), Redactor()):
+        pass
+    before = await resources()
+    for _ in range(3):
+        async with open_relay(config(), Metrics(), Redactor()) as relay, httpx.AsyncClient(trust_env=False) as client:
+            form = ringing()
+            headers = {"X-Twilio-Signature": signature("https://relay.example.com/twilio/voice", form, AUTH_TOKEN)}
+            await client.post(f"{relay.url}/twilio/voice", data=form, headers=headers)
+    await resources_return_to(before)
+
+
+async def test_a_crash_of_the_program_around_it_passes() -> None:
+    with pytest.RaisesGroup(ValueError, flatten_subgroups=True, allow_unwrapped=True):
+        async with open_relay(config(), Metrics(), Redactor()):
+            await trio.lowlevel.checkpoint()
+            raise ValueError("crash")
+
+
+async def test_a_port_that_is_taken_is_a_configuration_error() -> None:
+    async with open_relay(config(), Metrics(), Redactor()) as relay:
+        with pytest.raises(ConfigError, match=f"server.port is {relay.port}"):
+            async with open_relay(config(relay.port), Metrics(), Redactor()):
+                pass
