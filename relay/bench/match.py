@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from relay.bench.sounds import FRAME_SAMPLES, TELEPHONE_HZ, Waveform
 
-WIDE_SAMPLES, WIDE_LIKE = 3 * FRAME_SAMPLES, 0.7
-"""60 ms of audio, and how alike (correlation) they must be to be the same."""
+WIDE_SAMPLES, SURE_LIKE = 3 * FRAME_SAMPLES, 0.95
+"""60 ms so alike (correlation) at the place where they are expected are there."""
 NARROW_SAMPLES, NARROW_LIKE = FRAME_SAMPLES, 0.85
-"""20 ms where 60 ms are not of one piece, after a cut."""
+"""Elsewhere 20 ms decide, because 60 ms need not be of one piece."""
 BACK_SAMPLES = int(2.5 * TELEPHONE_HZ)
 """How old audio may be when it comes out."""
 TOLERANCE_SAMPLES = FRAME_SAMPLES // 4
@@ -81,23 +81,35 @@ def deliveries(arrivals: Arrivals, positions: Positions, frames: Sequence[int], 
 
 
 def _locate(arrivals: Arrivals, index: int, sent: Waveform, horizon: int, shift: int | None) -> int | None:
-    end = arrivals.ends[index]
-    for width, like in ((WIDE_SAMPLES, WIDE_LIKE), (NARROW_SAMPLES, NARROW_LIKE)):
-        begin = max(arrivals.begins[index], end - width)
-        piece = arrivals.waveform[begin:end].astype(np.float64)
-        if len(piece) < NARROW_SAMPLES or piece.std() < _SILENCE_RMS:
-            return None
-        if shift is not None and begin + shift >= 0:
-            expected = sent[begin + shift : end + shift]
-            if len(expected) == len(piece) and _likeness(expected, piece)[0] >= like:
-                return end + shift
-        first = max(0, horizon - BACK_SAMPLES)
-        if horizon - first >= len(piece):
-            likeness = _likeness(sent[first:horizon], piece)
-            best = int(np.argmax(likeness))
-            if likeness[best] >= like:
-                return first + best + len(piece)
-    return None
+    """The expected place if 60 ms fit there; else the one where the last 20 ms fit best, if they fit at all."""
+    begin, end = arrivals.begins[index], arrivals.ends[index]
+    if end - begin < NARROW_SAMPLES:
+        return None
+    wide = arrivals.waveform[max(begin, end - WIDE_SAMPLES) : end].astype(np.float64)
+    last = wide[-NARROW_SAMPLES:]
+    if last.std() < _SILENCE_RMS:
+        return None
+    expected = [] if shift is None else [end + shift]
+    if expected and _fit(expected[0], wide, sent) >= SURE_LIKE:
+        return expected[0]
+    places = expected + [_search(piece, sent, horizon) for piece in (wide, last)]
+    fits = [_fit(place, last, sent) for place in places]
+    best = int(np.argmax(fits))
+    return places[best] if fits[best] >= NARROW_LIKE else None
+
+
+def _fit(place: int, piece: NDArray[np.float64], sent: Waveform) -> float:
+    """How alike the piece and what was sent are if it ends there."""
+    where = sent[max(0, place - len(piece)) : max(0, place)]
+    return float(_likeness(where, piece)[0]) if len(where) == len(piece) else -1.0
+
+
+def _search(piece: NDArray[np.float64], sent: Waveform, horizon: int) -> int:
+    """Where in what was sent lately the piece ends most likely; -1 when that is too short."""
+    first = max(0, horizon - BACK_SAMPLES)
+    if horizon - first < len(piece):
+        return -1
+    return first + int(np.argmax(_likeness(sent[first:horizon], piece))) + len(piece)
 
 
 def _likeness(where: Waveform, piece: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -83,9 +83,9 @@ def _next(data: bytearray, at: int) -> tuple[int, bytes, int] | None:
         length = int.from_bytes(data[body : body + extra], "big")
         body += extra
     key = bytes(data[body : body + 4]) if masked else b""
-    body += len(key)
+    body += 4 if masked else 0
     end = body + length
-    if len(data) < end or len(data) < body:
+    if len(data) < end:
         return None
     if not first & _FINAL:
         raise ValueError("a fragmented WebSocket message")

@@ -1,0 +1,78 @@
+"""The search for the limit, over a machine that carries a known number of calls."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.bench.limit import CALLS_MAX, PRECISION, broken_limit, find_limit
+from relay.bench.result import BenchResult
+
+
+def result(calls: int = 10, *, delay_p99: float | None = 5.0, **changes: object) -> BenchResult:
+    values: dict[str, object] = {
+        "calls": calls,
+        "seconds": 10.0,
+        "audio": "pcm",
+        "cpu_ms_per_call_second": 20.0,
+        "added_delay_ms": {"up": {"p50": 1.0, "p99": 2.0}, "down": {"p50": 1.0, "p99": delay_p99}},
+        "raw_delay_ms": {},
+        "resampler_ms": {},
+        "loop_lag_ms": {"p99": 1.0},
+        "frames_lost": 0,
+        "frames_dropped": {},
+        "frames_invented": {},
+        "calls_lost": 0,
+        "rss_mb": 100.0,
+        "rss_mb_per_call": 0.3,
+        "bargein_ms": {},
+        "onset_to_clear_ms": {},
+        "decide_to_clear_ms": {},
+        "bargeins": 0,
+        "bargeins_missed": 0,
+        "vad_delay_ms": {},
+        "load": {"late_p99_ms": 1.0},
+        "machine": {},
+    }
+    return BenchResult(**{**values, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "broken"),
+    [
+        ({}, None),
+        ({"delay_p99": 20.1}, "delay_down"),
+        ({"delay_p99": None}, "delay_down"),
+        ({"frames_lost": 1}, "frames_lost"),
+        ({"calls_lost": 1}, "calls_lost"),
+        ({"frames_invented": {'cause="underrun"': 2.0}}, "holes"),
+        ({"loop_lag_ms": {"p99": 25.0}}, "loop_lag"),
+        ({"loop_lag_ms": {"p99": None}}, None),
+        ({"load": {"late_p99_ms": 50.0}}, None),
+        ({"load": {"late_p99_ms": 50.0}, "frames_lost": 1}, "load"),
+    ],
+)
+def test_what_breaks_a_limit(changes: dict[str, object], broken: str | None) -> None:
+    assert broken_limit(result(**changes)) == broken  # type: ignore[arg-type]
+
+
+@given(capacity=st.integers(0, CALLS_MAX - 1), first=st.integers(1, 200))
+def test_the_limit_is_found_within_the_precision_in_few_runs(capacity: int, first: int) -> None:
+    runs: list[int] = []
+
+    def measure(calls: int) -> BenchResult:
+        runs.append(calls)
+        return result(calls, frames_lost=int(calls > capacity))
+
+    found = find_limit(first, measure)
+
+    assert found.limit_calls is not None
+    assert found.limit_calls <= capacity <= found.limit_calls + max(1, (capacity + 1) * PRECISION / (1 - PRECISION))
+    assert found.limited_by == "frames_lost"
+    assert len(runs) == len(set(runs)) <= 20
+
+
+def test_a_machine_that_carries_everything_is_limited_by_the_benchmark() -> None:
+    found = find_limit(10, result)
+
+    assert found.limit_calls == CALLS_MAX
+    assert found.limited_by == f"the benchmark's own {CALLS_MAX} calls"
