@@ -187,6 +187,7 @@ async def test_when_all_places_are_taken_the_caller_hears_so_and_a_live_call_sti
 
         assert verbs(await rig.post("/twilio/voice", ringing(OTHER_SID))) == ["Say", "Hangup"]
         assert verbs(await rig.post("/twilio/voice", ringing(SID))) == ["Connect", "Redirect"]
+        assert rig.metric("relay_calls_total", end_reason="refused") == 1
 
 
 async def test_while_draining_a_caller_waits_and_asks_again() -> None:

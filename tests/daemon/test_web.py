@@ -10,6 +10,7 @@ from relay import __version__
 from relay.config import LimitsConfig
 from relay.daemon import web
 from relay.errors import AssistantUnavailable
+from tests.support.callrig import TONE
 from tests.support.frontrig import OTHER_SID, SID, FrontRig, front_config, open_front, ringing
 
 
@@ -73,6 +74,21 @@ async def test_metrics_are_prometheus_text_of_this_relay() -> None:
 
         assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
         assert re.search(r"^relay_calls_active 1\.0$", answer.text, re.MULTILINE)
+
+
+async def test_what_waits_to_be_played_is_told_by_health_and_metrics() -> None:
+    async with open_front() as rig:
+        await rig.token()
+        with trio.fail_after(2):
+            await rig.inner.connected.wait()
+        for _ in range(25):
+            rig.inner.peers[0].send(TONE)
+        await trio.sleep(0.1)
+        health = (await rig.http.get("/health")).json()
+        metrics = (await rig.http.get("/metrics")).text
+
+        assert health["bufferSize"] > 0
+        assert re.search(r"^relay_playout_buffer_seconds 0\.[1-9]", metrics, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
