@@ -106,7 +106,7 @@ def test_the_demo_greets_describes_is_interrupted_and_echoes() -> None:
     interrupted_from = stage.now_s - 50.0
     stage.say("stop")
     (interruption,) = stage.find("user-interrupted")
-    assert interruption - interrupted_from == pytest.approx(0.3, abs=0.06)
+    assert 0.28 <= interruption - interrupted_from <= 0.45  # a soft consonant at the beginning is below the threshold
     assert stage.audible_after(interruption + 0.15) == 0
     stage.run(1)
     stage.say("question", then_s=4)
