@@ -1,0 +1,250 @@
+"""Frames are 20 ms. "Heard" below means: sent to the assistant on the present connection."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.logic.replay import ReplayLog
+from relay.logic.sentences import MAX_SEGMENTS, REACTION_FRAMES, TAIL_FRAMES, Sentences
+
+UNANSWERED_S = 10.0
+
+
+class Line:
+    """A caller whose frames go to the assistant as they come, while there is a connection."""
+
+    def __init__(self) -> None:
+        self.replay = ReplayLog(100_000)
+        self.sentences = Sentences(self.replay, UNANSWERED_S)
+        self.connected = True
+        self.now = 0.0
+
+    def goes_on(self, frames: int, *, speech: bool = False) -> None:
+        for _ in range(frames):
+            self.replay.append(self.replay.end.to_bytes(4), speech=speech)
+            self.now += 0.02
+            while self.connected and (at := self.replay.next_at(self.now)) is not None and at <= self.now:
+                self.replay.read(self.now)
+
+    def says(self, frames: int, hangover: int = 13) -> int:
+        """A segment, known to have ended after the hangover; returns its end."""
+        self.sentences.began(self.replay.end)
+        self.goes_on(frames, speech=True)
+        end = self.replay.end
+        self.goes_on(hangover)
+        self.sentences.ended(end, self.now)
+        return end
+
+    def final(self) -> None:
+        self.sentences.transcript(final=True, now=self.now)
+
+    def loses(self) -> int:
+        """Returns the frame with which the replay begins."""
+        self.connected = False
+        return self.replay.end - self.sentences.rewind(self.now)
+
+    def connects(self) -> None:
+        self.connected = True
+
+
+def test_a_final_transcript_finishes_the_segment_that_ended_before_it() -> None:
+    line = Line()
+    end = line.says(50)
+    line.goes_on(20)
+    line.final()
+
+    assert line.loses() == end + TAIL_FRAMES
+
+
+def test_without_a_final_transcript_the_sentence_comes_again_from_its_beginning() -> None:
+    line = Line()
+    line.goes_on(30)
+    line.says(50)
+    line.sentences.transcript(final=False, now=line.now)
+    line.goes_on(1000)
+
+    assert line.loses() == 0
+
+
+def test_a_final_transcript_does_not_finish_a_segment_that_is_running() -> None:
+    line = Line()
+    end = line.says(50)
+    line.goes_on(20)
+    line.sentences.began(line.replay.end)
+    line.goes_on(100, speech=True)
+    line.final()
+
+    assert line.loses() == end + TAIL_FRAMES
+
+
+def test_nor_one_that_is_running_alone() -> None:
+    line = Line()
+    line.sentences.began(0)
+    line.goes_on(100, speech=True)
+    line.final()
+    line.goes_on(10, speech=True)
+    line.sentences.ended(110, line.now)
+
+    assert line.loses() == 0
+
+
+def test_a_final_transcript_that_comes_before_the_detector_knows_of_the_end_finishes_the_segment() -> None:
+    line = Line()
+    line.sentences.began(0)
+    line.goes_on(100, speech=True)
+    line.goes_on(10)
+    line.final()
+    line.goes_on(3)
+    line.sentences.ended(100, line.now)
+
+    assert line.loses() == 100 + TAIL_FRAMES
+
+
+def test_a_final_transcript_before_all_speech_finishes_nothing_that_comes_after_it() -> None:
+    line = Line()
+    line.goes_on(10)
+    line.final()
+    line.says(10, hangover=0)
+
+    assert line.loses() == 0
+
+
+@pytest.mark.parametrize(("after", "finished"), [(REACTION_FRAMES - 1, "first"), (REACTION_FRAMES, "second")])
+def test_of_two_segments_a_final_transcript_means_the_last_that_it_can_know_of(after: int, finished: str) -> None:
+    line = Line()
+    first = line.says(50)
+    line.goes_on(10)
+    second = line.says(20, hangover=after)
+    line.final()
+
+    assert line.loses() == (first if finished == "first" else second) + TAIL_FRAMES
+
+
+def test_the_next_segment_is_never_cut_at_its_beginning() -> None:
+    line = Line()
+    end = line.says(50, hangover=2)
+    line.sentences.began(line.replay.end)
+    line.goes_on(40, speech=True)
+    line.final()
+
+    assert line.loses() == end + 2
+
+
+def test_a_sentence_that_is_still_to_be_replayed_is_not_finished_by_the_transcript_of_the_one_before() -> None:
+    line = Line()
+    first = line.says(100)
+    line.goes_on(20)
+    second = line.says(100)
+    assert line.loses() == 0
+    line.goes_on(100)
+    line.connects()
+    while line.replay.cursor < first + 40:
+        line.goes_on(1)
+    line.final()
+
+    assert line.replay.cursor < second
+    assert line.loses() == first + TAIL_FRAMES
+
+
+def test_without_transcripts_the_answer_of_the_assistant_finishes_the_sentence() -> None:
+    line = Line()
+    end = line.says(50)
+    line.goes_on(30)
+    line.sentences.assistant_spoke(line.now)
+
+    assert line.loses() == end + TAIL_FRAMES
+
+
+def test_what_the_assistant_says_at_once_is_no_answer() -> None:
+    line = Line()
+    line.says(50, hangover=REACTION_FRAMES - 1)
+    line.sentences.assistant_spoke(line.now)
+
+    assert line.loses() == 0
+
+
+def test_where_there_are_transcripts_an_answer_finishes_nothing() -> None:
+    line = Line()
+    line.says(50)
+    line.sentences.transcript(final=False, now=line.now)
+    line.goes_on(30)
+    line.sentences.assistant_spoke(line.now)
+
+    assert line.loses() == 0
+
+
+@pytest.mark.parametrize(("frames", "finished"), [(499, False), (501, True)])
+def test_without_transcripts_and_answers_a_sentence_is_finished_after_some_time(frames: int, *, finished: bool) -> None:
+    line = Line()
+    end = line.says(50)
+    line.goes_on(frames)
+
+    assert line.loses() == (end + TAIL_FRAMES if finished else 0)
+
+
+def test_the_time_begins_again_with_the_next_connection() -> None:
+    line = Line()
+    line.says(50)
+    line.goes_on(100)
+    assert line.loses() == 0
+    line.goes_on(450)
+
+    assert line.loses() == 0
+
+
+def test_whether_there_are_transcripts_is_asked_anew_on_each_connection() -> None:
+    line = Line()
+    line.final()
+    line.loses()
+    line.connects()
+    end = line.says(50)
+    line.goes_on(30)
+    line.sentences.assistant_spoke(line.now)
+
+    assert line.loses() == end + TAIL_FRAMES
+
+
+def test_the_end_of_a_segment_that_never_began_is_ignored() -> None:
+    line = Line()
+    line.sentences.ended(5, 0.0)
+    end = line.says(50)
+    line.sentences.ended(end + 40, line.now)
+    line.goes_on(20)
+    line.final()
+
+    assert line.loses() == end + TAIL_FRAMES
+
+
+def test_segments_without_number_are_bounded_and_the_last_can_still_be_finished() -> None:
+    line = Line()
+    end = 0
+    for _ in range(2 * MAX_SEGMENTS):
+        end = line.says(2, hangover=3)
+    line.goes_on(20)
+    line.final()
+
+    assert line.loses() == end + TAIL_FRAMES
+
+
+EVENTS = st.sampled_from(["final", "partial", "answer", "lose", "-"])
+
+
+@given(st.lists(st.tuples(st.integers(1, 60), st.integers(13, 60), EVENTS), max_size=12))
+def test_whatever_happens_a_replay_begins_outside_speech(steps: list[tuple[int, int, str]]) -> None:
+    line = Line()
+    spoken: list[tuple[int, int]] = []
+    for speech, pause, event in steps:
+        start = line.replay.end
+        spoken.append((start, line.says(speech)))
+        line.goes_on(pause)
+        match event:
+            case "final" | "partial":
+                line.sentences.transcript(final=event == "final", now=line.now)
+            case "answer":
+                line.sentences.assistant_spoke(line.now)
+            case "lose":
+                line.loses()
+                line.connects()
+    begins = line.loses()
+
+    assert not any(start < begins < end for start, end in spoken)
