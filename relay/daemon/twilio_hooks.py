@@ -52,7 +52,6 @@ class TwilioHooks:
     def __init__(self, front: Front) -> None:
         self._calls = front.calls
         self._gate = front.gate
-        self._refused = front.metrics.calls.labels(EndReason.REFUSED)
         self._public_url = front.config.server.public_url
 
     def add_to(self, app: QuartTrio) -> None:
@@ -70,7 +69,6 @@ class TwilioHooks:
         except CallRefused as refused:
             if refused.reason == "draining":
                 return twiml_answer(twiml.pause_and_redirect(PAUSE_S, self._url(VOICE)))
-            self._refused.inc()
             return twiml_answer(twiml.say_and_hangup(FULL_TEXT))
         stream, token = stream_url(self._public_url, MEDIA), self._calls.issue_token(call)
         return twiml_answer(twiml.connect_stream(stream, token, self._url(STATUS), self._url(RESUME)))

@@ -70,9 +70,7 @@ class Monitoring:
         return json_answer(503, {"ready": False, "reason": reason, "error": _REASONS[reason], "code": "NOT_READY"})
 
     async def metrics(self) -> Response:
-        metrics = self._front.metrics
-        metrics.playout_buffer.set(max((call.queued_ms for call in self._front.calls.live()), default=0) / 1000)
-        return text_answer(metrics.render(), CONTENT_TYPE)
+        return text_answer(self._front.metrics.render(), CONTENT_TYPE)
 
 
 async def _not_stored(response: Response) -> Response:
