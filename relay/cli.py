@@ -129,6 +129,54 @@ def bench(calls: int, seconds: float, audio: str, *, limit: bool, as_json: bool)
     _finish(lambda: work(calls, seconds, audio, limit=limit, as_json=as_json))
 
 
+@main.command()
+@click.argument("files", nargs=-1, type=click.Path(), metavar="FILE...")
+@click.option("--threshold", type=click.FloatRange(0.3, 0.9), help="As [vad] threshold; 0.5 if not given.")
+@click.option(
+    "--plot",
+    "png",
+    type=click.Path(path_type=Path),
+    metavar="PNG",
+    help="Draw waveform, probability and decisions. Of several FILEs, each has its picture: NAME-FILE.png.",
+)
+@click.option(
+    "--calibrate",
+    "room",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A quiet room, nobody speaking: which threshold it needs, and what that costs in delay.",
+)
+@click.option(
+    "--evaluate",
+    "folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Recordings with a labels.json: delays, misses and false starts, beside those of a plain rule.",
+)
+@JSON
+def vad(
+    files: tuple[str, ...],
+    threshold: float | None,
+    png: Path | None,
+    room: Path | None,
+    folder: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Find the speech in recordings: WAV, mono, 16 bits, 8 or 16 kHz."""
+    from relay.commands.vad import analyse_files, calibrate_room, evaluate_folder
+
+    if bool(files) + (room is not None) + (folder is not None) != 1:
+        raise click.UsageError("give one or more FILEs, or --calibrate FILE, or --evaluate DIR")
+    if png is not None and not files:
+        raise click.UsageError("--plot goes with FILEs")
+    if room is not None:
+        _finish(lambda: calibrate_room(room, threshold, as_json=as_json))
+    if folder is not None:
+        _finish(lambda: evaluate_folder(folder, threshold, as_json=as_json))
+    _finish(lambda: analyse_files(files, threshold, png, as_json=as_json))
+
+
 def _finish(work: Callable[[], int]) -> NoReturn:
     """End the process as `relay` promises: 0 done, 1 a failure was found, 2 wrong use or configuration."""
     try:

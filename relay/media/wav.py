@@ -19,7 +19,10 @@ def read_wav(path: Path) -> Audio:
             channels, sample_bytes = file.getnchannels(), file.getsampwidth()
             if (channels, sample_bytes) != (1, 2):
                 raise FormatMismatch(f"{path}: {channels} channel(s) of {sample_bytes * 8} bits, wanted mono 16 bits")
-            return Audio(AudioFormat(Encoding.PCM_S16LE, file.getframerate()), file.readframes(file.getnframes()))
+            promised, data = file.getnframes(), file.readframes(file.getnframes())
+            if len(data) < promised * sample_bytes:
+                raise FormatMismatch(f"{path}: cut short, {len(data) // sample_bytes} of {promised} samples are there")
+            return Audio(AudioFormat(Encoding.PCM_S16LE, file.getframerate()), data)
     except (wave.Error, EOFError) as error:
         raise FormatMismatch(f"{path}: no PCM WAV file ({str(error) or 'it ends too soon'})") from error
 

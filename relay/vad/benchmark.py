@@ -124,7 +124,9 @@ def _labels(folder: Path) -> list[Recording]:
     path = folder / LABELS
     try:
         return read_labels(path.read_bytes())
-    except (OSError, msgspec.DecodeError) as error:
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except msgspec.DecodeError as error:
         raise ConfigError(f"{path}: {error}") from error
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
+from relay.errors import FormatMismatch
 from relay.media.detector import WINDOW_MS, DetectorSettings
 from relay.media.evaluation import Recording, Score, Trial, score
 from relay.media.silero import SileroModel
@@ -20,6 +21,7 @@ from relay.vad.sound import Sound, convert, probabilities, read_sound, windows
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 LEAD_S = 2.0
 """How much of the room is heard before each reference phrase."""
+SHORTEST_S = 1.0
 PHASES = 4
 LOUDEST_SAMPLE = 32767
 
@@ -80,6 +82,8 @@ def calibrate(path: Path, settings: DetectorSettings | None = None, model: Siler
     settings = settings or DetectorSettings()
     model = model or SileroModel.load(16000)
     room = read_sound(path)
+    if room.duration_s < SHORTEST_S:
+        raise FormatMismatch(f"{path}: {room.duration_s:.2f} s, wanted a quiet room for at least {SHORTEST_S:g} s")
     room_windows = windows(room, model)
     recordings, streams = _speech_in(room, model)
     room_judged, *judged = probabilities(model, [room_windows, *streams], settings.model_gain_db)

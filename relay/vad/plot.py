@@ -41,7 +41,7 @@ def plot(analysis: Analysis, png: Path) -> None:
     level.set_xlim(0, max(duration_s, WINDOW_MS / 1000))
     wave.set_title(_title(analysis), loc="left", color=INK, fontsize=11)
     figure.legend(handles=_legend(), loc="outside lower center", ncols=6, frameon=False, fontsize=9)
-    figure.savefig(png, dpi=DOTS_PER_INCH)
+    figure.savefig(png, dpi=DOTS_PER_INCH, format="png")
 
 
 def _title(analysis: Analysis) -> str:

@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from relay.errors import FormatMismatch
 from relay.media import g711
 from relay.media.features import model_input
-from relay.media.resample import Samples, resampler
+from relay.media.resample import Resampler, Samples, resampler
 from relay.media.silero import SileroModel
 from relay.media.wav import read_wav
 
 TELEPHONE_HZ = 8000
 WIDEBAND_HZ = 16000
+LARGEST_BYTES = 2 * 3600 * WIDEBAND_HZ * 2 + 4096
+"""Two hours at 16 kHz, and a header."""
+PIECE = 10 * WIDEBAND_HZ
 
 
 class Route(StrEnum):
@@ -40,10 +43,20 @@ class Sound:
 
 
 def read_sound(path: Path) -> Sound:
-    """A mono 16-bit WAV file of 8 or 16 kHz. `FormatMismatch` says what it is instead; `OSError`."""
+    """A mono 16-bit WAV file of 8 or 16 kHz, of two hours at most. `FormatMismatch` says what it is instead; `OSError`.
+
+    It is all held in memory.
+    """
+    size = path.stat().st_size
+    if size > LARGEST_BYTES:
+        raise FormatMismatch(
+            f"{path}: {size / 1e6:.0f} MB, wanted at most {LARGEST_BYTES / 1e6:.0f} (2 hours at 16 kHz)"
+        )
     audio = read_wav(path)
     if audio.format.rate_hz not in {TELEPHONE_HZ, WIDEBAND_HZ}:
         raise FormatMismatch(f"{path}: {audio.format.rate_hz} Hz, wanted 8000 or 16000 Hz")
+    if not audio.data:
+        raise FormatMismatch(f"{path}: no sample in it, wanted at least one")
     return Sound(np.frombuffer(audio.data, "<i2").astype(np.int16), audio.format.rate_hz)
 
 
@@ -53,9 +66,14 @@ def convert(sound: Sound, rate_hz: int) -> Sound:
         return sound
     stage = resampler(sound.rate_hz, rate_hz)
     tail = np.zeros(round(2 * stage.delay_ms * sound.rate_hz / 1000), np.int16)
-    late = stage.push(np.concatenate((sound.samples, tail)))
+    late = _through(stage, np.concatenate((sound.samples, tail)))
     first = round(stage.delay_ms * rate_hz / 1000)
     return Sound(late[first : first + len(sound.samples) * rate_hz // sound.rate_hz], rate_hz)
+
+
+def _through(stage: Resampler, samples: Samples) -> Samples:
+    """In pieces: a resampler needs many times the memory of what it gets at once."""
+    return np.concatenate([stage.push(samples[at : at + PIECE]) for at in range(0, len(samples), PIECE)])
 
 
 def windows(
@@ -71,7 +89,7 @@ def windows(
     elif route is Route.WIDEBAND:
         sound = convert(sound, WIDEBAND_HZ)
     silence = np.zeros(round(shift_ms * model.rate_hz / 1000), np.int16)
-    heard = np.concatenate((silence, resampler(sound.rate_hz, model.rate_hz).push(sound.samples)))
+    heard = np.concatenate((silence, _through(resampler(sound.rate_hz, model.rate_hz), sound.samples)))
     size = model.window_samples
     return heard[: len(heard) // size * size].reshape(-1, size)
 

@@ -1,0 +1,124 @@
+"""`relay vad`: recordings through the speech detector."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import click
+from rich.console import Console
+
+from relay import vad
+from relay.commands import WrongUse
+from relay.errors import FormatMismatch
+from relay.media.detector import DetectorSettings
+from relay.media.silero import SileroModel
+from relay.vad import Analysis, Calibration
+
+T = TypeVar("T")
+TABLE_COLUMNS = 132
+"""How wide a table may get where there is no terminal to fit."""
+
+
+def analyse_files(files: Sequence[str], threshold: float | None, png: Path | None, *, as_json: bool) -> int:
+    """Print the speech of each file, in order; draw each if `png` is given. WrongUse names the file that is none."""
+    settings, model = _settings(threshold), SileroModel.load(16000)
+    analyses = [
+        # the name as it was given: a Path would have lost a leading "./"
+        replace(_read(file, lambda path: vad.analyse(path, settings, model)), file=file)
+        for file in files
+    ]
+    pictures = _draw(analyses, png) if png is not None else []
+    if as_json:
+        click.echo(json.dumps(vad.as_json(analyses)))
+    else:
+        for analysis in analyses:
+            click.echo(_told(analysis))
+        for picture in pictures:
+            click.echo(f"drawn: {picture}")
+    return 0
+
+
+def calibrate_room(room: Path, threshold: float | None, *, as_json: bool) -> int:
+    """Print what a quiet room needs; 1 if no threshold keeps it quiet. WrongUse when it cannot be read."""
+    calibration = _read(str(room), lambda path: vad.calibrate(path, _settings(threshold)))
+    if as_json:
+        click.echo(json.dumps(calibration.as_json()))
+    else:
+        _console().print(calibration.table())
+        click.echo(_advice(calibration))
+    return 0 if calibration.quiet_threshold is not None else 1
+
+
+def evaluate_folder(folder: Path, threshold: float | None, *, as_json: bool) -> int:
+    """Print how well the detector does. ConfigError for the labels, WrongUse for a recording."""
+    evaluation = _read(str(folder), lambda path: vad.evaluate(path, _settings(threshold)))
+    if as_json:
+        click.echo(json.dumps(evaluation.as_json()))
+    else:
+        _console().print(evaluation.table(), evaluation.kinds_table())
+    return 0
+
+
+def _settings(threshold: float | None) -> DetectorSettings:
+    return DetectorSettings() if threshold is None else DetectorSettings(threshold=threshold)
+
+
+def _read(name: str, work: Callable[[Path], T]) -> T:
+    try:
+        return work(Path(name))
+    except FormatMismatch as error:
+        raise WrongUse(f"{error} (allowed: WAV, mono, 16 bits, 8000 or 16000 Hz)") from None
+    except OSError as error:
+        raise WrongUse(f"{error.filename or name}: cannot be read: {error.strerror}") from None
+
+
+def _draw(analyses: Sequence[Analysis], png: Path) -> list[Path]:
+    pictures = [png] if len(analyses) == 1 else _picture_names(analyses, png)
+    for analysis, picture in zip(analyses, pictures, strict=True):
+        try:
+            vad.plot(analysis, picture)
+        except OSError as error:
+            raise WrongUse(f"--plot {picture}: cannot be written: {error.strerror}") from None
+    return pictures
+
+
+def _picture_names(analyses: Sequence[Analysis], png: Path) -> list[Path]:
+    """`png` with the name of each recording before its suffix; a second recording of the same name gets a number."""
+    names: list[Path] = []
+    for analysis in analyses:
+        stem, number = f"{png.stem}-{Path(analysis.file).stem}", 1
+        wanted = png.parent / f"{stem}{png.suffix}"
+        while wanted in names:
+            number += 1
+            wanted = png.parent / f"{stem}-{number}{png.suffix}"
+        names.append(wanted)
+    return names
+
+
+def _told(analysis: Analysis) -> str:
+    lines = [f"{analysis.file}: {analysis.sound.duration_s:.3f} s, {analysis.sound.rate_hz} Hz"]
+    for (start_s, end_s), start in zip(analysis.segments_s(), analysis.starts(), strict=True):
+        ducked, decided = (at_ms - start.onset_ms for at_ms in (start.likely_ms, start.decided_ms))
+        lines.append(
+            f"  {start_s:9.3f} to {end_s:9.3f} s   ducked after {ducked:3.0f} ms, confirmed after {decided:3.0f}"
+        )
+    if len(lines) == 1:
+        lines.append("  no speech")
+    return "\n".join(lines)
+
+
+def _advice(calibration: Calibration) -> str:
+    room = (
+        f"Noise floor {calibration.noise_floor_dbfs:.1f} dBFS, loud {calibration.loud_dbfs:.1f} dBFS; "
+        f"highest probability of speech {calibration.highest_probability:.2f}."
+    )
+    if calibration.quiet_threshold is None:
+        return f"{room}\nNo threshold keeps this room quiet: something in it sounds like speech to the model."
+    return f"{room}\nThis room needs [vad] threshold = {calibration.quiet_threshold:g}"
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=TABLE_COLUMNS)

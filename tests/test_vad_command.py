@@ -1,0 +1,211 @@
+"""`relay vad`: what is printed, drawn and refused."""
+
+import json
+import struct
+import wave
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from relay.cli import main
+from relay.standin import phrases
+
+SECOND = np.random.default_rng(3).normal(0, 10, 16000).astype("<i2")
+
+
+def relay_vad(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["vad", *map(str, arguments)])
+
+
+def write_wav(path: Path, data: bytes, rate_hz: int = 16000, channels: int = 1, sample_bytes: int = 2) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(sample_bytes)
+        file.setframerate(rate_hz)
+        file.writeframes(data)
+    return path
+
+
+@pytest.fixture
+def spoken(tmp_path: Path) -> Path:
+    """A phrase between two seconds of a quiet room."""
+    samples = np.concatenate((SECOND, phrases.phrase("stop").samples.astype("<i2"), SECOND))
+    return write_wav(tmp_path / "spoken.wav", samples.tobytes())
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Path:
+    return write_wav(tmp_path / "room.wav", SECOND.tobytes())
+
+
+def one_line(done: Result) -> str:
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+def test_json_is_one_object_with_the_files_in_their_order(spoken: Path, room: Path) -> None:
+    done = relay_vad(room, spoken, "--json")
+    silent, found = json.loads(done.stdout)["files"]
+
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert silent == {"file": str(room), "duration_s": 1.0, "segments": [], "starts": []}
+    assert set(found) == {"file", "duration_s", "segments", "starts"}
+    assert found["file"] == str(spoken)
+    assert found["segments"][0][0] == pytest.approx(1.0, abs=0.1)
+    start = found["starts"][0]
+    assert set(start) == {"onset_s", "decided_s", "ducked_s"}
+    assert start["onset_s"] <= start["ducked_s"] < start["decided_s"] < 1.4
+
+
+def test_a_file_keeps_the_name_it_was_given(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(room.parent)
+
+    assert json.loads(relay_vad("./room.wav", "--json").stdout)["files"][0]["file"] == "./room.wav"
+
+
+def test_telephone_recordings_are_taken_as_they_are(tmp_path: Path) -> None:
+    samples = np.concatenate((SECOND[::2], phrases.phrase("stop").samples[::2].astype("<i2"), SECOND[::2]))
+    path = write_wav(tmp_path / "tel.wav", samples.tobytes(), 8000)
+
+    assert json.loads(relay_vad(path, "--json").stdout)["files"][0]["starts"]
+
+
+def test_text_says_when_speech_was_and_how_soon_it_was_known(spoken: Path, room: Path) -> None:
+    lines = relay_vad(spoken, room).stdout.splitlines()
+
+    assert lines[0].startswith(f"{spoken}: ")
+    assert "ducked after" in lines[1]
+    assert lines[-2:] == [f"{room}: 1.000 s, 16000 Hz", "  no speech"]
+
+
+def test_a_higher_threshold_decides_later(spoken: Path) -> None:
+    low, high = (
+        json.loads(relay_vad(spoken, "--json", "--threshold", threshold).stdout)["files"][0]["starts"][0]["decided_s"]
+        for threshold in ("0.3", "0.9")
+    )
+
+    assert low < high
+
+
+def test_one_recording_is_drawn_into_the_file_that_was_named(room: Path, tmp_path: Path) -> None:
+    """Whatever its suffix, it is a PNG."""
+    done = relay_vad(room, "--plot", tmp_path / "picture")
+
+    assert done.exit_code == 0
+    assert (tmp_path / "picture").read_bytes().startswith(b"\x89PNG")
+
+
+def test_several_recordings_are_drawn_into_a_file_each(room: Path, tmp_path: Path) -> None:
+    """Named after them; equal names are told apart."""
+    (tmp_path / "other").mkdir()
+    namesake = write_wav(tmp_path / "other" / "room.wav", SECOND.tobytes())
+    done = relay_vad(room, namesake, "--plot", tmp_path / "out.png", "--json")
+
+    assert json.loads(done.stdout)["files"][1]["file"] == str(namesake)
+    assert {path.name for path in tmp_path.glob("*.png")} == {"out-room.png", "out-room-2.png"}
+
+
+BROKEN: dict[str, Callable[[Path], object]] = {
+    "stereo": lambda path: write_wav(path, bytes(64), channels=2),
+    "24 bits": lambda path: write_wav(path, bytes(66), sample_bytes=3),
+    "44100 Hz": lambda path: write_wav(path, bytes(64), 44100),
+    "no sample": lambda path: write_wav(path, b""),
+    "no PCM WAV": lambda path: path.write_text("RIFF and nothing else"),
+    "too soon": lambda path: path.write_bytes(b""),
+    "cannot be read: Is a directory": lambda path: path.mkdir(),
+    "cannot be read: No such file": lambda path: None,
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+@pytest.mark.parametrize("option", [None, "--calibrate"])
+def test_what_is_no_good_recording_is_refused_by_name(tmp_path: Path, what: str, option: str | None) -> None:
+    path = tmp_path / "bad.wav"
+    BROKEN[what](path)
+    line = one_line(relay_vad(*([option] if option else []), path, "--json"))
+
+    assert str(path) in line
+    assert {"stereo": "2 channel(s)"}.get(what, what) in line
+
+
+def test_a_recording_that_was_cut_short_is_refused(room: Path) -> None:
+    room.write_bytes(room.read_bytes()[:-1000])
+
+    assert "room.wav: cut short, 15500 of 16000 samples" in one_line(relay_vad(room))
+
+
+def test_a_recording_that_is_far_too_long_is_refused_unread(room: Path) -> None:
+    header = bytearray(room.read_bytes()[:44])
+    header[40:44] = struct.pack("<I", 2**31 - 256)
+    with room.open("wb") as file:
+        file.write(header)
+        file.truncate(2**31)  # a hole: takes no room on the disk
+
+    assert "at most 230 (2 hours" in one_line(relay_vad(room))
+
+
+def test_nothing_is_printed_if_one_of_the_files_is_bad(room: Path, tmp_path: Path) -> None:
+    assert "nowhere.wav" in one_line(relay_vad(room, tmp_path / "nowhere.wav", "--json"))
+
+
+def test_a_picture_that_cannot_be_written_is_wrong_use(room: Path, tmp_path: Path) -> None:
+    assert "--plot" in one_line(relay_vad(room, "--plot", tmp_path / "none" / "x.png"))
+    assert "--plot" in one_line(relay_vad(room, "--plot", tmp_path))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--json"],
+        ["a.wav", "--calibrate", "b.wav"],
+        ["--calibrate", "b.wav", "--evaluate", "."],
+        ["--calibrate", "b.wav", "--plot", "x.png"],
+        ["a.wav", "--threshold", "0.2"],
+        ["a.wav", "--threshold", "much"],
+    ],
+)
+def test_options_that_make_no_sense_are_wrong_use(arguments: list[str]) -> None:
+    assert relay_vad(*arguments).exit_code == 2
+
+
+def test_a_quiet_room_is_calibrated(room: Path) -> None:
+    told = relay_vad("--calibrate", room)
+    as_json = json.loads(relay_vad("--calibrate", room, "--json").stdout)
+
+    assert told.exit_code == 0
+    assert "[vad] threshold = 0.5" in told.stdout
+    assert as_json["quiet_threshold"] == 0.5
+    assert [cost["threshold"] for cost in as_json["costs"]] == [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+
+
+def test_a_room_in_which_somebody_speaks_has_no_threshold(spoken: Path) -> None:
+    done = relay_vad("--calibrate", spoken)
+
+    assert done.exit_code == 1
+    assert "No threshold keeps this room quiet" in done.stdout
+
+
+def test_a_room_is_heard_for_a_second_at_least(tmp_path: Path) -> None:
+    path = write_wav(tmp_path / "blink.wav", bytes(2000))
+
+    assert "blink.wav: 0.06 s, wanted a quiet room for at least 1 s" in one_line(relay_vad("--calibrate", path))
+
+
+def test_a_folder_is_evaluated(spoken: Path) -> None:
+    labels = [{"file": "spoken.wav", "duration_s": 3.5, "kind": "speech", "speech": [[1.0, 2.5]]}]
+    (spoken.parent / "labels.json").write_text(json.dumps({"files": labels}))
+    told = relay_vad("--evaluate", spoken.parent)
+    as_json = json.loads(relay_vad("--evaluate", spoken.parent, "--json").stdout)
+
+    assert told.exit_code == 0
+    assert "median ms" in told.stdout
+    assert {row["route"] for row in as_json["rows"]} == {"mu-law 8 kHz", "PCM 16 kHz"}
+
+
+def test_a_folder_without_labels_is_wrong_configuration(tmp_path: Path) -> None:
+    assert f"{tmp_path / 'labels.json'}: cannot be read" in one_line(relay_vad("--evaluate", tmp_path))
