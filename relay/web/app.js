@@ -1,0 +1,171 @@
+/**
+ * The page: puts on the screen what a RelayClient says.
+ * @module
+ */
+
+import { checkSupport, RelayClient, RelayError } from "./relay-client.js";
+import { loudness, Timeline } from "./timeline.js";
+import { Transcript } from "./transcript.js";
+
+const STALL_MS = 2_000;
+
+/** @type {Record<string, string>} */
+const TITLES = {
+  BROWSER_UNSUPPORTED: "This browser cannot do voice calls",
+  INSECURE_PAGE: "This page is not secure",
+  MICROPHONE_REFUSED: "The microphone was refused",
+  MICROPHONE_MISSING: "There is no microphone",
+  MICROPHONE_BUSY: "The microphone is busy",
+  MICROPHONE_LOST: "The microphone is gone",
+  SERVER_GONE: "The server cannot be reached",
+  SESSION_GONE: "The conversation was lost",
+  AUDIO_FAILED: "The audio could not be started",
+};
+
+/** @type {Record<string, string>} */
+const WHAT_NOW = {
+  SERVER_GONE: "The server does not answer. Check your connection, then try again.",
+};
+
+/** @type {Record<string, string>} */
+const STATUS_TEXTS = {
+  idle: "Not connected",
+  starting: "Waiting for the microphone …",
+  connecting: "Connecting …",
+  live: "Connected",
+  reconnecting: "Reconnecting …",
+  lost: "Connection lost",
+  ended: "Conversation ended",
+};
+
+/** @param {string} id */
+const element = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
+const talk = /** @type {HTMLButtonElement} */ (element("talk"));
+
+const client = new RelayClient({ token: takeToken() });
+const timeline = new Timeline(/** @type {HTMLCanvasElement} */ (element("timeline")));
+const transcript = new Transcript(element);
+let interruptions = 0;
+
+/** For the console and for tests. */
+Object.assign(globalThis, { relayClient: client });
+
+/** A token may be handed over behind the `#`, which no server sees. */
+function takeToken() {
+  const token = new URLSearchParams(location.hash.slice(1)).get("token") ?? undefined;
+  if (token) history.replaceState(null, "", location.pathname);
+  return token;
+}
+
+/** @param {import("./relay-client.js").Events["state"]} state */
+function showState({ status, transport, attempt }) {
+  element("connection").dataset.status = status;
+  element("connection-text").textContent = statusText(status, transport, attempt);
+  element("transport").textContent = transport === null ? "–" : transport === "polling" ? "HTTP polling" : "WebSocket";
+  const does = { idle: "start", ended: "start", lost: "retry" }[/** @type {string} */ (status)] ?? "end";
+  talk.dataset.does = does;
+  talk.textContent = { start: "Start talking", retry: "Try again", end: "End conversation" }[does] ?? "";
+  element("end").hidden = does !== "retry";
+  element("hint").hidden = does !== "start";
+  timeline.markBreak(status === "reconnecting" || status === "lost");
+  if (status === "live") element("problem").hidden = true;
+  if (status === "ended") finish();
+}
+
+/** @param {string} status @param {string | null} transport @param {number} attempt */
+function statusText(status, transport, attempt) {
+  if (status === "live" && transport === "polling") return "Connected over plain HTTP";
+  if (status === "reconnecting" && transport === "polling") return "Trying plain HTTP …";
+  if (status === "reconnecting" && attempt > 0) return `Reconnecting, attempt ${attempt} of 3 …`;
+  return STATUS_TEXTS[status];
+}
+
+function finish() {
+  timeline.stop();
+  transcript.finish();
+  showLevel("level-input", 0);
+  showLevel("level-output", 0);
+}
+
+/** @param {RelayError} error */
+function showError({ code, message }) {
+  element("problem-title").textContent = TITLES[code] ?? "The relay reports a problem";
+  element("problem-text").textContent = WHAT_NOW[code] ?? message;
+  element("problem-code").textContent = code;
+  element("problem").hidden = false;
+}
+
+/** @param {string} id @param {number} level */
+function showLevel(id, level) {
+  const meter = element(id);
+  const share = Math.min(1, loudness(level));
+  meter.setAttribute("aria-valuenow", String(Math.round(share * 100)));
+  /** @type {HTMLElement} */ (meter.firstElementChild).style.transform = `scaleX(${share})`;
+}
+
+/** @param {number} ms */
+const milliseconds = (ms) => `${Math.round(ms)} ms`;
+
+client.on("state", showState);
+client.on("error", showError);
+client.on("partial", ({ role, text }) => transcript.showPartial(role, text));
+client.on("final", ({ role, text }) => transcript.add(role, text));
+client.on("speech", ({ role, status }) => timeline.markSpeech(role, status));
+client.on("interrupt", () => (element("interruptions").textContent = String(++interruptions)));
+client.on("flushed", ({ flushedMs }) => {
+  element("flushed").textContent = milliseconds(flushedMs);
+  timeline.markCut(`flushed ${milliseconds(flushedMs)}`);
+  transcript.note(`Interrupted: ${milliseconds(flushedMs)} of the answer thrown away.`);
+});
+client.on("level", ({ input, output }) => {
+  showLevel("level-input", input);
+  showLevel("level-output", output);
+  timeline.addLevels(input, output);
+});
+client.on("buffer", ({ ms, targetMs, holes, holeMs }) => {
+  element("buffer").textContent = `${milliseconds(ms)} (starts at ${milliseconds(targetMs)})`;
+  element("holes").textContent = holes ? `${holes}, ${milliseconds(holeMs)}` : "none";
+});
+client.on("rtt", ({ ms }) => (element("rtt").textContent = milliseconds(ms)));
+client.on("uplink", ({ waitingMs, lostMs }) => {
+  element("uplink").textContent = milliseconds(waitingMs) + (lostMs ? `, ${milliseconds(lostMs)} lost` : "");
+});
+client.on("call", ({ status }) => {
+  if (status === "reconnecting") transcript.note("The assistant is reconnecting. Go on talking: nothing is lost.");
+  if (status === "degraded") transcript.note("The assistant's connection is impaired.");
+});
+
+talk.onclick = () => {
+  if (talk.dataset.does === "end") {
+    client.stop();
+  } else if (talk.dataset.does === "retry") {
+    client.retry();
+  } else {
+    element("problem").hidden = true;
+    interruptions = 0;
+    element("interruptions").textContent = "0";
+    transcript.clear();
+    timeline.start();
+    client.start();
+  }
+};
+element("end").onclick = () => {
+  client.stop();
+  talk.focus();
+};
+element("lab-drop").onclick = () => client.dropSocket();
+element("lab-stall").onclick = () => client.stall(STALL_MS);
+const jitter = /** @type {HTMLInputElement} */ (element("lab-jitter"));
+jitter.oninput = () => {
+  element("lab-jitter-value").textContent = `${jitter.value} ms`;
+  client.setJitter(Number(jitter.value));
+};
+const polling = /** @type {HTMLInputElement} */ (element("lab-polling"));
+polling.onchange = () => client.forcePolling(polling.checked);
+
+try {
+  checkSupport();
+} catch (error) {
+  showError(/** @type {RelayError} */ (error));
+  talk.disabled = true;
+}

@@ -1,0 +1,173 @@
+/**
+ * Microphone and loudspeaker of one conversation: an AudioContext with a capture and a playback worklet.
+ * @module
+ */
+
+import { RelayError } from "./errors.js";
+
+/** @typedef {{pcm: Int16Array, ms: number, durationMs: number, level: number}} CapturedAudio */
+/** @typedef {{turn: number, heardMs: number, bufferMs: number, targetMs: number, isPlaying: boolean, level: number,
+ *   counts: {holes: number, holeMs: number, staleFrames: number, overflowFrames: number}}} PlaybackStatus */
+/** @typedef {{turn: number, flushedMs: number, heardMs: number}} Flushed */
+/** @typedef {{frame: number, wallMs: number, samples: Float32Array}} PlayedBlock a piece of the output: the context's
+ *   frame of its first sample, and `Date.now()` when its last was rendered */
+
+/**
+ * @typedef {object} AudioListener
+ * @property {(audio: CapturedAudio) => void} onCaptured every 20 ms
+ * @property {(status: PlaybackStatus) => void} onStatus ten times a second
+ * @property {(flushed: Flushed) => void} onFlushed
+ * @property {(block: PlayedBlock) => void} onPlayed while tapped
+ * @property {(error: RelayError) => void} onFailed
+ */
+
+/** @type {Record<string, [import("./errors.js").ClientCode, string]>} */
+const MICROPHONE_PROBLEMS = {
+  NotAllowedError: ["MICROPHONE_REFUSED", "The microphone is not allowed. Allow it for this page in the browser's address bar, then start again."],
+  SecurityError: ["MICROPHONE_REFUSED", "The microphone is blocked by this browser's settings."],
+  NotFoundError: ["MICROPHONE_MISSING", "No microphone was found. Plug one in, then start again."],
+  OverconstrainedError: ["MICROPHONE_MISSING", "No suitable microphone was found. Plug one in, then start again."],
+  NotReadableError: ["MICROPHONE_BUSY", "The microphone cannot be opened. Close other programs that use it, then start again."],
+};
+
+/** Throws RelayError when this browser or page cannot do it, before anything is asked of the user. */
+export function checkSupport() {
+  if (!globalThis.isSecureContext) {
+    throw new RelayError("INSECURE_PAGE", "Microphones work only on secure pages. Open this page over https://.");
+  }
+  if (!navigator.mediaDevices?.getUserMedia || !globalThis.AudioWorkletNode || !globalThis.WebSocket) {
+    throw new RelayError("BROWSER_UNSUPPORTED", "This browser cannot do voice calls. Use a current Chrome, Edge, Firefox or Safari.");
+  }
+}
+
+export class ConversationAudio {
+  /**
+   * Asks for the microphone and starts capturing. To be called from a user's gesture.
+   * @param {AudioListener} listener
+   * @param {{sampleRate?: number}} options `sampleRate` of the context; by default the device's
+   * @returns {Promise<ConversationAudio>}
+   */
+  static async open(listener, { sampleRate } = {}) {
+    checkSupport();
+    const context = new AudioContext({ latencyHint: "interactive", ...(sampleRate && { sampleRate }) });
+    /** @type {MediaStream | undefined} */
+    let microphone;
+    try {
+      microphone = await openMicrophone();
+      await context.audioWorklet.addModule(new URL("capture-worklet.js", import.meta.url));
+      await context.audioWorklet.addModule(new URL("playback-worklet.js", import.meta.url));
+      await context.resume();
+      return new ConversationAudio(context, microphone, listener);
+    } catch (error) {
+      microphone?.getTracks().forEach((track) => track.stop());
+      await context.close();
+      if (error instanceof RelayError) throw error;
+      throw new RelayError("AUDIO_FAILED", `The audio could not be started: ${/** @type {Error} */ (error).message}`);
+    }
+  }
+
+  #context;
+  #microphone;
+  #listener;
+  #capture;
+  /** @type {AudioWorkletNode | undefined} */
+  #playback;
+  #tapped = false;
+
+  /**
+   * @param {AudioContext} context
+   * @param {MediaStream} microphone
+   * @param {AudioListener} listener
+   */
+  constructor(context, microphone, listener) {
+    this.#context = context;
+    this.#microphone = microphone;
+    this.#listener = listener;
+    /** Everything that is played passes here: connect an analyser or a recorder to it. */
+    this.output = new GainNode(context);
+    this.output.connect(context.destination);
+    this.#capture = new AudioWorkletNode(context, "relay-capture");
+    this.#capture.port.onmessage = (event) => listener.onCaptured(event.data);
+    context.createMediaStreamSource(microphone).connect(this.#capture).connect(context.destination); // adds silence
+    for (const track of microphone.getAudioTracks()) {
+      track.onended = () =>
+        listener.onFailed(new RelayError("MICROPHONE_LOST", "The microphone was unplugged or switched off. Connect it, then start again."));
+    }
+  }
+
+  /** The rate of what is captured, Hz. */
+  get sampleRate() {
+    return this.#context.sampleRate;
+  }
+
+  /** From a sample leaving the worklet to its being heard. */
+  get outputDelayMs() {
+    return ((this.#context.baseLatency ?? 0) + (this.#context.outputLatency ?? 0)) * 1000;
+  }
+
+  /**
+   * Begins playing, with an empty buffer.
+   * @param {number} rate of the audio that `play` will get, Hz
+   */
+  openPlayback(rate) {
+    this.#closePlayback();
+    const options = { numberOfInputs: 0, outputChannelCount: [1], processorOptions: { rate } };
+    this.#playback = new AudioWorkletNode(this.#context, "relay-playback", options);
+    this.#playback.port.onmessage = (event) => this.#heard(event.data);
+    this.#playback.connect(this.output);
+    this.tap(this.#tapped);
+  }
+
+  /**
+   * @param {number} turn
+   * @param {number} ms
+   * @param {Int16Array} pcm
+   */
+  play(turn, ms, pcm) {
+    this.#playback?.port.postMessage({ type: "audio", turn, ms, pcm });
+  }
+
+  /** @param {number} turn */
+  interrupt(turn) {
+    this.#playback?.port.postMessage({ type: "interrupt", turn });
+  }
+
+  /** @param {boolean} on */
+  tap(on) {
+    this.#tapped = on;
+    this.#playback?.port.postMessage({ type: "tap", on });
+  }
+
+  async close() {
+    for (const track of this.#microphone.getTracks()) {
+      track.onended = null;
+      track.stop();
+    }
+    this.#capture.port.postMessage("close");
+    this.#closePlayback();
+    if (this.#context.state !== "closed") await this.#context.close();
+  }
+
+  #closePlayback() {
+    this.#playback?.port.postMessage({ type: "close" });
+    this.#playback?.disconnect();
+  }
+
+  /** @param {{type: string} & any} message */
+  #heard({ type, ...message }) {
+    if (type === "status") this.#listener.onStatus(message);
+    else if (type === "flushed") this.#listener.onFlushed(message);
+    else this.#listener.onPlayed(message);
+  }
+}
+
+async function openMicrophone() {
+  const audio = { echoCancellation: true, noiseSuppression: true, autoGainControl: false, channelCount: { ideal: 1 } };
+  try {
+    return await navigator.mediaDevices.getUserMedia({ audio });
+  } catch (error) {
+    const { name, message } = /** @type {DOMException} */ (error);
+    const [code, text] = MICROPHONE_PROBLEMS[name] ?? ["AUDIO_FAILED", message];
+    throw new RelayError(code, text);
+  }
+}

@@ -1,0 +1,264 @@
+/**
+ * One session over whatever transport works: a WebSocket, after a break the same session over a new one, after three
+ * failures polling, and back to a WebSocket when it can be had again. Nothing is lost and nothing comes twice: upward
+ * because the server says which sequence number it wants next, downward because we say which one we had.
+ * @module
+ */
+
+import { RelayError } from "./errors.js";
+import { HttpSession } from "./http-session.js";
+import { sleep } from "./network-lab.js";
+import { PollingLink } from "./polling-link.js";
+import { WebSocketLink } from "./websocket-link.js";
+
+const BACK_OFF_MS = [300, 1_000, 2_500];
+const UPGRADE_AFTER_MS = 15_000;
+const UPGRADE_AFTER_MOST_MS = 120_000;
+
+/** @typedef {import("./websocket-link.js").Ready} Ready */
+/** @typedef {WebSocketLink | PollingLink} Link */
+/** @typedef {{status: "connecting" | "reconnecting" | "live" | "lost" | "closed", transport: "websocket" | "polling",
+ *   attempt: number, error?: RelayError}} LinkState */
+
+/**
+ * @typedef {object} ConnectionOptions
+ * @property {URL} url
+ * @property {object} start the `start` message, without resume and after
+ * @property {import("./network-lab.js").NetworkLab} lab
+ * @property {import("./uplink-log.js").UplinkLog} log
+ * @property {boolean} forcePolling
+ * @property {(ready: Ready) => void} onSession a new session began
+ * @property {(message: any) => void} onMessage each downward message once, in order
+ * @property {(state: LinkState) => void} onState
+ */
+
+export class Connection {
+  /** @param {ConnectionOptions} options */
+  constructor(options) {
+    this.#options = options;
+    this.#forcePolling = options.forcePolling;
+  }
+
+  duplicates = 0;
+
+  #options;
+  #forcePolling;
+  /** @type {Ready | null} */
+  #session = null;
+  /** @type {Link | null} */
+  #link = null;
+  #cursor = 0;
+  #closed = false;
+  #generation = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #upgrade;
+
+  /** @returns {Link["kind"] | null} */
+  get transport() {
+    return this.#link?.kind ?? null;
+  }
+
+  /**
+   * Climbs down the ladder until something works, and keeps it working. Never throws: `onState` tells.
+   * @param {WebSocket} [socket] is open already
+   */
+  async open(socket) {
+    const generation = ++this.#generation;
+    clearTimeout(this.#upgrade);
+    try {
+      const link = await this.#connect(() => this.#closed || generation !== this.#generation, socket);
+      if (!link) return;
+      this.#link = link;
+      this.#tellState("live", link.kind);
+      link.pump(this.#options.log);
+      if (link.kind === "polling" && !this.#forcePolling) this.#upgradeLater(UPGRADE_AFTER_MS);
+    } catch (error) {
+      if (generation === this.#generation) this.#tellState("lost", "polling", 0, /** @type {RelayError} */ (error));
+    }
+  }
+
+  /** There is new audio in the log. */
+  pump() {
+    this.#link?.pump(this.#options.log);
+  }
+
+  /** @param {object} message dropped while there is no connection */
+  tell(message) {
+    this.#link?.tell(message);
+  }
+
+  drop() {
+    this.#link?.drop();
+  }
+
+  /** @param {boolean} on */
+  async forcePolling(on) {
+    if (on === this.#forcePolling) return;
+    this.#forcePolling = on;
+    if (on) await this.#change();
+    else if (this.#link?.kind === "polling") await this.#upgradeNow(UPGRADE_AFTER_MS);
+  }
+
+  /** Says goodbye and ends the session. */
+  async close() {
+    this.#closed = true;
+    clearTimeout(this.#upgrade);
+    const link = this.#link;
+    link?.tell({ type: "stop" });
+    this.#link = null;
+    if (link?.kind === "websocket") await sleep(50); // a message sent right before the close may be lost with it
+    await link?.close();
+    this.#tellState("closed", link?.kind ?? "websocket");
+  }
+
+  /**
+   * Leaves the link for another one.
+   * @param {WebSocket} [socket]
+   */
+  async #change(socket) {
+    const link = this.#link;
+    this.#link = null;
+    this.#generation++;
+    await link?.close();
+    if (!this.#closed) await this.open(socket);
+  }
+
+  /** @param {number} afterMs */
+  #upgradeLater(afterMs) {
+    clearTimeout(this.#upgrade);
+    this.#upgrade = setTimeout(() => this.#upgradeNow(Math.min(afterMs * 2, UPGRADE_AFTER_MOST_MS)), afterMs);
+  }
+
+  /**
+   * From polling to a WebSocket; polling goes on until one is open.
+   * @param {number} nextAfterMs
+   */
+  async #upgradeNow(nextAfterMs) {
+    const generation = this.#generation;
+    try {
+      const socket = await WebSocketLink.dial(this.#options.url);
+      if (generation === this.#generation && !this.#forcePolling) await this.#change(socket);
+      else socket.close();
+    } catch {
+      if (generation === this.#generation) this.#upgradeLater(nextAfterMs);
+    }
+  }
+
+  /**
+   * @param {() => boolean} isObsolete
+   * @param {WebSocket} [socket]
+   * @returns {Promise<Link | null>}
+   */
+  async #connect(isObsolete, socket) {
+    const isNew = this.#session === null;
+    const isFirstNow = isNew || socket !== undefined;
+    const delays = this.#forcePolling ? [] : isFirstNow ? [0, ...BACK_OFF_MS] : BACK_OFF_MS;
+    for (const [attempt, delayMs] of delays.entries()) {
+      this.#tellState(isNew ? "connecting" : "reconnecting", "websocket", attempt + (isFirstNow ? 0 : 1));
+      await sleep(delayMs * (0.8 + 0.4 * Math.random()));
+      if (isObsolete()) return null;
+      try {
+        return await this.#openWebSocket(isObsolete, attempt === 0 ? socket : undefined);
+      } catch (error) {
+        const { fatal } = /** @type {RelayError} */ (error);
+        if (fatal && isNew) throw error;
+        if (fatal) break; // this session cannot be resumed over a socket
+      }
+    }
+    if (isObsolete()) return null;
+    this.#tellState(isNew ? "connecting" : "reconnecting", "polling");
+    return this.#openPolling(isObsolete);
+  }
+
+  /**
+   * @param {() => boolean} isObsolete
+   * @param {WebSocket} [dialled]
+   */
+  async #openWebSocket(isObsolete, dialled) {
+    const { url, start, lab, log } = this.#options;
+    await lab.pass();
+    const socket = dialled ?? (await WebSocketLink.dial(url));
+    const resuming = this.#session && { resume: this.#session.resume, after: this.#cursor };
+    const { link, ready } = await WebSocketLink.start(socket, { type: "start", ...start, ...resuming }, lab, this.#listen());
+    this.#attach(ready);
+    try {
+      if (resuming) log.resumeAt(ready.next ?? (await this.#http(ready).sendAudio(new Uint8Array())).next);
+      if (!isObsolete()) return link;
+    } catch (error) {
+      await link.close();
+      throw error;
+    }
+    await link.close();
+    return null;
+  }
+
+  /** @param {() => boolean} isObsolete */
+  async #openPolling(isObsolete) {
+    const { url, start, log } = this.#options;
+    if (this.#session === null) this.#attach(await HttpSession.start(url, { type: "start", ...start }));
+    const http = this.#http(/** @type {Ready} */ (/** @type {unknown} */ (this.#session)));
+    try {
+      log.resumeAt((await http.sendAudio(new Uint8Array())).next);
+    } catch (error) {
+      const { fatal } = /** @type {RelayError} */ (error);
+      if (!fatal) throw error;
+      this.#session = null;
+      throw new RelayError("SESSION_GONE", "The conversation was interrupted for too long and could not be continued.");
+    }
+    return isObsolete() ? null : new PollingLink(http, this.#cursor, this.#listen());
+  }
+
+  /** @param {Ready} ready */
+  #http(ready) {
+    return new HttpSession(this.#options.url, ready, this.#options.lab);
+  }
+
+  /** @param {Ready} ready */
+  #attach(ready) {
+    const isNew = this.#session?.sessionId !== ready.sessionId;
+    this.#session = { ...this.#session, ...ready };
+    if (!isNew) return;
+    this.#cursor = 0;
+    this.#options.onSession(ready);
+  }
+
+  /** @returns {import("./websocket-link.js").LinkListener} */
+  #listen() {
+    const generation = this.#generation;
+    return {
+      onMessage: (message) => {
+        if (generation === this.#generation) this.#receive(message);
+      },
+      onEnd: (why) => {
+        if (generation === this.#generation && why !== "closed") this.#broken();
+      },
+    };
+  }
+
+  #broken() {
+    this.#link = null;
+    this.open();
+  }
+
+  /** @param {any} message */
+  #receive(message) {
+    if (message.type === "ready") return;
+    if (message.n !== undefined) {
+      if (message.n <= this.#cursor) {
+        this.duplicates++;
+        return;
+      }
+      this.#cursor = message.n;
+    }
+    this.#options.onMessage(message);
+  }
+
+  /**
+   * @param {LinkState["status"]} status
+   * @param {LinkState["transport"]} transport
+   * @param {RelayError} [error]
+   */
+  #tellState(status, transport, attempt = 0, error) {
+    this.#options.onState({ status, transport, attempt, error });
+  }
+}

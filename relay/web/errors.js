@@ -1,0 +1,19 @@
+/**
+ * @typedef {"BROWSER_UNSUPPORTED" | "INSECURE_PAGE" | "MICROPHONE_REFUSED" | "MICROPHONE_MISSING" | "MICROPHONE_BUSY"
+ *   | "MICROPHONE_LOST" | "SERVER_GONE" | "SESSION_GONE" | "AUDIO_FAILED"} ClientCode
+ */
+
+/** Something went wrong: `code` is one of `ClientCode`, or what the server said. */
+export class RelayError extends Error {
+  /**
+   * @param {ClientCode | string} code
+   * @param {string} message what happened and what to do
+   * @param {{fatal?: boolean}} [options] `fatal`: the conversation is over or could not begin
+   */
+  constructor(code, message, { fatal = true } = {}) {
+    super(message);
+    this.name = "RelayError";
+    this.code = code;
+    this.fatal = fatal;
+  }
+}

@@ -1,0 +1,110 @@
+/**
+ * The HTTP requests of a session.
+ * @module
+ */
+
+import { RelayError } from "./errors.js";
+
+const REQUEST_LIMIT_MS = 5_000;
+/** The server holds a GET for up to 10 s. */
+const WAIT_LIMIT_MS = 15_000;
+
+export class HttpSession {
+  /**
+   * @param {URL} url of the relay
+   * @param {import("./websocket-link.js").Ready} ready
+   * @param {import("./network-lab.js").NetworkLab} lab
+   */
+  constructor(url, ready, lab) {
+    this.#base = new URL(`client/${encodeURIComponent(ready.sessionId)}/`, url);
+    this.#token = ready.token;
+    this.#lab = lab;
+  }
+
+  #base;
+  #token;
+  #lab;
+
+  /**
+   * A new session without a WebSocket.
+   * @param {URL} url
+   * @param {object} start
+   * @returns {Promise<import("./websocket-link.js").Ready>}
+   */
+  static start(url, start) {
+    return request(new URL("client", url), json(start), REQUEST_LIMIT_MS);
+  }
+
+  /**
+   * Sends audio; with an empty body it only asks what the server wants next.
+   * @param {Uint8Array<ArrayBuffer>} body
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<{received: number, next: number}>}
+   */
+  async sendAudio(body, signal) {
+    await this.#lab.pass();
+    return this.#request("audio", { method: "POST", body, headers: { "Content-Type": "application/octet-stream" } }, signal);
+  }
+
+  /**
+   * @param {number} after
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<{next: number, messages: any[]}>}
+   */
+  async receive(after, signal) {
+    const answer = await this.#request(`audio?after=${after}`, { method: "GET" }, signal, WAIT_LIMIT_MS);
+    await this.#lab.pass();
+    return answer;
+  }
+
+  /**
+   * `played` or `stop`.
+   * @param {object} message
+   */
+  async tell(message) {
+    await this.#lab.pass();
+    await this.#request("messages", { ...json(message), keepalive: true });
+  }
+
+  /**
+   * @param {string} path
+   * @param {RequestInit} init
+   * @param {AbortSignal} [signal]
+   */
+  #request(path, init, signal, limitMs = REQUEST_LIMIT_MS) {
+    const headers = { ...init.headers, Authorization: `Bearer ${this.#token}` };
+    return request(new URL(path, this.#base), { ...init, headers }, limitMs, signal);
+  }
+}
+
+/** @param {object} value @returns {RequestInit} */
+function json(value) {
+  return { method: "POST", body: JSON.stringify(value), headers: { "Content-Type": "application/json" } };
+}
+
+/**
+ * @param {URL} url
+ * @param {RequestInit} init
+ * @param {number} limitMs
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<any>} the answer's JSON; RelayError with the server's code, or SERVER_GONE
+ */
+async function request(url, init, limitMs, signal) {
+  const limit = new AbortController();
+  const timer = setTimeout(() => limit.abort(), limitMs);
+  const stop = () => limit.abort();
+  signal?.addEventListener("abort", stop);
+  try {
+    const response = await fetch(url, { ...init, signal: limit.signal, cache: "no-store" });
+    const answer = await response.json().catch(() => ({}));
+    if (response.ok) return answer;
+    const fatal = response.status < 500 && response.status !== 429;
+    throw new RelayError(answer.code ?? `HTTP_${response.status}`, answer.error ?? `The server answered ${response.status}.`, { fatal });
+  } catch (error) {
+    if (error instanceof RelayError) throw error;
+    throw new RelayError("SERVER_GONE", "The server does not answer.", { fatal: false });
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", stop);
+  }
+}

@@ -1,0 +1,225 @@
+/**
+ * What the playback worklet does, without the worklet: a ring buffer of the assistant's audio, by turns, played at an
+ * exact rate after an adaptive delay, and stopped at once by an interruption. Time is an argument.
+ * @module
+ */
+
+import { HALF_TAPS, interpolate, sincTable } from "./resample.js";
+
+const START_TARGET_MS = 200;
+const LEAST_TARGET_MS = 80;
+const MOST_TARGET_MS = 800;
+const SAFETY = 1.25;
+const SAFETY_MS = 40;
+/** Per message: at 50 a second, what was needed once counts half after half a minute. */
+const FORGETTING = 0.9995;
+const CAPACITY_S = 30;
+const FADE_S = 0.005;
+/** Messages closer than this, by the sender's clock, belong together: silence between them is a hole. */
+const CONTIGUOUS_MS = 40;
+
+/** @typedef {{turn: number, end: number}} Segment `end` is the position after its last sample */
+
+export class Playout {
+  /**
+   * @param {number} rate of the audio that comes in, Hz
+   * @param {number} contextRate of the audio that goes out, Hz
+   */
+  constructor(rate, contextRate) {
+    this.#rate = rate;
+    this.#step = rate / contextRate;
+    this.#table = sincTable(Math.min(1, contextRate / rate) * (this.#step === 1 ? 1 : 0.95));
+    this.#ring = new Float32Array(2 ** Math.ceil(Math.log2(rate * CAPACITY_S)));
+    this.#fade = new Float32Array(Math.round(contextRate * FADE_S));
+    this.#fadeAt = this.#fade.length;
+  }
+
+  turn = 0;
+  holes = 0;
+  holeMs = 0;
+  staleFrames = 0;
+  overflowFrames = 0;
+  isPlaying = false;
+
+  #rate;
+  #step;
+  #table;
+  #ring;
+  #fade;
+  #fadeAt;
+  /** @type {Segment[]} */
+  #segments = [];
+  #read = 0;
+  #fraction = 0;
+  #written = 0;
+  #fence = -1;
+  #heard = 0;
+  #filledFrom = 0;
+  #dryAt = -1;
+  #nextMs = -1;
+  #leastLate = 0;
+  #needMs = (START_TARGET_MS - SAFETY_MS) / SAFETY;
+
+  /** What waits to be played. */
+  get bufferMs() {
+    return ((this.#written - this.#read) * 1000) / this.#rate;
+  }
+
+  /** How much is buffered before playing begins. */
+  get targetMs() {
+    return Math.min(MOST_TARGET_MS, Math.max(LEAST_TARGET_MS, this.#needMs * SAFETY + SAFETY_MS));
+  }
+
+  /** What was played of `turn`. */
+  get heardMs() {
+    return (this.#heard * 1000) / this.#rate;
+  }
+
+  /**
+   * Takes one message. Audio of an interrupted turn is dropped and counted, as is what does not fit.
+   * @param {number} turn
+   * @param {number} ms by the sender's clock
+   * @param {Int16Array} pcm
+   * @param {number} nowMs
+   */
+  push(turn, ms, pcm, nowMs) {
+    if (turn <= this.#fence) {
+      this.staleFrames++;
+      return;
+    }
+    if (this.#written - this.#read + pcm.length > this.#ring.length - 2 * HALF_TAPS) {
+      this.overflowFrames++;
+      return;
+    }
+    this.#measureArrival(ms, nowMs, (pcm.length * 1000) / this.#rate);
+    if (this.#read === this.#written && !this.isPlaying) this.#filledFrom = nowMs;
+    this.#write(pcm);
+    const last = this.#segments[this.#segments.length - 1];
+    if (last?.turn === turn) last.end = this.#written;
+    else this.#segments.push({ turn, end: this.#written });
+  }
+
+  /**
+   * Stops every turn up to `turn`: what sounds now fades out within 5 ms, what waits is dropped.
+   * @param {number} turn
+   * @returns {number} milliseconds that were dropped
+   */
+  interrupt(turn) {
+    this.#fence = Math.max(this.#fence, turn);
+    const before = this.#read;
+    if (this.isPlaying && this.#segments.length && this.#segments[0].turn <= turn) this.#renderFade();
+    while (this.#segments.length && this.#segments[0].turn <= turn) {
+      this.#read = /** @type {Segment} */ (this.#segments.shift()).end;
+      this.#fraction = 0;
+      this.isPlaying = false;
+      this.#dryAt = -1;
+    }
+    this.#silenceHistory();
+    return Math.max(0, this.#read - before) * (1000 / this.#rate);
+  }
+
+  /**
+   * Fills one block. Everything not written by audio is zero.
+   * @param {Float32Array} out
+   * @param {number} nowMs
+   */
+  render(out, nowMs) {
+    out.fill(0);
+    if (!this.isPlaying) this.#begin(nowMs);
+    if (this.isPlaying) this.#play(out, nowMs);
+    for (let i = 0; i < out.length && this.#fadeAt < this.#fade.length; i++) out[i] += this.#fade[this.#fadeAt++];
+  }
+
+  /** @param {number} nowMs */
+  #begin(nowMs) {
+    if (this.#read === this.#written) return;
+    if (this.bufferMs < this.targetMs && nowMs - this.#filledFrom < this.targetMs) return;
+    if (this.#dryAt >= 0) {
+      this.holes++;
+      this.holeMs += nowMs - this.#dryAt;
+      this.#dryAt = -1;
+    }
+    this.isPlaying = true;
+  }
+
+  /**
+   * @param {Float32Array} out
+   * @param {number} nowMs
+   */
+  #play(out, nowMs) {
+    for (let i = 0; i < out.length; i++) {
+      if (this.#read >= this.#written) {
+        this.isPlaying = false;
+        this.#dryAt = nowMs;
+        return;
+      }
+      out[i] = this.#sample();
+    }
+  }
+
+  #sample() {
+    this.#enterTurn();
+    const value =
+      this.#step === 1
+        ? this.#ring[this.#read & (this.#ring.length - 1)]
+        : interpolate(this.#table, this.#ring, this.#read, this.#fraction);
+    this.#fraction += this.#step;
+    const whole = Math.floor(this.#fraction);
+    this.#fraction -= whole;
+    const to = Math.min(this.#read + whole, this.#written);
+    this.#heard += to - this.#read;
+    this.#read = to;
+    return value;
+  }
+
+  #enterTurn() {
+    while (this.#segments.length > 1 && this.#segments[0].end <= this.#read) this.#segments.shift();
+    const turn = this.#segments[0].turn;
+    if (turn === this.turn) return;
+    this.turn = turn;
+    this.#heard = 0;
+  }
+
+  /** Renders on for 5 ms, falling to zero as a raised cosine; it is mixed over whatever comes next. */
+  #renderFade() {
+    const length = this.#fade.length;
+    for (let i = 0; i < length; i++) {
+      const gain = 0.5 + 0.5 * Math.cos((Math.PI * (i + 1)) / length);
+      this.#fade[i] = this.#read < this.#written ? this.#sample() * gain : 0;
+    }
+    this.#fadeAt = 0;
+  }
+
+  /** @param {Int16Array} pcm */
+  #write(pcm) {
+    const mask = this.#ring.length - 1;
+    for (let i = 0; i < pcm.length; i++) this.#ring[(this.#written + i) & mask] = pcm[i] / 32768;
+    this.#written += pcm.length;
+    // The filter looks ahead: behind the last sample there is silence, not audio of half a minute ago.
+    for (let i = 0; i < HALF_TAPS; i++) this.#ring[(this.#written + i) & mask] = 0;
+  }
+
+  /** The filter looks back: what was dropped must not ring on in what follows. */
+  #silenceHistory() {
+    const mask = this.#ring.length - 1;
+    for (let i = 1; i < HALF_TAPS; i++) this.#ring[(this.#read - i) & mask] = 0;
+  }
+
+  /**
+   * How late messages are against the earliest of their run says how much buffer the network needs.
+   * @param {number} ms
+   * @param {number} nowMs
+   * @param {number} durationMs
+   */
+  #measureArrival(ms, nowMs, durationMs) {
+    const contiguous = Math.abs(ms - this.#nextMs) < CONTIGUOUS_MS;
+    this.#nextMs = ms + durationMs;
+    const late = nowMs - ms;
+    if (!contiguous) {
+      this.#leastLate = late;
+      this.#dryAt = -1;
+    }
+    this.#leastLate = Math.min(this.#leastLate, late);
+    this.#needMs = Math.max(late - this.#leastLate, this.#needMs * FORGETTING);
+  }
+}

@@ -1,0 +1,311 @@
+/**
+ * A voice conversation with a relay, from any web page:
+ *
+ *     import { RelayClient } from "https://relay.example.com/web/relay-client.js";
+ *     const client = new RelayClient({ url: "https://relay.example.com/" });
+ *     client.on("final", ({ role, text }) => console.log(role, text));
+ *     button.onclick = () => client.start();
+ *
+ * It captures the microphone, plays the assistant, and keeps the session through outages: three attempts to reconnect,
+ * then HTTP polling. When that fails too, `state` says "lost", and `retry()` tries again.
+ * @module
+ */
+
+import { checkSupport, ConversationAudio } from "./audio.js";
+import { Connection } from "./connection.js";
+import { RelayError } from "./errors.js";
+import { NetworkLab } from "./network-lab.js";
+import { RoundTrip } from "./round-trip.js";
+import { UplinkLog } from "./uplink-log.js";
+
+export { checkSupport, RelayError };
+
+const PLAYED_EVERY_MS = 250;
+const LEVELS_EVERY_MS = 50;
+
+/**
+ * @typedef {object} RelayClientOptions
+ * @property {string | URL} [url] of the relay; by default that of the page
+ * @property {string} [token] from `POST /client/token`, where the relay asks for one
+ * @property {number} [sampleRate] of the AudioContext; by default the device's
+ * @property {boolean} [forcePolling] no WebSocket
+ *
+ * @typedef {"idle" | "starting" | "connecting" | "live" | "reconnecting" | "lost" | "ended"} Status
+ *
+ * @typedef {object} Events
+ * @property {{status: Status, transport: "websocket" | "polling" | null, attempt: number, reason: string}} state of this
+ *   client and its connection
+ * @property {{status: "live" | "reconnecting" | "degraded" | "ended", reason?: string}} call what the relay says of the call
+ * @property {{role: "user" | "assistant", text: string}} partial
+ * @property {{role: "user" | "assistant", text: string}} final
+ * @property {{role: "user" | "assistant", status: "started" | "stopped"}} speech
+ * @property {{turn: number}} interrupt the relay stopped the assistant
+ * @property {{turn: number, flushedMs: number, heardMs: number}} flushed what an interruption threw away here, and what
+ *   had been played of that turn
+ * @property {{input: number, output: number}} level RMS, 0 to 1
+ * @property {{ms: number, targetMs: number, holes: number, holeMs: number, staleFrames: number, overflowFrames: number}}
+ *   buffer of the assistant's audio
+ * @property {{ms: number}} rtt round trip to the relay
+ * @property {{waitingMs: number, lostMs: number, resentFrames: number}} uplink what the microphone said and is not sent
+ * @property {RelayError} error with `code`; `fatal` when the conversation cannot go on
+ */
+
+export class RelayClient {
+  /** @param {RelayClientOptions} [options] */
+  constructor(options = {}) {
+    this.#options = options;
+    this.#url = new URL(options.url ?? "/", globalThis.location?.href);
+    this.#forcePolling = options.forcePolling ?? false;
+  }
+
+  /** Called with each piece of the very output while it is set before `start`: a recorder, or the ear of a test.
+   * @type {((block: import("./audio.js").PlayedBlock) => void) | null} */
+  onPlayed = null;
+  /** Likewise, with what the microphone gave.
+   * @type {((audio: import("./audio.js").CapturedAudio) => void) | null} */
+  onCaptured = null;
+
+  #options;
+  #url;
+  #forcePolling;
+  #lab = new NetworkLab();
+  #log = new UplinkLog();
+  /** @type {Map<string, Set<(event: any) => void>>} */
+  #listeners = new Map();
+  /** @type {ConversationAudio | null} */
+  #audio = null;
+  /** @type {Connection | null} */
+  #connection = null;
+  /** @type {RoundTrip | null} */
+  #roundTrip = null;
+  /** @type {Status} */
+  #status = "idle";
+  #inSession = false;
+  #sessionGone = false;
+  #inputLevel = 0;
+  #outputLevel = 0;
+  #levelsDue = 0;
+  #played = { turn: -1, ms: -1, at: 0 };
+
+  /** @returns {Status} */
+  get status() {
+    return this.#status;
+  }
+
+  /** Where all that is played passes: connect an analyser or a recorder. Null while no conversation runs.
+   * @returns {AudioNode | null} */
+  get output() {
+    return this.#audio?.output ?? null;
+  }
+
+  /** What happened so far to downward messages and upward audio. */
+  get statistics() {
+    const { lostMs, resentFrames, waitingMs, nextSequence } = this.#log;
+    return { duplicates: this.#connection?.duplicates ?? 0, lostMs, resentFrames, waitingMs, nextSequence };
+  }
+
+  /**
+   * @template {keyof Events} Type
+   * @param {Type} type
+   * @param {(event: Events[Type]) => void} listener
+   * @returns {() => void} takes the listener off again
+   */
+  on(type, listener) {
+    const listeners = this.#listeners.get(type) ?? new Set();
+    this.#listeners.set(type, listeners.add(listener));
+    return () => void listeners.delete(listener);
+  }
+
+  /** Asks for the microphone and begins a conversation; call it from a click. What fails comes as `error` and `state`. */
+  async start() {
+    if (this.#status !== "idle" && this.#status !== "ended") return;
+    this.#setStatus("starting");
+    try {
+      this.#audio = await ConversationAudio.open(this.#audioListener(), this.#options);
+    } catch (error) {
+      this.#fail(/** @type {RelayError} */ (error));
+      return;
+    }
+    await this.#connect();
+  }
+
+  /** Ends the conversation and lets the microphone go. */
+  async stop() {
+    if (this.#status === "idle" || this.#status === "ended") return;
+    await this.#release("stopped");
+  }
+
+  /** After `lost`: the same session again if the relay still has it, a new one otherwise. */
+  async retry() {
+    if (this.#status !== "lost" || !this.#connection) return;
+    if (this.#sessionGone) await this.#connect();
+    else await this.#connection.open();
+  }
+
+  /** Network lab: the connection breaks. */
+  dropSocket() {
+    this.#connection?.drop();
+  }
+
+  /** Network lab: nothing passes for so long. @param {number} ms */
+  stall(ms) {
+    this.#lab.stall(ms);
+  }
+
+  /** Network lab: each message is delayed by up to so much; 0 ends it. @param {number} ms */
+  setJitter(ms) {
+    this.#lab.jitterMs = ms;
+  }
+
+  /** Network lab: HTTP polling instead of a WebSocket, and back. @param {boolean} on */
+  async forcePolling(on) {
+    this.#forcePolling = on;
+    await this.#connection?.forcePolling(on);
+  }
+
+  async #connect() {
+    this.#sessionGone = this.#inSession = false;
+    this.#log = new UplinkLog();
+    const { token } = this.#options;
+    const sampleRate = /** @type {ConversationAudio} */ (this.#audio).sampleRate;
+    this.#connection = new Connection({
+      url: this.#url,
+      start: { sampleRate, channels: 1, encoding: "pcm_s16le", ...(token && { token }) },
+      lab: this.#lab,
+      log: this.#log,
+      forcePolling: this.#forcePolling,
+      onSession: (ready) => this.#begin(ready),
+      onMessage: (message) => this.#receive(message),
+      onState: (state) => this.#linkChanged(state),
+    });
+    await this.#connection.open();
+  }
+
+  /** @param {import("./websocket-link.js").Ready} ready */
+  #begin(ready) {
+    this.#played = { turn: -1, ms: -1, at: 0 };
+    this.#audio?.openPlayback(ready.sampleRate);
+    this.#audio?.tap(this.onPlayed !== null);
+    this.#inSession = true;
+    this.#roundTrip?.stop();
+    this.#roundTrip = new RoundTrip(this.#url, this.#lab, (ms) => this.#emit("rtt", { ms }), () => this.#connection?.drop());
+  }
+
+  /** @param {any} message */
+  #receive({ type, n: _, ...message }) {
+    if (type === "audio") {
+      this.#audio?.play(message.turn, message.ms, message.pcm);
+    } else if (type === "interrupt") {
+      this.#audio?.interrupt(message.turn);
+      this.#emit("interrupt", message);
+    } else if (type === "partial" || type === "final" || type === "speech") {
+      this.#emit(type, message);
+    } else if (type === "state") {
+      this.#emit("call", message);
+      if (message.status === "ended") this.#release(message.reason ?? "ended");
+    } else if (type === "error") {
+      this.#emit("error", new RelayError(message.code, message.error, { fatal: false }));
+    }
+  }
+
+  /** @param {import("./connection.js").LinkState} state */
+  #linkChanged({ status, transport, attempt, error }) {
+    if (status === "closed") return;
+    if (error) {
+      this.#sessionGone = error.code === "SESSION_GONE" || !this.#inSession;
+      this.#emit("error", error);
+    }
+    this.#setStatus(status, { transport, attempt, reason: error?.code ?? "" });
+  }
+
+  /** @returns {import("./audio.js").AudioListener} */
+  #audioListener() {
+    return {
+      onCaptured: (audio) => this.#captured(audio),
+      onStatus: (status) => this.#playing(status),
+      onFlushed: (flushed) => this.#flushed(flushed),
+      onPlayed: (block) => this.onPlayed?.(block),
+      onFailed: (error) => this.#fail(error),
+    };
+  }
+
+  /** @param {import("./audio.js").CapturedAudio} audio */
+  #captured(audio) {
+    this.#inputLevel = Math.max(this.#inputLevel, audio.level);
+    this.#tellLevels();
+    if (!this.#inSession) return;
+    this.onCaptured?.(audio);
+    this.#log.append(audio.pcm, audio.ms, audio.durationMs);
+    this.#connection?.pump();
+  }
+
+  /** @param {import("./audio.js").PlaybackStatus} status */
+  #playing({ turn, heardMs, bufferMs, targetMs, isPlaying, level, counts }) {
+    this.#outputLevel = level;
+    this.#emit("buffer", { ms: bufferMs, targetMs, ...counts });
+    this.#emit("uplink", this.statistics);
+    const delayMs = isPlaying ? /** @type {ConversationAudio} */ (this.#audio).outputDelayMs : 0;
+    if (heardMs > 0) this.#report(turn, Math.max(0, heardMs - delayMs), PLAYED_EVERY_MS);
+  }
+
+  /** @param {import("./audio.js").Flushed} flushed */
+  #flushed(flushed) {
+    this.#emit("flushed", flushed);
+    if (flushed.heardMs > 0) this.#report(flushed.turn, flushed.heardMs, 0);
+  }
+
+  /**
+   * @param {number} turn
+   * @param {number} exactMs
+   * @param {number} everyMs
+   */
+  #report(turn, exactMs, everyMs) {
+    const ms = Math.round(exactMs);
+    const at = performance.now();
+    if (turn === this.#played.turn && (ms <= this.#played.ms || at - this.#played.at < everyMs)) return;
+    this.#played = { turn, ms, at };
+    this.#connection?.tell({ type: "played", turn, ms });
+  }
+
+  #tellLevels() {
+    if (performance.now() < this.#levelsDue) return;
+    this.#levelsDue = performance.now() + LEVELS_EVERY_MS;
+    this.#emit("level", { input: this.#inputLevel, output: this.#outputLevel });
+    this.#inputLevel = 0;
+  }
+
+  /** @param {RelayError} error */
+  #fail(error) {
+    this.#emit("error", error);
+    this.#release(error.code);
+  }
+
+  /** @param {string} reason */
+  async #release(reason) {
+    const [connection, audio] = [this.#connection, this.#audio];
+    this.#connection = this.#audio = null;
+    this.#inSession = false;
+    this.#roundTrip?.stop();
+    this.#setStatus("ended", { reason });
+    await connection?.close();
+    await audio?.close();
+  }
+
+  /**
+   * @param {Status} status
+   * @param {Partial<Events["state"]>} [more]
+   */
+  #setStatus(status, more) {
+    this.#status = status;
+    this.#emit("state", { status, transport: null, attempt: 0, reason: "", ...more });
+  }
+
+  /**
+   * @template {keyof Events} Type
+   * @param {Type} type
+   * @param {Events[Type]} event
+   */
+  #emit(type, event) {
+    for (const listener of this.#listeners.get(type) ?? []) listener(event);
+  }
+}

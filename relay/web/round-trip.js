@@ -1,0 +1,57 @@
+/**
+ * Asks the relay for a sign of life now and then: how long that takes is the round trip; twice none, and the connection
+ * is dead, whatever the socket says. A browser cannot send WebSocket pings.
+ * @module
+ */
+
+const EVERY_MS = 2_500;
+const LIMIT_MS = 4_000;
+const FAILURES_MOST = 2;
+
+export class RoundTrip {
+  /**
+   * @param {URL} url of the relay
+   * @param {import("./network-lab.js").NetworkLab} lab
+   * @param {(ms: number) => void} onMeasured
+   * @param {() => void} onDead
+   */
+  constructor(url, lab, onMeasured, onDead) {
+    this.#address = new URL("health", url);
+    this.#lab = lab;
+    this.#onMeasured = onMeasured;
+    this.#onDead = onDead;
+    this.#probe();
+  }
+
+  #address;
+  #lab;
+  #onMeasured;
+  #onDead;
+  #failures = 0;
+  #stopped = false;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+
+  stop() {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+  }
+
+  async #probe() {
+    const began = performance.now();
+    const limit = new AbortController();
+    const timer = setTimeout(() => limit.abort(), LIMIT_MS);
+    try {
+      await this.#lab.pass();
+      await fetch(this.#address, { signal: limit.signal, cache: "no-store", mode: "no-cors" }); // any answer will do
+      if (this.#stopped) return;
+      this.#failures = 0;
+      this.#onMeasured(performance.now() - began);
+    } catch {
+      if (++this.#failures === FAILURES_MOST && !this.#stopped) this.#onDead();
+    } finally {
+      clearTimeout(timer);
+    }
+    if (!this.#stopped) this.#timer = setTimeout(() => this.#probe(), EVERY_MS);
+  }
+}

@@ -1,0 +1,173 @@
+/**
+ * A session's audio and messages over a WebSocket.
+ * @module
+ */
+
+import { RelayError } from "./errors.js";
+import { Lane } from "./network-lab.js";
+import { decodeFrame } from "./wire.js";
+
+const HANDSHAKE_LIMIT_MS = 5_000;
+/** What the browser holds unsent; beyond, audio waits in the log, where an outage does not lose it. */
+const BUFFERED_MOST_BYTES = 128 * 1024;
+const STUCK_MS = 4_000;
+const RETRY_MS = 50;
+
+/**
+ * @typedef {object} Ready
+ * @property {string} sessionId
+ * @property {string} token for HTTP requests of this session
+ * @property {string} resume attaches once more
+ * @property {number} sampleRate of the audio to the client
+ * @property {number} [next] the sequence number that the server wants next
+ */
+
+/**
+ * @typedef {object} LinkListener
+ * @property {(message: any) => void} onMessage in order; audio is an `AudioMessage`
+ * @property {(why: "lost" | "gone" | "closed") => void} onEnd `gone`: the server does not know the session
+ */
+
+export class WebSocketLink {
+  kind = /** @type {const} */ ("websocket");
+
+  /**
+   * An open socket, on which nothing was said yet. RelayError SERVER_GONE otherwise.
+   * @param {URL} url of the relay
+   * @returns {Promise<WebSocket>}
+   */
+  static dial(url) {
+    const address = new URL("client", url);
+    address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
+    const socket = new WebSocket(address);
+    socket.binaryType = "arraybuffer";
+    return answered(socket, (done) => (socket.onopen = () => done(socket)));
+  }
+
+  /**
+   * Sends `start` and waits for `ready`.
+   *
+   * Throws RelayError: with the server's code and `fatal` if it refused, with SERVER_GONE otherwise.
+   * @param {WebSocket} socket
+   * @param {object} start the `start` message
+   * @param {import("./network-lab.js").NetworkLab} lab
+   * @param {LinkListener} listener
+   * @returns {Promise<{link: WebSocketLink, ready: Ready}>}
+   */
+  static start(socket, start, lab, listener) {
+    return answered(socket, (done, fail) => {
+      socket.onmessage = ({ data }) => {
+        const message = typeof data === "string" ? JSON.parse(data) : {};
+        if (message.type === "error") fail(new RelayError(message.code, message.error));
+        else if (message.type === "ready") done({ link: new WebSocketLink(socket, lab, listener), ready: message });
+      };
+      socket.send(JSON.stringify(start));
+    });
+  }
+
+  /**
+   * @param {WebSocket} socket
+   * @param {import("./network-lab.js").NetworkLab} lab
+   * @param {LinkListener} listener
+   */
+  constructor(socket, lab, listener) {
+    this.#socket = socket;
+    this.#down = new Lane(lab);
+    this.#up = new Lane(lab);
+    this.#listener = listener;
+    socket.onmessage = ({ data }) => this.#down.run(() => this.#receive(data));
+    socket.onclose = () => this.#end("lost");
+  }
+
+  #socket;
+  #down;
+  #up;
+  #listener;
+  #ended = false;
+  #stuckSince = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #retry;
+
+  /**
+   * Sends what the log holds, as far as the connection takes it.
+   * @param {import("./uplink-log.js").UplinkLog} log
+   */
+  pump(log) {
+    clearTimeout(this.#retry);
+    while (!this.#ended && this.#socket.bufferedAmount < BUFFERED_MOST_BYTES) {
+      this.#stuckSince = 0;
+      const [frame] = log.take(1);
+      if (!frame) return;
+      this.#up.run(() => this.#send(frame));
+    }
+    if (this.#ended) return;
+    this.#stuckSince ||= performance.now();
+    if (performance.now() - this.#stuckSince > STUCK_MS) this.drop();
+    else this.#retry = setTimeout(() => this.pump(log), RETRY_MS);
+  }
+
+  /** @param {object} message */
+  tell(message) {
+    this.#up.run(() => this.#send(JSON.stringify(message)));
+  }
+
+  /** The connection breaks, as a network would break it. */
+  drop() {
+    this.#end("lost");
+  }
+
+  /** Ends the link on purpose; the session goes on. */
+  async close() {
+    this.#end("closed");
+  }
+
+  /** @param {string | ArrayBuffer} data */
+  #send(data) {
+    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(data);
+  }
+
+  /** @param {string | ArrayBuffer} data */
+  #receive(data) {
+    if (this.#ended) return;
+    const message = typeof data === "string" ? JSON.parse(data) : decodeFrame(data);
+    this.#listener.onMessage(message);
+  }
+
+  /** @param {"lost" | "closed"} why */
+  #end(why) {
+    if (this.#ended) return;
+    this.#ended = true;
+    clearTimeout(this.#retry);
+    this.#down.cut();
+    this.#up.cut();
+    this.#socket.onmessage = this.#socket.onclose = null;
+    this.#socket.close();
+    this.#listener.onEnd(why);
+  }
+}
+
+/**
+ * Waits for a step of the handshake; closes the socket when it fails or takes too long.
+ * @template T
+ * @param {WebSocket} socket
+ * @param {(done: (value: T) => void, fail: (error: RelayError) => void) => void} step
+ * @returns {Promise<T>}
+ */
+function answered(socket, step) {
+  return new Promise((resolve, reject) => {
+    const fail = (/** @type {RelayError} */ error) => {
+      clearTimeout(limit);
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.close();
+      reject(error);
+    };
+    const gone = () => fail(new RelayError("SERVER_GONE", "The server does not answer.", { fatal: false }));
+    const limit = setTimeout(gone, HANDSHAKE_LIMIT_MS);
+    socket.onclose = gone;
+    const done = (/** @type {T} */ value) => {
+      clearTimeout(limit);
+      resolve(value);
+    };
+    step(done, fail);
+  });
+}
