@@ -72,6 +72,10 @@ class AssistantConfig:
     request_timeout_s: float = 10.0
 
 
+class AudioConfig(msgspec.Struct, frozen=True):
+    noise_reduction: Literal["off", "webrtc"] = "off"
+
+
 class VadConfig(msgspec.Struct, frozen=True):
     threshold: Annotated[float, Meta(ge=0.3, le=0.9)] = 0.5
     onset_evidence: Annotated[float, Meta(ge=1, le=30)] = 5.0
@@ -143,6 +147,7 @@ class Config:
     secrets: Secrets
     server: ServerConfig = field(default_factory=ServerConfig)
     twilio: TwilioConfig = field(default_factory=TwilioConfig)
+    audio: AudioConfig = field(default_factory=AudioConfig)
     vad: VadConfig = field(default_factory=VadConfig)
     barge_in: BargeInConfig = field(default_factory=BargeInConfig)
     jitter: JitterConfig = field(default_factory=JitterConfig)
@@ -158,6 +163,7 @@ class Config:
 SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "server": ServerConfig,
     "twilio": TwilioConfig,
+    "audio": AudioConfig,
     "vad": VadConfig,
     "barge_in": BargeInConfig,
     "jitter": JitterConfig,

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from relay.media import g711
 from relay.media.frames import TELEPHONE, WIDEBAND, Audio, AudioFormat, Encoding
 from relay.media.transcode import Transcoder
 from relay.media.uplink import Uplink
@@ -34,3 +36,37 @@ def test_the_assistant_gets_what_a_transcoder_alone_would_make(target: AudioForm
         alone.push(Audio(TELEPHONE, SPEECH[i : i + 160])).data for i in range(0, len(SPEECH), 160)
     )
     assert len(for_detector) == len(SPEECH) * 2 * detector_rate_hz // 8000
+
+
+@pytest.mark.parametrize("detector_rate_hz", [8000, 16000])
+@pytest.mark.parametrize("target", [TELEPHONE, WIDEBAND])
+def test_noise_reduction_cleans_both_and_keeps_their_length(target: AudioFormat, detector_rate_hz: int) -> None:
+    """Steady noise is weaker in what the assistant gets and in what the detector gets."""
+    noise = g711.encode(np.random.default_rng(2).normal(0, 500, 160 * 200).astype(np.int16))
+    uplinks = [Uplink(TELEPHONE, target, detector_rate_hz, reduce_noise=on) for on in (False, True)]
+    frames = [Audio(TELEPHONE, noise[at : at + 160]) for at in range(0, len(noise), 160)]
+    plain, cleaned = ([uplink.push(frame) for frame in frames] for uplink in uplinks)
+
+    assert [tuple(map(len, pair)) for pair in cleaned] == [tuple(map(len, pair)) for pair in plain]
+    (data, samples), (clean_data, clean_samples) = plain[-1], cleaned[-1]
+    assert power(samples_of(Audio(target, clean_data))) < 0.6 * power(samples_of(Audio(target, data)))
+    assert power(clean_samples) < 0.6 * power(samples)
+
+
+@pytest.mark.parametrize(("target", "delay_ms"), [(TELEPHONE, 9.5), (WIDEBAND, 7.75)])
+def test_noise_reduction_delays_by_what_is_stated(target: AudioFormat, delay_ms: float) -> None:
+    click = np.zeros(160 * 20, np.int16)
+    click[1600] = 20000
+    for_assistant, _ = Uplink(TELEPHONE, target, 16000, reduce_noise=True).push(Audio(TELEPHONE, g711.encode(click)))
+
+    heard = samples_of(Audio(target, for_assistant))
+    assert int(np.argmax(np.abs(heard))) * 1000 / target.rate_hz == pytest.approx(200 + delay_ms, abs=0.1)
+
+
+def power(samples: NDArray[np.int16]) -> float:
+    return float(np.mean(samples.astype(float) ** 2))
+
+
+def samples_of(audio: Audio) -> NDArray[np.int16]:
+    pcm = AudioFormat(Encoding.PCM_S16LE, audio.format.rate_hz)
+    return np.frombuffer(Transcoder(audio.format, pcm).push(audio).data, np.int16)
