@@ -84,6 +84,7 @@ class Call:
         self._analysis = Analysis(
             TELEPHONE,
             dialer.format,
+            config.audio,
             config.vad,
             replay,
             self._counts,
