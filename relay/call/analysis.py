@@ -13,7 +13,7 @@ import trio
 from relay.call.counts import Counts
 from relay.call.legs import CallerAudio
 from relay.call.vad_engine import VadEngine, VadStream
-from relay.config import AudioConfig, VadConfig
+from relay.config import VadConfig
 from relay.logic.replay import ReplayLog
 from relay.media.detector import Confirmed, Decision, Detector, DetectorSettings, Ended, Likely, Rejected, State
 from relay.media.frames import FRAME_MS, Audio, AudioFormat
@@ -35,16 +35,16 @@ class Analysis:
         self,
         source: AudioFormat,
         target: AudioFormat,
-        audio: AudioConfig,
         vad: VadConfig,
         log_to: ReplayLog,
         counts: Counts,
         *,
+        reduce_noise: bool,
         audio_logged: Callable[[float], None],
         caller_heard: Callable[[Decision, float], None],
     ) -> None:
         self._source = source
-        self._uplink = Uplink(source, target, vad.model_rate_hz, reduce_noise=audio.noise_reduction != "off")
+        self._uplink = Uplink(source, target, vad.model_rate_hz, reduce_noise=reduce_noise)
         self._packetizer = Packetizer(target)
         self._windows = WindowCutter(WINDOW_SAMPLES[vad.model_rate_hz], vad.model_rate_hz)
         self._detector = Detector(detector_settings(vad))

@@ -84,10 +84,10 @@ class Call:
         self._analysis = Analysis(
             TELEPHONE,
             dialer.format,
-            config.audio,
             config.vad,
             replay,
             self._counts,
+            reduce_noise=config.audio.noise_reduction != "off",
             audio_logged=self._forwarder.audio_logged,
             caller_heard=self._playback.caller_heard,
         )
