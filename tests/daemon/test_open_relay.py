@@ -59,3 +59,25 @@ async def test_a_port_that_is_taken_is_a_configuration_error() -> None:
         with pytest.raises(ConfigError, match=f"server.port is {relay.port}"):
             async with open_relay(config(relay.port), Metrics(), Redactor()):
                 pass
+
+
+async def test_a_request_under_way_when_it_is_left_gets_its_answer() -> None:
+    head = (
+        "POST /twilio/voice HTTP/1.1\r\nHost: x\r\nX-Twilio-Signature: AAAA\r\n"
+        "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 10\r\n\r\n12345"
+    )
+    answers: list[bytes] = []
+
+    async def finish_later(stream: trio.SocketStream) -> None:
+        async with stream:
+            await trio.sleep(0.3)
+            await stream.send_all(b"67890")
+            answers.append(bytes(await stream.receive_some()))
+
+    async with trio.open_nursery() as nursery, open_relay(config(), Metrics(), Redactor()) as relay:
+        stream = await trio.open_tcp_stream("127.0.0.1", relay.port)
+        await stream.send_all(head.encode())
+        await trio.sleep(0.1)
+        nursery.start_soon(finish_later, stream)
+
+    assert answers[0].startswith(b"HTTP/1.1 403")

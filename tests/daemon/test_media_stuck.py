@@ -1,0 +1,92 @@
+"""A caller's socket that takes nothing any more: hypercorn's send hangs, and cannot be cancelled, until the kernel
+gives up or the connection is cut."""
+
+import json
+from typing import Any
+
+import pytest
+import trio
+from structlog.testing import capture_logs
+from trio.testing import MockClock
+
+from relay.call.call import Services
+from relay.call.calls import open_calls
+from relay.call.vad_engine import VadEngine
+from relay.call.watched_dialer import WatchedDialer
+from relay.config import TwilioConfig
+from relay.daemon.front import Front
+from relay.daemon.gate import Gate
+from relay.daemon.media import MediaEndpoint
+from relay.logic.outcome import EndReason
+from relay.metrics import Metrics
+from relay.net.asgi_socket import ABORT_STATE
+from relay.redaction import Redactor
+from tests.support.callrig import MULAW, TONE, FakeDialer, LoudnessModel, run_inline
+from tests.support.frontrig import SID, connected, front_config, start
+
+KERNEL_GIVES_UP_S = 5.0
+CONFIG = front_config(twilio=TwilioConfig(validate_signatures=False))
+
+
+class StuckConnection:
+    """The ASGI side of a WebSocket whose peer stopped reading after the handshake."""
+
+    def __init__(self, messages: list[str]) -> None:
+        self._send, self._receive = trio.open_memory_channel[Any](100)
+        self.cut = trio.Event()
+        self._send.send_nowait({"type": "websocket.connect"})
+        for message in messages:
+            self._send.send_nowait({"type": "websocket.receive", "text": message})
+
+    @property
+    def scope(self) -> dict[str, Any]:
+        return {
+            "type": "websocket",
+            "raw_path": b"/twilio/media",
+            "query_string": b"",
+            "headers": [],
+            "extensions": {},
+            "state": {ABORT_STATE: self.cut.set},
+        }
+
+    async def receive(self) -> Any:
+        return await self._receive.receive()
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "websocket.accept":
+            return
+        with trio.CancelScope(shield=True), trio.move_on_after(KERNEL_GIVES_UP_S):
+            await self.cut.wait()
+
+
+@pytest.mark.parametrize(("ended_by", "within_s"), [(EndReason.ADMIN, 4.5), (EndReason.CALLER_LOST, 12.0)])
+async def test_the_socket_is_given_up_in_bounded_time(
+    ended_by: EndReason, within_s: float, autojump_clock: MockClock
+) -> None:
+    """Ended by an operator while a send hangs, or by nobody: then the send that took too long is the loss of it."""
+    metrics, inner = Metrics(), FakeDialer(MULAW)
+    engine = VadEngine(LoudnessModel(), metrics, executor=run_inline)
+    dialer = WatchedDialer(inner, Redactor())
+    async with trio.open_nursery() as nursery, open_calls(Services(CONFIG, metrics, engine), dialer) as calls:
+        nursery.start_soon(engine.run)
+        front = Front(CONFIG, metrics, calls, dialer, Gate(CONFIG, metrics), trio.current_time())
+        call = calls.answer(SID)
+        connection = StuckConnection([connected(), start(calls.issue_token(call))])
+        endpoint = MediaEndpoint(front)
+        began_at = trio.current_time()
+        with capture_logs() as logs:
+            async with trio.open_nursery() as socket:
+                socket.start_soon(endpoint.serve, connection.scope, connection.receive, connection.send)
+                await inner.connected.wait()
+                for _ in range(50):
+                    inner.peers[0].send(TONE)
+                await trio.sleep(1)
+                if ended_by is EndReason.ADMIN:
+                    call.finish(EndReason.ADMIN)
+            took_s = trio.current_time() - began_at
+            await calls.wait_empty()
+        nursery.cancel_scope.cancel()
+
+    assert took_s < within_s
+    assert [line["reason"] for line in logs if line["event"] == "call.ended"] == [ended_by]
+    assert "media.failed" not in json.dumps(logs, default=str)
