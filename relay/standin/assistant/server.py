@@ -206,7 +206,7 @@ async def open_assistant(
     """
     listeners = await trio.open_tcp_listeners(port, host=host)
     base_url = f"http://{host}:{listeners[0].socket.getsockname()[1]}"
-    async with httpx.AsyncClient() as client, trio.open_nursery() as nursery:
+    async with httpx.AsyncClient(trust_env=False) as client, trio.open_nursery() as nursery:
         assistant = Assistant(base_url, key, behaviour or Behaviour(), record_s, record_dir, nursery, client)
         serve = partial(serve_connection, on_http=assistant.answer, on_upgrade=assistant.upgrade)
         await nursery.start(partial(trio.serve_listeners, serve, listeners))

@@ -23,11 +23,14 @@ _LISTEN_S = 3.0
 
 @asynccontextmanager
 async def open_phone(url: str, options: PhoneOptions | None = None) -> AsyncGenerator[Phone, None]:
-    """Dial the relay at `url`; on exit the caller hangs up. The stream is usually not open yet when this is entered."""
+    """Dial the relay at `url`; on exit the caller hangs up. The stream is usually not open yet when this is entered.
+
+    Webhooks are posted directly, as the media socket is opened: a proxy of the environment is not used.
+    """
     options = options or PhoneOptions()
     placed_s = trio.current_time()
     phone = Phone(options, f"CA{secrets.token_hex(16)}", placed_s, Lips(placed_s))
-    async with httpx.AsyncClient() as client, trio.open_nursery() as callbacks:
+    async with httpx.AsyncClient(trust_env=False) as client, trio.open_nursery() as callbacks:
         webhooks = Webhooks(Site(url, options.public_url or url), options.auth_token, client)
         operator = Operator(phone, webhooks, callbacks)
         async with trio.open_nursery() as nursery:
