@@ -1,0 +1,125 @@
+"""Audio compared with audio: which parts of one recording are found in another, whatever coding lies between.
+
+Two pieces are the same sound when their normalised cross-correlation (1.0: equal but for the level) is high. A window
+of 60 ms tells voices apart, and survives mu-law and resampling. Only 200 to 3000 Hz are looked at: above, telephone
+audio ends sooner or later, as each resampler has it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from relay.standin.phone.player import AUDIBLE_DBFS
+from relay.standin.sound import Samples, level_dbfs
+
+RATE_HZ = 8000
+FRAME = 160
+FRAME_MS = 20
+SAME = 0.8
+"""Correlation from which a window counts as found: the way through the relay keeps more than 0.97."""
+_LOW_HZ, _HIGH_HZ = 200, 3000
+_WINDOW = 3 * FRAME
+_DRIFT = RATE_HZ // 4
+"""How far a passage may move against the one before it and still be in order."""
+_QUIETEST = 0.05
+"""A place so much weaker than what is looked for is not it."""
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """One audible frame: where it is in the recording looked at, and how well each of two sources explains it."""
+
+    at: int
+    first: float
+    second: float
+
+
+def audible_frames(samples: Samples) -> list[int]:
+    """Where the audible 20 ms frames begin."""
+    last = len(samples) - FRAME + 1
+    return [at for at in range(0, last, FRAME) if level_dbfs(samples[at : at + FRAME]) > AUDIBLE_DBFS]
+
+
+def in_band(samples: Samples) -> Samples:
+    """The part of it that every telephone carries."""
+    if not len(samples):
+        return samples
+    spectrum = np.fft.rfft(samples.astype(np.float64))
+    hz = np.fft.rfftfreq(len(samples), 1 / RATE_HZ)
+    spectrum[(hz < _LOW_HZ) | (hz > _HIGH_HZ)] = 0
+    loose = np.fft.irfft(spectrum, len(samples))
+    return np.asarray(np.clip(np.rint(loose), -32768, 32767), np.int16)
+
+
+def missing_frames(said: Samples, heard: Samples) -> int:
+    """How many audible frames of `said` are not found in `heard`, in the same order. Both at 8 kHz."""
+    said, heard = in_band(said), in_band(heard)
+    frames = audible_frames(said)
+    if not frames:
+        return 0
+    source, target = said.astype(np.float64), heard.astype(np.float64)
+    lag = _whole_lag(source, target)
+    missing = 0
+    for at in frames:
+        begin, end = _around(at, len(source))
+        from_ = max(0, begin + lag - _DRIFT)
+        quality, place = _Place(target[from_ : max(0, end + lag + _DRIFT)]).find(source[begin:end])
+        if quality < SAME:
+            missing += 1
+        else:
+            lag = from_ + place - begin
+    return missing
+
+
+def explain(heard: Samples, first: Samples, second: Samples) -> list[Explained]:
+    """For each audible frame of `heard`, how well it is found anywhere in `first` and in `second`. All at 8 kHz."""
+    heard = in_band(heard)
+    recording = heard.astype(np.float64)
+    sources = [_Place(in_band(source).astype(np.float64)) for source in (first, second)]
+    found = []
+    for at in audible_frames(heard):
+        begin, end = _around(at, len(recording))
+        in_first, in_second = (source.find(recording[begin:end])[0] for source in sources)
+        found.append(Explained(at, in_first, in_second))
+    return found
+
+
+def _around(at: int, length: int) -> tuple[int, int]:
+    """The 60 ms around a frame, moved inwards at the ends."""
+    begin = max(0, min(at - FRAME, length - _WINDOW))
+    return begin, min(begin + _WINDOW, length)
+
+
+class _Place:
+    """Where windows are looked for. The delay of a resampler is no whole number of samples, so a copy of the recording
+    that is half a sample later is looked at as well."""
+
+    def __init__(self, samples: Floats) -> None:
+        self._length = len(samples)
+        self._fft = 1 << (self._length + _WINDOW).bit_length()
+        spectrum = np.fft.rfft(samples, self._fft)
+        half_sample = np.exp(-1j * np.pi * np.arange(len(spectrum)) / self._fft)
+        self._spectra = (spectrum, spectrum * half_sample)
+        self._energy = np.cumsum(np.concatenate(([0.0], samples * samples)))
+
+    def find(self, window: Floats) -> tuple[float, int]:
+        """The best correlation with any place, and that place; 0 when there is none."""
+        size, norm = len(window), float(np.linalg.norm(window))
+        if self._length < size or norm == 0.0:
+            return 0.0, 0
+        local = np.sqrt(np.maximum(self._energy[size:] - self._energy[:-size], 0.0))
+        weight = norm * np.maximum(local, _QUIETEST * norm)
+        wanted = np.conj(np.fft.rfft(window, self._fft))
+        qualities = [np.fft.irfft(spectrum * wanted, self._fft)[: len(local)] / weight for spectrum in self._spectra]
+        return max((float(quality.max()), int(np.argmax(quality))) for quality in qualities)
+
+
+def _whole_lag(source: Floats, target: Floats) -> int:
+    """How much later `source` as a whole is found in `target`; negative for earlier."""
+    n = 1 << (len(source) + len(target)).bit_length()
+    products = np.fft.irfft(np.fft.rfft(target, n) * np.conj(np.fft.rfft(source, n)), n)
+    place = int(np.argmax(products))
+    return place - n if place > n // 2 else place

@@ -1,0 +1,118 @@
+"""The performance: assistant, daemon and telephone are opened, and the story is played while it is watched."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import trio
+
+from relay.demo.child import Daemon, Record, open_daemon
+from relay.demo.evidence import Evidence, gather
+from relay.demo.journal import Journal, Line
+from relay.demo.scene import Scene
+from relay.demo.screen import Screen
+from relay.demo.settings import PUBLIC_URL, Credentials, config_toml
+from relay.demo.story import LISTEN_S, Caller, StoryBroken, Told, assistant_behaviour
+from relay.demo.watcher import Watcher
+from relay.standin.assistant import Assistant, open_assistant
+from relay.standin.phone import Phone, PhoneEvent, PhoneOptions, open_phone
+
+STORY_MAX_S = 90.0
+_BUFFER_EVERY_S = 0.1
+_ENDED_S = 5.0
+_FRAME_MS = 20
+
+
+@dataclass(slots=True, kw_only=True)
+class Performance:
+    """What is left of it. `phone` is None when the daemon did not start."""
+
+    evidence: Evidence
+    log: list[str]
+    lines: list[Line] = field(default_factory=list)
+    phone: Phone | None = None
+
+
+async def perform(screen: Screen, folder: Path, listen_s: float = LISTEN_S) -> Performance:
+    """Play the whole story; the daemon's configuration is written to `folder`.
+
+    What goes wrong is told in the evidence. Cancelled, it leaves no process behind.
+    """
+    credentials = Credentials()
+    async with open_assistant(key=credentials.vapi_key, behaviour=assistant_behaviour()) as assistant:
+        config_file = folder / "config.toml"
+        config_file.write_text(config_toml(assistant.base_url), encoding="utf-8")
+        stage = Stage(screen, assistant, credentials, listen_s)
+        async with open_daemon(config_file, credentials.environ(), stage.log_line) as daemon:
+            if daemon.is_ready:
+                await stage.play(daemon)
+        if daemon.is_ready:
+            return stage.result(daemon)
+        return Performance(evidence=Evidence(broken=f"the daemon did not start: {daemon.last_words}"), log=daemon.log)
+
+
+@dataclass(slots=True)
+class Stage:
+    screen: Screen
+    assistant: Assistant
+    credentials: Credentials
+    listen_s: float
+    told: Told = field(default_factory=Told)
+    watcher: Watcher | None = None
+
+    def log_line(self, record: Record) -> None:
+        if self.watcher is not None:
+            self.watcher.log_line(record)
+
+    def _phone_event(self, happened: PhoneEvent) -> None:
+        if self.watcher is not None:
+            self.watcher.phone_event(happened)
+
+    async def play(self, daemon: Daemon) -> None:
+        """One call from the ringing to the daemon's last line about it."""
+        token = self.credentials.auth_token
+        options = PhoneOptions(auth_token=token, public_url=PUBLIC_URL, on_event=self._phone_event)
+        async with trio.open_nursery() as nursery:
+            async with open_phone(daemon.url, options) as phone:
+                self.watcher = watcher = Watcher(
+                    screen=self.screen,
+                    told=self.told,
+                    phone=phone,
+                    assistant=self.assistant,
+                    journal=Journal(phone.placed_s),
+                    clock_offset_s=trio.current_time() - time.time(),
+                )
+                nursery.start_soon(watcher.run)
+                nursery.start_soon(_watch_buffer, daemon.url, watcher.scene)
+                await self._tell(Caller(phone, self.told, self.listen_s))
+            await daemon.wait_record("call.ended", _ENDED_S)
+            nursery.cancel_scope.cancel()
+        watcher.finish()
+
+    async def _tell(self, caller: Caller) -> None:
+        try:
+            with trio.fail_after(STORY_MAX_S):
+                await caller.play()
+        except StoryBroken as broken:
+            self.told.broken = str(broken)
+        except trio.TooSlowError:
+            self.told.broken = f"the call did not end within {STORY_MAX_S:g} s"
+
+    def result(self, daemon: Daemon) -> Performance:
+        assert self.watcher is not None
+        phone, call = self.watcher.phone, next(iter(self.assistant.calls.values()), None)
+        evidence = gather(self.told, phone, call, daemon, self.watcher.stood_still_ms)
+        return Performance(evidence=evidence, log=daemon.log, lines=self.watcher.journal.lines(), phone=phone)
+
+
+async def _watch_buffer(url: str, scene: Scene) -> None:
+    """What the relay itself says about its buffer."""
+    async with httpx.AsyncClient(trust_env=False) as client:
+        while True:
+            try:
+                health = (await client.get(f"{url}/health", timeout=1.0)).json()
+                scene.buffer_ms = float(health["bufferSize"]) * _FRAME_MS
+            except (httpx.HTTPError, ValueError, KeyError):
+                scene.buffer_ms = 0.0
+            await trio.sleep(_BUFFER_EVERY_S)

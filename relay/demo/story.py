@@ -1,0 +1,84 @@
+"""What the caller does: asks, listens for eight seconds, says "stop", asks something else, says goodbye."""
+
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+
+import trio
+
+from relay.media.frames import TELEPHONE
+from relay.standin.assistant import Behaviour
+from relay.standin.phone import Phone
+from relay.standin.phone.lips import Saying
+from relay.standin.phrases import spoken, texts
+
+LISTEN_S = 8.0
+TALKS_ON_MS = 900.0
+"""How long the assistant goes on after it noticed that it was interrupted, as hosted ones do."""
+SAID = ("request", "stop", "question", "goodbye")
+
+_OPEN_S = 15.0
+_ANSWER_S = 15.0
+_PAUSE_S = 0.7
+_SILENT_S = 1.2
+_HANG_UP_S = 0.5
+
+
+class StoryBroken(Exception):
+    """Something that should have happened did not; the text says what."""
+
+
+@dataclass(slots=True)
+class Told:
+    """What came of the story: the caller's phrases on the clock of trio, as far as it went."""
+
+    sayings: dict[str, Saying] = field(default_factory=dict)
+    broken: str | None = None
+
+
+def assistant_behaviour() -> Behaviour:
+    """It greets, reads its description, talks on when interrupted, and says back what it is asked."""
+    return Behaviour(stop_lag_ms=TALKS_ON_MS, user_texts=tuple(texts()[name] for name in SAID))
+
+
+class Caller:
+    def __init__(self, phone: Phone, told: Told, listen_s: float = LISTEN_S) -> None:
+        self._phone = phone
+        self._told = told
+        self._listen_s = listen_s
+
+    async def play(self) -> None:
+        """The whole part. Raises StoryBroken; the call is over when it returns."""
+        if not await _in_time(self._phone.wait_streaming(_OPEN_S), "the media stream did not open"):
+            raise StoryBroken("the call ended before its media stream was open")
+        await self._hear_out("the greeting")
+        await self._say("request")
+        await self._hear(100, "the description")
+        await trio.sleep(self._listen_s)
+        await self._say("stop")
+        await trio.sleep(_SILENT_S)
+        await self._say("question")
+        await self._hear_out("an answer to the question")
+        await self._say("goodbye")
+        await trio.sleep(_HANG_UP_S)
+        await self._phone.hang_up()
+
+    async def _hear(self, audible_ms: float, what: str) -> None:
+        if not await _in_time(self._phone.wait_heard(audible_ms, _ANSWER_S), f"{what} was not heard"):
+            raise StoryBroken(f"the call ended before {what} was heard")
+
+    async def _hear_out(self, what: str) -> None:
+        await self._hear(500, what)
+        if not await _in_time(self._phone.wait_quiet(_PAUSE_S * 1000, _ANSWER_S), f"{what} has no end"):
+            raise StoryBroken(f"the call ended during {what}")
+
+    async def _say(self, name: str) -> None:
+        saying = self._told.sayings[name] = self._phone.start_saying(spoken(name, TELEPHONE))
+        if not await self._phone.wait_until(lambda: saying.ended_s is not None):
+            raise StoryBroken(f"the call ended while the caller said {texts()[name]!r}")
+
+
+async def _in_time(waiting: Awaitable[bool], otherwise: str) -> bool:
+    try:
+        return await waiting
+    except trio.TooSlowError:
+        raise StoryBroken(otherwise) from None

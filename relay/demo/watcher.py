@@ -1,0 +1,132 @@
+"""Looks at the call fifty times a second: fills the scene, writes the journal, and has both shown."""
+
+from dataclasses import dataclass, field
+from itertools import islice
+
+import trio
+
+from relay.demo import event as events
+from relay.demo.child import Record
+from relay.demo.event import Event
+from relay.demo.journal import Journal
+from relay.demo.scene import Moment, Scene
+from relay.demo.screen import Screen
+from relay.demo.story import Told
+from relay.standin.assistant import Assistant
+from relay.standin.phone import Phone, PhoneEvent
+from relay.standin.phone.player import AUDIBLE_DBFS, BLOCK_BYTES
+from relay.standin.phrases import texts
+from relay.standin.sound import level_dbfs, mulaw_to_samples
+from relay.wire.twilio import parse_mark
+
+LOOK_EVERY_S = 0.02
+_LOOKS_PER_MOMENT = 5
+_TURN_PAUSE_S = 0.6
+_WORDS_SHOWN = 6
+
+
+@dataclass(slots=True, kw_only=True)
+class Watcher:
+    """`clock_offset_s`: what must be added to the time of day to get trio's clock.
+
+    `stood_still_ms`: the longest time for which this process did nothing when it should have.
+    """
+
+    screen: Screen
+    told: Told
+    phone: Phone
+    assistant: Assistant
+    journal: Journal
+    clock_offset_s: float
+    scene: Scene = field(default_factory=Scene)
+    stood_still_ms: float = 0.0
+    _messages_seen: int = 0
+    _lines_seen: int = 0
+    _said_seen: set[str] = field(default_factory=set)
+    _heard_s: float = float("-inf")
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        looks, next_s = 0, trio.current_time()
+        while True:
+            next_s = max(next_s + LOOK_EVERY_S, trio.current_time())
+            await trio.sleep_until(next_s)
+            self.stood_still_ms = max(self.stood_still_ms, (trio.current_time() - next_s) * 1000)
+            self._look(trio.current_time())
+            looks += 1
+            if looks % _LOOKS_PER_MOMENT == 0:
+                self._show(trio.current_time())
+
+    def log_line(self, record: Record) -> None:
+        """A line of the daemon's log."""
+        self._note(events.from_log(record, events.wall_s(record) + self.clock_offset_s))
+        if record["event"] == "bargein.flushed":
+            self.scene.flushed = (
+                f"{record['flushed_ms']:.0f} ms, {record['onset_to_clear_ms']:.0f} ms after the caller's first sound"
+            )
+
+    def phone_event(self, happened: PhoneEvent) -> None:
+        self._note(events.from_phone(happened.kind, happened.detail, happened.at_s))
+        if happened.kind == "clear":
+            self.scene.now.cleared = True
+
+    def finish(self) -> None:
+        """Show what is still held back."""
+        self._look(trio.current_time())
+        for line in self.journal.due(float("inf")):
+            self.screen.show(line)
+
+    def _note(self, event: Event | None) -> None:
+        if event is not None:
+            self.journal.add(event)
+
+    def _look(self, now_s: float) -> None:
+        said = self.phone.lips.said[-BLOCK_BYTES:]
+        caller_dbfs = level_dbfs(mulaw_to_samples(said)) if self.phone.is_streaming else -100.0
+        heard_dbfs = self.phone.heard_level_dbfs
+        self.scene.sound(caller_dbfs, heard_dbfs)
+        if heard_dbfs > AUDIBLE_DBFS:
+            if now_s - self._heard_s > _TURN_PAUSE_S:
+                self._note(Event(now_s, "phone", "playing: the caller hears the assistant", "speech"))
+            self._heard_s = now_s
+        self._look_at_caller()
+        self._look_at_marks()
+        self._look_at_assistant()
+
+    def _look_at_caller(self) -> None:
+        for name, saying in self.told.sayings.items():
+            if saying.began_s is not None and name not in self._said_seen:
+                self._said_seen.add(name)
+                self._note(Event(saying.began_s, "caller", f'says "{texts()[name]}"', "speech"))
+        speaking = [name for name, saying in self.told.sayings.items() if saying.began_s and not saying.ended_s]
+        self.scene.caller_says = texts()[speaking[0]] if speaking else ""
+
+    def _look_at_marks(self) -> None:
+        for player in self.phone.players[-1:]:
+            for line in islice(player.log, self._lines_seen, None):
+                mark = parse_mark(line.detail) if line.kind == "mark" else None
+                self.scene.turn = mark[0] if mark else self.scene.turn
+            self._lines_seen = len(player.log)
+
+    def _look_at_assistant(self) -> None:
+        call = next(iter(self.assistant.calls.values()), None)
+        if call is None:
+            return
+        for text in islice(call.record.events, self._messages_seen, None):
+            self._note(events.from_message(text.message, text.at_s, outgoing=text.outgoing))
+            self._follow_words(text.message)
+        self._messages_seen = len(call.record.events)
+
+    def _follow_words(self, message: dict[str, object]) -> None:
+        match message:
+            case {"type": "transcript", "role": "assistant", "transcriptType": "partial", "transcript": str(words)}:
+                self.scene.assistant_says = " ".join(words.split()[-_WORDS_SHOWN:])
+            case {"type": "speech-update", "role": "assistant", "status": "stopped"} | {"type": "user-interrupted"}:
+                self.scene.assistant_says = ""
+
+    def _show(self, now_s: float) -> None:
+        self.scene.elapsed_s = now_s - self.phone.placed_s
+        for line in self.journal.due(now_s):
+            self.screen.show(line)
+        self.screen.draw(self.scene)
+        self.scene.moments.append(Moment(buffer_ms=self.scene.buffer_ms))
