@@ -1,0 +1,129 @@
+"""Puts numbered messages in order again, and waits only so long for those that are missing.
+
+A message that comes before its turn is held. As soon as what was missing comes, all that is in order now is given out;
+`max_ms` after the first message behind a gap the gap is given up. Numbers are unsigned and 32 bits wide and start again
+from 0 (serial number arithmetic, RFC 1982). The connection they come by does not matter: the buffer outlives it.
+"""
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+MODULUS = 2**32
+MAX_HELD = 512
+"""Ten seconds of 20 ms messages within the bound: a flood. The first gap is given up to make room."""
+REMEMBERED = 1024
+"""Numbers given up that are known by name, to tell a late message from one that came twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReorderStatistics:
+    """Messages: `held` now; put in order after they came out of it; given up (`missing`), of which `late` came after
+    all and were dropped; dropped because they had come before."""
+
+    held: int
+    reordered: int
+    missing: int
+    late: int
+    duplicate: int
+
+
+class ReorderBuffer(Generic[Item]):
+    """For one sequence of numbers. Times are monotonic seconds.
+
+    `first` is the number that the sequence begins with; None: whatever comes first, and what is before it is late.
+    """
+
+    def __init__(self, max_ms: float, first: int | None = None) -> None:
+        self._max_s = max_ms / 1000
+        self._held: dict[int, tuple[float, Item]] = {}
+        self._given_up: dict[int, None] = {}
+        self._reordered = self._missing = self._late = self._duplicate = 0
+        self._begin(first)
+
+    @property
+    def next_deadline(self) -> float | None:
+        """When `expire` will give up a gap; None while nothing is held."""
+        arrived = next((arrived for arrived, _ in self._held.values()), None)
+        return None if arrived is None else arrived + self._max_s
+
+    def push(self, seq: int, item: Item, now: float) -> list[Item]:
+        """Take a message; returns what is in order now, often just this one."""
+        ready: list[Item] = []
+        while (deadline := self.next_deadline) is not None and deadline < now:
+            ready += self._release_through(next(iter(self._held)))
+        place = self._place(seq)
+        if self._is_unwanted(place):
+            return ready
+        self._reordered += place < self._highest
+        self._highest = max(self._highest, place)
+        self._held[place] = now, item
+        ready += self._in_order()
+        if len(self._held) > MAX_HELD:
+            ready += self._release_through(min(self._held))
+        return ready + self.expire(now)
+
+    def expire(self, now: float) -> list[Item]:
+        """What is in order once the gaps whose time is over are given up."""
+        ready: list[Item] = []
+        while (deadline := self.next_deadline) is not None and deadline <= now:
+            ready += self._release_through(next(iter(self._held)))
+        return ready
+
+    def restart(self, first: int | None = None) -> list[Item]:
+        """A new sequence begins; returns what was held of the old one."""
+        ready = self._release_through(self._highest)
+        self._begin(first)
+        return ready
+
+    def statistics(self) -> ReorderStatistics:
+        return ReorderStatistics(len(self._held), self._reordered, self._missing, self._late, self._duplicate)
+
+    def _begin(self, first: int | None) -> None:
+        self._next = self._origin = first
+        self._highest = -1
+        self._given_up.clear()
+
+    def _place(self, seq: int) -> int:
+        """The number as it would be if it had any number of bits."""
+        if self._next is None:
+            self._next = self._origin = seq
+        ahead = (seq - self._next) % MODULUS
+        return self._next + (ahead if ahead < MODULUS // 2 else ahead - MODULUS)
+
+    def _is_unwanted(self, place: int) -> bool:
+        assert self._next is not None
+        assert self._origin is not None
+        if place >= self._next and place not in self._held:
+            return False
+        if place < self._origin or place in self._given_up:
+            self._given_up.pop(place, None)
+            self._late += 1
+        else:
+            self._duplicate += 1
+        return True
+
+    def _release_through(self, place: int) -> list[Item]:
+        """Everything up to this place, whatever is missing in it, and what follows it without a gap."""
+        ready: list[Item] = []
+        for held in sorted(held for held in self._held if held <= place):
+            self._give_up_before(held)
+            ready += self._in_order()
+        return ready
+
+    def _give_up_before(self, place: int) -> None:
+        if self._next is None or place <= self._next:
+            return
+        self._missing += place - self._next
+        self._given_up |= dict.fromkeys(range(max(self._next, place - REMEMBERED), place))
+        while len(self._given_up) > REMEMBERED:
+            del self._given_up[next(iter(self._given_up))]
+        self._next = place
+
+    def _in_order(self) -> list[Item]:
+        ready: list[Item] = []
+        while self._next is not None and self._next in self._held:
+            ready.append(self._held.pop(self._next)[1])
+            self._next += 1
+        return ready
