@@ -40,7 +40,8 @@ class ReorderBuffer(Generic[Item]):
         self._held: dict[int, tuple[float, Item]] = {}
         self._given_up: dict[int, None] = {}
         self._reordered = self._missing = self._late = self._duplicate = 0
-        self._begin(first)
+        self._next = self._origin = first
+        self._highest = -1
 
     @property
     def next_deadline(self) -> float | None:
@@ -74,16 +75,13 @@ class ReorderBuffer(Generic[Item]):
     def restart(self, first: int | None = None) -> list[Item]:
         """A new sequence begins; returns what was held of the old one."""
         ready = self._release_through(self._highest)
-        self._begin(first)
+        self._next = self._origin = first
+        self._highest = -1
+        self._given_up.clear()
         return ready
 
     def statistics(self) -> ReorderStatistics:
         return ReorderStatistics(len(self._held), self._reordered, self._missing, self._late, self._duplicate)
-
-    def _begin(self, first: int | None) -> None:
-        self._next = self._origin = first
-        self._highest = -1
-        self._given_up.clear()
 
     def _place(self, seq: int) -> int:
         """The number as it would be if it had any number of bits."""
