@@ -122,6 +122,7 @@ class Metrics:
         self.vad_delay = self._histogram(
             "relay_vad_delay_seconds", "From the last sample of a window to the detector's answer", _VAD_DELAY_S
         )
+        self.vad_skipped = self._counter("relay_vad_windows_skipped", "Windows of 32 ms that the detector never heard")
 
     def _operation(self) -> None:
         self.loop_lag = self._histogram("relay_loop_lag_seconds", "How late the event loop wakes a task", _LOOP_LAG_S)

@@ -21,6 +21,7 @@ SERIES = {
     "relay_frames_stale_total": {},
     "relay_reconnects_total": {"leg": "caller assistant", "result": "ok failed"},
     "relay_vad_delay_seconds_count": {},
+    "relay_vad_windows_skipped_total": {},
     "relay_loop_lag_seconds_count": {},
     "relay_log_lines_dropped_total": {},
 }

@@ -54,15 +54,19 @@ class Analysis:
         self._audio_logged = audio_logged
         self._caller_heard = caller_heard
         self._heard_ms = 0.0
+        self._overflow_ms = 0
         self._arrived_at = trio.current_time()
         self._last_media_at = trio.current_time()
         self.last_speech_at = trio.current_time()
-        self.flowing = False
-        """Whether silence takes the place of missing audio: from when the assistant listens."""
+        self._flow = trio.Event()
+
+    def let_flow(self) -> None:
+        """From now on, as the assistant listens, silence takes the place of missing audio."""
+        self._flow.set()
 
     async def run(self, frames: trio.MemoryReceiveChannel[CallerAudio], engine: VadEngine) -> None:
         """Work until cancelled. The detector's place in the lane is given back at the end."""
-        with engine.stream() as stream:
+        with engine.stream(self._counts.vad_skipped) as stream:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._judge, stream)
                 nursery.start_soon(self._keep_flowing, stream)
@@ -83,17 +87,17 @@ class Analysis:
         self._push(audio.data, audio.arrived_at, stream)
 
     async def _keep_flowing(self, stream: VadStream) -> None:
+        await self._flow.wait()
+        due = trio.current_time()
         while True:
-            await trio.sleep_until(self._last_media_at + FLOW_AFTER_S)
-            due = self._last_media_at + FLOW_AFTER_S
-            while self.flowing and trio.current_time() >= self._last_media_at + FLOW_AFTER_S:
-                self._counts.invented("keepalive")
-                self._media_clock.note_invented(FRAME_MS)
-                self._push(self._source.silent_frame, trio.current_time(), stream)
-                due += FRAME_MS / 1000
-                await trio.sleep_until(due)
-            if not self.flowing:
-                await trio.sleep(FRAME_MS / 1000)
+            due = max(due, self._last_media_at + FLOW_AFTER_S)
+            await trio.sleep_until(due)
+            if due < self._last_media_at + FLOW_AFTER_S:
+                continue
+            self._counts.invented("keepalive")
+            self._media_clock.note_invented(FRAME_MS)
+            self._push(self._source.silent_frame, trio.current_time(), stream)
+            due += FRAME_MS / 1000
 
     def _push(self, data: bytes, arrived_at: float, stream: VadStream) -> None:
         self._heard_ms += self._source.duration_ms(len(data))
@@ -101,9 +105,15 @@ class Analysis:
         for_assistant, samples = self._uplink.push(Audio(self._source, data))
         for frame in self._packetizer.push(for_assistant):
             self._replay.append(frame)
+        self._count_overflow()
         self._audio_logged(arrived_at)
         for window in self._windows.push(samples):
             stream.submit(window)
+
+    def _count_overflow(self) -> None:
+        dropped_ms = self._replay.statistics().dropped_ms
+        self._counts.dropped("overflow", (dropped_ms - self._overflow_ms) // FRAME_MS)
+        self._overflow_ms = dropped_ms
 
     async def _judge(self, stream: VadStream) -> None:
         async for scored in stream.results:

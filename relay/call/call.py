@@ -79,7 +79,7 @@ class Call:
         )
         replay = ReplayLog(config.reconnect.replay_max_ms)
         self._forwarder = Forwarder(
-            dialer, replay, self._playback, config.session, self._counts, listening=self._let_audio_flow
+            dialer, replay, self._playback, config.session, self._counts, listening=self._assistant_listens
         )
         self._analysis = Analysis(
             TELEPHONE,
@@ -125,7 +125,7 @@ class Call:
         self._leg = leg
         self._leg_lent.set()
         self._playback.attach(leg)
-        if self._reason is not None:
+        if self._scope.cancel_called:
             self._given_back.set()
         try:
             yield self._given_back
@@ -134,9 +134,8 @@ class Call:
 
     def finish(self, reason: EndReason) -> None:
         """End the call. The first reason stays."""
-        if self._reason is None:
-            self._reason = reason
-            self._scope.cancel()
+        self._reason = self._reason or reason
+        self._scope.cancel()
 
     async def run(self) -> None:
         """Live until the call is over. A crash ends this call only."""
@@ -179,17 +178,23 @@ class Call:
         )
 
     async def _receive(self, frames: trio.MemorySendChannel[CallerAudio]) -> None:
-        """The receiver task: everything the caller's socket says, from whichever socket is the caller's now."""
-        await self._leg_lent.wait()
-        while (leg := self._leg) is not None:
-            try:
-                await self._receive_from(leg, frames)
-            except (LegLost, LegClosed) as lost:
-                if leg is not self._leg:
-                    continue
-                log.info("caller.lost", error=str(lost))
-                self.finish(EndReason.CALLER_LOST)
-                return
+        """The receiver task: everything the caller's socket says, from whichever socket is the caller's now.
+
+        It ends when the call does, and then gives the socket back, while the assistant is still told goodbye.
+        """
+        try:
+            await self._leg_lent.wait()
+            while (leg := self._leg) is not None:
+                try:
+                    await self._receive_from(leg, frames)
+                except (LegLost, LegClosed) as lost:
+                    if leg is not self._leg:
+                        continue
+                    log.info("caller.lost", error=str(lost))
+                    self.finish(EndReason.CALLER_LOST)
+                    return
+        finally:
+            self._given_back.set()
 
     async def _receive_from(self, leg: CallerLeg, frames: trio.MemorySendChannel[CallerAudio]) -> None:
         log.info("caller.attached")
@@ -216,6 +221,7 @@ class Call:
     async def _forward(self) -> None:
         reason = await self._forwarder.run(self.id)
         if reason is EndReason.ASSISTANT_ENDED:
+            self._reason = self._reason or reason
             with trio.move_on_after(self._config.session.play_out_max_s):
                 await self._playback.play_out()
         self.finish(reason)
@@ -234,5 +240,5 @@ class Call:
         last_speech_at = max(self._analysis.last_speech_at, self._playback.last_audible_at)
         return last_speech_at + self._config.session.idle_timeout_s
 
-    def _let_audio_flow(self) -> None:
-        self._analysis.flowing = True
+    def _assistant_listens(self) -> None:
+        self._analysis.let_flow()

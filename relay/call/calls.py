@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 
 import structlog
 import trio
@@ -28,6 +29,7 @@ class Calls:
         self._by_sid: dict[str, Call] = {}
         self._tokens = Tokens(services.config.twilio.token_ttl_s)
         self._changed = trio.Event()
+        self._context = copy_context()
         self.draining = False
 
     def __len__(self) -> int:
@@ -44,6 +46,11 @@ class Calls:
     def queued_frames(self) -> int:
         """20 ms frames of all calls that wait to be played."""
         return sum(call.queued_ms for call in self._by_sid.values()) // 20
+
+    @property
+    def deepest_queue_s(self) -> float:
+        """The longest that any call's assistant audio will take to play."""
+        return max((call.queued_ms for call in self._by_sid.values()), default=0) / 1000
 
     def live(self) -> list[Call]:
         """The calls that run now, the oldest first."""
@@ -63,9 +70,10 @@ class Calls:
             return call
         if reason := self.refusal:
             log.info("call.refused", reason=reason, call_sid=sid)
+            self._services.metrics.calls.labels(EndReason.REFUSED).inc()
             raise CallRefused(reason)
         call = self._by_sid[sid] = Call(sid, self._services, self._dialer)
-        self._nursery.start_soon(self._run, call)
+        self._context.copy().run(self._nursery.start_soon, self._run, call)  # nothing of the request that rang stays
         return call
 
     def issue_token(self, call: Call) -> str:
@@ -108,5 +116,6 @@ async def open_calls(services: Services, dialer: Dialer) -> AsyncIterator[Calls]
     """The registry with its nursery. On leaving, calls that still live are cancelled."""
     async with trio.open_nursery() as nursery:
         calls = Calls(services, dialer, nursery)
+        services.metrics.playout_buffer.set_function(lambda: calls.deepest_queue_s)
         yield calls
         nursery.cancel_scope.cancel()

@@ -17,6 +17,7 @@ class Counts:
         self._dropped: Counter[str] = Counter()
         self._invented: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
+        self._vad_skipped = 0
         self.stale = 0
         self.interruptions_confirmed = 0
         self.interruptions_false = 0
@@ -52,10 +53,19 @@ class Counts:
         self.invented("underrun", max(1, round(hole_ms / FRAME_MS)))
 
     def protocol_error(self, leg: str, code: str) -> bool:
-        """Count a bad message; True for the first one of its kind in this call, which is worth a log line."""
-        self._errors[code] += 1
+        """Count a bad message; True for the first of its kind on this leg of the call, which is worth a log line.
+
+        `code` comes from a closed set: it is a label.
+        """
+        key = f"{leg}.{code}"
+        self._errors[key] += 1
         self._metrics.protocol_errors.labels(leg, code).inc()
-        return self._errors[code] == 1
+        return self._errors[key] == 1
+
+    def vad_skipped(self) -> None:
+        """The detector did not get to hear a window of the caller: the model was too slow, or failed."""
+        self._vad_skipped += 1
+        self._metrics.vad_skipped.inc()
 
     def totals(self) -> dict[str, object]:
         """Flat values for `call.ended`."""
@@ -65,6 +75,7 @@ class Counts:
             "frames_dropped": dict(self._dropped),
             "frames_invented": dict(self._invented),
             "protocol_errors": dict(self._errors),
+            "vad_windows_skipped": self._vad_skipped,
             "interruptions_confirmed": self.interruptions_confirmed,
             "interruptions_false": self.interruptions_false,
             "interruptions_resumed": self.interruptions_resumed,

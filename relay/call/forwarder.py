@@ -7,6 +7,9 @@
 | live       | messages, and a pong for every ping | `keepalive_s`+`pong_timeout_s` | over: it ended, or was lost    |
 | leaving    | `end-call` written, socket closed   | `LEAVE_S`                    | deleting if that failed          |
 | deleting   | the answer to DELETE /call/{id}     | `DELETE_S`                   | over                             |
+
+The end of the call is `leaving`, whatever the state: an answer to POST /call is still waited for, because a call whose
+id nobody knows cannot be deleted. A handshake is not.
 """
 
 from collections import deque
@@ -28,9 +31,12 @@ from relay.wire.vapi_call import CallCreated
 LEAVE_S = 1.0
 DELETE_S = 0.8
 SEND_DEADLINE_S = 5.0
+LAST_WORDS_S = 1.0
+"""When a send fails the assistant is gone, but what it said before, and why it left, can still be read."""
 NOTES_MAX = 32
 """Text messages that may wait for the assistant's socket: more than anybody's fingers send in a second."""
-CLOSE_NORMAL = 1000
+GOODBYE_CODES = {1000, 1005}
+"""The peer closed because it was done, with a code or without (RFC 6455, 7.4.1)."""
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +64,8 @@ class Forwarder:
         self._something_to_send = trio.lowlevel.ParkingLot()
         self._unsent_since: float | None = None
         self._live = False
+        self._leave_s = LEAVE_S
+        self._leaving = False
         self._hung_up = False
         self.assistant_call_id: str | None = None
 
@@ -74,6 +82,27 @@ class Forwarder:
 
     async def run(self, call_id: str) -> EndReason:
         """Dial and converse until the assistant is gone; returns why. Cancelled, it hangs up within 2 s."""
+        outcome = EndReason.ASSISTANT_UNAVAILABLE
+        talk, lifeline = trio.CancelScope(), trio.CancelScope(shield=True)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._leave_when_cancelled, talk, lifeline)
+            try:
+                with lifeline:
+                    outcome = await self._dial(call_id, talk)
+            finally:
+                await self._delete_unless_hung_up()
+            nursery.cancel_scope.cancel()
+        return outcome
+
+    async def _leave_when_cancelled(self, talk: trio.CancelScope, lifeline: trio.CancelScope) -> None:
+        """Whatever is under way on the lifeline may go on for a moment after the talk."""
+        try:
+            await trio.sleep_forever()
+        finally:
+            talk.cancel()
+            lifeline.deadline = trio.current_time() + self._leave_s
+
+    async def _dial(self, call_id: str, talk: trio.CancelScope) -> EndReason:
         log.info("assistant.dialing", assistant=self._dialer.name, audio=str(self._dialer.format))
         try:
             created = await self._dialer.create(call_id)
@@ -81,79 +110,88 @@ class Forwarder:
             log.warning("assistant.unavailable", code=error.code, error=str(error))
             return EndReason.ASSISTANT_UNAVAILABLE
         self.assistant_call_id = created.call_id
+        if talk.cancel_called:
+            return EndReason.ASSISTANT_UNAVAILABLE
+        self._leave_s = 0.0
         try:
-            return await self._converse(created)
-        finally:
-            if not self._hung_up:
-                with trio.move_on_after(DELETE_S, shield=True):
-                    await self._dialer.delete(created.call_id)
-
-    async def _converse(self, created: CallCreated) -> EndReason:
-        """Connect and talk. Cancelled, the socket lives `LEAVE_S` longer than the talk, for the goodbye on it."""
-        outcome = EndReason.ASSISTANT_UNAVAILABLE
-        talk, lifeline = trio.CancelScope(), trio.CancelScope(shield=True)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._leave_when_cancelled, talk, lifeline)
-            try:
-                with lifeline:
-                    outcome = await self._connected(created, talk)
-            except* (LegLost, LegClosed) as lost:
-                outcome = self._lost(lost)
-            nursery.cancel_scope.cancel()
+            return await self._converse(created, talk)
+        except* (LegLost, LegClosed) as lost:
+            outcome = self._lost(lost, leaving=talk.cancel_called)
         return outcome
 
-    async def _leave_when_cancelled(self, talk: trio.CancelScope, lifeline: trio.CancelScope) -> None:
-        try:
-            await trio.sleep_forever()
-        finally:
-            talk.cancel()
-            lifeline.deadline = trio.current_time() + (LEAVE_S if self._live else 0)
-
-    async def _connected(self, created: CallCreated, talk: trio.CancelScope) -> EndReason:
+    async def _converse(self, created: CallCreated, talk: trio.CancelScope) -> EndReason:
         async with self._dialer.connect(created) as socket:
             self._live = True
+            self._leave_s = LEAVE_S
             log.info("assistant.ready", assistant_call_id=created.call_id)
             self._listening()
-            with talk:
-                await self._talk(socket)
-            if not self._hung_up:
-                await socket.send(vapi_controls.end_call())
-                self._hung_up = True
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._pump_up, socket)
+                with talk:
+                    await self._talk(socket)
+                if talk.cancelled_caught:
+                    self._say_goodbye()
+                else:
+                    self._hung_up = True
+                    nursery.cancel_scope.cancel()
         return EndReason.ASSISTANT_ENDED
 
     async def _talk(self, socket: AssistantSocket) -> None:
         """Return when the assistant says that it has ended the call."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._pump_up, socket)
             nursery.start_soon(socket.run_keepalive, self._session.keepalive_s, self._session.pong_timeout_s)
             await self._pump_down(socket)
-            self._hung_up = True
             nursery.cancel_scope.cancel()
 
-    def _lost(self, lost: BaseExceptionGroup[LegLost | LegClosed]) -> EndReason:
+    def _say_goodbye(self) -> None:
+        self._notes.clear()
+        self.send_note(vapi_controls.end_call())
+        self._leaving = True
+
+    async def _delete_unless_hung_up(self) -> None:
+        if self.assistant_call_id is not None and not self._hung_up:
+            with trio.move_on_after(DELETE_S, shield=True):
+                await self._dialer.delete(self.assistant_call_id)
+
+    def _lost(self, lost: BaseExceptionGroup[LegLost | LegClosed], *, leaving: bool) -> EndReason:
+        if leaving:
+            return EndReason.ASSISTANT_UNAVAILABLE
         error: BaseException = lost
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         close_code = error.close_code if isinstance(error, LegClosed) else None
-        if close_code == CLOSE_NORMAL:
+        if not self._live:
+            log.warning("assistant.unavailable", code="SOCKET_FAILED", error=str(error))
+            return EndReason.ASSISTANT_UNAVAILABLE
+        if close_code in GOODBYE_CODES:
             self._hung_up = True
             return EndReason.ASSISTANT_ENDED
         log.warning("assistant.lost", error=str(error), close_code=close_code)
         return EndReason.ASSISTANT_UNAVAILABLE
 
     async def _pump_up(self, socket: AssistantSocket) -> None:
-        """The one writer of the socket. A send is never cancelled half-way, so that `end-call` can follow."""
-        while True:
+        """The one writer of the socket: it is not cancelled inside a send as long as anything is to follow."""
+        while not self._hung_up:
             message = self._notes.popleft() if self._notes else self._replay.read()
             if message is None:
                 await self._something_to_send.park()
                 continue
-            with trio.move_on_after(SEND_DEADLINE_S, shield=True) as limit:
-                await socket.send(message)
-            if limit.cancelled_caught:
-                raise LegLost(f"a send to the assistant took longer than {SEND_DEADLINE_S:g} s")
+            await self._send(socket, message)
             if isinstance(message, bytes):
                 self._note_sent()
+            elif self._leaving and not self._notes:
+                self._hung_up = True
+
+    async def _send(self, socket: AssistantSocket, message: str | bytes) -> None:
+        try:
+            with trio.fail_after(SEND_DEADLINE_S):
+                await socket.send(message)
+        except trio.TooSlowError:
+            raise LegLost(f"a send to the assistant took longer than {SEND_DEADLINE_S:g} s") from None
+        except LegLost:
+            if not self._leaving:
+                await trio.sleep(LAST_WORDS_S)
+            raise
 
     def _note_sent(self) -> None:
         self._counts.frame("assistant", "up")

@@ -52,10 +52,11 @@ class Scored:
 class VadStream:
     """The windows of one call, in order."""
 
-    def __init__(self, state: SileroState, wake: Callable[["VadStream"], None]) -> None:
+    def __init__(self, state: SileroState, wake: Callable[["VadStream"], None], skipped: Callable[[], None]) -> None:
         self.state = state
         self.pending: deque[tuple[Window, float]] = deque()
-        self.skipped = 0
+        self.skipped = skipped
+        """To be called for each window that the model did not judge."""
         self._wake = wake
         self._send, self.results = trio.open_memory_channel[Scored](PENDING_MAX * 4)
 
@@ -63,7 +64,7 @@ class VadStream:
         """Queue a window; the oldest waiting one is skipped, and counted, when the lane is behind."""
         if len(self.pending) == PENDING_MAX:
             self.pending.popleft()
-            self.skipped += 1
+            self.skipped()
         self.pending.append((window, trio.current_time()))
         self._wake(self)
 
@@ -71,7 +72,7 @@ class VadStream:
         try:
             self._send.send_nowait(scored)
         except trio.WouldBlock:
-            self.skipped += 1
+            self.skipped()
         except trio.ClosedResourceError:
             return  # the call ended while the model ran
 
@@ -83,7 +84,7 @@ class VadStream:
 
 async def run_in_worker(function: Callable[[], list[float]]) -> list[float]:
     """The lane's executor in the daemon; tests on a virtual clock run the model inline instead."""
-    return await trio.to_thread.run_sync(function)
+    return await trio.to_thread.run_sync(function, abandon_on_cancel=True)
 
 
 class VadEngine:
@@ -101,8 +102,9 @@ class VadEngine:
         self._failing = False
 
     @contextmanager
-    def stream(self) -> Iterator[VadStream]:
-        stream = VadStream(self._model.new_state(), self._wake)
+    def stream(self, skipped: Callable[[], None]) -> Iterator[VadStream]:
+        """`skipped` is called for each window that gets no answer."""
+        stream = VadStream(self._model.new_state(), self._wake, skipped)
         try:
             yield stream
         finally:
@@ -124,10 +126,13 @@ class VadEngine:
         streams = list(self._ready)[:BATCH_MAX]
         batch = [stream.pending.popleft() for stream in streams]
         for stream in streams:
-            if not stream.pending:
-                del self._ready[stream]
+            del self._ready[stream]
+            if stream.pending:
+                self._ready[stream] = None  # behind those that were not in this batch
         if not self._ready:
             self._some_ready = trio.Event()
+        if not batch:
+            return
         windows = [model_input(window.samples, self._gain_db) for window, _ in batch]
         states = [stream.state for stream in streams]
         probabilities = await self._score(windows, states)
@@ -135,7 +140,7 @@ class VadEngine:
         for stream, (window, submitted_at), probability in zip(streams, batch, probabilities, strict=True):
             self._metrics.vad_delay.observe(now - submitted_at)
             if math.isnan(probability):
-                stream.skipped += 1
+                stream.skipped()
             else:
                 stream.deliver(Scored(window, probability))
 

@@ -16,7 +16,8 @@ waiting: the caller speaks; playback stays paused until it is known that it is m
     deadline, `agree_s` after the confirmation            -> idle; resume
 
 Policies: "local", our detector decides, and the assistant's word counts as well; "assistant", only its word; "both",
-our detector pauses and the assistant decides. Within `debounce_s` of a cut all that follows is the same interruption.
+our detector pauses and the assistant decides. Not `enabled`: nobody interrupts, whatever the assistant says. Within
+`debounce_s` of a cut all that follows is the same interruption.
 """
 
 import math
@@ -95,7 +96,9 @@ class BargeIn:
 
     def interrupted(self, now: float) -> Action | None:
         """The assistant says that the caller has interrupted it."""
-        return None if now - self._cut_at < self._rules.debounce_s else self._cut(now)
+        if not self._rules.enabled or now - self._cut_at < self._rules.debounce_s:
+            return None
+        return self._cut(now)
 
     def expire(self, now: float) -> Action | None:
         """The deadline has passed."""

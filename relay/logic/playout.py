@@ -222,7 +222,7 @@ class Playout:
         self._heard_ms, self._heard_at = self._sent_ms, now
 
     def _note_sent(self, frame: PlayFrame, now: float) -> None:
-        if frame.turn != self._turn:
+        if frame.audible and frame.turn != self._turn:
             self._turn, self._turn_began_ms = frame.turn, self._sent_ms
         assert self._next_due is not None
         self._next_due += FRAME_MS / 1000

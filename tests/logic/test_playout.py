@@ -434,6 +434,14 @@ def test_the_heard_time_is_that_of_the_turn_asked_for() -> None:
     assert queue.cut(2, 0.5).heard_ms == pytest.approx(100)
 
 
+def test_a_turn_begins_with_its_first_word() -> None:
+    queue = playout()
+    fill(queue, [*words(10, turn=1), *[silence(turn=2)] * 5, *words(20, 10, turn=2)], 0.0)
+    run(queue, 0.6)
+
+    assert queue.cut(2, 0.6).heard_ms == pytest.approx(100)
+
+
 def test_of_a_turn_that_was_not_sent_nothing_was_heard() -> None:
     queue = playout()
     fill(queue, words(10), 0.0)

@@ -2,19 +2,21 @@
 
 import base64
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import trio
 from numpy.typing import NDArray
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
 from relay.call.call import Call, Services
 from relay.call.calls import Calls, open_calls
 from relay.call.legs import TwilioLeg
-from relay.call.vad_engine import VadEngine
+from relay.call.vad_engine import Executor, SpeechModel, VadEngine
 from relay.config import AssistantConfig, Config
 from relay.errors import LegLost
 from relay.media import g711
@@ -31,17 +33,21 @@ SID = "CA" + "1" * 32
 STREAM_SID = "MZ" + "2" * 32
 FRAME_S = 0.02
 TONE = g711.encode((8000 * np.sin(np.arange(160) * 2 * np.pi * 440 / 8000)).astype(np.int16))
+MURMUR = g711.encode((500 * np.sin(np.arange(160) * 2 * np.pi * 400 / 8000)).astype(np.int16))
+"""What `LoudnessModel` takes for likely speech, and never for sure."""
 SILENCE = b"\xff" * 160
+GONE = (trio.ClosedResourceError, trio.BrokenResourceError)
 
 
 class LoudnessModel:
-    """In the place of the speech model: what is loud is speech."""
+    """In the place of the speech model: what is loud is speech, what is quiet may be."""
 
     def new_state(self) -> SileroState:
         return SileroState(np.zeros(0, np.float32), np.zeros(0, np.float32))
 
     def run(self, windows: Sequence[NDArray[np.float32]], states: Sequence[SileroState]) -> list[float]:
-        return [1.0 if np.abs(window).mean() > 0.015 else 0.0 for window in windows]
+        levels = [float(np.abs(window).mean()) for window in windows]
+        return [1.0 if level > 0.015 else 0.6 if level > 0.003 else 0.0 for level in levels]
 
 
 async def run_inline(function: Callable[[], list[float]]) -> list[float]:
@@ -71,7 +77,9 @@ class FakeDialer:
     format: AudioFormat
     name: str = "fake"
     failure: Exception | None = None
+    handshake_failure: Exception | None = None
     answer_after_s: float = 0.0
+    connect_after_s: float = 0.0
     peers: list[MemoryPeer] = field(default_factory=list)
     sockets: list[AssistantSocket] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
@@ -85,6 +93,9 @@ class FakeDialer:
 
     @asynccontextmanager
     async def connect(self, created: CallCreated) -> AsyncIterator[AssistantSocket]:
+        await trio.sleep(self.connect_after_s)
+        if self.handshake_failure is not None:
+            raise self.handshake_failure
         _, peer = memory_socket_pair()
         self.peers.append(peer)
         self.sockets.append(AssistantSocket(peer))
@@ -100,18 +111,32 @@ class FakeDialer:
 
 
 class Phone:
-    """Twilio's side: speaks 20 ms frames in real time, plays what comes as strictly as Twilio does."""
+    """Twilio's side: speaks 20 ms frames in real time, plays what comes as strictly as Twilio does.
+
+    `mark_delay_s` says how long each mark takes on its way back; they keep their order.
+    """
 
     def __init__(self, peer: MemoryPeer) -> None:
         self.peer = peer
         self.player = Player(STREAM_SID, trio.current_time())
         self.saying: list[bytes] = []
+        self.mark_delay_s: Callable[[], float] = lambda: 0.0
+        self.hung_up = trio.Event()
         self._sequence = 1
         self._timestamp_ms = 0
+        self._marks: list[tuple[float, str]] = []
 
     def send(self, message: dict[str, Any]) -> None:
         self._sequence += 1
-        self.peer.send(json.dumps({**message, "sequenceNumber": str(self._sequence), "streamSid": STREAM_SID}))
+        with suppress(*GONE):
+            self.peer.send(json.dumps({**message, "sequenceNumber": str(self._sequence), "streamSid": STREAM_SID}))
+
+    def stop(self) -> None:
+        """Hang up, as Twilio tells it."""
+        self.send({"event": "stop", "stop": {"accountSid": "AC1", "callSid": SID}})
+
+    def press(self, digit: str) -> None:
+        self.send({"event": "dtmf", "dtmf": {"digit": digit, "track": "inbound_track"}})
 
     def say(self, audio: bytes) -> None:
         """Speak this from the next frame on."""
@@ -125,7 +150,10 @@ class Phone:
             frames += 1
             self.media(self.saying.pop(0) if self.saying else SILENCE)
 
-    def media(self, payload: bytes) -> None:
+    def media(self, payload: bytes, *, timestamp_ms: int | None = None) -> None:
+        """One frame; its media time follows the one before unless it is given."""
+        if timestamp_ms is not None:
+            self._timestamp_ms = timestamp_ms
         body = {
             "track": "inbound",
             "chunk": str(self._timestamp_ms // 20 + 1),
@@ -136,19 +164,33 @@ class Phone:
         self.send({"event": "media", "media": body})
 
     async def play(self) -> None:
-        while True:
-            message = None
-            with trio.move_on_at(self.player.next_mark_s() or float("inf")):
-                message = await self.peer.receive()
-            now = trio.current_time()
-            returned = self.player.advance(now) if message is None else self.player.receive(message, now)
-            for name in returned:
-                self.send({"event": "mark", "mark": {"name": name}})
+        with suppress(trio.EndOfChannel):
+            while True:
+                await self._play_on()
+        self.hung_up.set()
+
+    async def _play_on(self) -> None:
+        message = None
+        times = [self.player.next_mark_s(), self._marks[0][0] if self._marks else None]
+        with trio.move_on_at(min((at for at in times if at is not None), default=float("inf"))):
+            message = await self.peer.receive()
+        now = trio.current_time()
+        returned = self.player.advance(now) if message is None else self.player.receive(message, now)
+        for name in returned:
+            last = self._marks[-1][0] if self._marks else now
+            self._marks.append((max(last, now + self.mark_delay_s()), name))
+        while self._marks and self._marks[0][0] <= now:
+            self.send({"event": "mark", "mark": {"name": self._marks.pop(0)[1]}})
 
     def heard(self) -> bytes:
         """Everything the caller heard until now, from the start of the stream."""
         self.player.advance(trio.current_time())
         return bytes(self.player.heard)
+
+    def heard_after_clear(self, number: int = 0) -> bytes:
+        """What the caller heard since this `clear`, to the sample."""
+        at_s = self.player.clears[number].at_s
+        return self.heard()[int((at_s - self.player.started_s) * 8000 + 1e-6) :]
 
 
 class Assistant:
@@ -158,6 +200,7 @@ class Assistant:
         self.peer = peer
         self.format = audio_format
         self.saying: list[bytes] = []
+        self.silent_when_quiet = False
 
     def say(self, audio: bytes) -> None:
         size = self.format.frame_bytes
@@ -166,8 +209,21 @@ class Assistant:
     def stop(self) -> None:
         self.saying.clear()
 
+    def send(self, message: str | bytes) -> None:
+        with suppress(*GONE):
+            self.peer.send(message)
+
     def tell(self, **message: Any) -> None:
-        self.peer.send(json.dumps(message))
+        self.send(json.dumps(message))
+
+    def interrupted(self) -> None:
+        self.tell(type="user-interrupted")
+
+    def speech(self, status: str, role: str = "assistant", **more: Any) -> None:
+        self.tell(type="speech-update", status=status, role=role, **more)
+
+    def transcript(self, text: str, *, role: str = "user", kind: str = "partial") -> None:
+        self.tell(type="transcript", role=role, transcriptType=kind, transcript=text)
 
     async def speak(self) -> None:
         start = trio.current_time()
@@ -175,7 +231,10 @@ class Assistant:
         while True:
             await trio.sleep_until(start + frames * FRAME_S)
             frames += 1
-            self.peer.send(self.saying.pop(0) if self.saying else self.format.silent_frame)
+            if self.saying:
+                self.send(self.saying.pop(0))
+            elif not self.silent_when_quiet:
+                self.send(self.format.silent_frame)
 
     @property
     def heard(self) -> bytes:
@@ -191,15 +250,35 @@ def config(**sections: Any) -> Config:
     return Config(assistants=(assistant,), secrets=Secrets(vapi_api_keys={"fake": "key"}), **sections)
 
 
+MULAW = AudioFormat(Encoding.MULAW, 8000)
+PCM = AudioFormat(Encoding.PCM_S16LE, 16000)
+
+
 @dataclass
 class Rig:
+    """The registry, a dialer under the test's control, and, after `begin`, one call with both its sides."""
+
     calls: Calls
     dialer: FakeDialer
     metrics: Metrics
     nursery: trio.Nursery
+    logged: list[Any]
+    call: Call = field(init=False)
+    phone: Phone = field(init=False)
+    assistant: Assistant = field(init=False)
 
     def ring(self, sid: str = SID) -> Call:
         return self.calls.answer(sid)
+
+    async def begin(self, *, speaking: bool = True, phase_s: float = 0.0) -> None:
+        """A call whose assistant is connected and whose caller is attached; both are silent, in real time.
+
+        The caller's frames come `phase_s` later than the assistant's.
+        """
+        self.call = self.ring()
+        self.assistant = await self.meet_assistant()
+        await trio.sleep(phase_s)
+        self.phone = await self.attach(self.call, speaking=speaking)
 
     async def attach(self, call: Call, *, speaking: bool = True) -> Phone:
         """Connect a phone to the call; it plays, and speaks silence in real time unless told otherwise."""
@@ -214,47 +293,58 @@ class Rig:
     async def _lend(self, call: Call, socket: Any, task_status: trio.TaskStatus[None]) -> None:
         outbox = Outbox(socket, capacity=25, is_stale=call.is_stale)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._write, outbox)
+            nursery.start_soon(self._write, outbox, socket)
             with call.lend(TwilioLeg(socket, outbox, STREAM_SID)) as given_back:
                 task_status.started()
                 await given_back.wait()
             nursery.cancel_scope.cancel()
         await socket.close()
 
-    async def _write(self, outbox: Outbox) -> None:
+    async def _write(self, outbox: Outbox, socket: Any) -> None:
         try:
             await outbox.run(5.0)
         except LegLost:
-            return
+            await socket.close()
 
-    async def assistant(self) -> Assistant:
+    async def meet_assistant(self) -> Assistant:
         """The assistant once it is connected, speaking silence in real time."""
         await self.dialer.connected.wait()
         assistant = Assistant(self.dialer.peers[-1], self.dialer.format)
         self.nursery.start_soon(assistant.speak)
         return assistant
 
-    async def until_over(self) -> None:
-        with trio.fail_after(3600):
+    async def until_over(self, limit_s: float = 3600) -> None:
+        with trio.fail_after(limit_s):
             await self.calls.wait_empty()
 
+    def events(self, name: str) -> list[Any]:
+        """The log lines of this name."""
+        return [line for line in self.logged if line["event"] == name]
 
-MULAW = AudioFormat(Encoding.MULAW, 8000)
-PCM = AudioFormat(Encoding.PCM_S16LE, 16000)
+    def event(self, name: str) -> Any:
+        """The only log line of this name."""
+        (line,) = self.events(name)
+        return line
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        return self.metrics.registry.get_sample_value(name, labels)
 
 
-async def with_rig(
-    test: Callable[[Rig], Awaitable[None]], audio_format: AudioFormat = MULAW, settings: Config | None = None
-) -> Rig:
-    """Run `test` with a registry and a dialer that is under its control."""
+@asynccontextmanager
+async def open_rig(
+    audio_format: AudioFormat = MULAW,
+    *,
+    model: SpeechModel | None = None,
+    executor: Executor = run_inline,
+    **sections: Any,
+) -> AsyncIterator[Rig]:
+    """A registry with a dialer under control. On leaving, calls are cancelled and everything is gone."""
     metrics = Metrics()
-    engine = VadEngine(LoudnessModel(), metrics, executor=run_inline)
-    services = Services(settings or config(), metrics, engine)
-    dialer = FakeDialer(audio_format)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(engine.run)
-        async with open_calls(services, dialer) as calls:
-            rig = Rig(calls, dialer, metrics, nursery)
-            await test(rig)
+    engine = VadEngine(model or LoudnessModel(), metrics, executor=executor)
+    with capture_logs(processors=[merge_contextvars]) as logged:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(engine.run)
+            services = Services(config(**sections), metrics, engine)
+            async with open_calls(services, dialer := FakeDialer(audio_format)) as calls:
+                yield Rig(calls, dialer, metrics, nursery, logged)
             nursery.cancel_scope.cancel()
-    return rig

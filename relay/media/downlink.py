@@ -1,0 +1,35 @@
+"""The assistant's audio on its way to the caller: chunks cut anywhere become frames of the caller's format."""
+
+from relay.media.frames import Audio, AudioFormat
+from relay.media.packetizer import Packetizer
+from relay.media.transcode import Transcoder
+
+
+class Downlink:
+    """From the assistant's format to frames of the caller's. Equal formats pass untouched.
+
+    A block of samples that is cut in two waits for its other half, in equal formats as well.
+    """
+
+    def __init__(self, source: AudioFormat, target: AudioFormat) -> None:
+        self._source = source
+        self._transcoder = Transcoder(source, target)
+        self._packetizer = Packetizer(target)
+        self._half = b""
+
+    def push(self, data: bytes) -> list[bytes]:
+        """The frames that are complete now, oldest first."""
+        data = self._half + data
+        whole = len(data) - len(data) % self._source.block_bytes
+        self._half = data[whole:]
+        return self._packetizer.push(self._transcoder.push(Audio(self._source, data[:whole])).data)
+
+    def finish(self) -> list[bytes]:
+        """The last frame, filled up with silence, if anything waits for the rest of its frame."""
+        last = self._packetizer.flush()
+        return [] if last is None else [last]
+
+    def reset(self) -> None:
+        """Forget all sound that waits. Where a block of samples begins is not forgotten: the stream goes on."""
+        self._transcoder.reset()
+        self._packetizer.reset()
