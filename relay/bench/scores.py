@@ -82,20 +82,21 @@ def score_down(
     positions = trace(arrivals, _spoken(assistant.sent, reference), sent_times)
     numbered = [(number, frame) for number, frame in enumerate(assistant.sent) if frame.reference_index is not None]
     for _, group in groupby(numbered, key=lambda item: item[1].turn):
-        turn = [(number, frame) for number, frame in group if window.scores(frame.at)]
-        if turn:
-            out = deliveries(arrivals, positions, [number for number, _ in turn], sent_times)
-            _score_turn([frame for _, frame in turn], out, caller.clears, target_ms, into)
+        turn = list(group)
+        out = deliveries(arrivals, positions, [number for number, _ in turn], sent_times)
+        _score_turn([frame for _, frame in turn], out, caller.clears, window, target_ms, into=into)
 
 
-def _score_turn(turn: Sequence[SentFrame], out: Out, clears: Sequence[float], target_ms: int, into: Direction) -> None:
+def _score_turn(
+    turn: Sequence[SentFrame], out: Out, clears: Sequence[float], window: Window, target_ms: int, *, into: Direction
+) -> None:
     came = ~np.isnan(out.delay_s)
-    until = len(turn)
+    expected = np.asarray([window.scores(frame.at) for frame in turn])
     if any(turn[0].at <= at <= turn[-1].at + BARGE_IN_MAX_S for at in clears):
-        until = int(np.flatnonzero(came)[-1]) + 1 if came.any() else 0
-    into.frames += until
-    into.lost += int((~came[:until]).sum())
-    scored = came & np.asarray([frame.place * FRAME_MS >= target_ms for frame in turn])
+        expected[int(np.flatnonzero(came)[-1]) + 1 if came.any() else 0 :] = False
+    into.frames += int(expected.sum())
+    into.lost += int((expected & ~came).sum())
+    scored = expected & came & np.asarray([frame.place * FRAME_MS >= target_ms for frame in turn])
     into.delay_ms += (out.delay_s[scored] * 1000).tolist()
     into.lag_ms += out.lag_ms[scored].tolist()
 

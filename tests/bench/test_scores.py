@@ -67,6 +67,13 @@ def test_what_an_interruption_took_is_not_lost() -> None:
     assert direction.frames == 270
 
 
+def test_what_was_cut_before_the_window_is_not_lost_in_it() -> None:
+    frames = spoken([0] * 60 + [1] * 440)
+    kept = frames[:40] + frames[60:]
+
+    assert down(frames, CallerRecord(received=heard(kept, 0.1), clears=[0.95])).lost == 0
+
+
 def test_a_hole_in_a_turn_is_lost_with_an_interruption_or_without() -> None:
     frames = spoken([0] * 150 + [1] * 350)
     kept = frames[:100] + frames[105:120] + frames[150:]
