@@ -80,6 +80,7 @@ class FakeDialer:
     handshake_failure: Exception | None = None
     answer_after_s: float = 0.0
     connect_after_s: float = 0.0
+    delete_after_s: float = 0.0
     peers: list[MemoryPeer] = field(default_factory=list)
     sockets: list[AssistantSocket] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
@@ -106,7 +107,7 @@ class FakeDialer:
             await peer.socket.close()
 
     async def delete(self, vapi_call_id: str) -> None:
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(self.delete_after_s)
         self.deleted.append(vapi_call_id)
 
 
@@ -312,6 +313,17 @@ class Rig:
         assistant = Assistant(self.dialer.peers[-1], self.dialer.format)
         self.nursery.start_soon(assistant.speak)
         return assistant
+
+    async def ended(self, reason: str, *, within_s: float = 2.0) -> Any:
+        """The last log line of the only call, which is over within `within_s`, for that reason."""
+        with trio.fail_after(within_s):
+            await self.calls.wait_empty()
+        await trio.sleep(FRAME_S)
+        line = self.event("call.ended")
+        assert line["reason"] == reason
+        assert self.metric("relay_calls_total", end_reason=reason) == 1
+        assert self.metric("relay_calls_active") == 0
+        return line
 
     async def until_over(self, limit_s: float = 3600) -> None:
         with trio.fail_after(limit_s):
