@@ -1,0 +1,43 @@
+"""Token buckets: so many at once, and so many a second after that, for each key on its own.
+
+A bucket is one number, the time at which it will be full again (the generic cell rate algorithm, ITU-T I.371, annex A).
+"""
+
+
+class RateLimit:
+    """`burst` at once, then `per_s`. Times are monotonic seconds.
+
+    A key that is idle for `burst / per_s` seconds is forgotten. When more than `max_keys` are known, one that was quiet
+    for longest is: it can then have a full bucket too early, never too late.
+    """
+
+    def __init__(self, *, per_s: float, burst: float, max_keys: int = 4096) -> None:
+        self._interval_s = 1 / per_s
+        self._depth_s = burst / per_s
+        self._max_keys = max_keys
+        self._full_at: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._full_at)
+
+    def allow(self, key: str, now: float, amount: float = 1.0) -> bool:
+        """Take `amount` from the bucket of `key` if it is there."""
+        full_at = max(self._full_at.get(key, now), now) + amount * self._interval_s
+        if full_at - now > self._depth_s:
+            return False
+        self._full_at.pop(key, None)
+        self._full_at[key] = full_at
+        self._forget(now)
+        return True
+
+    def wait_s(self, key: str, now: float, amount: float = 1.0) -> float:
+        """How long until `allow` says yes; endless for more than a burst."""
+        full_at = max(self._full_at.get(key, now), now) + amount * self._interval_s
+        return float("inf") if amount * self._interval_s > self._depth_s else max(0.0, full_at - now - self._depth_s)
+
+    def _forget(self, now: float) -> None:
+        while len(self._full_at) > 1:
+            oldest = next(iter(self._full_at))
+            if self._full_at[oldest] > now and len(self._full_at) <= self._max_keys:
+                return
+            del self._full_at[oldest]

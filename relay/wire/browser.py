@@ -1,0 +1,313 @@
+"""The browser leg: its text and binary messages to events, and ours to text and bytes.
+
+The same messages travel over a WebSocket and over HTTP polling. Text is JSON with a `type`; a binary message is PCM
+behind a header of three big-endian uint32: sequence, milliseconds since the start, turn. Every message to the client
+has a number `n` of one rising sequence; it is not known before the message is sent, so it is put in at last.
+"""
+
+import re
+import struct
+from enum import StrEnum
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from relay.errors import RemoteProtocolError
+from relay.media.frames import AudioFormat, Encoding
+from relay.wire.json_text import WireCode, field_error, label, not_json
+
+HEADER_BYTES = 12
+AUDIO_MAX_BYTES = 32_768
+"""In one message: 42 ms of the widest format, a second of the usual one."""
+TEXT_MAX_CHARACTERS = 60_000
+RATE_MIN_HZ, RATE_MAX_HZ = 8_000, 96_000
+
+_HEADER = struct.Struct(">III")
+_TYPE = re.compile(r"^Invalid value '(.*)'")
+
+
+class BrowserCode(StrEnum):
+    """What can be wrong with what a client sends, besides `WireCode`: both together are the closed set."""
+
+    UNKNOWN_TYPE = "UNKNOWN_TYPE"
+    NOT_BASE64 = "NOT_BASE64"
+    AUDIO_EMPTY = "AUDIO_EMPTY"
+    ODD_BYTES = "ODD_BYTES"
+    TOO_LARGE = "TOO_LARGE"
+    HEADER_SHORT = "HEADER_SHORT"
+    SEQUENCE_ZERO = "SEQUENCE_ZERO"
+    SEQUENCE_BACKWARDS = "SEQUENCE_BACKWARDS"
+    START_NOT_FIRST = "START_NOT_FIRST"
+    RATE_UNSUPPORTED = "RATE_UNSUPPORTED"
+    CHANNELS_UNSUPPORTED = "CHANNELS_UNSUPPORTED"
+    ENCODING_UNSUPPORTED = "ENCODING_UNSUPPORTED"
+    WRONG_RATE = "WRONG_RATE"
+    TOO_FAST = "TOO_FAST"
+
+
+class Start(Struct, frozen=True):
+    """Opens a session, or attaches to one again. `after` is the number of the last message had, None if not told."""
+
+    format: AudioFormat = AudioFormat(Encoding.PCM_S16LE, 16_000)
+    token: str | None = None
+    resume: str | None = None
+    after: int | None = None
+
+    def __repr__(self) -> str:
+        return f"Start({self.format}, resumes={self.resume is not None}, after={self.after})"
+
+
+class ClientAudio(Struct, frozen=True):
+    """Whole sample blocks of `format`. `sequence` and `ms` are None where the message has none."""
+
+    format: AudioFormat
+    data: bytes
+    sequence: int | None = None
+    ms: int | None = None
+
+    def __repr__(self) -> str:
+        return f"ClientAudio(sequence={self.sequence}, ms={self.ms}, {len(self.data)} bytes)"
+
+
+class Played(Struct, frozen=True):
+    """So much of this turn was heard."""
+
+    turn: int
+    ms: int
+
+
+class Stop(Struct, frozen=True):
+    """The client ends the session."""
+
+
+Event = Start | ClientAudio | Played | Stop
+
+_Number = Annotated[int, Meta(ge=0, lt=2**32)]
+
+
+class _StartFrame(Struct, tag="start", rename="camel"):
+    sample_rate: int = 16_000
+    channels: int = 1
+    encoding: str = Encoding.PCM_S16LE
+    token: str | None = None
+    resume: str | None = None
+    after: _Number | None = None
+
+
+class _AudioFrame(Struct, tag="audio", rename="camel"):
+    audio: bytes
+    seq: _Number | None = None
+    sample_rate: int | None = None
+
+
+class _PlayedFrame(Struct, tag="played"):
+    turn: _Number
+    ms: Annotated[float, Meta(ge=0, lt=2**32)]
+
+
+class _StopFrame(Struct, tag="stop"):
+    pass
+
+
+_decoder: msgspec.json.Decoder[_StartFrame | _AudioFrame | _PlayedFrame | _StopFrame] = msgspec.json.Decoder(
+    _StartFrame | _AudioFrame | _PlayedFrame | _StopFrame
+)
+_encoder = msgspec.json.Encoder()
+
+
+def parse(message: str | bytes, declared: AudioFormat) -> Event:
+    """The event in one message; `declared` is the format that `start` gave. Unknown fields are passed over.
+
+    Raises `RemoteProtocolError` with a `BrowserCode` or a `WireCode`, and nothing else, whatever the input.
+    """
+    if isinstance(message, bytes):
+        return parse_binary(message, declared)
+    if len(message) > TEXT_MAX_CHARACTERS:
+        raise _too_large(f"a text message of {len(message)} characters")
+    try:
+        frame = _decoder.decode(message)
+    except msgspec.ValidationError as error:
+        raise _explain(error) from None
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        raise not_json("the message") from None
+    match frame:
+        case _StartFrame():
+            return Start(_format_of(frame), frame.token, frame.resume, frame.after)
+        case _AudioFrame():
+            return _audio_of(frame, declared)
+        case _PlayedFrame(turn=turn, ms=ms):
+            return Played(turn, int(ms))
+        case _StopFrame():
+            return Stop()
+
+
+def parse_binary(message: bytes, declared: AudioFormat) -> ClientAudio:
+    """One binary message; see `parse`."""
+    if len(message) < HEADER_BYTES:
+        raise RemoteProtocolError(
+            f"a binary message begins with {HEADER_BYTES} bytes of header", BrowserCode.HEADER_SHORT
+        )
+    sequence, ms, _ = _HEADER.unpack_from(message)
+    return _audio(declared, message[HEADER_BYTES:], sequence, ms)
+
+
+def _audio_of(frame: _AudioFrame, declared: AudioFormat) -> ClientAudio:
+    audio_format = declared
+    if frame.sample_rate is not None and frame.sample_rate != declared.rate_hz:
+        _check_rate(frame.sample_rate)
+        audio_format = AudioFormat(declared.encoding, frame.sample_rate, declared.channels)
+    return _audio(audio_format, frame.audio, frame.seq, None)
+
+
+def _audio(audio_format: AudioFormat, data: bytes, sequence: int | None, ms: int | None) -> ClientAudio:
+    if len(data) > AUDIO_MAX_BYTES:
+        raise _too_large(f"{len(data)} bytes of audio")
+    if sequence == 0:
+        raise RemoteProtocolError("the sequence begins at 1", BrowserCode.SEQUENCE_ZERO)
+    if len(data) % audio_format.block_bytes:
+        raise RemoteProtocolError(
+            f"{len(data)} bytes are not a whole number of samples of {audio_format}", BrowserCode.ODD_BYTES
+        )
+    if not data:
+        raise RemoteProtocolError("an audio message without audio", BrowserCode.AUDIO_EMPTY)
+    return ClientAudio(audio_format, data, sequence, ms)
+
+
+def _format_of(frame: _StartFrame) -> AudioFormat:
+    _check_rate(frame.sample_rate)
+    if frame.channels not in {1, 2}:
+        raise RemoteProtocolError("channels must be 1 or 2", BrowserCode.CHANNELS_UNSUPPORTED)
+    if frame.encoding not in {Encoding.PCM_S16LE, Encoding.PCM_F32LE}:
+        raise RemoteProtocolError("encoding must be pcm_s16le or pcm_f32le", BrowserCode.ENCODING_UNSUPPORTED)
+    return AudioFormat(Encoding(frame.encoding), frame.sample_rate, frame.channels)
+
+
+def _check_rate(rate_hz: int) -> None:
+    if not RATE_MIN_HZ <= rate_hz <= RATE_MAX_HZ:
+        raise RemoteProtocolError(
+            f"sampleRate must be from {RATE_MIN_HZ} to {RATE_MAX_HZ}", BrowserCode.RATE_UNSUPPORTED
+        )
+
+
+def _too_large(what: str) -> RemoteProtocolError:
+    limit = f"at most {AUDIO_MAX_BYTES} bytes of audio in a message"
+    return RemoteProtocolError(f"{what} is too large: {limit}; send less at a time", BrowserCode.TOO_LARGE)
+
+
+def _explain(error: msgspec.ValidationError) -> RemoteProtocolError:
+    text = str(error)
+    if "base64" in text:
+        return RemoteProtocolError("audio is not base64", BrowserCode.NOT_BASE64)
+    if text.endswith("`$.type`") and (found := _TYPE.match(text)):
+        return RemoteProtocolError(f"there is no message of the type {label(found[1])!r}", BrowserCode.UNKNOWN_TYPE)
+    return field_error(error, "the message")
+
+
+def parse_frames(body: bytes, declared: AudioFormat) -> tuple[list[ClientAudio], RemoteProtocolError | None]:
+    """The frames of a polling body, {uint32 length, binary message}* in big-endian order.
+
+    What is wrong with one frame does not spoil the others: the first error is returned beside them. A body whose
+    lengths do not add up gives FIELD_INVALID, with the frames before that.
+    """
+    frames: list[ClientAudio] = []
+    first: RemoteProtocolError | None = None
+    at = 0
+    while at < len(body):
+        length = int.from_bytes(body[at : at + 4], "big")
+        at += 4
+        if at + length > len(body):
+            return frames, first or RemoteProtocolError(
+                f"a frame of {length} bytes is announced, {max(0, len(body) - at)} follow", WireCode.FIELD_INVALID
+            )
+        try:
+            frames.append(parse_binary(body[at : at + length], declared))
+        except RemoteProtocolError as error:
+            first = first or error
+        at += length
+    return frames, first
+
+
+class AssistantAudio(Struct, frozen=True):
+    """A frame of the assistant. `ms` is media time since the session began, `pcm` mono."""
+
+    turn: int
+    ms: int
+    pcm: bytes
+
+
+class Text(Struct, frozen=True):
+    """A text message as JSON, still without its number."""
+
+    body: bytes
+
+
+Message = AssistantAudio | Text
+Role = Literal["user", "assistant"]
+
+
+def interrupt(turn: int) -> Text:
+    """Stop now, and drop every frame of turns up to `turn`."""
+    return _text(type="interrupt", turn=turn)
+
+
+def transcript(role: Role, text: str, *, final: bool) -> Text:
+    return _text(type="final" if final else "partial", role=role, text=text)
+
+
+def speech(role: Role, *, started: bool) -> Text:
+    return _text(type="speech", status="started" if started else "stopped", role=role)
+
+
+def state(status: Literal["live", "reconnecting", "degraded", "ended"], reason: str) -> Text:
+    return _text(type="state", status=status, reason=reason)
+
+
+def error(code: str, what: str) -> Text:
+    """`what` says what happened and what to do."""
+    return _text(type="error", error=what, code=code)
+
+
+def ready(session_id: str, *, token: str, resume: str, rate_hz: int, next_sequence: int) -> str:
+    """The answer to `start`. It belongs to the transport, not to the session, and has no number.
+
+    `next` is the sequence number that is wanted next: after a `resume`, where the client's audio goes on.
+    """
+    values = {"sessionId": session_id, "token": token, "resume": resume, "sampleRate": rate_hz, "next": next_sequence}
+    return _encoder.encode({"type": "ready", **values}).decode()
+
+
+def _text(**values: object) -> Text:
+    return Text(_encoder.encode(values))
+
+
+def numbered_text(message: Text, n: int) -> str:
+    """The JSON of a text message with its number."""
+    return f'{message.body[:-1].decode()},"n":{n}}}'
+
+
+def to_websocket(message: Message, n: int) -> str | bytes:
+    """As one WebSocket message."""
+    if isinstance(message, Text):
+        return numbered_text(message, n)
+    return _HEADER.pack(n, message.ms % 2**32, message.turn) + message.pcm
+
+
+def to_polling(message: Message, n: int) -> str:
+    """As one entry of a poll's answer."""
+    if isinstance(message, Text):
+        return numbered_text(message, n)
+    entry = {"type": "audio", "turn": message.turn, "seq": n, "ms": message.ms % 2**32, "audio": message.pcm, "n": n}
+    return _encoder.encode(entry).decode()
+
+
+def poll_answer(messages: list[tuple[int, Message]], after: int) -> bytes:
+    """The body of the answer to a poll: `next` is the cursor of the next one."""
+    last = messages[-1][0] if messages else after
+    entries = ",".join(to_polling(message, n) for n, message in messages)
+    return f'{{"next":{last},"messages":[{entries}]}}'.encode()
+
+
+def audio_answer(received: int, next_sequence: int) -> bytes:
+    """The body of the answer to polled audio."""
+    return _encoder.encode({"received": received, "next": next_sequence})

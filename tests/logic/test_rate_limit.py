@@ -1,0 +1,55 @@
+"""Token buckets: the burst, then the rate, each key on its own, and no more keys than allowed."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.logic.rate_limit import RateLimit
+
+
+def test_a_burst_then_the_rate() -> None:
+    limit = RateLimit(per_s=50, burst=100)
+
+    assert [limit.allow("a", 10.0) for _ in range(101)] == [True] * 100 + [False]
+    assert [limit.allow("a", 10.1) for _ in range(6)] == [True] * 5 + [False]
+
+
+def test_keys_do_not_share() -> None:
+    limit = RateLimit(per_s=1, burst=1)
+
+    assert limit.allow("a", 0.0)
+    assert not limit.allow("a", 0.5)
+    assert limit.allow("b", 0.5)
+
+
+def test_an_idle_key_is_forgotten_and_the_number_of_keys_is_bounded() -> None:
+    limit = RateLimit(per_s=1, burst=2, max_keys=3)
+    for key in "abcd":
+        limit.allow(key, 0.0)
+    assert len(limit) == 3
+
+    limit.allow("e", 5.0)
+    assert len(limit) == 1
+
+
+def test_how_long_to_wait_is_exact() -> None:
+    limit = RateLimit(per_s=4, burst=2)
+    assert limit.allow("a", 0.0, 2)
+    wait_s = limit.wait_s("a", 0.0)
+
+    assert not limit.allow("a", wait_s - 0.01)
+    assert limit.allow("a", wait_s + 0.001)
+    assert limit.wait_s("a", 0.0, 3) == float("inf")
+
+
+@given(st.lists(st.floats(0, 0.5), max_size=200))
+def test_over_any_stretch_no_more_than_burst_and_rate(pauses_s: list[float]) -> None:
+    limit, now = RateLimit(per_s=10, burst=5), 0.0
+    allowed_at = []
+    for pause_s in pauses_s:
+        now += pause_s
+        if limit.allow("a", now):
+            allowed_at.append(now)
+
+    for first in range(len(allowed_at)):
+        for last in range(first, len(allowed_at)):
+            assert last - first + 1 <= 5 + 10 * (allowed_at[last] - allowed_at[first]) + 1e-6

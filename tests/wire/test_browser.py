@@ -1,0 +1,217 @@
+"""The messages of the browser leg: what is read, each way it can be wrong by its own code, and what we write."""
+
+import base64
+import json
+import struct
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.errors import RemoteProtocolError
+from relay.media.frames import AudioFormat, Encoding
+from relay.wire import browser
+from relay.wire.browser import AssistantAudio, BrowserCode, ClientAudio, Played, Start, Stop, parse, parse_frames
+from relay.wire.json_text import WireCode
+
+MONO = AudioFormat(Encoding.PCM_S16LE, 16_000)
+STEREO = AudioFormat(Encoding.PCM_S16LE, 48_000, 2)
+FLOAT_STEREO = AudioFormat(Encoding.PCM_F32LE, 48_000, 2)
+CODES = {*BrowserCode, *WireCode}
+
+
+def text(kind: str | None, **fields: Any) -> str:
+    return json.dumps(fields if kind is None else {"type": kind, **fields})
+
+
+def binary(sequence: int, ms: int = 0, pcm: bytes = b"\1\0" * 4, turn: int = 0) -> bytes:
+    return struct.pack(">III", sequence, ms, turn) + pcm
+
+
+def b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+@pytest.mark.parametrize(
+    ("message", "event"),
+    [
+        (text("start"), Start(MONO)),
+        (text("start", sampleRate=48000, channels=2), Start(STEREO)),
+        (text("start", sampleRate=48000, channels=2, encoding="pcm_f32le"), Start(FLOAT_STEREO)),
+        (text("start", token="t", resume="r", after=7), Start(MONO, "t", "r", 7)),
+        (text("start", somethingNew=1), Start(MONO)),
+        (text("audio", audio=b64(b"\1\0")), ClientAudio(MONO, b"\1\0")),
+        (text("audio", audio=b64(b"\1\0"), seq=9), ClientAudio(MONO, b"\1\0", 9)),
+        (
+            text("audio", audio=b64(b"\1\0"), sampleRate=8000),
+            ClientAudio(AudioFormat(Encoding.PCM_S16LE, 8000), b"\1\0"),
+        ),
+        (text("played", turn=3, ms=120), Played(3, 120)),
+        (text("played", turn=3, ms=120.7), Played(3, 120)),
+        (text("stop"), Stop()),
+        (binary(1, 20), ClientAudio(MONO, b"\1\0" * 4, 1, 20)),
+        (binary(2**32 - 1, 2**32 - 1, turn=5), ClientAudio(MONO, b"\1\0" * 4, 2**32 - 1, 2**32 - 1)),
+    ],
+)
+def test_messages_are_read(message: str | bytes, event: browser.Event) -> None:
+    assert parse(message, MONO) == event
+
+
+@pytest.mark.parametrize(
+    ("message", "declared", "code"),
+    [
+        ("nonsense", MONO, WireCode.NOT_JSON),
+        ('{"type":"stop","x":' + "[" * 5000, MONO, WireCode.NOT_JSON),
+        ("\ud800", MONO, WireCode.NOT_JSON),
+        ("[]", MONO, WireCode.NOT_OBJECT),
+        ("7", MONO, WireCode.NOT_OBJECT),
+        (text(None, audio=""), MONO, WireCode.FIELD_MISSING),
+        (text("audio"), MONO, WireCode.FIELD_MISSING),
+        (text("played", turn=1), MONO, WireCode.FIELD_MISSING),
+        (text("played", turn=-1, ms=1), MONO, WireCode.FIELD_INVALID),
+        (text("played", turn=1, ms=-1), MONO, WireCode.FIELD_INVALID),
+        (text("audio", audio=7), MONO, WireCode.FIELD_INVALID),
+        (text("audio", audio="", seq=2**32), MONO, WireCode.FIELD_INVALID),
+        (text("start", sampleRate="fast"), MONO, WireCode.FIELD_INVALID),
+        (json.dumps({"type": 5}), MONO, WireCode.FIELD_INVALID),
+        (text("shout"), MONO, BrowserCode.UNKNOWN_TYPE),
+        (text(""), MONO, BrowserCode.UNKNOWN_TYPE),
+        (text("audio", audio="***"), MONO, BrowserCode.NOT_BASE64),
+        (text("audio", audio="AAA"), MONO, BrowserCode.NOT_BASE64),
+        (text("audio", audio=""), MONO, BrowserCode.AUDIO_EMPTY),
+        (binary(1, pcm=b""), MONO, BrowserCode.AUDIO_EMPTY),
+        (text("audio", audio=b64(b"\0")), MONO, BrowserCode.ODD_BYTES),
+        (binary(1, pcm=b"\0\0\0"), MONO, BrowserCode.ODD_BYTES),
+        (binary(1, pcm=b"\0\0"), STEREO, BrowserCode.ODD_BYTES),
+        (binary(1, pcm=b"\0" * 12), FLOAT_STEREO, BrowserCode.ODD_BYTES),
+        (b"", MONO, BrowserCode.HEADER_SHORT),
+        (b"\0" * 11, MONO, BrowserCode.HEADER_SHORT),
+        (binary(0), MONO, BrowserCode.SEQUENCE_ZERO),
+        (text("audio", audio=b64(b"\0\0"), seq=0), MONO, BrowserCode.SEQUENCE_ZERO),
+        (binary(1, pcm=bytes(browser.AUDIO_MAX_BYTES + 2)), MONO, BrowserCode.TOO_LARGE),
+        (text("audio", audio=b64(bytes(browser.AUDIO_MAX_BYTES + 2))), MONO, BrowserCode.TOO_LARGE),
+        (text("audio", audio="A" * browser.TEXT_MAX_CHARACTERS), MONO, BrowserCode.TOO_LARGE),
+        (text("start", sampleRate=7999), MONO, BrowserCode.RATE_UNSUPPORTED),
+        (text("start", sampleRate=96001), MONO, BrowserCode.RATE_UNSUPPORTED),
+        (text("audio", audio=b64(b"\0\0"), sampleRate=1), MONO, BrowserCode.RATE_UNSUPPORTED),
+        (text("start", channels=3), MONO, BrowserCode.CHANNELS_UNSUPPORTED),
+        (text("start", channels=0), MONO, BrowserCode.CHANNELS_UNSUPPORTED),
+        (text("start", encoding="opus"), MONO, BrowserCode.ENCODING_UNSUPPORTED),
+        (text("start", encoding="mulaw"), MONO, BrowserCode.ENCODING_UNSUPPORTED),
+    ],
+)
+def test_each_thing_that_is_wrong_has_its_code(message: str | bytes, declared: AudioFormat, code: str) -> None:
+    with pytest.raises(RemoteProtocolError) as caught:
+        parse(message, declared)
+
+    assert caught.value.code == code
+
+
+@given(st.text() | st.binary(max_size=64))
+def test_whatever_comes_is_an_event_or_an_error_of_the_closed_set(message: str | bytes) -> None:
+    with suppress(RemoteProtocolError):
+        parse(message, MONO)
+        return
+    with pytest.raises(RemoteProtocolError) as caught:
+        parse(message, MONO)
+    assert caught.value.code in CODES
+
+
+def test_errors_and_reprs_show_neither_tokens_nor_audio() -> None:
+    with pytest.raises(RemoteProtocolError) as caught:
+        parse(text("start", token="secret", resume=7), MONO)
+
+    assert "secret" not in str(caught.value)
+    assert "secret" not in repr(Start(MONO, "secret", "secret"))
+    assert "\\x41" not in repr(ClientAudio(MONO, b"AA"))
+    assert "AA" not in repr(ClientAudio(MONO, b"AA"))
+
+
+def test_a_body_holds_any_number_of_frames() -> None:
+    frames = [binary(1, 0), binary(2, 20), binary(3, 40)]
+    body = b"".join(struct.pack(">I", len(frame)) + frame for frame in frames)
+
+    assert parse_frames(body, MONO) == ([parse(frame, MONO) for frame in frames], None)
+    assert parse_frames(b"", MONO) == ([], None)
+
+
+def test_a_bad_frame_does_not_spoil_the_others() -> None:
+    frames = [binary(1), binary(2, pcm=b"\0"), b"short", binary(4)]
+    body = b"".join(struct.pack(">I", len(frame)) + frame for frame in frames)
+
+    good, error = parse_frames(body, MONO)
+
+    assert [frame.sequence for frame in good] == [1, 4]
+    assert error is not None
+    assert error.code == BrowserCode.ODD_BYTES
+
+
+@pytest.mark.parametrize("rest", [b"\0", b"\0\0\0", b"\0\0\0\x10", b"\xff\xff\xff\xffabc"])
+def test_lengths_that_do_not_add_up_are_said_and_what_came_before_is_kept(rest: bytes) -> None:
+    frame = binary(1)
+    good, error = parse_frames(struct.pack(">I", len(frame)) + frame + rest, MONO)
+
+    assert [one.sequence for one in good] == [1]
+    assert error is not None
+    assert error.code == WireCode.FIELD_INVALID
+
+
+@given(st.binary(max_size=200))
+def test_any_body_gives_frames_and_at_most_an_error_of_the_closed_set(body: bytes) -> None:
+    frames, error = parse_frames(body, MONO)
+
+    assert all(frame.data for frame in frames)
+    assert error is None or error.code in CODES
+
+
+@pytest.mark.parametrize(
+    ("message", "fields"),
+    [
+        (browser.interrupt(3), {"type": "interrupt", "turn": 3}),
+        (browser.transcript("user", 'h"i', final=False), {"type": "partial", "role": "user", "text": 'h"i'}),
+        (browser.transcript("assistant", "ä", final=True), {"type": "final", "role": "assistant", "text": "ä"}),
+        (browser.speech("user", started=True), {"type": "speech", "status": "started", "role": "user"}),
+        (browser.speech("assistant", started=False), {"type": "speech", "status": "stopped", "role": "assistant"}),
+        (browser.state("ended", "idle"), {"type": "state", "status": "ended", "reason": "idle"}),
+        (browser.error("ODD_BYTES", "what"), {"type": "error", "error": "what", "code": "ODD_BYTES"}),
+    ],
+)
+def test_texts_have_their_fields_and_a_number_by_either_transport(
+    message: browser.Text, fields: dict[str, object]
+) -> None:
+    sent = browser.to_websocket(message, 17)
+
+    assert isinstance(sent, str)
+    assert json.loads(sent) == {**fields, "n": 17}
+    assert json.loads(browser.to_polling(message, 17)) == {**fields, "n": 17}
+
+
+def test_audio_is_binary_over_a_websocket_and_json_over_polling() -> None:
+    frame = AssistantAudio(turn=2, ms=2**32 + 40, pcm=b"\1\2\3\4")
+
+    assert browser.to_websocket(frame, 9) == struct.pack(">III", 9, 40, 2) + b"\1\2\3\4"
+    expected = {"type": "audio", "turn": 2, "seq": 9, "n": 9, "ms": 40, "audio": b64(b"\1\2\3\4")}
+    assert json.loads(browser.to_polling(frame, 9)) == expected
+
+
+def test_the_answer_to_a_poll_moves_the_cursor_only_by_what_it_carries() -> None:
+    assert json.loads(browser.poll_answer([], 4)) == {"next": 4, "messages": []}
+    answer = json.loads(browser.poll_answer([(5, browser.interrupt(1)), (6, browser.interrupt(2))], 4))
+    assert answer["next"] == 6
+    assert [message["n"] for message in answer["messages"]] == [5, 6]
+
+
+def test_ready_and_the_answer_to_audio() -> None:
+    ready = browser.ready("id", token="t", resume="r", rate_hz=16000, next_sequence=3)
+
+    assert json.loads(ready) == {
+        "type": "ready",
+        "sessionId": "id",
+        "token": "t",
+        "resume": "r",
+        "sampleRate": 16000,
+        "next": 3,
+    }
+    assert json.loads(browser.audio_answer(4, 12)) == {"received": 4, "next": 12}
