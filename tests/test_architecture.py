@@ -19,6 +19,7 @@ ALLOWED = {
     "net": {"errors", "__version__"},
     "call": {"errors", "media", "wire", "logic", "net", *SHARED},
     "daemon": {"errors", "media", "wire", "logic", "net", "call", *SHARED},
+    "demo": {"errors", "media", "wire", "standin"},
     "standin": {"errors", "media", "wire", "logic", "net", "__version__"},
     "bench": {"media.frames", "standin.phrases", "standin.sound"},
 }

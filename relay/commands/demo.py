@@ -1,7 +1,9 @@
 """`relay demo`: one whole call on this machine, shown and judged."""
 
 import json
+import os
 import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -26,8 +28,7 @@ def demo(out: Path, *, as_json: bool) -> int:
         raise WrongUse(f"--out {out} cannot be written to: {error.strerror}") from None
     screen = open_screen(as_json=as_json)
     try:
-        with screen:
-            result = trio.run(_until_signal, screen)
+        result = _play(screen)
         if isinstance(result, int):
             return 128 + result
         screen.say("comparing what was said with what was heard")
@@ -44,6 +45,17 @@ def demo(out: Path, *, as_json: bool) -> int:
     else:
         _conclude(screen, verdict, paths, result.evidence.stood_still_ms)
     return 0 if verdict.ok else 1
+
+
+def _play(screen: Screen) -> Performance | int:
+    result: Performance | int = signal.SIGPIPE
+    try:
+        with screen:
+            result = trio.run(_until_signal, screen)
+    except* BrokenPipeError:
+        # Nobody reads any more; Python would complain once again when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return result
 
 
 async def _until_signal(screen: Screen) -> Performance | int:

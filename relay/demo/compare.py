@@ -56,15 +56,13 @@ def in_band(samples: Samples) -> Samples:
 
 def missing_frames(said: Samples, heard: Samples) -> int:
     """How many audible frames of `said` are not found in `heard`, in the same order. Both at 8 kHz."""
-    said, heard = in_band(said), in_band(heard)
-    frames = audible_frames(said)
-    if not frames:
+    windows = _windows(said)
+    if not windows:
         return 0
-    source, target = said.astype(np.float64), heard.astype(np.float64)
+    source, target = in_band(said).astype(np.float64), in_band(heard).astype(np.float64)
     lag = _whole_lag(source, target)
     missing = 0
-    for at in frames:
-        begin, end = _around(at, len(source))
+    for _, begin, end in windows:
         from_ = max(0, begin + lag - _DRIFT)
         quality, place = _Place(target[from_ : max(0, end + lag + _DRIFT)]).find(source[begin:end])
         if quality < SAME:
@@ -76,21 +74,21 @@ def missing_frames(said: Samples, heard: Samples) -> int:
 
 def explain(heard: Samples, first: Samples, second: Samples) -> list[Explained]:
     """For each audible frame of `heard`, how well it is found anywhere in `first` and in `second`. All at 8 kHz."""
-    heard = in_band(heard)
-    recording = heard.astype(np.float64)
+    recording = in_band(heard).astype(np.float64)
     sources = [_Place(in_band(source).astype(np.float64)) for source in (first, second)]
     found = []
-    for at in audible_frames(heard):
-        begin, end = _around(at, len(recording))
+    for at, begin, end in _windows(heard):
         in_first, in_second = (source.find(recording[begin:end])[0] for source in sources)
         found.append(Explained(at, in_first, in_second))
     return found
 
 
-def _around(at: int, length: int) -> tuple[int, int]:
-    """The 60 ms around a frame, moved inwards at the ends."""
-    begin = max(0, min(at - FRAME, length - _WINDOW))
-    return begin, min(begin + _WINDOW, length)
+def _windows(samples: Samples) -> list[tuple[int, int, int]]:
+    """The audible frames, each with the bounds of the 60 ms around it, as far as that is audible too."""
+    audible = {*audible_frames(samples)} & {*audible_frames(in_band(samples))}
+    return [
+        (at, at - FRAME * (at - FRAME in audible), at + FRAME * (1 + (at + FRAME in audible))) for at in sorted(audible)
+    ]
 
 
 class _Place:

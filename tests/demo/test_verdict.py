@@ -1,0 +1,141 @@
+"""Every promise can be broken, is then named, and is judged by the records of all sides."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from relay.demo.evidence import Evidence
+from relay.demo.verdict import FIGURES, NEED_REAL_TIME, judge
+from relay.media.frames import TELEPHONE
+from relay.standin.phrases import spoken
+from relay.standin.sound import Samples, mulaw_to_samples
+
+FLUSH = {
+    "onset_to_clear_ms": 96.0,
+    "decide_to_clear_ms": 0.4,
+    "flushed_ms": 300.0,
+    "heard_ms": 1000.0,
+    "turn": 2,
+}
+ENDED = {"reason": "caller_hangup", "frames_dropped": {"stale": 61}, "frames_invented": {}, "messages_missing": 0}
+
+
+def said(name: str) -> Samples:
+    return mulaw_to_samples(spoken(name, TELEPHONE))
+
+
+def silence(ms: int) -> Samples:
+    return np.zeros(ms * 8, np.int16)
+
+
+OLD = said("description")[:20000]
+GREETING, ANSWER = said("agreement"), said("question")[:8000]
+AFTER = np.concatenate([silence(1000), ANSWER])
+GOOD = Evidence(
+    broken=None,
+    onset_s=10.0,
+    clears_s=[10.15],
+    cleared_ms=100.0,
+    greeting=GREETING,
+    old_turn=OLD,
+    new_turn=ANSWER,
+    sent_late=OLD[8000:],
+    heard_before=np.concatenate([GREETING, silence(1000), OLD[:8000]]),
+    heard_after=AFTER,
+    arrived_after=AFTER,
+    said=said("stop"),
+    received=np.concatenate([silence(200), said("stop")]),
+    phone_end="caller_hangup",
+    assistant_end="customer-ended-call",
+    flushes=[FLUSH],
+    ended=ENDED,
+    daemon_exit=0,
+)
+LEAK = OLD[16480:16960]
+HOLED = np.concatenate([ANSWER[:2400], silence(60), ANSWER[2880:]])
+
+
+def test_a_good_call_keeps_every_promise_and_has_every_figure() -> None:
+    verdict = judge(GOOD)
+
+    assert verdict.ok, verdict.broken
+    assert verdict.bargein == {**{name: FLUSH.get(name) for name in FIGURES}, "stale_frames_after_clear": 0}
+    assert tuple(verdict.bargein) == FIGURES
+
+
+@pytest.mark.parametrize(
+    ("changes", "broken"),
+    [
+        ({"broken": "no answer was heard"}, "the call went as planned"),
+        ({"clears_s": [10.6]}, "silent at once"),
+        ({"clears_s": [9.9]}, "silent at once"),
+        ({"flushes": [{**FLUSH, "onset_to_clear_ms": 600.0}]}, "silent at once"),
+        ({"flushes": [{**FLUSH, "decide_to_clear_ms": 80.0}]}, "clear at once"),
+        ({"flushes": [FLUSH, FLUSH]}, "stopped once"),
+        ({"clears_s": [10.15, 12.0]}, "stopped once"),
+        ({"cleared_ms": 400.0}, "all buffers emptied"),
+        ({"flushes": [{**FLUSH, "heard_ms": 1600.0}]}, "knows what was heard"),
+        ({"arrived_after": np.concatenate([LEAK, AFTER])}, "no stale audio sent"),
+        ({"heard_after": np.concatenate([LEAK, AFTER])}, "no stale audio heard"),
+        ({"arrived_after": np.concatenate([said("goodbye"), AFTER])}, "no foreign audio"),
+        ({"received": said("stop")[:4000]}, "the assistant heard every word"),
+        ({"heard_after": HOLED}, "the caller heard every word"),
+        ({"ended": {**ENDED, "frames_dropped": {"overflow": 1}}}, "no frame lost or invented"),
+        ({"ended": {**ENDED, "frames_invented": {"underrun": 2}}}, "no frame lost or invented"),
+        ({"ended": {**ENDED, "messages_missing": 1}}, "no frame lost or invented"),
+        ({"underruns": [(1, 20.0)]}, "no frame lost or invented"),
+        ({"warnings": ["31951: mark: keys"]}, "Twilio's protocol kept"),
+        ({"phone_end": "twiml_hangup"}, "ended in order"),
+        ({"assistant_end": "worker-shutdown"}, "ended in order"),
+        ({"daemon_exit": -9}, "ended in order"),
+        ({"ended": None}, "ended in order"),
+    ],
+)
+def test_what_was_broken_is_named(changes: dict[str, Any], broken: str) -> None:
+    verdict = judge(replace(GOOD, **changes))
+
+    assert broken in [promise.name for promise in verdict.broken]
+    assert not verdict.ok
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 5])
+def test_every_stale_frame_is_counted(frames: int) -> None:
+    leaked = np.concatenate([silence(60), OLD[16640 : 16640 + frames * 160], AFTER])
+
+    verdict = judge(replace(GOOD, arrived_after=leaked))
+
+    assert verdict.bargein["stale_frames_after_clear"] == frames
+
+
+def test_a_call_without_an_interruption_has_no_figures_and_breaks_the_promise() -> None:
+    verdict = judge(replace(GOOD, flushes=[], clears_s=[]))
+
+    assert "silent at once" in [promise.name for promise in verdict.broken]
+    assert set(verdict.bargein.values()) == {None}
+
+
+def test_without_a_call_only_that_is_said() -> None:
+    verdict = judge(Evidence(broken="the daemon did not start: no"))
+
+    assert [promise.figure for promise in verdict.promises] == ["the daemon did not start: no"]
+    assert not verdict.ok
+
+
+def test_what_needs_real_time_is_not_judged_when_the_machine_stood_still() -> None:
+    late = replace(GOOD, heard_after=HOLED, ended={**ENDED, "frames_invented": {"keepalive": 9}}, stood_still_ms=120)
+
+    verdict = judge(late)
+
+    assert verdict.ok
+    assert {promise.name for promise in verdict.unjudged} <= set(NEED_REAL_TIME)
+    assert len(verdict.unjudged) == 2
+
+
+def test_a_busy_machine_excuses_no_stale_audio() -> None:
+    stale = np.concatenate([LEAK, AFTER])
+
+    verdict = judge(replace(GOOD, arrived_after=stale, heard_after=stale, stood_still_ms=500))
+
+    assert [promise.name for promise in verdict.broken] == ["no stale audio sent", "no stale audio heard"]
