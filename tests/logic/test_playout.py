@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from relay.logic.playout import HOLE_MAX_S, TRIM_KEEP_FRAMES, PlayFrame, Playout
+from relay.logic.jitter import LEAST_MS
+from relay.logic.playout import HOLE_MAX_S, TRIM_KEEP_FRAMES, HoleCause, PlayFrame, Playout
 
 FRAME_S = 0.02
 
@@ -107,16 +108,51 @@ def test_playing_is_paced_by_an_absolute_schedule_with_the_lead() -> None:
     assert [at for at, _ in sent] == [pytest.approx(max(0.2, 0.2 + n * FRAME_S - 0.1)) for n in range(50)]
 
 
-def test_run_dry_it_fills_again_and_the_hole_is_counted_once_with_its_length() -> None:
+def test_run_dry_it_fills_again_to_what_the_stall_has_shown_to_be_needed_and_the_hole_is_counted_once() -> None:
     queue = playout()
     fill(queue, words(10), 0.0)
     run(queue, 1.0)
     fill(queue, words(10), 0.7)
 
-    assert queue.next_send_at() == pytest.approx(0.9)
+    assert queue.next_send_at() == pytest.approx(1.1)
     run(queue, 2.0)
-    assert queue.statistics().holes == 1
-    assert queue.statistics().hole_ms == pytest.approx((0.9 - 0.4) * 1000)
+    statistics = queue.statistics()
+    assert (statistics.holes, statistics.target_ms) == (1, 400)
+    assert statistics.hole_ms == pytest.approx((1.1 - 0.4) * 1000)
+    assert statistics.causes == {"underrun": statistics.hole_ms, "stall": 0, "reconnect": 0}
+
+
+def test_what_a_stall_held_up_and_brings_at_once_is_played_at_once() -> None:
+    queue = playout()
+    fill(queue, words(10), 0.0)
+    run(queue, 1.0)
+    fill(queue, words(25), 0.7)
+
+    assert queue.next_send_at() == 0.7
+    run(queue, 2.0)
+    assert queue.statistics().hole_ms == pytest.approx(300)
+
+
+def test_a_new_turn_that_comes_at_once_fills_the_buffer_all_the_same() -> None:
+    queue = playout()
+    fill(queue, words(10), 0.0)
+    run(queue, 1.0)
+    fill(queue, words(50), 5.0)
+
+    assert queue.next_send_at() == pytest.approx(5.2)
+
+
+def test_a_hole_while_the_assistant_is_not_connected_is_due_to_that_and_changes_no_target() -> None:
+    queue = playout()
+    fill(queue, words(10), 0.0)
+    run(queue, 1.0)
+    queue.outage()
+    fill(queue, words(10), 0.7)
+    run(queue, 2.0)
+    statistics = queue.statistics()
+
+    assert statistics.target_ms == 200
+    assert statistics.causes == {"underrun": 0, "stall": 0, "reconnect": pytest.approx(300)}
 
 
 def test_a_frame_within_the_lead_comes_in_time_and_is_no_hole() -> None:
@@ -135,7 +171,7 @@ def test_a_silence_between_sentences_is_no_hole(last: PlayFrame) -> None:
     queue = playout()
     fill(queue, [*words(9), last], 0.0)
     run(queue, 1.0)
-    fill(queue, words(10), 0.5 if not last.audible else 0.4 + HOLE_MAX_S)
+    fill(queue, words(10), 0.5 if not last.audible else 0.41 + HOLE_MAX_S)
     run(queue, 10.0)
 
     assert queue.statistics().holes == 0
@@ -192,6 +228,7 @@ def test_a_loop_that_slept_for_long_is_a_hole_and_does_not_send_a_burst() -> Non
     assert queue.take(0.9) is not None
 
     assert queue.statistics().holes == 1
+    assert queue.statistics().causes[HoleCause.STALL] == queue.statistics().hole_ms > 0
     after = [at for at, _ in run(queue, 0.9)]
     assert len(after) <= 6
 
@@ -277,7 +314,7 @@ def test_trimming_takes_only_silence_of_long_pauses_and_leaves_the_target(
                 trimmed_to = min(trimmed_to, queue.queued_ms + 20)
     sent += [frame for _, frame in run(queue, math.inf)]
 
-    assert trimmed_to >= target_ms
+    assert trimmed_to >= min(target_ms, LEAST_MS)
     assert [frame for frame in sent if frame.audible] == [frame for frame in frames if frame.audible]
     assert len(sent) + queue.statistics().trimmed_frames == len(frames)
     short = [count for audible, count in runs if not audible]
@@ -487,6 +524,109 @@ def test_what_is_put_back_before_the_caller_can_hear_waits_for_it() -> None:
     assert [frame for _, frame in run(queue, 9.0)] == words(20)
 
 
+# -- the target
+
+
+def test_after_a_stall_the_target_comes_down_again_in_pauses_and_the_delay_goes_with_it() -> None:
+    """One stall of half a second, then a minute of sentences and pauses as the assistant sends them in real time."""
+    queue = playout()
+    speech = [*words(100), *[silence()] * 50] * 20
+    sent: list[PlayFrame] = []
+    now = 0.0
+    for n, frame in enumerate(speech):
+        before, now = now, n * FRAME_S + (0.5 if n >= 60 else 0.0)
+        sent += [frame for _, frame in run(queue, now, before)]
+        queue.add(frame, now)
+        if n == 120:
+            assert queue.statistics().target_ms == 400
+    assert queue.statistics().target_ms == 200
+    assert queue.queued_ms <= 220
+    sent += [frame for _, frame in run(queue, math.inf)]
+
+    assert [frame for frame in sent if frame.audible] == [frame for frame in speech if frame.audible]
+    assert queue.statistics().holes == 1
+
+
+@given(st.lists(st.integers(0, 180), min_size=50, max_size=400), st.integers(1, 5))
+def test_jitter_below_the_target_never_changes_a_byte_nor_the_time_of_one(late_ms: list[int], chunk: int) -> None:
+    """No trimming and no other target without a measured backlog or an underrun."""
+    queue = playout(lead_ms=20)
+    frames = [word(n) if n % 70 < 40 else silence() for n in range(len(late_ms) * chunk)]
+    sent: list[tuple[float, PlayFrame]] = []
+    now = 0.0
+    for n, late in enumerate([0, *late_ms[1:]]):
+        before, now = now, max(now, n * chunk * FRAME_S + late / 1000)
+        sent += run(queue, now, before)
+        fill(queue, frames[n * chunk : (n + 1) * chunk], now)
+    sent += run(queue, math.inf, now)
+
+    assert [frame for _, frame in sent] == frames
+    assert [at for at, _ in sent[1:]] == [pytest.approx(0.2 + n * FRAME_S - 0.02) for n in range(1, len(frames))]
+    statistics = queue.statistics()
+    assert (statistics.target_ms, statistics.trimmed_frames, statistics.holes) == (200, 0, 0)
+
+
+# -- the caller's socket drops
+
+
+def test_detached_what_no_mark_has_confirmed_is_played_again_before_all_else() -> None:
+    queue = playout()
+    fill(queue, words(50), 0.0)
+    run(queue, 0.5)
+    queue.mark_heard(200, 0.45)
+
+    assert queue.detach(3.0) == pytest.approx(queue.sent_ms - 200)
+    assert (queue.next_send_at(), queue.take(9.0)) == (None, None)
+    queue.attach(9.0)
+    assert [frame for _, frame in run(queue, 20.0)] == words(40, 10)
+
+
+def test_detached_without_any_mark_the_clock_says_what_was_heard() -> None:
+    queue = playout()
+    fill(queue, words(50), 0.0)
+    run(queue, 0.43)
+
+    assert queue.detach(0.43) == pytest.approx(queue.sent_ms - 220)
+    queue.attach(1.0)
+    assert [frame for _, frame in run(queue, 20.0)] == words(39, 11)
+
+
+def test_marks_of_the_old_socket_come_too_late_to_matter() -> None:
+    queue = playout()
+    fill(queue, words(50), 0.0)
+    run(queue, 0.5)
+    queue.mark_heard(200, 0.45)
+    queue.detach(0.5)
+    queue.mark_heard(300, 0.6)
+    queue.attach(1.0)
+
+    assert [frame for _, frame in run(queue, 20.0)] == words(40, 10)
+
+
+def test_what_is_played_again_does_not_count_as_heard_twice() -> None:
+    queue = playout()
+    fill(queue, words(50), 0.0)
+    run(queue, 0.5)
+    queue.mark_heard(200, 0.45)
+    queue.detach(0.5)
+    queue.attach(1.0)
+    run(queue, 1.2)
+    queue.mark_heard(queue.sent_ms - 100, 1.2)
+
+    assert queue.cut(1, 1.2).heard_ms == pytest.approx(200 + 15 * 20 - 100)
+
+
+def test_the_time_without_a_socket_is_no_hole() -> None:
+    queue = playout()
+    fill(queue, words(50), 0.0)
+    run(queue, 0.5)
+    queue.detach(0.5)
+    queue.attach(0.9)
+    run(queue, 9.0)
+
+    assert queue.statistics().holes == 0
+
+
 class PlayoutUnderAnyInterleaving(RuleBasedStateMachine):
     """A queue as model: whatever happens, frames come out once, in order, and none after the cut that took it."""
 
@@ -531,6 +671,15 @@ class PlayoutUnderAnyInterleaving(RuleBasedStateMachine):
     @rule()
     def attach(self) -> None:
         self.queue.attach(self.now)
+
+    @rule()
+    def detach(self) -> None:
+        again_ms = self.queue.detach(self.now)
+        again = self.flying[len(self.flying) - round(again_ms / 20) :]
+        self.flying = self.flying[: len(self.flying) - len(again)]
+        self.waiting = again + self.waiting
+        assert self.queue.next_send_at() is None
+        self.heard = self.queue.heard_ms(self.now)
 
     @rule(position_ms=st.floats(-1000, 20_000))
     def mark(self, position_ms: float) -> None:
