@@ -58,9 +58,9 @@ function takeToken() {
 }
 
 /** @param {import("./relay-client.js").Events["state"]} state */
-function showState({ status, transport, attempt }) {
+function showState({ status, transport, attempt, reason }) {
   element("connection").dataset.status = status;
-  element("connection-text").textContent = statusText(status, transport, attempt);
+  element("connection-text").textContent = reason in TITLES && status === "ended" ? STATUS_TEXTS.idle : statusText(status, transport, attempt);
   element("transport").textContent = transport === null ? "–" : transport === "polling" ? "HTTP polling" : "WebSocket";
   const does = { idle: "start", ended: "start", lost: "retry" }[/** @type {string} */ (status)] ?? "end";
   talk.dataset.does = does;

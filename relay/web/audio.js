@@ -8,7 +8,7 @@ import { RelayError } from "./errors.js";
 /** @typedef {{pcm: Int16Array, ms: number, durationMs: number, level: number}} CapturedAudio */
 /** @typedef {{turn: number, heardMs: number, bufferMs: number, targetMs: number, isPlaying: boolean, level: number,
  *   counts: {holes: number, holeMs: number, staleFrames: number, overflowFrames: number}}} PlaybackStatus */
-/** @typedef {{turn: number, flushedMs: number, heardMs: number}} Flushed */
+/** @typedef {{turn: number, flushedMs: number, heardMs: number, frame: number}} Flushed `frame` of the context's clock */
 /** @typedef {{frame: number, wallMs: number, samples: Float32Array}} PlayedBlock a piece of the output: the context's
  *   frame of its first sample, and `Date.now()` when its last was rendered */
 

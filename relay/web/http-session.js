@@ -98,13 +98,18 @@ async function request(url, init, limitMs, signal) {
     const response = await fetch(url, { ...init, signal: limit.signal, cache: "no-store" });
     const answer = await response.json().catch(() => ({}));
     if (response.ok) return answer;
+    if (!answer.code && response.status >= 500) throw serverGone(); // a proxy speaks for it
     const fatal = response.status < 500 && response.status !== 429;
     throw new RelayError(answer.code ?? `HTTP_${response.status}`, answer.error ?? `The server answered ${response.status}.`, { fatal });
   } catch (error) {
     if (error instanceof RelayError) throw error;
-    throw new RelayError("SERVER_GONE", "The server does not answer.", { fatal: false });
+    throw serverGone();
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", stop);
   }
+}
+
+function serverGone() {
+  return new RelayError("SERVER_GONE", "The server does not answer.", { fatal: false });
 }

@@ -31,7 +31,8 @@ class PlaybackProcessor extends AudioWorkletProcessor {
     } else if (message.type === "interrupt") {
       const flushedMs = this.playout.interrupt(message.turn);
       const { turn, heardMs } = this.playout;
-      this.port.postMessage({ type: "flushed", turn: message.turn, flushedMs, heardMs: turn === message.turn ? heardMs : 0 });
+      const heard = turn === message.turn ? heardMs : 0;
+      this.port.postMessage({ type: "flushed", turn: message.turn, flushedMs, heardMs: heard, frame: currentFrame });
     } else if (message.type === "tap") {
       this.tapped = message.on ? new Float32Array(TAP_SAMPLES) : null;
       this.tappedLength = 0;

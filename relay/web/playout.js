@@ -57,7 +57,7 @@ export class Playout {
   #filledFrom = 0;
   #dryAt = -1;
   #nextMs = -1;
-  #leastLate = 0;
+  #firstLate = 0;
   #needMs = (START_TARGET_MS - SAFETY_MS) / SAFETY;
 
   /** What waits to be played. */
@@ -106,8 +106,8 @@ export class Playout {
    */
   interrupt(turn) {
     this.#fence = Math.max(this.#fence, turn);
-    const before = this.#read;
     if (this.isPlaying && this.#segments.length && this.#segments[0].turn <= turn) this.#renderFade();
+    const before = this.#read;
     while (this.#segments.length && this.#segments[0].turn <= turn) {
       this.#read = /** @type {Segment} */ (this.#segments.shift()).end;
       this.#fraction = 0;
@@ -206,7 +206,7 @@ export class Playout {
   }
 
   /**
-   * How late messages are against the earliest of their run says how much buffer the network needs.
+   * How late messages are against the first of their run says how much buffer would have kept it without a hole.
    * @param {number} ms
    * @param {number} nowMs
    * @param {number} durationMs
@@ -216,10 +216,9 @@ export class Playout {
     this.#nextMs = ms + durationMs;
     const late = nowMs - ms;
     if (!contiguous) {
-      this.#leastLate = late;
+      this.#firstLate = late;
       this.#dryAt = -1;
     }
-    this.#leastLate = Math.min(this.#leastLate, late);
-    this.#needMs = Math.max(late - this.#leastLate, this.#needMs * FORGETTING);
+    this.#needMs = Math.max(late - this.#firstLate, this.#needMs * FORGETTING);
   }
 }

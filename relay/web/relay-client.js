@@ -40,8 +40,8 @@ const LEVELS_EVERY_MS = 50;
  * @property {{role: "user" | "assistant", text: string}} final
  * @property {{role: "user" | "assistant", status: "started" | "stopped"}} speech
  * @property {{turn: number}} interrupt the relay stopped the assistant
- * @property {{turn: number, flushedMs: number, heardMs: number}} flushed what an interruption threw away here, and what
- *   had been played of that turn
+ * @property {{turn: number, flushedMs: number, heardMs: number, frame: number}} flushed what an interruption threw away
+ *   here, what had been played of that turn, and from which frame of the context's clock on it is silent (plus a 5 ms fade)
  * @property {{input: number, output: number}} level RMS, 0 to 1
  * @property {{ms: number, targetMs: number, holes: number, holeMs: number, staleFrames: number, overflowFrames: number}}
  *   buffer of the assistant's audio

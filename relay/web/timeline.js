@@ -1,5 +1,5 @@
 /**
- * The rolling timeline: loudness of both sides, when each was heard to speak, interruptions, breaks of the connection.
+ * The rolling timeline, drawn anew with each pair of levels: loudness of both sides, when each was heard to speak, interruptions, breaks of the connection.
  * @module
  */
 
@@ -41,7 +41,6 @@ export class Timeline {
     this.#breaks = [];
     this.#cuts = [];
     this.#running = true;
-    this.#tick();
   }
 
   stop() {
@@ -57,6 +56,9 @@ export class Timeline {
     const at = performance.now();
     this.#levels.push({ at, input, output });
     while (this.#levels[0].at < at - SPAN_MS) this.#levels.shift();
+    if (!this.#running || (this.#calm.matches && at - this.#drawnAt < CALM_FRAME_MS)) return;
+    this.#drawnAt = at;
+    requestAnimationFrame(() => this.draw());
   }
 
   /** @param {"user" | "assistant"} role @param {"started" | "stopped"} status */
@@ -75,16 +77,6 @@ export class Timeline {
     this.#cuts = this.#cuts.filter(({ at }) => at > performance.now() - SPAN_MS);
     if (last && !last.label) last.label = label;
     else this.#cuts.push({ at: performance.now(), label });
-  }
-
-  #tick() {
-    if (!this.#running) return;
-    const now = performance.now();
-    if (!this.#calm.matches || now - this.#drawnAt > CALM_FRAME_MS) {
-      this.#drawnAt = now;
-      this.draw();
-    }
-    requestAnimationFrame(() => this.#tick());
   }
 
   draw() {
@@ -107,7 +99,7 @@ export class Timeline {
       this.#drawBar(x(at), lane / 2, lane, input, color("user"));
       this.#drawBar(x(at), lane * 1.5, lane, output, color("assistant"));
     }
-    this.#drawCuts(x, width, lane, color("cut"));
+    this.#drawCuts(x, width, lane, color("cut"), color("card"));
   }
 
   /**
@@ -125,7 +117,7 @@ export class Timeline {
     context.fillStyle = color("quiet");
     context.font = "11px system-ui, sans-serif";
     context.textBaseline = "bottom";
-    for (let seconds = 0; seconds <= 20; seconds += 5) {
+    for (let seconds = 0; seconds <= 20; seconds += width < 500 ? 10 : 5) {
       context.textAlign = seconds === 0 ? "right" : seconds === 20 ? "left" : "center";
       context.fillText(seconds ? `${seconds} s ago` : "now", x(end - seconds * 1000), lane * 2 + 18);
     }
@@ -167,16 +159,20 @@ export class Timeline {
    * @param {number} width
    * @param {number} lane
    * @param {string} color
+   * @param {string} paper
    */
-  #drawCuts(x, width, lane, color) {
+  #drawCuts(x, width, lane, color, paper) {
     const context = this.#context;
-    context.fillStyle = color;
     context.textBaseline = "top";
     for (const { at, label } of this.#cuts) {
+      const wide = context.measureText(label).width + 8;
+      const left = x(at) > width - wide ? x(at) - wide : x(at);
+      context.textAlign = "left";
+      context.fillStyle = paper;
+      context.fillRect(left, lane - 8, wide, 16);
+      context.fillStyle = color;
+      context.fillText(label, left + 4, lane - 6);
       context.fillRect(x(at) - 1, 0, 2, lane * 2);
-      const toLeft = x(at) > width - 120;
-      context.textAlign = toLeft ? "right" : "left";
-      context.fillText(label, x(at) + (toLeft ? -6 : 6), 2);
     }
   }
 }

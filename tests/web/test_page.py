@@ -1,0 +1,177 @@
+"""The page: each trouble has its own clear message, everything works by keyboard and has a name."""
+
+import pytest
+import trio
+
+from tests.support.browser_peer import BrowserPeer
+from tests.support.chromium import INSECURE_HOST
+from tests.support.peers import serving
+from tests.support.webpage import Page
+
+_NO_DEVICE = "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('none', 'NotFoundError'); };"
+_TROUBLES = {
+    "MICROPHONE_REFUSED": ("", False, "The microphone was refused"),
+    "MICROPHONE_MISSING": (_NO_DEVICE, True, "There is no microphone"),
+    "MICROPHONE_BUSY": (_NO_DEVICE.replace("NotFound", "NotReadable"), True, "The microphone is busy"),
+}
+
+
+@pytest.mark.parametrize("code", _TROUBLES)
+async def test_trouble_with_the_microphone_is_told_and_can_be_tried_again(page: Page, code: str) -> None:
+    before, microphone, title = _TROUBLES[code]
+    async with serving(BrowserPeer()) as port:
+        await page.open(port, before=before, microphone=microphone)
+        await page.click("talk")
+        await page.until("!document.getElementById('problem').hidden")
+        await page.screenshot(code.lower().replace("_", "-"))
+
+        assert await page.text("problem-title") == title
+        assert await page.text("problem-code") == code
+        assert await page.text("talk") == "Start talking"
+
+
+async def test_a_browser_that_cannot_is_told_so_before_anything_is_asked(page: Page) -> None:
+    async with serving(BrowserPeer()) as port:
+        await page.open(port, before="delete window.AudioWorkletNode;")
+        await page.screenshot("browser-unsupported")
+
+        assert await page.text("problem-title") == "This browser cannot do voice calls"
+        assert await page.js("return document.getElementById('talk').disabled")
+
+
+async def test_an_insecure_page_says_that_it_needs_https(page: Page) -> None:
+    async with serving(BrowserPeer()) as port:
+        await page.open(port, host=INSECURE_HOST)
+        await page.screenshot("insecure-page")
+
+        assert "https://" in await page.text("problem-text")
+
+
+async def test_a_refusal_of_the_relay_is_shown_in_its_own_words(page: Page) -> None:
+    peer = BrowserPeer()
+    peer.refusing = ("FULL", "100 calls are live: try again later")
+    async with serving(peer) as port:
+        await page.open(port)
+        await page.click("talk")
+        await page.until("relayClient.status === 'lost'")
+
+        assert await page.text("problem-text") == "100 calls are live: try again later"
+        peer.refusing = None
+        await page.click("talk")
+        await page.until_live()
+        assert await page.js("return document.getElementById('problem').hidden")
+
+
+async def test_a_server_that_goes_away_is_tried_three_times_then_over_http_then_a_button_brings_it_back(
+    page: Page,
+) -> None:
+    peer = BrowserPeer()
+    async with serving(peer) as port:
+        await page.open(port)
+        await page.begin()
+        await trio.sleep(0.3)
+        peer.gone = True
+        await peer.cut()
+        await page.until("relayClient.status === 'lost'")
+        await page.screenshot("server-gone")
+        states = [(event["status"], event["transport"], event["attempt"]) for event in await page.events("state")]
+        title, button = await page.text("problem-title"), await page.text("talk")
+        peer.gone = False
+        await page.click("talk")
+        await page.until_live()
+        attached = peer.session.attached
+
+    assert states[-5:] == [
+        ("reconnecting", "websocket", 1),
+        ("reconnecting", "websocket", 2),
+        ("reconnecting", "websocket", 3),
+        ("reconnecting", "polling", 0),
+        ("lost", "polling", 0),
+    ]
+    assert (title, button) == ("The server cannot be reached", "Try again")
+    assert attached == ["websocket", "websocket"]
+    assert peer.violations == []
+
+
+async def test_a_session_that_the_relay_forgot_is_told_and_begun_anew(page: Page) -> None:
+    peer = BrowserPeer()
+    async with serving(peer) as port:
+        await page.open(port)
+        await page.begin()
+        peer.sessions.clear()
+        await peer.cut()
+        await page.until("relayClient.status === 'lost'")
+        assert await page.text("problem-code") == "SESSION_GONE"
+        await page.click("talk")
+        await page.until_live()
+        await trio.sleep(0.3)
+
+    assert sorted(peer.session.upward)[:3] == [1, 2, 3]
+    assert peer.violations == []
+
+
+async def test_what_is_said_and_what_happens_is_on_the_screen(page: Page) -> None:
+    """And a look at it in light and dark, wide and narrow."""
+    peer = BrowserPeer(rate_hz=16000)
+    async with serving(peer) as port:
+        await page.open(port)
+        await page.look(dark=False)
+        await page.screenshot("idle-light")
+        await page.begin()
+        await _scene(peer)
+        await page.until("document.getElementById('partial-user').innerText !== ''")
+        await page.until("document.getElementById('rtt').innerText.endsWith('ms')")
+        await page.screenshot("live-light")
+        await page.look(dark=True)
+        await page.screenshot("live-dark")
+        await page.look(dark=False, width=390, height=1500)
+        await page.screenshot("live-phone")
+        overflow = await page.js("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        transcript, flushed = await page.text("transcript"), await page.text("flushed")
+        peer.session.tell("state", status="ended", reason="assistant_ended")
+        await page.until("relayClient.status === 'ended'")
+        await page.look(dark=True, width=390, height=1500)
+        await page.screenshot("ended-phone-dark")
+        complaints = await page.complaints()
+
+    assert "Good morning. What can I do for you?" in transcript
+    assert "of the answer thrown away" in transcript
+    assert flushed.endswith(" ms")
+    assert overflow <= 0
+    assert complaints == []
+
+
+async def _scene(peer: BrowserPeer) -> None:
+    session = peer.session
+    session.tell("speech", role="assistant", status="started")
+    for number in range(100):
+        session.play(1, number * 20, bytes([number, 8] * 320))
+    session.tell("final", role="assistant", text="Good morning. What can I do for you?")
+    await trio.sleep(1.2)
+    session.tell("speech", role="user", status="started")
+    session.tell("interrupt", turn=1)
+    session.tell("speech", role="assistant", status="stopped")
+    session.tell("final", role="user", text="Wait, one moment please.")
+    session.tell("partial", role="user", text="Do you have a table for")
+    await trio.sleep(0.6)
+
+
+async def test_every_control_has_a_name_and_works_by_keyboard(page: Page) -> None:
+    async with serving(BrowserPeer()) as port:
+        await page.open(port)
+        await page.js("document.getElementById('lab').open = true")
+        reached = []
+        for _ in range(8):
+            await page.press("TAB")
+            reached.append(await page.js("return document.activeElement.id || document.activeElement.tagName"))
+        names = await page.accessible_names()
+        await page.js("document.getElementById('talk').focus()")
+        await page.press("ENTER")
+        await page.until_live()
+        await page.js("document.getElementById('lab-polling').focus()")
+        await page.press("SPACE")
+        await page.until_live("polling")
+
+    assert reached[:7] == ["talk", "transcript", "SUMMARY", "lab-drop", "lab-stall", "lab-jitter", "lab-polling"]
+    assert {"Start talking", "You", "Assistant", "Transcript", "Jitter", "Force HTTP polling", "Network lab"} <= names
+    assert "" not in names

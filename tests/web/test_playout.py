@@ -1,0 +1,148 @@
+"""What the worklet does with time, turns and network jitter, block by block on a given clock."""
+
+from typing import Any
+
+from selenium import webdriver
+
+from tests.support.browser_peer import BrowserPeer
+from tests.support.peers import serving
+from tests.support.webpage import Page
+
+_RIG = """
+const { Playout } = await import("/web/playout.js");
+const rate = 16000, size = 128;
+const playout = new Playout(rate, rate);
+let nowMs = 0;
+const tone = (samples, value = 8000) => new Int16Array(samples).fill(value);
+const push = (turn, ms, pcm) => playout.push(turn, ms, pcm, nowMs);
+const render = (ms) => {
+  const all = [];
+  for (let i = 0; i < (ms * rate) / 1000 / size; i++) {
+    const out = new Float32Array(size);
+    playout.render(out, nowMs);
+    all.push(...out);
+    nowMs += (size * 1000) / rate;
+  }
+  return all;
+};
+const sounding = (samples) => samples.filter((x) => x !== 0).length;
+"""
+
+CASES: dict[str, tuple[str, Any]] = {
+    "nothing sounds before 200 ms are buffered or have passed": (
+        """
+        push(1, 0, tone(1600));
+        const before = sounding(render(192)), after = sounding(render(200));
+        return [before, after];
+        """,
+        [0, 1600],
+    ),
+    "a full buffer starts at once": ("push(1, 0, tone(4800)); return sounding(render(8));", 128),
+    "an interruption fades out within 5 ms and drops the rest": (
+        """
+        push(1, 0, tone(8000));
+        render(40);
+        const flushedMs = playout.interrupt(1);
+        const tail = render(200);
+        const falls = tail.slice(0, 80).every((x, i, all) => i === 0 || x <= all[i - 1]);
+        return [sounding(tail) <= 80 && sounding(tail) >= 78, falls, Math.round(flushedMs), playout.bufferMs];
+        """,
+        [True, True, 455, 0],
+    ),
+    "late audio of an interrupted turn is never heard, that of the next turn is, from its first sample on": (
+        """
+        push(1, 0, tone(8000));
+        render(40);
+        push(2, 500, tone(4000, 4000));
+        playout.interrupt(1);
+        push(1, 520, tone(320));
+        const out = render(600);
+        return [out.filter((x) => x === 4000 / 32768).length >= 3920, sounding(out), playout.turn, playout.staleFrames];
+        """,
+        [True, 4000, 2, 1],
+    ),
+    "an interruption of a turn that never came fences it": (
+        """
+        playout.interrupt(3);
+        push(3, 0, tone(4800));
+        push(4, 0, tone(4800));
+        return [sounding(render(400)), playout.turn];
+        """,
+        [4800, 4],
+    ),
+    "what comes too late makes a counted hole and a larger buffer": (
+        """
+        const least = playout.targetMs;
+        for (let i = 0; i < 15; i++) push(1, i * 20, tone(320));
+        render(600);
+        push(1, 300, tone(320));
+        for (let i = 16; i < 60; i++) push(1, i * 20, tone(320));
+        const rest = sounding(render(1200));
+        return [playout.holes, playout.holeMs > 250, playout.targetMs > least + 200, rest];
+        """,
+        [1, True, True, 45 * 320],
+    ),
+    "silence between two sentences is no hole": (
+        """
+        push(1, 0, tone(4800)); render(1000);
+        push(1, 5000, tone(4800)); render(600);
+        return [playout.holes, Math.round(playout.heardMs)];
+        """,
+        [0, 600],
+    ),
+    "a calm network makes the buffer smaller, but not below its least": (
+        """
+        for (let i = 0; i < 3000; i++) { push(1, i * 20, tone(320)); render(16); nowMs = i * 20; }
+        return [playout.targetMs < 120, playout.targetMs >= 80];
+        """,
+        [True, True],
+    ),
+    "more than it can hold is refused and counted": (
+        """
+        for (let i = 0; i < 40; i++) push(1, i * 1000, tone(16000));
+        return [playout.bufferMs >= 30000, playout.overflowFrames > 0];
+        """,
+        [True, True],
+    ),
+}
+
+
+async def test_playout(chromium: webdriver.Chrome) -> None:
+    """Every case, named by what it guarantees, in one loaded page."""
+    page = Page(chromium)
+    async with serving(BrowserPeer()) as port:
+        await page.open(port)
+        found = {name: await page.module(_RIG + body) for name, (body, _) in CASES.items()}
+
+    assert found == {name: wanted for name, (_, wanted) in CASES.items()}
+
+
+async def test_the_resampler_keeps_the_band_and_suppresses_images(chromium: webdriver.Chrome) -> None:
+    """16 to 48 kHz: level within 0.5 dB up to 6.5 kHz, images below -55 dB."""
+    page = Page(chromium)
+    body = """
+    const { Playout } = await import("/web/playout.js");
+    const levels = (hz) => {
+      const playout = new Playout(16000, 48000);
+      const pcm = Int16Array.from({ length: 16000 }, (_, n) => 16000 * Math.sin((2 * Math.PI * hz * n) / 16000));
+      playout.push(1, 0, pcm, 0);
+      const out = new Float32Array(48000);
+      playout.render(out, 0);
+      const power = (at) => {
+        let re = 0, im = 0;
+        for (let n = 4800; n < 43200; n++) {
+          const w = 0.5 - 0.5 * Math.cos((2 * Math.PI * (n - 4800)) / 38400);
+          re += out[n] * w * Math.cos((2 * Math.PI * at * n) / 48000);
+          im += out[n] * w * Math.sin((2 * Math.PI * at * n) / 48000);
+        }
+        return 20 * Math.log10((Math.hypot(re, im) * 4) / 38400 / (16000 / 32768) + 1e-9);
+      };
+      return [power(hz), Math.max(power(16000 - hz), power(16000 + hz))];
+    };
+    return [300, 1000, 3000, 5000, 6500].map(levels);
+    """
+    async with serving(BrowserPeer()) as port:
+        await page.open(port)
+        measured = await page.module(body)
+
+    assert all(abs(level_db) < 0.5 and image_db < -55 for level_db, image_db in measured), measured
