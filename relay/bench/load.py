@@ -21,6 +21,8 @@ from relay.bench.sounds import caller_track, reference
 
 RAMP_S = 0.03
 WARM_UP_S = 3.0
+SETTLE_S = 0.5
+"""What the load was late with while it waited for /metrics is over after this."""
 DRAIN_S = 0.5
 SAMPLED_CALLS = 8
 _OFFSET_FRAMES = 367
@@ -89,8 +91,10 @@ class Load:
         for number in range(spec.calls):
             self._place_call(number, sampled=number in sampled(spec.calls))
         gc.freeze()
-        self._reactor.run_until(time.monotonic() + WARM_UP_S)
-        before, cpu_before, load_before = scrape(spec.relay_port), cpu_s(spec.relay_pid), time.process_time()
+        self._reactor.run_until(time.monotonic() + WARM_UP_S - SETTLE_S)
+        before = scrape(spec.relay_port)
+        self._reactor.run_until(time.monotonic() + SETTLE_S)
+        cpu_before, load_before = cpu_s(spec.relay_pid), time.process_time()
         self._reactor.measuring, start = True, time.monotonic()
         self._reactor.run_until(start + spec.seconds)
         cpu, window = cpu_s(spec.relay_pid) - cpu_before, Window(start, time.monotonic())

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import resource
 import socket
 import subprocess
 import sys
@@ -26,6 +27,7 @@ TIMEOUT_S = 60.0
 def run_bench(calls: int, seconds: float, audio: str) -> BenchResult:
     """Measure. `audio` is what the relay and the assistant speak: "mulaw" or "pcm". Raises BenchFailed."""
     relay_core, load_core = cores()
+    _allow_sockets()
     with tempfile.TemporaryDirectory(prefix="relay-bench-") as name, socket.create_server(("127.0.0.1", 0)) as listener:
         folder, assistant_port = Path(name), listener.getsockname()[1]
         with run_relay(folder, assistant_port, audio, calls, relay_core) as relay:
@@ -42,6 +44,12 @@ def run_bench(calls: int, seconds: float, audio: str) -> BenchResult:
             load = _run_load(spec, relay, load_core)
         interruptions = [line for line in relay.lines() if line.get("event") == "bargein.flushed"]
     return _result(spec, load, interruptions)
+
+
+def _allow_sockets() -> None:
+    """As many open files as this user may have, for the relay and the load, which inherit it: two sockets a call."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _run_load(spec: LoadSpec, relay: RelayProcess, core: int | None) -> LoadResult:
