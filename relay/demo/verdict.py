@@ -21,7 +21,8 @@ STOOD_STILL_MAX_MS = 80.0
 
 WHOLE = "no frame lost or invented"
 HEARD_BY_ASSISTANT, HEARD_BY_CALLER = "the assistant heard every word", "the caller heard every word"
-NEED_REAL_TIME = (WHOLE, HEARD_BY_ASSISTANT, HEARD_BY_CALLER)
+POSITION = "knows what was heard"
+NEED_REAL_TIME = (WHOLE, HEARD_BY_ASSISTANT, HEARD_BY_CALLER, POSITION)
 FIGURES = ("onset_to_clear_ms", "decide_to_clear_ms", "stale_frames_after_clear", "flushed_ms", "heard_ms")
 
 
@@ -111,7 +112,7 @@ def _interruption(evidence: Evidence) -> list[Promise]:
             f"{flush['flushed_ms']:.0f} ms flushed, {evidence.cleared_ms:.0f} ms of it at Twilio",
         ),
         Promise(
-            "knows what was heard",
+            POSITION,
             abs(flush["heard_ms"] - heard_ms) <= HEARD_TOLERANCE_MS,
             f"{flush['heard_ms']:.0f} ms of the turn (phone: {heard_ms:.0f} ms)",
         ),
