@@ -81,3 +81,24 @@ class AuthRejected(RelayError):
     """A signature, token, origin or account was not accepted. The text names what failed, never its value."""
 
     code = "AUTH_REJECTED"
+
+
+class ClientRefused(RelayError):
+    """A browser's request is not granted. `status` is the HTTP status that says the same as `code`."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class StateUnavailable(RelayError):
+    """The state store did not do what was asked, or not in time: worth another try, and no reason to end a call."""
+
+    code = "STATE_UNAVAILABLE"
+
+
+class RecordTaken(RelayError):
+    """The record of a call belongs to another process, which has taken the call over."""
+
+    code = "STATE_TAKEN"

@@ -36,6 +36,7 @@ END_REASONS = (
 DROP_CAUSES = ("overflow", "stale", "late", "duplicate", "malformed")
 INVENT_CAUSES = ("gap", "underrun", "reconnect", "keepalive")
 RECONNECT_RESULTS = ("ok", "failed")
+STATE_OPERATIONS = ("save", "load", "take", "delete", "beat", "retire", "read")
 ENDPOINTS = (
     "/twilio/voice",
     "/twilio/resume",
@@ -135,6 +136,11 @@ class Metrics:
             registry=self.registry,
         )
         self.log_lines_dropped = self._counter("relay_log_lines_dropped", "Log lines that could not be written")
+        self.state_errors = self._counter(
+            "relay_state_errors", "Operations of the state store that failed", operation=STATE_OPERATIONS
+        )
+        self.state_pending = self._gauge("relay_state_pending", "Calls whose newest state is not stored yet")
+        self.state_dropped = self._counter("relay_state_dropped", "States of calls that were never stored")
 
     def webhook_event(self, kind: str) -> None:
         """Counts one server message of Vapi; the number of label values stays bounded whatever is sent."""

@@ -1,0 +1,50 @@
+"""What a place that keeps records must be able to do.
+
+Every record has an owner: the process that writes it. An owner lives as long as it renews its lease, which `save`,
+`take` and `beat` do; a record of an owner that lives can be written, taken and deleted by nobody else. So a process
+that died is followed by exactly one other, and one that was only slow finds out that it was followed.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+LEASE_S = 2.0
+"""An owner that was not heard of for so long is dead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A record that is there. `taken`: it is the asker's now; otherwise its owner lives."""
+
+    record: bytes
+    taken: bool
+
+
+class Backend(Protocol):
+    """Blocking, for one owner, used by one thread at a time. What goes wrong is raised as the library below has it."""
+
+    def save(self, call_sid: str, record: bytes, expires_at: float) -> bool:
+        """Write the record; False if it belongs to another owner that lives."""
+        ...
+
+    def load(self, call_sid: str) -> bytes | None:
+        """The record, whoever owns it; None if there is none, or it expired."""
+        ...
+
+    def take(self, call_sid: str) -> Held | None:
+        """Become the owner, if the present one is dead or is the asker. At once: of several that ask, one gets it."""
+        ...
+
+    def delete(self, call_sid: str) -> None:
+        """Remove the record, if it is the asker's."""
+        ...
+
+    def beat(self) -> None:
+        """Renew the lease, and remove what expired."""
+        ...
+
+    def retire(self) -> None:
+        """End the lease: from now on every record of this owner may be taken."""
+        ...
+
+    def close(self) -> None: ...

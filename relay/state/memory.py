@@ -1,0 +1,85 @@
+"""Records in this process: nothing outlives it. For tests, and for those who can lose calls with the process."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from relay.state.backend import LEASE_S, Held
+
+
+@dataclass(slots=True)
+class _Row:
+    owner: str
+    record: bytes
+    expires_at: float
+
+
+@dataclass(slots=True)
+class MemoryTables:
+    """What several owners share."""
+
+    rows: dict[str, _Row] = field(default_factory=dict)
+    alive_until: dict[str, float] = field(default_factory=dict)
+
+
+class MemoryBackend:
+    """See `Backend`."""
+
+    def __init__(
+        self,
+        owner: str,
+        tables: MemoryTables | None = None,
+        *,
+        lease_s: float = LEASE_S,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._owner = owner
+        self._tables = tables or MemoryTables()
+        self._lease_s = lease_s
+        self._wall = wall
+
+    def save(self, call_sid: str, record: bytes, expires_at: float) -> bool:
+        self.beat()
+        if not self._may_have(self._tables.rows.get(call_sid)):
+            return False
+        self._tables.rows[call_sid] = _Row(self._owner, record, expires_at)
+        return True
+
+    def load(self, call_sid: str) -> bytes | None:
+        row = self._row(call_sid)
+        return row.record if row else None
+
+    def take(self, call_sid: str) -> Held | None:
+        self.beat()
+        row = self._row(call_sid)
+        if row is None:
+            return None
+        taken = self._may_have(row)
+        if taken:
+            row.owner = self._owner
+        return Held(row.record, taken)
+
+    def delete(self, call_sid: str) -> None:
+        row = self._tables.rows.get(call_sid)
+        if row and row.owner == self._owner:
+            del self._tables.rows[call_sid]
+
+    def beat(self) -> None:
+        now = self._wall()
+        tables = self._tables
+        tables.rows = {sid: row for sid, row in tables.rows.items() if row.expires_at > now}
+        tables.alive_until = {owner: until for owner, until in tables.alive_until.items() if until > now}
+        tables.alive_until[self._owner] = now + self._lease_s
+
+    def retire(self) -> None:
+        self._tables.alive_until.pop(self._owner, None)
+
+    def close(self) -> None:
+        pass
+
+    def _row(self, call_sid: str) -> _Row | None:
+        row = self._tables.rows.get(call_sid)
+        return row if row and row.expires_at > self._wall() else None
+
+    def _may_have(self, row: _Row | None) -> bool:
+        return row is None or row.owner == self._owner or self._tables.alive_until.get(row.owner, 0) <= self._wall()

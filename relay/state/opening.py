@@ -1,0 +1,66 @@
+"""From `state.url` to an open store."""
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from relay.errors import ConfigError, StateUnavailable
+from relay.metrics import Metrics
+from relay.state.backend import Backend
+from relay.state.memory import MemoryBackend
+from relay.state.redis import RedisBackend
+from relay.state.sqlite import SqliteBackend, file_of
+from relay.state.store import TIMEOUT_S, Executor, StateStore, inline, one_worker
+
+
+@asynccontextmanager
+async def open_store(
+    url: str,
+    metrics: Metrics,
+    *,
+    password: str | None = None,
+    timeout_s: float = TIMEOUT_S,
+    environ: Mapping[str, str] = os.environ,
+    executor: Executor | None = None,
+) -> AsyncIterator[StateStore]:
+    """The store that `url` names, tried out: "memory:", "sqlite:[PATH]", "redis://..." or "rediss://...".
+
+    `password` is for Redis. `executor` runs the blocking calls; None is one worker thread. A database file that cannot
+    be written raises ConfigError; a server that does not answer is logged, and asked again with the next operation.
+    """
+    scheme, _, rest = url.partition(":")
+    store = StateStore(
+        _backend(url, password, timeout_s, environ),
+        metrics,
+        executor=executor or (inline if scheme == "memory" else one_worker()),
+        timeout_s=timeout_s,
+    )
+    try:
+        await _try_out(store, url, file_of(rest, environ).as_posix() if scheme == "sqlite" else None)
+        yield store
+    finally:
+        await store.aclose()
+
+
+def _backend(url: str, password: str | None, timeout_s: float, environ: Mapping[str, str]) -> Backend:
+    owner = secrets.token_hex(8)
+    scheme, _, rest = url.partition(":")
+    match scheme:
+        case "memory":
+            return MemoryBackend(owner)
+        case "sqlite":
+            return SqliteBackend(owner, file_of(rest, environ))
+        case "redis" | "rediss":
+            return RedisBackend(owner, url, password=password, timeout_s=timeout_s / 2)
+    raise ConfigError(f"state.url is {url!r}, must begin with memory:, sqlite:, redis: or rediss:")
+
+
+async def _try_out(store: StateStore, url: str, file: str | None) -> None:
+    try:
+        await store.beat()
+    except StateUnavailable as error:
+        if file is not None:
+            raise ConfigError(
+                f"state.url is {url!r}: {file} must be a database that can be written ({error})"
+            ) from None

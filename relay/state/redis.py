@@ -1,0 +1,103 @@
+"""Records in Redis, shared by the processes of several machines.
+
+Scripts run there one at a time, which makes each operation atomic; a record and a lease are keys that expire by
+themselves (Redis documentation, "Scripting with Lua", PEXPIREAT, SET with PX).
+"""
+
+from typing import Any
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from relay.state.backend import LEASE_S, Held
+
+_CALL = "relay:call:"
+_OWNER = "relay:owner:"
+_ONE_MORE_TRY = 1
+"""A connection that the server closed while it was idle is found out only by using it."""
+
+_MAY_HAVE = """
+local owner = redis.call('HGET', KEYS[1], 'owner')
+local mine = not owner or owner == ARGV[1] or redis.call('EXISTS', '%s' .. owner) == 0
+""".replace("%s", _OWNER)
+_RENEW = "redis.call('SET', KEYS[2], '1', 'PX', ARGV[2])\n"
+_SAVE = (
+    _RENEW
+    + _MAY_HAVE
+    + """
+if not mine then return 0 end
+redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'record', ARGV[3])
+redis.call('PEXPIREAT', KEYS[1], ARGV[4])
+return 1
+"""
+)
+_TAKE = (
+    _RENEW
+    + _MAY_HAVE
+    + """
+if not owner then return false end
+if mine then redis.call('HSET', KEYS[1], 'owner', ARGV[1]) end
+return {mine and 1 or 0, redis.call('HGET', KEYS[1], 'record')}
+"""
+)
+_DELETE = "if redis.call('HGET', KEYS[1], 'owner') == ARGV[1] then redis.call('DEL', KEYS[1]) end"
+
+
+class RedisBackend:
+    """See `Backend`. `url` is `redis://HOST[:PORT][/DB]` or, over TLS with the peer's certificate checked, `rediss://`.
+
+    Every wait for the server ends after `timeout_s`.
+    """
+
+    def __init__(
+        self,
+        owner: str,
+        url: str,
+        *,
+        password: str | None = None,
+        timeout_s: float = 1.0,
+        lease_s: float = LEASE_S,
+    ) -> None:
+        self._owner = owner
+        self._lease_ms = max(1, round(lease_s * 1000))
+        self._client: Redis = Redis.from_url(
+            url,
+            password=password,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            retry=Retry(NoBackoff(), _ONE_MORE_TRY),
+        )
+        self._save = self._client.register_script(_SAVE)
+        self._take = self._client.register_script(_TAKE)
+        self._delete = self._client.register_script(_DELETE)
+
+    def save(self, call_sid: str, record: bytes, expires_at: float) -> bool:
+        arguments = [self._owner, self._lease_ms, record, round(expires_at * 1000)]
+        return bool(self._run(self._save, call_sid, arguments) == 1)
+
+    def load(self, call_sid: str) -> bytes | None:
+        record: Any = self._client.hget(_CALL + call_sid, "record")
+        return bytes(record) if record is not None else None
+
+    def take(self, call_sid: str) -> Held | None:
+        found = self._run(self._take, call_sid, [self._owner, self._lease_ms])
+        if found is None:
+            return None
+        taken, record = found
+        return Held(bytes(record), taken == 1)
+
+    def delete(self, call_sid: str) -> None:
+        self._run(self._delete, call_sid, [self._owner])
+
+    def beat(self) -> None:
+        self._client.set(_OWNER + self._owner, "1", px=self._lease_ms)
+
+    def retire(self) -> None:
+        self._client.delete(_OWNER + self._owner)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _run(self, script: Any, call_sid: str, arguments: list[Any]) -> Any:
+        return script(keys=[_CALL + call_sid, _OWNER + self._owner], args=arguments)

@@ -1,0 +1,148 @@
+"""Records in a file of this machine, shared by the processes on it (SQLite in WAL mode).
+
+A commit is in the file when `save` returns, so it survives the process; with `synchronous = NORMAL` the last ones may
+be lost when the machine loses power, and its calls are lost with it anyway.
+"""
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from relay.state.backend import LEASE_S, Held
+
+FILE_NAME = "relay.db"
+BUSY_TIMEOUT_S = 1.0
+"""How long another process's write is waited for: it takes milliseconds."""
+_FILE_MODE = 0o600
+_FOLDER_MODE = 0o700
+
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS calls (call_sid TEXT PRIMARY KEY, owner TEXT NOT NULL, expires_at REAL, record BLOB)",
+    "CREATE INDEX IF NOT EXISTS calls_by_expiry ON calls (expires_at)",
+    "CREATE TABLE IF NOT EXISTS owners (owner TEXT PRIMARY KEY, alive_until REAL NOT NULL)",
+)
+_MAY_HAVE = (
+    "(calls.owner = :owner OR calls.expires_at <= :now OR NOT EXISTS"
+    " (SELECT 1 FROM owners WHERE owners.owner = calls.owner AND owners.alive_until > :now))"
+)
+_SAVE = (
+    "INSERT INTO calls (call_sid, owner, expires_at, record) VALUES (:call_sid, :owner, :expires_at, :record)"  # noqa: S608 - constants
+    " ON CONFLICT (call_sid) DO UPDATE"
+    " SET owner = excluded.owner, expires_at = excluded.expires_at, record = excluded.record WHERE " + _MAY_HAVE
+)
+_LOAD = "SELECT record FROM calls WHERE call_sid = :call_sid AND expires_at > :now"
+_TAKE = "UPDATE calls SET owner = :owner WHERE call_sid = :call_sid AND " + _MAY_HAVE  # noqa: S608 - constants
+_DELETE = "DELETE FROM calls WHERE call_sid = :call_sid AND owner = :owner"
+_RENEW = "INSERT OR REPLACE INTO owners (owner, alive_until) VALUES (:owner, :alive_until)"
+_RETIRE = "DELETE FROM owners WHERE owner = :owner"
+_FORGET = ("DELETE FROM calls WHERE expires_at <= :now", "DELETE FROM owners WHERE alive_until <= :now")
+
+
+def file_of(path: str, environ: Mapping[str, str]) -> Path:
+    """The database that `sqlite:path` names: without a path, in the directory that systemd gives the service for its
+    state (systemd.exec, "StateDirectory="), or in ./state."""
+    if path:
+        return Path(path)
+    return Path(environ.get("STATE_DIRECTORY", "").partition(":")[0] or "state", FILE_NAME)
+
+
+class SqliteBackend:
+    """See `Backend`. The file, readable by its user only, is made when it is first needed, and opened again after an
+    error."""
+
+    def __init__(
+        self, owner: str, path: Path, *, lease_s: float = LEASE_S, wall: Callable[[], float] = time.time
+    ) -> None:
+        self._owner = owner
+        self._path = path
+        self._lease_s = lease_s
+        self._wall = wall
+        self._connection: sqlite3.Connection | None = None
+
+    def save(self, call_sid: str, record: bytes, expires_at: float) -> bool:
+        with self._transaction() as connection:
+            self._renew(connection)
+            values = self._values(call_sid=call_sid, record=record, expires_at=expires_at)
+            return connection.execute(_SAVE, values).rowcount == 1
+
+    def load(self, call_sid: str) -> bytes | None:
+        with self._transaction() as connection:
+            return self._load(connection, call_sid)
+
+    def take(self, call_sid: str) -> Held | None:
+        with self._transaction() as connection:
+            self._renew(connection)
+            record = self._load(connection, call_sid)
+            if record is None:
+                return None
+            taken = connection.execute(_TAKE, self._values(call_sid=call_sid)).rowcount == 1
+            return Held(record, taken)
+
+    def delete(self, call_sid: str) -> None:
+        with self._transaction() as connection:
+            connection.execute(_DELETE, self._values(call_sid=call_sid))
+
+    def beat(self) -> None:
+        with self._transaction() as connection:
+            self._renew(connection)
+            for statement in _FORGET:
+                connection.execute(statement, self._values())
+
+    def retire(self) -> None:
+        with self._transaction() as connection:
+            connection.execute(_RETIRE, self._values())
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        if self._connection is None:
+            self._connection = _connect(self._path)
+        connection = self._connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
+        except BaseException:
+            self.close()
+            raise
+
+    def _load(self, connection: sqlite3.Connection, call_sid: str) -> bytes | None:
+        row = connection.execute(_LOAD, self._values(call_sid=call_sid)).fetchone()
+        return bytes(row[0]) if row else None
+
+    def _renew(self, connection: sqlite3.Connection) -> None:
+        connection.execute(_RENEW, self._values(alive_until=self._wall() + self._lease_s))
+
+    def _values(self, **more: object) -> dict[str, object]:
+        return {"owner": self._owner, "now": self._wall(), **more}
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+    _make_private(path)
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        for statement in _SCHEMA:
+            connection.execute(statement)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _make_private(path: Path) -> None:
+    """SQLite gives its other files the mode of the database."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
+    try:
+        os.fchmod(file, _FILE_MODE)
+    finally:
+        os.close(file)

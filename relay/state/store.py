@@ -1,0 +1,139 @@
+"""The store as the daemon sees it: every operation has a deadline, none blocks the event loop, all are counted."""
+
+import sqlite3
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+import structlog
+import trio
+
+from relay.errors import RecordTaken, StateUnavailable
+from relay.metrics import Metrics
+from relay.state.backend import Backend
+from relay.state.record import CallRecord
+
+TIMEOUT_S = 2.0
+TAKE_EVERY_S = 0.1
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+
+class Executor(Protocol):
+    """Runs a blocking function off the event loop, one at a time."""
+
+    def __call__(self, function: Callable[[], T], /) -> Awaitable[T]: ...
+
+
+def one_worker() -> Executor:
+    """The executor of the daemon: a thread that runs one function at a time, and is left to itself when one hangs."""
+    limiter = trio.CapacityLimiter(1)
+
+    async def run(function: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(function, abandon_on_cancel=True, limiter=limiter)
+
+    return run
+
+
+async def inline(function: Callable[[], T]) -> T:
+    """For what does not block, and for tests on a virtual clock."""
+    await trio.lowlevel.checkpoint()
+    return function()
+
+
+class StateStore:
+    """The records of this process's calls, and of those it may take over.
+
+    Every operation raises StateUnavailable when the store does not do it within `timeout_s`; then the calls go on
+    without it. That it is down, and that it is back, is logged once each.
+    """
+
+    def __init__(self, backend: Backend, metrics: Metrics, *, executor: Executor, timeout_s: float = TIMEOUT_S) -> None:
+        self._backend = backend
+        self._metrics = metrics
+        self._executor = executor
+        self._timeout_s = timeout_s
+        self._down_since: float | None = None
+
+    async def save(self, record: CallRecord) -> None:
+        """Keep the record in place of the one before. Raises RecordTaken when another process has the call now."""
+        data = record.to_json()
+        if not await self._do("save", lambda: self._backend.save(record.call_sid, data, record.expires_at)):
+            raise RecordTaken("another process has taken the call over")
+
+    async def load(self, call_sid: str) -> CallRecord | None:
+        """The record of this call, whoever owns it."""
+        data = await self._do("load", lambda: self._backend.load(call_sid))
+        return self._read(call_sid, data)
+
+    async def take(self, call_sid: str, *, wait_s: float = 0.0) -> CallRecord | None:
+        """The record, which belongs to this process from now on; None if there is none, or its owner lives.
+
+        For `wait_s` an owner that seems to live is waited for: a process that was killed seems so for LEASE_S more. Of
+        several processes that ask, one gets the record.
+        """
+        deadline = trio.current_time() + wait_s
+        while held := await self._do("take", lambda: self._backend.take(call_sid)):
+            if held.taken:
+                return self._read(call_sid, held.record)
+            if trio.current_time() + TAKE_EVERY_S > deadline:
+                return None
+            await trio.sleep(TAKE_EVERY_S)
+        return None
+
+    async def delete(self, call_sid: str) -> None:
+        """Forget the record, if it is this process's."""
+        await self._do("delete", lambda: self._backend.delete(call_sid))
+
+    async def beat(self) -> None:
+        """Say that this process lives; must be called well within each LEASE_S."""
+        await self._do("beat", self._backend.beat)
+
+    async def retire(self) -> None:
+        """Give all records of this process away: the next process may take them at once."""
+        await self._do("retire", self._backend.retire)
+
+    async def aclose(self) -> None:
+        """Close the connection, within `timeout_s`, shielded. Errors are no matter any more."""
+        with trio.move_on_after(self._timeout_s, shield=True):
+            try:
+                await self._executor(self._backend.close)
+            except Exception as error:  # noqa: BLE001 - as in _do; nobody needs the store any more
+                log.debug("state.close_failed", error=type(error).__name__)
+
+    async def _do(self, operation: str, function: Callable[[], T]) -> T:
+        try:
+            with trio.fail_after(self._timeout_s):
+                result = await self._executor(function)
+        except trio.TooSlowError:
+            raise self._failed(operation, f"no answer in {self._timeout_s:g} s") from None
+        except Exception as error:  # noqa: BLE001 - whatever a database's library raises, the calls go on
+            raise self._failed(operation, _told(error)) from None
+        if self._down_since is not None:
+            log.info("state.recovered", down_s=round(trio.current_time() - self._down_since, 3))
+            self._down_since = None
+        return result
+
+    def _failed(self, operation: str, error: str) -> StateUnavailable:
+        self._metrics.state_errors.labels(operation).inc()
+        if self._down_since is None:
+            self._down_since = trio.current_time()
+            log.warning("state.unavailable", operation=operation, error=error)
+        return StateUnavailable(error)
+
+    def _read(self, call_sid: str, data: bytes | None) -> CallRecord | None:
+        if data is None:
+            return None
+        try:
+            return CallRecord.from_json(data)
+        except ValueError as error:
+            self._metrics.state_errors.labels("read").inc()
+            log.warning("state.unreadable", call_sid=call_sid, error=str(error))
+            return None
+
+
+def _told(error: Exception) -> str:
+    """The texts of a database server may quote what was sent to it, so of those only the kind is told."""
+    kind = type(error).__name__
+    return f"{kind}: {error}" if isinstance(error, sqlite3.Error | OSError) else kind

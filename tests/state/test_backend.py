@@ -1,0 +1,178 @@
+"""The contract of every place that keeps records: in memory, in a file, in a real Redis."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+from typing import Any
+
+import pytest
+
+from relay.state.backend import Backend, Held
+from relay.state.memory import MemoryBackend, MemoryTables
+from relay.state.redis import RedisBackend
+from relay.state.sqlite import SqliteBackend
+
+Open = Callable[..., Backend]
+LONG_S = 600.0
+"""A lease that does not end within a test."""
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
+    """Opens the same place for one more owner."""
+    backends: list[Backend] = []
+    make: Callable[..., Backend]
+    if request.param == "memory":
+        tables = MemoryTables()
+
+        def make(owner: str, **options: Any) -> Backend:
+            return MemoryBackend(owner, tables, **options)
+
+    elif request.param == "sqlite":
+
+        def make(owner: str, **options: Any) -> Backend:
+            return SqliteBackend(owner, tmp_path / "relay.db", **options)
+
+    else:
+        server = request.getfixturevalue("redis_server")
+
+        def make(owner: str, **options: Any) -> Backend:
+            return RedisBackend(owner, server.url, timeout_s=10, **options)
+
+    def opened(owner: str, *, lease_s: float = LONG_S) -> Backend:
+        backends.append(make(owner, lease_s=lease_s))
+        return backends[-1]
+
+    yield opened
+    for backend in backends:
+        backend.close()
+
+
+def later() -> float:
+    return time.time() + 600
+
+
+def test_a_record_that_was_saved_is_there_for_everybody(opened: Open) -> None:
+    one, two = opened("one"), opened("two")
+
+    assert one.load("CA1") is None
+    assert one.save("CA1", b"first", later())
+    assert one.save("CA2", b"other \xff\x00", later())
+    assert one.save("CA1", b"second", later())
+
+    assert two.load("CA1") == b"second"
+    assert two.load("CA2") == b"other \xff\x00"
+
+
+def test_a_record_that_expired_is_there_for_nobody(opened: Open) -> None:
+    one, two = opened("one"), opened("two")
+    one.save("CA1", b"old", time.time() - 1)
+    one.retire()
+
+    assert one.load("CA1") is None
+    assert two.take("CA1") is None
+
+
+def test_a_record_expires_while_it_is_kept(opened: Open) -> None:
+    one = opened("one")
+    one.save("CA1", b"short", time.time() + 0.1)
+    one.save("CA2", b"long", later())
+    deadline = time.monotonic() + 20
+    while one.load("CA1") is not None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    one.beat()
+
+    assert one.load("CA1") is None
+    assert one.load("CA2") == b"long"
+
+
+def test_a_record_of_an_owner_that_lives_is_not_to_be_had(opened: Open) -> None:
+    one, two = opened("one"), opened("two")
+    one.save("CA1", b"mine", later())
+
+    assert two.take("CA1") == Held(b"mine", taken=False)
+    assert not two.save("CA1", b"not yours", later())
+    two.delete("CA1")
+    assert one.load("CA1") == b"mine"
+    assert one.save("CA1", b"still mine", later())
+
+
+def test_a_beat_alone_keeps_an_owner_alive(opened: Open) -> None:
+    one, two = opened("one", lease_s=0.01), opened("two")
+    one.save("CA1", b"mine", later())
+    opened("one").beat()
+
+    assert two.take("CA1") == Held(b"mine", taken=False)
+
+
+def test_an_owner_that_was_not_heard_of_loses_its_records(opened: Open) -> None:
+    one, two = opened("one", lease_s=0.01), opened("two")
+    one.save("CA1", b"left", later())
+    time.sleep(0.05)
+
+    assert two.take("CA1") == Held(b"left", taken=True)
+    assert not one.save("CA1", b"too late", later())
+    one.delete("CA1")
+    assert two.load("CA1") == b"left"
+    assert two.save("CA1", b"going on", later())
+
+
+def test_an_owner_that_retires_gives_its_records_away_at_once(opened: Open) -> None:
+    one, two, three = opened("one"), opened("two"), opened("three")
+    one.save("CA1", b"given", later())
+    one.retire()
+
+    assert two.take("CA1") == Held(b"given", taken=True)
+    assert three.take("CA1") == Held(b"given", taken=False)
+
+
+def test_taking_twice_is_no_error(opened: Open) -> None:
+    one, two = opened("one"), opened("two")
+    one.save("CA1", b"given", later())
+    one.retire()
+
+    assert two.take("CA1") == two.take("CA1") == Held(b"given", taken=True)
+    assert one.take("CA1") == Held(b"given", taken=False)
+
+
+def test_what_is_not_there_cannot_be_taken(opened: Open) -> None:
+    assert opened("one").take("CA1") is None
+
+
+def test_a_call_may_begin_anew_where_a_dead_owner_left_a_record(opened: Open) -> None:
+    one, two = opened("one"), opened("two")
+    one.save("CA1", b"left", later())
+    one.retire()
+
+    assert two.save("CA1", b"new", later())
+    assert not one.save("CA1", b"too late", later())
+
+
+def test_a_record_that_was_deleted_is_gone(opened: Open) -> None:
+    one = opened("one")
+    one.save("CA1", b"mine", later())
+    one.delete("CA1")
+    one.delete("CA1")
+
+    assert one.load("CA1") is None
+
+
+def test_of_many_that_ask_at_once_exactly_one_gets_the_record(opened: Open) -> None:
+    one = opened("one")
+    sids = [f"CA{number}" for number in range(10)]
+    for sid in sids:
+        one.save(sid, b"left", later())
+    one.retire()
+    askers = [opened(f"asker {number}") for number in range(6)]
+    together = Barrier(len(askers))
+
+    def ask(backend: Backend) -> list[bool]:
+        together.wait(timeout=20)
+        return [held.taken for sid in sids if (held := backend.take(sid))]
+
+    with ThreadPoolExecutor(len(askers)) as threads:
+        answers = list(threads.map(ask, askers))
+
+    assert [sum(of_one) for of_one in zip(*answers, strict=True)] == [1] * len(sids)

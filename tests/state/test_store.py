@@ -1,0 +1,159 @@
+"""Deadlines, counting, and what is said once, whatever the place of the records does."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import pytest
+import structlog
+import trio
+from trio.testing import MockClock
+
+from relay.errors import RecordTaken, StateUnavailable
+from relay.metrics import Metrics
+from relay.state.memory import MemoryBackend, MemoryTables
+from relay.state.store import StateStore, inline, one_worker
+from tests.support.records import record
+
+T = TypeVar("T")
+
+
+class Broken(MemoryBackend):
+    """Fails with `error` for as long as there is one."""
+
+    error: Exception | None = None
+
+    def load(self, call_sid: str) -> bytes | None:
+        if self.error:
+            raise self.error
+        return super().load(call_sid)
+
+
+def errors(metrics: Metrics, operation: str) -> float:
+    return float(metrics.state_errors.labels(operation)._value.get())
+
+
+async def test_a_record_goes_from_one_process_to_the_next() -> None:
+    tables, metrics = MemoryTables(), Metrics()
+    one = StateStore(MemoryBackend("one", tables), metrics, executor=inline)
+    two = StateStore(MemoryBackend("two", tables), metrics, executor=inline)
+    kept = record()
+    await one.save(kept)
+
+    assert await two.load("CA1") == kept
+    assert await two.take("CA1") is None
+    await one.retire()
+    assert await two.take("CA1") == kept
+    with pytest.raises(RecordTaken):
+        await one.save(kept)
+    await one.delete("CA1")
+    await two.delete("CA1")
+    assert await two.load("CA1") is None
+
+
+async def test_an_owner_that_seems_to_live_is_waited_for(autojump_clock: MockClock) -> None:
+    tables, metrics = MemoryTables(), Metrics()
+    one = StateStore(MemoryBackend("one", tables, wall=trio.current_time), metrics, executor=inline)
+    two = StateStore(MemoryBackend("two", tables, wall=trio.current_time), metrics, executor=inline)
+    kept = record(expires_at=trio.current_time() + 600)
+    await one.save(kept)
+    began = trio.current_time()
+
+    assert await two.take("CA1", wait_s=1.0) is None
+    assert await two.take("CA1", wait_s=5.0) == kept
+    assert trio.current_time() - began == pytest.approx(2.0, abs=0.2)
+
+
+async def test_a_call_without_a_record_is_not_waited_for(autojump_clock: MockClock) -> None:
+    store = StateStore(MemoryBackend("one"), Metrics(), executor=inline)
+    began = trio.current_time()
+
+    assert await store.take("CA1", wait_s=5.0) is None
+    assert trio.current_time() == began
+
+
+async def test_that_the_store_is_down_and_back_is_said_once_each_and_every_error_counted(
+    autojump_clock: MockClock,
+) -> None:
+    backend, metrics = Broken("one"), Metrics()
+    store = StateStore(backend, metrics, executor=inline)
+    backend.error = OSError(28, "No space left on device")
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            with pytest.raises(StateUnavailable, match="No space left"):
+                await store.load("CA1")
+            await trio.sleep(1)
+        backend.error = None
+        await store.load("CA1")
+        await store.load("CA1")
+
+    assert [line["event"] for line in logs] == ["state.unavailable", "state.recovered"]
+    assert logs[0]["operation"] == "load"
+    assert logs[1]["down_s"] == 3.0
+    assert errors(metrics, "load") == 3
+
+
+async def test_what_a_server_says_is_not_logged_because_it_may_quote_a_conversation() -> None:
+    backend = Broken("one")
+    backend.error = ValueError("ERR unknown command, with args beginning with: I have a headache")
+    with structlog.testing.capture_logs() as logs, pytest.raises(StateUnavailable) as raised:
+        await StateStore(backend, Metrics(), executor=inline).load("CA1")
+
+    assert logs[0]["error"] == "ValueError"
+    assert "headache" not in str(raised.value)
+
+
+async def test_an_operation_that_hangs_is_given_up_in_time(autojump_clock: MockClock) -> None:
+    async def hang(function: Callable[[], T]) -> T:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    metrics = Metrics()
+    store = StateStore(MemoryBackend("one"), metrics, executor=hang, timeout_s=2.0)
+    began = trio.current_time()
+    with pytest.raises(StateUnavailable, match="no answer in 2 s"):
+        await store.save(record())
+    await store.aclose()
+
+    assert trio.current_time() - began == 4.0
+    assert errors(metrics, "save") == 1
+
+
+class Stuck(MemoryBackend):
+    """Blocks its thread until it is let go, and says in which order its functions ran to their end."""
+
+    def __init__(self) -> None:
+        super().__init__("one")
+        self.let_go = threading.Event()
+        self.done: list[str] = []
+
+    def save(self, call_sid: str, record: bytes, expires_at: float) -> bool:
+        self.let_go.wait(timeout=20)
+        self.done.append(call_sid)
+        return super().save(call_sid, record, expires_at)
+
+
+async def test_a_stuck_thread_holds_up_neither_the_event_loop_nor_the_order_of_what_is_written() -> None:
+    backend = Stuck()
+    store = StateStore(backend, Metrics(), executor=one_worker(), timeout_s=0.05)
+    for sid in ("CA1", "CA2"):
+        with pytest.raises(StateUnavailable):
+            await store.save(record(sid))
+    backend.let_go.set()
+    patient = StateStore(backend, Metrics(), executor=store._executor, timeout_s=20)
+    await patient.save(record("CA3"))
+
+    assert backend.done == ["CA1", "CA3"]
+
+
+async def test_a_record_of_another_version_is_no_record_and_said() -> None:
+    backend, metrics = MemoryBackend("one"), Metrics()
+    backend.save("CA1", b'{"version": 2}', time.time() + 60)
+    store = StateStore(backend, metrics, executor=inline)
+    with structlog.testing.capture_logs() as logs:
+        assert await store.load("CA1") is None
+        assert await store.take("CA1") is None
+
+    assert [line["event"] for line in logs] == ["state.unreadable"] * 2
+    assert errors(metrics, "read") == 2
