@@ -1,5 +1,6 @@
 """`relay serve`: the daemon."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -19,6 +20,7 @@ def serve(config_file: Path) -> int:
     config = load(config_file, os.environ)
     metrics, redactor = Metrics(), Redactor(config.secrets.values())
     logging = config.logging
+    _quieten_garbage_collection()
     with open_log(redactor, level=logging.level, form=logging.format, on_drop=metrics.log_lines_dropped.inc):
         try:
             trio.run(run_daemon, config, metrics, redactor)
@@ -28,3 +30,10 @@ def serve(config_file: Path) -> int:
             structlog.get_logger(__name__).exception("daemon.failed")
             return 1
     return 0
+
+
+def _quieten_garbage_collection() -> None:
+    """What is loaded by now stays and is not looked through again: a full collection stops all calls for up to 66 ms."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
