@@ -248,3 +248,60 @@ def test_whatever_happens_a_replay_begins_outside_speech(steps: list[tuple[int, 
     begins = line.loses()
 
     assert not any(start < begins < end for start, end in spoken)
+
+
+class Ear:
+    """An assistant that understands what it has heard once 600 ms of silence follow."""
+
+    def __init__(self) -> None:
+        self.heard: list[int] = []
+        self.silent = 0
+
+    def hears(self, number: int, *, speech: bool) -> list[int]:
+        """The frames of speech that are understood now."""
+        self.heard += [number] if speech else []
+        self.silent = 0 if speech else self.silent + 1
+        if self.silent < 30 or not self.heard:
+            return []
+        understood, self.heard = self.heard, []
+        return understood
+
+
+@given(
+    st.lists(st.tuples(st.integers(10, 150), st.integers(31, 120)), min_size=1, max_size=6),
+    st.lists(st.tuples(st.integers(1, 400), st.integers(0, 150)), max_size=4),
+)
+def test_wherever_connections_are_cut_every_sentence_is_understood_exactly_once(
+    segments: list[tuple[int, int]], cuts: list[tuple[int, int]]
+) -> None:
+    """Frame by frame: a caller, a detector with its delays, connections that are cut and stay away for a while."""
+    speech = [kind for said, pause in segments for kind in [True] * said + [False] * pause] + [False] * 1500
+    starts = {n for n, kind in enumerate(speech) if kind and not (n and speech[n - 1])}
+    ends = {n for n, kind in enumerate(speech) if not kind and n and speech[n - 1]}
+    cut_at, up_at, at = set(), set(), 0
+    for lasting, away in cuts:
+        cut_at.add(at := at + lasting)
+        up_at.add(at := at + away + 1)
+    line, ear = Line(), Ear()
+    understood: list[int] = []
+    start = 0
+    for n, kind in enumerate(speech):
+        if n in cut_at:
+            line.loses()
+        if n in up_at:
+            line.connects()
+            ear = Ear()
+        line.replay.append(n.to_bytes(4), speech=kind)
+        line.now += 0.02
+        start = n if n in starts else start
+        if kind and n == start + 5:
+            line.sentences.began(start)
+        if n - 13 in ends:
+            line.sentences.ended(n - 13, line.now)
+        while line.connected and (due := line.replay.next_at(line.now)) is not None and due <= line.now:
+            number = int.from_bytes(line.replay.read(line.now) or b"")
+            if new := ear.hears(number, speech=speech[number]):
+                understood += new
+                line.sentences.transcript(final=True, now=line.now)
+
+    assert understood == [n for n, kind in enumerate(speech) if kind]
