@@ -19,7 +19,7 @@ ALLOWED = {
     "net": {"errors", "__version__"},
     "state": {"errors", "logic", "metrics"},
     "call": {"errors", "media", "wire", "logic", "net", "state", *SHARED},
-    "daemon": {"errors", "media", "wire", "logic", "net", "state", "call", *SHARED},
+    "daemon": {"errors", "media", "wire", "logic", "net", "state", "call", "web", *SHARED},
     "demo": {"errors", "media", "wire", "standin"},
     "standin": {"errors", "media", "wire", "logic", "net", "__version__"},
     "bench": {"media.frames", "standin.phrases", "standin.sound"},

@@ -181,22 +181,17 @@ export class Connection {
     const resuming = this.#session && { resume: this.#session.resume, after: this.#cursor };
     const { link, ready } = await WebSocketLink.start(socket, { type: "start", ...start, ...resuming }, lab, this.#listen());
     this.#attach(ready);
-    try {
-      if (resuming) log.resumeAt(ready.next ?? (await this.#http(ready).sendAudio(new Uint8Array())).next);
-      if (!isObsolete()) return link;
-    } catch (error) {
-      await link.close();
-      throw error;
-    }
+    if (resuming) log.resumeAt(ready.next);
+    if (!isObsolete()) return link;
     await link.close();
     return null;
   }
 
   /** @param {() => boolean} isObsolete */
   async #openPolling(isObsolete) {
-    const { url, start, log } = this.#options;
+    const { url, start, lab, log } = this.#options;
     if (this.#session === null) this.#attach(await HttpSession.start(url, { type: "start", ...start }));
-    const http = this.#http(/** @type {Ready} */ (/** @type {unknown} */ (this.#session)));
+    const http = new HttpSession(url, /** @type {Ready} */ (/** @type {unknown} */ (this.#session)), lab);
     try {
       log.resumeAt((await http.sendAudio(new Uint8Array())).next);
     } catch (error) {
@@ -206,11 +201,6 @@ export class Connection {
       throw new RelayError("SESSION_GONE", "The conversation was interrupted for too long and could not be continued.");
     }
     return isObsolete() ? null : new PollingLink(http, this.#cursor, this.#listen());
-  }
-
-  /** @param {Ready} ready */
-  #http(ready) {
-    return new HttpSession(this.#options.url, ready, this.#options.lab);
   }
 
   /** @param {Ready} ready */

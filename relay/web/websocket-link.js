@@ -19,7 +19,7 @@ const RETRY_MS = 50;
  * @property {string} token for HTTP requests of this session
  * @property {string} resume attaches once more
  * @property {number} sampleRate of the audio to the client
- * @property {number} [next] the sequence number that the server wants next
+ * @property {number} next the sequence number that the server wants next
  */
 
 /**

@@ -70,6 +70,7 @@ class BrowserSession:
             "token": self.token,
             "resume": self.resume,
             "sampleRate": self.rate_hz,
+            "next": self.next,
         }
 
 
@@ -183,7 +184,8 @@ class BrowserPeer:
         pcm = message[HEADER.size :]
         samples = round(session.start["sampleRate"] * 0.02)
         self.check(turn == 0, f"turn {turn} upward")
-        self.check(len(pcm) == samples * 2, f"{len(pcm)} bytes instead of 20 ms")
+        sample_bytes = session.start["channels"] * (4 if session.start["encoding"] == "pcm_f32le" else 2)
+        self.check(len(pcm) == samples * sample_bytes, f"{len(pcm)} bytes instead of 20 ms")
         if sequence in session.upward:
             session.twice += 1
             self.check(session.upward[sequence] == (ms, pcm), f"message {sequence} came again with other content")

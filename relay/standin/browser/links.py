@@ -1,0 +1,167 @@
+"""The two ways a session travels: a WebSocket, or requests. Each runs as one task until it is lost or left."""
+
+import base64
+import json
+import struct
+from collections.abc import Callable
+from typing import Any, Protocol
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx
+import trio
+
+from relay.errors import LegClosed, LegLost
+from relay.net.client_socket import ClientSocket, client_socket_over
+from relay.net.dial import Target, dial
+from relay.standin.browser.record import BrowserOptions, BrowserRefused, Ready, Record
+from relay.standin.browser.uplink import HEADER, Uplink
+from relay.standin.tcp import reset
+
+BATCH_MAX = 25
+BATCH_EVERY_S = 0.06
+_LENGTH = struct.Struct(">I")
+
+
+class Shared(Protocol):
+    """What a link needs of its client."""
+
+    options: BrowserOptions
+    record: Record
+    uplink: Uplink
+    said: trio.Event
+
+    def take_audio(self, n: int, turn: int, ms: int, pcm: bytes, transport: str) -> None: ...
+    def take_text(self, message: dict[str, Any]) -> None: ...
+
+
+class WebSocketLink:
+    kind = "websocket"
+
+    def __init__(self, client: Shared, url: str) -> None:
+        parts = urlsplit(url)
+        scheme = "wss" if parts.scheme == "https" else "ws"
+        self._client = client
+        self._target = Target.parse(urlunsplit((scheme, parts.netloc, "/client", "", "")))
+        self._socket: ClientSocket
+        self._stream: trio.abc.Stream
+        self._sending = trio.Lock()
+
+    async def run(
+        self, start: dict[str, Any], wanted: Callable[[Ready], None], task_status: trio.TaskStatus[None]
+    ) -> None:
+        """Attach, tell `wanted` the answer, and carry messages until the socket is lost. BrowserRefused, LegLost."""
+        options = self._client.options
+        deadline = trio.current_time() + options.timeout_s
+        headers = {"Origin": options.origin} if options.origin else {}
+        with trio.fail_after(options.timeout_s):
+            self._stream = await dial(self._target, None)
+        async with client_socket_over(self._stream, self._target, headers=headers, deadline=deadline) as self._socket:
+            await self._socket.send(json.dumps(start))
+            with trio.fail_after(options.timeout_s):
+                answer = json.loads(await self._socket.receive())
+            if answer["type"] != "ready":
+                raise BrowserRefused(answer.get("code", "?"), answer.get("error", ""))
+            wanted(Ready.of(answer))
+            task_status.started()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write)
+                await self._read()
+                nursery.cancel_scope.cancel()
+
+    async def send(self, message: str | bytes) -> None:
+        async with self._sending:
+            await self._socket.send(message)
+
+    async def lose(self) -> None:
+        if isinstance(self._stream, trio.SocketStream):
+            await reset(self._stream)
+        else:
+            await trio.aclose_forcefully(self._stream)
+
+    async def _read(self) -> None:
+        while True:
+            try:
+                message = await self._socket.receive()
+            except (LegLost, LegClosed):
+                return
+            if isinstance(message, bytes):
+                n, ms, turn = HEADER.unpack_from(message)
+                self._client.take_audio(n, turn, ms, message[HEADER.size :], self.kind)
+            else:
+                self._client.take_text(json.loads(message))
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                said = self._client.said
+                for message in self._client.uplink.take(BATCH_MAX):
+                    await self.send(message)
+                if not self._client.uplink.waiting:
+                    await said.wait()
+        except LegLost:
+            return
+
+
+class PollingLink:
+    kind = "polling"
+
+    def __init__(self, client: Shared, http: httpx.AsyncClient, ready: Ready) -> None:
+        self._client = client
+        self._http = http
+        self._path = f"/client/{ready.session_id}"
+        self._headers = {"Authorization": f"Bearer {ready.token}"}
+        self._over = trio.CancelScope()
+
+    async def run(self, task_status: trio.TaskStatus[None]) -> None:
+        """Ask where to go on, then post and poll until left. BrowserRefused."""
+        self._client.uplink.resume_at((await self._post_audio([]))["next"])
+        task_status.started()
+        with self._over:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write)
+                await self._read()
+
+    async def send(self, message: str | bytes) -> None:
+        """Text only: `played` or `stop`."""
+        await self._request("POST", "/messages", content=message, headers={"Content-Type": "application/json"})
+
+    async def lose(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self._over.cancel()
+
+    async def _read(self) -> None:
+        while True:
+            answer = await self._request("GET", f"/audio?after={self._client.record.cursor}")
+            for message in answer["messages"]:
+                if message["type"] == "audio":
+                    pcm = base64.b64decode(message["audio"], validate=True)
+                    self._client.take_audio(message["seq"], message["turn"], message["ms"], pcm, self.kind)
+                else:
+                    self._client.take_text(message)
+
+    async def _write(self) -> None:
+        while True:
+            said = self._client.said
+            while batch := self._client.uplink.take(BATCH_MAX):
+                self._client.uplink.resume_at((await self._post_audio(batch))["next"])
+            await said.wait()
+            await trio.sleep(BATCH_EVERY_S)
+
+    async def _post_audio(self, batch: list[bytes]) -> dict[str, Any]:
+        body = b"".join(_LENGTH.pack(len(message)) + message for message in batch)
+        return await self._request("POST", "/audio", content=body, headers={"Content-Type": "application/octet-stream"})
+
+    async def _request(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
+        headers = {**arguments.pop("headers", {}), **self._headers}
+        return checked(await self._http.request(method, self._path + path, headers=headers, **arguments))
+
+
+def checked(response: httpx.Response) -> dict[str, Any]:
+    """The JSON of an answer that is no error. BrowserRefused otherwise."""
+    answer: dict[str, Any] = response.json() if response.content else {}
+    if response.is_success:
+        return answer
+    raise BrowserRefused(answer.get("code", f"HTTP_{response.status_code}"), answer.get("error", ""))
+
+
+Link = WebSocketLink | PollingLink

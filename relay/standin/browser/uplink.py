@@ -1,0 +1,44 @@
+"""What a simulated browser says: numbered once and for all, kept for a while, sent again from where the relay wants."""
+
+import struct
+from collections import deque
+
+HEADER = struct.Struct(">III")
+KEPT_MAX = 500
+"""Messages: ten seconds at 20 ms each."""
+
+
+class Uplink:
+    """A bounded log with a cursor. `lost` counts messages that fell off before they were sent."""
+
+    def __init__(self) -> None:
+        self._kept: deque[tuple[int, bytes]] = deque()
+        self._cursor = 1
+        self.last = 0
+        self.lost = 0
+
+    def append(self, ms: int, pcm: bytes) -> int:
+        """Number and keep one message; returns its sequence number."""
+        self.last += 1
+        self._kept.append((self.last, HEADER.pack(self.last, ms, 0) + pcm))
+        if len(self._kept) > KEPT_MAX:
+            sequence, _ = self._kept.popleft()
+            self.lost += sequence >= self._cursor
+        return self.last
+
+    @property
+    def waiting(self) -> bool:
+        return bool(self._kept) and self._kept[-1][0] >= self._cursor
+
+    def take(self, most: int) -> list[bytes]:
+        """The next messages to send, which count as sent from now on."""
+        taken = [one for one in self._kept if one[0] >= self._cursor][:most]
+        if taken:
+            self._cursor = taken[-1][0] + 1
+        return [message for _, message in taken]
+
+    def resume_at(self, sequence: int) -> None:
+        """Everything before this number has arrived; go on there."""
+        while self._kept and self._kept[0][0] < sequence:
+            self._kept.popleft()
+        self._cursor = sequence
