@@ -34,7 +34,7 @@ from relay.daemon.server import Server
 from relay.errors import ConfigError
 from relay.media.silero import SileroModel
 from relay.metrics import Metrics
-from relay.net.listen import open_listener, serve_asgi
+from relay.net.listen import inherited_listener, open_listener, serve_asgi
 from relay.net.rest import open_rest_client
 from relay.redaction import Redactor
 
@@ -91,6 +91,13 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
 
 
 def _listen(server: ServerConfig) -> socket.socket:
+    """The socket that the service manager keeps open between one process and the next, or else one of our own."""
+    try:
+        inherited = inherited_listener(os.environ)
+    except OSError as error:
+        raise ConfigError(f"LISTEN_FDS: {error}") from None
+    if inherited is not None:
+        return inherited
     try:
         return open_listener(server.host, server.port)
     except OSError as error:

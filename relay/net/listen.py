@@ -1,7 +1,9 @@
 """Listen, and serve an ASGI application with hypercorn's trio protocol stack."""
 
 import logging
+import os
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -25,6 +27,9 @@ APP_QUEUE_MESSAGES = 50
 WEBSOCKET_MESSAGE_MAX_BYTES = 65_536
 REQUEST_HEAD_MAX_BYTES = 16_384
 IDLE_CONNECTION_S = 10.0
+FIRST_INHERITED_FD = 3
+INHERITED_NAME = "relay"
+"""Which of several sockets is ours: `FileDescriptorName=` of the unit."""
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +53,40 @@ def open_listener(host: str, port: int, *, user_timeout_ms: int = USER_TIMEOUT_M
         listener.close()
         raise
     return listener
+
+
+def inherited_listener(
+    environ: Mapping[str, str], *, first_fd: int = FIRST_INHERITED_FD, user_timeout_ms: int = USER_TIMEOUT_MS
+) -> socket.socket | None:
+    """The listening TCP socket that the service manager opened for this process (sd_listen_fds(3)); None without one.
+
+    It is for this process when LISTEN_PID says so, and is the only one of LISTEN_FDS, or the one that LISTEN_FDNAMES
+    calls "relay". The manager holds it too: closing it here ends nothing, and what connects while no process runs waits
+    in the kernel for the next. Raises OSError when what was given cannot be served on.
+    """
+    count = environ.get("LISTEN_FDS", "")
+    if environ.get("LISTEN_PID") != str(os.getpid()) or not count.isdecimal() or int(count) == 0:
+        return None
+    names = environ.get("LISTEN_FDNAMES", "").split(":")
+    ours = [0] if int(count) == 1 else [index for index, name in enumerate(names) if name == INHERITED_NAME]
+    if len(ours) != 1:
+        raise OSError(f"{count} sockets were inherited, of which not exactly one is named {INHERITED_NAME}")
+    listener = socket.socket(fileno=first_fd + ours[0])
+    try:
+        _check_listens(listener)
+        listener.set_inheritable(False)
+        guard_tcp(listener, user_timeout_ms=user_timeout_ms)
+        listener.setblocking(False)  # noqa: FBT003 - positional only
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _check_listens(given: socket.socket) -> None:
+    listens = given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    if given.family not in {socket.AF_INET, socket.AF_INET6} or not listens:
+        raise OSError("the inherited socket is not a listening TCP socket")
 
 
 async def serve_asgi(

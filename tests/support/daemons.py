@@ -73,7 +73,7 @@ async def running_daemon(text: str, environ: Mapping[str, str] | None = None) ->
         log_path = Path(folder, "log")
         process = await _spawn(_written(Path(folder, "config.toml"), text), log_path, environ or environment())
         try:
-            port = await _ready_port(process, log_path)
+            port = await ready_port(process, log_path)
             yield Daemon(process, port, log_path)
         finally:
             process.kill()
@@ -92,7 +92,7 @@ async def _spawn(config: Path, log_path: Path, environ: Mapping[str, str]) -> tr
         return await trio.lowlevel.open_process(command, stderr=log, env=dict(environ))
 
 
-async def _ready_port(process: trio.Process, log_path: Path) -> int:
+async def ready_port(process: trio.Process, log_path: Path) -> int:
     with trio.fail_after(START_S):
         while process.poll() is None:
             for line in _lines(log_path):
