@@ -92,4 +92,4 @@ def _conclude(screen: Screen, verdict: Verdict, paths: dict[str, str], stood_sti
         f"Broken: {names}" if names else "No promise was broken." if verdict.unjudged else "Every promise was kept."
     )
     if verdict.unjudged or (names and stood_still_ms > STOOD_STILL_MAX_MS):
-        screen.say(f"This machine was too busy: telephone and assistant stood still for up to {stood_still_ms:.0f} ms.")
+        screen.say(f"This machine was too busy: some of it stood still for up to {stood_still_ms:.0f} ms.")

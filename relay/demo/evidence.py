@@ -37,7 +37,7 @@ class Evidence:
     heard_before, heard_after: what the caller's side played until the `clear`, and from then on.
     arrived_after: what reached it after the `clear`, heard or not.
     underruns: holes in what the caller heard: the sample behind each, and its length in ms.
-    stood_still_ms: the longest time for which the machine let the stand-ins themselves do nothing.
+    stood_still_ms: the longest time for which the machine let the stand-ins or the daemon do nothing.
     """
 
     broken: str | None

@@ -82,6 +82,7 @@ class Stage:
                     assistant=self.assistant,
                     journal=Journal(phone.placed_s),
                     clock_offset_s=trio.current_time() - time.time(),
+                    daemon_pid=daemon.process.pid,
                 )
                 nursery.start_soon(watcher.run)
                 nursery.start_soon(_watch_buffer, daemon.url, watcher.scene)

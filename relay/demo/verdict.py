@@ -16,8 +16,9 @@ HEARD_TOLERANCE_MS = 200.0
 """The relay asks for a mark every 200 ms, and reckons in between."""
 _TURN_PAUSE_FRAMES = 30
 _CUT_FRAMES = 5
-STOOD_STILL_MAX_MS = 80.0
-"""Audio that pauses for longer is filled up by the relay, as it must be: whether it loses any shows only below this."""
+STOOD_STILL_MAX_MS = 40.0
+"""Two processes so late each make a pause of 100 ms, which the relay fills up, as it must: whether it loses any shows
+only on a machine with time."""
 
 WHOLE = "no frame lost or invented"
 HEARD_BY_ASSISTANT, HEARD_BY_CALLER = "the assistant heard every word", "the caller heard every word"
@@ -30,7 +31,7 @@ FIGURES = ("onset_to_clear_ms", "decide_to_clear_ms", "stale_frames_after_clear"
 class Promise:
     """`name` is the promise in a few words, `figure` what was measured.
 
-    `kept` is None when it cannot be judged: the machine kept the stand-ins from doing their part in time.
+    `kept` is None when it cannot be judged: the machine kept a process from doing its part in time.
     """
 
     name: str

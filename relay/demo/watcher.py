@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 
 import trio
 
@@ -29,7 +30,7 @@ _WORDS_SHOWN = 6
 class Watcher:
     """`clock_offset_s`: what must be added to the time of day to get trio's clock.
 
-    `stood_still_ms`: the longest time for which this process did nothing when it should have.
+    `stood_still_ms`: the longest time for which the machine let this process, or the daemon, do nothing.
     """
 
     screen: Screen
@@ -38,8 +39,10 @@ class Watcher:
     assistant: Assistant
     journal: Journal
     clock_offset_s: float
+    daemon_pid: int
     scene: Scene = field(default_factory=Scene)
     stood_still_ms: float = 0.0
+    _starved_ms: float | None = None
     _messages_seen: int = 0
     _lines_seen: int = 0
     _said_seen: set[str] = field(default_factory=set)
@@ -124,9 +127,23 @@ class Watcher:
             case {"type": "speech-update", "role": "assistant", "status": "stopped"} | {"type": "user-interrupted"}:
                 self.scene.assistant_says = ""
 
+    def _look_at_machine(self) -> None:
+        before_ms, self._starved_ms = self._starved_ms, starved_ms(self.daemon_pid)
+        if before_ms is not None and self._starved_ms is not None:
+            self.stood_still_ms = max(self.stood_still_ms, self._starved_ms - before_ms)
+
     def _show(self, now_s: float) -> None:
+        self._look_at_machine()
         self.scene.elapsed_s = now_s - self.phone.placed_s
         for line in self.journal.due(now_s):
             self.screen.show(line)
         self.screen.draw(self.scene)
         self.scene.moments.append(Moment(buffer_ms=self.scene.buffer_ms))
+
+
+def starved_ms(pid: int) -> float | None:
+    """For how long in all a process was ready and had no processor (Linux, /proc/PID/schedstat); None elsewhere."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[1]) / 1e6
+    except (OSError, IndexError, ValueError):
+        return None
