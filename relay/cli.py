@@ -153,6 +153,7 @@ def bench(calls: int, seconds: float, audio: str, *, limit: bool, as_json: bool)
     metavar="DIR",
     help="Recordings with a labels.json: delays, misses and false starts, beside those of a plain rule.",
 )
+@click.option("--noise-reduction", "reduce_noise", is_flag=True, help="Clean the audio first, as [audio] can.")
 @JSON
 def vad(
     files: tuple[str, ...],
@@ -161,6 +162,7 @@ def vad(
     room: Path | None,
     folder: Path | None,
     *,
+    reduce_noise: bool,
     as_json: bool,
 ) -> None:
     """Find the speech in recordings: WAV, mono, 16 bits, 8 or 16 kHz."""
@@ -170,11 +172,13 @@ def vad(
         raise click.UsageError("give one or more FILEs, or --calibrate FILE, or --evaluate DIR")
     if png is not None and not files:
         raise click.UsageError("--plot goes with FILEs")
+    if reduce_noise and room is not None:
+        raise click.UsageError("--noise-reduction goes with FILEs or --evaluate")
     if room is not None:
         _finish(lambda: calibrate_room(room, threshold, as_json=as_json))
     if folder is not None:
-        _finish(lambda: evaluate_folder(folder, threshold, as_json=as_json))
-    _finish(lambda: analyse_files(files, threshold, png, as_json=as_json))
+        _finish(lambda: evaluate_folder(folder, threshold, reduce_noise=reduce_noise, as_json=as_json))
+    _finish(lambda: analyse_files(files, threshold, png, reduce_noise=reduce_noise, as_json=as_json))
 
 
 def _finish(work: Callable[[], int]) -> NoReturn:

@@ -91,6 +91,15 @@ def test_a_higher_threshold_decides_later(spoken: Path) -> None:
     assert low < high
 
 
+def test_noise_reduction_is_part_of_what_is_heard(spoken: Path) -> None:
+    plain, cleaned = (
+        json.loads(relay_vad(spoken, "--json", *option).stdout)["files"][0] for option in ([], ["--noise-reduction"])
+    )
+
+    assert plain["starts"] != cleaned["starts"]
+    assert cleaned["segments"][0][0] == pytest.approx(plain["segments"][0][0], abs=0.1)
+
+
 def test_one_recording_is_drawn_into_the_file_that_was_named(room: Path, tmp_path: Path) -> None:
     """Whatever its suffix, it is a PNG."""
     done = relay_vad(room, "--plot", tmp_path / "picture")
@@ -165,6 +174,7 @@ def test_a_picture_that_cannot_be_written_is_wrong_use(room: Path, tmp_path: Pat
         ["a.wav", "--calibrate", "b.wav"],
         ["--calibrate", "b.wav", "--evaluate", "."],
         ["--calibrate", "b.wav", "--plot", "x.png"],
+        ["--calibrate", "b.wav", "--noise-reduction"],
         ["a.wav", "--threshold", "0.2"],
         ["a.wav", "--threshold", "much"],
     ],

@@ -21,12 +21,14 @@ TABLE_COLUMNS = 132
 """How wide a table may get where there is no terminal to fit."""
 
 
-def analyse_files(files: Sequence[str], threshold: float | None, png: Path | None, *, as_json: bool) -> int:
+def analyse_files(
+    files: Sequence[str], threshold: float | None, png: Path | None, *, reduce_noise: bool, as_json: bool
+) -> int:
     """Print the speech of each file, in order; draw each if `png` is given. WrongUse names the file that is none."""
     settings, model = _settings(threshold), SileroModel.load(16000)
     analyses = [
         # the name as it was given: a Path would have lost a leading "./"
-        replace(_read(file, lambda path: vad.analyse(path, settings, model)), file=file)
+        replace(_read(file, lambda path: vad.analyse(path, settings, model, reduce_noise=reduce_noise)), file=file)
         for file in files
     ]
     pictures = _draw(analyses, png) if png is not None else []
@@ -51,9 +53,9 @@ def calibrate_room(room: Path, threshold: float | None, *, as_json: bool) -> int
     return 0 if calibration.quiet_threshold is not None else 1
 
 
-def evaluate_folder(folder: Path, threshold: float | None, *, as_json: bool) -> int:
+def evaluate_folder(folder: Path, threshold: float | None, *, reduce_noise: bool, as_json: bool) -> int:
     """Print how well the detector does. ConfigError for the labels, WrongUse for a recording."""
-    evaluation = _read(str(folder), lambda path: vad.evaluate(path, _settings(threshold)))
+    evaluation = _read(str(folder), lambda path: vad.evaluate(path, _settings(threshold), reduce_noise=reduce_noise))
     if as_json:
         click.echo(json.dumps(evaluation.as_json()))
     else:

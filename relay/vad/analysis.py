@@ -47,6 +47,8 @@ def analyse(
     settings: DetectorSettings | None = None,
     model: SileroModel | None = None,
     route: Route = Route.AS_IT_IS,
+    *,
+    reduce_noise: bool = False,
 ) -> Analysis:
     """Run one WAV file (mono, 16 bit, 8 or 16 kHz) through model and detector.
 
@@ -55,7 +57,7 @@ def analyse(
     settings = settings or DetectorSettings()
     model = model or SileroModel.load(16000)
     sound = read_sound(path)
-    stream = windows(sound, model, route)
+    stream = windows(sound, model, route, reduce_noise=reduce_noise)
     (judged,) = probabilities(model, [stream], settings.model_gain_db)
     return Analysis(str(path), sound, settings, follow(stream, judged, settings))
 

@@ -101,6 +101,7 @@ def evaluate(
     routes: Sequence[Route] = ROUTES,
     plain_rules: Sequence[tuple[float, int]] = PLAIN_RULES,
     thresholds: Sequence[float] = (),
+    reduce_noise: bool = False,
 ) -> Evaluation:
     """Measure on the recordings that the folder's `labels.json` names; takes about 3 s of CPU a minute of recording.
 
@@ -115,7 +116,12 @@ def evaluate(
     rows = [
         row
         for route in routes
-        for row in _rows(_hear(recordings, sounds, model, route, settings.model_gain_db), route, variants, plain_rules)
+        for row in _rows(
+            _hear(recordings, sounds, model, route, settings.model_gain_db, reduce_noise=reduce_noise),
+            route,
+            variants,
+            plain_rules,
+        )
     ]
     return Evaluation(str(folder), model.rate_hz, len(recordings), PHASES, rows)
 
@@ -131,10 +137,16 @@ def _labels(folder: Path) -> list[Recording]:
 
 
 def _hear(
-    recordings: Sequence[Recording], sounds: Sequence[Sound], model: SileroModel, route: Route, gain_db: float
+    recordings: Sequence[Recording],
+    sounds: Sequence[Sound],
+    model: SileroModel,
+    route: Route,
+    gain_db: float,
+    *,
+    reduce_noise: bool,
 ) -> list[_Heard]:
     phased = [
-        (recording, shift_ms, windows(sound, model, route, shift_ms))
+        (recording, shift_ms, windows(sound, model, route, shift_ms, reduce_noise=reduce_noise))
         for recording, sound in zip(recordings, sounds, strict=True)
         for shift_ms in (phase * WINDOW_MS / PHASES for phase in range(PHASES))
     ]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from relay.errors import FormatMismatch
 from relay.media import g711
+from relay.media.denoise import Denoiser
 from relay.media.features import model_input
 from relay.media.resample import Resampler, Samples, resampler
 from relay.media.silero import SileroModel
@@ -73,13 +74,19 @@ def convert(sound: Sound, rate_hz: int) -> Sound:
 
 def _through(stage: Resampler, samples: Samples) -> Samples:
     """In pieces: a resampler needs many times the memory of what it gets at once."""
-    return np.concatenate([stage.push(samples[at : at + PIECE]) for at in range(0, len(samples), PIECE)])
+    pieces = [stage.push(samples[at : at + PIECE]) for at in range(0, len(samples), PIECE)]
+    return np.concatenate((np.zeros(0, np.int16), *pieces))
 
 
 def windows(
-    sound: Sound, model: SileroModel, route: Route = Route.AS_IT_IS, shift_ms: float = 0.0
+    sound: Sound,
+    model: SileroModel,
+    route: Route = Route.AS_IT_IS,
+    shift_ms: float = 0.0,
+    *,
+    reduce_noise: bool = False,
 ) -> NDArray[np.int16]:
-    """The whole windows `[n, window_samples]` that the detector gets, delayed by the resampler as in a call.
+    """The whole windows `[n, window_samples]` that the detector gets, delayed by resampler and denoiser as in a call.
 
     `shift_ms` of silence before the recording moves it against the windows.
     """
@@ -88,6 +95,9 @@ def windows(
         sound = Sound(g711.decode(g711.encode(telephone.samples)), TELEPHONE_HZ)
     elif route is Route.WIDEBAND:
         sound = convert(sound, WIDEBAND_HZ)
+    if reduce_noise:
+        widened = _through(resampler(sound.rate_hz, WIDEBAND_HZ), sound.samples)
+        sound = Sound(Denoiser().push(widened), WIDEBAND_HZ)
     silence = np.zeros(round(shift_ms * model.rate_hz / 1000), np.int16)
     heard = np.concatenate((silence, _through(resampler(sound.rate_hz, model.rate_hz), sound.samples)))
     size = model.window_samples
