@@ -8,8 +8,8 @@
 | leaving    | `end-call` written, socket closed   | `LEAVE_S`                    | deleting if that failed          |
 | deleting   | the answer to DELETE /call/{id}     | `DELETE_S`                   | over                             |
 
-The end of the call is `leaving`, whatever the state: an answer to POST /call is still waited for, because a call whose
-id nobody knows cannot be deleted. A handshake is not.
+The end of the call is `leaving`, whatever the state: what is under way may come to its end, because a call whose id
+nobody knows cannot be deleted, and a socket is where a goodbye is said best.
 """
 
 from collections import deque
@@ -64,7 +64,6 @@ class Forwarder:
         self._something_to_send = trio.lowlevel.ParkingLot()
         self._unsent_since: float | None = None
         self._live = False
-        self._leave_s = LEAVE_S
         self._leaving = False
         self._hung_up = False
         self.assistant_call_id: str | None = None
@@ -100,7 +99,7 @@ class Forwarder:
             await trio.sleep_forever()
         finally:
             talk.cancel()
-            lifeline.deadline = trio.current_time() + self._leave_s
+            lifeline.deadline = trio.current_time() + LEAVE_S
 
     async def _dial(self, call_id: str, talk: trio.CancelScope) -> EndReason:
         log.info("assistant.dialing", assistant=self._dialer.name, audio=str(self._dialer.format))
@@ -112,7 +111,6 @@ class Forwarder:
         self.assistant_call_id = created.call_id
         if talk.cancel_called:
             return EndReason.ASSISTANT_UNAVAILABLE
-        self._leave_s = 0.0
         try:
             return await self._converse(created, talk)
         except* (LegLost, LegClosed) as lost:
@@ -122,7 +120,6 @@ class Forwarder:
     async def _converse(self, created: CallCreated, talk: trio.CancelScope) -> EndReason:
         async with self._dialer.connect(created) as socket:
             self._live = True
-            self._leave_s = LEAVE_S
             log.info("assistant.ready", assistant_call_id=created.call_id)
             self._listening()
             async with trio.open_nursery() as nursery:

@@ -51,6 +51,7 @@ async def test_nothing_of_the_old_turn_is_heard_after_the_clear(phase: int, auto
 
         assert clears(rig) == 1
         assert whole_and_in_order(rig.phone.heard_after_clear(), NEW, 50)
+        assert [rig.call.is_stale(turn) for turn in (1, 2)] == [True, False]
         holds_the_fence(rig)
 
 
