@@ -24,6 +24,7 @@ const TITLES = {
 
 /** @type {Record<string, string>} */
 const WHAT_NOW = {
+  BROWSER_UNSUPPORTED: "Open this page in a current Chrome, Edge, Firefox or Safari.",
   SERVER_GONE: "The server does not answer. Check your connection, then try again.",
 };
 
@@ -123,7 +124,8 @@ client.on("level", ({ input, output }) => {
   timeline.addLevels(input, output);
 });
 client.on("buffer", ({ ms, targetMs, holes, holeMs }) => {
-  element("buffer").textContent = `${milliseconds(ms)} (starts at ${milliseconds(targetMs)})`;
+  element("buffer").textContent = milliseconds(ms);
+  element("target").textContent = milliseconds(targetMs);
   element("holes").textContent = holes ? `${holes}, ${milliseconds(holeMs)}` : "none";
 });
 client.on("rtt", ({ ms }) => (element("rtt").textContent = milliseconds(ms)));

@@ -231,6 +231,7 @@ export class RelayClient {
 
   /** @param {import("./audio.js").CapturedAudio} audio */
   #captured(audio) {
+    if (!this.#audio) return;
     this.#inputLevel = Math.max(this.#inputLevel, audio.level);
     this.#tellLevels();
     if (!this.#inSession) return;
@@ -241,10 +242,11 @@ export class RelayClient {
 
   /** @param {import("./audio.js").PlaybackStatus} status */
   #playing({ turn, heardMs, bufferMs, targetMs, isPlaying, level, counts }) {
+    if (!this.#audio) return;
     this.#outputLevel = level;
     this.#emit("buffer", { ms: bufferMs, targetMs, ...counts });
     this.#emit("uplink", this.statistics);
-    const delayMs = isPlaying ? /** @type {ConversationAudio} */ (this.#audio).outputDelayMs : 0;
+    const delayMs = isPlaying ? this.#audio.outputDelayMs : 0;
     if (heardMs > 0) this.#report(turn, Math.max(0, heardMs - delayMs), PLAYED_EVERY_MS);
   }
 

@@ -131,13 +131,18 @@ async def test_what_is_said_and_what_happens_is_on_the_screen(page: Page) -> Non
         peer.session.tell("state", status="ended", reason="assistant_ended")
         await page.until("relayClient.status === 'ended'")
         await page.look(dark=True, width=390, height=1500)
+        await trio.sleep(0.2)  # nothing moves any more
         await page.screenshot("ended-phone-dark")
+        levels = await page.js(
+            "return [...document.querySelectorAll('[role=meter]')].map((meter) => meter.ariaValueNow)"
+        )
         complaints = await page.complaints()
 
     assert "Good morning. What can I do for you?" in transcript
     assert "of the answer thrown away" in transcript
     assert flushed.endswith(" ms")
     assert overflow <= 0
+    assert levels == ["0", "0"]
     assert complaints == []
 
 
