@@ -80,6 +80,22 @@ async def test_an_assistant_that_ends_the_call_is_played_out_first(autojump_cloc
         assert rig.event("assistant.ended")["ended_reason"] == "assistant-ended-call"
 
 
+async def test_last_words_that_a_noise_of_the_caller_held_back_are_played_out_too(autojump_clock: MockClock) -> None:
+    """All of them had been sent when the caller made the noise, so that the assistant fell silent says nothing."""
+    async with open_rig() as rig:
+        await rig.begin()
+        await trio.sleep(1)
+        rig.assistant.send(numbered(0, 250))
+        await trio.sleep(1.5)
+        rig.phone.say(TONE * 6)
+        await trio.sleep(0.4)
+        rig.assistant.tell(type="status-update", status="ended")
+        await rig.ended("assistant_ended", within_s=8)
+
+        assert whole_and_in_order(rig.phone.heard(), 0, 250, repeated_frames=1)
+        assert len(rig.events("bargein.false")) == 1
+
+
 async def test_playing_out_has_a_limit(autojump_clock: MockClock) -> None:
     async with open_rig(session=SessionConfig(play_out_max_s=1.0)) as rig:
         await rig.begin()
