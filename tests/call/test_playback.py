@@ -6,6 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from relay.call.speaker import Speaker
 from relay.config import BargeInConfig
 from relay.media.frames import FRAME_MS
 from tests.support.callrig import MURMUR, SILENCE, TONE, Rig, open_rig
@@ -430,3 +431,78 @@ async def test_the_end_of_an_interruption_is_silence_to_the_sample(autojump_cloc
         await trio.sleep(3)
 
         assert set(rig.phone.heard_after_clear()) <= set(SILENCE)
+
+
+async def test_half_a_frame_of_the_old_turn_does_not_begin_the_next(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        await rig.begin()
+        rig.assistant.silent_when_quiet = True
+        rig.assistant.say(numbered(0, 100) + numbered(100, 1)[:80])
+        await trio.sleep(1.98)
+        rig.phone.say(TONE * 15)
+        await trio.sleep(4)
+        rig.assistant.send(numbered(NEW, 20))
+        await trio.sleep(2)
+
+        assert heard_frames(rig.phone.heard_after_clear())[0] == (NEW, 80)
+
+
+@pytest.mark.parametrize("spoke", ["before the assistant did", "and stopped long ago"])
+async def test_speech_that_did_not_interrupt_is_no_onset(spoke: str, autojump_clock: MockClock) -> None:
+    async with open_rig(barge_in=BargeInConfig(policy="assistant")) as rig:
+        await rig.begin()
+        if spoke == "before the assistant did":
+            rig.phone.say(TONE * 150)
+            await trio.sleep(1)
+        rig.assistant.say(numbered(0, 300))
+        await trio.sleep(1)
+        if spoke == "and stopped long ago":
+            rig.phone.say(TONE * 15)
+            await trio.sleep(2)
+        rig.assistant.interrupted()
+        await trio.sleep(0.5)
+
+        assert rig.event("bargein.flushed")["onset_to_clear_ms"] == 0
+        assert rig.metric("relay_bargein_seconds_count") == 0
+
+
+async def test_the_last_word_is_marked(autojump_clock: MockClock) -> None:
+    """So that what was heard is known exactly when all was."""
+    async with open_rig() as rig:
+        await rig.begin()
+        rig.assistant.silent_when_quiet = True
+        await trio.sleep(1)
+        rig.assistant.say(numbered(0, 33))
+        await trio.sleep(2)
+        sent = sum(line.n_bytes for line in rig.phone.player.log if line.kind == "media")
+        marks = [line.detail for line in rig.phone.player.log if line.kind == "mark-returned"]
+
+        assert marks[-1].endswith(f":{sent // 8}")
+
+
+async def test_an_outbox_that_closed_leaves_the_task_at_rest(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """Until the receiver has noticed that the socket is gone, playback must not spin."""
+    rounds = 0
+    send_due = Speaker.send_due
+
+    async def counted(self: Speaker) -> None:
+        nonlocal rounds
+        rounds += 1
+        assert rounds < 1000
+        await send_due(self)
+
+    async with open_rig() as rig:
+        await rig.begin()
+        rig.assistant.say(numbered(0, 100))
+        await trio.sleep(1)
+        monkeypatch.setattr(Speaker, "send_due", counted)
+        assert rig.call._leg is not None
+        rig.call._leg.outbox.close()
+        await trio.sleep(0.1)
+        rounds = 0
+        await trio.sleep(1)
+
+        assert rounds < 60
+        assert rig.events("call.failed") == []
