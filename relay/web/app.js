@@ -39,6 +39,17 @@ const STATUS_TEXTS = {
   ended: "Conversation ended",
 };
 
+/** @type {Record<string, string>} */
+const ENDINGS = {
+  assistant_ended: "The assistant has ended the conversation.",
+  assistant_unavailable: "The assistant cannot be reached just now. Please try again later.",
+  idle: "Nobody spoke for a while, so the conversation was ended.",
+  max_duration: "The conversation has reached its longest duration.",
+  caller_lost: "The connection was lost for too long.",
+  drain: "The server is being replaced. Please start again.",
+  admin: "The operator has ended the conversation.",
+};
+
 /** @param {string} id */
 const element = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 const talk = /** @type {HTMLButtonElement} */ (element("talk"));
@@ -70,7 +81,7 @@ function showState({ status, transport, attempt, reason }) {
   element("hint").hidden = does !== "start";
   timeline.markBreak(status === "reconnecting" || status === "lost");
   if (status === "live") element("problem").hidden = true;
-  if (status === "ended") finish();
+  if (status === "ended") finish(reason);
 }
 
 /** @param {string} status @param {string | null} transport @param {number} attempt */
@@ -81,7 +92,9 @@ function statusText(status, transport, attempt) {
   return STATUS_TEXTS[status];
 }
 
-function finish() {
+/** @param {string} reason */
+function finish(reason) {
+  if (reason in ENDINGS) transcript.note(ENDINGS[reason]);
   timeline.stop();
   transcript.finish();
   showLevel("level-input", 0);
@@ -150,6 +163,10 @@ talk.onclick = () => {
     timeline.start();
     client.start();
   }
+};
+element("problem-close").onclick = () => {
+  element("problem").hidden = true;
+  talk.focus();
 };
 element("end").onclick = () => {
   client.stop();

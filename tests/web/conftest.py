@@ -3,19 +3,30 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from selenium import webdriver
 
-from relay import standin
+from relay.media.frames import WIDEBAND
+from relay.standin.phrases import spoken
+from relay.standin.sound import SPEECH_HZ, write_wav
 from tests.support.chromium import running_chromium
 from tests.support.webpage import Page
 
-MICROPHONE = Path(standin.__file__).parent / "speech" / "description.wav"
+
+@pytest.fixture(scope="session")
+def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the microphone hears, over and over: somebody who speaks, listens, and speaks again into the answer."""
+    path = tmp_path_factory.mktemp("microphone") / "microphone.wav"
+    stop, request = (np.frombuffer(spoken(name, WIDEBAND), np.int16) for name in ("stop", "request"))
+    pause = np.zeros(SPEECH_HZ * 7, np.int16)
+    write_wav(path, SPEECH_HZ, np.concatenate((stop, pause, request, pause)))
+    return path
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[webdriver.Chrome]:
-    with running_chromium(MICROPHONE) as driver:
+def chromium(microphone: Path) -> Iterator[webdriver.Chrome]:
+    with running_chromium(microphone) as driver:
         yield driver
 
 

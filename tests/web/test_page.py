@@ -28,6 +28,8 @@ async def test_trouble_with_the_microphone_is_told_and_can_be_tried_again(page: 
         assert await page.text("problem-title") == title
         assert await page.text("problem-code") == code
         assert await page.text("talk") == "Start talking"
+        await page.click("problem-close")
+        assert await page.js("return document.getElementById('problem').hidden && document.activeElement.id") == "talk"
 
 
 async def test_a_browser_that_cannot_is_told_so_before_anything_is_asked(page: Page) -> None:
@@ -136,12 +138,14 @@ async def test_what_is_said_and_what_happens_is_on_the_screen(page: Page) -> Non
         levels = await page.js(
             "return [...document.querySelectorAll('[role=meter]')].map((meter) => meter.ariaValueNow)"
         )
+        transcript_of_end = await page.text("transcript")
         complaints = await page.complaints()
 
     assert "Good morning. What can I do for you?" in transcript
     assert "of the answer thrown away" in transcript
     assert flushed.endswith(" ms")
     assert overflow <= 0
+    assert transcript_of_end.endswith("The assistant has ended the conversation.")
     assert levels == ["0", "0"]
     assert complaints == []
 
