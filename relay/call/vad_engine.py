@@ -24,8 +24,11 @@ from relay.metrics import Metrics
 
 Executor = Callable[[Callable[[], list[float]]], Awaitable[list[float]]]
 
-COLLECT_S = 0.002
-"""How long the lane waits for the windows of other calls before it runs the model."""
+COLLECT_MIN_S = 0.002
+COLLECT_MAX_S = 0.006
+COLLECT_PER_STREAM_S = 0.0003
+"""How long the lane waits for the windows of other calls before it runs the model: with many calls a little longer, as
+the answer to all of them together then comes no later."""
 BATCH_MAX = 64
 PENDING_MAX = 8
 """Windows of one call (256 ms) that may wait; the oldest is skipped when there are more."""
@@ -99,15 +102,18 @@ class VadEngine:
         self._executor = executor
         self._ready: dict[VadStream, None] = {}
         self._some_ready = trio.Event()
+        self._open_streams = 0
         self._failing = False
 
     @contextmanager
     def stream(self, skipped: Callable[[], None]) -> Iterator[VadStream]:
         """`skipped` is called for each window that gets no answer."""
         stream = VadStream(self._model.new_state(), self._wake, skipped)
+        self._open_streams += 1
         try:
             yield stream
         finally:
+            self._open_streams -= 1
             self._ready.pop(stream, None)
             stream.close()
 
@@ -119,8 +125,9 @@ class VadEngine:
         """Serve all streams until cancelled. A model that fails costs its windows, never the daemon."""
         while True:
             await self._some_ready.wait()
-            await trio.sleep(COLLECT_S)
-            await self._run_batch()
+            await trio.sleep(min(COLLECT_MAX_S, max(COLLECT_MIN_S, self._open_streams * COLLECT_PER_STREAM_S)))
+            while self._ready:
+                await self._run_batch()
 
     async def _run_batch(self) -> None:
         streams = list(self._ready)[:BATCH_MAX]
