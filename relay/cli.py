@@ -98,6 +98,34 @@ def call(
 
 
 @main.command()
+@click.option("--listen", "port", type=click.IntRange(0, 65535), default=8091, show_default=True, help="0: any.")
+@click.option("--target", required=True, metavar="HOST:PORT", help="Where everything is passed on to.")
+@click.option("--profile", default="mobile", show_default=True, metavar="NAME", help="What kind of network it is.")
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed does the same at the same times.")
+@click.option(
+    "--schedule",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Replay this schedule; if there is no such file, write what --profile and --seed make.",
+)
+def lab(port: int, target: str, profile: str, seed: int, file: Path | None) -> None:
+    """Be a bad network between a client and the server at --target, until Ctrl-C.
+
+    \b
+    clean    nothing happens
+    home     15 ms, steady
+    cafe     25 ms, stalls under a second, slow at times
+    mobile   50 ms, stalls, slow at times, dropped every 30 to 90 s
+    train    70 ms, long stalls, drops with no network after them, half-open connections
+    tangled  30 ms, one in ten WebSocket messages comes late, after others
+    """
+    from relay.commands.lab import lab as work
+
+    _finish(lambda: work(port, target, profile, seed, file))
+
+
+@main.command()
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

@@ -101,7 +101,8 @@ class Assistant:
         if blocked:
             call.finish("call.start.error-subscription-concurrency-limit-reached")
         answer = call.as_json()
-        answer["transport"]["websocketCallUrl"] = f"ws{self.base_url.removeprefix('http')}/{call.id}/transport"
+        host = request.headers.get("host") or self.base_url.removeprefix("http://")
+        answer["transport"]["websocketCallUrl"] = f"ws://{host}/{call.id}/transport"  # by the way the request came
         if behaviour.monitor_in_reply:
             answer["monitor"] = self._monitor(call)
         answer["subscriptionLimits"] = {
