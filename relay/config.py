@@ -26,6 +26,7 @@ class ServerConfig(msgspec.Struct, frozen=True):
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
     public_url: Text = "https://relay.example.com"
     drain_timeout_s: Annotated[float, Meta(ge=0, le=86400)] = 30.0
+    trusted_proxies: tuple[Text, ...] = ("127.0.0.1", "::1")
 
 
 class TwilioConfig(msgspec.Struct, frozen=True):
@@ -105,7 +106,12 @@ class JitterConfig(msgspec.Struct, frozen=True):
 
 class ReconnectConfig(msgspec.Struct, frozen=True):
     max_attempts: Annotated[int, Meta(ge=0, le=20)] = 3
+    budget_s: Annotated[float, Meta(ge=0, le=600)] = 20.0
+    answer_timeout_s: Annotated[float, Meta(ge=1, le=120)] = 10.0
+    audio_timeout_s: Annotated[float, Meta(ge=0, le=120)] = 10.0
     replay_max_ms: Annotated[int, Meta(ge=0, le=120000)] = 10000
+    replay_speed: Annotated[float, Meta(ge=1, le=10)] = 1.0
+    unanswered_s: Annotated[float, Meta(ge=1, le=120)] = 10.0
 
 
 class SessionConfig(msgspec.Struct, frozen=True):
@@ -118,10 +124,18 @@ class SessionConfig(msgspec.Struct, frozen=True):
 
 class LimitsConfig(msgspec.Struct, frozen=True):
     max_calls: Annotated[int, Meta(ge=1, le=10000)] = 100
+    webhook_per_s: Annotated[float, Meta(ge=0.1, le=10000)] = 50.0
+    webhook_burst: Annotated[int, Meta(ge=1, le=10000)] = 100
+    client_starts_per_s: Annotated[float, Meta(ge=0.1, le=10000)] = 10.0
+    client_starts_burst: Annotated[int, Meta(ge=1, le=10000)] = 50
+    sessions_per_address: Annotated[int, Meta(ge=1, le=10000)] = 50
 
 
 class ClientConfig(msgspec.Struct, frozen=True):
     require_token: bool = False
+    token_ttl_s: Annotated[float, Meta(ge=1, le=3600)] = 60.0
+    start_timeout_s: Annotated[float, Meta(ge=0.1, le=60)] = 5.0
+    resume_grace_s: Annotated[float, Meta(ge=0.1, le=600)] = 30.0
     key_file: str = ""
 
 

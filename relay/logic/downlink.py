@@ -62,6 +62,10 @@ class Downlink(Generic[Item]):
         self.last = 0
         """The highest number given so far."""
 
+    @property
+    def text_waiting(self) -> int:
+        return len(self._waiting) - self.audio_waiting
+
     def put(self, queued: Queued[Item]) -> None:
         """Behind all others. When too many wait, the oldest is numbered unread: it can be had until it is gone."""
         self._waiting.append(queued)

@@ -47,9 +47,10 @@ class BrowserCode(StrEnum):
 
 
 class Start(Struct, frozen=True):
-    """Opens a session, or attaches to one again. `after` is the number of the last message had, None if not told."""
+    """Opens a session, or attaches to one again. `format` is None if nothing is said of it, `after` (the number of the
+    last message had) if it is not told."""
 
-    format: AudioFormat = AudioFormat(Encoding.PCM_S16LE, 16_000)
+    format: AudioFormat | None = None
     token: str | None = None
     resume: str | None = None
     after: int | None = None
@@ -87,9 +88,9 @@ _Number = Annotated[int, Meta(ge=0, lt=2**32)]
 
 
 class _StartFrame(Struct, tag="start", rename="camel"):
-    sample_rate: int = 16_000
-    channels: int = 1
-    encoding: str = Encoding.PCM_S16LE
+    sample_rate: int | None = None
+    channels: int | None = None
+    encoding: str | None = None
     token: str | None = None
     resume: str | None = None
     after: _Number | None = None
@@ -174,13 +175,19 @@ def _audio(audio_format: AudioFormat, data: bytes, sequence: int | None, ms: int
     return ClientAudio(audio_format, data, sequence, ms)
 
 
-def _format_of(frame: _StartFrame) -> AudioFormat:
-    _check_rate(frame.sample_rate)
-    if frame.channels not in {1, 2}:
+def _format_of(frame: _StartFrame) -> AudioFormat | None:
+    """16000 Hz, mono and pcm_s16le for what is not said."""
+    if frame.sample_rate is None and frame.channels is None and frame.encoding is None:
+        return None
+    rate_hz = 16_000 if frame.sample_rate is None else frame.sample_rate
+    channels = 1 if frame.channels is None else frame.channels
+    encoding = Encoding.PCM_S16LE if frame.encoding is None else frame.encoding
+    _check_rate(rate_hz)
+    if channels not in {1, 2}:
         raise RemoteProtocolError("channels must be 1 or 2", BrowserCode.CHANNELS_UNSUPPORTED)
-    if frame.encoding not in {Encoding.PCM_S16LE, Encoding.PCM_F32LE}:
+    if encoding not in {Encoding.PCM_S16LE, Encoding.PCM_F32LE}:
         raise RemoteProtocolError("encoding must be pcm_s16le or pcm_f32le", BrowserCode.ENCODING_UNSUPPORTED)
-    return AudioFormat(Encoding(frame.encoding), frame.sample_rate, frame.channels)
+    return AudioFormat(Encoding(encoding), rate_hz, channels)
 
 
 def _check_rate(rate_hz: int) -> None:
@@ -243,6 +250,7 @@ class Text(Struct, frozen=True):
 
 
 Message = AssistantAudio | Text
+Numbered = tuple[int, Message]
 Role = Literal["user", "assistant"]
 
 
@@ -266,6 +274,11 @@ def state(status: Literal["live", "reconnecting", "degraded", "ended"], reason: 
 def error(code: str, what: str) -> Text:
     """`what` says what happened and what to do."""
     return _text(type="error", error=what, code=code)
+
+
+def gap(first: int, last: int) -> Text:
+    """Messages that cannot be had any more; sent with the number of the last of them."""
+    return error("MESSAGES_LOST", f"messages {first} to {last} are gone: they waited for too long")
 
 
 def ready(session_id: str, *, token: str, resume: str, rate_hz: int, next_sequence: int) -> str:
@@ -301,7 +314,7 @@ def to_polling(message: Message, n: int) -> str:
     return _encoder.encode(entry).decode()
 
 
-def poll_answer(messages: list[tuple[int, Message]], after: int) -> bytes:
+def poll_answer(messages: list[Numbered], after: int) -> bytes:
     """The body of the answer to a poll: `next` is the cursor of the next one."""
     last = messages[-1][0] if messages else after
     entries = ",".join(to_polling(message, n) for n, message in messages)

@@ -37,11 +37,14 @@ def b64(data: bytes) -> str:
 @pytest.mark.parametrize(
     ("message", "event"),
     [
-        (text("start"), Start(MONO)),
+        (text("start"), Start()),
+        (text("start", sampleRate=16000), Start(MONO)),
+        (text("start", channels=1), Start(MONO)),
+        (text("start", encoding="pcm_s16le"), Start(MONO)),
         (text("start", sampleRate=48000, channels=2), Start(STEREO)),
         (text("start", sampleRate=48000, channels=2, encoding="pcm_f32le"), Start(FLOAT_STEREO)),
-        (text("start", token="t", resume="r", after=7), Start(MONO, "t", "r", 7)),
-        (text("start", somethingNew=1), Start(MONO)),
+        (text("start", token="t", resume="r", after=7), Start(None, "t", "r", 7)),
+        (text("start", somethingNew=1), Start()),
         (text("audio", audio=b64(b"\1\0")), ClientAudio(MONO, b"\1\0")),
         (text("audio", audio=b64(b"\1\0"), seq=9), ClientAudio(MONO, b"\1\0", 9)),
         (

@@ -1,0 +1,138 @@
+"""One HTTP request that hypercorn hands over, without a framework: bodies are read as far as they are wanted.
+
+Quart reads a body whole, up to one limit for all addresses, with two tasks around each request. Audio wants neither.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+import trio
+
+from relay.errors import LegLost, RemoteProtocolError
+from relay.net.asgi_socket import Receive, Scope, Send
+
+BODY_TIMEOUT_S = 10.0
+"""For the whole body: at most 10 MB, which takes a second at 80 Mbit/s."""
+UNREAD_MAX_BYTES = 20_000_000
+UNREAD_TIMEOUT_S = 5.0
+"""What is left of a body that nobody wants is still read, so much of it and so long, and thrown away: a client that is
+cut off while it sends never sees the answer."""
+
+
+class AsgiRequest:
+    """ASGI 3.0, "HTTP". Read the body, if at all, before `answer`, which comes once."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.peer: str = (scope["client"] or ("",))[0]
+        self._query: bytes = scope["query_string"]
+        self._headers: list[tuple[bytes, bytes]] = list(scope["headers"])
+        self._receive = receive
+        self._send = send
+        self._body_over = False
+        self._too_slow = False
+
+    def header(self, name: str) -> str | None:
+        """The values of the headers of that name, in any case of letters, joined by commas; None if there is none."""
+        wanted = name.lower().encode("latin-1")
+        values = [value.decode("latin-1") for key, value in self._headers if key.lower() == wanted]
+        return ", ".join(values) if values else None
+
+    def query(self, name: str) -> str | None:
+        """The first value of that name in the query, or None."""
+        try:
+            pairs = parse_qsl(self._query.decode("latin-1"), keep_blank_values=True, max_num_fields=20)
+        except ValueError:
+            return None
+        return next((value for key, value in pairs if key == name), None)
+
+    @property
+    def content_length(self) -> int | None:
+        """What the client announces, if it does."""
+        text = self.header("content-length") or ""
+        return int(text) if text.isascii() and text.isdigit() else None
+
+    async def read(self, limit_bytes: int) -> bytes:
+        """The whole body.
+
+        Raises:
+            RemoteProtocolError: BODY_TOO_LARGE, before anything is read if it is announced, or BODY_TIMEOUT.
+            LegLost: the client went away in the middle.
+        """
+        body = bytearray()
+        await self._read_into(limit_bytes, body.extend)
+        return bytes(body)
+
+    async def count(self, limit_bytes: int) -> int:
+        """How long the body is, without keeping it. Raises as `read`."""
+        return await self._read_into(limit_bytes, lambda _: None)
+
+    async def wait_gone(self) -> None:
+        """Return when the client has gone away. The body must have been read."""
+        while not self._body_over:
+            await self._next_part()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def answer(
+        self, status: int, body: bytes, content_type: str = "application/json", headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Send the answer whole. A client that is gone is no error."""
+        lines = {"content-type": content_type, "cache-control": "no-store"}
+        if status != 304:
+            lines["content-length"] = str(len(body))
+        lines |= {name.lower(): value for name, value in (headers or {}).items()}
+        if not await self._finish_body():
+            lines["connection"] = "close"
+        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in lines.items()]
+        with trio.CancelScope(shield=True):
+            await self._send({"type": "http.response.start", "status": status, "headers": raw})
+            sent = b"" if self.method == "HEAD" else body
+            await self._send({"type": "http.response.body", "body": sent, "more_body": False})
+
+    async def _read_into(self, limit_bytes: int, keep: Callable[[bytes], None]) -> int:
+        if (self.content_length or 0) > limit_bytes:
+            raise _too_large(limit_bytes)
+        received = 0
+        with trio.move_on_after(BODY_TIMEOUT_S) as limit:
+            while (part := await self._next_part()) is not None:
+                received += len(part)
+                if received > limit_bytes:
+                    raise _too_large(limit_bytes)
+                keep(part)
+        if limit.cancelled_caught:
+            self._too_slow = True
+            raise _timed_out()
+        return received
+
+    async def _next_part(self) -> bytes | None:
+        if self._body_over:
+            return None
+        event: Any = await self._receive()
+        if event["type"] == "http.disconnect":
+            self._body_over = True
+            raise LegLost("the client went away")
+        self._body_over = not event.get("more_body", False)
+        part: bytes = event.get("body", b"")
+        return part
+
+    async def _finish_body(self) -> bool:
+        """Whether the body has been read to its end."""
+        unread = 0
+        with trio.move_on_after(0 if self._too_slow else UNREAD_TIMEOUT_S):
+            try:
+                while unread <= UNREAD_MAX_BYTES and (part := await self._next_part()) is not None:
+                    unread += len(part)
+            except LegLost:
+                pass
+        return self._body_over
+
+
+def _timed_out() -> RemoteProtocolError:
+    return RemoteProtocolError("the body did not arrive in time: send it again", "BODY_TIMEOUT")
+
+
+def _too_large(limit_bytes: int) -> RemoteProtocolError:
+    return RemoteProtocolError(f"the body is too long: at most {limit_bytes} bytes", "BODY_TOO_LARGE")
