@@ -17,22 +17,13 @@ from prometheus_client import (
     generate_latest,
 )
 
+from relay.logic.outcome import EndReason
+
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 LEGS = ("caller", "assistant")
 DIRECTIONS = ("up", "down")
-END_REASONS = (
-    "caller_hangup",
-    "assistant_ended",
-    "idle",
-    "max_duration",
-    "caller_lost",
-    "assistant_unavailable",
-    "admin",
-    "drain",
-    "refused",
-    "error",
-)
+END_REASONS = tuple(EndReason)
 DROP_CAUSES = ("overflow", "stale", "late", "duplicate", "malformed")
 INVENT_CAUSES = ("gap", "underrun", "reconnect", "keepalive")
 RECONNECT_RESULTS = ("ok", "failed")
