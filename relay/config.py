@@ -145,6 +145,8 @@ class AdminConfig(msgspec.Struct, frozen=True):
 
 class StateConfig(msgspec.Struct, frozen=True):
     url: Text = "sqlite:"
+    timeout_s: Annotated[float, Meta(ge=0.1, le=30)] = 2.0
+    password_file: str = ""
 
 
 class LoggingConfig(msgspec.Struct, frozen=True):

@@ -1,5 +1,6 @@
 """Reads config.toml and the secrets into a Config, or says in one line why not."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -69,6 +70,7 @@ def masked(config: Config) -> dict[str, Any]:
         "VAPI_WEBHOOK_SECRET": _set(secrets.vapi_webhook_secret),
         "RELAY_ADMIN_TOKEN": _set(secrets.admin_token),
         "RELAY_CLIENT_KEY": _set(secrets.client_key),
+        "RELAY_REDIS_PASSWORD": _set(secrets.redis_password),
     }
     return shown
 
@@ -128,6 +130,7 @@ def _secrets(
         vapi_webhook_secret=source.find("VAPI_WEBHOOK_SECRET", "vapi.webhook_secret_file", vapi.webhook_secret_file),
         admin_token=source.find("RELAY_ADMIN_TOKEN", "admin.token_file", sections["admin"].token_file),
         client_key=source.need(*key, "client.require_token is true") if client.require_token else source.find(*key),
+        redis_password=source.find("RELAY_REDIS_PASSWORD", "state.password_file", sections["state"].password_file),
     )
 
 
@@ -181,14 +184,18 @@ def _barge_in_problems(barge_in: BargeInConfig) -> Iterator[Problem]:
         yield "barge_in.false_alarm_ms", barge_in.false_alarm_ms, f"at least barge_in.old_turn_ms + 250, {least}"
 
 
+_REDIS = re.compile(r"//[^/?#@\s]+(/\d*)?(\?ssl_ca_certs=[^&@\s]+)?")
+"""What may follow the scheme; a password may not, in any form that the client would take."""
+
+
 def _state_problems(state: StateConfig) -> Iterator[Problem]:
     scheme, colon, rest = state.url.partition(":")
-    redis = scheme in {"redis", "rediss"} and rest.startswith("//") and len(rest) > len("//") and "@" not in rest
+    redis = scheme in {"redis", "rediss"} and _REDIS.fullmatch(rest) is not None
     if not (colon and (scheme == "sqlite" or state.url == "memory:" or redis)):
         yield (
             "state.url",
-            state.url,
-            '"memory:", "sqlite:", "sqlite:PATH", or "redis://HOST[:PORT][/DB]" without password',
+            re.sub(r"\?.*", "?***", state.url),
+            '"memory:", "sqlite:", "sqlite:PATH", or "redis://HOST[:PORT][/DB]" (TLS: "rediss://") without a password',
         )
 
 

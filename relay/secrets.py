@@ -24,10 +24,11 @@ class Secrets:
     vapi_webhook_secret: str | None = None
     admin_token: str | None = None
     client_key: str | None = None
+    redis_password: str | None = None
 
     def values(self) -> frozenset[str]:
         """Every value that must never be seen in a log."""
-        single = (self.vapi_webhook_secret, self.admin_token, self.client_key)
+        single = (self.vapi_webhook_secret, self.admin_token, self.client_key, self.redis_password)
         several = (*self.twilio_auth_tokens, *self.twilio_shared_keys.values(), *self.vapi_api_keys.values())
         return frozenset(value for value in (*single, *several) if value)
 

@@ -201,12 +201,36 @@ def test_tls_is_needed_except_to_this_machine(tmp_path: Path, url: str) -> None:
     assert config.assistants[0].api_base == url
 
 
-@pytest.mark.parametrize("url", ["memory:", "sqlite:", "sqlite:/var/lib/x.db", "redis://host:6379/0", "rediss://host"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "memory:",
+        "sqlite:",
+        "sqlite:/var/lib/x.db",
+        "redis://host:6379/0",
+        "redis://[::1]:6379",
+        "rediss://host",
+        "rediss://host/1?ssl_ca_certs=/etc/ca.pem",
+    ],
+)
 def test_every_kind_of_state_store_is_accepted(tmp_path: Path, url: str) -> None:
     assert loaded(tmp_path, f'[state]\nurl = "{url}"').state.url == url
 
 
-@pytest.mark.parametrize("url", ["sqlite", "mysql://x", "memory:x", "redis:", "redis://", "redis://:s3cret@host"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite",
+        "mysql://x",
+        "memory:x",
+        "redis:",
+        "redis://",
+        "redis://:s3cret@host",
+        "redis://host?password=s3cret",
+        "redis://host/0?ssl_ca_certs=/x&password=s3cret",
+        "rediss://host?ssl_cert_reqs=none",
+    ],
+)
 def test_any_other_state_store_is_refused_without_showing_a_password(tmp_path: Path, url: str) -> None:
     message = refusal(tmp_path, f'[state]\nurl = "{url}"')
 
@@ -244,6 +268,7 @@ def test_a_malformed_list_of_shared_keys_is_refused_without_showing_it(tmp_path:
         ("vapi.webhook_secret_file", "VAPI_WEBHOOK_SECRET", "vapi_webhook_secret"),
         ("admin.token_file", "RELAY_ADMIN_TOKEN", "admin_token"),
         ("client.key_file", "RELAY_CLIENT_KEY", "client_key"),
+        ("state.password_file", "RELAY_REDIS_PASSWORD", "redis_password"),
     ],
 )
 def test_every_secret_comes_from_its_variable_or_from_its_file(
@@ -278,4 +303,5 @@ def test_the_masked_configuration_shows_which_secrets_are_set_and_none_of_them(t
         "VAPI_WEBHOOK_SECRET": "set",
         "RELAY_ADMIN_TOKEN": "set",
         "RELAY_CLIENT_KEY": "not set",
+        "RELAY_REDIS_PASSWORD": "not set",
     }
