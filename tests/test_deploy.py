@@ -1,0 +1,38 @@
+"""The units under deploy/systemd are ones that systemd takes, and that fit the program."""
+
+import shutil
+import subprocess
+import sys
+from configparser import ConfigParser
+from pathlib import Path
+
+import pytest
+
+from relay.config import ServerConfig
+from relay.net.listen import BACKLOG, INHERITED_NAME
+
+UNITS = Path(__file__).resolve().parent.parent / "deploy" / "systemd"
+
+
+def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd not installed")
+    for unit in UNITS.iterdir():
+        text = unit.read_text().replace("/opt/relay/.venv/bin/relay", sys.executable)
+        (tmp_path / unit.name).write_text(text)
+    units = [str(tmp_path / name) for name in ("relay.service", "relay.socket")]
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (done.returncode, [line for line in done.stderr.splitlines() if str(tmp_path) in line]) == (0, [])
+
+
+def test_the_socket_is_the_one_that_the_relay_looks_for() -> None:
+    unit = ConfigParser()
+    unit.read(UNITS / "relay.socket")
+    server = ServerConfig()
+
+    assert unit["Socket"]["ListenStream"] == f"{server.host}:{server.port}"
+    assert unit["Socket"]["FileDescriptorName"] == INHERITED_NAME
+    assert unit["Socket"]["Backlog"] == str(BACKLOG)
