@@ -102,6 +102,7 @@ export class Connection {
   /** Says goodbye and ends the session. */
   async close() {
     this.#closed = true;
+    this.#generation++; // whatever the link still says or does is of no interest
     clearTimeout(this.#upgrade);
     const link = this.#link;
     link?.tell({ type: "stop" });

@@ -141,6 +141,7 @@ class BrowserPeer:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write, socket, session, message.get("after", 0), session.holder)
                 await self._read(socket, session)
+                await trio.sleep(0.1)  # for the last message
                 nursery.cancel_scope.cancel()
         except* LegLost:
             pass
@@ -170,7 +171,7 @@ class BrowserPeer:
         await socket.close(4001)
 
     async def _read(self, socket: AsgiSocket, session: BrowserSession) -> None:
-        while True:
+        while not session.stopped:
             message = await socket.receive()
             if isinstance(message, bytes):
                 self._take(session, message, "websocket")
@@ -197,6 +198,7 @@ class BrowserPeer:
         if message["type"] == "played":
             session.reports.append((message["turn"], message["ms"]))
         elif message["type"] == "stop":
+            session.tell("state", status="ended", reason="caller_hangup")
             session.stopped = True
         else:
             self.check(holds=False, what=f"unknown message {message}")

@@ -174,7 +174,7 @@ async def test_nothing_is_lost_or_repeated_when_the_socket_is_cut_and_jitter_and
     page: Page,
 ) -> None:
     async with conversation(page, BrowserPeer()) as session, trio.open_nursery() as nursery:
-        audio = counting(session.rate_hz // 50 * 150)
+        audio = counting(session.rate_hz // 50 * 110)
         nursery.start_soon(answer, session, 1, audio)
         await trio.sleep(0.6)
         await page.js("relayClient.setJitter(60); relayClient.dropSocket()")
@@ -191,12 +191,12 @@ async def test_nothing_is_lost_or_repeated_when_the_socket_is_cut_and_jitter_and
 
 async def test_nothing_is_lost_or_repeated_from_websocket_to_polling_and_back(page: Page) -> None:
     async with conversation(page, BrowserPeer()) as session, trio.open_nursery() as nursery:
-        audio = counting(session.rate_hz // 50 * 150)
+        audio = counting(session.rate_hz // 50 * 110)
         nursery.start_soon(answer, session, 1, audio)
         await trio.sleep(0.6)
         await page.click_in_lab("lab-polling")
         await page.until_live("polling")
-        await trio.sleep(1)
+        await trio.sleep(0.6)
         await page.screenshot("live-polling")
         await page.click_in_lab("lab-polling")
         await page.until_live("websocket")
@@ -222,6 +222,9 @@ async def test_where_no_websocket_passes_the_conversation_goes_over_polling(page
         with trio.fail_after(5):
             while not peer.session.stopped:
                 await peer.session.changed.wait()
+        await trio.sleep(0.5)
+        last = (await page.events("state"))[-1]
 
     assert np.array_equal(heard, audio)
+    assert last["status"] == "ended"
     assert peer.violations == []

@@ -62,6 +62,11 @@ async def test_a_refusal_of_the_relay_is_shown_in_its_own_words(page: Page) -> N
         await page.click("talk")
         await page.until_live()
         assert await page.js("return document.getElementById('problem').hidden")
+        await page.click("talk")
+        await trio.sleep(0.5)
+        ended = [event["status"] for event in await page.events("state")]
+
+    assert ended[-2:] == ["live", "ended"]
 
 
 async def test_a_server_that_goes_away_is_tried_three_times_then_over_http_then_a_button_brings_it_back(
