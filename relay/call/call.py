@@ -24,15 +24,17 @@ from structlog.contextvars import bound_contextvars
 from relay.call.analysis import Analysis
 from relay.call.counts import Counts
 from relay.call.dialer import Dialer
+from relay.call.events import EventFeed, Speech, StateChanged
 from relay.call.forwarder import Forwarder
-from relay.call.legs import CallerAudio, CallerGone, CallerLeg, Heard, KeyPressed
+from relay.call.legs import CallerAudio, CallerGone, CallerLeg, Dropped, Heard, KeyPressed
 from relay.call.playback import Playback
 from relay.call.vad_engine import VadEngine
 from relay.config import Config
 from relay.errors import LegClosed, LegLost, RemoteProtocolError
 from relay.logic.outcome import EndReason
 from relay.logic.replay import ReplayLog
-from relay.media.frames import TELEPHONE
+from relay.media.detector import Confirmed, Decision, Ended
+from relay.media.frames import TELEPHONE, AudioFormat
 from relay.metrics import Metrics
 from relay.wire import vapi_controls
 
@@ -54,7 +56,7 @@ class Services:
 class Call:
     """A conversation between one caller and the assistant. `sid` is the caller's CallSid, `id` is ours."""
 
-    def __init__(self, sid: str, services: Services, dialer: Dialer) -> None:
+    def __init__(self, sid: str, services: Services, dialer: Dialer, caller_format: AudioFormat = TELEPHONE) -> None:
         config = services.config
         self.id = secrets.token_hex(16)
         self.sid = sid
@@ -68,9 +70,10 @@ class Call:
         self._given_back = trio.Event()
         self._leg_lent = trio.Event()
         self._counts = Counts(services.metrics)
+        self.events = EventFeed()
         self._playback = Playback(
             dialer.format,
-            TELEPHONE,
+            caller_format,
             jitter=config.jitter,
             barge_in=config.barge_in,
             counts=self._counts,
@@ -82,14 +85,14 @@ class Call:
             dialer, replay, self._playback, config.session, self._counts, listening=self._assistant_listens
         )
         self._analysis = Analysis(
-            TELEPHONE,
+            caller_format,
             dialer.format,
             config.vad,
             replay,
             self._counts,
             reduce_noise=config.audio.noise_reduction != "off",
             audio_logged=self._forwarder.audio_logged,
-            caller_heard=self._playback.caller_heard,
+            caller_heard=self._caller_heard,
         )
 
     @property
@@ -135,6 +138,8 @@ class Call:
     def finish(self, reason: EndReason) -> None:
         """End the call. The first reason stays."""
         self._reason = self._reason or reason
+        if not self._scope.cancel_called:
+            self.events.publish(StateChanged("ended", self._reason))
         self._scope.cancel()
 
     async def run(self) -> None:
@@ -146,6 +151,7 @@ class Call:
                 await self._live()
             except* Exception:
                 self._reason = EndReason.ERROR
+                self.events.publish(StateChanged("ended", EndReason.ERROR))
                 log.exception("call.failed")
             finally:
                 self._given_back.set()
@@ -215,6 +221,8 @@ class Call:
                 case KeyPressed(digit=digit):
                     log.info("caller.key_pressed")
                     self._forwarder.send_note(vapi_controls.dtmf_note(digit))
+                case Dropped(cause=cause):
+                    self._counts.dropped(cause)
                 case CallerGone():
                     self.finish(EndReason.CALLER_HANGUP)
 
@@ -240,5 +248,11 @@ class Call:
         last_speech_at = max(self._analysis.last_speech_at, self._playback.last_audible_at)
         return last_speech_at + self._config.session.idle_timeout_s
 
+    def _caller_heard(self, decision: Decision, onset_at: float) -> None:
+        self._playback.caller_heard(decision, onset_at)
+        if isinstance(decision, Confirmed | Ended):
+            self.events.publish(Speech("user", started=isinstance(decision, Confirmed)))
+
     def _assistant_listens(self) -> None:
         self._analysis.let_flow()
+        self.events.publish(StateChanged("live", "assistant ready"))

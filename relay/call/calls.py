@@ -12,6 +12,7 @@ from relay.call.dialer import Dialer
 from relay.errors import CallRefused
 from relay.logic.outcome import EndReason
 from relay.logic.tokens import Tokens
+from relay.media.frames import TELEPHONE, AudioFormat
 
 ENDING_S = 4.0
 """How long calls have to hang up on both sides once they were told to end."""
@@ -64,7 +65,7 @@ class Calls:
         """The call with this id of ours, if it runs."""
         return next((call for call in self._by_sid.values() if call.id == call_id), None)
 
-    def answer(self, sid: str) -> Call:
+    def answer(self, sid: str, caller_format: AudioFormat = TELEPHONE) -> Call:
         """The call of this CallSid; a new one takes a place and starts to dial. Raises CallRefused."""
         if call := self._by_sid.get(sid):
             return call
@@ -72,7 +73,7 @@ class Calls:
             log.info("call.refused", reason=reason, call_sid=sid)
             self._services.metrics.calls.labels(EndReason.REFUSED).inc()
             raise CallRefused(reason)
-        call = self._by_sid[sid] = Call(sid, self._services, self._dialer)
+        call = self._by_sid[sid] = Call(sid, self._services, self._dialer, caller_format)
         self._context.copy().run(self._nursery.start_soon, self._run, call)  # nothing of the request that rang stays
         return call
 

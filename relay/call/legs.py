@@ -1,13 +1,14 @@
 """What the call knows of a caller's socket: events that come in, messages that go out. The carrier is hidden."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import trio
 
 from relay.media.frames import TELEPHONE, AudioFormat
 from relay.media.gaps import SequenceCounter
-from relay.net.outbox import Outbox
+from relay.net.outbox import Entry, Outbox
 from relay.net.sockets import MessageSocket
 from relay.wire import twilio
 
@@ -40,7 +41,24 @@ class CallerGone:
     """The caller hung up."""
 
 
-CallerEvent = CallerAudio | Heard | KeyPressed | CallerGone
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A message of the caller was not used: `cause` is a cause of dropped frames."""
+
+    cause: Literal["overflow", "late", "duplicate"]
+
+
+CallerEvent = CallerAudio | Heard | KeyPressed | Dropped | CallerGone
+
+
+class CallerOutbox(Protocol):
+    """The queue in front of a caller: see `Outbox`, which it is where a leg is one socket."""
+
+    async def put(self, entry: Entry) -> None: ...
+
+    def flush_and_put(self, entries: Iterable[Entry]) -> object: ...
+
+    def close(self) -> None: ...
 
 
 class CallerLeg(Protocol):
@@ -50,7 +68,7 @@ class CallerLeg(Protocol):
     def format(self) -> AudioFormat: ...
 
     @property
-    def outbox(self) -> Outbox: ...
+    def outbox(self) -> CallerOutbox: ...
 
     @property
     def messages_missing(self) -> int:

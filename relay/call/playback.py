@@ -22,7 +22,7 @@ from relay.logic.playout import Playout
 from relay.media.detector import Confirmed, Decision, Ended, Likely, Rejected
 from relay.media.downlink import Downlink
 from relay.media.frames import FRAME_MS, AudioFormat
-from relay.media.g711 import is_silent
+from relay.media.silence import silence_test
 from relay.metrics import Metrics
 
 
@@ -45,6 +45,7 @@ class Playback:
         self._fence = Fence(fence_rules(barge_in))
         self._playout = Playout(target_ms=jitter.target_ms, lead_ms=jitter.lead_ms, max_ms=jitter.max_queue_ms)
         self._downlink = Downlink(source, target)
+        self._is_silent = silence_test(target)
         self._interruptions = Interruptions(counts, metrics, log)
         self._speaker = Speaker(self._playout, counts, log, frame_sent=self._check_fence)
         self._counts = counts
@@ -62,7 +63,7 @@ class Playback:
         now = trio.current_time()
         for frame in frames:
             self._counts.frame("assistant", "down")
-            self._apply(self._fence.offer(frame, audible=not is_silent(frame), now=now), now)
+            self._apply(self._fence.offer(frame, audible=not self._is_silent(frame), now=now), now)
 
     def assistant_started(self, turn_index: int | None) -> None:
         """The assistant says that it began to speak."""

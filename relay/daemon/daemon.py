@@ -20,6 +20,7 @@ import structlog
 import trio
 
 from relay import __version__
+from relay.call.browser_sessions import open_browser_sessions
 from relay.call.call import Services
 from relay.call.calls import Calls, open_calls
 from relay.call.dialer import VapiDialer
@@ -76,8 +77,11 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
             nursery.start_soon(vad.run)
             nursery.start_soon(probe_loop_lag, metrics)
             dialer = WatchedDialer(VapiDialer(assistant, config, rest), redactor)
-            async with open_calls(Services(config, metrics, vad), dialer) as calls:
-                front = Front(config, metrics, calls, dialer, Gate(config, metrics), trio.current_time())
+            async with (
+                open_calls(Services(config, metrics, vad), dialer) as calls,
+                open_browser_sessions(config, calls) as sessions,
+            ):
+                front = Front(config, metrics, calls, sessions, dialer, Gate(config, metrics), trio.current_time())
 
                 async def serve(task_status: trio.TaskStatus[None]) -> None:
                     await serve_asgi(Server(front), listener, shutdown=shutdown, task_status=task_status)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from relay.call.browser_sessions import BrowserSessions
 from relay.call.calls import Calls
 from relay.call.watched_dialer import WatchedDialer
 from relay.config import Config
@@ -16,6 +17,7 @@ class Front:
     config: Config
     metrics: Metrics
     calls: Calls
+    sessions: BrowserSessions
     dialer: WatchedDialer
     gate: Gate
     started_at: float

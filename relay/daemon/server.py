@@ -7,10 +7,16 @@ from typing import Any
 
 import trio
 
+from relay.daemon.client_gate import CLIENT, ClientGate
+from relay.daemon.client_polling import ClientPolling
+from relay.daemon.client_socket import ClientSocketEndpoint
 from relay.daemon.front import Front
 from relay.daemon.media import MediaEndpoint
+from relay.daemon.pages import Pages
+from relay.daemon.routes import Routes
 from relay.daemon.twilio_hooks import MEDIA
 from relay.daemon.web import create_app
+from relay.daemon.webhook_audio import WebhookAudio
 from relay.net.asgi_socket import AsgiSocket, Send
 
 
@@ -19,11 +25,16 @@ class Server:
 
     def __init__(self, front: Front) -> None:
         self._web = create_app(front)
-        self._sockets = {MEDIA: MediaEndpoint(front).serve}
+        gate = ClientGate(front)
+        self._sockets = {MEDIA: MediaEndpoint(front).serve, CLIENT: ClientSocketEndpoint(front, gate).serve}
+        self._routes = Routes()
+        for part in (ClientPolling(front, gate), WebhookAudio(front, gate), Pages()):
+            part.add_to(self._routes)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
-            await self._web(scope, receive, _uncancelled(send))
+            if not await self._routes.serve(scope, receive, send):
+                await self._web(scope, receive, _uncancelled(send))
         elif scope["type"] == "lifespan":
             await self._web(scope, receive, send)
         elif serve := self._sockets.get(scope["path"]):

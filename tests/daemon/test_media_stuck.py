@@ -9,6 +9,7 @@ import trio
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
+from relay.call.browser_sessions import BrowserSessions
 from relay.call.call import Services
 from relay.call.calls import open_calls
 from relay.call.vad_engine import VadEngine
@@ -69,7 +70,8 @@ async def test_the_socket_is_given_up_in_bounded_time(
     dialer = WatchedDialer(inner, Redactor())
     async with trio.open_nursery() as nursery, open_calls(Services(CONFIG, metrics, engine), dialer) as calls:
         nursery.start_soon(engine.run)
-        front = Front(CONFIG, metrics, calls, dialer, Gate(CONFIG, metrics), trio.current_time())
+        sessions = BrowserSessions(CONFIG, calls, nursery)
+        front = Front(CONFIG, metrics, calls, sessions, dialer, Gate(CONFIG, metrics), trio.current_time())
         call = calls.answer(SID)
         connection = StuckConnection([connected(), start(calls.issue_token(call))])
         endpoint = MediaEndpoint(front)

@@ -9,7 +9,7 @@ from tests.support.frontrig import open_front
 from tests.support.peers import dialled
 
 
-@pytest.mark.parametrize("path", ["/", "/client", "/twilio/voice", "/twilio/media/", "/twilio/media/x"])
+@pytest.mark.parametrize("path", ["/", "/client/x", "/twilio/voice", "/twilio/media/", "/twilio/media/x"])
 async def test_a_websocket_anywhere_else_is_refused_before_the_upgrade(path: str) -> None:
     async with open_front() as rig:
         statuses = []

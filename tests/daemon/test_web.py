@@ -94,7 +94,7 @@ async def test_what_waits_to_be_played_is_told_by_health_and_metrics() -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
-        ("GET", "/", 404, "NOT_FOUND"),
+        ("GET", "/index.html", 404, "NOT_FOUND"),
         ("GET", "/nothing", 404, "NOT_FOUND"),
         ("GET", "/health/", 404, "NOT_FOUND"),
         ("GET", "/static/x", 404, "NOT_FOUND"),

@@ -14,6 +14,7 @@ from xml.etree import ElementTree as ET
 import httpx
 import trio
 
+from relay.call.browser_sessions import open_browser_sessions
 from relay.call.call import Services
 from relay.call.calls import Calls, open_calls
 from relay.call.vad_engine import VadEngine
@@ -139,7 +140,8 @@ async def open_front(config: Config | None = None) -> AsyncIterator[FrontRig]:
         stack.callback(nursery.cancel_scope.cancel)
         nursery.start_soon(engine.run)
         calls = await stack.enter_async_context(open_calls(Services(config, metrics, engine), dialer))
-        front = Front(config, metrics, calls, dialer, Gate(config, metrics), trio.current_time())
+        sessions = await stack.enter_async_context(open_browser_sessions(config, calls))
+        front = Front(config, metrics, calls, sessions, dialer, Gate(config, metrics), trio.current_time())
         port = await stack.enter_async_context(serving(Server(front)))
         http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False)
         await stack.enter_async_context(http)

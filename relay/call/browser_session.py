@@ -1,0 +1,113 @@
+"""A browser's session: one call, one leg, and whichever connection carries them now.
+
+| state    | meaning                                     | leaves when                        | deadline               |
+|----------|---------------------------------------------|------------------------------------|------------------------|
+| attached | a connection takes what the call has to say | it goes, or another takes its      | none                   |
+|          |                                             | place; polling: between two polls  |                        |
+|          |                                             | -> away; the call ends -> over     |                        |
+| away     | nobody takes it; the call goes on           | a connection -> attached           | `resume_grace_s`: the  |
+|          |                                             |                                    | call ends, caller_lost |
+| over     | the call has ended, its last messages can   | the time is over                   | `LINGER_S`             |
+|          | still be had                                |                                    |                        |
+"""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+import trio
+from structlog.contextvars import bound_contextvars
+
+from relay.call.browser_leg import BrowserLeg
+from relay.call.call import Call
+from relay.call.events import CallEvent, Said, Speech, StateChanged
+from relay.call.spoken import Spoken
+from relay.logic.outcome import EndReason
+from relay.media.frames import AudioFormat
+from relay.wire import browser
+
+TOKEN_BYTES = 24
+LINGER_S = 15.0
+"""More than a poll may wait, so that the one after the end still finds the session."""
+ENDING_S = 5.0
+"""A call says why it ended when it gives its caller back, or soon after."""
+
+log = structlog.get_logger(__name__)
+
+
+class BrowserSession:
+    """`id` is that of the call. `token` is good for every HTTP request of the session, `declared` is what it sends."""
+
+    def __init__(self, call: Call, leg: BrowserLeg, declared: AudioFormat, *, address: str, grace_s: float) -> None:
+        self.id = call.id
+        self.token = secrets.token_urlsafe(TOKEN_BYTES)
+        self.leg = leg
+        self.declared = declared
+        self.address = address
+        self.over = False
+        self.spoken = Spoken()
+        self._call = call
+        self._grace_s = grace_s
+        self._connections = 0
+        self._fenced = trio.Event()
+        self._ended = trio.Event()
+        self._seen_at = trio.current_time()
+
+    @contextmanager
+    def attached(self, transport: str) -> Iterator[trio.Event]:
+        """Be the connection that takes the messages. The event is set when another one is."""
+        self._fenced.set()
+        self._fenced = fenced = trio.Event()
+        self._connections += 1
+        self.leg.uplink.interrupted()
+        log.debug("client.attached", transport=transport)
+        try:
+            yield fenced
+        finally:
+            self._connections -= 1
+            self.seen()
+
+    def seen(self) -> None:
+        """The client has shown itself: the grace begins anew."""
+        self._seen_at = trio.current_time()
+
+    def end(self, reason: EndReason) -> None:
+        """End the call of the session."""
+        self._call.finish(reason)
+
+    async def run(self) -> None:
+        """The life of the session, from the start of the call until nothing of it is left to fetch."""
+        with bound_contextvars(call_id=self.id), self._call.events.listening(self._tell):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch)
+                nursery.start_soon(self.spoken.run, self.leg)
+                with self._call.lend(self.leg) as given_back:
+                    await given_back.wait()
+                with trio.move_on_after(ENDING_S):
+                    await self._ended.wait()
+                nursery.cancel_scope.cancel()
+            self.over = True
+            self.leg.close()
+        await trio.sleep(LINGER_S)
+
+    async def _watch(self) -> None:
+        while True:
+            await trio.sleep_until(self._seen_at + self._grace_s)
+            if self._connections:
+                self.seen()
+            elif trio.current_time() >= self._seen_at + self._grace_s:
+                log.info("client.gone", grace_s=self._grace_s)
+                self._call.finish(EndReason.CALLER_LOST)
+                return
+
+    def _tell(self, event: CallEvent) -> None:
+        match event:
+            case Said(role=role, text=text, final=final):
+                self.leg.outbox.tell(browser.transcript(role, text, final=final))
+            case Speech(role=role, started=started):
+                self.leg.outbox.tell(browser.speech(role, started=started))
+            case StateChanged(status=status, reason=reason):
+                self.leg.outbox.tell(browser.state(status, reason))
+                if status == "ended":
+                    self._ended.set()

@@ -1,0 +1,73 @@
+"""What a call tells those who watch it: its client, and the operator's event feed."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import structlog
+
+Role = Literal["user", "assistant"]
+LISTENERS_MAX = 8
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Words so far, or for good."""
+
+    role: Role
+    text: str
+    final: bool
+
+    def __repr__(self) -> str:
+        return f"Said(role={self.role!r}, final={self.final}, {len(self.text)} characters)"
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """Somebody began or stopped to speak."""
+
+    role: Role
+    started: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged:
+    """How the call stands for its caller. `reason` is the end reason once it is ended."""
+
+    status: Literal["live", "reconnecting", "degraded", "ended"]
+    reason: str
+
+
+CallEvent = Said | Speech | StateChanged
+Listener = Callable[[CallEvent], None]
+
+
+class EventFeed:
+    """One per call. Nothing is kept: who listens decides how much it holds, and what it drops when it is full."""
+
+    def __init__(self) -> None:
+        self._listeners: list[Listener] = []
+
+    def publish(self, event: CallEvent) -> None:
+        """Tell everybody, at once. A listener that fails is removed: it cannot harm the call."""
+        for listener in tuple(self._listeners):
+            try:
+                listener(event)
+            except Exception:
+                self._listeners.remove(listener)
+                log.exception("events.listener_failed")
+
+    @contextmanager
+    def listening(self, listener: Listener) -> Iterator[bool]:
+        """Have `listener` called with every event; it must not block. False: too many listen already."""
+        room = len(self._listeners) < LISTENERS_MAX
+        if room:
+            self._listeners.append(listener)
+        try:
+            yield room
+        finally:
+            if listener in self._listeners:
+                self._listeners.remove(listener)

@@ -1,0 +1,110 @@
+"""Which browsers may begin a session, and how often one address may ask for anything."""
+
+import hmac
+from ipaddress import ip_address
+
+import trio
+
+from relay.daemon.front import Front
+from relay.errors import AuthRejected, ClientRefused
+from relay.logic.rate_limit import RateLimit
+from relay.logic.tokens import Tokens
+
+CLIENT, TOKEN, WEBHOOK = "/client", "/client/token", "/webhook/audio"
+_SUBJECT = "client"
+
+
+class ClientGate:
+    """Raises ClientRefused with a status and a code; refused credentials are counted and logged by the Gate."""
+
+    def __init__(self, front: Front) -> None:
+        config = front.config
+        self._gate = front.gate
+        self._origin = config.server.public_url
+        self._proxies = frozenset(config.server.trusted_proxies)
+        self._require_token = config.client.require_token
+        self._key = config.secrets.client_key
+        self.token_ttl_s = config.client.token_ttl_s
+        self._tokens = Tokens(self.token_ttl_s)
+        limits = config.limits
+        self._starts = RateLimit(per_s=limits.client_starts_per_s, burst=limits.client_starts_burst)
+        self._uploads = RateLimit(per_s=limits.webhook_per_s, burst=limits.webhook_burst)
+
+    def address(self, peer: str, forwarded_for: str | None) -> str:
+        """Whose request it is: the peer, or the client that a trusted proxy names last in X-Forwarded-For.
+
+        An IPv6 client counts by its /64, which is what one customer has.
+        """
+        named = [part.strip() for part in (forwarded_for or "").split(",") if part.strip()]
+        address = peer
+        while address in self._proxies and named:
+            address = named.pop()
+        return _network(address)
+
+    def check_start_rate(self, address: str) -> None:
+        """Count one attempt to begin or to attach again. Raises TOO_MANY_REQUESTS."""
+        self._check(self._starts, address)
+
+    def check_upload_rate(self, address: str) -> None:
+        """Count one POST /webhook/audio. Raises TOO_MANY_REQUESTS."""
+        self._check(self._uploads, address)
+
+    @property
+    def has_key(self) -> bool:
+        """Whether tokens can be had at all."""
+        return self._key is not None
+
+    def issue_token(self, authorization: str | None) -> str:
+        """A token to begin one session with. Raises ClientRefused: NOT_FOUND, CLIENT_KEY_NEEDED."""
+        if self._key is None:
+            raise ClientRefused(404, "NOT_FOUND", "there is nothing at this address: RELAY_CLIENT_KEY is not set")
+        scheme, _, key = (authorization or "").partition(" ")
+        same = hmac.compare_digest(key.strip().encode("utf-8", "replace"), self._key.encode())
+        if not (same and scheme.lower() == "bearer"):
+            self._gate.rejected(TOKEN, "client key wrong" if authorization else "client key missing")
+            raise ClientRefused(401, "CLIENT_KEY_NEEDED", "give RELAY_CLIENT_KEY: Authorization: Bearer KEY")
+        return self._tokens.issue(_SUBJECT, trio.current_time())
+
+    def origin_problem(self, origin: str | None) -> ClientRefused | None:
+        """Why a client of this Origin needs a token; None if it needs none. Nothing is counted."""
+        if self._require_token:
+            return ClientRefused(401, "TOKEN_MISSING", "this relay asks for a token of POST /client/token in start")
+        if origin is not None and origin.rstrip("/").lower() == self._origin.lower():
+            return None
+        which = "no Origin" if origin is None else "another Origin"
+        return ClientRefused(403, "ORIGIN_WRONG", f"{which} than server.public_url, and no token of POST /client/token")
+
+    def check_start(self, origin: str | None, token: str | None) -> None:
+        """A client that wants to begin: a token is enough, and must be good if there is one; else the Origin decides.
+
+        Raises ClientRefused: TOKEN_INVALID, TOKEN_MISSING, ORIGIN_WRONG.
+        """
+        if token is not None:
+            try:
+                self._tokens.claim(token, _SUBJECT, trio.current_time())
+            except AuthRejected as rejected:
+                self._gate.rejected(CLIENT, str(rejected))
+                raise ClientRefused(403, "TOKEN_INVALID", f"{rejected}: ask for a new one") from None
+        elif problem := self.origin_problem(origin):
+            raise self.refused(problem)
+
+    def refused(self, problem: ClientRefused) -> ClientRefused:
+        """Count and log a refusal for its credentials; returns it, to be raised."""
+        self._gate.rejected(CLIENT, problem.code)
+        return problem
+
+    def _check(self, limit: RateLimit, address: str) -> None:
+        now = trio.current_time()
+        if not limit.allow(address, now):
+            wait_s = limit.wait_s(address, now)
+            raise ClientRefused(429, "TOO_MANY_REQUESTS", f"too many requests from this address: wait {wait_s:.2f} s")
+
+
+def _network(address: str) -> str:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address[:64]
+    if parsed.version == 6 and parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(parsed) if parsed.version == 4 else ":".join(parsed.exploded.split(":")[:4])

@@ -1,0 +1,156 @@
+"""The browser leg over plain HTTP: the same session, numbers and turns as over WS /client.
+
+A `GET` is the connection that takes the messages, for as long as it waits: it fences an open WebSocket, and is fenced
+by one that resumes, and by another `GET`. Audio that is sent twice is taken once.
+"""
+
+import json
+
+import trio
+from structlog.contextvars import bound_contextvars
+
+from relay.call.browser_session import BrowserSession
+from relay.daemon.client_gate import CLIENT, TOKEN, ClientGate
+from relay.daemon.front import Front
+from relay.daemon.routes import Routes
+from relay.errors import ClientRefused, RemoteProtocolError
+from relay.media.frames import WIDEBAND
+from relay.net.asgi_request import AsgiRequest
+from relay.wire import browser
+from relay.wire.browser import ClientAudio, Start
+from relay.wire.json_text import WireCode
+
+AUDIO_BODY_MAX_BYTES = 2**20
+TEXT_BODY_MAX_BYTES = 65_536
+WAIT_S = 10.0
+TOGETHER_S = 0.04
+"""Audio waits so long for more, so that an answer carries two or three frames; a text does not wait."""
+MESSAGES_MAX = 200
+
+
+class ClientPolling:
+    def __init__(self, front: Front, gate: ClientGate) -> None:
+        self._sessions = front.sessions
+        self._gate = gate
+
+    def add_to(self, routes: Routes) -> None:
+        routes.add("POST", CLIENT, self.start)
+        routes.add("POST", TOKEN, self.token)
+        routes.add("POST", f"{CLIENT}/*/audio", self.send_audio)
+        routes.add("GET", f"{CLIENT}/*/audio", self.poll)
+        routes.add("POST", f"{CLIENT}/*/messages", self.send_message)
+
+    async def token(self, request: AsgiRequest, _part: str) -> None:
+        """A token to begin a session with, for whoever has the key."""
+        self._gate.check_start_rate(self._address(request))
+        token = self._gate.issue_token(request.header("authorization"))
+        await request.answer(200, json.dumps({"token": token, "expires_s": self._gate.token_ttl_s}).encode())
+
+    async def start(self, request: AsgiRequest, _part: str) -> None:
+        """A new session, without a connection until the first poll."""
+        address = self._address(request)
+        self._gate.check_start_rate(address)
+        start = await _message(request)
+        if not isinstance(start, Start):
+            raise RemoteProtocolError("POST /client takes a start message", browser.BrowserCode.START_NOT_FIRST)
+        if start.resume is not None:
+            text = "a session is resumed by a WebSocket, or by its own addresses with its token"
+            raise RemoteProtocolError(text, WireCode.FIELD_INVALID)
+        self._gate.check_start(request.header("origin"), start.token)
+        session = self._sessions.begin(start, address)
+        ready = browser.ready(
+            session.id,
+            token=session.token,
+            resume=self._sessions.renew_resume(session),
+            rate_hz=session.leg.format.rate_hz,
+            next_sequence=session.leg.uplink.next,
+        )
+        await request.answer(201, ready.encode())
+
+    async def send_audio(self, request: AsgiRequest, session_id: str) -> None:
+        """Any number of frames. What is good of them is taken, whatever is wrong with the others."""
+        session = self._live(session_id, request)
+        with bound_contextvars(call_id=session.id):
+            frames, error = browser.parse_frames(await request.read(AUDIO_BODY_MAX_BYTES), session.declared)
+            for frame in frames:
+                await session.leg.feed(frame, resent=True)
+            if error is not None:
+                session.leg.count(error)
+                raise error
+        await request.answer(200, browser.audio_answer(len(frames), session.leg.uplink.next))
+
+    async def send_message(self, request: AsgiRequest, session_id: str) -> None:
+        """`played` or `stop`."""
+        session = self._live(session_id, request)
+        event = await _message(request)
+        if isinstance(event, Start | ClientAudio):
+            raise RemoteProtocolError("this address takes played and stop", browser.BrowserCode.UNKNOWN_TYPE)
+        await session.leg.feed(event)
+        await request.answer(200, b"{}")
+
+    async def poll(self, request: AsgiRequest, session_id: str) -> None:
+        """Wait for messages behind `after`, and answer with all there are."""
+        session = self._sessions.find(session_id, request.header("authorization"))
+        cursor = _cursor(request.query("after"), session.leg.outbox.last)
+        if session.over and cursor == session.leg.outbox.last and not session.leg.outbox.has_after(cursor):
+            raise ClientRefused(410, "SESSION_OVER", "the session has ended, and everything was said")
+        with bound_contextvars(call_id=session.id):
+            await self._wait(request, session, cursor)
+        messages, gap = session.leg.outbox.read(cursor, MESSAGES_MAX)
+        numbered: list[browser.Numbered] = list(messages)
+        if gap is not None:
+            numbered.insert(0, (gap[1], browser.gap(*gap)))
+        await request.answer(200, browser.poll_answer(numbered, cursor))
+        if messages:
+            session.leg.outbox.written(messages[-1][0])
+
+    async def _wait(self, request: AsgiRequest, session: BrowserSession, cursor: int) -> None:
+        """Until there is something to answer, or the time is over. Raises ClientRefused when another one polls."""
+        outbox = session.leg.outbox
+        with session.attached("polling") as fenced:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_cancel_when_fenced, fenced, nursery.cancel_scope)
+                nursery.start_soon(_cancel_when_gone, request, nursery.cancel_scope)
+                with trio.move_on_after(WAIT_S):
+                    await outbox.wait_after(cursor)
+                    with trio.move_on_after(TOGETHER_S):
+                        await outbox.wait_text_after(cursor)
+                nursery.cancel_scope.cancel()
+            if fenced.is_set():
+                raise ClientRefused(409, "SESSION_MOVED", "another connection has taken this session over")
+
+    def _live(self, session_id: str, request: AsgiRequest) -> BrowserSession:
+        session = self._sessions.find(session_id, request.header("authorization"))
+        if session.over:
+            raise ClientRefused(410, "SESSION_OVER", "the session has ended")
+        return session
+
+    def _address(self, request: AsgiRequest) -> str:
+        return self._gate.address(request.peer, request.header("x-forwarded-for"))
+
+
+async def _message(request: AsgiRequest) -> browser.Event:
+    body = await request.read(TEXT_BODY_MAX_BYTES)
+    try:
+        return browser.parse(body.decode() or "{}", WIDEBAND)
+    except UnicodeDecodeError:
+        raise RemoteProtocolError("the body is not UTF-8", WireCode.NOT_JSON) from None
+
+
+def _cursor(after: str | None, last: int) -> int:
+    text = "0" if after is None else after
+    if not (text.isascii() and text.isdigit()) or len(text) > 10:
+        raise RemoteProtocolError("after must be the number of the last message had", WireCode.FIELD_INVALID)
+    if int(text) > last:
+        raise ClientRefused(400, "CURSOR_AHEAD", f"after is {text}, but the last message had {last}")
+    return int(text)
+
+
+async def _cancel_when_fenced(fenced: trio.Event, scope: trio.CancelScope) -> None:
+    await fenced.wait()
+    scope.cancel()
+
+
+async def _cancel_when_gone(request: AsgiRequest, scope: trio.CancelScope) -> None:
+    await request.wait_gone()
+    scope.cancel()

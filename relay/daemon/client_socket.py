@@ -1,0 +1,205 @@
+"""WS /client: lets a browser in, and is a connection of its session until it goes, or another takes its place.
+
+| state    | waits for                         | deadline                 | then                                       |
+|----------|-----------------------------------|--------------------------|--------------------------------------------|
+| upgrade  | nothing: decided from the head    |                          | 429, 503, or accepted                      |
+| starting | the first message                 | `client.start_timeout_s` | an error and 1008, or attached             |
+| attached | the socket, another connection,   | those of the session     | all that is queued is written, closed with |
+|          | the end of the call               |                          | 1000; SESSION_MOVED and 1008 if fenced     |
+
+A first message that is no `start` begins a session with the usual format, and is its first audio.
+"""
+
+import structlog
+import trio
+from structlog.contextvars import bound_contextvars
+
+from relay.call.browser_session import BrowserSession
+from relay.call.browser_sessions import BrowserSessions
+from relay.daemon.client_gate import ClientGate
+from relay.daemon.front import Front
+from relay.errors import ClientRefused, LegLost, RemoteProtocolError
+from relay.media.frames import WIDEBAND
+from relay.net.asgi_socket import AsgiSocket, Receive, Scope, Send
+from relay.wire import browser
+from relay.wire.browser import Start
+
+STARTING_MAX = 100
+"""Sockets that have not begun yet: more than come within the start time-out."""
+BAD_STARTS_MAX = 5
+POLICY_VIOLATION = 1008
+
+log = structlog.get_logger(__name__)
+
+
+class ClientSocketEndpoint:
+    """One for the daemon; `serve` is the whole life of one socket and never raises what a client did."""
+
+    def __init__(self, front: Front, gate: ClientGate) -> None:
+        self._config = front.config.client
+        self._sessions: BrowserSessions = front.sessions
+        self._metrics = front.metrics
+        self._gate = gate
+        self._starting = 0
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with AsgiSocket(scope, receive, send) as socket:
+            try:
+                await self._serve(socket, (scope["client"] or ("",))[0])
+            except* LegLost as lost:
+                log.debug("client.lost", error=str(lost.exceptions[0]))
+            except* Exception:
+                log.exception("client.failed")
+                await socket.close(1011)
+
+    async def _serve(self, socket: AsgiSocket, peer: str) -> None:
+        address = self._gate.address(peer, socket.header("x-forwarded-for"))
+        if self._starting >= STARTING_MAX:
+            await socket.refuse(503, error="too many sockets wait for their first message: try again", code="BUSY")
+            return
+        try:
+            self._gate.check_start_rate(address)
+        except ClientRefused as refused:
+            await socket.refuse(refused.status, error=str(refused), code=refused.code)
+            return
+        self._starting += 1
+        try:
+            await socket.accept()
+            begun = await self._begin(socket, address)
+        finally:
+            self._starting -= 1
+        if begun is None:
+            await socket.close(POLICY_VIOLATION)
+            return
+        session, start, first = begun
+        with bound_contextvars(call_id=session.id):
+            await ClientConnection(socket, session).run(start, self._sessions.renew_resume(session), first)
+
+    async def _begin(
+        self, socket: AsgiSocket, address: str
+    ) -> tuple[BrowserSession, Start, browser.Event | None] | None:
+        """The session of this socket, and its first event if that was no `start`; None, and told, if not let in."""
+        origin = socket.header("origin")
+        try:
+            if not self._gate.has_key and (problem := self._gate.origin_problem(origin)):
+                raise self._gate.refused(problem)
+            event = await self._first_event(socket)
+            start = event if isinstance(event, Start) else Start()
+            session = self._session(start, origin, address)
+        except ClientRefused as refused:
+            log.info("client.refused", code=refused.code)
+            await self._tell(socket, refused.code, str(refused))
+            return None
+        return session, start, None if event is start else event
+
+    def _session(self, start: Start, origin: str | None, address: str) -> BrowserSession:
+        if start.resume is not None:
+            return self._sessions.resume(start.resume, start)
+        self._gate.check_start(origin, start.token)
+        return self._sessions.begin(start, address)
+
+    async def _first_event(self, socket: AsgiSocket) -> browser.Event:
+        bad = 0
+        with trio.move_on_after(self._config.start_timeout_s):
+            while True:
+                try:
+                    return browser.parse(await socket.receive(), WIDEBAND)
+                except RemoteProtocolError as error:
+                    self._metrics.protocol_errors.labels("caller", error.code).inc()
+                    await self._tell(socket, error.code, str(error))
+                    bad += 1
+                    if bad >= BAD_STARTS_MAX:
+                        raise ClientRefused(400, "START_INVALID", "no message could be read") from None
+        raise ClientRefused(408, "START_TIMEOUT", f"no message in {self._config.start_timeout_s:g} s: send start")
+
+    async def _tell(self, socket: AsgiSocket, code: str, what: str) -> None:
+        """An error that belongs to no session has no number."""
+        await socket.send(browser.error(code, what).body.decode())
+
+
+class ClientConnection:
+    """One socket of a session. The writer is the only one that sends once the session is attached."""
+
+    def __init__(self, socket: AsgiSocket, session: BrowserSession) -> None:
+        self._socket = socket
+        self._session = session
+        self._waiting = trio.CancelScope()
+        self._done = trio.Event()
+        self._close_code = 1000
+
+    async def run(self, start: Start, resume: str, first: browser.Event | None) -> None:
+        """Until the socket is gone, another connection has its place, or the session is over and all was said."""
+        session = self._session
+        async with trio.open_nursery() as nursery:
+            with session.attached("websocket") as fenced:
+                ready = browser.ready(
+                    session.id,
+                    token=session.token,
+                    resume=resume,
+                    rate_hz=session.leg.format.rate_hz,
+                    next_sequence=session.leg.uplink.next,
+                )
+                nursery.start_soon(self._write, ready, start.after, fenced)
+                nursery.start_soon(self._read, first)
+                nursery.start_soon(self._wake_when, fenced)
+                await self._done.wait()
+            await self._socket.close(self._close_code)
+            nursery.cancel_scope.cancel()
+
+    async def _read(self, first: browser.Event | None) -> None:
+        leg = self._session.leg
+        try:
+            if first is not None:
+                await leg.feed(first)
+            while True:
+                message = await self._socket.receive()
+                try:
+                    event = browser.parse(message, self._session.declared)
+                except RemoteProtocolError as error:
+                    leg.reject(error)
+                else:
+                    await leg.feed(event)
+        except LegLost:
+            self._done.set()
+
+    async def _wake_when(self, fenced: trio.Event) -> None:
+        await fenced.wait()
+        self._waiting.cancel()
+
+    async def _write(self, ready: str, after: int | None, fenced: trio.Event) -> None:
+        try:
+            await self._socket.send(ready)
+            await self._send_messages(after, fenced)
+        except LegLost:
+            pass
+        finally:
+            self._done.set()
+
+    async def _send_messages(self, after: int | None, fenced: trio.Event) -> None:
+        outbox = self._session.leg.outbox
+        cursor = outbox.last if after is None else after
+        if cursor > outbox.last:
+            await self._send_error("CURSOR_AHEAD", f"after is {cursor}, but the last message had {outbox.last}")
+            cursor = outbox.last
+        while not fenced.is_set():
+            with trio.CancelScope() as self._waiting:
+                if fenced.is_set():
+                    break
+                await outbox.wait_after(cursor)
+            if self._waiting.cancelled_caught:
+                break
+            messages, gap = outbox.read(cursor, 1)
+            if gap is not None:
+                cursor = gap[1]
+                await self._socket.send(browser.numbered_text(browser.gap(*gap), cursor))
+            for number, message in messages:
+                await self._socket.send(browser.to_websocket(message, number))
+                outbox.written(number)
+                cursor = number
+            if not messages and outbox.closed:
+                return
+        self._close_code = POLICY_VIOLATION
+        await self._send_error("SESSION_MOVED", "another connection has taken this session over")
+
+    async def _send_error(self, code: str, what: str) -> None:
+        await self._socket.send(browser.error(code, what).body.decode())
