@@ -5,6 +5,7 @@ comes back later through the lane. When no audio comes for `FLOW_AFTER_S` silenc
 the assistant ends a call whose audio stops (Vapi, WebSocket transport).
 """
 
+import math
 from collections.abc import Callable
 
 import structlog
@@ -15,6 +16,7 @@ from relay.call.legs import CallerAudio
 from relay.call.vad_engine import VadEngine, VadStream
 from relay.config import VadConfig
 from relay.logic.replay import ReplayLog
+from relay.logic.sentences import Sentences
 from relay.media.detector import Confirmed, Decision, Detector, DetectorSettings, Ended, Likely, Rejected, State
 from relay.media.frames import FRAME_MS, Audio, AudioFormat
 from relay.media.gaps import MediaClock
@@ -24,6 +26,10 @@ from relay.media.uplink import Uplink
 from relay.media.windows import WindowCutter
 
 FLOW_AFTER_S = 0.1
+JUDGED_WITHIN_MS = 160
+"""What the detector has not judged for longer may be speech; a pause begins with so much of itself in a replay."""
+LOUD_DB = 6.0
+"""Over the noise: what is quieter, and no speech, may be left out of a replay."""
 
 log = structlog.get_logger(__name__)
 
@@ -37,8 +43,9 @@ class Analysis:
         target: AudioFormat,
         vad: VadConfig,
         log_to: ReplayLog,
-        counts: Counts,
+        sentences: Sentences,
         *,
+        counts: Counts,
         reduce_noise: bool,
         audio_logged: Callable[[float], None],
         caller_heard: Callable[[Decision, float], None],
@@ -50,10 +57,11 @@ class Analysis:
         self._detector = Detector(detector_settings(vad))
         self._media_clock = MediaClock()
         self._replay = log_to
+        self._sentences = sentences
         self._counts = counts
         self._audio_logged = audio_logged
         self._caller_heard = caller_heard
-        self._heard_ms = 0.0
+        self._heard_ms = self._judged_ms = 0.0
         self._overflow_ms = 0
         self._arrived_at = trio.current_time()
         self._last_media_at = trio.current_time()
@@ -104,11 +112,17 @@ class Analysis:
         self._arrived_at = arrived_at
         for_assistant, samples = self._uplink.push(Audio(self._source, data))
         for frame in self._packetizer.push(for_assistant):
-            self._replay.append(frame)
+            self._replay.append(frame, speech=self._may_be_speech())
         self._count_overflow()
         self._audio_logged(arrived_at)
         for window in self._windows.push(samples):
             stream.submit(window)
+
+    def _may_be_speech(self) -> bool:
+        """Whether a replay must not leave out what is heard now: unless the detector keeps up and hears nothing."""
+        if self._heard_ms - self._judged_ms > JUDGED_WITHIN_MS or self._detector.state is not State.QUIET:
+            return True
+        return self._detector.over_floor_db > LOUD_DB
 
     def _count_overflow(self) -> None:
         dropped_ms = self._replay.statistics().dropped_ms
@@ -118,6 +132,7 @@ class Analysis:
     async def _judge(self, stream: VadStream) -> None:
         async for scored in stream.results:
             window = scored.window
+            self._judged_ms = window.end_ms
             decision = self._detector.push(window.samples, scored.probability, window.end_ms)
             if self._detector.state is State.SPEAKING:
                 self.last_speech_at = trio.current_time()
@@ -125,6 +140,7 @@ class Analysis:
                 self._tell(decision)
 
     def _tell(self, decision: Decision) -> None:
+        self._note_sentence(decision)
         match decision:
             case Likely(onset_ms=onset_ms) | Confirmed(onset_ms=onset_ms):
                 self._caller_heard(decision, self._clock_time(onset_ms))
@@ -142,6 +158,15 @@ class Analysis:
                 )
             case Ended(at_ms=at_ms, decided_ms=decided_ms):
                 log.info("speech.ended", at_ms=round(at_ms), decided_ms=round(decided_ms))
+
+    def _note_sentence(self, decision: Decision) -> None:
+        match decision:
+            case Likely(onset_ms=onset_ms):
+                self._replay.mark_speech(int(onset_ms // FRAME_MS))
+            case Confirmed(onset_ms=onset_ms):
+                self._sentences.began(int(onset_ms // FRAME_MS))
+            case Ended(at_ms=at_ms):
+                self._sentences.ended(math.ceil(at_ms / FRAME_MS), trio.current_time())
 
     def _clock_time(self, media_ms: float) -> float:
         """When the sample at this media time reached us, on the clock."""

@@ -24,6 +24,7 @@ from structlog.contextvars import bound_contextvars
 from relay.call.analysis import Analysis
 from relay.call.counts import Counts
 from relay.call.dialer import Dialer
+from relay.call.dialogue import Dialogue
 from relay.call.events import EventFeed, Speech, StateChanged
 from relay.call.forwarder import Forwarder
 from relay.call.legs import CallerAudio, CallerGone, CallerLeg, Dropped, Heard, KeyPressed
@@ -33,6 +34,7 @@ from relay.config import Config
 from relay.errors import LegClosed, LegLost, RemoteProtocolError
 from relay.logic.outcome import EndReason
 from relay.logic.replay import ReplayLog
+from relay.logic.sentences import Sentences
 from relay.media.detector import Confirmed, Decision, Ended
 from relay.media.frames import TELEPHONE, AudioFormat
 from relay.metrics import Metrics
@@ -71,27 +73,37 @@ class Call:
         self._leg_lent = trio.Event()
         self._counts = Counts(services.metrics)
         self.events = EventFeed()
+        replay = ReplayLog(config.reconnect.replay_max_ms, config.reconnect.replay_speed)
+        sentences = Sentences(replay, config.reconnect.unanswered_s)
+        dialogue = Dialogue(sentences)
         self._playback = Playback(
             dialer.format,
             caller_format,
             jitter=config.jitter,
             barge_in=config.barge_in,
+            dialogue=dialogue,
             counts=self._counts,
             metrics=services.metrics,
             log=structlog.get_logger().bind(call_id=self.id),
         )
-        replay = ReplayLog(config.reconnect.replay_max_ms)
         self._forwarder = Forwarder(
-            dialer, replay, self._playback, config.session, self._counts, listening=self._assistant_listens
+            dialer,
+            replay,
+            self._playback,
+            dialogue,
+            config,
+            counts=self._counts,
+            listening=self._assistant_listens,
         )
         self._analysis = Analysis(
             caller_format,
             dialer.format,
             config.vad,
             replay,
-            self._counts,
+            sentences,
+            counts=self._counts,
             reduce_noise=config.audio.noise_reduction != "off",
-            audio_logged=self._forwarder.audio_logged,
+            audio_logged=self._forwarder.outgoing.audio_logged,
             caller_heard=self._caller_heard,
         )
 
@@ -220,7 +232,7 @@ class Call:
                     self._playback.heard(turn, position_ms)
                 case KeyPressed(digit=digit):
                     log.info("caller.key_pressed")
-                    self._forwarder.send_note(vapi_controls.dtmf_note(digit))
+                    self._forwarder.outgoing.send_note(vapi_controls.dtmf_note(digit))
                 case Dropped(cause=cause):
                     self._counts.dropped(cause)
                 case CallerGone():

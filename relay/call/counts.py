@@ -17,6 +17,7 @@ class Counts:
         self._dropped: Counter[str] = Counter()
         self._invented: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
+        self._reconnects: Counter[str] = Counter()
         self._vad_skipped = 0
         self.stale = 0
         self.interruptions_confirmed = 0
@@ -52,6 +53,12 @@ class Counts:
         self._metrics.playout_holes.inc()
         self.invented("underrun", max(1, round(hole_ms / FRAME_MS)))
 
+    def reconnect(self, leg: str, *, ok: bool) -> None:
+        """An attempt to get a lost leg back came to its end."""
+        if ok:
+            self._reconnects[leg] += 1
+        self._metrics.reconnects.labels(leg, "ok" if ok else "failed").inc()
+
     def protocol_error(self, leg: str, code: str) -> bool:
         """Count a bad message; True for the first of its kind on this leg of the call, which is worth a log line.
 
@@ -74,6 +81,7 @@ class Counts:
             "frames_stale": self.stale,
             "frames_dropped": dict(self._dropped),
             "frames_invented": dict(self._invented),
+            "reconnects": dict(self._reconnects),
             "protocol_errors": dict(self._errors),
             "vad_windows_skipped": self._vad_skipped,
             "interruptions_confirmed": self.interruptions_confirmed,

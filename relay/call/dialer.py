@@ -33,8 +33,11 @@ class Dialer(Protocol):
     def format(self) -> AudioFormat:
         """Of the audio, both ways."""
 
-    async def create(self, call_id: str) -> CallCreated:
-        """A new call, whose socket is to be connected at once. Raises AssistantUnavailable."""
+    async def create(self, call_id: str, *, greet: bool = True, replaces: str | None = None) -> CallCreated:
+        """A new call, whose socket is to be connected at once. Raises AssistantUnavailable.
+
+        `greet`: the assistant speaks first. `replaces` is the id of the call whose conversation it goes on with.
+        """
 
     def connect(self, created: CallCreated) -> AbstractAsyncContextManager[AssistantSocket]:
         """The call's socket, connected; once only, its address is good for one handshake. Raises LegLost."""
@@ -55,7 +58,7 @@ class VapiDialer:
         self._headers = {"Authorization": f"Bearer {config.secrets.vapi_api_keys[assistant.name]}"}
         self._call_url = f"{assistant.api_base.rstrip('/')}/call"
 
-    async def create(self, call_id: str) -> CallCreated:
+    async def create(self, call_id: str, *, greet: bool = True, replaces: str | None = None) -> CallCreated:
         """POST /call; takes at most the REST client's time-out."""
         request = vapi_call.call_request(
             assistant_id=self._assistant.assistant_id,
@@ -63,8 +66,9 @@ class VapiDialer:
             max_duration_s=self._config.session.max_duration_s,
             silence_timeout_s=self._config.session.idle_timeout_s,
             first_message_interruptions=not self._config.barge_in.protect_first_message,
-            metadata={"relayCallId": call_id},
+            metadata={"relayCallId": call_id} | ({"replacesCallId": replaces} if replaces else {}),
             name=f"relay {call_id}",
+            first_message_waits=not greet,
         )
         try:
             status, body = await self._rest.post_json(self._call_url, request, self._headers)

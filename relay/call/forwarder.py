@@ -1,42 +1,48 @@
-"""The forwarder task: the assistant's socket, up from the replay log and down into playback.
+"""The forwarder task: one connection with the assistant after the other, until the conversation is over.
 
-| state      | waits for                           | deadline                     | then                             |
-|------------|-------------------------------------|------------------------------|----------------------------------|
-| dialing    | the answer to POST /call            | `request_timeout_s`          | connecting, or over: unavailable |
-| connecting | the WebSocket handshake             | `connect_timeout_s`          | live, or over: unavailable       |
-| live       | messages, and a pong for every ping | `keepalive_s`+`pong_timeout_s` | over: it ended, or was lost    |
-| leaving    | `end-call` written, socket closed   | `LEAVE_S`                    | deleting if that failed          |
-| deleting   | the answer to DELETE /call/{id}     | `DELETE_S`                   | over                             |
+| state   | meaning                               | leaves when                                  | deadline           |
+|---------|---------------------------------------|----------------------------------------------|--------------------|
+| dialing | the assistant's call is made          | it is live -> talking                        | see `Connection`   |
+|         |                                       | that failed -> waiting                       |                    |
+|         |                                       | refused for good -> over: unavailable        |                    |
+| talking | a connection is live                  | it was lost -> waiting; all attempts are     | see `Connection`   |
+|         |                                       | given back if it lived for `STABLE_S`        |                    |
+|         |                                       | the assistant hung up -> over: it ended      |                    |
+| waiting | back-off; the caller hears what was   | deadline -> dialing                          | drawn at random;   |
+|         | queued, then a comfort sound          | no attempts or no time left -> over:         | in all             |
+|         |                                       | unavailable                                  | `budget_s`         |
 
-The end of the call is `leaving`, whatever the state: what is under way may come to its end, because a call whose id
-nobody knows cannot be deleted, and a socket is where a goodbye is said best.
+A new connection goes on with the conversation: no second greeting, what was said and heard so far as context, and the
+caller's audio again from the first sentence that is not known to have been understood. Each connection has one reader
+and one writer that end with it, so nothing that the old one still sends goes anywhere. Its call is deleted meanwhile.
 """
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from random import Random
 
 import structlog
 import trio
 
+from relay.call.connection import Connection, Ending, Opening
 from relay.call.counts import Counts
-from relay.call.dialer import AssistantSocket, Dialer
+from relay.call.dialer import Dialer
+from relay.call.dialogue import Dialogue
+from relay.call.incoming import Incoming
+from relay.call.outgoing import Outgoing
 from relay.call.playback import Playback
-from relay.config import SessionConfig
-from relay.errors import AssistantUnavailable, LegClosed, LegLost, RemoteProtocolError
+from relay.config import Config
+from relay.logic.backoff import Backoff, BackoffRules
 from relay.logic.outcome import EndReason
 from relay.logic.replay import ReplayLog
-from relay.wire import vapi, vapi_controls
-from relay.wire.vapi_call import CallCreated
+from relay.media.comfort import comfort_frames
+from relay.media.frames import FRAME_MS
+from relay.wire.vapi_controls import add_message
 
-LEAVE_S = 1.0
 DELETE_S = 0.8
-SEND_DEADLINE_S = 5.0
-LAST_WORDS_S = 1.0
-"""When a send fails the assistant is gone, but what it said before, and why it left, can still be read."""
-NOTES_MAX = 32
-"""Text messages that may wait for the assistant's socket: more than anybody's fingers send in a second."""
-GOODBYE_CODES = {1000, 1005}
-"""The peer closed because it was done, with a code or without (RFC 6455, 7.4.1)."""
+STABLE_S = 2.0
+"""A connection that breaks off sooner has not helped: its attempt stays counted."""
+COMFORT_AFTER_S = 0.9
+"""Without sound, during an outage. With what is queued ahead and the filling of the buffer this is under 1.5 s."""
 
 log = structlog.get_logger(__name__)
 
@@ -49,191 +55,125 @@ class Forwarder:
         dialer: Dialer,
         replay: ReplayLog,
         playback: Playback,
-        session: SessionConfig,
-        counts: Counts,
+        dialogue: Dialogue,
+        config: Config,
         *,
+        counts: Counts,
         listening: Callable[[], None],
     ) -> None:
+        rules = BackoffRules(max_attempts=config.reconnect.max_attempts, budget_s=config.reconnect.budget_s)
+        self.outgoing = Outgoing(replay)
         self._dialer = dialer
         self._replay = replay
         self._playback = playback
-        self._session = session
+        self._dialogue = dialogue
+        self._config = config
         self._counts = counts
         self._listening = listening
-        self._notes: deque[str] = deque(maxlen=NOTES_MAX)
-        self._something_to_send = trio.lowlevel.ParkingLot()
-        self._unsent_since: float | None = None
-        self._live = False
-        self._leaving = False
-        self._hung_up = False
-        self.assistant_call_id: str | None = None
+        self._backoff = Backoff(rules, Random())
+        self._connection: Connection | None = None
+        self._lost_at: float | None = None
+        self._lost_call_id: str | None = None
+        self._dropped_ms = 0
+        self._outage = trio.Event()
 
-    def audio_logged(self, arrived_at: float) -> None:
-        """There is something new in the replay log, which came from the caller at this time."""
-        if self._unsent_since is None:
-            self._unsent_since = arrived_at
-        self._something_to_send.unpark_all()
-
-    def send_note(self, text: str) -> None:
-        """Send a text message to the assistant, before any audio that waits."""
-        self._notes.append(text)
-        self._something_to_send.unpark_all()
+    @property
+    def assistant_call_id(self) -> str | None:
+        """The assistant's id of the call that is under way, or was last."""
+        return self._connection.call_id if self._connection else None
 
     async def run(self, call_id: str) -> EndReason:
-        """Dial and converse until the assistant is gone; returns why. Cancelled, it hangs up within 2 s."""
-        outcome = EndReason.ASSISTANT_UNAVAILABLE
-        talk, lifeline = trio.CancelScope(), trio.CancelScope(shield=True)
+        """Dial and converse until the assistant is gone for good; returns why. Cancelled, it hangs up within 2 s."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._leave_when_cancelled, talk, lifeline)
-            try:
-                with lifeline:
-                    outcome = await self._dial(call_id, talk)
-            finally:
-                await self._delete_unless_hung_up()
+            nursery.start_soon(self._comfort)
+            reason = await self._converse(call_id, nursery)
             nursery.cancel_scope.cancel()
-        return outcome
+        return reason
 
-    async def _leave_when_cancelled(self, talk: trio.CancelScope, lifeline: trio.CancelScope) -> None:
-        """Whatever is under way on the lifeline may go on for a moment after the talk."""
-        try:
-            await trio.sleep_forever()
-        finally:
-            talk.cancel()
-            lifeline.deadline = trio.current_time() + LEAVE_S
-
-    async def _dial(self, call_id: str, talk: trio.CancelScope) -> EndReason:
-        log.info("assistant.dialing", assistant=self._dialer.name, audio=str(self._dialer.format))
-        try:
-            created = await self._dialer.create(call_id)
-        except AssistantUnavailable as error:
-            log.warning("assistant.unavailable", code=error.code, error=str(error))
-            return EndReason.ASSISTANT_UNAVAILABLE
-        self.assistant_call_id = created.call_id
-        if talk.cancel_called:
-            return EndReason.ASSISTANT_UNAVAILABLE
-        try:
-            return await self._converse(created, talk)
-        except* (LegLost, LegClosed) as lost:
-            outcome = self._lost(lost, leaving=talk.cancel_called)
-        return outcome
-
-    async def _converse(self, created: CallCreated, talk: trio.CancelScope) -> EndReason:
-        async with self._dialer.connect(created) as socket:
-            self._live = True
-            log.info("assistant.ready", assistant_call_id=created.call_id)
-            self._listening()
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._pump_up, socket)
-                with talk:
-                    await self._talk(socket)
-                if talk.cancelled_caught:
-                    self._say_goodbye()
-                else:
-                    self._hung_up = True
-                    nursery.cancel_scope.cancel()
-        return EndReason.ASSISTANT_ENDED
-
-    async def _talk(self, socket: AssistantSocket) -> None:
-        """Return when the assistant says that it has ended the call."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(socket.run_keepalive, self._session.keepalive_s, self._session.pong_timeout_s)
-            await self._pump_down(socket)
-            nursery.cancel_scope.cancel()
-
-    def _say_goodbye(self) -> None:
-        self._notes.clear()
-        self.send_note(vapi_controls.end_call())
-        self._leaving = True
-
-    async def _delete_unless_hung_up(self) -> None:
-        if self.assistant_call_id is not None and not self._hung_up:
-            with trio.move_on_after(DELETE_S, shield=True):
-                await self._dialer.delete(self.assistant_call_id)
-
-    def _lost(self, lost: BaseExceptionGroup[LegLost | LegClosed], *, leaving: bool) -> EndReason:
-        if leaving:
-            return EndReason.ASSISTANT_UNAVAILABLE
-        error: BaseException = lost
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        close_code = error.close_code if isinstance(error, LegClosed) else None
-        if not self._live:
-            log.warning("assistant.unavailable", code="SOCKET_FAILED", error=str(error))
-            return EndReason.ASSISTANT_UNAVAILABLE
-        if close_code in GOODBYE_CODES:
-            self._hung_up = True
-            return EndReason.ASSISTANT_ENDED
-        log.warning("assistant.lost", error=str(error), close_code=close_code)
-        return EndReason.ASSISTANT_UNAVAILABLE
-
-    async def _pump_up(self, socket: AssistantSocket) -> None:
-        """The one writer of the socket: it is not cancelled inside a send as long as anything is to follow."""
-        while not self._hung_up:
-            message = self._notes.popleft() if self._notes else self._replay.read()
-            if message is None:
-                await self._something_to_send.park()
-                continue
-            await self._send(socket, message)
-            if isinstance(message, bytes):
-                self._note_sent()
-            elif self._leaving and not self._notes:
-                self._hung_up = True
-
-    async def _send(self, socket: AssistantSocket, message: str | bytes) -> None:
-        try:
-            with trio.fail_after(SEND_DEADLINE_S):
-                await socket.send(message)
-        except trio.TooSlowError:
-            raise LegLost(f"a send to the assistant took longer than {SEND_DEADLINE_S:g} s") from None
-        except LegLost:
-            if not self._leaving:
-                await trio.sleep(LAST_WORDS_S)
-            raise
-
-    def _note_sent(self) -> None:
-        self._counts.frame("assistant", "up")
-        if self._unsent_since is not None:
-            self._counts.frame_delay("up", trio.current_time() - self._unsent_since)
-            self._unsent_since = None
-
-    async def _pump_down(self, socket: AssistantSocket) -> None:
-        """Take what the assistant sends until it says that the call has ended."""
+    async def _converse(self, call_id: str, nursery: trio.Nursery) -> EndReason:
         while True:
-            message = await socket.receive()
-            if isinstance(message, bytes):
-                self._playback.receive_audio(message)
-                continue
-            try:
-                event = vapi.parse(message)
-            except RemoteProtocolError as error:
-                if self._counts.protocol_error("assistant", error.code):
-                    log.warning("assistant.bad_message", code=error.code, error=str(error))
-                continue
-            if self._handle(event):
-                return
+            ending = await self._connect(call_id, nursery)
+            if ending is Ending.ENDED:
+                return EndReason.ASSISTANT_ENDED
+            if ending is Ending.LOST:
+                self._note_loss()
+            attempt_at = None if ending is Ending.REFUSED else self._backoff.next_at(trio.current_time())
+            if attempt_at is None:
+                log.warning("assistant.given_up", attempts=self._backoff.attempt)
+                return EndReason.ASSISTANT_UNAVAILABLE
+            await trio.sleep_until(attempt_at)
 
-    def _handle(self, event: vapi.Event) -> bool:
-        """Act on a text message; True when the assistant has ended the call."""
-        match event:
-            case vapi.SpeechUpdate(status="started", role="assistant", turn=turn):
-                self._playback.assistant_started(turn)
-            case vapi.SpeechUpdate(status="stopped", role="assistant"):
-                self._playback.assistant_stopped()
-            case vapi.UserInterrupted():
-                self._playback.assistant_interrupted()
-            case vapi.Transcript():
-                self._note_words(event)
-            case vapi.StatusUpdate(status="ended", ended_reason=ended_reason):
-                log.info("assistant.ended", ended_reason=ended_reason)
-                return True
-            case vapi.Other(type=kind):
-                if self._counts.protocol_error("assistant", "UNKNOWN_TYPE"):
-                    log.info("assistant.unknown_message", type=kind)
-        return False
+    async def _connect(self, call_id: str, nursery: trio.Nursery) -> Ending:
+        incoming = Incoming(self._playback, self._dialogue, self._counts)
+        opening = self._opening()
+        connection = Connection(
+            self._dialer, self.outgoing, incoming, opening, config=self._config, counts=self._counts
+        )
+        self._connection = connection
+        try:
+            ending = await connection.run(call_id, listening=self._listening)
+        finally:
+            if connection.call_id is not None and not connection.hung_up:
+                nursery.start_soon(self._delete, connection.call_id)
+        if ending is Ending.LOST and connection.lived_s >= STABLE_S:
+            self._backoff.succeeded()
+        elif ending in {Ending.FAILED, Ending.REFUSED} and self._lost_at is not None:
+            self._counts.reconnect("assistant", ok=False)
+        return ending
 
-    def _note_words(self, said: vapi.Transcript) -> None:
-        if said.role == "user":
-            self._playback.caller_words(len(said.text.split()))
-        if said.final:
-            log.info("transcript.final", role=said.role, characters=len(said.text))
-            log.debug("transcript.text", role=said.role, text=said.text)
+    def _opening(self) -> Opening:
+        old = self._lost_call_id
+        if old is None:
+            return Opening()
+        greet = not self._dialogue.has_begun
+        return Opening(greet=greet, replaces=old, messages=self._context, opened=self._note_reconnected)
+
+    def _context(self) -> Iterable[str]:
+        """The conversation so far. Caller's words that were the last, and will not be replayed, want an answer."""
+        turns = self._playback.turns()
+        for number, turn in enumerate(turns, start=1):
+            unanswered = number == len(turns) and turn.role == "user" and self._dialogue.all_understood
+            yield add_message(turn.role, turn.content, trigger_response=unanswered)
+
+    def _note_loss(self) -> None:
+        self._lost_call_id = self.assistant_call_id
+        if self._lost_at is None:
+            self._lost_at = trio.current_time()
+            self._dropped_ms = self._replay.statistics().dropped_ms
+        self._dialogue.rewind()
+        self._playback.assistant_lost()
+        self._outage.set()
+
+    def _note_reconnected(self) -> None:
+        assert self._lost_at is not None
+        statistics = self._replay.statistics()
+        self._counts.reconnect("assistant", ok=True)
+        log.info(
+            "assistant.reconnected",
+            gap_ms=round((trio.current_time() - self._lost_at) * 1000, 1),
+            replayed_ms=statistics.unread_ms,
+            dropped_ms=statistics.dropped_ms - self._dropped_ms,
+            attempt=self._backoff.attempt,
+            assistant_call_id=self.assistant_call_id,
+            replaces=self._lost_call_id,
+        )
+        self._lost_at = None
+
+    async def _comfort(self) -> None:
+        """Until cancelled: during an outage, and until its replay has caught up, the caller does not hear nothing."""
+        frames = comfort_frames(self._playback.format)
+        while True:
+            await self._outage.wait()
+            due, number = trio.current_time() + COMFORT_AFTER_S, 0
+            while self._lost_at is not None or self._replay.replaying:
+                due = max(due, self._playback.last_audible_at + COMFORT_AFTER_S)
+                await trio.sleep_until(due)
+                if due >= self._playback.last_audible_at + COMFORT_AFTER_S:
+                    self._playback.comfort(frames[number % len(frames)])
+                    number += 1
+                    due += FRAME_MS / 1000
+            self._outage = trio.Event()
+
+    async def _delete(self, assistant_call_id: str) -> None:
+        with trio.move_on_after(DELETE_S, shield=True):
+            await self._dialer.delete(assistant_call_id)

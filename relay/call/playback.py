@@ -12,22 +12,30 @@ import trio
 from structlog.typing import FilteringBoundLogger
 
 from relay.call.counts import Counts
+from relay.call.dialogue import Dialogue
 from relay.call.interruptions import Interruption, Interruptions
 from relay.call.legs import CallerLeg
 from relay.call.speaker import Speaker
 from relay.config import BargeInConfig, JitterConfig
 from relay.logic.barge_in import Action, BargeIn, BargeInRules, BargeInState
+from relay.logic.conversation import Turn
 from relay.logic.fence import Fence, FenceRules, FenceState, Ruling, Verdict
-from relay.logic.playout import Playout
+from relay.logic.playout import PlayFrame, Playout
 from relay.media.detector import Confirmed, Decision, Ended, Likely, Rejected
 from relay.media.downlink import Downlink
 from relay.media.frames import FRAME_MS, AudioFormat
 from relay.media.silence import silence_test
 from relay.metrics import Metrics
 
+COMFORT_QUEUED_MS = 300
+"""So much of a comfort sound may wait; more than the buffer fills with before it plays."""
+
 
 class Playback:
-    """One per call: whoever the caller's socket is, there is one queue, one schedule and one turn at a time."""
+    """One per call: whoever the caller's socket is, there is one queue, one schedule and one turn at a time.
+
+    `format` is what the caller hears.
+    """
 
     def __init__(
         self,
@@ -36,10 +44,12 @@ class Playback:
         *,
         jitter: JitterConfig,
         barge_in: BargeInConfig,
+        dialogue: Dialogue,
         counts: Counts,
         metrics: Metrics,
         log: FilteringBoundLogger,
     ) -> None:
+        self.format = target
         self._protect_first = barge_in.protect_first_message
         self._barge_in = BargeIn(barge_in_rules(barge_in))
         self._fence = Fence(fence_rules(barge_in))
@@ -48,6 +58,7 @@ class Playback:
         self._is_silent = silence_test(target)
         self._interruptions = Interruptions(counts, metrics, log)
         self._speaker = Speaker(self._playout, counts, log, frame_sent=self._check_fence)
+        self._dialogue = dialogue
         self._counts = counts
         self._wait = trio.CancelScope()
         self._onset_at: float | None = None
@@ -55,20 +66,46 @@ class Playback:
 
     # -- the assistant's side
 
-    def receive_audio(self, data: bytes) -> None:
-        """A chunk from the assistant, of any length."""
-        self._offer(self._downlink.push(data))
+    def receive_audio(self, data: bytes) -> bool:
+        """A chunk from the assistant, of any length. Returns whether anything can be heard in it."""
+        return self._offer(self._downlink.push(data))
 
-    def _offer(self, frames: Iterable[bytes]) -> None:
+    def _offer(self, frames: Iterable[bytes]) -> bool:
         now = trio.current_time()
+        some_audible = False
         for frame in frames:
             self._counts.frame("assistant", "down")
-            self._apply(self._fence.offer(frame, audible=not self._is_silent(frame), now=now), now)
+            audible = not self._is_silent(frame)
+            some_audible = some_audible or audible
+            self._apply(self._fence.offer(frame, audible=audible, now=now), now)
+        return some_audible
+
+    def assistant_lost(self) -> None:
+        """The assistant's connection is gone: what is queued is played, what has half arrived is not."""
+        now = trio.current_time()
+        self._downlink.reset()
+        self._playout.outage()
+        self._fence.reconnected(now)
+        self._wait.cancel()
+
+    def comfort(self, frame: bytes) -> None:
+        """Play this sign of life, unless anything else waits to be played. It cannot be interrupted."""
+        if self._playout.queued_ms < COMFORT_QUEUED_MS:
+            now = trio.current_time()
+            self._playout.add(PlayFrame(self._fence.turn, frame, audible=False), now)
+            self._counts.invented("reconnect")
+            self._wait.cancel()
+
+    def turns(self) -> tuple[Turn, ...]:
+        """The conversation as the caller knows it now."""
+        return self._dialogue.turns(self._playout.unheard(trio.current_time()))
 
     def assistant_started(self, turn_index: int | None) -> None:
         """The assistant says that it began to speak."""
         now = trio.current_time()
         self._apply(self._fence.assistant_started(turn_index, now), now)
+        if self._fence.state is FenceState.OPEN:
+            self._dialogue.announced()
 
     def assistant_stopped(self) -> None:
         self._fence.assistant_stopped()
@@ -164,6 +201,7 @@ class Playback:
         self._wait.cancel()
 
     def _interrupt(self, now: float, *, agreed: bool) -> None:
+        self._dialogue.cut(self._playout.unheard(now))
         cut = self._speaker.cut(self._fence.turn, now)
         turn = self._fence.cut(cut.unheard, now, confirmed=agreed)
         mark = (self._fence.turn, int(self._playout.sent_ms))
@@ -179,8 +217,12 @@ class Playback:
             self._interruptions.settled(ruling.verdict)
         was_empty = self._playout.queued_ms == 0
         if ruling.verdict is Verdict.FALSE_ALARM:
+            self._dialogue.taken_back(ruling.frames)
             self._playout.put_back(ruling.frames, now)
         else:
+            if ruling.verdict is not None:
+                self._dialogue.settled()
+            self._dialogue.added(ruling.frames)
             self._speaker.add(ruling.frames, now)
         if was_empty and ruling.frames:
             self._wait.cancel()

@@ -36,10 +36,10 @@ class WatchedDialer:
         """Whether the last dial failed, not long ago. False before the first."""
         return self._failed_at is not None and trio.current_time() - self._failed_at < FAILING_S
 
-    async def create(self, call_id: str) -> CallCreated:
+    async def create(self, call_id: str, *, greet: bool = True, replaces: str | None = None) -> CallCreated:
         """See Dialer."""
         try:
-            return await self._inner.create(call_id)
+            return await self._inner.create(call_id, greet=greet, replaces=replaces)
         except AssistantUnavailable:
             self._failed_at = trio.current_time()
             raise

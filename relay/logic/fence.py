@@ -135,6 +135,11 @@ class Fence:
         self._turn_announced = False
         return self.cut_through
 
+    def reconnected(self, now: float) -> None:
+        """Another assistant speaks from now on: what the one before was saying is over, its turns do not count."""
+        self.confirm(now)
+        self._assistant_speaking = self._assistant_turn = None
+
     def confirm(self, now: float) -> None:
         """The assistant agrees that it was interrupted."""
         if self.state is FenceState.HOLDING:

@@ -207,6 +207,11 @@ class Playout:
         flying = self._heard.after(self._heard.at(now))
         return any(frame.audible for frame in self._queue) or any(frame.audible for frame in flying)
 
+    def unheard(self, now: float) -> int:
+        """How many audible frames are here, or on their way to the caller."""
+        flying = self._heard.after(self._heard.at(now))
+        return sum(frame.audible for frame in self._queue) + sum(frame.audible for frame in flying)
+
     def cut(self, turn: int, now: float) -> Cut:
         """Take everything that the caller has not heard.
 

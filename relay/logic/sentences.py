@@ -47,6 +47,11 @@ class Sentences:
         self._transcripts = False
         self._early_final: int | None = None
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether there is speech that the assistant is not known to have understood."""
+        return bool(self._segments)
+
     def began(self, start_frame: int) -> None:
         """The detector is sure that the caller speaks since this frame."""
         self._replay.mark_speech(start_frame)

@@ -132,7 +132,7 @@ async def test_after_the_end_a_token_is_worth_nothing(autojump_clock: MockClock)
 
 async def test_a_call_that_could_not_be_placed_gives_its_place_back(autojump_clock: MockClock) -> None:
     async with open_rig(limits=LimitsConfig(max_calls=1)) as rig:
-        rig.dialer.failure = AssistantUnavailable("no", "VAPI_UNREACHABLE", retriable=True)
+        rig.dialer.failure = AssistantUnavailable("no", "VAPI_UNAUTHORIZED", retriable=False)
         for sid in SIDS:
             rig.ring(sid)
             await trio.sleep(0.1)
@@ -172,9 +172,9 @@ async def test_a_call_keeps_nothing_of_the_request_that_rang(
 ) -> None:
     seen = []
 
-    async def create(_: object, call_id: str) -> None:
+    async def create(_: object, call_id: str, **options: object) -> None:
         seen.append(REQUEST.get())
-        raise AssistantUnavailable("no", "VAPI_UNREACHABLE", retriable=True)
+        raise AssistantUnavailable("no", "VAPI_UNAUTHORIZED", retriable=False)
 
     async with open_rig() as rig:
         monkeypatch.setattr(type(rig.dialer), "create", create)

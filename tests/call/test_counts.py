@@ -13,6 +13,7 @@ def test_a_new_call_counts_nothing() -> None:
         "frames_stale": 0,
         "frames_dropped": {},
         "frames_invented": {},
+        "reconnects": {},
         "protocol_errors": {},
         "vad_windows_skipped": 0,
         "interruptions_confirmed": 0,

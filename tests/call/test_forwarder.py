@@ -4,8 +4,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from relay.call import forwarder
-from relay.call.forwarder import NOTES_MAX
+from relay.call import connection
+from relay.call.outgoing import NOTES_MAX
+from relay.config import ReconnectConfig
 from tests.support.callrig import PCM, open_rig
 from tests.support.numbered import numbered, whole_and_in_order
 
@@ -139,10 +140,10 @@ async def test_the_last_words_are_heard_though_a_send_failed_first(autojump_cloc
 async def test_an_assistant_whose_socket_cannot_be_written_is_lost_even_if_it_can_be_read(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_rig() as rig:
+    async with open_rig(reconnect=ReconnectConfig(max_attempts=0)) as rig:
         await rig.begin()
         rig.dialer.peers[0].gone = True
-        await rig.ended("assistant_unavailable", within_s=forwarder.LAST_WORDS_S + 2)
+        await rig.ended("assistant_unavailable", within_s=connection.LAST_WORDS_S + 2)
 
         assert rig.dialer.deleted == ["vapi-0"]
 

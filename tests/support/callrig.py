@@ -84,9 +84,11 @@ class FakeDialer:
     peers: list[MemoryPeer] = field(default_factory=list)
     sockets: list[AssistantSocket] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
+    asked: list[tuple[bool, str | None]] = field(default_factory=list)
     connected: trio.Event = field(default_factory=trio.Event)
 
-    async def create(self, call_id: str) -> CallCreated:
+    async def create(self, call_id: str, *, greet: bool = True, replaces: str | None = None) -> CallCreated:
+        self.asked.append((greet, replaces))
         await trio.sleep(self.answer_after_s)
         if self.failure is not None:
             raise self.failure

@@ -1,0 +1,84 @@
+"""What the assistant sends, whichever connection brings it: audio to playback, text messages to whom they concern."""
+
+import structlog
+import trio
+
+from relay.call.counts import Counts
+from relay.call.dialogue import Dialogue
+from relay.call.playback import Playback
+from relay.errors import LegLost, RemoteProtocolError
+from relay.logic.pulse import Pulse
+from relay.wire import vapi
+
+log = structlog.get_logger(__name__)
+
+
+class Incoming:
+    """One per connection, so that what is said by a connection that is lost goes nowhere."""
+
+    def __init__(self, playback: Playback, dialogue: Dialogue, counts: Counts) -> None:
+        self._playback = playback
+        self._dialogue = dialogue
+        self._counts = counts
+        self.began = trio.Event()
+        """The assistant says, or shows, that it listens."""
+        self._pulse = Pulse()
+
+    def take(self, message: str | bytes) -> vapi.StatusUpdate | None:
+        """Act on a message. Returns the one that says that the assistant has ended the call."""
+        self._pulse.message()
+        if isinstance(message, bytes):
+            self.began.set()
+            audible = self._playback.receive_audio(message)
+            self._pulse.audio(trio.current_time(), audible=audible)
+            return None
+        try:
+            event = vapi.parse(message)
+        except RemoteProtocolError as error:
+            if self._counts.protocol_error("assistant", error.code):
+                log.warning("assistant.bad_message", code=error.code, error=str(error))
+            return None
+        return self._handle(event)
+
+    async def watch(self, answer_timeout_s: float, audio_timeout_s: float) -> None:
+        """Until cancelled. Raises LegLost when no message ever comes, or a steady stream of audio does not go on."""
+        await trio.sleep(answer_timeout_s)
+        if not self._pulse.answered:
+            raise LegLost(f"not a word from the assistant in {answer_timeout_s:g} s")
+        while audio_timeout_s:
+            due = self._pulse.deadline(audio_timeout_s)
+            await trio.sleep_until(trio.current_time() + audio_timeout_s if due is None else due)
+            due = self._pulse.deadline(audio_timeout_s)
+            if due is not None and due <= trio.current_time():
+                raise LegLost(f"no audio from the assistant in {audio_timeout_s:g} s")
+        await trio.sleep_forever()
+
+    def _handle(self, event: vapi.Event) -> vapi.StatusUpdate | None:
+        match event:
+            case vapi.SpeechUpdate(status="started", role="assistant", turn=turn):
+                self._playback.assistant_started(turn)
+            case vapi.SpeechUpdate(status="stopped", role="assistant"):
+                self._playback.assistant_stopped()
+            case vapi.UserInterrupted():
+                self._playback.assistant_interrupted()
+            case vapi.Transcript():
+                self._note_words(event)
+            case vapi.StatusUpdate(status="ended", ended_reason=ended_reason):
+                log.info("assistant.ended", ended_reason=ended_reason)
+                return event
+            case vapi.StatusUpdate(status="in-progress"):
+                self.began.set()
+            case vapi.Other(type=kind):
+                if self._counts.protocol_error("assistant", "UNKNOWN_TYPE"):
+                    log.info("assistant.unknown_message", type=kind)
+        return None
+
+    def _note_words(self, said: vapi.Transcript) -> None:
+        if said.role == "user":
+            self._playback.caller_words(len(said.text.split()))
+            self._dialogue.user_said(said.text, final=said.final)
+        else:
+            self._dialogue.assistant_said(said.text, final=said.final)
+        if said.final:
+            log.info("transcript.final", role=said.role, characters=len(said.text))
+            log.debug("transcript.text", role=said.role, text=said.text)

@@ -1,0 +1,28 @@
+"""A quiet sign of life for a caller who would otherwise hear nothing: two soft notes, again and again."""
+
+import numpy as np
+
+from relay.media.frames import Audio, AudioFormat, Encoding
+from relay.media.packetizer import Packetizer
+from relay.media.transcode import Transcoder
+
+PERIOD_S = 1.2
+"""From one pair of notes to the next."""
+NOTES_HZ = (440.0, 523.25)
+NOTE_S = 0.25
+LEVEL = 0.02
+"""Peak, of full scale: -34 dBFS, some 15 dB below speech."""
+
+_RATE_HZ = 16000
+
+
+def comfort_frames(audio_format: AudioFormat) -> tuple[bytes, ...]:
+    """One period as 20 ms frames of this format, to be played in a circle."""
+    samples = np.zeros(int(PERIOD_S * _RATE_HZ))
+    at = np.arange(int(NOTE_S * _RATE_HZ)) / _RATE_HZ
+    for place, pitch_hz in enumerate(NOTES_HZ):
+        note = np.sin(2 * np.pi * pitch_hz * at) * np.sin(np.pi * at / NOTE_S) ** 2
+        samples[place * len(at) : (place + 1) * len(at)] = LEVEL * 32767 * note
+    source = AudioFormat(Encoding.PCM_S16LE, _RATE_HZ)
+    audio = Transcoder(source, audio_format).push(Audio(source, samples.astype(np.int16).tobytes()))
+    return tuple(Packetizer(audio_format).push(audio.data))
