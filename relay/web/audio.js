@@ -132,6 +132,11 @@ export class ConversationAudio {
     this.#playback?.port.postMessage({ type: "interrupt", turn });
   }
 
+  /** What is played comes by another connection from now on. */
+  changeLink() {
+    this.#playback?.port.postMessage({ type: "link" });
+  }
+
   /** @param {boolean} on */
   tap(on) {
     this.#tapped = on;

@@ -1,6 +1,7 @@
 /**
- * Plays the assistant. Messages in: `{type: "audio", turn, ms, pcm}`, `{type: "interrupt", turn}`, `{type: "tap", on}`.
- * Messages out: `status` ten times a second, `flushed` after an interruption, `played` (the very output) while tapped.
+ * Plays the assistant. Messages in: `{type: "audio", turn, ms, pcm}`, `{type: "interrupt", turn}`, `{type: "link"}` for
+ * a new connection, `{type: "tap", on}`, `{type: "close"}`. Messages out: `status` ten times a second, `flushed` after
+ * an interruption, `played` (the very output) while tapped.
  * @module
  */
 
@@ -33,6 +34,8 @@ class PlaybackProcessor extends AudioWorkletProcessor {
       const { turn, heardMs } = this.playout;
       const heard = turn === message.turn ? heardMs : 0;
       this.port.postMessage({ type: "flushed", turn: message.turn, flushedMs, heardMs: heard, frame: currentFrame });
+    } else if (message.type === "link") {
+      this.playout.changeLink();
     } else if (message.type === "tap") {
       this.tapped = message.on ? new Float32Array(TAP_SAMPLES) : null;
       this.tappedLength = 0;

@@ -56,7 +56,8 @@ export class Playout {
   #heard = 0;
   #filledFrom = 0;
   #dryAt = -1;
-  #nextMs = -1;
+  #nextMs = -Infinity;
+  #isNewLink = true;
   #firstLate = 0;
   #needMs = (START_TARGET_MS - SAFETY_MS) / SAFETY;
 
@@ -97,6 +98,11 @@ export class Playout {
     const last = this.#segments[this.#segments.length - 1];
     if (last?.turn === turn) last.end = this.#written;
     else this.#segments.push({ turn, end: this.#written });
+  }
+
+  /** The connection is another one: how late its first message is says nothing about its jitter. */
+  changeLink() {
+    this.#isNewLink = true;
   }
 
   /**
@@ -215,10 +221,9 @@ export class Playout {
     const contiguous = Math.abs(ms - this.#nextMs) < CONTIGUOUS_MS;
     this.#nextMs = ms + durationMs;
     const late = nowMs - ms;
-    if (!contiguous) {
-      this.#firstLate = late;
-      this.#dryAt = -1;
-    }
+    if (!contiguous) this.#dryAt = -1;
+    if (!contiguous || this.#isNewLink) this.#firstLate = late;
+    this.#isNewLink = false;
     this.#needMs = Math.max(late - this.#firstLate, this.#needMs * FORGETTING);
   }
 }

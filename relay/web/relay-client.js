@@ -211,6 +211,7 @@ export class RelayClient {
   /** @param {import("./connection.js").LinkState} state */
   #linkChanged({ status, transport, attempt, error }) {
     if (status === "closed") return;
+    if (status === "live") this.#audio?.changeLink();
     if (error) {
       this.#sessionGone = error.code === "SESSION_GONE" || !this.#inSession;
       this.#emit("error", error);

@@ -82,6 +82,18 @@ CASES: dict[str, tuple[str, Any]] = {
         """,
         [1, True, True, 45 * 320],
     ),
+    "an outage is a counted hole, but does not make the buffer larger": (
+        """
+        for (let i = 0; i < 15; i++) push(1, i * 20, tone(320));
+        render(900);
+        playout.changeLink();
+        const least = playout.targetMs;
+        for (let i = 15; i < 60; i++) push(1, i * 20, tone(320));
+        render(400);
+        return [playout.holes, playout.holeMs > 500, playout.targetMs <= least];
+        """,
+        [1, True, True],
+    ),
     "silence between two sentences is no hole": (
         """
         push(1, 0, tone(4800)); render(1000);
