@@ -15,6 +15,7 @@ Send = Callable[[Any], Awaitable[None]]
 
 ABORT_STATE = "relay.abort"
 CLOSE_LIMIT_S = 1.0
+SENDS_PER_TURN = 16
 _QUIET_S = 0.02
 
 
@@ -39,6 +40,7 @@ class AsgiSocket:
         self._receive = receive
         self._send = send
         self._receiving: trio.CancelScope | None = None
+        self._sends = 0
         self._open = False
         self._answered = False
         self._closing = False
@@ -111,7 +113,9 @@ class AsgiSocket:
         """Write one message; see MessageSocket.
 
         A peer that left is only known once `receive` has said so: until then hypercorn drops the
-        message silently, and without a checkpoint of its own.
+        message silently, and without a checkpoint of its own. One of ours in every SENDS_PER_TURN
+        keeps a loop of such sends from holding everybody up; one in each would cost every message a
+        round of the scheduler.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         if self.closed:
@@ -119,7 +123,9 @@ class AsgiSocket:
             raise LegLost("socket closed")
         kind = "text" if isinstance(message, str) else "bytes"
         await self._send({"type": "websocket.send", kind: message})
-        await trio.lowlevel.cancel_shielded_checkpoint()
+        self._sends += 1
+        if self._sends % SENDS_PER_TURN == 0:
+            await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close, wait for the peer's answer up to a limit, and empty hypercorn's queue; see MessageSocket.

@@ -44,9 +44,14 @@ class ClientSocket:
 
     async def send(self, message: str | bytes) -> None:
         """Write one message; see MessageSocket. Cancelled inside a frame, the socket is lost."""
-        await trio.lowlevel.checkpoint()
-        with self._lost_if_closed():
+        if self._lost:
+            await trio.lowlevel.checkpoint()
+            raise LegLost(f"{self._peer}: socket lost")
+        await trio.lowlevel.checkpoint_if_cancelled()
+        try:
             await self._connection.send_message(message)
+        except (ConnectionClosed, LocalProtocolError):
+            raise LegLost(f"{self._peer}: socket closed") from None
 
     async def ping(self, timeout_s: float) -> None:
         """Wait for the answer to a ping. Raises LegLost when there is none in time."""
@@ -73,9 +78,13 @@ class ClientSocket:
                     await self._connection.aclose(code, reason)
             await trio.aclose_forcefully(self._wire)
 
+    @property
+    def _lost(self) -> bool:
+        return self._wire.torn or self._wire.over.is_set()
+
     @contextmanager
     def _lost_if_closed(self) -> Iterator[None]:
-        if self._wire.torn or self._wire.over.is_set():
+        if self._lost:
             raise LegLost(f"{self._peer}: socket lost")
         try:
             yield

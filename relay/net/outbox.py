@@ -60,8 +60,11 @@ class Outbox:
         self._last_sent_s: float | None = None
 
     async def put(self, entry: Entry) -> None:
-        """Queue an entry, waiting for room. Cancelled, it was not queued. Raises LegLost once closed."""
-        await trio.lowlevel.checkpoint()
+        """Queue an entry, waiting for room; a point of cancellation. Cancelled, it was not queued.
+
+        Raises LegLost once closed.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
         while len(self._entries) >= self._capacity and not self._closed:
             await self._room.park()
         self._append(entry)

@@ -18,7 +18,7 @@ class MessageSocket(Protocol):
         ...
 
     async def send(self, message: str | bytes) -> None:
-        """Write one message. Always a checkpoint, also when the socket is gone.
+        """Write one message. Always a point of cancellation; others get their turn within a few messages.
 
         Not to be cancelled half-way: the rest of a frame cannot be written later, so a socket
         whose send was cancelled is good for nothing but `close`.
