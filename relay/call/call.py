@@ -93,6 +93,7 @@ class Call:
             dialogue,
             config,
             counts=self._counts,
+            events=self.events,
             listening=self._assistant_listens,
         )
         self._analysis = Analysis(

@@ -27,6 +27,7 @@ from relay.call.connection import Connection, Ending, Opening
 from relay.call.counts import Counts
 from relay.call.dialer import Dialer
 from relay.call.dialogue import Dialogue
+from relay.call.events import EventFeed, StateChanged
 from relay.call.incoming import Incoming
 from relay.call.outgoing import Outgoing
 from relay.call.playback import Playback
@@ -59,6 +60,7 @@ class Forwarder:
         config: Config,
         *,
         counts: Counts,
+        events: EventFeed,
         listening: Callable[[], None],
     ) -> None:
         rules = BackoffRules(max_attempts=config.reconnect.max_attempts, budget_s=config.reconnect.budget_s)
@@ -69,6 +71,7 @@ class Forwarder:
         self._dialogue = dialogue
         self._config = config
         self._counts = counts
+        self._events = events
         self._listening = listening
         self._backoff = Backoff(rules, Random())
         self._connection: Connection | None = None
@@ -104,7 +107,7 @@ class Forwarder:
             await trio.sleep_until(attempt_at)
 
     async def _connect(self, call_id: str, nursery: trio.Nursery) -> Ending:
-        incoming = Incoming(self._playback, self._dialogue, self._counts)
+        incoming = Incoming(self._playback, self._dialogue, self._counts, self._events)
         opening = self._opening()
         connection = Connection(
             self._dialer, self.outgoing, incoming, opening, config=self._config, counts=self._counts
@@ -142,6 +145,7 @@ class Forwarder:
             self._dropped_ms = self._replay.statistics().dropped_ms
         self._dialogue.rewind()
         self._playback.assistant_lost()
+        self._events.publish(StateChanged("reconnecting", "assistant lost"))
         self._outage.set()
 
     def _note_reconnected(self) -> None:

@@ -5,6 +5,7 @@ import trio
 
 from relay.call.counts import Counts
 from relay.call.dialogue import Dialogue
+from relay.call.events import EventFeed, Said, Speech
 from relay.call.playback import Playback
 from relay.errors import LegLost, RemoteProtocolError
 from relay.logic.pulse import Pulse
@@ -16,10 +17,11 @@ log = structlog.get_logger(__name__)
 class Incoming:
     """One per connection, so that what is said by a connection that is lost goes nowhere."""
 
-    def __init__(self, playback: Playback, dialogue: Dialogue, counts: Counts) -> None:
+    def __init__(self, playback: Playback, dialogue: Dialogue, counts: Counts, events: EventFeed) -> None:
         self._playback = playback
         self._dialogue = dialogue
         self._counts = counts
+        self._events = events
         self.began = trio.Event()
         """The assistant says, or shows, that it listens."""
         self._pulse = Pulse()
@@ -57,8 +59,10 @@ class Incoming:
         match event:
             case vapi.SpeechUpdate(status="started", role="assistant", turn=turn):
                 self._playback.assistant_started(turn)
+                self._events.publish(Speech("assistant", started=True))
             case vapi.SpeechUpdate(status="stopped", role="assistant"):
                 self._playback.assistant_stopped()
+                self._events.publish(Speech("assistant", started=False))
             case vapi.UserInterrupted():
                 self._playback.assistant_interrupted()
             case vapi.Transcript():
@@ -74,6 +78,7 @@ class Incoming:
         return None
 
     def _note_words(self, said: vapi.Transcript) -> None:
+        self._events.publish(Said(said.role, said.text, said.final))
         if said.role == "user":
             self._playback.caller_words(len(said.text.split()))
             self._dialogue.user_said(said.text, final=said.final)

@@ -305,6 +305,24 @@ async def test_what_the_call_tells_of_itself_reaches_the_browser_in_order() -> N
         assert (await page.until("state"))["status"] == "reconnecting"
 
 
+async def test_what_the_assistant_says_that_was_said_reaches_the_browser() -> None:
+    async with open_front() as rig, browser(rig) as page:
+        await page.start()
+        await page.until("state")
+        assistant = rig.inner.peers[0]
+        said = {"type": "transcript", "role": "user", "transcriptType": "partial", "transcript": "hel"}
+        assistant.send(json.dumps(said))
+        assistant.send(json.dumps({**said, "transcriptType": "final", "transcript": "hello"}))
+        assistant.send(json.dumps({"type": "speech-update", "status": "started", "role": "assistant"}))
+        assistant.lose()
+
+        assert (await page.until("partial"))["text"] == "hel"
+        assert (await page.until("final"))["text"] == "hello"
+        speech = await page.until("speech")
+        assert (speech["role"], speech["status"]) == ("assistant", "started")
+        assert (await page.until("state"))["status"] == "reconnecting"
+
+
 async def test_the_callers_own_speech_is_shown_as_the_detector_hears_it() -> None:
     async with open_front() as rig, browser(rig) as page:
         await page.start()
