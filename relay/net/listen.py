@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+import h11
 import trio
 from hypercorn.config import Config
 from hypercorn.events import Closed
-from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError
+from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError, H11Protocol
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
@@ -186,12 +187,32 @@ class _Http1Connection(TCPServer):
     """
 
     async def _read_data(self) -> None:
-        self.protocol = self.protocol.protocol  # type: ignore[assignment]  # without the wrapper that changes to HTTP/2
+        it = self.protocol
+        self.protocol = _Http1Protocol(  # type: ignore[assignment]  # in place of the wrapper that changes to HTTP/2
+            it.app, it.config, it.context, it.task_group, it.state, it.ssl, it.client, it.server, it.send
+        )
         try:
             await super()._read_data()
         except (H2CProtocolRequiredError, H2ProtocolAssumedError):
             await self.protocol.handle(Closed())
         await self.idle_task.stop()
+
+
+class _Http1Protocol(H11Protocol):
+    """WebSockets without permessage-deflate, which hypercorn takes whenever a browser offers it, so always.
+
+    Measured on speech in 20 ms messages of 16 kHz: PCM shrinks by 4 to 13 %, base64 in JSON by 25 to 32 %, which makes
+    it as long as the PCM was; each message costs 45 us more, a third of all that it costs here, and each connection
+    300 KB of memory (RFC 7692, 7.1.2: two windows). PCM as binary messages gains more for nothing.
+    """
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        headers = [(name, value) for name, value in request.headers if name != b"sec-websocket-extensions"]
+        await super()._create_stream(
+            h11.Request(
+                method=request.method, headers=headers, target=request.target, http_version=request.http_version
+            )
+        )
 
 
 def _names(failures: BaseExceptionGroup[BaseException]) -> str:

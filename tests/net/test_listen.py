@@ -257,3 +257,17 @@ async def test_an_application_that_cannot_start_closes_the_listener() -> None:
     with pytest.RaisesGroup(LifespanFailureError, flatten_subgroups=True):
         await serve_asgi(app, listener, shutdown=trio.Event())
     assert listener.fileno() == -1
+
+
+@pytest.mark.parametrize(
+    "offer", ["permessage-deflate", "permessage-deflate; client_max_window_bits", "x-other, permessage-deflate"]
+)
+async def test_no_compression_is_agreed_to_and_the_socket_works(offer: str) -> None:
+    async with serving(websocket_app(echo)) as port:
+        async with await upgraded(port, f"Sec-WebSocket-Extensions: {offer}") as stream:
+            answer = bytes(await stream.receive_some())
+            assert answer.startswith(b"HTTP/1.1 101")
+            assert b"extensions" not in answer.lower()
+        async with dialled(port) as peer:
+            await peer.send(b"\0" * 5000)
+            assert await peer.receive() == b"\0" * 5000
