@@ -88,9 +88,7 @@ async def test_answers_carry_no_server_header_and_requests_leave_no_log(caplog: 
 
 NOT_ASCII = {
     "connection": ("Connection: \xff, Upgrade",),
-    "extensions": ("Sec-WebSocket-Extensions: \xff\xfe",),
     "protocol": ("Sec-WebSocket-Protocol: \xff",),
-    "bad window": ("Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=abc",),
 }
 
 
@@ -260,7 +258,14 @@ async def test_an_application_that_cannot_start_closes_the_listener() -> None:
 
 
 @pytest.mark.parametrize(
-    "offer", ["permessage-deflate", "permessage-deflate; client_max_window_bits", "x-other, permessage-deflate"]
+    "offer",
+    [
+        "permessage-deflate",
+        "permessage-deflate; client_max_window_bits",
+        "x-other, permessage-deflate",
+        "permessage-deflate; server_max_window_bits=abc",
+        "\xff\xfe",
+    ],
 )
 async def test_no_compression_is_agreed_to_and_the_socket_works(offer: str) -> None:
     async with serving(websocket_app(echo)) as port:
