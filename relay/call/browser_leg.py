@@ -15,12 +15,15 @@ from relay.call.browser_outbox import BrowserOutbox
 from relay.call.browser_uplink import BrowserUplink
 from relay.call.legs import CallerEvent, CallerGone, Heard
 from relay.errors import LegLost, RemoteProtocolError
+from relay.logic.rate_limit import RateLimit
 from relay.media.frames import AudioFormat
 from relay.wire import browser
 from relay.wire.browser import ClientAudio, Event, Played, Start, Stop
 
 EVENTS_WAITING_MAX = 100
 """Two seconds of audio. The call takes them at once; a connection that brings more waits."""
+COMPLAINTS_PER_S, COMPLAINTS_BURST = 5, 25
+"""Errors to a client that sends nonsense; more would push the audio out of what is kept for it."""
 
 
 class BrowserLeg:
@@ -31,6 +34,7 @@ class BrowserLeg:
         self.outbox = BrowserOutbox(audio_format)
         self.uplink = BrowserUplink(audio_format, reorder_ms, self.complain)
         self._events: deque[CallerEvent | RemoteProtocolError] = deque()
+        self._complaints = RateLimit(per_s=COMPLAINTS_PER_S, burst=COMPLAINTS_BURST)
         self._news = trio.Event()
         self._room = ParkingLot()
         self._closed = False
@@ -107,8 +111,9 @@ class BrowserLeg:
             self._push([error])
 
     def complain(self, code: str, what: str) -> None:
-        """Tell the client that something it sent is wrong."""
-        self.outbox.tell(browser.error(code, what))
+        """Tell the client that something it sent is wrong, unless it was told so much already."""
+        if self._complaints.allow("", trio.current_time()):
+            self.outbox.tell(browser.error(code, what))
 
     def close(self) -> None:
         """Nothing more comes from the client, and nothing more goes to it."""

@@ -14,6 +14,7 @@
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import structlog
 import trio
@@ -33,6 +34,8 @@ LINGER_S = 15.0
 ENDING_S = 5.0
 """A call says why it ended when it gives its caller back, or soon after."""
 
+Transport = Literal["websocket", "polling"]
+
 log = structlog.get_logger(__name__)
 
 
@@ -50,23 +53,35 @@ class BrowserSession:
         self._call = call
         self._grace_s = grace_s
         self._connections = 0
+        self._transport: Transport | None = None
         self._fenced = trio.Event()
         self._ended = trio.Event()
         self._seen_at = trio.current_time()
 
     @contextmanager
-    def attached(self, transport: str) -> Iterator[trio.Event]:
+    def attached(self, transport: Transport) -> Iterator[trio.Event]:
         """Be the connection that takes the messages. The event is set when another one is."""
         self._fenced.set()
         self._fenced = fenced = trio.Event()
         self._connections += 1
-        self.leg.uplink.interrupted()
-        log.debug("client.attached", transport=transport)
+        self._note_attached(transport)
         try:
             yield fenced
         finally:
             self._connections -= 1
+            if not (self._connections or self.over) and transport == "websocket":
+                log.info("caller.lost", transport=transport)
             self.seen()
+
+    def _note_attached(self, transport: Transport) -> None:
+        """Polls that follow each other are one connection."""
+        if transport == "polling" and self._transport == transport:
+            return
+        if self._transport is not None:
+            away_ms = round((trio.current_time() - self._seen_at) * 1000)
+            log.info("caller.reattached", transport=transport, before=self._transport, away_ms=away_ms)
+            self.leg.uplink.interrupted()
+        self._transport = transport
 
     def seen(self) -> None:
         """The client has shown itself: the grace begins anew."""

@@ -71,8 +71,9 @@ class ClientGate:
             return ClientRefused(401, "TOKEN_MISSING", "this relay asks for a token of POST /client/token in start")
         if origin is not None and origin.rstrip("/").lower() == self._origin.lower():
             return None
-        which = "no Origin" if origin is None else "another Origin"
-        return ClientRefused(403, "ORIGIN_WRONG", f"{which} than server.public_url, and no token of POST /client/token")
+        which = "no Origin" if origin is None else "another Origin than server.public_url"
+        todo = "open the page at server.public_url, or set that to the address in use"
+        return ClientRefused(403, "ORIGIN_WRONG", f"{which}, and no token: {todo}")
 
     def check_start(self, origin: str | None, token: str | None) -> None:
         """A client that wants to begin: a token is enough, and must be good if there is one; else the Origin decides.

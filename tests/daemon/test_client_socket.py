@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 from trio_websocket import ConnectionRejected
 
 from relay.call import browser_session
 from relay.call.events import Said, Speech, StateChanged
 from relay.config import ClientConfig, LimitsConfig
 from relay.daemon import client_socket
-from tests.support.browserrig import FRAME, ORIGIN, binary, browser, start_polling
+from tests.support.browserrig import FRAME, ORIGIN, Poller, binary, browser, start_polling
 from tests.support.callrig import TONE
 from tests.support.frontrig import FrontRig, front_config, open_front
 from tests.support.leaks import resources, resources_return_to
@@ -260,6 +261,40 @@ async def test_of_two_sockets_with_one_session_the_newest_has_it() -> None:
             assert old.down.codes == ["SESSION_MOVED"]
             await new.speak(1, 2, 3)
             await assistant_hears(rig, lambda n: n >= 320)
+
+
+async def test_a_client_that_sends_only_nonsense_is_told_so_often_and_no_more() -> None:
+    async with open_front() as rig, browser(rig) as page:
+        await page.start()
+        for _ in range(300):
+            await page.peer.send("nonsense")
+        await page.speak(1, 2, 3)
+        await assistant_hears(rig, lambda n: n >= 320)
+        await page.say("stop")
+        await page.until_closed()
+
+        assert page.down.codes[:25] == ["NOT_JSON"] * 25
+        assert len(page.down.codes) < 60
+        assert rig.metric("relay_protocol_errors_total", leg="caller", code="NOT_JSON") == 300
+
+
+async def test_what_a_browser_does_is_in_the_log() -> None:
+    with capture_logs() as logs:
+        async with open_front() as rig:
+            async with browser(rig) as page:
+                ready = await page.start()
+                await page.until("state")
+                await page.peer.lose()
+            poller = Poller(rig, ready, page.down)
+            await poller.tell("played", turn=1, ms=0)
+            rig.calls.live()[0].events.publish(Speech("user", started=True))
+            await poller.poll()
+            await poller.tell("stop")
+            await rig.calls.wait_empty()
+    told = [line["event"] for line in logs if line["event"].startswith("caller.")]
+    assert told == ["caller.attached", "caller.lost", "caller.reattached"]
+    assert ready["token"] not in repr(logs)
+    assert ready["resume"] not in repr(logs)
 
 
 async def test_a_session_whose_browser_does_not_come_back_ends() -> None:
