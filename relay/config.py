@@ -112,6 +112,9 @@ class ReconnectConfig(msgspec.Struct, frozen=True):
     replay_max_ms: Annotated[int, Meta(ge=0, le=120000)] = 10000
     replay_speed: Annotated[float, Meta(ge=1, le=10)] = 1.0
     unanswered_s: Annotated[float, Meta(ge=1, le=120)] = 10.0
+    reattach_grace_s: Annotated[float, Meta(ge=0, le=600)] = 15.0
+    reattach_attempts: Annotated[int, Meta(ge=0, le=20)] = 3
+    reattach_window_s: Annotated[float, Meta(ge=1, le=3600)] = 60.0
 
 
 class SessionConfig(msgspec.Struct, frozen=True):

@@ -34,6 +34,10 @@ LOUD_DB = 6.0
 log = structlog.get_logger(__name__)
 
 
+class NewStream:
+    """The timestamps of what follows begin anew; meanwhile silence was invented where it was needed."""
+
+
 class Analysis:
     """`caller_heard` is told every decision of the detector, with the time on the clock at which speech began."""
 
@@ -72,7 +76,7 @@ class Analysis:
         """From now on, as the assistant listens, silence takes the place of missing audio."""
         self._flow.set()
 
-    async def run(self, frames: trio.MemoryReceiveChannel[CallerAudio], engine: VadEngine) -> None:
+    async def run(self, frames: trio.MemoryReceiveChannel[CallerAudio | NewStream], engine: VadEngine) -> None:
         """Work until cancelled. The detector's place in the lane is given back at the end."""
         with engine.stream(self._counts.vad_skipped) as stream:
             async with trio.open_nursery() as nursery:
@@ -81,7 +85,10 @@ class Analysis:
                 async for audio in frames:
                     self._take(audio, stream)
 
-    def _take(self, audio: CallerAudio, stream: VadStream) -> None:
+    def _take(self, audio: CallerAudio | NewStream, stream: VadStream) -> None:
+        if isinstance(audio, NewStream):
+            self._media_clock = MediaClock()
+            return
         self._last_media_at = audio.arrived_at
         chunk = Audio(self._source, audio.data)
         place = self._media_clock.place(audio.timestamp_ms, chunk.duration_ms)

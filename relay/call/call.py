@@ -4,8 +4,9 @@
 |-------------|----------------------------------------|------------------------------------|------------------------|
 | ringing     | the assistant is being dialled, the    | a socket of the caller is lent     | `twilio.token_ttl_s`:  |
 |             | caller's socket is awaited             | -> talking                         | caller_lost            |
-| talking     | the caller is here, the assistant too  | a side hangs up or is lost, drain  | `session.*`: idle,     |
-|             | or soon                                | -> ending                          | max_duration           |
+| talking     | the caller is here, or is waited for   | a side hangs up or is lost for     | `session.*`: idle,     |
+|             | (`CallerLine`), the assistant too, or  | good, drain -> ending              | max_duration           |
+|             | soon (`Forwarder`)                     |                                    |                        |
 |             |                                        | the assistant ends -> playing out  |                        |
 | playing out | the assistant's last words are still   | the caller has heard them          | `play_out_max_s`       |
 |             | on their way                           | -> ending                          |                        |
@@ -13,25 +14,24 @@
 """
 
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import structlog
 import trio
 from structlog.contextvars import bound_contextvars
 
-from relay.call.analysis import Analysis
+from relay.call.analysis import Analysis, NewStream
+from relay.call.caller_line import CallerLine
 from relay.call.counts import Counts
 from relay.call.dialer import Dialer
 from relay.call.dialogue import Dialogue
 from relay.call.events import EventFeed, Speech, StateChanged
 from relay.call.forwarder import Forwarder
-from relay.call.legs import CallerAudio, CallerGone, CallerLeg, Dropped, Heard, KeyPressed
+from relay.call.legs import CallerAudio, CallerEvent, CallerGone, CallerLeg, Dropped, Heard, KeyPressed
 from relay.call.playback import Playback
 from relay.call.vad_engine import VadEngine
 from relay.config import Config
-from relay.errors import LegClosed, LegLost, RemoteProtocolError
 from relay.logic.outcome import EndReason
 from relay.logic.replay import ReplayLog
 from relay.logic.sentences import Sentences
@@ -68,9 +68,7 @@ class Call:
         self._started_at = trio.current_time()
         self._reason: EndReason | None = None
         self._scope = trio.CancelScope()
-        self._leg: CallerLeg | None = None
-        self._given_back = trio.Event()
-        self._leg_lent = trio.Event()
+        self._frames, self._to_analysis = trio.open_memory_channel[CallerAudio | NewStream](FRAMES_WAITING_MAX)
         self._counts = Counts(services.metrics)
         self.events = EventFeed()
         replay = ReplayLog(config.reconnect.replay_max_ms, config.reconnect.replay_speed)
@@ -86,6 +84,7 @@ class Call:
             metrics=services.metrics,
             log=structlog.get_logger().bind(call_id=self.id),
         )
+        self._line = CallerLine(self._playback, config.reconnect, self._counts, reattached=self._caller_is_back)
         self._forwarder = Forwarder(
             dialer,
             replay,
@@ -120,7 +119,7 @@ class Call:
             "call_sid": self.sid,
             "assistant_call_id": self._forwarder.assistant_call_id,
             "duration_s": round(trio.current_time() - self._started_at, 3),
-            "caller_attached": self._leg is not None,
+            "caller_attached": self._line.leg is not None,
             "assistant_speaking": self._playback.audible,
             "queued_ms": self.queued_ms,
             **self._counts.totals(),
@@ -130,23 +129,17 @@ class Call:
         """Whether a turn was cut: for the writer of the caller's socket."""
         return self._playback.is_stale(turn)
 
-    @contextmanager
-    def lend(self, leg: CallerLeg) -> Iterator[trio.Event]:
+    def lend(self, leg: CallerLeg) -> AbstractContextManager[trio.Event]:
         """Give the call a socket of the caller for as long as the context is open.
 
-        The event is set when the call does not need it any more: the call is over, or a newer socket took its place.
+        The event is set when the call does not need it any more: the call is over, the socket is lost, or a newer one
+        took its place.
         """
-        self._given_back.set()
-        self._given_back = trio.Event()
-        self._leg = leg
-        self._leg_lent.set()
-        self._playback.attach(leg)
-        if self._scope.cancel_called:
-            self._given_back.set()
-        try:
-            yield self._given_back
-        finally:
-            self._playback.detach(leg)
+        return self._line.lend(leg)
+
+    def grant_reattach(self) -> bool:
+        """Whether the caller's stream, which has ended, may be attached again to this call. Counts it if so."""
+        return not self._scope.cancel_called and self._line.grant()
 
     def finish(self, reason: EndReason) -> None:
         """End the call. The first reason stays."""
@@ -167,15 +160,14 @@ class Call:
                 self.events.publish(StateChanged("ended", EndReason.ERROR))
                 log.exception("call.failed")
             finally:
-                self._given_back.set()
+                self._line.close()
                 self._record_end()
 
     async def _live(self) -> None:
         with trio.move_on_after(self._config.session.max_duration_s) as limit, self._scope:
-            send, receive = trio.open_memory_channel[CallerAudio](FRAMES_WAITING_MAX)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._receive, send)
-                nursery.start_soon(self._analysis.run, receive, self._vad)
+                nursery.start_soon(self._receive)
+                nursery.start_soon(self._analysis.run, self._to_analysis, self._vad)
                 nursery.start_soon(self._forward)
                 nursery.start_soon(self._playback.run)
                 nursery.start_soon(self._watch)
@@ -192,52 +184,38 @@ class Call:
             duration_s=round(trio.current_time() - self._started_at, 3),
             call_sid=self.sid,
             assistant_call_id=self._forwarder.assistant_call_id,
-            messages_missing=self._leg.messages_missing if self._leg else 0,
+            messages_missing=self._line.messages_missing,
             **self._counts.totals(),
         )
 
-    async def _receive(self, frames: trio.MemorySendChannel[CallerAudio]) -> None:
-        """The receiver task: everything the caller's socket says, from whichever socket is the caller's now.
+    async def _receive(self) -> None:
+        """The receiver task: everything the caller says, from whichever socket is the caller's now.
 
         It ends when the call does, and then gives the socket back, while the assistant is still told goodbye.
         """
         try:
-            await self._leg_lent.wait()
-            while (leg := self._leg) is not None:
-                try:
-                    await self._receive_from(leg, frames)
-                except (LegLost, LegClosed) as lost:
-                    if leg is not self._leg:
-                        continue
-                    log.info("caller.lost", error=str(lost))
-                    self.finish(EndReason.CALLER_LOST)
-                    return
+            await self._line.run(self._take)
+            self.finish(EndReason.CALLER_LOST)
         finally:
-            self._given_back.set()
+            self._line.close()
 
-    async def _receive_from(self, leg: CallerLeg, frames: trio.MemorySendChannel[CallerAudio]) -> None:
-        log.info("caller.attached")
-        while leg is self._leg:
-            try:
-                event = await leg.receive()
-            except RemoteProtocolError as error:
-                self._counts.dropped("malformed")
-                if self._counts.protocol_error("caller", error.code):
-                    log.warning("caller.bad_message", code=error.code, error=str(error))
-                continue
-            match event:
-                case CallerAudio():
-                    self._counts.frame("caller", "up")
-                    await frames.send(event)
-                case Heard(turn=turn, position_ms=position_ms):
-                    self._playback.heard(turn, position_ms)
-                case KeyPressed(digit=digit):
-                    log.info("caller.key_pressed")
-                    self._forwarder.outgoing.send_note(vapi_controls.dtmf_note(digit))
-                case Dropped(cause=cause):
-                    self._counts.dropped(cause)
-                case CallerGone():
-                    self.finish(EndReason.CALLER_HANGUP)
+    async def _take(self, event: CallerEvent) -> None:
+        match event:
+            case CallerAudio():
+                self._counts.frame("caller", "up")
+                await self._frames.send(event)
+            case Heard(turn=turn, position_ms=position_ms):
+                self._playback.heard(turn, position_ms)
+            case KeyPressed(digit=digit):
+                log.info("caller.key_pressed")
+                self._forwarder.outgoing.send_note(vapi_controls.dtmf_note(digit))
+            case Dropped(cause=cause):
+                self._counts.dropped(cause)
+            case CallerGone():
+                self.finish(EndReason.CALLER_HANGUP)
+
+    async def _caller_is_back(self) -> None:
+        await self._frames.send(NewStream())
 
     async def _forward(self) -> None:
         reason = await self._forwarder.run(self.id)
@@ -249,9 +227,9 @@ class Call:
 
     async def _watch(self) -> None:
         """Nobody came, or nobody speaks: both have an end."""
-        with trio.move_on_after(self._config.twilio.token_ttl_s):
-            await self._leg_lent.wait()
-        if self._leg is None:
+        with trio.move_on_after(self._config.twilio.token_ttl_s) as limit:
+            await self._line.lent.wait()
+        if limit.cancelled_caught:
             self.finish(EndReason.CALLER_LOST)
         while (idle_at := self._idle_at()) > trio.current_time():  # noqa: ASYNC110 - it moves with every word
             await trio.sleep_until(idle_at)

@@ -157,8 +157,13 @@ class Playback:
         self._wait.cancel()
 
     def detach(self, leg: CallerLeg) -> None:
-        """This socket is gone; nothing is played to it any more."""
+        """This socket is gone: what the caller had not heard waits for the next."""
         self._speaker.detach(leg)
+
+    @property
+    def replayed_ms(self) -> float:
+        """What was sent to the last socket that is gone, and is played again."""
+        return self._speaker.replayed_ms
 
     def heard(self, turn: int, position_ms: int) -> None:
         """The caller's side echoed a mark. One of a turn that was cut came back because of the `clear`."""

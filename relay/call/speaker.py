@@ -33,6 +33,8 @@ class Speaker:
         self._turn_scope = trio.CancelScope()
         self._marked_ms = 0.0
         self._hole_ms = 0.0
+        self.replayed_ms = 0.0
+        """What was not heard of the last socket that is gone, as far as is known."""
         self.last_audible_at = trio.current_time()
 
     def attach(self, leg: CallerLeg) -> None:
@@ -41,9 +43,11 @@ class Speaker:
         self._playout.attach(trio.current_time())
 
     def detach(self, leg: CallerLeg) -> None:
-        """This socket is gone; nothing is played to it any more."""
+        """This socket is gone, with what the caller's side had not played: that comes first on the next."""
         if self._leg is leg:
             self._leg = None
+            self.replayed_ms = self._playout.detach(trio.current_time())
+            self._turn_scope.cancel()
 
     def next_send_at(self) -> float | None:
         """When there is something to do for `send_due`; None while there is nothing, or nobody to hear it."""

@@ -11,6 +11,7 @@ import structlog
 from quart import Response, request
 from quart_trio import QuartTrio
 
+from relay.call.call import Call
 from relay.daemon.answers import empty_answer, twiml_answer
 from relay.daemon.front import Front
 from relay.daemon.gate import Form, stream_url
@@ -70,14 +71,21 @@ class TwilioHooks:
             if refused.reason == "draining":
                 return twiml_answer(twiml.pause_and_redirect(PAUSE_S, self._url(VOICE)))
             return twiml_answer(twiml.say_and_hangup(FULL_TEXT))
-        stream, token = stream_url(self._public_url, MEDIA), self._calls.issue_token(call)
-        return twiml_answer(twiml.connect_stream(stream, token, self._url(STATUS), self._url(RESUME)))
+        return self._connect(call)
 
     async def resume(self) -> Response:
-        """The stream has ended. A call that did not notice is over now, too."""
+        """The stream has ended: connect another to a call that lives, or hang up after one that was not to go on."""
         hook = await self._read(RESUME)
+        call = self._calls.find(hook.call_sid)
+        if call is not None and call.grant_reattach():
+            log.info("caller.resuming", call_id=call.id)
+            return self._connect(call)
         self._finish(hook, EndReason.CALLER_LOST)
         return twiml_answer(twiml.hangup())
+
+    def _connect(self, call: Call) -> Response:
+        stream, token = stream_url(self._public_url, MEDIA), self._calls.issue_token(call)
+        return twiml_answer(twiml.connect_stream(stream, token, self._url(STATUS), self._url(RESUME)))
 
     async def status(self) -> Response:
         """What became of the stream, or of the call if the number's status callback points here as well."""

@@ -24,6 +24,7 @@ OTHER_SID = "CA" + "2" * 32
 UNAVAILABLE = AssistantUnavailable("no", "VAPI_UNREACHABLE", retriable=True)
 END_CALL = {"type": "end-call"}
 ONCE = ReconnectConfig(max_attempts=0)
+NO_GRACE = ReconnectConfig(reattach_grace_s=0)
 
 
 async def test_the_caller_hangs_up(autojump_clock: MockClock) -> None:
@@ -44,7 +45,7 @@ async def test_the_caller_hangs_up(autojump_clock: MockClock) -> None:
 
 @pytest.mark.parametrize("way", ["lose", "close"])
 async def test_the_callers_socket_ends_without_a_word(way: str, autojump_clock: MockClock) -> None:
-    async with open_rig() as rig:
+    async with open_rig(reconnect=NO_GRACE) as rig:
         await rig.begin()
         await trio.sleep(1)
         getattr(rig.phone.peer, way)()
@@ -56,7 +57,7 @@ async def test_the_callers_socket_ends_without_a_word(way: str, autojump_clock: 
 
 async def test_a_caller_that_is_lost_while_the_assistant_is_paused_or_cut(autojump_clock: MockClock) -> None:
     for frames in (2, 3, 4, 6):
-        async with open_rig() as rig:
+        async with open_rig(reconnect=NO_GRACE) as rig:
             await rig.begin()
             rig.assistant.say(numbered(0, 300))
             await trio.sleep(2)
@@ -307,7 +308,7 @@ async def test_an_assistant_that_reads_nothing_is_given_up(autojump_clock: MockC
 
 
 async def test_a_caller_that_reads_nothing_ends_the_call(autojump_clock: MockClock) -> None:
-    async with open_rig() as rig:
+    async with open_rig(reconnect=NO_GRACE) as rig:
         await rig.begin()
         rig.assistant.say(numbered(0, 1000))
         await trio.sleep(1)
@@ -371,7 +372,7 @@ async def test_a_crash_ends_its_own_call_and_touches_no_other(
         owners: dict[Any, Any] = {Playback: call._playback, Analysis: call._analysis}
         owners[Outgoing] = call._forwarder.outgoing
         owners[Speaker] = call._playback._speaker
-        owners[TwilioLeg] = call._leg
+        owners[TwilioLeg] = call._line.leg
         monkeypatch.setattr(where, name, failing_for(owners[where], original))
         rig.assistant.say(numbered(0, 200))
         rig.assistant.speech("stopped")
@@ -400,7 +401,9 @@ def failing_for(owner: Any, original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 async def test_a_call_leaves_nothing_behind(autojump_clock: MockClock) -> None:
-    async with open_rig(reconnect=ONCE, jitter=JitterConfig(target_ms=60)) as rig:
+    async with open_rig(
+        reconnect=ReconnectConfig(max_attempts=0, reattach_grace_s=0), jitter=JitterConfig(target_ms=60)
+    ) as rig:
         tasks = trio.lowlevel.current_statistics().tasks_living
         dead = [weakref.ref(await one_call(rig, number)) for number in range(20)]
         await trio.sleep(5)

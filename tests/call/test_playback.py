@@ -498,8 +498,8 @@ async def test_an_outbox_that_closed_leaves_the_task_at_rest(
         rig.assistant.say(numbered(0, 100))
         await trio.sleep(1)
         monkeypatch.setattr(Speaker, "send_due", counted)
-        assert rig.call._leg is not None
-        rig.call._leg.outbox.close()
+        assert rig.call._line.leg is not None
+        rig.call._line.leg.outbox.close()
         await trio.sleep(0.1)
         rounds = 0
         await trio.sleep(1)

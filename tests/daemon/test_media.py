@@ -8,7 +8,7 @@ import trio
 from structlog.testing import capture_logs
 from trio_websocket import ConnectionClosed, ConnectionRejected
 
-from relay.config import TwilioConfig
+from relay.config import ReconnectConfig, TwilioConfig
 from relay.daemon import media
 from tests.support.callrig import TONE
 from tests.support.frontrig import (
@@ -166,8 +166,8 @@ async def test_a_call_that_is_ended_here_closes_its_socket() -> None:
         await rig.until_over()
 
 
-async def test_a_lost_socket_ends_the_call_with_that_reason() -> None:
-    async with open_front() as rig:
+async def test_a_lost_socket_is_waited_for_and_then_ends_the_call_with_that_reason() -> None:
+    async with open_front(front_config(reconnect=ReconnectConfig(reattach_grace_s=0.2))) as rig:
         token = await rig.token()
         with capture_logs() as logs:
             async with rig.socket() as peer:
@@ -291,7 +291,7 @@ async def test_nonsense_in_a_live_call_does_not_end_it(message: str | bytes) -> 
 
 
 async def test_a_message_that_is_too_long_ends_the_socket_and_not_the_relay() -> None:
-    async with open_front() as rig:
+    async with open_front(front_config(reconnect=ReconnectConfig(reattach_grace_s=0))) as rig:
         token = await rig.token()
         async with rig.socket() as peer:
             await peer.send(start(token))
@@ -317,7 +317,7 @@ async def test_a_newer_stream_of_the_same_call_takes_its_place() -> None:
 
 @pytest.mark.parametrize("end", ["stop", "lose", "close", "bad token", "nonsense"])
 async def test_twenty_sockets_leave_nothing_behind(end: str) -> None:
-    async with open_front() as rig:
+    async with open_front(front_config(reconnect=ReconnectConfig(reattach_grace_s=0))) as rig:
         await rig.http.get("/health")
         before = await resources()
         for number in range(20):
@@ -338,7 +338,7 @@ async def test_twenty_sockets_leave_nothing_behind(end: str) -> None:
                     case _:
                         await close_code(peer)
         for call in rig.calls.live():
-            await rig.post("/twilio/resume", {"CallSid": call.sid, "AccountSid": "AC1"})
+            await rig.post("/twilio/status", {"CallSid": call.sid, "AccountSid": "AC1", "CallStatus": "completed"})
         with trio.fail_after(10):
             await rig.calls.wait_empty()
         await resources_return_to(before)

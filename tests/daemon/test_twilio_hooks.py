@@ -12,6 +12,7 @@ import trio
 from structlog.testing import capture_logs
 
 from relay.config import LimitsConfig, ServerConfig, TwilioConfig
+from relay.logic.outcome import EndReason
 from tests.support.frontrig import (
     ACCOUNT,
     OTHER_SID,
@@ -199,14 +200,33 @@ async def test_while_draining_a_caller_waits_and_asks_again() -> None:
         assert ET.fromstring(answer.text).findtext("Redirect") == f"{PUBLIC}/twilio/voice"
 
 
-async def test_after_the_stream_the_call_is_hung_up_and_over() -> None:
+async def test_a_stream_that_broke_off_is_connected_again_three_times_in_a_minute() -> None:
     async with open_front() as rig:
-        await rig.token()
+        first = await rig.token()
+        tokens = {first}
+        for _ in range(3):
+            answer = await rig.post("/twilio/resume", ringing())
+            assert verbs(answer) == ["Connect", "Redirect"]
+            parameter = ET.fromstring(answer.text).find("Connect/Stream/Parameter")
+            assert parameter is not None
+            tokens.add(parameter.attrib["value"])
+        assert len(tokens) == 4
         with capture_logs() as logs:
             assert verbs(await rig.post("/twilio/resume", ringing())) == ["Hangup"]
             await rig.until_over()
 
         assert [line["reason"] for line in logs if line["event"] == "call.ended"] == ["caller_lost"]
+        assert rig.metric("relay_reconnects_total", leg="caller", result="failed") == 1
+
+
+async def test_resume_of_a_call_that_was_hung_up_is_a_hangup() -> None:
+    async with open_front() as rig:
+        await rig.token()
+        call = rig.calls.find(SID)
+        assert call is not None
+        call.finish(EndReason.ADMIN)
+
+        assert verbs(await rig.post("/twilio/resume", ringing())) == ["Hangup"]
 
 
 async def test_resume_of_an_unknown_call_is_a_hangup() -> None:

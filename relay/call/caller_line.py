@@ -1,0 +1,143 @@
+"""The caller's side of a call: whichever of its sockets is the newest, and the wait for the next when that is lost.
+
+| state    | meaning                                   | leaves when                              | deadline           |
+|----------|-------------------------------------------|------------------------------------------|--------------------|
+| expected | no socket was there yet                   | a socket is lent -> attached             | the call's own     |
+| attached | the caller hears and is heard             | the socket is lost -> waiting            | none               |
+|          |                                           | another is lent -> attached to that one  |                    |
+| waiting  | the assistant gets silence, and keeps its | a socket is lent -> attached; what was   | `reattach_grace_s` |
+|          | call; what it says is queued              | not heard is played again                | after the loss, or |
+|          |                                           | deadline -> over: the caller is lost     | the last grant     |
+
+Sockets follow each other: one that was replaced or lost is given back at once, and nothing that still comes from it,
+nor from its writer, reaches the call.
+"""
+
+import math
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+import structlog
+import trio
+
+from relay.call.counts import Counts
+from relay.call.legs import CallerEvent, CallerLeg
+from relay.call.playback import Playback
+from relay.config import ReconnectConfig
+from relay.errors import LegClosed, LegLost, RemoteProtocolError
+from relay.logic.reattach import Reattach, ReattachRules
+
+log = structlog.get_logger(__name__)
+
+
+class CallerLine:
+    """One per call. `reattached` is called before the first event of a socket that is not the first."""
+
+    def __init__(
+        self, playback: Playback, config: ReconnectConfig, counts: Counts, *, reattached: Callable[[], Awaitable[None]]
+    ) -> None:
+        rules = ReattachRules(config.reattach_attempts, config.reattach_window_s, config.reattach_grace_s)
+        self._playback = playback
+        self._counts = counts
+        self._reattached = reattached
+        self._reattach = Reattach(rules)
+        self._given_back = trio.Event()
+        self._reading = trio.CancelScope()
+        self._lost_at: float | None = None
+        self._missing_before = 0
+        self._closed = False
+        self.leg: CallerLeg | None = None
+        self.lent = trio.Event()
+        """A socket is there. Another event once it is lost."""
+
+    @property
+    def messages_missing(self) -> int:
+        """Of all sockets: messages that the numbering says were sent and that never came."""
+        return self._missing_before + (self.leg.messages_missing if self.leg else 0)
+
+    def grant(self) -> bool:
+        """Whether the caller's stream may be attached once more; counts it if so."""
+        granted = not self._closed and self._reattach.grant(trio.current_time())
+        if not granted and not self._closed:
+            self._counts.reconnect("caller", ok=False)
+        return granted
+
+    @contextmanager
+    def lend(self, leg: CallerLeg) -> Iterator[trio.Event]:
+        """Use a socket of the caller for as long as the context is open. The event says that it is not needed."""
+        if self.leg is not None:
+            self._lose("another stream of the caller took its place")
+        self._given_back = given_back = trio.Event()
+        if self._closed:
+            given_back.set()
+        self.leg = leg
+        self._playback.attach(leg)
+        self._reattach.attached()
+        self.lent.set()
+        try:
+            yield given_back
+        finally:
+            if leg is self.leg and not self._closed:
+                self._lose("its endpoint gave it up")
+            self._playback.detach(leg)
+
+    def close(self) -> None:
+        """The call is over: give back what there is, and take nothing more."""
+        self._closed = True
+        self._given_back.set()
+
+    async def run(self, take: Callable[[CallerEvent], Awaitable[None]]) -> None:
+        """Hand on what the caller's sockets say. Returns when the caller is not back in time."""
+        await self.lent.wait()
+        while (leg := await self._next()) is not None:
+            with trio.CancelScope() as self._reading:
+                await self._note_attached()
+                try:
+                    await self._read(leg, take)
+                except (LegLost, LegClosed) as lost:
+                    if leg is self.leg:
+                        self._lose(str(lost))
+
+    async def _next(self) -> CallerLeg | None:
+        while self.leg is None:
+            deadline = self._reattach.deadline
+            if deadline is not None and deadline <= trio.current_time():
+                self._counts.reconnect("caller", ok=False)
+                return None
+            with trio.move_on_at(math.inf if deadline is None else deadline):
+                await self.lent.wait()
+        return self.leg
+
+    async def _note_attached(self) -> None:
+        if self._lost_at is None:
+            log.info("caller.attached")
+            return
+        gap_s, self._lost_at = trio.current_time() - self._lost_at, None
+        self._counts.reconnect("caller", ok=True)
+        log.info("caller.reattached", gap_ms=round(gap_s * 1000, 1), replayed_ms=round(self._playback.replayed_ms))
+        await self._reattached()
+
+    async def _read(self, leg: CallerLeg, take: Callable[[CallerEvent], Awaitable[None]]) -> None:
+        while True:
+            try:
+                event = await leg.receive()
+            except RemoteProtocolError as error:
+                self._counts.dropped("malformed")
+                if self._counts.protocol_error("caller", error.code):
+                    log.warning("caller.bad_message", code=error.code, error=str(error))
+                continue
+            if event is not None:
+                await take(event)
+
+    def _lose(self, why: str) -> None:
+        assert self.leg is not None
+        now = trio.current_time()
+        log.info("caller.lost", error=why)
+        self._missing_before += self.leg.messages_missing
+        self._playback.detach(self.leg)
+        self.leg = None
+        self.lent = trio.Event()
+        self._lost_at = now
+        self._reattach.lost(now)
+        self._given_back.set()
+        self._reading.cancel()
