@@ -130,8 +130,8 @@ class LimitsConfig(msgspec.Struct, frozen=True):
     webhook_per_s: Annotated[float, Meta(ge=0.1, le=10000)] = 50.0
     webhook_burst: Annotated[int, Meta(ge=1, le=10000)] = 100
     client_starts_per_s: Annotated[float, Meta(ge=0.1, le=10000)] = 10.0
-    client_starts_burst: Annotated[int, Meta(ge=1, le=10000)] = 50
-    sessions_per_address: Annotated[int, Meta(ge=1, le=10000)] = 50
+    client_starts_burst: Annotated[int, Meta(ge=1, le=10000)] = 100
+    sessions_per_address: Annotated[int, Meta(ge=1, le=10000)] = 100
 
 
 class ClientConfig(msgspec.Struct, frozen=True):
