@@ -24,12 +24,12 @@ from structlog.contextvars import bound_contextvars
 from relay.call.analysis import Analysis, NewStream
 from relay.call.caller_line import CallerLine
 from relay.call.counts import Counts
-from relay.call.dialer import Dialer
 from relay.call.dialogue import Dialogue
 from relay.call.events import EventFeed, Speech, StateChanged
 from relay.call.forwarder import Forwarder
 from relay.call.legs import CallerAudio, CallerEvent, CallerGone, CallerLeg, Dropped, Heard, KeyPressed
 from relay.call.playback import Playback
+from relay.call.rungs import Rungs
 from relay.call.vad_engine import VadEngine
 from relay.config import Config
 from relay.logic.outcome import EndReason
@@ -58,7 +58,7 @@ class Services:
 class Call:
     """A conversation between one caller and the assistant. `sid` is the caller's CallSid, `id` is ours."""
 
-    def __init__(self, sid: str, services: Services, dialer: Dialer, caller_format: AudioFormat = TELEPHONE) -> None:
+    def __init__(self, sid: str, services: Services, rungs: Rungs, caller_format: AudioFormat = TELEPHONE) -> None:
         config = services.config
         self.id = secrets.token_hex(16)
         self.sid = sid
@@ -75,7 +75,7 @@ class Call:
         sentences = Sentences(replay, config.reconnect.unanswered_s)
         dialogue = Dialogue(sentences)
         self._playback = Playback(
-            dialer.format,
+            rungs.first.format,
             caller_format,
             jitter=config.jitter,
             barge_in=config.barge_in,
@@ -86,7 +86,7 @@ class Call:
         )
         self._line = CallerLine(self._playback, config.reconnect, self._counts, reattached=self._caller_is_back)
         self._forwarder = Forwarder(
-            dialer,
+            rungs,
             replay,
             self._playback,
             dialogue,
@@ -97,7 +97,7 @@ class Call:
         )
         self._analysis = Analysis(
             caller_format,
-            dialer.format,
+            rungs.first.format,
             config.vad,
             replay,
             sentences,

@@ -9,6 +9,7 @@ import trio
 
 from relay.call.call import Call, Services
 from relay.call.dialer import Dialer
+from relay.call.rungs import Rungs
 from relay.errors import CallRefused
 from relay.logic.outcome import EndReason
 from relay.logic.tokens import Tokens
@@ -23,9 +24,9 @@ log = structlog.get_logger(__name__)
 class Calls:
     """The registry. `answer` and `claim` decide at once and never wait."""
 
-    def __init__(self, services: Services, dialer: Dialer, nursery: trio.Nursery) -> None:
+    def __init__(self, services: Services, rungs: Rungs, nursery: trio.Nursery) -> None:
         self._services = services
-        self._dialer = dialer
+        self._rungs = rungs
         self._nursery = nursery
         self._by_sid: dict[str, Call] = {}
         self._tokens = Tokens(services.config.twilio.token_ttl_s)
@@ -73,7 +74,7 @@ class Calls:
             log.info("call.refused", reason=reason, call_sid=sid)
             self._services.metrics.calls.labels(EndReason.REFUSED).inc()
             raise CallRefused(reason)
-        call = self._by_sid[sid] = Call(sid, self._services, self._dialer, caller_format)
+        call = self._by_sid[sid] = Call(sid, self._services, self._rungs, caller_format)
         self._context.copy().run(self._nursery.start_soon, self._run, call)  # nothing of the request that rang stays
         return call
 
@@ -113,10 +114,10 @@ class Calls:
 
 
 @asynccontextmanager
-async def open_calls(services: Services, dialer: Dialer) -> AsyncIterator[Calls]:
-    """The registry with its nursery. On leaving, calls that still live are cancelled."""
+async def open_calls(services: Services, *dialers: Dialer) -> AsyncIterator[Calls]:
+    """The registry with its nursery, and the assistants from first to last. On leaving, live calls are cancelled."""
     async with trio.open_nursery() as nursery:
-        calls = Calls(services, dialer, nursery)
+        calls = Calls(services, Rungs(dialers), nursery)
         services.metrics.playout_buffer.set_function(lambda: calls.deepest_queue_s)
         yield calls
         nursery.cancel_scope.cancel()

@@ -2,14 +2,14 @@
 
 | state   | meaning                               | leaves when                                  | deadline           |
 |---------|---------------------------------------|----------------------------------------------|--------------------|
-| dialing | the assistant's call is made          | it is live -> talking                        | see `Connection`   |
-|         |                                       | that failed -> waiting                       |                    |
-|         |                                       | refused for good -> over: unavailable        |                    |
-| talking | a connection is live                  | it was lost -> waiting; all attempts are     | see `Connection`   |
-|         |                                       | given back if it lived for `STABLE_S`        |                    |
+| dialing | a call with the first assistant that  | it is live -> talking                        | see `Connection`   |
+|         | has tries left and is not known to be | that failed -> waiting                       |                    |
+|         | down                                  | refused for good -> dialing, the next one    |                    |
+| talking | a connection is live                  | it was lost -> waiting; all tries are given  | see `Connection`   |
+|         |                                       | back if it lived for `STABLE_S`              |                    |
 |         |                                       | the assistant hung up -> over: it ended      |                    |
 | waiting | back-off; the caller hears what was   | deadline -> dialing                          | drawn at random;   |
-|         | queued, then a comfort sound          | no attempts or no time left -> over:         | in all             |
+|         | queued, then a comfort sound          | no tries or no time left -> over:            | in all             |
 |         |                                       | unavailable                                  | `budget_s`         |
 
 A new connection goes on with the conversation: no second greeting, what was said and heard so far as context, and the
@@ -31,8 +31,10 @@ from relay.call.events import EventFeed, StateChanged
 from relay.call.incoming import Incoming
 from relay.call.outgoing import Outgoing
 from relay.call.playback import Playback
+from relay.call.rungs import Rungs
 from relay.config import Config
 from relay.logic.backoff import Backoff, BackoffRules
+from relay.logic.ladder import Wait
 from relay.logic.outcome import EndReason
 from relay.logic.replay import ReplayLog
 from relay.media.comfort import comfort_frames
@@ -53,7 +55,7 @@ class Forwarder:
 
     def __init__(
         self,
-        dialer: Dialer,
+        rungs: Rungs,
         replay: ReplayLog,
         playback: Playback,
         dialogue: Dialogue,
@@ -63,9 +65,11 @@ class Forwarder:
         events: EventFeed,
         listening: Callable[[], None],
     ) -> None:
-        rules = BackoffRules(max_attempts=config.reconnect.max_attempts, budget_s=config.reconnect.budget_s)
-        self.outgoing = Outgoing(replay)
-        self._dialer = dialer
+        tries = config.reconnect.max_attempts + 1
+        rules = BackoffRules(max_attempts=tries * len(rungs) - 1, budget_s=config.reconnect.budget_s)
+        self.outgoing = Outgoing(replay, rungs.first.format)
+        self._rungs = rungs
+        self._ladder = rungs.ladder(tries)
         self._replay = replay
         self._playback = playback
         self._dialogue = dialogue
@@ -94,35 +98,60 @@ class Forwarder:
         return reason
 
     async def _converse(self, call_id: str, nursery: trio.Nursery) -> EndReason:
-        while True:
-            ending = await self._connect(call_id, nursery)
+        give_up_at = trio.current_time() + self._config.reconnect.budget_s
+        while (step := self._ladder.next(trio.current_time())) is not None:
+            if isinstance(step, Wait):
+                if step.until > give_up_at:
+                    break
+                await trio.sleep_until(step.until)
+                continue
+            ending = await self._connect(call_id, step.index, nursery)
             if ending is Ending.ENDED:
                 return EndReason.ASSISTANT_ENDED
             if ending is Ending.LOST:
+                give_up_at = max(give_up_at, trio.current_time() + self._config.reconnect.budget_s)
                 self._note_loss()
-            attempt_at = None if ending is Ending.REFUSED else self._backoff.next_at(trio.current_time())
+            if ending is Ending.REFUSED:
+                continue
+            attempt_at = self._backoff.next_at(trio.current_time())
             if attempt_at is None:
-                log.warning("assistant.given_up", attempts=self._backoff.attempt)
-                return EndReason.ASSISTANT_UNAVAILABLE
+                break
             await trio.sleep_until(attempt_at)
+        log.warning("assistant.given_up", attempts=self._backoff.attempt)
+        return EndReason.ASSISTANT_UNAVAILABLE
 
-    async def _connect(self, call_id: str, nursery: trio.Nursery) -> Ending:
+    async def _connect(self, call_id: str, index: int, nursery: trio.Nursery) -> Ending:
+        dialer, breaker = self._rungs.dialers[index], self._rungs.breakers[index]
         incoming = Incoming(self._playback, self._dialogue, self._counts, self._events)
         opening = self._opening()
-        connection = Connection(
-            self._dialer, self.outgoing, incoming, opening, config=self._config, counts=self._counts
-        )
+        connection = Connection(dialer, self.outgoing, incoming, opening, config=self._config, counts=self._counts)
         self._connection = connection
+        self._playback.listen_to(dialer.format)
+        self.outgoing.speak_to(dialer.format)
+
+        def listening() -> None:
+            breaker.succeeded()
+            self._listening()
+
+        ending: Ending | None = None
         try:
-            ending = await connection.run(call_id, listening=self._listening)
+            ending = await connection.run(call_id, listening=listening)
         finally:
+            if ending is None and connection.began_at is None:
+                self._ladder.abandoned(index, trio.current_time())
             if connection.call_id is not None and not connection.hung_up:
-                nursery.start_soon(self._delete, connection.call_id)
-        if ending is Ending.LOST and connection.lived_s >= STABLE_S:
-            self._backoff.succeeded()
-        elif ending in {Ending.FAILED, Ending.REFUSED} and self._lost_at is not None:
-            self._counts.reconnect("assistant", ok=False)
+                nursery.start_soon(self._delete, dialer, connection.call_id)
+        self._note_ending(ending, index, connection.lived_s)
         return ending
+
+    def _note_ending(self, ending: Ending, index: int, lived_s: float) -> None:
+        if ending in {Ending.FAILED, Ending.REFUSED}:
+            self._ladder.failed(index, trio.current_time(), retriable=ending is Ending.FAILED)
+            if self._lost_at is not None:
+                self._counts.reconnect("assistant", ok=False)
+        elif lived_s >= STABLE_S:
+            self._ladder.succeeded(index)
+            self._backoff.succeeded()
 
     def _opening(self) -> Opening:
         old = self._lost_call_id
@@ -178,6 +207,6 @@ class Forwarder:
                     due += FRAME_MS / 1000
             self._outage = trio.Event()
 
-    async def _delete(self, assistant_call_id: str) -> None:
+    async def _delete(self, dialer: Dialer, assistant_call_id: str) -> None:
         with trio.move_on_after(DELETE_S, shield=True):
-            await self._dialer.delete(assistant_call_id)
+            await dialer.delete(assistant_call_id)

@@ -6,6 +6,8 @@ from collections import deque
 import trio
 
 from relay.logic.replay import ReplayLog
+from relay.media.frames import Audio, AudioFormat
+from relay.media.transcode import Transcoder
 
 NOTES_MAX = 32
 """Text messages that may wait for the assistant's socket: more than anybody's fingers send in a second."""
@@ -14,11 +16,18 @@ NOTES_MAX = 32
 class Outgoing:
     """One per call, read by one connection at a time."""
 
-    def __init__(self, replay: ReplayLog) -> None:
+    def __init__(self, replay: ReplayLog, audio_format: AudioFormat) -> None:
+        """`audio_format` is that of the log."""
         self._replay = replay
+        self._format = audio_format
+        self._transcoder: Transcoder | None = None
         self._notes: deque[str] = deque(maxlen=NOTES_MAX)
         self._news = trio.lowlevel.ParkingLot()
         self._unsent_since: float | None = None
+
+    def speak_to(self, target: AudioFormat) -> None:
+        """The next connection wants this format."""
+        self._transcoder = None if target == self._format else Transcoder(self._format, target)
 
     def audio_logged(self, arrived_at: float) -> None:
         """There is something new in the replay log, which came from the caller at this time."""
@@ -33,7 +42,12 @@ class Outgoing:
 
     def take(self) -> str | bytes | None:
         """What is to be sent now; None: nothing yet."""
-        return self._notes.popleft() if self._notes else self._replay.read(trio.current_time())
+        if self._notes:
+            return self._notes.popleft()
+        frame = self._replay.read(trio.current_time())
+        if frame is None or self._transcoder is None:
+            return frame
+        return self._transcoder.push(Audio(self._format, frame)).data
 
     def audio_sent(self) -> float | None:
         """The frame that was taken is written. How long the oldest new audio waited for that, while nothing is old."""

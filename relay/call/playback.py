@@ -11,15 +11,16 @@ from functools import partial
 import trio
 from structlog.typing import FilteringBoundLogger
 
+from relay.call.barge_in_rules import barge_in_rules, fence_rules
 from relay.call.counts import Counts
 from relay.call.dialogue import Dialogue
 from relay.call.interruptions import Interruption, Interruptions
 from relay.call.legs import CallerLeg
 from relay.call.speaker import Speaker
 from relay.config import BargeInConfig, JitterConfig
-from relay.logic.barge_in import Action, BargeIn, BargeInRules, BargeInState
+from relay.logic.barge_in import Action, BargeIn, BargeInState
 from relay.logic.conversation import Turn
-from relay.logic.fence import Fence, FenceRules, FenceState, Ruling, Verdict
+from relay.logic.fence import Fence, FenceState, Ruling, Verdict
 from relay.logic.playout import PlayFrame, Playout
 from relay.media.detector import Confirmed, Decision, Ended, Likely, Rejected
 from relay.media.downlink import Downlink
@@ -54,6 +55,7 @@ class Playback:
         self._barge_in = BargeIn(barge_in_rules(barge_in))
         self._fence = Fence(fence_rules(barge_in))
         self._playout = Playout(target_ms=jitter.target_ms, lead_ms=jitter.lead_ms, max_ms=jitter.max_queue_ms)
+        self._source = source
         self._downlink = Downlink(source, target)
         self._is_silent = silence_test(target)
         self._interruptions = Interruptions(counts, metrics, log)
@@ -65,6 +67,12 @@ class Playback:
         self._paused_at = 0.0
 
     # -- the assistant's side
+
+    def listen_to(self, source: AudioFormat) -> None:
+        """An assistant that sends this format speaks from now on."""
+        if source != self._source:
+            self._source = source
+            self._downlink = Downlink(source, self.format)
 
     def receive_audio(self, data: bytes) -> bool:
         """A chunk from the assistant, of any length. Returns whether anything can be heard in it."""
@@ -268,23 +276,3 @@ class Playback:
         self._offer(self._downlink.finish())
         while self.audible or self._fence.state is FenceState.HOLDING:  # noqa: ASYNC110 - hearing goes on by itself
             await trio.sleep(FRAME_MS / 1000)
-
-
-def barge_in_rules(config: BargeInConfig) -> BargeInRules:
-    """Who decides, as [barge_in] configures it."""
-    return BargeInRules(
-        enabled=config.enabled,
-        policy=config.policy,
-        min_words=config.min_words,
-        agree_s=config.agree_ms / 1000,
-        debounce_s=config.debounce_ms / 1000,
-    )
-
-
-def fence_rules(config: BargeInConfig) -> FenceRules:
-    """What an interrupted assistant does, as [barge_in] configures it."""
-    return FenceRules(
-        old_turn_s=config.old_turn_ms / 1000,
-        false_alarm_s=config.false_alarm_ms / 1000,
-        new_turn_pause_s=config.pause_ms / 1000,
-    )

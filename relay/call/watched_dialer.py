@@ -1,6 +1,6 @@
 """Stands around a dialer: keeps the addresses of its calls out of the log, and remembers whether dialing works."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import trio
@@ -69,3 +69,15 @@ class WatchedDialer:
     async def delete(self, vapi_call_id: str) -> None:
         """See Dialer."""
         await self._inner.delete(vapi_call_id)
+
+
+class WatchedDialers:
+    """All of them together."""
+
+    def __init__(self, dialers: Sequence[WatchedDialer]) -> None:
+        self._dialers = dialers
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last dial of each failed, not long ago."""
+        return all(dialer.failing for dialer in self._dialers)

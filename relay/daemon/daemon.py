@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
 
@@ -25,8 +25,8 @@ from relay.call.call import Services
 from relay.call.calls import Calls, open_calls
 from relay.call.dialer import VapiDialer
 from relay.call.vad_engine import VadEngine
-from relay.call.watched_dialer import WatchedDialer
-from relay.config import Config, ServerConfig
+from relay.call.watched_dialer import WatchedDialer, WatchedDialers
+from relay.config import AssistantConfig, Config, ServerConfig
 from relay.daemon.front import Front
 from relay.daemon.gate import Gate
 from relay.daemon.loop_lag import probe_loop_lag
@@ -69,19 +69,19 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
     model = await trio.to_thread.run_sync(SileroModel.load, config.vad.model_rate_hz)
     listener = _listen(config.server)
     host, port = listener.getsockname()[:2]
-    assistant = config.assistants[0]
     shutdown, stopped = trio.Event(), trio.Event()
     with closing(listener):
-        async with open_rest_client(assistant.request_timeout_s) as rest, trio.open_nursery() as nursery:
+        async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
             vad = VadEngine(model, metrics, gain_db=config.vad.model_gain_db)
             nursery.start_soon(vad.run)
             nursery.start_soon(probe_loop_lag, metrics)
-            dialer = WatchedDialer(VapiDialer(assistant, config, rest), redactor)
+            dialers = [await _dialer(assistant, config, redactor, stack) for assistant in config.assistants]
             async with (
-                open_calls(Services(config, metrics, vad), dialer) as calls,
+                open_calls(Services(config, metrics, vad), *dialers) as calls,
                 open_browser_sessions(config, calls) as sessions,
             ):
-                front = Front(config, metrics, calls, sessions, dialer, Gate(config, metrics), trio.current_time())
+                watched, gate = WatchedDialers(dialers), Gate(config, metrics)
+                front = Front(config, metrics, calls, sessions, watched, gate, trio.current_time())
 
                 async def serve(task_status: trio.TaskStatus[None]) -> None:
                     await serve_asgi(Server(front), listener, shutdown=shutdown, task_status=task_status)
@@ -92,6 +92,13 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
                 shutdown.set()
                 await stopped.wait()
             nursery.cancel_scope.cancel()
+
+
+async def _dialer(
+    assistant: AssistantConfig, config: Config, redactor: Redactor, stack: AsyncExitStack
+) -> WatchedDialer:
+    rest = await stack.enter_async_context(open_rest_client(assistant.request_timeout_s))
+    return WatchedDialer(VapiDialer(assistant, config, rest), redactor)
 
 
 def _listen(server: ServerConfig) -> socket.socket:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from relay.call.browser_sessions import BrowserSessions
 from relay.call.calls import Calls
-from relay.call.watched_dialer import WatchedDialer
+from relay.call.watched_dialer import WatchedDialer, WatchedDialers
 from relay.config import Config
 from relay.daemon.gate import Gate
 from relay.metrics import Metrics
@@ -18,6 +18,6 @@ class Front:
     metrics: Metrics
     calls: Calls
     sessions: BrowserSessions
-    dialer: WatchedDialer
+    dialer: WatchedDialer | WatchedDialers
     gate: Gate
     started_at: float

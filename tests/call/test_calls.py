@@ -135,7 +135,7 @@ async def test_a_call_that_could_not_be_placed_gives_its_place_back(autojump_clo
         rig.dialer.failure = AssistantUnavailable("no", "VAPI_UNAUTHORIZED", retriable=False)
         for sid in SIDS:
             rig.ring(sid)
-            await trio.sleep(0.1)
+            await rig.until_over()
 
         assert rig.calls.refusal is None
         assert rig.metric("relay_calls_total", end_reason="assistant_unavailable") == len(SIDS)

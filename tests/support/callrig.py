@@ -350,6 +350,7 @@ async def open_rig(
     *,
     model: SpeechModel | None = None,
     executor: Executor = run_inline,
+    others: Sequence[FakeDialer] = (),
     **sections: Any,
 ) -> AsyncIterator[Rig]:
     """A registry with a dialer under control. On leaving, calls are cancelled and everything is gone."""
@@ -359,6 +360,6 @@ async def open_rig(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(engine.run)
             services = Services(config(**sections), metrics, engine)
-            async with open_calls(services, dialer := FakeDialer(audio_format)) as calls:
+            async with open_calls(services, dialer := FakeDialer(audio_format), *others) as calls:
                 yield Rig(calls, dialer, metrics, nursery, logged)
             nursery.cancel_scope.cancel()
