@@ -39,7 +39,8 @@ def demo(out: Path, *, as_json: bool) -> int:
     except OSError as error:
         raise WrongUse(f"--out {out}: {error}") from None
     if as_json:
-        click.echo(json.dumps({"ok": verdict.ok, "bargein": dict(verdict.bargein), "files": paths}))
+        figures = {"bargein": dict(verdict.bargein), "reconnect": dict(verdict.reconnect)}
+        click.echo(json.dumps({"ok": verdict.ok, **figures, "files": paths}))
         for promise in verdict.broken:
             click.echo(f"relay: broken: {promise.name}: {promise.figure}", err=True)
     else:

@@ -42,7 +42,7 @@ def _log_text(name: str, record: Mapping[str, Any]) -> tuple[str, Tone] | None:
         case "call.started":
             return "the phone rings: a call slot is taken", "plain"
         case "assistant.dialing":
-            return "dialling the assistant already", "plain"
+            return "dialling the assistant", "plain"
         case "assistant.ready":
             return "the assistant is connected", "plain"
         case "caller.attached":
@@ -61,6 +61,17 @@ def _log_text(name: str, record: Mapping[str, Any]) -> tuple[str, Tone] | None:
             return "a false alarm: what was held is played", "stop"
         case "bargein.settled":
             return f"the interruption is settled: {_SETTLED.get(record['by'], record['by'])}", "plain"
+        case "assistant.lost":
+            return f"the assistant is lost: {record['error']}", "trouble"
+        case "assistant.reconnected":
+            return (
+                f"reconnected after {record['gap_ms']:.0f} ms: {record['replayed_ms']:.0f} ms of the caller's audio"
+                f" to replay, {record['dropped_ms']:.0f} ms dropped"
+            ), "stop"
+        case "caller.lost":
+            return f"the caller's media stream is lost: {record['error']}", "trouble"
+        case "caller.reattached":
+            return f"the caller is back after {record['gap_ms']:.0f} ms", "stop"
         case "playout.hole":
             return f"a hole of {record['hole_ms']:.0f} ms in the playback", "trouble"
         case "call.ended":

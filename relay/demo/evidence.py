@@ -9,8 +9,9 @@ import numpy as np
 import soxr
 
 from relay.demo.child import Daemon
-from relay.demo.compare import RATE_HZ, audible_frames
-from relay.demo.story import Told
+from relay.demo.compare import FRAME, RATE_HZ, audible_frames
+from relay.demo.story import AT_CUT, Told
+from relay.media.comfort import comfort_frames
 from relay.media.frames import TELEPHONE, AudioFormat
 from relay.standin.assistant import AssistantCall
 from relay.standin.assistant.record import Track
@@ -20,8 +21,8 @@ from relay.standin.phrases import spoken
 from relay.standin.sound import Samples, decode, mulaw_to_samples
 
 Record = Mapping[str, Any]
-_BEFORE_S = 0.05
-"""The assistant announces a turn a moment before its first byte; between turns it sends silence."""
+_TAIL = 10 * FRAME
+"""What is still sent of a sentence after its last frame was taken up; between sentences there is silence."""
 
 
 def _nothing() -> Samples:
@@ -32,8 +33,12 @@ def _nothing() -> Samples:
 class Evidence:
     """Times are seconds since the call was placed; None or empty where the call did not get so far.
 
-    greeting, old_turn, new_turn: what the assistant sent; old_turn is the one that was interrupted, and sent_late
-        what it sent of that after the `clear`.
+    greeting, old_turn: what the assistant sent until it was lost; old_turn is the one that was interrupted, and
+        sent_late what it sent of that after the `clear`. new_turn: what its second call sent.
+    said, said_at_cut, said_later: what the caller said before the sentence during which the assistant was lost, that
+        sentence, and what came after it; received, received_again: what the first and the second call received.
+    comfort: the sound that the relay plays while the assistant is away.
+    reconnects: the daemon's lines about them.
     heard_before, heard_after: what the caller's side played until the `clear`, and from then on.
     arrived_after: what reached it after the `clear`, heard or not.
     underruns: holes in what the caller heard: the sample behind each, and its length in ms.
@@ -52,27 +57,31 @@ class Evidence:
     heard_after: Samples = field(default_factory=_nothing)
     arrived_after: Samples = field(default_factory=_nothing)
     said: Samples = field(default_factory=_nothing)
+    said_at_cut: Samples = field(default_factory=_nothing)
+    said_later: Samples = field(default_factory=_nothing)
     received: Samples = field(default_factory=_nothing)
+    received_again: Samples = field(default_factory=_nothing)
+    comfort: Samples = field(default_factory=_nothing)
     underruns: Sequence[tuple[int, float]] = ()
     warnings: Sequence[str] = ()
     phone_end: str | None = None
     assistant_end: str | None = None
     flushes: Sequence[Record] = ()
+    reconnects: Sequence[Record] = ()
     ended: Record | None = None
     daemon_exit: int | None = None
     stood_still_ms: float = 0.0
 
 
-def gather(told: Told, phone: Phone, call: AssistantCall | None, daemon: Daemon, stood_still_ms: float) -> Evidence:
+def gather(told: Told, phone: Phone, calls: Sequence[AssistantCall], daemon: Daemon, stood_still_ms: float) -> Evidence:
     """Everything that is known when the call is over and the daemon has ended."""
-    if call is None or not phone.players:
+    if not calls or not phone.players:
         return Evidence(broken="; ".join([told.broken or "no call", *phone.troubles]), daemon_exit=daemon.exit_status)
-    player, origin_s = phone.players[0], phone.placed_s
+    call, player, origin_s = calls[0], phone.players[0], phone.placed_s
     clear_s = player.clears[0].at_s if player.clears else None
     before, after = _heard(player, clear_s)
-    greeting, old_turn, new_turn, sent_late = _sent(call, clear_s)
-    form = call.record.format
-    result = phone.result()
+    greeting, old_turn, sent_late = _sent(call, clear_s)
+    said, said_at_cut, said_later = _said(told, phone)
     return Evidence(
         broken=told.broken,
         onset_s=_onset_s(told, origin_s),
@@ -80,18 +89,23 @@ def gather(told: Told, phone: Phone, call: AssistantCall | None, daemon: Daemon,
         cleared_ms=player.clears[0].cleared_ms if player.clears else 0.0,
         greeting=greeting,
         old_turn=old_turn,
-        new_turn=new_turn,
+        new_turn=_sent_in_all(calls[1]) if len(calls) > 1 else _nothing(),
         sent_late=sent_late,
         heard_before=before,
         heard_after=after,
         arrived_after=_nothing() if clear_s is None else _arrived_after_clear(player),
-        said=mulaw_to_samples(phone.lips.said),
-        received=_at_8_khz(_samples(call.received, form), form.rate_hz),
+        said=said,
+        said_at_cut=said_at_cut,
+        said_later=said_later,
+        received=_received(call),
+        received_again=_received(calls[1]) if len(calls) > 1 else _nothing(),
+        comfort=mulaw_to_samples(b"".join(comfort_frames(TELEPHONE) * 2)),
         underruns=[(int((gap.at_s - player.started_s) * RATE_HZ), gap.gap_ms) for gap in player.underruns],
-        warnings=result.warnings,
+        warnings=phone.result().warnings,
         phone_end=phone.end,
-        assistant_end=call.ended_reason,
+        assistant_end=calls[-1].ended_reason,
         flushes=[record for record in daemon.records if record["event"] == "bargein.flushed"],
+        reconnects=[record for record in daemon.records if record["event"] == "assistant.reconnected"],
         ended=daemon.record("call.ended"),
         daemon_exit=daemon.exit_status,
         stood_still_ms=stood_still_ms,
@@ -122,24 +136,41 @@ def _arrived_after_clear(player: Player) -> Samples:
     return mulaw_to_samples(b"".join(line.audio for line in player.log[before:]))
 
 
-def _sent(call: AssistantCall, clear_at_s: float | None) -> tuple[Samples, Samples, Samples, Samples]:
-    """The assistant's three turns, and what it sent of the second after the `clear`."""
+def _said(told: Told, phone: Phone) -> tuple[Samples, Samples, Samples]:
+    """What the caller said before, during and after the sentence in which the assistant's socket was cut."""
+    samples, sentence = mulaw_to_samples(phone.lips.said), told.sayings.get(AT_CUT)
+    if sentence is None or sentence.began_s is None or sentence.ended_s is None:
+        return samples, _nothing(), _nothing()
+    first, last = (round((at_s - phone.placed_s) * RATE_HZ) for at_s in (sentence.began_s, sentence.ended_s))
+    first, last = max(0, first - FRAME), last + _TAIL
+    return samples[:first], samples[first:last], samples[last:]
+
+
+def _sent(call: AssistantCall, clear_at_s: float | None) -> tuple[Samples, Samples, Samples]:
+    """The first two turns of the assistant, and what it sent of the second after the `clear`."""
     starts_s = [
         event.at_s
         for event in call.record.sent_messages("speech-update")
         if event.message["role"] == "assistant" and event.message["status"] == "started"
     ]
-    form, arrivals = call.record.format, call.sent.arrivals
-    whole = _at_8_khz(_samples(call.sent, form), form.rate_hz)
+    form, arrivals, whole = call.record.format, call.sent.arrivals, _sent_in_all(call)
 
     def sent_by(at_s: float) -> int:
         """The stream has no gaps: so many samples had left before this moment."""
         n_bytes = sum(n_bytes for sent_s, n_bytes in arrivals if sent_s < at_s)
         return round(form.duration_ms(n_bytes) * RATE_HZ / 1000)
 
-    old, new, *_ = [*map(sent_by, starts_s[1:3]), len(whole), len(whole)]
+    old = sent_by(starts_s[1]) if len(starts_s) > 1 else len(whole)
     late = len(whole) if clear_at_s is None else sent_by(clear_at_s)
-    return whole[:old], whole[old:new], whole[new:], whole[max(old, late) : new]
+    return whole[:old], whole[old:], whole[max(old, late) :]
+
+
+def _sent_in_all(call: AssistantCall) -> Samples:
+    return _at_8_khz(_samples(call.sent, call.record.format), call.record.format.rate_hz)
+
+
+def _received(call: AssistantCall) -> Samples:
+    return _at_8_khz(_samples(call.received, call.record.format), call.record.format.rate_hz)
 
 
 def _samples(track: Track, form: AudioFormat) -> Samples:

@@ -86,7 +86,7 @@ class Stage:
                 )
                 nursery.start_soon(watcher.run)
                 nursery.start_soon(_watch_buffer, daemon.url, watcher.scene)
-                await self._tell(Caller(phone, self.told, self.listen_s))
+                await self._tell(Caller(phone, self.told, self.assistant, self.listen_s))
             await daemon.wait_record("call.ended", _ENDED_S)
             nursery.cancel_scope.cancel()
         watcher.finish()
@@ -102,8 +102,8 @@ class Stage:
 
     def result(self, daemon: Daemon) -> Performance:
         assert self.watcher is not None
-        phone, call = self.watcher.phone, next(iter(self.assistant.calls.values()), None)
-        evidence = gather(self.told, phone, call, daemon, self.watcher.stood_still_ms)
+        phone, calls = self.watcher.phone, list(self.assistant.calls.values())
+        evidence = gather(self.told, phone, calls, daemon, self.watcher.stood_still_ms)
         return Performance(evidence=evidence, log=daemon.log, lines=self.watcher.journal.lines(), phone=phone)
 
 

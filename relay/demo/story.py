@@ -1,12 +1,15 @@
-"""What the caller does: asks, listens for eight seconds, says "stop", asks something else, says goodbye."""
+"""What the caller does: asks, listens for eight seconds, says "stop", asks something else, says goodbye.
+
+The assistant's socket is cut in the middle of the second question.
+"""
 
 from collections.abc import Awaitable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import trio
 
 from relay.media.frames import TELEPHONE
-from relay.standin.assistant import Behaviour
+from relay.standin.assistant import Assistant, Behaviour
 from relay.standin.phone import Phone
 from relay.standin.phone.lips import Saying
 from relay.standin.phrases import spoken, texts
@@ -14,7 +17,11 @@ from relay.standin.phrases import spoken, texts
 LISTEN_S = 8.0
 TALKS_ON_MS = 900.0
 """How long the assistant goes on after it noticed that it was interrupted, as hosted ones do."""
-SAID = ("request", "stop", "question", "goodbye")
+AT_CUT = "question"
+"""What the caller says while the assistant's socket is cut."""
+CUT_AFTER_S = 1.2
+"""Since the sentence began: more than half of it."""
+SAID = ("request", "stop", AT_CUT, "goodbye")
 
 _OPEN_S = 15.0
 _ANSWER_S = 15.0
@@ -29,9 +36,10 @@ class StoryBroken(Exception):
 
 @dataclass(slots=True)
 class Told:
-    """What came of the story: the caller's phrases on the clock of trio, as far as it went."""
+    """What came of the story, as far as it went: the caller's phrases, and the cut, on the clock of trio."""
 
     sayings: dict[str, Saying] = field(default_factory=dict)
+    cut_s: float | None = None
     broken: str | None = None
 
 
@@ -41,8 +49,9 @@ def assistant_behaviour() -> Behaviour:
 
 
 class Caller:
-    def __init__(self, phone: Phone, told: Told, listen_s: float = LISTEN_S) -> None:
+    def __init__(self, phone: Phone, told: Told, assistant: Assistant, listen_s: float = LISTEN_S) -> None:
         self._phone = phone
+        self._assistant = assistant
         self._told = told
         self._listen_s = listen_s
 
@@ -56,7 +65,8 @@ class Caller:
         await trio.sleep(self._listen_s)
         await self._say("stop")
         await trio.sleep(_SILENT_S)
-        await self._say("question")
+        await self._say_while_the_socket_is_cut(AT_CUT)
+        await self._wait_answered()
         await self._hear_out("an answer to the question")
         await self._say("goodbye")
         await trio.sleep(_HANG_UP_S)
@@ -70,6 +80,32 @@ class Caller:
         await self._hear(500, what)
         if not await _in_time(self._phone.wait_quiet(_PAUSE_S * 1000, _ANSWER_S), f"{what} has no end"):
             raise StoryBroken(f"the call ended during {what}")
+
+    async def _say_while_the_socket_is_cut(self, name: str) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._cut_later)
+            await self._say(name)
+
+    async def _cut_later(self) -> None:
+        """The next call hears what is left to say."""
+        await trio.sleep(CUT_AFTER_S)
+        first = await self._assistant.wait_call(1)
+        self._assistant.behaviour = replace(
+            self._assistant.behaviour, user_texts=tuple(texts()[name] for name in SAID[SAID.index(AT_CUT) :])
+        )
+        self._told.cut_s = trio.current_time()
+        first.drop()
+
+    async def _wait_answered(self) -> None:
+        """Until the assistant's second call speaks; what the relay plays meanwhile is no answer."""
+
+        def answers() -> bool:
+            (*_, last) = self._assistant.calls.values()
+            updates = last.record.sent_messages("speech-update")
+            return len(self._assistant.calls) > 1 and any(e.message["role"] == "assistant" for e in updates)
+
+        if not await _in_time(self._phone.wait_until(answers, _ANSWER_S), "the question was not answered"):
+            raise StoryBroken("the call ended before the question was answered")
 
     async def _say(self, name: str) -> None:
         saying = self._told.sayings[name] = self._phone.start_saying(spoken(name, TELEPHONE))

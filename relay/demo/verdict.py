@@ -1,11 +1,22 @@
 """What was promised, and whether it was kept: the relay's own figures, checked against the other sides' records."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import numpy as np
 
 from relay.demo.compare import FRAME, FRAME_MS, RATE_HZ, SAME, audible_frames, explain, missing_frames
 from relay.demo.evidence import Evidence
+from relay.demo.promise import Promise
+from relay.demo.reconnect import (
+    CAME_AGAIN,
+    IN_TIME,
+    RECONNECT_FIGURES,
+    caller_frames_lost,
+    reconnect_figures,
+    reconnect_promises,
+)
 from relay.standin.sound import Samples
 
 ONSET_TO_CLEAR_MAX_MS = 400.0
@@ -14,6 +25,8 @@ DECIDE_TO_CLEAR_MAX_MS = 40.0
 """Two frames; on a machine that does nothing else it is about one millisecond."""
 HEARD_TOLERANCE_MS = 200.0
 """The relay asks for a mark every 200 ms, and reckons in between."""
+COMFORT = "reconnect"
+"""The cause under which the relay counts the sound that it plays while the assistant is away."""
 _TURN_PAUSE_FRAMES = 30
 _CUT_FRAMES = 5
 STOOD_STILL_MAX_MS = 40.0
@@ -23,28 +36,17 @@ only on a machine with time."""
 WHOLE = "no frame lost or invented"
 HEARD_BY_ASSISTANT, HEARD_BY_CALLER = "the assistant heard every word", "the caller heard every word"
 POSITION = "knows what was heard"
-NEED_REAL_TIME = (WHOLE, HEARD_BY_ASSISTANT, HEARD_BY_CALLER, POSITION)
+NEED_REAL_TIME = (WHOLE, HEARD_BY_ASSISTANT, HEARD_BY_CALLER, POSITION, IN_TIME, CAME_AGAIN)
 FIGURES = ("onset_to_clear_ms", "decide_to_clear_ms", "stale_frames_after_clear", "flushed_ms", "heard_ms")
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
-    """`name` is the promise in a few words, `figure` what was measured.
-
-    `kept` is None when it cannot be judged: the machine kept a process from doing its part in time.
-    """
-
-    name: str
-    kept: bool | None
-    figure: str
-
-
-@dataclass(frozen=True, slots=True)
 class Verdict:
-    """`bargein` holds `FIGURES`, None for what could not be measured."""
+    """`bargein` holds `FIGURES`, `reconnect` those of its own; None for what could not be measured."""
 
     promises: Sequence[Promise]
     bargein: Mapping[str, float | None]
+    reconnect: Mapping[str, float | None] = field(default_factory=lambda: dict.fromkeys(RECONNECT_FIGURES))
 
     @property
     def ok(self) -> bool:
@@ -60,7 +62,8 @@ class Verdict:
 
     def as_json(self) -> dict[str, Any]:
         promises = [{"name": p.name, "kept": p.kept, "figure": p.figure} for p in self.promises]
-        return {"ok": self.ok, "bargein": dict(self.bargein), "promises": promises}
+        figures = {"bargein": dict(self.bargein), "reconnect": dict(self.reconnect)}
+        return {"ok": self.ok, **figures, "promises": promises}
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -73,9 +76,11 @@ def judge(evidence: Evidence) -> Verdict:
         return Verdict([story, silent, *_order(evidence)], dict.fromkeys(FIGURES))
     stale, unknown, frames = _sorted_out(evidence)
     bargein = {**{name: evidence.flushes[0].get(name) for name in FIGURES}, "stale_frames_after_clear": stale}
-    promises = [story, *_interruption(evidence), *_silence(evidence, stale, unknown, frames), *_audio(evidence)]
-    promises += _order(evidence)
-    return Verdict([_excused(promise, evidence.stood_still_ms) for promise in promises], bargein)
+    lost_frames = caller_frames_lost(evidence)
+    reconnect = reconnect_figures(evidence, lost_frames)
+    promises = [story, *_interruption(evidence), *_silence(evidence, stale, unknown, frames)]
+    promises += [*reconnect_promises(evidence, reconnect), *_audio(evidence, lost_frames), *_order(evidence)]
+    return Verdict([_excused(promise, evidence.stood_still_ms) for promise in promises], bargein, reconnect)
 
 
 def _excused(promise: Promise, stood_still_ms: float) -> Promise:
@@ -121,7 +126,7 @@ def _interruption(evidence: Evidence) -> list[Promise]:
 
 
 def _silence(evidence: Evidence, stale: int, unknown: int, frames: int) -> list[Promise]:
-    heard = explain(evidence.heard_after, evidence.old_turn, evidence.new_turn)
+    heard = explain(evidence.heard_after, evidence.old_turn, _expected(evidence))
     late_ms = max(
         ((each.at + FRAME) * 1000 / RATE_HZ for each in heard if _is_stale(each.first, each.second)), default=0
     )
@@ -141,9 +146,9 @@ def _silence(evidence: Evidence, stale: int, unknown: int, frames: int) -> list[
     ]
 
 
-def _audio(evidence: Evidence) -> list[Promise]:
-    caller_frames = len(audible_frames(evidence.said))
-    caller_lost = missing_frames(evidence.said, evidence.received)
+def _audio(evidence: Evidence, caller_lost: int) -> list[Promise]:
+    said = (evidence.said, evidence.said_at_cut, evidence.said_later)
+    caller_frames = sum(len(audible_frames(part)) for part in said)
     heard_samples = _heard_of_old_turn(evidence)
     pieces = [(evidence.greeting, evidence.heard_before), (heard_samples, evidence.heard_before)]
     pieces.append((evidence.new_turn, evidence.heard_after))
@@ -166,7 +171,8 @@ def _audio(evidence: Evidence) -> list[Promise]:
 def _order(evidence: Evidence) -> list[Promise]:
     ended = evidence.ended or {}
     dropped = {cause: n for cause, n in ended.get("frames_dropped", {}).items() if cause != "stale"}
-    invented, missing = ended.get("frames_invented", {}), ended.get("messages_missing", 0)
+    invented, missing = dict(ended.get("frames_invented", {})), ended.get("messages_missing", 0)
+    invented.pop(COMFORT, None)
     causes = ", ".join(f"{cause} {n}" for cause, n in invented.items())
     invented_text = f"{sum(invented.values())} invented" + (f" ({causes})" if causes else "")
     whole = bool(ended) and not dropped and not invented and missing == 0 and not evidence.underruns
@@ -194,10 +200,15 @@ def _order(evidence: Evidence) -> list[Promise]:
 
 def _sorted_out(evidence: Evidence) -> tuple[int, int, int]:
     """Of what arrived after the `clear`: frames of the old turn, frames from nowhere, audible frames in all."""
-    arrived = explain(evidence.arrived_after, evidence.old_turn, evidence.new_turn)
+    arrived = explain(evidence.arrived_after, evidence.old_turn, _expected(evidence))
     stale = sum(_is_stale(frame.first, frame.second) for frame in arrived)
     unknown = sum(max(frame.first, frame.second) < SAME for frame in arrived)
     return stale, unknown, len(arrived)
+
+
+def _expected(evidence: Evidence) -> Samples:
+    """What the caller may hear after the `clear`: the answer, and the sound that fills the wait for it."""
+    return np.concatenate([evidence.new_turn, evidence.comfort])
 
 
 def _is_stale(old: float, new: float) -> bool:

@@ -43,7 +43,9 @@ class Watcher:
     scene: Scene = field(default_factory=Scene)
     stood_still_ms: float = 0.0
     _starved_ms: float | None = None
-    _messages_seen: int = 0
+    _messages_seen: dict[str, int] = field(default_factory=dict)
+    _cut_seen: bool = False
+    _waiting: bool = False
     _lines_seen: int = 0
     _said_seen: set[str] = field(default_factory=set)
     _heard_s: float = float("-inf")
@@ -63,6 +65,7 @@ class Watcher:
     def log_line(self, record: Record) -> None:
         """A line of the daemon's log."""
         self._note(events.from_log(record, events.wall_s(record) + self.clock_offset_s))
+        self._waiting |= record["event"] == "assistant.lost"
         if record["event"] == "bargein.flushed":
             self.scene.flushed = (
                 f"{record['flushed_ms']:.0f} ms, {record['onset_to_clear_ms']:.0f} ms after the caller's first sound"
@@ -90,7 +93,8 @@ class Watcher:
         self.scene.sound(caller_dbfs, heard_dbfs)
         if heard_dbfs > AUDIBLE_DBFS:
             if now_s - self._heard_s > _TURN_PAUSE_S:
-                self._note(Event(now_s, "phone", "playing: the caller hears the assistant", "speech"))
+                what = "a sound that fills the wait" if self._waiting else "the assistant"
+                self._note(Event(now_s, "phone", f"playing: the caller hears {what}", "speech"))
             self._heard_s = now_s
         self._look_at_caller()
         self._look_at_marks()
@@ -112,16 +116,19 @@ class Watcher:
             self._lines_seen = len(player.log)
 
     def _look_at_assistant(self) -> None:
-        call = next(iter(self.assistant.calls.values()), None)
-        if call is None:
-            return
-        for text in islice(call.record.events, self._messages_seen, None):
-            self._note(events.from_message(text.message, text.at_s, outgoing=text.outgoing))
-            self._follow_words(text.message)
-        self._messages_seen = len(call.record.events)
+        for call in self.assistant.calls.values():
+            for text in islice(call.record.events, self._messages_seen.get(call.id, 0), None):
+                self._note(events.from_message(text.message, text.at_s, outgoing=text.outgoing))
+                self._follow_words(text.message)
+            self._messages_seen[call.id] = len(call.record.events)
+        if self.told.cut_s is not None and not self._cut_seen:
+            self._cut_seen = True
+            self._note(Event(self.told.cut_s, "assistant", "its socket is cut: TCP reset", "trouble"))
 
     def _follow_words(self, message: dict[str, object]) -> None:
         match message:
+            case {"type": "speech-update", "role": "assistant", "status": "started"}:
+                self._waiting = False
             case {"type": "transcript", "role": "assistant", "transcriptType": "partial", "transcript": str(words)}:
                 self.scene.assistant_says = " ".join(words.split()[-_WORDS_SHOWN:])
             case {"type": "speech-update", "role": "assistant", "status": "stopped"} | {"type": "user-interrupted"}:

@@ -14,9 +14,11 @@ from click.testing import CliRunner
 from relay.cli import main
 from relay.commands import demo
 from relay.demo.evidence import Evidence
+from relay.demo.promise import Promise
+from relay.demo.reconnect import RECONNECT_FIGURES
 from relay.demo.screen import Screen
 from relay.demo.stage import Performance
-from relay.demo.verdict import FIGURES, Promise, Verdict
+from relay.demo.verdict import FIGURES, Verdict
 
 Perform = Callable[[Screen, Path], Any]
 
@@ -54,7 +56,8 @@ def test_json_is_one_object_and_nothing_else(use: Callable[..., None], tmp_path:
 
     value = json.loads(out)
     assert (status, err) == (0, "")
-    assert set(value) == {"ok", "bargein", "files"}
+    assert set(value) == {"ok", "bargein", "reconnect", "files"}
+    assert tuple(value["reconnect"]) == RECONNECT_FIGURES
     assert value["ok"] is True
     assert set(value["bargein"]) == set(FIGURES)
     assert all(Path(file).is_file() for file in value["files"].values())

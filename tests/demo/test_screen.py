@@ -8,9 +8,10 @@ from rich.console import Console
 
 from relay.demo.event import Event
 from relay.demo.journal import Journal, Line
+from relay.demo.promise import Promise
 from relay.demo.scene import Scene
 from relay.demo.screen import Lines, LiveScreen, Screen, coloured, open_screen
-from relay.demo.verdict import Promise, Verdict
+from relay.demo.verdict import Verdict
 
 PROMISES = [
     Promise("silent at once", True, "96 ms"),

@@ -6,8 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from relay.demo.compare import audible_frames
 from relay.demo.evidence import Evidence
+from relay.demo.reconnect import RECONNECT_FIGURES
 from relay.demo.verdict import FIGURES, NEED_REAL_TIME, judge
+from relay.media.comfort import comfort_frames
 from relay.media.frames import TELEPHONE
 from relay.standin.phrases import spoken
 from relay.standin.sound import Samples, mulaw_to_samples
@@ -19,6 +22,7 @@ FLUSH = {
     "heard_ms": 1000.0,
     "turn": 2,
 }
+RECONNECT = {"gap_ms": 191.5, "replayed_ms": 2440, "dropped_ms": 0}
 ENDED = {"reason": "caller_hangup", "frames_dropped": {"stale": 61}, "frames_invented": {}, "messages_missing": 0}
 
 
@@ -30,6 +34,7 @@ def silence(ms: int) -> Samples:
     return np.zeros(ms * 8, np.int16)
 
 
+COMFORT = mulaw_to_samples(b"".join(comfort_frames(TELEPHONE) * 2))
 OLD = said("description")[:20000]
 GREETING, ANSWER = said("agreement"), said("question")[:8000]
 AFTER = np.concatenate([silence(1000), ANSWER])
@@ -46,10 +51,15 @@ GOOD = Evidence(
     heard_after=AFTER,
     arrived_after=AFTER,
     said=said("stop"),
-    received=np.concatenate([silence(200), said("stop")]),
+    said_at_cut=said("request"),
+    said_later=np.concatenate([silence(3000), said("goodbye")]),
+    received=np.concatenate([silence(200), said("stop"), silence(500), said("request")[:6000]]),
+    received_again=np.concatenate([silence(100), said("request"), silence(1500), said("goodbye")]),
+    comfort=COMFORT,
     phone_end="caller_hangup",
     assistant_end="customer-ended-call",
     flushes=[FLUSH],
+    reconnects=[RECONNECT],
     ended=ENDED,
     daemon_exit=0,
 )
@@ -63,6 +73,8 @@ def test_a_good_call_keeps_every_promise_and_has_every_figure() -> None:
     assert verdict.ok, verdict.broken
     assert verdict.bargein == {**{name: FLUSH.get(name) for name in FIGURES}, "stale_frames_after_clear": 0}
     assert tuple(verdict.bargein) == FIGURES
+    assert verdict.reconnect == {**RECONNECT, "caller_audio_lost_ms": 0}
+    assert tuple(verdict.reconnect) == RECONNECT_FIGURES
 
 
 @pytest.mark.parametrize(
@@ -81,6 +93,13 @@ def test_a_good_call_keeps_every_promise_and_has_every_figure() -> None:
         ({"heard_after": np.concatenate([LEAK, AFTER])}, "no stale audio heard"),
         ({"arrived_after": np.concatenate([said("goodbye"), AFTER])}, "no foreign audio"),
         ({"received": said("stop")[:4000]}, "the assistant heard every word"),
+        ({"reconnects": []}, "reconnected"),
+        ({"reconnects": [RECONNECT, RECONNECT]}, "reconnected"),
+        ({"reconnects": [{**RECONNECT, "gap_ms": 1600.0}]}, "reconnected in time"),
+        ({"reconnects": [{**RECONNECT, "dropped_ms": 20}]}, "nothing dropped at the cut"),
+        ({"received_again": GOOD.received_again[12000:]}, "the sentence at the cut came whole"),
+        ({"received_again": GOOD.received_again[:-12000]}, "the assistant heard every word"),
+        ({"received_again": silence(100)}, "the assistant heard every word"),
         ({"heard_after": HOLED}, "the caller heard every word"),
         ({"ended": {**ENDED, "frames_dropped": {"overflow": 1}}}, "no frame lost or invented"),
         ({"ended": {**ENDED, "frames_invented": {"underrun": 2}}}, "no frame lost or invented"),
@@ -98,6 +117,22 @@ def test_what_was_broken_is_named(changes: dict[str, Any], broken: str) -> None:
 
     assert broken in [promise.name for promise in verdict.broken]
     assert not verdict.ok
+
+
+def test_what_the_caller_said_and_nobody_received_is_measured() -> None:
+    verdict = judge(replace(GOOD, received_again=silence(100)))
+
+    audible = len(audible_frames(GOOD.said_at_cut)) + len(audible_frames(GOOD.said_later))
+    assert 0.9 * 20 * audible < (verdict.reconnect["caller_audio_lost_ms"] or 0) <= 20 * audible
+
+
+def test_the_sound_that_fills_the_wait_is_neither_foreign_nor_invented_without_a_reason() -> None:
+    filled = np.concatenate([silence(200), COMFORT, AFTER])
+    counted = {**ENDED, "frames_invented": {"reconnect": 120}}
+
+    verdict = judge(replace(GOOD, arrived_after=filled, heard_after=filled, ended=counted))
+
+    assert verdict.ok, verdict.broken
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 5])

@@ -24,6 +24,15 @@ def test_it_greets_describes_and_then_echoes_for_ever() -> None:
     assert said == [Speak("greeting"), Speak("description"), ECHO, ECHO]
 
 
+def test_what_the_caller_said_in_a_former_call_has_had_its_answer() -> None:
+    mind = brain(first=False)
+    assert mind.begin() is None
+    mind.was_told("assistant")
+    mind.was_told("user")
+    mind.user_started()
+    assert mind.user_stopped() == ECHO
+
+
 def test_an_interruption_stops_it_and_is_not_answered() -> None:
     mind = brain()
     mind.begin()

@@ -58,6 +58,10 @@ class Brain:
     def finished_speaking(self) -> None:
         self._speaking = self._in_first = False
 
+    def was_told(self, role: str) -> None:
+        """A message of the conversation so far: what the caller said in it has had its answer."""
+        self._answered += role == "user"
+
     def spoke_up(self) -> None:
         """It was made to speak, by a control message."""
         self._speaking = True

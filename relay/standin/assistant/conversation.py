@@ -105,6 +105,7 @@ class Conversation:
                 self.end("customer-ended-call")
             case "add-message":
                 self.context.append(message["message"])
+                self._brain.was_told(message["message"]["role"])
                 if message.get("triggerResponseEnabled", True):
                     self._beep(f"(noted: {message['message']['content']})", now_s)
             case "append-context":
