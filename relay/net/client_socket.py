@@ -170,9 +170,13 @@ class _Wire(trio.abc.Stream):
         self.torn = False
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        self.torn = True
-        await self._stream.send_all(data)
-        self.torn = False
+        if self.torn:
+            raise trio.ClosedResourceError("the frame before stopped half-way")
+        try:
+            await self._stream.send_all(data)
+        except BaseException:
+            self.torn = True
+            raise
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()

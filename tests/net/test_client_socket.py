@@ -284,6 +284,49 @@ async def test_a_send_cancelled_inside_a_frame_loses_the_socket_and_is_followed_
         assert trio.current_time() == before
 
 
+def slow_to_write(client: ClientSocket) -> trio.Event:
+    """From now on every write of the client is in progress until this event is set."""
+    stream = client._wire._stream
+    assert isinstance(stream, trio.StapledStream)
+    go_on, delivers = trio.Event(), stream.send_stream.send_all_hook
+    assert delivers is not None
+
+    async def hook() -> None:
+        await go_on.wait()
+        await delivers()
+
+    stream.send_stream.send_all_hook = hook
+    return go_on
+
+
+@pytest.mark.parametrize("control", ["ping", "pong"])
+async def test_a_message_during_the_write_of_a_ping_or_pong_follows_it(control: str) -> None:
+    """Pings, pongs and messages are written by three tasks: one under way is no torn frame."""
+    async with connected() as (client, peer, _), trio.open_nursery() as nursery:
+        go_on = slow_to_write(client)
+        nursery.start_soon(partial(client.ping, 5) if control == "ping" else peer.ping)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(client.send, "after it")
+        await trio.testing.wait_all_tasks_blocked()
+        go_on.set()
+        with trio.fail_after(5):
+            assert await peer.get_message() == "after it"
+
+
+async def test_what_waited_for_a_write_that_was_cancelled_is_not_written(autojump_clock: MockClock) -> None:
+    async with connected() as (client, _, _), trio.open_nursery() as nursery:
+        slow_to_write(client)
+
+        async def waits() -> None:
+            with pytest.raises(LegLost):
+                await client.send("whole")
+
+        with trio.move_on_after(1):
+            nursery.start_soon(waits)
+            await client.send("half")
+            raise AssertionError("sent")
+
+
 async def test_leaving_takes_about_a_second_when_the_peer_is_half_open(autojump_clock: MockClock) -> None:
     async with half_open() as client:
         started = trio.current_time()
