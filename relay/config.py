@@ -35,6 +35,7 @@ class TwilioConfig(msgspec.Struct, frozen=True):
     account_sids: tuple[AccountSid, ...] = ()
     media_start_timeout_s: Annotated[float, Meta(ge=0.1, le=60)] = 5.0
     token_ttl_s: Annotated[float, Meta(ge=1, le=600)] = 60.0
+    transfer_number: Annotated[str, Meta(pattern=r"^(\+[1-9][0-9]{6,14})?$")] = ""
     auth_token_file: str = ""
     shared_keys_file: str = ""
 
@@ -115,6 +116,7 @@ class ReconnectConfig(msgspec.Struct, frozen=True):
     reattach_grace_s: Annotated[float, Meta(ge=0, le=600)] = 15.0
     reattach_attempts: Annotated[int, Meta(ge=0, le=20)] = 3
     reattach_window_s: Annotated[float, Meta(ge=1, le=3600)] = 60.0
+    apology_file: str = ""
 
 
 class SessionConfig(msgspec.Struct, frozen=True):

@@ -36,7 +36,7 @@ from relay.logic.outcome import EndReason
 from relay.logic.replay import ReplayLog
 from relay.logic.sentences import Sentences
 from relay.media.detector import Confirmed, Decision, Ended
-from relay.media.frames import TELEPHONE, AudioFormat
+from relay.media.frames import TELEPHONE, Audio, AudioFormat
 from relay.metrics import Metrics
 from relay.wire import vapi_controls
 
@@ -53,6 +53,8 @@ class Services:
     config: Config
     metrics: Metrics
     vad: VadEngine
+    apology: Audio | None = None
+    """What a caller hears when there is no assistant, before the call ends."""
 
 
 class Call:
@@ -65,6 +67,7 @@ class Call:
         self._config = config
         self._metrics = services.metrics
         self._vad = services.vad
+        self._apology = services.apology
         self._started_at = trio.current_time()
         self._reason: EndReason | None = None
         self._scope = trio.CancelScope()
@@ -136,6 +139,11 @@ class Call:
         took its place.
         """
         return self._line.lend(leg)
+
+    @property
+    def end_reason(self) -> EndReason | None:
+        """Why the call ends; None while nothing says that it will."""
+        return self._reason
 
     def grant_reattach(self) -> bool:
         """Whether the caller's stream, which has ended, may be attached again to this call. Counts it if so."""
@@ -223,7 +231,18 @@ class Call:
             self._reason = self._reason or reason
             with trio.move_on_after(self._config.session.play_out_max_s):
                 await self._playback.play_out()
+        elif self._apology is not None:
+            self._reason = self._reason or reason
+            await self._apologise(self._apology)
         self.finish(reason)
+
+    async def _apologise(self, apology: Audio) -> None:
+        with trio.move_on_after(self._config.twilio.media_start_timeout_s):
+            await self._line.lent.wait()
+        if self._line.leg is not None:
+            self._playback.say(apology)
+            with trio.move_on_after(apology.duration_ms / 1000 + self._config.session.play_out_max_s):
+                await self._playback.play_out()
 
     async def _watch(self) -> None:
         """Nobody came, or nobody speaks: both have an end."""

@@ -1,5 +1,6 @@
 """All calls of the daemon: a place is taken when the phone rings, and given back when the call has ended."""
 
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import copy_context
@@ -15,6 +16,8 @@ from relay.logic.outcome import EndReason
 from relay.logic.tokens import Tokens
 from relay.media.frames import TELEPHONE, AudioFormat
 
+LACKED_MAX = 1000
+"""Calls without an assistant that are remembered until Twilio asks what becomes of them."""
 ENDING_S = 4.0
 """How long calls have to hang up on both sides once they were told to end."""
 
@@ -30,6 +33,7 @@ class Calls:
         self._nursery = nursery
         self._by_sid: dict[str, Call] = {}
         self._tokens = Tokens(services.config.twilio.token_ttl_s)
+        self._lacked_assistant: deque[str] = deque(maxlen=LACKED_MAX)
         self._changed = trio.Event()
         self._context = copy_context()
         self.draining = False
@@ -78,6 +82,12 @@ class Calls:
         self._context.copy().run(self._nursery.start_soon, self._run, call)  # nothing of the request that rang stays
         return call
 
+    def lacked_assistant(self, sid: str) -> bool:
+        """Whether the call of this CallSid ends, or has ended not long ago, because no assistant could be had."""
+        if call := self._by_sid.get(sid):
+            return call.end_reason is EndReason.ASSISTANT_UNAVAILABLE
+        return sid in self._lacked_assistant
+
     def issue_token(self, call: Call) -> str:
         """A one-time token for the call's media socket."""
         return self._tokens.issue(call.sid, trio.current_time())
@@ -109,6 +119,8 @@ class Calls:
         finally:
             del self._by_sid[call.sid]
             self._tokens.discard(call.sid)
+            if call.end_reason is EndReason.ASSISTANT_UNAVAILABLE:
+                self._lacked_assistant.append(call.sid)
             self._changed.set()
             self._changed = trio.Event()
 

@@ -24,8 +24,10 @@ from relay.logic.fence import Fence, FenceState, Ruling, Verdict
 from relay.logic.playout import PlayFrame, Playout
 from relay.media.detector import Confirmed, Decision, Ended, Likely, Rejected
 from relay.media.downlink import Downlink
-from relay.media.frames import FRAME_MS, AudioFormat
+from relay.media.frames import FRAME_MS, Audio, AudioFormat
+from relay.media.packetizer import Packetizer
 from relay.media.silence import silence_test
+from relay.media.transcode import Transcoder
 from relay.metrics import Metrics
 
 COMFORT_QUEUED_MS = 300
@@ -103,6 +105,14 @@ class Playback:
             self._playout.add(PlayFrame(self._fence.turn, frame, audible=False), now)
             self._counts.invented("reconnect")
             self._wait.cancel()
+
+    def say(self, audio: Audio) -> None:
+        """Play this behind all others, as the assistant's words."""
+        speech = Transcoder(audio.format, self.format).push(audio)
+        frames = Packetizer(self.format).push(speech.data)
+        turn, now = self._fence.turn, trio.current_time()
+        self._speaker.add([PlayFrame(turn, frame, not self._is_silent(frame), now) for frame in frames], now)
+        self._wait.cancel()
 
     def turns(self) -> tuple[Turn, ...]:
         """The conversation as the caller knows it now."""

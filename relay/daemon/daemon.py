@@ -27,6 +27,7 @@ from relay.call.dialer import VapiDialer
 from relay.call.vad_engine import VadEngine
 from relay.call.watched_dialer import WatchedDialer, WatchedDialers
 from relay.config import AssistantConfig, Config, ServerConfig
+from relay.daemon.apology import load_apology
 from relay.daemon.front import Front
 from relay.daemon.gate import Gate
 from relay.daemon.loop_lag import probe_loop_lag
@@ -64,9 +65,10 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
     """Everything but signals and systemd: answers when entered, and everything of it is gone on leaving.
 
     Leaving does not wait for calls: `calls.drain` does. Raises ConfigError if the address cannot be listened on or the
-    speech model cannot be loaded.
+    speech model or the apology cannot be loaded.
     """
     model = await trio.to_thread.run_sync(SileroModel.load, config.vad.model_rate_hz)
+    apology = await trio.to_thread.run_sync(load_apology, config.reconnect)
     listener = _listen(config.server)
     host, port = listener.getsockname()[:2]
     shutdown, stopped = trio.Event(), trio.Event()
@@ -77,7 +79,7 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
             nursery.start_soon(probe_loop_lag, metrics)
             dialers = [await _dialer(assistant, config, redactor, stack) for assistant in config.assistants]
             async with (
-                open_calls(Services(config, metrics, vad), *dialers) as calls,
+                open_calls(Services(config, metrics, vad, apology=apology), *dialers) as calls,
                 open_browser_sessions(config, calls) as sessions,
             ):
                 watched, gate = WatchedDialers(dialers), Gate(config, metrics)

@@ -53,6 +53,7 @@ class TwilioHooks:
     def __init__(self, front: Front) -> None:
         self._calls = front.calls
         self._gate = front.gate
+        self._transfer_number = front.config.twilio.transfer_number
         self._public_url = front.config.server.public_url
 
     def add_to(self, app: QuartTrio) -> None:
@@ -74,13 +75,18 @@ class TwilioHooks:
         return self._connect(call)
 
     async def resume(self) -> Response:
-        """The stream has ended: connect another to a call that lives, or hang up after one that was not to go on."""
+        """The stream has ended: connect another to a call that lives. After one that is over hang up, or, if there was
+        no assistant for it, let a person answer.
+        """
         hook = await self._read(RESUME)
         call = self._calls.find(hook.call_sid)
         if call is not None and call.grant_reattach():
             log.info("caller.resuming", call_id=call.id)
             return self._connect(call)
         self._finish(hook, EndReason.CALLER_LOST)
+        if self._transfer_number and self._calls.lacked_assistant(hook.call_sid):
+            log.info("caller.transferred", call_sid=hook.call_sid)
+            return twiml_answer(twiml.dial(self._transfer_number))
         return twiml_answer(twiml.hangup())
 
     def _connect(self, call: Call) -> Response:

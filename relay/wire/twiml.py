@@ -1,6 +1,7 @@
 """The TwiML documents that answer Twilio's webhooks.
 
-Sources: Twilio's pages on TwiML `<Stream>`, `<Connect>`, `<Redirect>`, `<Say>`, `<Pause>`, `<Reject>` and `<Hangup>`.
+Sources: Twilio's pages on TwiML `<Stream>`, `<Connect>`, `<Dial>`, `<Redirect>`, `<Say>`, `<Pause>`, `<Reject>` and
+`<Hangup>`.
 """
 
 import re
@@ -12,6 +13,7 @@ from relay.errors import LocalProtocolError
 _PARAMETER_MAX_CHARS = 499  # Twilio: name and value together stay below 500
 _SAY_MAX_CHARS = 4096
 _TOKEN_NAME = "token"  # noqa: S105 - the parameter's name
+_NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NOT_URL = re.compile(r"[^\x21-\x7e]")
 
@@ -41,6 +43,15 @@ def connect_stream(stream_url: str, token: str, status_url: str, resume_url: str
 def hangup() -> str:
     response = ET.Element("Response")
     ET.SubElement(response, "Hangup")
+    return _document(response)
+
+
+def dial(number: str) -> str:
+    """Connects the caller to a telephone number in E.164 form; the call ends when that one does."""
+    if _NUMBER.fullmatch(number) is None:
+        raise LocalProtocolError("a number to dial is + and 7 to 15 digits")
+    response = ET.Element("Response")
+    ET.SubElement(response, "Dial").text = number
     return _document(response)
 
 

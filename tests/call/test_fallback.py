@@ -6,6 +6,7 @@ from trio.testing import MockClock
 
 from relay.config import ReconnectConfig
 from relay.errors import AssistantUnavailable
+from relay.media.frames import TELEPHONE, Audio
 from tests.support.callrig import MULAW, PCM, SID, TONE, Assistant, FakeDialer, Rig, open_rig
 from tests.support.numbered import heard_pairs, numbered
 
@@ -82,6 +83,39 @@ async def test_all_fail(autojump_clock: MockClock) -> None:
         await rig.ended("assistant_unavailable", within_s=5)
 
         assert (len(rig.dialer.asked), len(second.asked)) == (2, 2)
+
+
+async def test_a_caller_without_an_assistant_hears_an_apology_to_its_end(autojump_clock: MockClock) -> None:
+    """Attached before or after it is clear that there is none."""
+    for late_s in (0.0, 1.0):
+        async with open_rig(apology=Audio(TELEPHONE, numbered(0, 150))) as rig:
+            rig.dialer.failure = REFUSED
+            call = rig.ring()
+            await trio.sleep(late_s)
+            phone = await rig.attach(call)
+            await rig.ended("assistant_unavailable", within_s=5)
+
+            assert set(heard_pairs(phone.heard())) == set(range(150))
+            assert phone.hung_up.is_set()
+
+
+async def test_what_was_lost_for_good_is_apologised_for_as_well(autojump_clock: MockClock) -> None:
+    async with open_rig(apology=Audio(TELEPHONE, numbered(0, 150))) as rig:
+        await rig.begin()
+        await trio.sleep(1)
+        rig.dialer.failure = REFUSED
+        rig.dialer.peers[0].lose()
+        await rig.ended("assistant_unavailable", within_s=6)
+
+        assert set(heard_pairs(rig.phone.heard())) == set(range(150))
+        assert rig.calls.lacked_assistant(SID)
+
+
+async def test_nobody_is_there_to_hear_the_apology(autojump_clock: MockClock) -> None:
+    async with open_rig(apology=Audio(TELEPHONE, numbered(0, 150))) as rig:
+        rig.dialer.failure = REFUSED
+        rig.ring()
+        await rig.ended("assistant_unavailable", within_s=6)
 
 
 async def test_an_assistant_that_is_known_to_be_down_is_not_asked_by_every_call(autojump_clock: MockClock) -> None:

@@ -12,6 +12,7 @@ import trio
 from structlog.testing import capture_logs
 
 from relay.config import LimitsConfig, ServerConfig, TwilioConfig
+from relay.errors import AssistantUnavailable
 from relay.logic.outcome import EndReason
 from tests.support.frontrig import (
     ACCOUNT,
@@ -227,6 +228,23 @@ async def test_resume_of_a_call_that_was_hung_up_is_a_hangup() -> None:
         call.finish(EndReason.ADMIN)
 
         assert verbs(await rig.post("/twilio/resume", ringing())) == ["Hangup"]
+
+
+async def test_a_call_without_an_assistant_goes_to_the_transfer_number() -> None:
+    config = front_config(twilio=TwilioConfig(transfer_number="+15005550006"))
+    async with open_front(config) as rig:
+        rig.inner.failure = AssistantUnavailable("no", "VAPI_UNAUTHORIZED", retriable=False)
+        await rig.token()
+        await rig.until_over()
+        answer = await rig.post("/twilio/resume", ringing())
+        assert verbs(answer) == ["Dial"]
+        assert ET.fromstring(answer.text).findtext("Dial") == "+15005550006"
+        rig.inner.failure = None
+        await rig.token(OTHER_SID)
+        call = rig.calls.find(OTHER_SID)
+        assert call is not None
+        call.finish(EndReason.ADMIN)
+        assert verbs(await rig.post("/twilio/resume", ringing(OTHER_SID))) == ["Hangup"]
 
 
 async def test_resume_of_an_unknown_call_is_a_hangup() -> None:

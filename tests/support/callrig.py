@@ -20,7 +20,7 @@ from relay.call.vad_engine import Executor, SpeechModel, VadEngine
 from relay.config import AssistantConfig, Config
 from relay.errors import LegLost
 from relay.media import g711
-from relay.media.frames import AudioFormat, Encoding
+from relay.media.frames import Audio, AudioFormat, Encoding
 from relay.media.silero import SileroState
 from relay.metrics import Metrics
 from relay.net.outbox import Outbox
@@ -351,6 +351,7 @@ async def open_rig(
     model: SpeechModel | None = None,
     executor: Executor = run_inline,
     others: Sequence[FakeDialer] = (),
+    apology: Audio | None = None,
     **sections: Any,
 ) -> AsyncIterator[Rig]:
     """A registry with a dialer under control. On leaving, calls are cancelled and everything is gone."""
@@ -359,7 +360,7 @@ async def open_rig(
     with capture_logs(processors=[merge_contextvars]) as logged:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(engine.run)
-            services = Services(config(**sections), metrics, engine)
+            services = Services(config(**sections), metrics, engine, apology=apology)
             async with open_calls(services, dialer := FakeDialer(audio_format), *others) as calls:
                 yield Rig(calls, dialer, metrics, nursery, logged)
             nursery.cancel_scope.cancel()

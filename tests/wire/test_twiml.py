@@ -37,6 +37,7 @@ def test_connect_stream_is_the_documented_document() -> None:
     [
         (twiml.hangup(), [("Hangup", {}, None, [])]),
         (twiml.reject_busy(), [("Reject", {"reason": "busy"}, None, [])]),
+        (twiml.dial("+15005550006"), [("Dial", {}, "+15005550006", [])]),
         (twiml.say_and_hangup("Goodbye"), [("Say", {}, "Goodbye", []), ("Hangup", {}, None, [])]),
         (
             twiml.pause_and_redirect(2, RESUME),
@@ -127,3 +128,9 @@ def test_what_twilio_or_xml_cannot_carry_is_a_bug_of_ours(text: str) -> None:
 def test_a_pause_is_a_second_or_more(seconds: int) -> None:
     with pytest.raises(LocalProtocolError, match="1 second"):
         twiml.pause_and_redirect(seconds, RESUME)
+
+
+@pytest.mark.parametrize("number", ["", "15005550006", "+0123456789", "+123456", "+15005550006 ", "+1500555000<b/>"])
+def test_a_number_to_dial_is_in_its_international_form(number: str) -> None:
+    with pytest.raises(LocalProtocolError):
+        twiml.dial(number)

@@ -1,0 +1,19 @@
+"""What a caller hears when no assistant can be had: the operator's recording, or the one that comes with the relay."""
+
+from pathlib import Path
+
+from relay.config import ReconnectConfig
+from relay.errors import ConfigError, FormatMismatch
+from relay.media.frames import Audio
+from relay.media.wav import read_wav
+
+BUILT_IN = Path(__file__).parent.parent / "media" / "sounds" / "apology.wav"
+"""Spoken by espeak-ng: "I am sorry, I cannot go on just now. Please call again." """
+
+
+def load_apology(config: ReconnectConfig) -> Audio:
+    """Reads the file: not on the event loop. Raises ConfigError if it is no mono 16-bit WAV that can be read."""
+    try:
+        return read_wav(Path(config.apology_file) if config.apology_file else BUILT_IN)
+    except (FormatMismatch, OSError) as error:
+        raise ConfigError(f"reconnect.apology_file is {config.apology_file!r}, must be a WAV file: {error}") from None
