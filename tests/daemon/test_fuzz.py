@@ -61,9 +61,9 @@ def test_no_message_of_a_media_socket_breaks_anything(before: list[str | bytes],
             held = await resources()
             token = await rig.token()
             await _talk(rig, [*before, start(token), *after])
-            form = ringing()
-            headers = {"X-Twilio-Signature": signature(f"{PUBLIC}/twilio/resume", form)}
-            assert (await rig.http.post("/twilio/resume", data=form, headers=headers)).status_code == 200
+            form = ringing(CallStatus="completed")
+            headers = {"X-Twilio-Signature": signature(f"{PUBLIC}/twilio/status", form)}
+            assert (await rig.http.post("/twilio/status", data=form, headers=headers)).status_code in {200, 204}
             await rig.until_over()
             await resources_return_to(held)
             failed = rig.metric("relay_calls_total", end_reason="error")
