@@ -1,4 +1,4 @@
-"""The assistant's socket is cut at random moments: every sentence is understood exactly once, or again from its start."""
+"""The assistant's socket is cut at random moments: each sentence is understood once, or comes again from its start."""
 
 import random
 
