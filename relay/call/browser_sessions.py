@@ -52,7 +52,7 @@ class BrowserSessions:
         declared = start.format or WIDEBAND
         audio_format = heard_format(declared)
         try:
-            call = self._calls.answer(f"browser-{secrets.token_hex(8)}", audio_format)
+            call = self._calls.answer(f"browser-{secrets.token_hex(8)}", audio_format, kept=False)
         except CallRefused as refused:
             raise ClientRefused(503, refused.reason.upper(), _REFUSALS[refused.reason]) from None
         leg = BrowserLeg(audio_format, self._config.jitter.reorder_ms)

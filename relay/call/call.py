@@ -14,6 +14,8 @@
 """
 
 import secrets
+import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -27,6 +29,7 @@ from relay.call.counts import Counts
 from relay.call.dialogue import Dialogue
 from relay.call.events import EventFeed, Speech, StateChanged
 from relay.call.forwarder import Forwarder
+from relay.call.keeper import Identity, Keeper, Note
 from relay.call.legs import CallerAudio, CallerEvent, CallerGone, CallerLeg, Dropped, Heard, KeyPressed
 from relay.call.playback import Playback
 from relay.call.rungs import Rungs
@@ -38,6 +41,7 @@ from relay.logic.sentences import Sentences
 from relay.media.detector import Confirmed, Decision, Ended
 from relay.media.frames import TELEPHONE, Audio, AudioFormat
 from relay.metrics import Metrics
+from relay.state import CallRecord, StateStore
 from relay.wire import vapi_controls
 
 FRAMES_WAITING_MAX = 10
@@ -53,6 +57,9 @@ class Services:
     config: Config
     metrics: Metrics
     vad: VadEngine
+    store: StateStore | None = None
+    """Where another process finds the calls of this one; None: they end with it."""
+    wall: Callable[[], float] = time.time
     apology: Audio | None = None
     """What a caller hears when there is no assistant, before the call ends."""
 
@@ -60,15 +67,25 @@ class Services:
 class Call:
     """A conversation between one caller and the assistant. `sid` is the caller's CallSid, `id` is ours."""
 
-    def __init__(self, sid: str, services: Services, rungs: Rungs, caller_format: AudioFormat = TELEPHONE) -> None:
-        config = services.config
-        self.id = secrets.token_hex(16)
+    def __init__(
+        self,
+        sid: str,
+        services: Services,
+        rungs: Rungs,
+        caller_format: AudioFormat = TELEPHONE,
+        *,
+        note: Note | None = None,
+        past: CallRecord | None = None,
+    ) -> None:
+        """`past` is the call as another process has left it; `note` keeps it for the next."""
+        config, wall_s = services.config, services.wall()
+        self.id = past.call_id if past else secrets.token_hex(16)
         self.sid = sid
         self._config = config
         self._metrics = services.metrics
         self._vad = services.vad
         self._apology = services.apology
-        self._started_at = trio.current_time()
+        self._started_at = trio.current_time() - (max(0.0, wall_s - past.started_at) if past else 0.0)
         self._reason: EndReason | None = None
         self._scope = trio.CancelScope()
         self._frames, self._to_analysis = trio.open_memory_channel[CallerAudio | NewStream](FRAMES_WAITING_MAX)
@@ -76,7 +93,7 @@ class Call:
         self.events = EventFeed()
         replay = ReplayLog(config.reconnect.replay_max_ms, config.reconnect.replay_speed)
         sentences = Sentences(replay, config.reconnect.unanswered_s)
-        dialogue = Dialogue(sentences)
+        dialogue = Dialogue(sentences, past.conversation if past else ())
         self._playback = Playback(
             rungs.first.format,
             caller_format,
@@ -87,7 +104,13 @@ class Call:
             metrics=services.metrics,
             log=structlog.get_logger().bind(call_id=self.id),
         )
-        self._line = CallerLine(self._playback, config.reconnect, self._counts, reattached=self._caller_is_back)
+        self._line = CallerLine(
+            self._playback,
+            config.reconnect,
+            self._counts,
+            reattached=self._caller_is_back,
+            ages_s=[wall_s - at for at in past.reattached_at] if past else (),
+        )
         self._forwarder = Forwarder(
             rungs,
             replay,
@@ -97,6 +120,16 @@ class Call:
             counts=self._counts,
             events=self.events,
             listening=self._assistant_listens,
+        )
+        if past and past.assistant_call_id:
+            self._forwarder.take_over(past.assistant, past.assistant_call_id)
+        self.keeper = Keeper(
+            Identity(sid, self.id, past.started_at if past else wall_s, services.wall),
+            config,
+            note,
+            forwarder=self._forwarder,
+            playback=self._playback,
+            line=self._line,
         )
         self._analysis = Analysis(
             caller_format,
@@ -172,18 +205,20 @@ class Call:
                 self._record_end()
 
     async def _live(self) -> None:
-        with trio.move_on_after(self._config.session.max_duration_s) as limit, self._scope:
+        with trio.move_on_at(self._started_at + self._config.session.max_duration_s) as limit, self._scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._receive)
                 nursery.start_soon(self._analysis.run, self._to_analysis, self._vad)
                 nursery.start_soon(self._forward)
                 nursery.start_soon(self._playback.run)
                 nursery.start_soon(self._watch)
+                nursery.start_soon(self.keeper.run, self.events)
         if limit.cancelled_caught:
             self.finish(EndReason.MAX_DURATION)
 
     def _record_end(self) -> None:
         reason = self._reason or EndReason.DRAIN
+        self.keeper.note_end(reason)
         self._metrics.calls_active.dec()
         self._metrics.calls.labels(reason).inc()
         log.info(

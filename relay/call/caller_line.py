@@ -14,7 +14,7 @@ nor from its writer, reaches the call.
 """
 
 import math
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import structlog
@@ -31,16 +31,23 @@ log = structlog.get_logger(__name__)
 
 
 class CallerLine:
-    """One per call. `reattached` is called before the first event of a socket that is not the first."""
+    """One per call. `reattached` is called before the first event of a socket that is not the first; `ages_s` are those
+    of the attempts that another process had granted."""
 
     def __init__(
-        self, playback: Playback, config: ReconnectConfig, counts: Counts, *, reattached: Callable[[], Awaitable[None]]
+        self,
+        playback: Playback,
+        config: ReconnectConfig,
+        counts: Counts,
+        *,
+        reattached: Callable[[], Awaitable[None]],
+        ages_s: Iterable[float] = (),
     ) -> None:
         rules = ReattachRules(config.reattach_attempts, config.reattach_window_s, config.reattach_grace_s)
         self._playback = playback
         self._counts = counts
         self._reattached = reattached
-        self._reattach = Reattach(rules)
+        self._reattach = Reattach(rules, ages_s=ages_s, now=trio.current_time())
         self._given_back = trio.Event()
         self._reading = trio.CancelScope()
         self._lost_at: float | None = None
@@ -54,6 +61,10 @@ class CallerLine:
     def messages_missing(self) -> int:
         """Of all sockets: messages that the numbering says were sent and that never came."""
         return self._missing_before + (self.leg.messages_missing if self.leg else 0)
+
+    def attempt_ages_s(self) -> tuple[float, ...]:
+        """How long ago each attempt to attach the caller again was granted, of those that still count."""
+        return self._reattach.ages_s(trio.current_time())
 
     def grant(self) -> bool:
         """Whether the caller's stream may be attached once more; counts it if so."""

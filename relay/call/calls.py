@@ -11,15 +11,21 @@ import trio
 from relay.call.call import Call, Services
 from relay.call.dialer import Dialer
 from relay.call.rungs import Rungs
-from relay.errors import CallRefused
+from relay.errors import CallRefused, StateUnavailable
 from relay.logic.outcome import EndReason
 from relay.logic.tokens import Tokens
 from relay.media.frames import TELEPHONE, AudioFormat
+from relay.state import CallRecord, WriteBehind
 
 LACKED_MAX = 1000
 """Calls without an assistant that are remembered until Twilio asks what becomes of them."""
 ENDING_S = 4.0
 """How long calls have to hang up on both sides once they were told to end."""
+TAKE_WAIT_S = 3.0
+"""Longer than a process that was killed seems to live."""
+HAND_OVER_S = 3.0
+OVER_MAX = 4096
+"""Calls that ended and are known as such without asking the store, which may not know it yet."""
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +38,11 @@ class Calls:
         self._rungs = rungs
         self._nursery = nursery
         self._by_sid: dict[str, Call] = {}
+        self._over: dict[str, None] = {}
+        self._handed_over = False
+        self._behind = (
+            WriteBehind(services.store, services.metrics, on_taken=self._taken) if services.store is not None else None
+        )
         self._tokens = Tokens(services.config.twilio.token_ttl_s)
         self._lacked_assistant: deque[str] = deque(maxlen=LACKED_MAX)
         self._changed = trio.Event()
@@ -70,15 +81,50 @@ class Calls:
         """The call with this id of ours, if it runs."""
         return next((call for call in self._by_sid.values() if call.id == call_id), None)
 
-    def answer(self, sid: str, caller_format: AudioFormat = TELEPHONE) -> Call:
-        """The call of this CallSid; a new one takes a place and starts to dial. Raises CallRefused."""
+    def answer(self, sid: str, caller_format: AudioFormat = TELEPHONE, *, kept: bool = True) -> Call:
+        """The call of this CallSid; a new one takes a place and starts to dial. Raises CallRefused.
+
+        `kept`: another process may go on with it when this one is gone.
+        """
         if call := self._by_sid.get(sid):
             return call
         if reason := self.refusal:
             log.info("call.refused", reason=reason, call_sid=sid)
             self._services.metrics.calls.labels(EndReason.REFUSED).inc()
             raise CallRefused(reason)
-        call = self._by_sid[sid] = Call(sid, self._services, self._rungs, caller_format)
+        note = self._note if kept and self._behind else None
+        return self._begin(Call(sid, self._services, self._rungs, caller_format, note=note))
+
+    async def take_over(self, sid: str) -> Call | None:
+        """The call of this CallSid that another process has left, which goes on here; None if there is none.
+
+        It takes no new place: its caller has one. Waits for the store, and at most `TAKE_WAIT_S` until the other is
+        known to be dead.
+        """
+        store = self._services.store
+        if store is None or self.draining or sid in self._over:
+            return None
+        try:
+            past = await store.take(sid, wait_s=TAKE_WAIT_S)
+        except StateUnavailable:
+            return None
+        if call := self._by_sid.get(sid):
+            return call
+        if past is None or past.end_reason is not None or self.draining:
+            return None
+        call = Call(sid, self._services, self._rungs, note=self._note, past=past)
+        age_s = round(self._services.wall() - past.started_at, 3)
+        log.info("call.taken_over", call_id=call.id, call_sid=sid, age_s=age_s, turns=len(past.conversation))
+        return self._begin(call)
+
+    def goes_on_elsewhere(self, sid: str) -> bool:
+        """Whether the process that follows this one may have, or get, the call of this CallSid."""
+        if self._behind is None or not self.draining or sid in self._over:
+            return False
+        return self._handed_over or sid not in self._by_sid
+
+    def _begin(self, call: Call) -> Call:
+        self._by_sid[call.sid] = call
         self._context.copy().run(self._nursery.start_soon, self._run, call)  # nothing of the request that rang stays
         return call
 
@@ -100,10 +146,14 @@ class Calls:
         raise CallRefused("ended")
 
     async def drain(self, timeout_s: float) -> None:
-        """Accept no more, wait for the calls to end, and end those that are left when time is over."""
+        """Accept no more, wait for the calls to end, and end those that are left when time is over.
+
+        With a store those are left to the next process.
+        """
         self.draining = True
         with trio.move_on_after(timeout_s):
             await self.wait_empty()
+        await self._hand_over()
         for call in list(self._by_sid.values()):
             call.finish(EndReason.DRAIN)
         with trio.move_on_after(ENDING_S):
@@ -113,16 +163,47 @@ class Calls:
         while self._by_sid:
             await self._changed.wait()
 
+    async def run_notes(self) -> None:
+        """Keep the records of the calls in the store, if there is one."""
+        if self._behind is not None:
+            await self._behind.run()
+
+    async def _hand_over(self) -> None:
+        if self._behind is None:
+            return
+        for call in self._by_sid.values():
+            call.keeper.note()
+        self._handed_over = True
+        complete = await self._behind.hand_over(HAND_OVER_S)
+        if self._by_sid:
+            log.info("calls.handed_over", calls=len(self._by_sid), complete=complete)
+
+    def _note(self, record: CallRecord) -> None:
+        if self._behind is not None and not self._handed_over:
+            self._behind.note(record)
+
+    def _taken(self, sid: str) -> None:
+        if call := self._by_sid.get(sid):
+            call.keeper.stop()
+            call.finish(EndReason.DRAIN)
+
     async def _run(self, call: Call) -> None:
         try:
             await call.run()
         finally:
             del self._by_sid[call.sid]
             self._tokens.discard(call.sid)
+            if not self._handed_over:
+                self._note_over(call.sid)
             if call.end_reason is EndReason.ASSISTANT_UNAVAILABLE:
                 self._lacked_assistant.append(call.sid)
             self._changed.set()
             self._changed = trio.Event()
+
+    def _note_over(self, sid: str) -> None:
+        self._over[sid] = None
+        if len(self._over) > OVER_MAX:
+            del self._over[next(iter(self._over))]
 
 
 @asynccontextmanager
@@ -130,6 +211,8 @@ async def open_calls(services: Services, *dialers: Dialer) -> AsyncIterator[Call
     """The registry with its nursery, and the assistants from first to last. On leaving, live calls are cancelled."""
     async with trio.open_nursery() as nursery:
         calls = Calls(services, Rungs(dialers), nursery)
+        if services.store is not None:
+            nursery.start_soon(calls.run_notes)
         services.metrics.playout_buffer.set_function(lambda: calls.deepest_queue_s)
         yield calls
         nursery.cancel_scope.cancel()

@@ -1,6 +1,6 @@
 """What was said, and how much of it was heard: what a new assistant call has to know, and what it has to get again."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import trio
 
@@ -11,11 +11,14 @@ from relay.media.frames import FRAME_MS
 
 
 class Dialogue:
-    """One per call. `unheard` are audible frames of the assistant that wait here or are on their way to the caller."""
+    """One per call. `unheard` are audible frames of the assistant that wait here or are on their way to the caller.
 
-    def __init__(self, sentences: Sentences) -> None:
+    `earlier` is what was said while another process had the call.
+    """
+
+    def __init__(self, sentences: Sentences, earlier: Iterable[Turn] = ()) -> None:
         self._sentences = sentences
-        self._conversation = Conversation()
+        self._conversation = Conversation(earlier)
         self._turn = 0
         self._announced = False
         self._arrived = 0

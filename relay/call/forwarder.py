@@ -83,15 +83,27 @@ class Forwarder:
         self._lost_call_id: str | None = None
         self._dropped_ms = 0
         self._outage = trio.Event()
+        self._taken_over = False
+        self.assistant = rungs.first.name
+        """The assistant that is dialled, or has the call."""
 
     @property
     def assistant_call_id(self) -> str | None:
         """The assistant's id of the call that is under way, or was last."""
-        return self._connection.call_id if self._connection else None
+        return (self._connection.call_id if self._connection else None) or self._lost_call_id
+
+    def take_over(self, assistant: str, lost_call_id: str) -> None:
+        """Before `run`: the conversation was another process's, whose call with the assistant is lost."""
+        self.assistant, self._lost_call_id = assistant, lost_call_id
+        self._lost_at = trio.current_time()
+        self._taken_over = True
+        self._outage.set()
 
     async def run(self, call_id: str) -> EndReason:
         """Dial and converse until the assistant is gone for good; returns why. Cancelled, it hangs up within 2 s."""
         async with trio.open_nursery() as nursery:
+            if self._lost_call_id is not None and (dialer := self._rungs.find(self.assistant)):
+                nursery.start_soon(self._delete, dialer, self._lost_call_id)
             nursery.start_soon(self._comfort)
             reason = await self._converse(call_id, nursery)
             nursery.cancel_scope.cancel()
@@ -126,6 +138,7 @@ class Forwarder:
         opening = self._opening()
         connection = Connection(dialer, self.outgoing, incoming, opening, config=self._config, counts=self._counts)
         self._connection = connection
+        self.assistant = dialer.name
         self._playback.listen_to(dialer.format)
         self.outgoing.speak_to(dialer.format)
 
@@ -161,10 +174,12 @@ class Forwarder:
         return Opening(greet=greet, replaces=old, messages=self._context, opened=self._note_reconnected)
 
     def _context(self) -> Iterable[str]:
-        """The conversation so far. Caller's words that were the last, and will not be replayed, want an answer."""
+        """The conversation so far. Caller's words that were the last, and will not be replayed, want an answer; so does
+        what the assistant was saying when the process before this one was lost, with all that it had still to play."""
         turns = self._playback.turns()
         for number, turn in enumerate(turns, start=1):
-            unanswered = number == len(turns) and turn.role == "user" and self._dialogue.all_understood
+            open_end = self._taken_over if turn.role == "assistant" else self._dialogue.all_understood
+            unanswered = number == len(turns) and open_end and (turn.role == "user" or turn.interrupted)
             yield add_message(turn.role, turn.content, trigger_response=unanswered)
 
     def _note_loss(self) -> None:
@@ -190,7 +205,7 @@ class Forwarder:
             assistant_call_id=self.assistant_call_id,
             replaces=self._lost_call_id,
         )
-        self._lost_at = None
+        self._lost_at, self._taken_over = None, False
 
     async def _comfort(self) -> None:
         """Until cancelled: during an outage, and until its replay has caught up, the caller does not hear nothing."""

@@ -22,6 +22,10 @@ class Rungs:
         """The one that calls begin with; its audio format is theirs."""
         return self.dialers[0]
 
+    def find(self, name: str) -> Dialer | None:
+        """The assistant of this name, if it is still configured."""
+        return next((dialer for dialer in self.dialers if dialer.name == name), None)
+
     def ladder(self, tries: int) -> Ladder:
         """For one call: at most so many dials of each, between two connections that last."""
         return Ladder(self.breakers, tries)

@@ -39,6 +39,7 @@ from relay.metrics import Metrics
 from relay.net.listen import inherited_listener, open_listener, serve_asgi
 from relay.net.rest import open_rest_client
 from relay.redaction import Redactor
+from relay.state import StateStore, open_store
 
 LAST_REQUESTS_S = 1.0
 """After the last call, for what Twilio still asks about it: without an answer from /twilio/resume the caller hears of
@@ -79,7 +80,8 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
             nursery.start_soon(probe_loop_lag, metrics)
             dialers = [await _dialer(assistant, config, redactor, stack) for assistant in config.assistants]
             async with (
-                open_calls(Services(config, metrics, vad, apology=apology), *dialers) as calls,
+                _open_store(config, metrics) as store,
+                open_calls(Services(config, metrics, vad, store, apology=apology), *dialers) as calls,
                 open_browser_sessions(config, calls) as sessions,
             ):
                 watched, gate = WatchedDialers(dialers), Gate(config, metrics)
@@ -101,6 +103,18 @@ async def _dialer(
 ) -> WatchedDialer:
     rest = await stack.enter_async_context(open_rest_client(assistant.request_timeout_s))
     return WatchedDialer(VapiDialer(assistant, config, rest), redactor)
+
+
+@asynccontextmanager
+async def _open_store(config: Config, metrics: Metrics) -> AsyncIterator[StateStore | None]:
+    """Where the next process finds the calls of this one; None if that is nowhere."""
+    state = config.state
+    if state.url == "memory:":
+        yield None
+        return
+    password = config.secrets.redis_password
+    async with open_store(state.url, metrics, password=password, timeout_s=state.timeout_s) as store:
+        yield store
 
 
 def _listen(server: ServerConfig) -> socket.socket:

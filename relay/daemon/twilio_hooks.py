@@ -25,6 +25,8 @@ VOICE, RESUME, STATUS, MEDIA = "/twilio/voice", "/twilio/resume", "/twilio/statu
 FIELDS_MAX = 200
 PAUSE_S = 2
 """How long a caller waits between two attempts while the relay is being replaced."""
+RESUME_PAUSE_S = 1
+"""The same in the middle of a conversation."""
 FULL_TEXT = "All lines are busy. Please call again later."
 
 _FORM = "application/x-www-form-urlencoded"
@@ -75,14 +77,20 @@ class TwilioHooks:
         return self._connect(call)
 
     async def resume(self) -> Response:
-        """The stream has ended: connect another to a call that lives. After one that is over hang up, or, if there was
-        no assistant for it, let a person answer.
+        """The stream has ended: connect another to a call that lives, here or until now in another process. After one
+        that is over hang up, or, if there was no assistant for it, let a person answer.
+
+        A relay that drains lets the caller of any other call wait and ask the process that follows.
         """
         hook = await self._read(RESUME)
         call = self._calls.find(hook.call_sid)
+        if call is None and (taken := await self._calls.take_over(hook.call_sid)):
+            return self._connect(taken)
         if call is not None and call.grant_reattach():
             log.info("caller.resuming", call_id=call.id)
             return self._connect(call)
+        if self._calls.goes_on_elsewhere(hook.call_sid):
+            return twiml_answer(twiml.pause_and_redirect(RESUME_PAUSE_S, self._url(RESUME)))
         self._finish(hook, EndReason.CALLER_LOST)
         if self._transfer_number and self._calls.lacked_assistant(hook.call_sid):
             log.info("caller.transferred", call_sid=hook.call_sid)

@@ -33,4 +33,7 @@ validate_signatures = true
 [vapi]
 api_base = "{assistant_url}"
 assistant_id = "demo"
+
+[state]
+url = "memory:"
 """

@@ -4,7 +4,7 @@ import httpx
 import pytest
 import trio
 
-from relay.config import AssistantConfig, Config, ServerConfig
+from relay.config import AssistantConfig, Config, ServerConfig, StateConfig
 from relay.daemon.daemon import open_relay
 from relay.errors import ConfigError
 from relay.metrics import Metrics
@@ -21,6 +21,7 @@ def config(port: int = 0, host: str = "127.0.0.1") -> Config:
         assistants=(AssistantConfig("vapi", "assistant-id", api_base="http://127.0.0.1:9"),),
         secrets=Secrets(twilio_auth_tokens=(AUTH_TOKEN,), vapi_api_keys={"vapi": "key"}),
         server=ServerConfig(host=host, port=port, public_url="https://relay.example.com"),
+        state=StateConfig("memory:"),
     )
 
 

@@ -26,6 +26,7 @@ from relay.metrics import Metrics
 from relay.net.outbox import Outbox
 from relay.secrets import Secrets
 from relay.standin.phone.player import Player
+from relay.state import StateStore
 from relay.wire.vapi_call import CallCreated
 from tests.support.sockets import MemoryPeer, memory_socket_pair
 
@@ -352,6 +353,7 @@ async def open_rig(
     executor: Executor = run_inline,
     others: Sequence[FakeDialer] = (),
     apology: Audio | None = None,
+    store: StateStore | None = None,
     **sections: Any,
 ) -> AsyncIterator[Rig]:
     """A registry with a dialer under control. On leaving, calls are cancelled and everything is gone."""
@@ -360,7 +362,7 @@ async def open_rig(
     with capture_logs(processors=[merge_contextvars]) as logged:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(engine.run)
-            services = Services(config(**sections), metrics, engine, apology=apology)
+            services = Services(config(**sections), metrics, engine, store, trio.current_time, apology)
             async with open_calls(services, dialer := FakeDialer(audio_format), *others) as calls:
                 yield Rig(calls, dialer, metrics, nursery, logged)
             nursery.cancel_scope.cancel()

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
@@ -18,6 +19,13 @@ RELAY = [sys.executable, "-m", "relay"]
 AUTH_TOKEN = "twilio-auth-token-of-the-test"
 VAPI_KEY = "vapi-api-key-of-the-test"
 PUBLIC = "https://relay.example.com"
+MANAGER = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="relay")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""What systemd does between fork and exec: only there the number of the process is known."""
 START_S = 60.0
 """A loaded machine may take long to import everything."""
 
@@ -54,7 +62,13 @@ def environment(**more: str) -> dict[str, str]:
     return {**inherited, "TWILIO_AUTH_TOKEN": AUTH_TOKEN, "VAPI_API_KEY": VAPI_KEY, **more}
 
 
-def settings(assistant_url: str = "http://127.0.0.1:9", *, port: int = 0, drain_timeout_s: float = 30.0) -> str:
+def settings(
+    assistant_url: str = "http://127.0.0.1:9",
+    *,
+    port: int = 0,
+    drain_timeout_s: float = 30.0,
+    state: str = "memory:",
+) -> str:
     return f"""
 [server]
 port = {port}
@@ -63,6 +77,8 @@ drain_timeout_s = {drain_timeout_s}
 [vapi]
 api_base = "{assistant_url}"
 assistant_id = "assistant-id"
+[state]
+url = "{state}"
 """
 
 
@@ -79,6 +95,27 @@ async def running_daemon(text: str, environ: Mapping[str, str] | None = None) ->
             process.kill()
             with trio.CancelScope(shield=True):
                 await process.wait()
+
+
+@asynccontextmanager
+async def activated(listener: socket.socket, folder: Path, name: str, text: str) -> AsyncIterator[trio.Process]:
+    """A daemon on this socket, from when it says that it is ready; it logs to the file `name`. Killed on leaving."""
+    config, log = folder / "config.toml", folder / name
+    config.write_text(text)
+    with log.open("wb") as errors:
+        process = await trio.lowlevel.open_process(
+            [sys.executable, "-c", MANAGER, str(listener.fileno()), *RELAY, "serve", "--config", str(config)],
+            stderr=errors,
+            env=environment(STATE_DIRECTORY=str(folder)),
+            pass_fds=[listener.fileno()],
+        )
+    try:
+        assert await ready_port(process, log) == listener.getsockname()[1]
+        yield process
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
 
 
 def _written(path: Path, text: str) -> Path:
