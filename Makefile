@@ -6,11 +6,12 @@ BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench lock clean
+.PHONY: help demo test endurance check bench lock clean
 
 help:
 	@echo 'make demo    the whole thing without accounts, in a terminal'
 	@echo 'make test    the tests (ARGS="..." goes to pytest)'
+	@echo 'make endurance  hundreds of cut connections, an hour on a bad network: some ten minutes'
 	@echo 'make check   format, lint, types, tests'
 	@echo 'make bench   the benchmark (ARGS="..." goes to relay bench)'
 	@echo 'make lock    refresh requirements/*.txt (needs uv)'
@@ -20,6 +21,12 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	@$(BIN)/pytest $(ARGS)
+
+# The tests of tests/endurance, of which make test takes a small dose, in full. Smaller: make endurance ENDURANCE_CUTS=20.
+endurance: export ENDURANCE_CUTS ?= 200
+endurance: export ENDURANCE_MINUTES ?= 60
+endurance: $(STAMP)
+	@$(BIN)/pytest -s tests/endurance $(ARGS)
 
 bench: $(STAMP)
 	@$(BIN)/relay bench $(ARGS)
