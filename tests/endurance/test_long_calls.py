@@ -1,6 +1,6 @@
 """Long calls on the virtual clock: an hour on a mobile network, and five minutes without a word.
 
-$ENDURANCE_MINUTES says how long the first is (`make endurance`: 60); without it, two, and the silence is one minute long.
+$ENDURANCE_MINUTES says how long the first is (`make endurance`: 60); without it, two, and the silence is shorter too.
 """
 
 import os
