@@ -18,12 +18,14 @@ class Place(MemoryBackend):
     """A store that several processes share, and that may be down."""
 
     down = False
+    saves = 0
 
     def __init__(self, owner: str, tables: MemoryTables) -> None:
         super().__init__(owner, tables, wall=trio.current_time)
 
     def save(self, call_sid: str, record: bytes, expires_at: float) -> bool:
         self._up()
+        self.saves += 1
         return super().save(call_sid, record, expires_at)
 
     def beat(self) -> None:
@@ -282,3 +284,20 @@ async def test_a_store_that_is_down_is_said_once_and_no_call_notices(autojump_cl
             assert down == 1
             assert len(rig.events("state.recovered")) == 1
             assert SID in tables.rows
+
+
+async def test_while_nothing_happens_nothing_is_written(autojump_clock: MockClock) -> None:
+    place = Place("only", MemoryTables())
+    async with open_rig(store=StateStore(place, Metrics(), executor=inline)) as rig:
+        await rig.begin()
+        await talk(rig)
+        await trio.sleep(2)
+        before = place.saves
+        await trio.sleep(30)
+        quiet = place.saves
+        rig.assistant.transcript("At once", kind="final")
+        await trio.sleep(0.05)
+
+        assert quiet == before
+        assert place.saves == before + 1
+        assert b"At once" in (place.load(SID) or b"")

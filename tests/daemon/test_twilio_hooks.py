@@ -14,6 +14,10 @@ from structlog.testing import capture_logs
 from relay.config import LimitsConfig, ServerConfig, TwilioConfig
 from relay.errors import AssistantUnavailable
 from relay.logic.outcome import EndReason
+from relay.metrics import Metrics
+from relay.state import StateStore
+from relay.state.memory import MemoryBackend, MemoryTables
+from relay.state.store import inline
 from tests.support.frontrig import (
     ACCOUNT,
     OTHER_SID,
@@ -199,6 +203,46 @@ async def test_while_draining_a_caller_waits_and_asks_again() -> None:
 
         assert verbs(answer) == ["Pause", "Redirect"]
         assert ET.fromstring(answer.text).findtext("Redirect") == f"{PUBLIC}/twilio/voice"
+
+
+def store(tables: MemoryTables, owner: str) -> StateStore:
+    return StateStore(MemoryBackend(owner, tables), Metrics(), executor=inline)
+
+
+async def test_a_call_of_another_process_is_connected_here_with_another_token() -> None:
+    tables = MemoryTables()
+    async with open_front(store=store(tables, "old")) as rig:
+        old = await rig.token()
+        await rig.calls.drain(0)
+        sent_on = await rig.post("/twilio/resume", ringing())
+    async with open_front(store=store(tables, "new")) as rig:
+        answer = await rig.post("/twilio/resume", ringing())
+        stranger = await rig.post("/twilio/resume", ringing(OTHER_SID))
+        parameter = ET.fromstring(answer.text).find("Connect/Stream/Parameter")
+
+        assert verbs(sent_on) == ["Pause", "Redirect"]
+        assert ET.fromstring(sent_on.text).findtext("Redirect") == f"{PUBLIC}/twilio/resume"
+        assert verbs(answer) == ["Connect", "Redirect"]
+        assert parameter is not None
+        assert parameter.attrib["value"] != old
+        assert verbs(stranger) == ["Hangup"]
+
+
+async def test_while_draining_a_call_that_lives_here_is_connected_here() -> None:
+    async with open_front(store=store(MemoryTables(), "only")) as rig:
+        await rig.token()
+        rig.calls.draining = True
+
+        assert verbs(await rig.post("/twilio/resume", ringing())) == ["Connect", "Redirect"]
+        assert verbs(await rig.post("/twilio/resume", ringing(OTHER_SID))) == ["Pause", "Redirect"]
+
+
+async def test_without_a_store_a_call_ends_with_its_process() -> None:
+    async with open_front() as rig:
+        await rig.token()
+        await rig.calls.drain(0)
+
+        assert verbs(await rig.post("/twilio/resume", ringing())) == ["Hangup"]
 
 
 async def test_a_stream_that_broke_off_is_connected_again_three_times_in_a_minute() -> None:

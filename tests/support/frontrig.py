@@ -26,6 +26,7 @@ from relay.daemon.server import Server
 from relay.metrics import Metrics
 from relay.redaction import Redactor
 from relay.secrets import Secrets
+from relay.state import StateStore
 from tests.support.callrig import MULAW, FakeDialer, LoudnessModel, run_inline
 from tests.support.peers import WebSocketPeer, dialled, serving
 
@@ -129,7 +130,7 @@ def front_config(secrets: Mapping[str, Any] | None = None, **sections: Any) -> C
 
 
 @asynccontextmanager
-async def open_front(config: Config | None = None) -> AsyncIterator[FrontRig]:
+async def open_front(config: Config | None = None, store: StateStore | None = None) -> AsyncIterator[FrontRig]:
     """A relay on a free port; on leaving, its calls are cancelled and its server stopped."""
     config = config or front_config()
     metrics, redactor, inner = Metrics(), Redactor(), FakeDialer(MULAW)
@@ -139,7 +140,7 @@ async def open_front(config: Config | None = None) -> AsyncIterator[FrontRig]:
         nursery = await stack.enter_async_context(trio.open_nursery())
         stack.callback(nursery.cancel_scope.cancel)
         nursery.start_soon(engine.run)
-        calls = await stack.enter_async_context(open_calls(Services(config, metrics, engine), dialer))
+        calls = await stack.enter_async_context(open_calls(Services(config, metrics, engine, store), dialer))
         sessions = await stack.enter_async_context(open_browser_sessions(config, calls))
         front = Front(config, metrics, calls, sessions, dialer, Gate(config, metrics), trio.current_time())
         port = await stack.enter_async_context(serving(Server(front)))
