@@ -117,11 +117,19 @@ class Calls:
         log.info("call.taken_over", call_id=call.id, call_sid=sid, age_s=age_s, turns=len(past.conversation))
         return self._begin(call)
 
-    def goes_on_elsewhere(self, sid: str) -> bool:
-        """Whether the process that follows this one may have, or get, the call of this CallSid."""
-        if self._behind is None or not self.draining or sid in self._over:
+    async def goes_on_elsewhere(self, sid: str) -> bool:
+        """Whether another process has the call of this CallSid, or the one that follows may get it. Waits for the
+        store."""
+        store = self._services.store
+        if store is None or sid in self._over:
             return False
-        return self._handed_over or sid not in self._by_sid
+        if self.draining:
+            return self._handed_over or sid not in self._by_sid
+        try:
+            record = None if sid in self._by_sid else await store.load(sid)
+        except StateUnavailable:
+            return False
+        return record is not None and record.end_reason is None
 
     def _begin(self, call: Call) -> Call:
         self._by_sid[call.sid] = call
@@ -193,7 +201,7 @@ class Calls:
         finally:
             del self._by_sid[call.sid]
             self._tokens.discard(call.sid)
-            if not self._handed_over:
+            if not (self._handed_over or call.keeper.stopped):
                 self._note_over(call.sid)
             if call.end_reason is EndReason.ASSISTANT_UNAVAILABLE:
                 self._lacked_assistant.append(call.sid)

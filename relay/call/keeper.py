@@ -51,6 +51,8 @@ class Keeper:
         longest_s = config.session.max_duration_s + config.reconnect.reattach_grace_s
         self._expires_at = identity.started_at + longest_s
         self._note = note
+        self.stopped = False
+        """Another process has the call now."""
         self._forwarder = forwarder
         self._playback = playback
         self._line = line
@@ -79,8 +81,8 @@ class Keeper:
             self._note(self._record(self._identity.wall() + ENDED_KEPT_S, reason))
 
     def stop(self) -> None:
-        """The call is another's: note nothing more."""
-        self._note = None
+        """Another process has the call now: note nothing more."""
+        self._note, self.stopped = None, True
 
     def _listen(self, event: CallEvent) -> None:
         if not isinstance(event, Said) or event.final:

@@ -80,7 +80,7 @@ class TwilioHooks:
         """The stream has ended: connect another to a call that lives, here or until now in another process. After one
         that is over hang up, or, if there was no assistant for it, let a person answer.
 
-        A relay that drains lets the caller of any other call wait and ask the process that follows.
+        The caller of a call that another process has, or that the one which follows may get, waits and asks again.
         """
         hook = await self._read(RESUME)
         call = self._calls.find(hook.call_sid)
@@ -89,7 +89,7 @@ class TwilioHooks:
         if call is not None and call.grant_reattach():
             log.info("caller.resuming", call_id=call.id)
             return self._connect(call)
-        if self._calls.goes_on_elsewhere(hook.call_sid):
+        if await self._calls.goes_on_elsewhere(hook.call_sid):
             return twiml_answer(twiml.pause_and_redirect(RESUME_PAUSE_S, self._url(RESUME)))
         self._finish(hook, EndReason.CALLER_LOST)
         if self._transfer_number and self._calls.lacked_assistant(hook.call_sid):

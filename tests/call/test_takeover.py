@@ -153,6 +153,7 @@ async def test_what_is_not_to_go_on_is_not_taken_over(how: str, autojump_clock: 
             await trio.sleep(1)
         async with open_rig(store=store("new", tables)) as new:
             assert await new.calls.take_over(SID) is None
+            assert await new.calls.goes_on_elsewhere(SID) == (how == "lives elsewhere")
             assert len(new.calls) == 0
 
 
@@ -222,7 +223,7 @@ async def test_drained_with_a_store_a_call_is_handed_over_before_its_caller_is_l
 
         assert rig.phone.hung_up.is_set()
         assert trio.current_time() - before < 2
-        assert rig.calls.goes_on_elsewhere(SID)
+        assert await rig.calls.goes_on_elsewhere(SID)
         assert rig.event("calls.handed_over")["complete"]
         await rig.ended("drain")
     before = trio.current_time()
@@ -239,14 +240,14 @@ async def test_a_call_that_ended_while_draining_goes_on_nowhere(autojump_clock: 
         await rig.begin()
         rig.nursery.start_soon(rig.calls.drain, 30.0)
         await trio.sleep(1)
-        lives = rig.calls.goes_on_elsewhere(SID)
+        lives = await rig.calls.goes_on_elsewhere(SID)
         rig.assistant.tell(type="status-update", status="ended", endedReason="assistant-ended-call")
         await rig.until_over(10)
         await trio.sleep(1)
 
         assert not lives
-        assert not rig.calls.goes_on_elsewhere(SID)
-        assert rig.calls.goes_on_elsewhere("CA" + "9" * 32)
+        assert not await rig.calls.goes_on_elsewhere(SID)
+        assert await rig.calls.goes_on_elsewhere("CA" + "9" * 32)
     async with open_rig(store=store("new", tables)) as rig:
         assert await rig.calls.take_over(SID) is None
 
@@ -263,6 +264,7 @@ async def test_a_process_that_was_followed_lets_its_call_go_and_leaves_it_to_the
         assert await store("new", tables).take(SID) is not None
         await talk(rig)
         await rig.ended("drain", within_s=5)
+        assert await rig.calls.goes_on_elsewhere(SID)
     assert tables.rows[SID].owner == "new"
     assert b'"end_reason":null' in tables.rows[SID].record
 
