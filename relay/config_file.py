@@ -172,7 +172,7 @@ def _assistant_problems(place: str, entry: LadderEntry) -> Iterator[Problem]:
         yield f"{place}.sample_rate_hz", entry.sample_rate_hz, allowed
 
 
-FALSE_ALARM_MARGIN_MS = 250
+FALSE_ALARM_MARGIN_MS = 300
 """What must lie between the end of an old turn, network and framing included, and the verdict on it."""
 
 
@@ -181,7 +181,7 @@ def _barge_in_problems(barge_in: BargeInConfig) -> Iterator[Problem]:
         yield "barge_in.pause_ms", barge_in.pause_ms, f"at most barge_in.old_turn_ms, {barge_in.old_turn_ms}"
     least = barge_in.old_turn_ms + FALSE_ALARM_MARGIN_MS
     if barge_in.false_alarm_ms < least:
-        yield "barge_in.false_alarm_ms", barge_in.false_alarm_ms, f"at least barge_in.old_turn_ms + 250, {least}"
+        yield "barge_in.false_alarm_ms", barge_in.false_alarm_ms, f"at least barge_in.old_turn_ms + 300, {least}"
 
 
 _REDIS = re.compile(r"//[^/?#@\s]+(/\d*)?(\?ssl_ca_certs=[^&@\s]+)?")

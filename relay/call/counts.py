@@ -3,7 +3,7 @@
 from collections import Counter
 
 from relay.media.frames import FRAME_MS
-from relay.metrics import Metrics
+from relay.metrics import DIRECTIONS, LEGS, Metrics
 
 FrameKey = tuple[str, str]
 
@@ -77,7 +77,7 @@ class Counts:
     def totals(self) -> dict[str, object]:
         """Flat values for `call.ended`."""
         return {
-            **{f"frames_{leg}_{direction}": count for (leg, direction), count in sorted(self._frames.items())},
+            **{f"frames_{leg}_{direction}": self._frames[leg, direction] for leg in LEGS for direction in DIRECTIONS},
             "frames_stale": self.stale,
             "frames_dropped": dict(self._dropped),
             "frames_invented": dict(self._invented),

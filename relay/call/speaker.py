@@ -33,6 +33,7 @@ class Speaker:
         self._turn_scope = trio.CancelScope()
         self._marked_ms = 0.0
         self._hole_ms = 0.0
+        self._trimmed_frames = 0
         self.replayed_ms = 0.0
         """What was not heard of the last socket that is gone, as far as is known."""
         self.last_audible_at = trio.current_time()
@@ -104,7 +105,10 @@ class Speaker:
     def _note(self, frame: PlayFrame) -> None:
         if frame.audible:
             self.last_audible_at = trio.current_time()
-        hole_ms = self._playout.statistics().hole_ms - self._hole_ms
+        statistics = self._playout.statistics()
+        self._counts.dropped("trimmed", statistics.trimmed_frames - self._trimmed_frames)
+        self._trimmed_frames = statistics.trimmed_frames
+        hole_ms = statistics.hole_ms - self._hole_ms
         if hole_ms > 0:
             self._hole_ms += hole_ms
             self._counts.hole(hole_ms)

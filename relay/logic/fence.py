@@ -12,8 +12,8 @@ holding: we cut, the assistant has not agreed yet; its audio is held.
     the assistant says `user-interrupted`                        -> confirmed; what was held is old
     its new turn has begun (below)                               -> open, from there
     it sounds `old_turn_s` + `MARGIN_S` after the cut            -> open: with the words after a pause of
-        `new_turn_pause_s` if there was one; else, unless it said that it stopped, it was a false alarm, and all that
-        was not heard plays again; else with the words after the last pause
+        `new_turn_pause_s` if there was one, or of `FRESH_PAUSE_S` just now; else, unless it said that it stopped, it
+        was a false alarm, and all that was not heard plays again; else with the words after the last pause
     deadline, `false_alarm_s` after the cut: it fell silent      -> open, held audio dropped; but if it had sent more
         than could be played by now, its silence says nothing, and it was a false alarm
 confirmed: both agree; the old turn may still run on, and is held.
@@ -36,8 +36,10 @@ from relay.logic.held import Held
 from relay.logic.pauses import PauseMeter
 from relay.logic.playout import PlayFrame
 
-MARGIN_S = 0.15
-"""What network and framing may add to the time that an old turn runs on."""
+MARGIN_S = 0.2
+"""What network, framing and a busy machine may add to the time that an old turn runs on."""
+FRESH_PAUSE_S = 0.25
+"""Sound after so much silence, when an old turn has had its time, is a new turn and not the old one going on."""
 SURE_PAUSE_S = 0.9
 """No sentence has such a pause; an interrupted assistant keeps quiet for longer (Vapi's backoffSeconds, 1 s)."""
 LATE_ANNOUNCEMENT_S = 0.5
@@ -179,7 +181,7 @@ class Fence:
         if pause_s >= (self._rules.new_turn_pause_s if self._old_stopped else SURE_PAUSE_S):
             return self._open(Verdict.NEW_TURN, self._held.after_last)
         if now >= self._since + self._rules.old_turn_s + MARGIN_S:
-            return self._outlast(now)
+            return self._outlast(pause_s, now)
         return HELD
 
     def expire(self, now: float) -> Ruling:
@@ -214,9 +216,11 @@ class Fence:
             return False
         return bool(self._assistant_speaking) or self._old_stopped or now >= self._since + LATE_ANNOUNCEMENT_S
 
-    def _outlast(self, now: float) -> Ruling:
+    def _outlast(self, pause_s: float, now: float) -> Ruling:
         """The assistant sounds when an old turn no longer can."""
         start = self._after_long_pause()
+        if start is None and pause_s >= FRESH_PAUSE_S:
+            start = self._held.after_last
         if start is None and not self._agreed:
             return self._resume()
         if start is None and not self._sends_ahead(now):

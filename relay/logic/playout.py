@@ -138,10 +138,10 @@ class Playout:
     def add(self, frame: PlayFrame, now: float) -> bool:
         """Queue a frame behind all others. False: the queue is full; the frame was dropped and counted.
 
-        Nobody waits for silence: what comes before the first word and before the caller can hear is trimmed.
+        Nobody waits for silence: digital silence before the first sound and before the caller can hear is trimmed.
         """
         self._target.arrived(frame.arrived_at or now, audible=frame.audible)
-        if not (self._attached or self._queue or frame.audible):
+        if not (self._attached or self._queue or frame.audible) and len(set(frame.data)) == 1:
             self._trimmed += 1
             return True
         if len(self._queue) >= self._max_frames:

@@ -10,6 +10,10 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
 
 def test_a_new_call_counts_nothing() -> None:
     assert Counts(Metrics()).totals() == {
+        "frames_assistant_down": 0,
+        "frames_assistant_up": 0,
+        "frames_caller_down": 0,
+        "frames_caller_up": 0,
         "frames_stale": 0,
         "frames_dropped": {},
         "frames_invented": {},

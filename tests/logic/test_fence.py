@@ -341,12 +341,24 @@ def test_sounding_on_without_a_pause_is_a_false_alarm_and_all_plays_again() -> N
 
 def test_sentences_with_pauses_are_a_false_alarm_too() -> None:
     line = holding()
-    for _ in range(3):
+    for _ in range(2):
         line.sound(0.3)
         line.silence(0.54)
-    line.sound(0.3)
+    line.sound(0.8)
 
     assert verdict(line) is Verdict.FALSE_ALARM
+
+
+def test_a_short_pause_where_the_old_turn_has_to_end_makes_what_follows_new() -> None:
+    """The assistant agrees without a word: it talks on for 2 s, is silent for 0.3 s, and begins to answer."""
+    line = holding()
+    line.sound(2.0)
+    line.silence(0.3)
+    first_new = line.count + 1
+    line.sound(0.1)
+
+    assert verdict(line) is Verdict.NEW_TURN
+    assert heard(line)[0] == f"{first_new}s".encode()
 
 
 def test_a_pause_of_600_ms_and_sound_at_the_deadline_is_a_new_turn_of_which_nothing_is_lost() -> None:
@@ -470,7 +482,7 @@ def test_no_old_turn_lasts_beyond_the_deadline_so_the_words_after_the_last_pause
 
 def test_without_any_pause_the_live_edge_is_joined() -> None:
     line = holding(confirmed=True)
-    line.sound(2.2)
+    line.sound(2.3)
 
     assert line.opened is not None
     assert (line.opened.verdict, line.opened.frames, line.opened.clean) == (Verdict.NEW_TURN, (), True)
@@ -509,7 +521,7 @@ def test_a_cut_while_closed_changes_neither_turn_nor_deadline_and_keeps_what_was
 
     assert line.fence.cut((), line.now, confirmed=False) == line.fence.cut_through
     assert (line.fence.turn, line.fence.cut_through, line.fence.deadline, line.fence.state) == before
-    line.sound(1.2)
+    line.sound(1.3)
     if not confirmed:
         assert heard(line)[:2] == [b"unheard 1", b"unheard 2"]
 
