@@ -100,12 +100,12 @@ def _interruption(evidence: Evidence) -> list[Promise]:
         Promise(
             "silent at once",
             0 <= phone_ms <= ONSET_TO_CLEAR_MAX_MS and relay_ms <= ONSET_TO_CLEAR_MAX_MS,
-            f"{phone_ms:.0f} ms from first sound to clear (relay: {relay_ms:.0f}; at most {ONSET_TO_CLEAR_MAX_MS:.0f})",
+            f"{phone_ms:.0f} ms to clear (relay {relay_ms:.0f}; at most {ONSET_TO_CLEAR_MAX_MS:.0f})",
         ),
         Promise(
             "clear at once",
             decide_ms <= DECIDE_TO_CLEAR_MAX_MS,
-            f"{decide_ms:.2f} ms from decision to wire (at most {DECIDE_TO_CLEAR_MAX_MS:.0f})",
+            f"{decide_ms:.2f} ms to the wire (at most {DECIDE_TO_CLEAR_MAX_MS:.0f})",
         ),
         Promise(
             "stopped once",
@@ -163,21 +163,21 @@ def _audio(evidence: Evidence, caller_lost: int) -> list[Promise]:
         Promise(
             HEARD_BY_CALLER,
             assistant_frames > 0 and assistant_lost == 0,
-            f"{assistant_lost} of {assistant_frames} audible frames missing, the cut ones apart",
+            f"{assistant_lost} of {assistant_frames} frames missing, cut ones apart",
         ),
     ]
 
 
 def _order(evidence: Evidence) -> list[Promise]:
     ended = evidence.ended or {}
-    dropped = {cause: n for cause, n in ended.get("frames_dropped", {}).items() if cause != "stale"}
-    invented, missing = dict(ended.get("frames_invented", {})), ended.get("messages_missing", 0)
-    invented.pop(COMFORT, None)
+    dropped = {cause: n for cause, n in ended.get("frames_dropped", {}).items() if n and cause != "stale"}
+    invented = {cause: n for cause, n in ended.get("frames_invented", {}).items() if n and cause != COMFORT}
+    missing = ended.get("messages_missing", 0)
     causes = ", ".join(f"{cause} {n}" for cause, n in invented.items())
     invented_text = f"{sum(invented.values())} invented" + (f" ({causes})" if causes else "")
     whole = bool(ended) and not dropped and not invented and missing == 0 and not evidence.underruns
     lost = sum(dropped.values()) + missing
-    ends = f"{ended.get('reason')}, {evidence.assistant_end}, exit status {evidence.daemon_exit}"
+    ends = f"{ended.get('reason')}, {evidence.assistant_end}, exit {evidence.daemon_exit}"
     orderly = evidence.phone_end == "caller_hangup" == ended.get("reason")
     return [
         Promise(

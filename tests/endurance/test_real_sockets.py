@@ -40,11 +40,11 @@ class Results:
 async def caller(daemon: Daemon, assistant: Assistant, cuts: int, dice: random.Random, results: Results) -> None:
     options = PhoneOptions(auth_token=AUTH_TOKEN, public_url=PUBLIC)
     await results.dialing.acquire()
-    known = len(assistant.calls)
+    known = len(first_calls(assistant))
     async with open_phone(daemon.url, options) as phone:
-        while len(assistant.calls) == known:  # noqa: ASYNC110 - the stand-in has no event for this
+        while not (new := first_calls(assistant)[known:]):  # noqa: ASYNC110 - the stand-in has no event for this
             await trio.sleep(0.01)
-        call = list(assistant.calls.values())[-1]
+        (call,) = new
         results.dialing.release()
         await phone.wait_streaming(ROUND_S)
         for _ in range(cuts):
@@ -73,10 +73,16 @@ async def cut_once(
     return after
 
 
+def first_calls(assistant: Assistant) -> list[AssistantCall]:
+    """Those that go on with no other."""
+    calls = assistant.calls.values()
+    return [call for call in calls if "replacesCallId" not in call.order.overrides["metadata"]]
+
+
 def successor(assistant: Assistant, call: AssistantCall) -> AssistantCall | None:
     """The call that says it goes on with this one, and whose socket was connected."""
     for other in reversed(assistant.calls.values()):
-        if call.id in other.order.overrides["metadata"].values() and other.conversation is not None:
+        if other.order.overrides["metadata"].get("replacesCallId") == call.id and other.conversation is not None:
             return other
     return None
 
