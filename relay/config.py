@@ -108,8 +108,8 @@ class JitterConfig(msgspec.Struct, frozen=True):
 class ReconnectConfig(msgspec.Struct, frozen=True):
     max_attempts: Annotated[int, Meta(ge=0, le=20)] = 3
     budget_s: Annotated[float, Meta(ge=0, le=600)] = 20.0
-    answer_timeout_s: Annotated[float, Meta(ge=1, le=120)] = 10.0
-    audio_timeout_s: Annotated[float, Meta(ge=0, le=120)] = 10.0
+    answer_timeout_s: Annotated[float, Meta(ge=1, le=120)] = 30.0
+    audio_timeout_s: Annotated[float, Meta(ge=0, le=120)] = 30.0
     replay_max_ms: Annotated[int, Meta(ge=0, le=120000)] = 10000
     replay_speed: Annotated[float, Meta(ge=1, le=10)] = 1.0
     unanswered_s: Annotated[float, Meta(ge=1, le=120)] = 10.0

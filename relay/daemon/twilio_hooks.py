@@ -30,7 +30,7 @@ RESUME_PAUSE_S = 1
 FULL_TEXT = "All lines are busy. Please call again later."
 
 _FORM = "application/x-www-form-urlencoded"
-_CALL_SID = re.compile(r"CA[0-9a-fA-F]{32}")
+_CALL_SID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _OVER = {"completed", "busy", "failed", "no-answer", "canceled"}
 _TEXT_MAX = 200
 
@@ -133,10 +133,10 @@ class TwilioHooks:
         if query := request.scope["query_string"].decode("latin-1"):
             target += f"?{query}"
         self._gate.check_form(endpoint, target, form, signature, settings)
-        self._gate.check_account(endpoint, _one(form, "AccountSid"))
+        self._gate.check_account(endpoint, dict(form).get("AccountSid", ""))
         call_sid = _one(form, "CallSid")
         if _CALL_SID.fullmatch(call_sid) is None:
-            raise Problem(400, "CALL_SID_INVALID", "CallSid must be CA and 32 hexadecimal digits")
+            raise Problem(400, "CALL_SID_INVALID", "CallSid must be 1 to 64 letters, digits, - or _")
         return Webhook(call_sid, dict(form))
 
 
