@@ -254,7 +254,7 @@ async def test_an_assistant_that_accepts_and_says_nothing_is_lost(autojump_clock
 @pytest.mark.parametrize(("steady", "losses"), [(True, 1), (False, 0)])
 async def test_a_steady_stream_that_stops_is_lost(steady: bool, losses: int, autojump_clock: MockClock) -> None:
     """A peer that sends speech only may be quiet for as long as it likes."""
-    async with open_rig(reconnect=ReconnectConfig(audio_timeout_s=10)) as rig:
+    async with open_rig(reconnect=ReconnectConfig(answer_timeout_s=10, audio_timeout_s=10)) as rig:
         await rig.begin()
         rig.assistant.silent_when_quiet = not steady
         rig.assistant.say(numbered(0, 200))
