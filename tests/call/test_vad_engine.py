@@ -128,10 +128,9 @@ async def test_a_stream_with_a_backlog_does_not_starve_those_behind_it(autojump_
         for stream in opened:
             for number in range(1, 4):
                 stream.submit(window(number))
-        last, first = opened[-1], opened[0]
-        await answers(last, 1)
+        await answers(opened[-1], 1)
 
-        assert first.results.statistics().current_buffer_used <= 2
+        assert len(lane.model.batches) <= 3
         for manager in streams:
             manager.__exit__(None, None, None)
 
