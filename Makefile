@@ -22,7 +22,7 @@ demo: $(STAMP)
 test: $(STAMP)
 	@$(BIN)/pytest $(ARGS)
 
-# The tests of tests/endurance, of which make test takes a small dose, in full. Smaller: make endurance ENDURANCE_CUTS=20.
+# The tests of tests/endurance, which make test leaves out. A smaller dose: make endurance ENDURANCE_CUTS=20.
 endurance: export ENDURANCE_CUTS ?= 200
 endurance: export ENDURANCE_MINUTES ?= 60
 endurance: $(STAMP)
