@@ -41,6 +41,10 @@ class RemoteProtocolError(ProtocolError):
         self.code = code
 
 
+class StartUnusable(RemoteProtocolError):
+    """The message that begins a stream cannot be used: there will be no stream."""
+
+
 class LegLost(RelayError):
     """A leg's socket is gone without a goodbye (network, time-out, fenced off): worth another try."""
 

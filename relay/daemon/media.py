@@ -3,7 +3,8 @@
 | state    | waits for                        | deadline                        | then                              |
 |----------|----------------------------------|---------------------------------|-----------------------------------|
 | upgrade  | nothing: decided from the head   |                                 | 404, 403, 503, or accepted        |
-| starting | `connected`, then `start`        | `twilio.media_start_timeout_s`  | closed with 1008, or lent         |
+| starting | `connected`, then `start`        | `twilio.media_start_timeout_s`  | closed with 1008, at once for a   |
+|          |                                  |                                 | `start` of no use; or lent        |
 | lent     | the call to give the socket back | those of the call               | what is queued is written, closed |
 
 Sources: Twilio Media Streams, "WebSocket messages"; RFC 6455, 7.4.1 for the close codes.
@@ -17,7 +18,7 @@ from relay.call.call import Call
 from relay.call.legs import TwilioLeg
 from relay.daemon.front import Front
 from relay.daemon.twilio_hooks import MEDIA
-from relay.errors import AuthRejected, CallRefused, LegLost, RemoteProtocolError
+from relay.errors import AuthRejected, CallRefused, LegLost, RemoteProtocolError, StartUnusable
 from relay.net.asgi_socket import AsgiSocket, Receive, Scope, Send
 from relay.net.outbox import Outbox
 from relay.wire import twilio
@@ -92,6 +93,9 @@ class MediaEndpoint:
             while bad < BAD_MESSAGES_MAX:
                 try:
                     event = twilio.parse(await socket.receive())
+                except StartUnusable as error:
+                    self._note_bad(error.code, str(error))
+                    return None
                 except RemoteProtocolError as error:
                     bad += 1
                     self._note_bad(error.code, str(error))

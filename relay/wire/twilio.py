@@ -10,7 +10,7 @@ import re
 import msgspec
 from msgspec import Struct
 
-from relay.errors import LocalProtocolError, RemoteProtocolError
+from relay.errors import LocalProtocolError, RemoteProtocolError, StartUnusable
 from relay.media.frames import TELEPHONE, AudioFormat
 from relay.wire.json_text import WireCode, field_error, label, not_json
 from relay.wire.twilio_frames import (
@@ -105,7 +105,7 @@ _encoder = msgspec.json.Encoder()
 def parse(message: str | bytes) -> Event:
     """The event in one WebSocket message. Unknown fields are passed over, unknown events are not.
 
-    Raises `RemoteProtocolError` with a `WireCode`, and nothing else, whatever the input.
+    Raises `RemoteProtocolError` with a `WireCode`, and nothing else, whatever the input: `StartUnusable` for a `start`.
     """
     if not isinstance(message, str):
         raise RemoteProtocolError("Twilio sent a binary message; its stream is text only", WireCode.NOT_TEXT)
@@ -151,7 +151,7 @@ def _rare_event(frame: RareFrame) -> Event:
 def _telephone_only(offered: MediaFormat) -> AudioFormat:
     if (offered.encoding, offered.sample_rate, offered.channels) == ("audio/x-mulaw", 8000, 1):
         return TELEPHONE
-    raise RemoteProtocolError(
+    raise StartUnusable(
         f"Twilio offers {label(offered.encoding)} {offered.sample_rate} Hz x{offered.channels}; this leg takes "
         "audio/x-mulaw 8000 Hz x1 only: remove audioFormat and sampleRate from the <Stream>",
         WireCode.MEDIA_FORMAT_UNSUPPORTED,
@@ -178,7 +178,8 @@ def _explain(message: str, error: msgspec.ValidationError) -> RemoteProtocolErro
     what = f"Twilio {event}" if isinstance(event, str) else "Twilio message"
     if "base64" in str(error):
         return RemoteProtocolError(f"{what}: the payload is not base64", WireCode.PAYLOAD_NOT_BASE64)
-    return field_error(error, what)
+    wrong = field_error(error, what)
+    return StartUnusable(str(wrong), wrong.code) if event == "start" else wrong
 
 
 def media(stream_sid: str, payload: bytes) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import trio
@@ -250,11 +251,55 @@ NASTY: list[tuple[str, str | bytes]] = [
     ("unknown event", '{"event": "reboot"}'),
     ("audio first", audio()),
     ("audio that is none", audio("!!!!")),
-    ("start without anything", '{"event": "start"}'),
-    ("start with null", '{"event": "start", "sequenceNumber": "1", "streamSid": "MZ", "start": null}'),
-    ("start with parameters of another type", start(None, customParameters={"token": 5})),
-    ("start with other audio", start(None, mediaFormat={"encoding": "audio/opus", "sampleRate": 48000, "channels": 2})),
+    ("cut off", start(None)[:-1]),
 ]
+
+
+def telephone(**wrong: object) -> dict[str, object]:
+    return {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1} | wrong
+
+
+BAD_STARTS: list[tuple[str, dict[str, Any], str]] = [
+    ("other encoding", {"mediaFormat": telephone(encoding="audio/l16")}, "MEDIA_FORMAT_UNSUPPORTED"),
+    ("other rate", {"mediaFormat": telephone(sampleRate=16000)}, "MEDIA_FORMAT_UNSUPPORTED"),
+    ("two channels", {"mediaFormat": telephone(channels=2)}, "MEDIA_FORMAT_UNSUPPORTED"),
+    ("rate of another type", {"mediaFormat": telephone(sampleRate="fast")}, "FIELD_INVALID"),
+    ("format null", {"mediaFormat": None}, "FIELD_INVALID"),
+    ("token of another type", {"customParameters": {"token": 5}}, "FIELD_INVALID"),
+    ("parameters of another type", {"customParameters": ["token"]}, "FIELD_INVALID"),
+    ("no CallSid", {"callSid": None}, "FIELD_INVALID"),
+]
+BARE_STARTS = [
+    ("nothing in it", '{"event": "start"}', "FIELD_MISSING"),
+    ("null", '{"event": "start", "sequenceNumber": "1", "streamSid": "MZ", "start": null}', "FIELD_INVALID"),
+]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [(fields, code) for _, fields, code in BAD_STARTS] + [(text, code) for _, text, code in BARE_STARTS],
+    ids=[case[0] for case in BAD_STARTS + BARE_STARTS],
+)
+async def test_a_start_that_cannot_be_used_is_closed_at_once_counted_and_logged(
+    wrong: dict[str, Any] | str, code: str
+) -> None:
+    """As with a bad token: the call is still there, and its own stream with its token is let in."""
+    async with open_front(front_config(twilio=TwilioConfig(media_start_timeout_s=60))) as rig:
+        token = await rig.token()
+        with capture_logs() as logs:
+            async with rig.socket() as peer:
+                await peer.send(connected())
+                await peer.send(wrong if isinstance(wrong, str) else start(token, **wrong))
+                assert await close_code(peer) == media.POLICY_VIOLATION
+
+        (line,) = [line for line in logs if line["event"] == "caller.bad_message"]
+        assert line["code"] == code
+        assert token not in str(logs)
+        assert rig.metric("relay_protocol_errors_total", leg="caller", code=code) == 1
+        async with rig.socket() as peer:
+            await peer.send(start(token))
+            await peer.send(stop())
+            assert await close_code(peer) == 1000
 
 
 @pytest.mark.parametrize("message", [case[1] for case in NASTY], ids=[case[0] for case in NASTY])

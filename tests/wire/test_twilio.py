@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.errors import LocalProtocolError, RemoteProtocolError
+from relay.errors import LocalProtocolError, RemoteProtocolError, StartUnusable
 from relay.media.frames import TELEPHONE
 from relay.wire import twilio
 from relay.wire.json_text import WireCode
@@ -185,6 +185,7 @@ def test_media_numbers_may_be_strings_or_numbers_and_audio_of_any_length(
 )
 def test_each_malformed_message_has_its_code(message: str | bytes, code: WireCode) -> None:
     assert error_of(message).code == code
+    assert not isinstance(error_of(message), StartUnusable)
 
 
 @pytest.mark.parametrize(
@@ -268,6 +269,7 @@ def test_base64_is_taken_strictly(payload: str) -> None:
 def test_each_malformed_start_has_its_code(changes: dict[str, object], code: WireCode) -> None:
     error = error_of(start_message(**changes))
 
+    assert isinstance(error, StartUnusable)
     assert error.code == code
     assert SECRET not in str(error)
 
@@ -286,6 +288,7 @@ def test_a_start_without_parameters_has_none() -> None:
 def test_any_format_but_telephone_is_refused_with_a_way_out(encoding: str, rate: int, channels: int) -> None:
     error = error_of(start_message(mediaFormat={"encoding": encoding, "sampleRate": rate, "channels": channels}))
 
+    assert isinstance(error, StartUnusable)
     assert error.code == WireCode.MEDIA_FORMAT_UNSUPPORTED
     assert "remove audioFormat" in str(error)
     assert len(str(error)) < 250
