@@ -49,6 +49,7 @@ class AssistantKeys(msgspec.Struct, frozen=True):
     sample_rate_hz: Literal[8000, 16000, 24000, 48000] | None = None
     connect_timeout_s: Annotated[float, Meta(ge=0.1, le=60)] = 5.0
     request_timeout_s: Annotated[float, Meta(ge=0.1, le=120)] = 10.0
+    max_call_s: Annotated[float, Meta(ge=0, le=43200)] = 0.0
     api_key_file: str = ""
 
 
@@ -72,6 +73,8 @@ class AssistantConfig:
     sample_rate_hz: int = 16000
     connect_timeout_s: float = 5.0
     request_timeout_s: float = 10.0
+    max_call_s: float = 0.0
+    """What the provider allows a call at most; 0: as long as [session] asks for."""
 
 
 class AudioConfig(msgspec.Struct, frozen=True):

@@ -108,6 +108,7 @@ def _settled(entry: LadderEntry) -> AssistantConfig:
         sample_rate_hz=entry.sample_rate_hz or SAMPLE_RATES_HZ[entry.audio_format][0],
         connect_timeout_s=entry.connect_timeout_s,
         request_timeout_s=entry.request_timeout_s,
+        max_call_s=entry.max_call_s,
     )
 
 
@@ -160,12 +161,18 @@ def _server_problems(server: ServerConfig) -> Iterator[Problem]:
         yield "server.public_url", server.public_url, "https://HOST[:PORT] and nothing after it (http:// for localhost)"
 
 
+MAX_CALL_LEAST_S = 10
+"""The shortest call that Vapi can be asked for (maxDurationSeconds)."""
+
+
 def _assistant_problems(place: str, entry: LadderEntry) -> Iterator[Problem]:
     if _split(entry.api_base) is None:
         yield f"{place}.api_base", entry.api_base, "https://HOST[:PORT][/PATH] (http:// for localhost)"
     if not entry.assistant_id:
         hint = ", or in VAPI_ASSISTANT_ID" if place == "vapi" else ""
         yield f"{place}.assistant_id", entry.assistant_id, f"the id of a Vapi assistant, here{hint}"
+    if 0 < entry.max_call_s < MAX_CALL_LEAST_S:
+        yield f"{place}.max_call_s", entry.max_call_s, "10 to 43200, or 0"
     rates = SAMPLE_RATES_HZ[entry.audio_format]
     if entry.sample_rate_hz not in {None, *rates}:
         allowed = f"with audio_format {entry.audio_format}: {', '.join(map(str, sorted(rates)))}, or leave it out"

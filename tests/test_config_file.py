@@ -99,15 +99,16 @@ def test_a_ladder_replaces_the_vapi_table(tmp_path: Path) -> None:
         name = "spare"
         assistant_id = "b"
         audio_format = "mulaw"
+        max_call_s = 1800
         api_key_env = "SPARE_KEY"
         [vapi]
         webhook_secret_file = ""
     """
     config = loaded(tmp_path, text, SPARE_KEY="spare-key")
 
-    assert [(a.name, a.assistant_id, a.sample_rate_hz) for a in config.assistants] == [
-        ("main", "a", 16000),
-        ("spare", "b", 8000),
+    assert [(a.name, a.assistant_id, a.sample_rate_hz, a.max_call_s) for a in config.assistants] == [
+        ("main", "a", 16000, 0.0),
+        ("spare", "b", 8000, 1800.0),
     ]
     assert config.secrets.vapi_api_keys == {"main": "vapi-key", "spare": "spare-key"}
 
@@ -123,6 +124,7 @@ def test_a_ladder_replaces_the_vapi_table(tmp_path: Path) -> None:
             "[[assistants]]\nname='a'\nassistant_id='a'\n[[assistants]]\nname='a'\nassistant_id='b'",
             'assistants[1].name = "a" is not allowed: a name that no other assistant has',
         ),
+        ("[vapi]\nmax_call_s = 9.5\n", "vapi.max_call_s = 9.5 is not allowed: 10 to 43200, or 0"),
         ("assistants = []", "assistants = [] is not allowed: one or more [[assistants]] tables"),
         ("assistants = 5", "assistants = 5 is not allowed: one or more [[assistants]] tables"),
         (

@@ -33,6 +33,10 @@ class Dialer(Protocol):
     def format(self) -> AudioFormat:
         """Of the audio, both ways."""
 
+    @property
+    def max_call_s(self) -> float | None:
+        """How long after `create` the provider ends a call, where that is before the conversation's own end."""
+
     async def create(self, call_id: str, *, greet: bool = True, replaces: str | None = None) -> CallCreated:
         """A new call, whose socket is to be connected at once. Raises AssistantUnavailable.
 
@@ -52,6 +56,8 @@ class VapiDialer:
     def __init__(self, assistant: AssistantConfig, config: Config, rest: RestClient) -> None:
         self.name = assistant.name
         self.format = AudioFormat(Encoding(assistant.audio_format), assistant.sample_rate_hz)
+        limit_s, wanted_s = assistant.max_call_s, config.session.max_duration_s
+        self.max_call_s = limit_s if 0 < limit_s < wanted_s else None
         self._assistant = assistant
         self._config = config
         self._rest = rest
@@ -63,7 +69,7 @@ class VapiDialer:
         request = vapi_call.call_request(
             assistant_id=self._assistant.assistant_id,
             audio_format=self.format,
-            max_duration_s=self._config.session.max_duration_s,
+            max_duration_s=self.max_call_s or self._config.session.max_duration_s,
             silence_timeout_s=self._config.session.idle_timeout_s,
             first_message_interruptions=not self._config.barge_in.protect_first_message,
             metadata={"relayCallId": call_id} | ({"replacesCallId": replaces} if replaces else {}),

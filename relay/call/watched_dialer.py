@@ -32,6 +32,10 @@ class WatchedDialer:
         return self._inner.format
 
     @property
+    def max_call_s(self) -> float | None:
+        return self._inner.max_call_s
+
+    @property
     def failing(self) -> bool:
         """Whether the last dial failed, not long ago. False before the first."""
         return self._failed_at is not None and trio.current_time() - self._failed_at < FAILING_S

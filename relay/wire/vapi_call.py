@@ -38,7 +38,7 @@ _CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _URL = re.compile(r"[\x21-\x7e]{1,2048}")
 _ADDRESS = re.compile(r"[a-z]{2,12}://\S+", re.IGNORECASE)
 _LONG_WORD = re.compile(r"[A-Za-z0-9_+/=.-]{20,}")
-_RETRIABLE_END = re.compile(r"\b(?:worker|transport)\b")
+_RETRIABLE_END = re.compile(r"\b(?:worker|transport)\b|^exceeded-max-duration$")
 
 # status: code, whether the same request may succeed later, what to do
 _FAILURES = {
@@ -133,7 +133,8 @@ def parse_created(status: int, body: bytes) -> CallCreated:
 
 
 def retriable_end(reason: str | None) -> bool:
-    """Whether a call that ended for this `endedReason` is worth a new one: Vapi's worker or transport failed."""
+    """Whether a call that ended for this `endedReason` is worth a new one: Vapi's worker or transport failed, or its
+    longest duration came before ours."""
     return reason is not None and _RETRIABLE_END.search(reason) is not None
 
 

@@ -39,8 +39,8 @@ class Rest:
         return self.status, self.body
 
 
-def dialer(rest: Rest, **sections: Any) -> VapiDialer:
-    assistant = AssistantConfig("main", "assistant-1", api_base="https://vapi.test/")
+def dialer(rest: Rest, max_call_s: float = 0.0, **sections: Any) -> VapiDialer:
+    assistant = AssistantConfig("main", "assistant-1", api_base="https://vapi.test/", max_call_s=max_call_s)
     config = Config(assistants=(assistant,), secrets=Secrets(vapi_api_keys={"main": "private-key"}), **sections)
     return VapiDialer(assistant, config, cast("RestClient", rest))
 
@@ -58,6 +58,20 @@ async def test_a_call_is_asked_for_as_configured() -> None:
     assert (overrides["maxDurationSeconds"], overrides["silenceTimeoutSeconds"]) == (1800, 120)
     assert overrides["firstMessageInterruptionsEnabled"] is True
     assert overrides["metadata"] == {"relayCallId": "our-id"}
+
+
+@pytest.mark.parametrize(
+    ("max_call_s", "asked_s", "known_s"), [(0, 1800, None), (600, 600, 600), (1800, 1800, None), (3600, 1800, None)]
+)
+async def test_no_longer_call_is_asked_for_than_the_provider_allows(
+    max_call_s: float, asked_s: int, known_s: float | None
+) -> None:
+    rest = Rest()
+    limited = dialer(rest, max_call_s, session=SessionConfig(max_duration_s=1800))
+    await limited.create("our-id")
+
+    assert rest.requests[0][2]["assistantOverrides"]["maxDurationSeconds"] == asked_s
+    assert limited.max_call_s == known_s
 
 
 async def test_a_protected_first_message_is_asked_for_there_too() -> None:

@@ -57,7 +57,10 @@ async def run_inline(function: Callable[[], list[float]]) -> list[float]:
 
 
 class AssistantSocket:
-    """The call's side of the scripted assistant: a memory socket with a keepalive that may fail."""
+    """The call's side of the scripted assistant: a memory socket with a keepalive that may fail.
+
+    Once `frozen`, what is sent goes into the kernel's buffer, and no goodbye is answered.
+    """
 
     def __init__(self, peer: MemoryPeer) -> None:
         self._socket = peer.socket
@@ -65,6 +68,12 @@ class AssistantSocket:
         self.send = self._socket.send
         self.close = self._socket.close
         self.dead = trio.Event()
+        self.frozen = False
+
+    async def part(self) -> None:
+        if self.frozen:
+            await trio.sleep_forever()
+        await self.close()
 
     async def run_keepalive(self, interval_s: float, timeout_s: float) -> None:
         await self.dead.wait()
@@ -77,6 +86,7 @@ class FakeDialer:
 
     format: AudioFormat
     name: str = "fake"
+    max_call_s: float | None = None
     failure: Exception | None = None
     handshake_failure: Exception | None = None
     answer_after_s: float = 0.0

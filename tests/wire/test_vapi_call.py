@@ -278,9 +278,10 @@ def test_whatever_the_answer_only_assistant_unavailable_escapes(status: int, bod
         "call.in-progress.error-vapifault-call-started-but-connection-to-transport-missing",
         "call.in-progress.error-vapifault-worker-died",
         "call.in-progress.error-vapifault-worker-not-available",
+        "exceeded-max-duration",
     ],
 )
-def test_a_failed_worker_or_transport_is_worth_a_new_call(reason: str) -> None:
+def test_a_failed_worker_or_transport_or_a_limit_of_theirs_is_worth_a_new_call(reason: str) -> None:
     assert retriable_end(reason)
 
 
@@ -293,7 +294,6 @@ def test_a_failed_worker_or_transport_is_worth_a_new_call(reason: str) -> None:
         "assistant-ended-call",
         "assistant-said-end-call-phrase",
         "silence-timed-out",
-        "exceeded-max-duration",
         "call.in-progress.error-coworker-left",
         "call.in-progress.error-transportation",
         "manually-canceled",
