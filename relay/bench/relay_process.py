@@ -86,12 +86,6 @@ def _start(command: list[str], sink: BinaryIO) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stderr=sink, env={**os.environ, "VAPI_API_KEY": "bench"})  # noqa: S603 - our own
 
 
-def cores() -> tuple[int | None, int | None]:
-    """(the relay's core, the load's): None where there is only one, and both share it."""
-    available = sorted(os.sched_getaffinity(0))
-    return (available[0], available[1]) if len(available) > 1 else (None, None)
-
-
 def _wait_ready(process: subprocess.Popen[bytes], log: Path) -> int:
     deadline = time.monotonic() + READY_TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:

@@ -1,5 +1,7 @@
 """The result for a person."""
 
+from typing import Any
+
 from rich.console import Console
 from rich.table import Table
 
@@ -8,11 +10,15 @@ from relay.bench.result import BenchResult
 
 def show(result: BenchResult, console: Console) -> None:
     console.print(as_table(result))
-    machine = result.machine
-    where = "one core for both" if machine["relay_core"] is None else "a core each for the relay and the load"
-    console.print(f"{machine['cpu']}, {where}, Python {machine['python']}, load average {machine['load_average']}")
+    where = "one core for both" if result.machine["relay_core"] is None else "a core each for the relay and the load"
+    console.print(f"{told(result.machine)}, {where}")
     if result.limit_calls is not None:
         console.print(f"one core carries {result.limit_calls} calls, limited by {result.limited_by}")
+
+
+def told(machine: dict[str, Any]) -> str:
+    """`machine()` in a line."""
+    return f"{machine['cpu']}, Python {machine['python']}, load average {machine['load_average']}"
 
 
 def as_table(result: BenchResult) -> Table:

@@ -1,7 +1,6 @@
 """One run: a fresh relay, a load, and what came of it."""
 
 import os
-import platform
 import resource
 import socket
 import subprocess
@@ -15,7 +14,8 @@ import msgspec
 
 from relay.bench.errors import BenchFailed
 from relay.bench.load import LoadResult, LoadSpec
-from relay.bench.relay_process import LEAD_MS, TARGET_MS, RelayProcess, cores, run_relay, tail
+from relay.bench.machine import cores, machine
+from relay.bench.relay_process import LEAD_MS, TARGET_MS, RelayProcess, run_relay, tail
 from relay.bench.result import BenchResult
 from relay.bench.scores import percentiles
 
@@ -99,22 +99,5 @@ def _result(spec: LoadSpec, load: LoadResult, interruptions: Iterable[Mapping[st
             "cpu_percent": round(load.load_cpu_percent, 1),
             "frames_scored": load.up.frames + load.down.frames,
         },
-        machine=_machine(),
+        machine=machine(),
     )
-
-
-def _machine() -> dict[str, Any]:
-    relay_core, load_core = cores()
-    return {
-        "cores": len(os.sched_getaffinity(0)),
-        "relay_core": relay_core,
-        "load_core": load_core,
-        "cpu": _cpu_model(),
-        "python": platform.python_version(),
-        "load_average": round(os.getloadavg()[0], 2),
-    }
-
-
-def _cpu_model() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

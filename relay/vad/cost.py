@@ -1,0 +1,147 @@
+"""What the speech detector costs a call: all calls in one lane, against a run of the model per window in place.
+
+The callers speak in real time, spread over a window, in one process with nothing else in it. What the same callers cost
+without a detector is measured beside it and taken off: in a call that is the price of the audio, not of the detector.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+import trio
+from rich.table import Table
+
+from relay.call.vad_engine import VadEngine
+from relay.media.detector import WINDOW_MS, Detector, DetectorSettings
+from relay.media.features import model_input
+from relay.media.frames import WIDEBAND
+from relay.media.silero import SileroModel
+from relay.media.windows import Window, WindowCutter
+from relay.metrics import Metrics
+from relay.standin.phrases import spoken
+
+CALLS = (1, 20, 50)
+ROUNDS = 5
+"""Each way is measured so often, in turns, and the median counts: a shared machine is not the same for long."""
+LAST_ANSWER_S = 0.3
+"""So long after the last window the lane has answered, or it is not waited for."""
+GAIN_DB = DetectorSettings().model_gain_db
+WINDOW_S = WINDOW_MS / 1000
+
+
+class CostRow(msgspec.Struct, frozen=True):
+    """With so many calls: milliseconds of CPU per call and second of audio, and how long a window waits in the lane."""
+
+    calls: int
+    lane_cpu_ms_per_call_second: float
+    inline_cpu_ms_per_call_second: float
+    lane_to_inline: float
+    answer_ms: dict[str, float]
+
+
+class VadCost(msgspec.Struct, frozen=True):
+    """`seconds`: of speech for each figure, all rounds together."""
+
+    seconds: float
+    rows: list[CostRow]
+
+    def as_json(self) -> dict[str, Any]:
+        return dict(msgspec.to_builtins(self))
+
+    def table(self) -> Table:
+        table = Table(title=f"the speech detector, {self.seconds:g} s each: CPU, ms per call and second")
+        for heading in ("calls", "in one lane", "inline", "ratio", "answer, p50 / p99 ms"):
+            table.add_column(heading, justify="right")
+        for row in self.rows:
+            cpu = (row.lane_cpu_ms_per_call_second, row.inline_cpu_ms_per_call_second)
+            answer = f"{row.answer_ms['p50']:.1f} / {row.answer_ms['p99']:.1f}"
+            table.add_row(str(row.calls), *(f"{ms:.1f}" for ms in cpu), f"{row.lane_to_inline:.2f}", answer)
+        return table
+
+
+def vad_cost(seconds: float, calls: Sequence[int] = CALLS) -> VadCost:
+    """Measure for each number of calls; takes three times `seconds` for each. `ConfigError` without the model."""
+    model = SileroModel.load(16000)
+    speech = np.frombuffer(spoken("description", WIDEBAND), np.int16)
+    windows = WindowCutter(model.window_samples, model.rate_hz).push(speech)
+    return VadCost(seconds, [_measure(_Load(model, windows, number, seconds / ROUNDS)) for number in calls])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Load:
+    """`calls` callers who speak for `seconds`. `answers_ms` collects how long their windows waited in the lane."""
+
+    model: SileroModel
+    windows: Sequence[Window]
+    calls: int
+    seconds: float
+    answers_ms: list[float] = field(default_factory=list)
+
+    async def cpu_ms(self, call: Callable[[VadEngine, float], Awaitable[None]]) -> float:
+        """Per call and second, with this done for each call."""
+        engine = VadEngine(self.model, Metrics(), gain_db=GAIN_DB)
+        before_s = time.process_time()
+        async with trio.open_nursery() as lane:
+            lane.start_soon(engine.run)
+            async with trio.open_nursery() as callers:
+                for number in range(self.calls):
+                    callers.start_soon(call, engine, number / self.calls)
+            lane.cancel_scope.cancel()
+        return (time.process_time() - before_s) * 1000 / self.calls / self.seconds
+
+    async def undetected(self, _engine: VadEngine, part: float) -> None:
+        await self._speak(part, lambda _window: None)
+
+    async def inline(self, _engine: VadEngine, part: float) -> None:
+        detector, state = Detector(), self.model.new_state()
+
+        def judge(window: Window) -> None:
+            (probability,) = self.model.run([model_input(window.samples, GAIN_DB)], [state])
+            detector.push(window.samples, probability, window.end_ms)
+
+        await self._speak(part, judge)
+
+    async def in_lane(self, engine: VadEngine, part: float) -> None:
+        detector = Detector()
+        submitted_s: dict[float, float] = {}
+        with engine.stream(lambda: None) as stream:
+
+            async def judge() -> None:
+                async for scored in stream.results:
+                    waited_s = trio.current_time() - submitted_s.pop(scored.window.end_ms)
+                    self.answers_ms.append(waited_s * 1000)
+                    detector.push(scored.window.samples, scored.probability, scored.window.end_ms)
+
+            def submit(window: Window) -> None:
+                submitted_s[window.end_ms] = trio.current_time()
+                stream.submit(window)
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(judge)
+                await self._speak(part, submit)
+                await trio.sleep(LAST_ANSWER_S)
+                nursery.cancel_scope.cancel()
+
+    async def _speak(self, part: float, act: Callable[[Window], None]) -> None:
+        """One call's windows, each when its time has come; `part` of a window shifts the call against the others."""
+        start_s = trio.current_time() + part * WINDOW_S
+        for number in range(int(self.seconds / WINDOW_S)):
+            await trio.sleep_until(start_s + number * WINDOW_S)
+            act(Window(self.windows[number % len(self.windows)].samples, (number + 1) * WINDOW_MS))
+
+
+def _measure(load: _Load) -> CostRow:
+    ways = (load.undetected, load.inline, load.in_lane)
+    rounds = [[trio.run(load.cpu_ms, way) for way in ways] for _ in range(ROUNDS)]
+    undetected_ms, inline_ms, lane_ms = np.median(rounds, axis=0).tolist()
+    p50, p99 = np.percentile(load.answers_ms, [50, 99]).tolist()
+    return CostRow(
+        calls=load.calls,
+        lane_cpu_ms_per_call_second=round(lane_ms - undetected_ms, 2),
+        inline_cpu_ms_per_call_second=round(inline_ms - undetected_ms, 2),
+        lane_to_inline=round((lane_ms - undetected_ms) / (inline_ms - undetected_ms), 3),
+        answer_ms={"p50": round(p50, 2), "p99": round(p99, 2)},
+    )
