@@ -3,9 +3,10 @@
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import trio
+from wsproto.frame_protocol import FrameProtocol
 
 from relay.errors import LegLost
 
@@ -13,10 +14,18 @@ Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
-ABORT_STATE = "relay.abort"
+STREAM_STATE = "relay.stream"
 CLOSE_LIMIT_S = 1.0
 SENDS_PER_TURN = 16
 _QUIET_S = 0.02
+
+
+class Underneath(Protocol):
+    """What the server lends of the connection itself; see ServerStream."""
+
+    def write_now(self, data: bytes | bytearray) -> bool: ...
+
+    def abort(self) -> None: ...
 
 
 class AsgiSocket:
@@ -36,7 +45,8 @@ class AsgiSocket:
         self.query: str = scope["query_string"].decode("latin-1")
         self._headers: list[tuple[bytes, bytes]] = list(scope["headers"])
         self._can_refuse = "websocket.http.response" in (scope.get("extensions") or {})
-        self._abort: Callable[[], None] | None = (scope.get("state") or {}).get(ABORT_STATE)
+        self._stream: Underneath | None = (scope.get("state") or {}).get(STREAM_STATE)
+        self._frames = FrameProtocol(client=False, extensions=[])
         self._receive = receive
         self._send = send
         self._receiving: trio.CancelScope | None = None
@@ -121,11 +131,22 @@ class AsgiSocket:
         if self.closed:
             await trio.lowlevel.cancel_shielded_checkpoint()
             raise LegLost("socket closed")
-        kind = "text" if isinstance(message, str) else "bytes"
-        await self._send({"type": "websocket.send", kind: message})
+        if not self.send_now(message):
+            kind = "text" if isinstance(message, str) else "bytes"
+            await self._send({"type": "websocket.send", kind: message})
         self._sends += 1
         if self._sends % SENDS_PER_TURN == 0:
             await trio.lowlevel.cancel_shielded_checkpoint()
+
+    def send_now(self, message: str | bytes) -> bool:
+        """Write one message in this instant; False, and nothing is written, when that is not possible.
+
+        The frame (RFC 6455, 5.2; unmasked, no extension is ever agreed to) goes past hypercorn, whose way to the
+        kernel is several rounds of the scheduler long, and lies between two of its frames.
+        """
+        if self.closed or not self._open or self._stream is None:
+            return False
+        return self._stream.write_now(self._frames.send_data(message, fin=True))
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close, wait for the peer's answer up to a limit, and empty hypercorn's queue; see MessageSocket.
@@ -146,8 +167,8 @@ class AsgiSocket:
                 nursery.start_soon(self._say_goodbye, code, reason)
                 with trio.move_on_after(CLOSE_LIMIT_S):
                     await self._drain_to_disconnect()
-                if not self._gone and self._abort is not None:
-                    self._abort()
+                if not self._gone and self._stream is not None:
+                    self._stream.abort()
             with trio.move_on_after(CLOSE_LIMIT_S):
                 await self._drain_until_quiet()
 

@@ -4,10 +4,11 @@ import logging
 import re
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
+from wsproto.connection import ConnectionState
 from wsproto.utilities import LocalProtocolError
 
 from relay.errors import LegClosed, LegLost
@@ -67,15 +68,24 @@ class ClientSocket:
             await trio.sleep(interval_s)
             await self.ping(timeout_s)
 
+    async def part(self, code: int = 1000, reason: str = "") -> None:
+        """Say goodbye, and return when the peer has answered: it has read all that was sent (RFC 6455, 7.1.2).
+
+        Cancelled, or when the connection breaks, the socket is closed and nothing is known. Raises LegLost then.
+        """
+        self._closing = True
+        if not self._wire.torn:
+            await self._connection.aclose(code, reason)
+        if self._connection._wsproto.state is not ConnectionState.CLOSED:  # noqa: SLF001 - nothing else tells
+            raise LegLost(f"{self._peer}: no answer to the goodbye")
+
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close, with a goodbye if the last frame was written whole; see MessageSocket."""
         if self._closing:
             return
-        self._closing = True
         with trio.CancelScope(shield=True):
-            with trio.move_on_after(CLOSE_LIMIT_S):
-                if not self._wire.torn:
-                    await self._connection.aclose(code, reason)
+            with trio.move_on_after(CLOSE_LIMIT_S), suppress(LegLost):
+                await self.part(code, reason)
             await trio.aclose_forcefully(self._wire)
 
     @property

@@ -18,7 +18,8 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ASGIFramework, ConnectionState, LifespanState
 from hypercorn.utils import wrap_app
 
-from relay.net.asgi_socket import ABORT_STATE
+from relay.net.asgi_socket import STREAM_STATE
+from relay.net.server_stream import ServerStream
 from relay.net.transport import USER_TIMEOUT_MS, guard_tcp
 
 BACKLOG = 1024
@@ -126,7 +127,7 @@ class _Server:
     lifespan: Lifespan = field(init=False)
     state: LifespanState = field(default_factory=dict)
     context: WorkerContext = field(default_factory=lambda: WorkerContext(None))
-    streams: set[trio.SocketStream] = field(default_factory=set)
+    streams: set[ServerStream] = field(default_factory=set)
     drained: trio.Event = field(default_factory=trio.Event)
 
     def __post_init__(self) -> None:
@@ -156,17 +157,21 @@ class _Server:
             accepting.cancel_scope.cancel()
         await self.context.terminated.set()
 
-    async def _connection(self, stream: trio.SocketStream) -> None:
+    async def _connection(self, accepted: trio.SocketStream) -> None:
+        stream = ServerStream(accepted)
         self.streams.add(stream)
-        state = ConnectionState({**self.state, ABORT_STATE: stream.socket.close})
+        state = ConnectionState({**self.state, STREAM_STATE: stream})
         try:
-            # hypercorn annotates only the TLS kind of stream and takes both
-            await _Http1Connection(self.app, self.config, self.context, state, stream)  # type: ignore[arg-type]
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(stream.write_rest)
+                # hypercorn annotates only the TLS kind of stream and takes any
+                await _Http1Connection(self.app, self.config, self.context, state, stream)  # type: ignore[arg-type]
+                nursery.cancel_scope.cancel()
         except* Exception as failures:  # noqa: BLE001 - see serve_asgi
             _log.warning("connection.failed", extra={"error": _names(failures)})
         finally:
             self.streams.discard(stream)
-            stream.socket.close()
+            stream.abort()
 
     async def _cut_stragglers(self) -> None:
         try:
@@ -176,7 +181,7 @@ class _Server:
             with trio.move_on_after(ABORT_AFTER_S, shield=True):
                 await self.drained.wait()
             for stream in self.streams:
-                stream.socket.close()
+                stream.abort()
 
 
 class _Http1Connection(TCPServer):

@@ -1,4 +1,15 @@
-"""The bounded queue in front of a socket, and the one task that writes it."""
+"""The bounded queue in front of a socket, and the one writer of it.
+
+An entry is written the moment it is put, when nothing waits before it and the socket takes it at once; a `clear` is on
+the wire when `flush_and_put` returns. What the socket does not take at once is for the task in `run`.
+
+| state   | an entry that is put                          | leaves when                                         |
+|---------|-----------------------------------------------|-----------------------------------------------------|
+| waiting | written at once, else queued -> writing       | the socket takes no more at once                    |
+| writing | queued, waiting for room                      | nothing is queued -> waiting; a send over its       |
+|         |                                               | deadline -> closed                                  |
+| closed  | LegLost                                       |                                                     |
+"""
 
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -8,7 +19,7 @@ import trio
 from trio.lowlevel import ParkingLot
 
 from relay.errors import LegLost
-from relay.net.sockets import MessageSocket
+from relay.net.sockets import PromptSocket
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +27,8 @@ class Entry:
     """One message to write.
 
     `turn` is the turn it belongs to; None is control, which no flush removes. `on_sent` is called
-    in the writer with the clock's time once the message was handed over whole, and must not block.
+    with the clock's time once the message was handed over whole: in the writer, or in whoever put the
+    entry. It must not block, and not use the outbox.
     """
 
     message: str | bytes
@@ -38,11 +50,11 @@ class OutboxStatistics:
 
 
 class Outbox:
-    """One per socket. Entries leave in the order they came, except after a flush."""
+    """One per socket. Entries leave in the order they came, except after a flush. Nothing is written before `run`."""
 
     def __init__(
         self,
-        socket: MessageSocket,
+        socket: PromptSocket,
         *,
         capacity: int,
         is_stale: Callable[[int], bool],
@@ -56,6 +68,8 @@ class Outbox:
         self._room = ParkingLot()
         self._work = ParkingLot()
         self._closed = False
+        self._waiting = False
+        """Whether `run` has nothing in hand, so that it is safe to write past it."""
         self._sent = self._flushed = self._stale = 0
         self._last_sent_s: float | None = None
 
@@ -87,7 +101,7 @@ class Outbox:
         self._entries = deque(kept if self._closed else [*entries, *kept])
         self._flushed += len(dropped)
         self._make_room(len(dropped))
-        self._work.unpark()
+        self._write_now()
         return dropped
 
     def close(self) -> None:
@@ -97,7 +111,7 @@ class Outbox:
         self._room.unpark_all()
 
     async def run(self, send_deadline_s: float) -> None:
-        """Write entries until closed and empty. The only task that calls `send`; start it once.
+        """Write what could not leave at once, until closed and empty. The only task that calls `send`; start it once.
 
         An entry whose turn is stale when its time comes is dropped and counted. However it ends,
         the outbox is closed then.
@@ -130,19 +144,41 @@ class Outbox:
         if self._closed:
             raise LegLost("outbox closed")
         self._entries.append(entry)
-        self._work.unpark()
+        self._write_now()
+
+    def _write_now(self) -> None:
+        while self._waiting and (entry := self._first()) is not None:
+            if not self._socket.send_now(entry.message):
+                self._waiting = False
+                self._work.unpark()
+                return
+            self._entries.popleft()
+            self._make_room(1)
+            self._note_sent(entry, self._clock())
 
     async def _next(self) -> Entry | None:
-        while True:
-            while not self._entries:
-                if self._closed:
-                    return None
+        while (entry := self._first()) is None:
+            if self._closed:
+                return None
+            self._waiting = True
+            try:
                 await self._work.park()
-            entry = self._entries.popleft()
-            self._make_room(1)
+            finally:
+                self._waiting = False
+        self._entries.popleft()
+        self._make_room(1)
+        return entry
+
+    def _first(self) -> Entry | None:
+        """The first entry that is not stale; those before it are dropped."""
+        while self._entries:
+            entry = self._entries[0]
             if entry.turn is None or not self._is_stale(entry.turn):
                 return entry
+            self._entries.popleft()
+            self._make_room(1)
             self._stale += 1
+        return None
 
     async def _write(self, entry: Entry, send_deadline_s: float) -> None:
         with trio.move_on_after(send_deadline_s) as limit:
@@ -150,6 +186,9 @@ class Outbox:
         now_s = self._clock()
         if limit.cancel_called:
             raise LegLost(f"a send took longer than {send_deadline_s:g} s")
+        self._note_sent(entry, now_s)
+
+    def _note_sent(self, entry: Entry, now_s: float) -> None:
         self._sent += 1
         self._last_sent_s = now_s
         if entry.on_sent is not None:

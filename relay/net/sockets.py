@@ -35,3 +35,14 @@ class MessageSocket(Protocol):
         a dead peer raises nothing, a `receive` or `send` under way ends with LegLost.
         """
         ...
+
+
+class PromptSocket(MessageSocket, Protocol):
+    """A socket whose messages can leave without a round of the scheduler."""
+
+    def send_now(self, message: str | bytes) -> bool:
+        """Write one whole message in this instant, if the socket takes it: never while a `send` is under way.
+
+        False: nothing was written, and `send` will wait, or say what is wrong.
+        """
+        ...

@@ -20,10 +20,11 @@ from relay.daemon.gate import Gate
 from relay.daemon.media import MediaEndpoint
 from relay.logic.outcome import EndReason
 from relay.metrics import Metrics
-from relay.net.asgi_socket import ABORT_STATE
+from relay.net.asgi_socket import STREAM_STATE
 from relay.redaction import Redactor
 from tests.support.callrig import MULAW, TONE, FakeDialer, LoudnessModel, run_inline
 from tests.support.frontrig import SID, connected, front_config, start
+from tests.support.sockets import StuckStream
 
 KERNEL_GIVES_UP_S = 5.0
 CONFIG = front_config(twilio=TwilioConfig(validate_signatures=False))
@@ -34,7 +35,7 @@ class StuckConnection:
 
     def __init__(self, messages: list[str]) -> None:
         self._send, self._receive = trio.open_memory_channel[Any](100)
-        self.cut = trio.Event()
+        self.stream = StuckStream()
         self._send.send_nowait({"type": "websocket.connect"})
         for message in messages:
             self._send.send_nowait({"type": "websocket.receive", "text": message})
@@ -47,7 +48,7 @@ class StuckConnection:
             "query_string": b"",
             "headers": [],
             "extensions": {},
-            "state": {ABORT_STATE: self.cut.set},
+            "state": {STREAM_STATE: self.stream},
         }
 
     async def receive(self) -> Any:
@@ -57,7 +58,7 @@ class StuckConnection:
         if message["type"] == "websocket.accept":
             return
         with trio.CancelScope(shield=True), trio.move_on_after(KERNEL_GIVES_UP_S):
-            await self.cut.wait()
+            await self.stream.aborted.wait()
 
 
 @pytest.mark.parametrize(("ended_by", "within_s"), [(EndReason.ADMIN, 4.5), (EndReason.CALLER_LOST, 12.0)])

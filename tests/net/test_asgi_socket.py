@@ -9,10 +9,11 @@ from trio.testing import MockClock
 from trio_websocket import ConnectionClosed
 
 from relay.errors import LegLost
-from relay.net.asgi_socket import AsgiSocket
+from relay.net.asgi_socket import STREAM_STATE, AsgiSocket
 from relay.net.listen import APP_QUEUE_MESSAGES, WEBSOCKET_MESSAGE_MAX_BYTES
 from tests.support.leaks import resources, resources_return_to
 from tests.support.peers import WebSocketPeer, dialled, raw_websocket_app, serving, upgraded, websocket_app
+from tests.support.sockets import StuckStream
 
 
 def scope(**more: Any) -> dict[str, Any]:
@@ -97,12 +98,12 @@ async def test_the_close_code_says_how_the_application_left(
 
 
 async def test_close_is_bounded_when_the_server_never_confirms(autojump_clock: MockClock) -> None:
-    aborted = trio.Event()
+    stream = StuckStream()
     tap = Tap({"type": "websocket.connect"})
     tap.answers_close = False
-    async with AsgiSocket(scope(state={"relay.abort": aborted.set}), tap.receive, tap.send) as asgi:
+    async with AsgiSocket(scope(state={STREAM_STATE: stream}), tap.receive, tap.send) as asgi:
         await asgi.accept()
-    assert aborted.is_set()
+    assert stream.aborted.is_set()
     assert trio.current_time() < 2.5
 
 
@@ -315,3 +316,37 @@ async def test_closing_frees_a_send_to_a_peer_that_stopped_reading() -> None:
         assert outcome == ["lost", "free"]
         await stream.aclose()
         await resources_return_to(before)
+
+
+async def test_messages_sent_both_ways_arrive_whole_and_in_order_at_a_peer_that_reads_slowly() -> None:
+    """Both are used: the direct one until the kernel is full, then hypercorn's."""
+    texts = [f"{number} " + "x" * 60_000 for number in range(300)]
+    direct = 0
+
+    async def talk(asgi: AsgiSocket) -> None:
+        nonlocal direct
+        for text in texts:
+            if asgi.send_now(text):
+                direct += 1
+            else:
+                await asgi.send(text)
+
+    async with serving(websocket_app(talk)) as port, dialled(port) as peer:
+        with trio.fail_after(30):
+            assert [await peer.receive() for _ in texts] == texts
+    assert 0 < direct < len(texts)
+
+
+async def test_nothing_is_written_directly_before_the_handshake_or_after_the_goodbye() -> None:
+    refused: list[bool] = []
+
+    async def talk(asgi: AsgiSocket) -> None:
+        refused.append(asgi.send_now("early"))
+        await asgi.accept()
+        await asgi.close()
+        refused.append(asgi.send_now("late"))
+
+    async with serving(raw_websocket_app(talk)) as port, dialled(port) as peer:
+        with pytest.raises(ConnectionClosed):
+            await peer.receive()
+    assert refused == [False, False]

@@ -16,7 +16,13 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketReque
 from wsproto.utilities import generate_accept_token
 
 from relay.errors import LegClosed, LegLost
-from relay.net.client_socket import MESSAGE_MAX_BYTES, ClientSocket, client_socket_over, open_client_socket
+from relay.net.client_socket import (
+    MESSAGE_MAX_BYTES,
+    QUEUE_MESSAGES,
+    ClientSocket,
+    client_socket_over,
+    open_client_socket,
+)
 from relay.net.dial import Target
 from tests.support.leaks import resources, resources_return_to
 
@@ -352,6 +358,65 @@ async def test_cancelled_it_still_says_goodbye(autojump_clock: MockClock) -> Non
             async with client_socket_over(near, TARGET, deadline=trio.current_time() + 5):
                 await trio.sleep_forever()
     assert endings == [1000]
+
+
+async def test_parting_is_over_when_the_peer_has_answered_however_much_is_unread(autojump_clock: MockClock) -> None:
+    async with connected() as (client, peer, _), trio.open_nursery() as nursery:
+        for number in range(2 * QUEUE_MESSAGES):
+            nursery.start_soon(peer.send_message, str(number))
+        await trio.testing.wait_all_tasks_blocked()
+        await client.send("last words")
+        with trio.fail_after(1):
+            await client.part()
+
+        assert await peer.get_message() == "last words"
+        assert peer.closed is not None
+        assert peer.closed.code == 1000
+
+
+async def test_parting_from_a_peer_that_has_said_goodbye_is_done(autojump_clock: MockClock) -> None:
+    async with connected() as (client, peer, _):
+        await peer.aclose(1001)
+        with trio.fail_after(1):
+            await client.part()
+
+
+async def test_parting_from_a_frozen_peer_takes_until_it_is_cancelled_and_closes(autojump_clock: MockClock) -> None:
+    async with half_open() as client:
+        await client.send("into the void")
+        with trio.move_on_after(0.4) as patience:
+            await client.part()
+        started = trio.current_time()
+
+    assert patience.cancelled_caught
+    assert trio.current_time() == started
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+async def test_a_peer_that_is_lost_has_not_answered(when: str, autojump_clock: MockClock) -> None:
+    async with half_open() as client, trio.open_nursery() as nursery:
+        if when == "before":
+            await trio.aclose_forcefully(client._wire)
+        else:
+            nursery.start_soon(lose_later, client)
+        with pytest.raises(LegLost):
+            await client.part()
+
+
+async def lose_later(client: ClientSocket) -> None:
+    await trio.sleep(0.1)
+    stapled = client._wire._stream
+    assert isinstance(stapled, trio.StapledStream)
+    stapled.receive_stream.put_eof()
+
+
+async def test_after_a_torn_frame_there_is_no_goodbye_to_be_answered(autojump_clock: MockClock) -> None:
+    async with connected() as (client, _, _):
+        slow_to_write(client)
+        with trio.move_on_after(1):
+            await client.send("half")
+        with pytest.raises(LegLost):
+            await client.part()
 
 
 async def test_an_oversized_message_loses_the_socket(autojump_clock: MockClock) -> None:

@@ -8,13 +8,13 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from relay.errors import LegLost
 from relay.net.outbox import Entry, Outbox
-from relay.net.sockets import MessageSocket
+from relay.net.sockets import PromptSocket
 from tests.support.sockets import MemoryPeer, memory_socket_pair
 
 DEADLINE_S = 2.0
 
 
-def outbox_on(socket: MessageSocket, *, capacity: int = 4, current_turn: int = 0) -> Outbox:
+def outbox_on(socket: PromptSocket, *, capacity: int = 4, current_turn: int = 0) -> Outbox:
     return Outbox(socket, capacity=capacity, is_stale=lambda turn: turn < current_turn)
 
 
@@ -31,6 +31,9 @@ class ShieldedSocket:
     async def send(self, message: str | bytes) -> None:
         with trio.CancelScope(shield=True):
             await trio.sleep(5)
+
+    def send_now(self, message: str | bytes) -> bool:
+        return False
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         await trio.lowlevel.checkpoint()
@@ -280,3 +283,59 @@ def test_no_entry_of_a_turn_is_written_after_the_clear_that_ended_it(steps: list
     assert [message for message in seen if message.startswith("control")] == [
         f"control {number}" for number, step in enumerate(steps) if step == "control"
     ]
+
+
+async def test_an_idle_writer_is_not_waited_for() -> None:
+    """A `clear` must not wait for a round of the scheduler: with many calls that is milliseconds."""
+    socket, peer = memory_socket_pair()
+    outbox = outbox_on(socket)
+    written_at: list[float] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(outbox.run, DEADLINE_S)
+        await wait_all_tasks_blocked()
+        outbox.put_nowait(media(0))
+        outbox.flush_and_put([Entry("clear", on_sent=written_at.append), media(1)])
+        assert peer.seen == ["t0.0", "clear", "t1.0"]
+        assert len(written_at) == 1
+        assert outbox.statistics().sent == 3
+        outbox.close()
+
+
+async def test_nothing_overtakes_what_the_writer_has_in_hand() -> None:
+    socket, peer = memory_socket_pair()
+    outbox = outbox_on(socket)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(outbox.run, DEADLINE_S)
+        await wait_all_tasks_blocked()
+        peer.stop_reading()
+        outbox.put_nowait(media(0, 1))
+        outbox.put_nowait(media(0, 2))
+        await wait_all_tasks_blocked()
+        outbox.flush_and_put([CLEAR])
+        assert peer.seen == []
+        peer.read_again()
+        await wait_all_tasks_blocked()
+        assert peer.seen == ["t0.1", "clear"]
+        outbox.close()
+
+
+async def test_a_stale_entry_is_dropped_also_where_the_writer_is_idle() -> None:
+    socket, peer = memory_socket_pair()
+    outbox = outbox_on(socket, current_turn=1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(outbox.run, DEADLINE_S)
+        await wait_all_tasks_blocked()
+        outbox.put_nowait(media(0))
+        outbox.put_nowait(media(1))
+        assert peer.seen == ["t1.0"]
+        assert outbox.statistics().stale == 1
+        outbox.close()
+
+
+async def test_nothing_is_written_before_the_writer_runs() -> None:
+    """Or it would come before what the socket's owner still has to say."""
+    socket, peer = memory_socket_pair()
+    outbox = outbox_on(socket)
+    outbox.put_nowait(media(0))
+    assert peer.seen == []
+    assert await written(outbox, peer) == ["t0.0"]

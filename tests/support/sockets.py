@@ -1,4 +1,4 @@
-"""A MessageSocket in memory, with the faults a real one can have. It passes the contract test of the real ones."""
+"""A PromptSocket in memory, with the faults a real one can have. It passes the contract test of the real ones."""
 
 import math
 
@@ -10,7 +10,7 @@ Message = str | bytes
 
 
 class MemorySocket:
-    """The side under test: a MessageSocket."""
+    """The side under test: a PromptSocket."""
 
     def __init__(self, peer: "MemoryPeer", incoming: trio.MemoryReceiveChannel[Message]) -> None:
         self._peer = peer
@@ -28,6 +28,10 @@ class MemorySocket:
         self._raise_if_gone()
         await self._peer.take(message)
         self._raise_if_gone()
+
+    def send_now(self, message: Message) -> bool:
+        gone = self.closed_with is not None or self._peer.gone
+        return not gone and self._peer.take_now(message)
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         if self.closed_with is None:
@@ -91,8 +95,18 @@ class MemoryPeer:
         await trio.sleep(self.delay_s)
         await self._reading.wait()
         if not self.gone:
-            self.seen.append(message)
-            self._arrivals.send_nowait(message)
+            self._arrive(message)
+
+    def take_now(self, message: Message) -> bool:
+        """Take a message if that takes no time."""
+        prompt = self.delay_s == 0 and self._reading.is_set()
+        if prompt:
+            self._arrive(message)
+        return prompt
+
+    def _arrive(self, message: Message) -> None:
+        self.seen.append(message)
+        self._arrivals.send_nowait(message)
 
     def hang_up(self) -> None:
         self.gone = True
@@ -105,3 +119,16 @@ def memory_socket_pair() -> tuple[MemorySocket, MemoryPeer]:
     """A socket and the peer at its other end."""
     peer = MemoryPeer()
     return peer.socket, peer
+
+
+class StuckStream:
+    """Under a server's socket, a connection whose peer reads nothing."""
+
+    def __init__(self) -> None:
+        self.aborted = trio.Event()
+
+    def write_now(self, data: bytes | bytearray) -> bool:
+        return False
+
+    def abort(self) -> None:
+        self.aborted.set()

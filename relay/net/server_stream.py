@@ -1,0 +1,66 @@
+"""The byte stream under an accepted connection: hypercorn's, with a way past the scheduler for what cannot wait."""
+
+import os
+
+import trio
+
+
+class ServerStream(trio.abc.Stream):
+    """A TCP stream that can also be written from a plain function, between the writes of the library above.
+
+    `write_rest` must run for as long as `write_now` is used.
+    """
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.socket = stream.socket
+        self._stream = stream
+        self._writing = trio.Lock()
+        self._rest = b""
+        self._some_rest = trio.Event()
+
+    def write_now(self, data: bytes | bytearray) -> bool:
+        """Hand `data` to the kernel in this instant. False, and nothing is written, when it takes none or has to wait.
+
+        What the kernel leaves over of `data` is written by `write_rest`, before anything else.
+        """
+        if self._rest or self._writing.locked():
+            return False
+        try:
+            taken = os.write(self.socket.fileno(), data)
+        except OSError:  # also BlockingIOError; of a broken connection the next ordinary write tells
+            return False
+        if taken < len(data):
+            self._rest = bytes(data[taken:])
+            self._some_rest.set()
+        return True
+
+    async def write_rest(self) -> None:
+        """Write what `write_now` began, until cancelled or the connection is gone."""
+        while True:
+            await self._some_rest.wait()
+            self._some_rest = trio.Event()
+            try:
+                await self.send_all(b"")
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        async with self._writing:
+            rest, self._rest = self._rest, b""
+            await self._stream.send_all(rest + data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._stream.receive_some(max_bytes)
+
+    async def send_eof(self) -> None:
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    def abort(self) -> None:
+        """Close at once, under whoever reads or writes."""
+        self.socket.close()

@@ -1,0 +1,102 @@
+"""ServerStream: what is written from a plain function and by a task lies one behind the other, whole."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from relay.net.server_stream import ServerStream
+
+BLOCK = 3_000
+
+
+@contextmanager
+def stream_and_peer() -> Iterator[tuple[ServerStream, trio.SocketStream]]:
+    """Over TCP, with buffers of the kernel as small as it allows."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
+        near = socket.create_connection(listener.getsockname())
+        far, _ = listener.accept()
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2_048)
+    with near, far:
+        ours, theirs = (trio.SocketStream(trio.socket.from_stdlib_socket(one)) for one in (near, far))
+        yield ServerStream(ours), theirs
+
+
+async def read_exactly(peer: trio.SocketStream, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        got = await peer.receive_some(count - len(data))
+        assert got, "ended early"
+        data += got
+    return data
+
+
+async def test_it_is_on_the_wire_when_the_call_returns() -> None:
+    with stream_and_peer() as (stream, peer):
+        assert stream.write_now(b"clear")
+        assert await peer.receive_some(100) == b"clear"
+
+
+async def test_writes_from_both_sides_arrive_whole_and_in_the_order_they_were_taken() -> None:
+    """The peer reads slowly, so that the kernel takes some writes in part, refuses others, and tasks wait."""
+    taken: list[bytes] = []
+    with stream_and_peer() as (stream, peer):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stream.write_rest)
+            refused = 0
+            for number in range(60):
+                block = bytes([number]) * BLOCK
+                if stream.write_now(block):
+                    taken.append(block)
+                else:
+                    refused += 1
+                    nursery.start_soon(stream.send_all, block)
+                    taken.append(block)
+                    await wait_all_tasks_blocked()
+                    assert not stream.write_now(b"too early"), "a task is waiting to write"
+                    got = await read_exactly(peer, sum(map(len, taken)))
+                    assert got == b"".join(taken)
+                    taken.clear()
+                    await wait_all_tasks_blocked()
+            assert refused > 0
+            nursery.cancel_scope.cancel()
+
+
+async def test_what_the_kernel_left_over_is_written_without_another_write() -> None:
+    with stream_and_peer() as (stream, peer):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stream.write_rest)
+            block = b"x" * 4_000_000
+            assert stream.write_now(block)
+            assert not stream.write_now(b"between"), "the rest of the block comes first"
+            assert await read_exactly(peer, len(block)) == block
+            await wait_all_tasks_blocked()
+            assert stream.write_now(b"after")
+            assert await read_exactly(peer, 5) == b"after"
+            nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("gone", ["closed here", "reset by the peer"])
+async def test_a_connection_that_is_gone_takes_nothing_and_raises_nothing(gone: str) -> None:
+    with stream_and_peer() as (stream, peer):
+        if gone == "closed here":
+            stream.abort()
+        else:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            peer.socket.close()
+            with pytest.raises(trio.BrokenResourceError):
+                await stream.receive_some(1)
+        assert not stream.write_now(b"late")
+
+
+async def test_losing_the_connection_ends_the_wait_for_the_rest() -> None:
+    with stream_and_peer() as (stream, _peer):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stream.write_rest)
+            assert stream.write_now(b"x" * 4_000_000)
+            await wait_all_tasks_blocked()
+            stream.abort()
