@@ -80,8 +80,10 @@ class BrowserSession:
         if self._transport is not None:
             away_ms = round((trio.current_time() - self._seen_at) * 1000)
             log.info("caller.reattached", transport=transport, before=self._transport, away_ms=away_ms)
+            self._call.count_reattach(ok=True)
             self.leg.uplink.interrupted()
         self._transport = transport
+        self._call.standing.carried_by(transport)
 
     def seen(self) -> None:
         """The client has shown itself: the grace begins anew."""
@@ -113,6 +115,8 @@ class BrowserSession:
                 self.seen()
             elif trio.current_time() >= self._seen_at + self._grace_s:
                 log.info("client.gone", grace_s=self._grace_s)
+                if self._transport is not None:
+                    self._call.count_reattach(ok=False)
                 self._call.finish(EndReason.CALLER_LOST)
                 return
 

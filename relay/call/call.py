@@ -27,12 +27,13 @@ from relay.call.analysis import Analysis, NewStream
 from relay.call.caller_line import CallerLine
 from relay.call.counts import Counts
 from relay.call.dialogue import Dialogue
-from relay.call.events import EventFeed, Speech, StateChanged
+from relay.call.events import EventFeed, Speech, Trouble
 from relay.call.forwarder import Forwarder
 from relay.call.keeper import Identity, Keeper, Note
 from relay.call.legs import CallerAudio, CallerEvent, CallerGone, CallerLeg, Dropped, Heard, KeyPressed
 from relay.call.playback import Playback
 from relay.call.rungs import Rungs
+from relay.call.standing import Standing
 from relay.call.vad_engine import VadEngine
 from relay.config import Config
 from relay.logic.outcome import EndReason
@@ -91,6 +92,7 @@ class Call:
         self._frames, self._to_analysis = trio.open_memory_channel[CallerAudio | NewStream](FRAMES_WAITING_MAX)
         self._counts = Counts(services.metrics)
         self.events = EventFeed()
+        self.standing = Standing(self.events)
         replay = ReplayLog(config.reconnect.replay_max_ms, config.reconnect.replay_speed)
         sentences = Sentences(replay, config.reconnect.unanswered_s)
         dialogue = Dialogue(sentences, past.conversation if past else ())
@@ -102,12 +104,14 @@ class Call:
             dialogue=dialogue,
             counts=self._counts,
             metrics=services.metrics,
+            events=self.events,
             log=structlog.get_logger().bind(call_id=self.id),
         )
         self._line = CallerLine(
             self._playback,
             config.reconnect,
             self._counts,
+            self.events,
             reattached=self._caller_is_back,
             ages_s=[wall_s - at for at in past.reattached_at] if past else (),
         )
@@ -119,6 +123,7 @@ class Call:
             config,
             counts=self._counts,
             events=self.events,
+            standing=self.standing,
             listening=self._assistant_listens,
         )
         if past and past.assistant_call_id:
@@ -148,13 +153,18 @@ class Call:
         """Audio of the assistant that waits here for the caller."""
         return self._playback.queued_ms
 
+    @property
+    def age_s(self) -> float:
+        """How long the call has run."""
+        return trio.current_time() - self._started_at
+
     def summary(self) -> dict[str, object]:
         """What can be told about the call while it runs."""
         return {
             "id": self.id,
             "call_sid": self.sid,
             "assistant_call_id": self._forwarder.assistant_call_id,
-            "duration_s": round(trio.current_time() - self._started_at, 3),
+            "duration_s": round(self.age_s, 3),
             "caller_attached": self._line.leg is not None,
             "assistant_speaking": self._playback.audible,
             "queued_ms": self.queued_ms,
@@ -182,11 +192,14 @@ class Call:
         """Whether the caller's stream, which has ended, may be attached again to this call. Counts it if so."""
         return not self._scope.cancel_called and self._line.grant()
 
+    def count_reattach(self, *, ok: bool) -> None:
+        """A caller whose leg outlives its connections has another one, or is not back in time."""
+        self._counts.reconnect("caller", ok=ok)
+
     def finish(self, reason: EndReason) -> None:
         """End the call. The first reason stays."""
         self._reason = self._reason or reason
-        if not self._scope.cancel_called:
-            self.events.publish(StateChanged("ended", self._reason))
+        self.standing.ended(self._reason)
         self._scope.cancel()
 
     async def run(self) -> None:
@@ -198,7 +211,10 @@ class Call:
                 await self._live()
             except* Exception:
                 self._reason = EndReason.ERROR
-                self.events.publish(StateChanged("ended", EndReason.ERROR))
+                self.events.publish(
+                    Trouble("relay", "INTERNAL_ERROR", "the relay failed on this call; its log says why")
+                )
+                self.standing.ended(EndReason.ERROR)
                 log.exception("call.failed")
             finally:
                 self._line.close()
@@ -224,7 +240,7 @@ class Call:
         log.info(
             "call.ended",
             reason=reason,
-            duration_s=round(trio.current_time() - self._started_at, 3),
+            duration_s=round(self.age_s, 3),
             call_sid=self.sid,
             assistant_call_id=self._forwarder.assistant_call_id,
             messages_missing=self._line.messages_missing,
@@ -300,4 +316,3 @@ class Call:
 
     def _assistant_listens(self) -> None:
         self._analysis.let_flow()
-        self.events.publish(StateChanged("live", "assistant ready"))

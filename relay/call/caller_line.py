@@ -21,6 +21,7 @@ import structlog
 import trio
 
 from relay.call.counts import Counts
+from relay.call.events import EventFeed, Trouble
 from relay.call.legs import CallerEvent, CallerLeg
 from relay.call.playback import Playback
 from relay.config import ReconnectConfig
@@ -39,6 +40,7 @@ class CallerLine:
         playback: Playback,
         config: ReconnectConfig,
         counts: Counts,
+        events: EventFeed,
         *,
         reattached: Callable[[], Awaitable[None]],
         ages_s: Iterable[float] = (),
@@ -46,6 +48,7 @@ class CallerLine:
         rules = ReattachRules(config.reattach_attempts, config.reattach_window_s, config.reattach_grace_s)
         self._playback = playback
         self._counts = counts
+        self._events = events
         self._reattached = reattached
         self._reattach = Reattach(rules, ages_s=ages_s, now=trio.current_time())
         self._given_back = trio.Event()
@@ -136,6 +139,7 @@ class CallerLine:
                 self._counts.dropped("malformed")
                 if self._counts.protocol_error("caller", error.code):
                     log.warning("caller.bad_message", code=error.code, error=str(error))
+                    self._events.publish(Trouble("caller", error.code, str(error)))
                 continue
             if event is not None:
                 await take(event)

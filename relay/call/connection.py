@@ -31,6 +31,7 @@ import trio
 
 from relay.call.counts import Counts
 from relay.call.dialer import AssistantSocket, Dialer
+from relay.call.events import EventFeed, Trouble
 from relay.call.incoming import Incoming
 from relay.call.outgoing import Outgoing
 from relay.config import Config
@@ -89,12 +90,14 @@ class Connection:
         *,
         config: Config,
         counts: Counts,
+        events: EventFeed,
     ) -> None:
         self._dialer = dialer
         self._outgoing = outgoing
         self._incoming = incoming
         self._config = config
         self._counts = counts
+        self._events = events
         self._opening = opening
         self._messages: deque[str] = deque()
         self._leaving = False
@@ -133,6 +136,7 @@ class Connection:
             created = await self._dialer.create(call_id, greet=self._opening.greet, replaces=self._opening.replaces)
         except AssistantUnavailable as error:
             log.warning("assistant.unavailable", code=error.code, error=str(error))
+            self._events.publish(Trouble("assistant", error.code, str(error)))
             return Ending.FAILED if error.retriable else Ending.REFUSED
         self.call_id = created.call_id
         if talk.cancel_called:
@@ -171,7 +175,7 @@ class Connection:
             nursery.cancel_scope.cancel()
         if not retriable_end(ended.ended_reason):
             return Ending.ENDED
-        log.warning("assistant.lost", error=ended.ended_reason, close_code=None)
+        self._note_lost(str(ended.ended_reason), None)
         return Ending.LOST
 
     def _say_goodbye(self) -> None:
@@ -189,12 +193,17 @@ class Connection:
             return Ending.LOST
         if self.began_at is None:
             log.warning("assistant.unavailable", code="SOCKET_FAILED", error=str(error))
+            self._events.publish(Trouble("assistant", "SOCKET_FAILED", str(error)))
             return Ending.FAILED
         if close_code == GOODBYE_CODE:
             self.hung_up = True
             return Ending.ENDED
-        log.warning("assistant.lost", error=str(error), close_code=close_code)
+        self._note_lost(str(error), close_code)
         return Ending.LOST
+
+    def _note_lost(self, error: str, close_code: int | None) -> None:
+        log.warning("assistant.lost", error=error, close_code=close_code)
+        self._events.publish(Trouble("assistant", "ASSISTANT_LOST", error))
 
     async def _pump_up(self, socket: AssistantSocket) -> None:
         """The one writer of the socket: it is not cancelled inside a send as long as anything is to follow."""

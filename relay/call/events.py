@@ -41,7 +41,35 @@ class StateChanged:
     reason: str
 
 
-CallEvent = Said | Speech | StateChanged
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The caller cut the assistant, and the `clear` is on the wire. `by` says who noticed first; `onset_to_clear_ms`
+    counts from the decision where our detector noticed nothing."""
+
+    turn: int
+    by: Literal["caller", "assistant"]
+    onset_to_clear_ms: float
+    flushed_ms: float
+    heard_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class FalseAlarm:
+    """The assistant never agreed that this turn was interrupted: what was not heard of it plays again."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something failed on one leg; the call goes on, or a `StateChanged` says that it does not."""
+
+    leg: Literal["caller", "assistant", "relay"]
+    code: str
+    what: str
+
+
+CallEvent = Said | Speech | StateChanged | Interrupted | FalseAlarm | Trouble
 Listener = Callable[[CallEvent], None]
 
 

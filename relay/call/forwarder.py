@@ -27,11 +27,12 @@ from relay.call.connection import Connection, Ending, Opening
 from relay.call.counts import Counts
 from relay.call.dialer import Dialer
 from relay.call.dialogue import Dialogue
-from relay.call.events import EventFeed, StateChanged
+from relay.call.events import EventFeed
 from relay.call.incoming import Incoming
 from relay.call.outgoing import Outgoing
 from relay.call.playback import Playback
 from relay.call.rungs import Rungs
+from relay.call.standing import Standing
 from relay.config import Config
 from relay.logic.backoff import Backoff, BackoffRules
 from relay.logic.ladder import Wait
@@ -63,6 +64,7 @@ class Forwarder:
         *,
         counts: Counts,
         events: EventFeed,
+        standing: Standing,
         listening: Callable[[], None],
     ) -> None:
         tries = config.reconnect.max_attempts + 1
@@ -76,6 +78,7 @@ class Forwarder:
         self._config = config
         self._counts = counts
         self._events = events
+        self._standing = standing
         self._listening = listening
         self._backoff = Backoff(rules, Random())
         self._connection: Connection | None = None
@@ -136,7 +139,9 @@ class Forwarder:
         dialer, breaker = self._rungs.dialers[index], self._rungs.breakers[index]
         incoming = Incoming(self._playback, self._dialogue, self._counts, self._events)
         opening = self._opening()
-        connection = Connection(dialer, self.outgoing, incoming, opening, config=self._config, counts=self._counts)
+        connection = Connection(
+            dialer, self.outgoing, incoming, opening, config=self._config, counts=self._counts, events=self._events
+        )
         self._connection = connection
         self.assistant = dialer.name
         self._playback.listen_to(dialer.format)
@@ -145,6 +150,7 @@ class Forwarder:
         def listening() -> None:
             breaker.succeeded()
             self._listening()
+            self._standing.assistant_listens(index)
 
         ending: Ending | None = None
         try:
@@ -160,6 +166,7 @@ class Forwarder:
     def _note_ending(self, ending: Ending, index: int, lived_s: float) -> None:
         if ending in {Ending.FAILED, Ending.REFUSED}:
             self._ladder.failed(index, trio.current_time(), retriable=ending is Ending.FAILED)
+            self._standing.assistant_away("assistant unavailable")
             if self._lost_at is not None:
                 self._counts.reconnect("assistant", ok=False)
         elif lived_s >= STABLE_S:
@@ -189,7 +196,7 @@ class Forwarder:
             self._dropped_ms = self._replay.statistics().dropped_ms
         self._dialogue.rewind()
         self._playback.assistant_lost()
-        self._events.publish(StateChanged("reconnecting", "assistant lost"))
+        self._standing.assistant_away("assistant lost")
         self._outage.set()
 
     def _note_reconnected(self) -> None:

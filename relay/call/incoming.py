@@ -5,7 +5,7 @@ import trio
 
 from relay.call.counts import Counts
 from relay.call.dialogue import Dialogue
-from relay.call.events import EventFeed, Said, Speech
+from relay.call.events import EventFeed, Said, Speech, Trouble
 from relay.call.playback import Playback
 from relay.errors import LegLost, RemoteProtocolError
 from relay.logic.pulse import Pulse
@@ -39,6 +39,7 @@ class Incoming:
         except RemoteProtocolError as error:
             if self._counts.protocol_error("assistant", error.code):
                 log.warning("assistant.bad_message", code=error.code, error=str(error))
+                self._events.publish(Trouble("assistant", error.code, str(error)))
             return None
         return self._handle(event)
 

@@ -11,11 +11,12 @@
 Nobody took an interruption back until the fence says so: what it flushed counts as dropped only then.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from structlog.typing import FilteringBoundLogger
 
 from relay.call.counts import Counts
+from relay.call.events import EventFeed, FalseAlarm, Interrupted
 from relay.logic.fence import Verdict
 from relay.media.frames import FRAME_MS
 from relay.metrics import Metrics
@@ -41,8 +42,9 @@ class Interruption:
 class Interruptions:
     """Those of one call, one after the other."""
 
-    def __init__(self, counts: Counts, metrics: Metrics, log: FilteringBoundLogger) -> None:
+    def __init__(self, counts: Counts, metrics: Metrics, events: EventFeed, log: FilteringBoundLogger) -> None:
         self._counts = counts
+        self._events = events
         self._metrics = metrics
         self._log = log
         self._undecided: Interruption | None = None
@@ -62,15 +64,15 @@ class Interruptions:
         onset_at = it.decided_at if it.onset_at is None else it.onset_at
         if it.onset_at is not None:
             self._metrics.bargein.observe(at - onset_at)
-        self._log.info(
-            "bargein.flushed",
+        told = Interrupted(
             turn=it.turn,
             by="assistant" if it.agreed else "caller",
             onset_to_clear_ms=round((at - onset_at) * 1000, 2),
-            decide_to_clear_ms=round((at - it.decided_at) * 1000, 3),
             flushed_ms=round(it.flushed_ms, 1),
             heard_ms=round(it.heard_ms, 1),
         )
+        self._log.info("bargein.flushed", **asdict(told), decide_to_clear_ms=round((at - it.decided_at) * 1000, 3))
+        self._events.publish(told)
 
     def mark_returned(self, turn: int, position_ms: int, at: float) -> bool:
         """Whether this mark is the one behind the last `clear`."""
@@ -95,6 +97,7 @@ class Interruptions:
         if verdict is Verdict.FALSE_ALARM:
             self._counts.interruptions_false += 1
             self._log.info("bargein.false", turn=it.turn)
+            self._events.publish(FalseAlarm(it.turn))
             return
         self._counts.interruptions_confirmed += 1
         self._counts.dropped("stale", int(it.flushed_ms // FRAME_MS))

@@ -14,6 +14,7 @@ from structlog.typing import FilteringBoundLogger
 from relay.call.barge_in_rules import barge_in_rules, fence_rules
 from relay.call.counts import Counts
 from relay.call.dialogue import Dialogue
+from relay.call.events import EventFeed
 from relay.call.interruptions import Interruption, Interruptions
 from relay.call.legs import CallerLeg
 from relay.call.speaker import Speaker
@@ -50,6 +51,7 @@ class Playback:
         dialogue: Dialogue,
         counts: Counts,
         metrics: Metrics,
+        events: EventFeed,
         log: FilteringBoundLogger,
     ) -> None:
         self.format = target
@@ -60,7 +62,7 @@ class Playback:
         self._source = source
         self._downlink = Downlink(source, target)
         self._is_silent = silence_test(target)
-        self._interruptions = Interruptions(counts, metrics, log)
+        self._interruptions = Interruptions(counts, metrics, events, log)
         self._speaker = Speaker(self._playout, counts, log, frame_sent=self._check_fence)
         self._dialogue = dialogue
         self._counts = counts
