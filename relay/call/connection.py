@@ -15,7 +15,8 @@
 |            | "ended", or a close with 1000       |                              | over: ended; lost, if Vapi says  |
 |            |                                     |                              | that its worker failed           |
 |            | any other end of the socket         |                              | over: lost                       |
-| leaving    | `end-call` written, socket closed   | `LEAVE_S`                    | over                             |
+| leaving    | `end-call` written, the goodbye     | `LEAVE_S`                    | over; without an answer the call |
+|            | answered                            |                              | has to be deleted                |
 
 Cancellation is `leaving`, whatever the state: what is under way may come to its end, because a call whose id nobody
 knows cannot be deleted, and a socket is where a goodbye is said best.
@@ -219,6 +220,7 @@ class Connection:
                 if (delay_s := self._outgoing.audio_sent()) is not None:
                     self._counts.frame_delay("up", delay_s)
             elif self._leaving and not self._messages:
+                await socket.part()
                 self.hung_up = True
 
     async def _open(self) -> None:

@@ -20,6 +20,9 @@ log = structlog.get_logger(__name__)
 class AssistantSocket(MessageSocket, Protocol):
     """A message socket that finds out by itself when its peer is dead."""
 
+    async def part(self) -> None:
+        """Close, and return when the peer has answered that: it knows. Raises LegLost when there is no answer."""
+
     async def run_keepalive(self, interval_s: float, timeout_s: float) -> None: ...
 
 

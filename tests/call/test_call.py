@@ -295,6 +295,33 @@ async def test_an_assistant_that_reads_nothing_cannot_keep_the_call(
         assert rig.dialer.deleted == (["vapi-0"] if delete_after_s < 1 else [])
 
 
+@pytest.mark.parametrize("delete_after_s", [0.1, 60.0])
+async def test_an_assistant_that_does_not_answer_the_goodbye_is_deleted(
+    delete_after_s: float, autojump_clock: MockClock
+) -> None:
+    """Its `end-call` is in the kernel's buffer, where nobody may ever read it."""
+    async with open_rig() as rig:
+        rig.dialer.delete_after_s = delete_after_s
+        await rig.begin()
+        await trio.sleep(1)
+        rig.dialer.sockets[0].frozen = True
+        rig.phone.stop()
+        await rig.ended("caller_hangup")
+
+        assert rig.assistant.told == [END_CALL]
+        assert rig.dialer.deleted == (["vapi-0"] if delete_after_s < 1 else [])
+
+
+async def test_an_assistant_that_answers_the_goodbye_is_not_deleted(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        await rig.begin()
+        rig.phone.stop()
+        await rig.ended("caller_hangup", within_s=0.1)
+
+        assert rig.assistant.told == [END_CALL]
+        assert rig.dialer.deleted == []
+
+
 async def test_an_assistant_that_reads_nothing_is_given_up(autojump_clock: MockClock) -> None:
     """Until then what the caller says is kept, up to a limit, and what is too old is counted."""
     async with open_rig(reconnect=ONCE) as rig:
