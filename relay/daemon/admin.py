@@ -4,8 +4,10 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from relay.call.call import Call
+from relay.call.calls import Calls
 from relay.daemon.answers import json_answer
 from relay.daemon.front import Front
+from relay.daemon.gate import Gate
 from relay.daemon.problems import Problem
 from relay.errors import AuthRejected
 from relay.logic.outcome import EndReason
@@ -29,25 +31,32 @@ class Admin:
 
     async def show_call(self, call_id: str) -> Response:
         self._check()
-        return json_answer(200, self._find(call_id).summary())
+        return json_answer(200, find_call(self._calls, call_id).summary())
 
     async def end_call(self, call_id: str) -> Response:
         """The call is told to end; it is gone within seconds."""
         self._check()
-        call = self._find(call_id)
+        call = find_call(self._calls, call_id)
         call.finish(EndReason.ADMIN)
         return json_answer(202, {"id": call.id, "status": "ending"})
 
     def _check(self) -> None:
-        if not self._gate.has_admin:
-            raise Problem(404, "NOT_FOUND", "there is nothing at this address: RELAY_ADMIN_TOKEN is not set")
-        try:
-            self._gate.check_admin(CALLS, request.headers.get("Authorization"))
-        except AuthRejected:
-            raise Problem(401, "ADMIN_TOKEN_NEEDED", "give the admin token: Authorization: Bearer TOKEN") from None
+        check_admin(self._gate, request.headers.get("Authorization"))
 
-    def _find(self, call_id: str) -> Call:
-        call = self._calls.find_by_id(call_id)
-        if call is None:
-            raise Problem(404, "CALL_NOT_FOUND", "no call with this id runs now")
-        return call
+
+def check_admin(gate: Gate, authorization: str | None) -> None:
+    """Raises Problem: NOT_FOUND without a configured token, ADMIN_TOKEN_NEEDED for another one."""
+    if not gate.has_admin:
+        raise Problem(404, "NOT_FOUND", "there is nothing at this address: RELAY_ADMIN_TOKEN is not set")
+    try:
+        gate.check_admin(CALLS, authorization)
+    except AuthRejected:
+        raise Problem(401, "ADMIN_TOKEN_NEEDED", "give the admin token: Authorization: Bearer TOKEN") from None
+
+
+def find_call(calls: Calls, call_id: str) -> Call:
+    """Raises Problem: CALL_NOT_FOUND."""
+    call = calls.find_by_id(call_id)
+    if call is None:
+        raise Problem(404, "CALL_NOT_FOUND", "no call with this id runs now")
+    return call

@@ -7,6 +7,7 @@ from typing import Any
 
 import trio
 
+from relay.daemon.call_events import CallEvents
 from relay.daemon.client_gate import CLIENT, ClientGate
 from relay.daemon.client_polling import ClientPolling
 from relay.daemon.client_socket import ClientSocketEndpoint
@@ -28,7 +29,7 @@ class Server:
         gate = ClientGate(front)
         self._sockets = {MEDIA: MediaEndpoint(front).serve, CLIENT: ClientSocketEndpoint(front, gate).serve}
         self._routes = Routes()
-        for part in (ClientPolling(front, gate), WebhookAudio(front, gate), Pages()):
+        for part in (ClientPolling(front, gate), WebhookAudio(front, gate), CallEvents(front), Pages()):
             part.add_to(self._routes)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

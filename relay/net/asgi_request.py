@@ -92,6 +92,18 @@ class AsgiRequest:
             sent = b"" if self.method == "HEAD" else body
             await self._send({"type": "http.response.body", "body": sent, "more_body": False})
 
+    async def begin(self, content_type: str) -> None:
+        """Answer 200 with a body that comes in parts and has no length. The client must not have sent a body."""
+        lines = {"content-type": content_type, "cache-control": "no-store"}
+        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in lines.items()]
+        with trio.CancelScope(shield=True):
+            await self._send({"type": "http.response.start", "status": 200, "headers": raw})
+
+    async def send_part(self, part: bytes, *, last: bool = False) -> None:
+        """Send the next part. A client that is gone is no error; one that does not read is cut off by the kernel."""
+        with trio.CancelScope(shield=True):
+            await self._send({"type": "http.response.body", "body": part, "more_body": not last})
+
     async def _read_into(self, limit_bytes: int, keep: Callable[[bytes], None]) -> int:
         if (self.content_length or 0) > limit_bytes:
             raise _too_large(limit_bytes)

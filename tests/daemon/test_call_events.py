@@ -1,0 +1,252 @@
+"""GET /calls/{id}/events over a real server: what a listener is told, when it ends, and what listeners cost."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import h11
+import pytest
+import trio
+
+from relay.call import event_queue
+from relay.call.events import LISTENERS_MAX, FalseAlarm, Interrupted, Said, Speech, Trouble
+from relay.daemon import call_events
+from relay.logic.outcome import EndReason
+from tests.support.browserrig import browser, start_polling
+from tests.support.callrig import TONE
+from tests.support.frontrig import ADMIN_TOKEN, FrontRig, front_config, open_front
+from tests.support.leaks import resources, resources_return_to
+
+ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+UNKNOWN = "0" * 32
+
+
+@dataclass
+class Listener:
+    """A client of the event stream, as strict about its form as a browser's EventSource."""
+
+    stream: trio.SocketStream
+    http: h11.Connection
+    text: str = ""
+
+    async def event(self) -> Any:
+        """The next part of the answer."""
+        with trio.fail_after(5):
+            while (event := self.http.next_event()) is h11.NEED_DATA:
+                self.http.receive_data(await self.stream.receive_some())
+        return event
+
+    async def block(self) -> str:
+        while "\n\n" not in self.text:
+            self.text += bytes((await self.event()).data).decode()
+        block, self.text = self.text.split("\n\n", 1)
+        return block
+
+    async def next(self) -> tuple[str, dict[str, Any]]:
+        name, data = (await self.block()).split("\n")
+        assert name.startswith("event: ")
+        assert data.startswith("data: ")
+        return name.removeprefix("event: "), json.loads(data.removeprefix("data: "))
+
+    async def until(self, wanted: str) -> dict[str, Any]:
+        while True:
+            name, values = await self.next()
+            if name == wanted:
+                return values
+
+    async def rest(self) -> list[str]:
+        """The names of all events until the answer ends."""
+        while not isinstance(event := await self.event(), h11.EndOfMessage):
+            self.text += bytes(event.data).decode()
+        return [line.removeprefix("event: ") for line in self.text.split("\n") if line.startswith("event: ")]
+
+
+@asynccontextmanager
+async def listening(rig: FrontRig, call_id: str) -> AsyncIterator[Listener]:
+    stream, http = await trio.open_tcp_stream("127.0.0.1", rig.port), h11.Connection(h11.CLIENT)
+    async with stream:
+        request = h11.Request(
+            method="GET", target=f"/calls/{call_id}/events", headers=[("Host", "relay"), *ADMIN.items()]
+        )
+        await stream.send_all((http.send(request) or b"") + (http.send(h11.EndOfMessage()) or b""))
+        listener = Listener(stream, http)
+        answer = await listener.event()
+        headers = dict(answer.headers)
+        assert answer.status_code == 200
+        assert headers[b"content-type"] == b"text/event-stream; charset=utf-8"
+        assert headers[b"cache-control"] == b"no-store"
+        yield listener
+
+
+async def a_call(rig: FrontRig) -> str:
+    """The id of a call whose assistant listens."""
+    poller = await start_polling(rig)
+    await poller.until("state")
+    session_id: str = poller.ready["sessionId"]
+    return session_id
+
+
+async def test_a_call_is_told_as_it_happens_until_it_ends() -> None:
+    async with open_front() as rig:
+        call_id = await a_call(rig)
+        [call] = rig.calls.live()
+        async with listening(rig, call_id) as listener:
+            name, first = await listener.next()
+            for event in (
+                Said("user", "he\nllo \u2028", final=False),
+                Said("user", "hello", final=True),
+                Speech("assistant", started=True),
+                Speech("user", started=False),
+                Interrupted(3, "caller", 110.5, 820.0, 140.0),
+                FalseAlarm(3),
+                Trouble("assistant", "VAPI_UNREACHABLE", "no answer"),
+            ):
+                call.events.publish(event)
+            told = [await listener.next() for _ in range(7)]
+            await trio.sleep(0.05)
+            call.finish(EndReason.ADMIN)
+            ended = await listener.next()
+            rest = await listener.rest()
+
+    times = [values.pop("at_s") for _, values in [*told, ended]]
+    assert (name, first["id"], first["state"]) == ("call", call_id, "degraded")
+    assert told == [
+        ("partial", {"role": "user", "text": "he\nllo \u2028"}),
+        ("final", {"role": "user", "text": "hello"}),
+        ("speech", {"role": "assistant", "status": "started"}),
+        ("speech", {"role": "user", "status": "stopped"}),
+        (
+            "interrupt",
+            {"turn": 3, "by": "caller", "onset_to_clear_ms": 110.5, "flushed_ms": 820.0, "heard_ms": 140.0},
+        ),
+        ("false_alarm", {"turn": 3}),
+        ("error", {"leg": "assistant", "code": "VAPI_UNREACHABLE", "error": "no answer"}),
+    ]
+    assert ended == ("state", {"status": "ended", "reason": "admin"})
+    assert rest == []
+    assert times == sorted(times)
+    assert times[-1] >= times[0] + 0.05
+    assert times[0] >= first["duration_s"]
+
+
+async def test_what_really_happens_to_a_call_is_in_its_feed() -> None:
+    """Words, speech, an interruption and a lost assistant, from the assistant's own messages."""
+    async with open_front() as rig, browser(rig) as page:
+        call_id = (await page.start())["sessionId"]
+        await page.until("state")
+        async with listening(rig, call_id) as listener:
+            assert (await listener.next())[1]["state"] == "live"
+            assistant = rig.inner.peers[0]
+            for _ in range(50):
+                assistant.send(TONE)
+            assistant.send(json.dumps({"type": "speech-update", "status": "started", "role": "assistant"}))
+            assert (await listener.until("speech"))["role"] == "assistant"
+            await page.until("audio")
+            assistant.send(json.dumps({"type": "user-interrupted"}))
+            assert (await listener.until("interrupt"))["by"] == "assistant"
+            said = {"type": "transcript", "role": "user", "transcriptType": "final", "transcript": "stop"}
+            assistant.send(json.dumps(said))
+            assert (await listener.until("final"))["text"] == "stop"
+            assistant.send("nonsense")
+            assert (await listener.until("error"))["code"] == "NOT_JSON"
+            await page.peer.send("nonsense")
+            assert (await listener.until("error"))["leg"] == "caller"
+            assistant.lose()
+            assert (await listener.until("error"))["code"] == "ASSISTANT_LOST"
+            assert (await listener.until("state"))["reason"] == "assistant lost"
+            assert (await listener.until("state"))["status"] == "live"
+
+
+async def test_a_listener_that_does_not_keep_up_is_told_how_many_events_it_missed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(event_queue, "WAITING_MAX", 3)
+    async with open_front() as rig:
+        call_id = await a_call(rig)
+        [call] = rig.calls.live()
+        async with listening(rig, call_id) as listener:
+            assert (await listener.next())[0] == "call"
+            for number in range(10):
+                call.events.publish(Said("user", str(number), final=True))
+
+            assert await listener.next() == ("lost", {"events": 7})
+            assert [(await listener.next())[1]["text"] for _ in range(3)] == ["7", "8", "9"]
+
+
+async def test_silence_is_broken_by_comments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(call_events, "KEEPALIVE_S", 0.05)
+    async with open_front() as rig, listening(rig, await a_call(rig)) as listener:
+        await listener.next()
+
+        assert [await listener.block() for _ in range(2)] == [": still here"] * 2
+
+
+async def test_several_may_listen_but_not_any_number() -> None:
+    async with open_front() as rig, AsyncExitStack() as stack:
+        call_id = await a_call(rig)
+        [call] = rig.calls.live()
+        room = LISTENERS_MAX - 1  # the session of the browser listens too
+        listeners = [await stack.enter_async_context(listening(rig, call_id)) for _ in range(room)]
+        for listener in listeners:
+            await listener.next()
+        refused = await rig.http.get(f"/calls/{call_id}/events", headers=ADMIN)
+        call.events.publish(Speech("user", started=True))
+
+        assert (refused.status_code, refused.json()["code"]) == (503, "BUSY")
+        assert [(await listener.next())[0] for listener in listeners] == ["speech"] * room
+
+
+async def test_listeners_that_go_away_leave_nothing_behind() -> None:
+    async with open_front() as rig:
+        call_id = await a_call(rig)
+        [call] = rig.calls.live()
+        before = await resources()
+        for _ in range(LISTENERS_MAX * 2):
+            async with listening(rig, call_id) as listener:
+                await listener.next()
+        await resources_return_to(before)
+        async with listening(rig, call_id) as listener:
+            await listener.next()
+            call.finish(EndReason.IDLE)
+            assert (await listener.until("state"))["reason"] == "idle"
+
+
+async def test_a_listener_that_comes_when_the_call_has_ended_is_not_kept_waiting() -> None:
+    """Between its end and its being forgotten a call still says goodbye to both sides."""
+    async with open_front() as rig:
+        call_id = await a_call(rig)
+        [call] = rig.calls.live()
+        call.standing.ended("idle")
+        async with listening(rig, call_id) as listener:
+            name, first = await listener.next()
+
+            assert (name, first["state"]) == ("call", "ended")
+            assert await listener.rest() == []
+
+
+@pytest.mark.parametrize(
+    ("token", "headers", "status", "code"),
+    [
+        (None, ADMIN, 404, "NOT_FOUND"),
+        (None, {}, 404, "NOT_FOUND"),
+        (ADMIN_TOKEN, {}, 401, "ADMIN_TOKEN_NEEDED"),
+        (ADMIN_TOKEN, {"Authorization": "Bearer guess"}, 401, "ADMIN_TOKEN_NEEDED"),
+        (ADMIN_TOKEN, ADMIN, 404, "CALL_NOT_FOUND"),
+    ],
+)
+async def test_it_is_for_the_operator_and_for_calls_that_run(
+    token: str | None, headers: dict[str, str], status: int, code: str
+) -> None:
+    async with open_front(front_config({"admin_token": token})) as rig:
+        answer = await rig.http.get(f"/calls/{UNKNOWN}/events", headers=headers)
+
+        assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+async def test_head_asks_without_listening() -> None:
+    async with open_front() as rig:
+        answer = await rig.http.head(f"/calls/{await a_call(rig)}/events", headers=ADMIN)
+
+        assert (answer.status_code, answer.headers["content-type"]) == (200, call_events.CONTENT_TYPE)
