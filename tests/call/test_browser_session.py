@@ -7,10 +7,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from relay.call.browser_session import LINGER_S, BrowserSession
+from relay.call.browser_session import LINGER_S, BrowserSession, Transport
 from relay.call.browser_sessions import BrowserSessions, heard_format, open_browser_sessions
 from relay.config import ClientConfig
-from relay.errors import ClientRefused
+from relay.errors import AssistantUnavailable, ClientRefused
 from relay.logic.outcome import EndReason
 from relay.media.frames import AudioFormat, Encoding
 from relay.wire.browser import Start, Text
@@ -65,6 +65,65 @@ async def test_the_newest_connection_fences_the_one_before(autojump_clock: MockC
             with session.attached("polling") as second:
                 assert first.is_set()
                 assert not second.is_set()
+
+    await with_sessions(test)
+
+
+async def test_each_connection_that_follows_another_is_counted_and_polls_are_one(autojump_clock: MockClock) -> None:
+    async def test(rig: Rig, sessions: BrowserSessions) -> None:
+        session = sessions.begin(Start(), "a")
+        found = []
+        transports: list[Transport] = ["websocket", "websocket", "polling", "polling", "websocket"]
+        for transport in transports:
+            with session.attached(transport):
+                await trio.sleep(1)
+            found.append(rig.metric("relay_reconnects_total", leg="caller", result="ok"))
+        await rig.calls.wait_empty()
+
+        assert found == [0, 1, 2, 2, 3]
+        assert rig.metric("relay_reconnects_total", leg="caller", result="failed") == 1
+        assert rig.event("call.ended")["reconnects"] == {"caller": 3}
+
+    await with_sessions(test)
+
+
+async def test_a_session_that_nobody_ever_attached_to_was_not_lost(autojump_clock: MockClock) -> None:
+    async def test(rig: Rig, sessions: BrowserSessions) -> None:
+        sessions.begin(Start(), "a")
+        await rig.calls.wait_empty()
+
+        assert rig.metric("relay_reconnects_total", leg="caller", result="failed") == 0
+
+    await with_sessions(test)
+
+
+async def test_the_client_is_told_how_the_call_stands(autojump_clock: MockClock) -> None:
+    """Live, by polling, back, without an assistant, with one again: each once, in this order."""
+
+    async def test(rig: Rig, sessions: BrowserSessions) -> None:
+        session = sessions.begin(Start(), "a")
+        await rig.dialer.connected.wait()
+        with session.attached("websocket"):
+            await trio.sleep(5)
+        with session.attached("polling"):
+            await trio.sleep(5)
+        with session.attached("websocket"):
+            rig.dialer.failure = AssistantUnavailable("no", "VAPI_SERVER_ERROR", retriable=True)
+            rig.dialer.peers[0].lose()
+            while not rig.metric("relay_reconnects_total", leg="assistant", result="failed"):  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            rig.dialer.failure = None
+            await trio.sleep(5)
+
+        states = [(one["status"], one["reason"]) for one in texts(session) if one["type"] == "state"]
+        assert states == [
+            ("live", "assistant ready"),
+            ("degraded", "polling"),
+            ("live", "assistant ready"),
+            ("reconnecting", "assistant lost"),
+            ("reconnecting", "assistant unavailable"),
+            ("live", "assistant ready"),
+        ]
 
     await with_sessions(test)
 

@@ -4,6 +4,7 @@ import numpy as np
 import trio
 from trio.testing import MockClock
 
+from relay.call.events import StateChanged
 from relay.config import ReconnectConfig
 from relay.errors import AssistantUnavailable
 from relay.media.frames import TELEPHONE, Audio
@@ -30,6 +31,9 @@ async def test_the_second_takes_a_call_that_the_first_refuses(autojump_clock: Mo
         assistant.say(numbered(0, 50))
         await trio.sleep(3)
 
+        standing = rig.calls.live()[0].standing
+
+        assert standing.current == StateChanged("degraded", "assistant stands in")
         assert set(heard_pairs(phone.heard())) == set(range(50))
         assert len(rig.dialer.asked) == 1
         assert second.asked == [(True, None)]
