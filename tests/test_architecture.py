@@ -22,7 +22,7 @@ ALLOWED = {
     "daemon": {"errors", "media", "wire", "logic", "net", "state", "call", "web", *SHARED},
     "demo": {"errors", "media", "wire", "standin"},
     "standin": {"errors", "media", "wire", "logic", "net", "__version__"},
-    "bench": {"media.frames", "standin.phrases", "standin.sound"},
+    "bench": {"errors", "media.frames", "standin.browser", "standin.phrases", "standin.sound"},
 }
 PURE = ("media", "wire", "logic")
 # The standard modules and libraries through which a pure folder would do I/O, wait, read a clock or log.

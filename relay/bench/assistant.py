@@ -9,9 +9,10 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from relay.bench import websocket
-from relay.bench.caller import FRAME_S, Caller
+from relay.bench.caller import FRAME_S
 from relay.bench.reactor import RECEIVE_BYTES, Link, Reactor
 from relay.bench.sounds import CallerTrack, Reference
 
@@ -36,10 +37,19 @@ class AssistantRecord:
     received: list[tuple[float, bytes]] = field(default_factory=list)
 
 
+class Speaker(Protocol):
+    """The caller, as far as an assistant cares."""
+
+    @property
+    def place(self) -> int: ...
+
+
 class Assistant:
     """One call's assistant: talks when the caller's track says so, stops 300 ms after the caller began."""
 
-    def __init__(self, caller: Caller, track: CallerTrack, reference: Reference, offset: int, *, sampled: bool) -> None:
+    def __init__(
+        self, caller: Speaker, track: CallerTrack, reference: Reference, offset: int, *, sampled: bool
+    ) -> None:
         self._caller = caller
         self._track = track
         self._reference = reference

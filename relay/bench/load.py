@@ -17,7 +17,7 @@ from relay.bench.caller import SETUP_TIMEOUT_S, Caller, SetupFailed
 from relay.bench.process import Snapshot, counted_between, cpu_s, quantile_between, rss_mb, scrape
 from relay.bench.reactor import LATE_S, Reactor
 from relay.bench.scores import Direction, Window, percentiles, score_barge_in, score_down, score_up
-from relay.bench.sounds import caller_track, reference
+from relay.bench.sounds import CallerTrack, caller_track, reference
 
 RAMP_S = 0.03
 WARM_UP_S = 3.0
@@ -114,9 +114,8 @@ class Load:
         waiting.attach(sock, self._reactor, early)
 
     def _place_call(self, number: int, *, sampled: bool) -> None:
-        offset = number * _OFFSET_FRAMES % len(self._track.frames)
+        offset, at = offsets(number, self._track)
         caller = Caller(number, self._spec.relay_port, self._track, offset, sampled=sampled)
-        at = number * _REFERENCE_OFFSET_FRAMES
         assistant = Assistant(caller, self._track, self._reference, at, sampled=sampled)
         self._callers.append(caller)
         self._assistants.append(assistant)
@@ -145,8 +144,8 @@ class Load:
             wall_s=wall_s,
             rss_mb=rss[1],
             rss_before_mb=rss[0],
-            up=_delay(up, 0),
-            down=_delay(down, buffer_ms),
+            up=delay_result(up, 0),
+            down=delay_result(down, buffer_ms),
             bargein_ms=percentiles(bargein, 50, 95),
             bargeins=len(bargein),
             bargeins_missed=missed,
@@ -168,7 +167,7 @@ class Load:
             caller, assistant = self._callers[number], self._assistants[number].record
             mulaw = self._spec.audio == "mulaw"
             score_up(caller.record, assistant, self._track, caller.offset, window, into=up, mulaw=mulaw)
-            score_down(caller.record, assistant, self._reference, window, self._spec.target_ms, into=down)
+            score_down(caller.record, assistant, self._reference, window, self._spec.target_ms, into=down, mulaw=True)
         for caller in self._callers:
             answered, unanswered = score_barge_in(caller.record, self._track, caller.offset, window)
             bargein += answered
@@ -183,7 +182,13 @@ def sampled(calls: int) -> Sequence[int]:
     return [round(index * (calls - 1) / (SAMPLED_CALLS - 1)) for index in range(SAMPLED_CALLS)]
 
 
-def _delay(direction: Direction, buffer_ms: int) -> DelayResult:
+def offsets(number: int, track: CallerTrack) -> tuple[int, int]:
+    """At which frames of their loops the caller and the assistant of this call begin."""
+    return number * _OFFSET_FRAMES % len(track.frames), number * _REFERENCE_OFFSET_FRAMES
+
+
+def delay_result(direction: Direction, buffer_ms: int) -> DelayResult:
+    """`buffer_ms`: what the configuration asks for."""
     return DelayResult(
         added_ms=percentiles([value - buffer_ms for value in direction.delay_ms], 50, 99),
         raw_ms=percentiles(direction.delay_ms, 50, 99),

@@ -54,6 +54,20 @@ class Reactor:
                     reader()
         return True
 
+    def fileno(self) -> int:
+        """Readable when a watched socket is."""
+        return self._epoll.fileno()
+
+    def work(self) -> float | None:
+        """Do what is due or has come, without waiting; returns when the next timer is due."""
+        now = time.monotonic()
+        for fd, _ in self._epoll.poll(0):
+            if reader := self._readers.get(fd):
+                reader()
+        while self._timers and self._timers[0][0] <= now:
+            self._fire(now)
+        return self._timers[0][0] if self._timers else None
+
     def _fire(self, now: float) -> None:
         when, _, timer = heapq.heappop(self._timers)
         if self.measuring:

@@ -20,10 +20,12 @@ FORMATS = {"pcm": ("pcm_s16le", 16000), "mulaw": ("mulaw", 8000)}
 TARGET_MS, LEAD_MS = 200, 100
 """The playout buffer and the part of it that is sent ahead: the defaults, here because delays depend on them."""
 
+PUBLIC_URL = "https://bench.example"
+
 _CONFIG = """\
 [server]
 port = 0
-public_url = "https://bench.example"
+public_url = "{public_url}"
 drain_timeout_s = 0.0
 [twilio]
 validate_signatures = false
@@ -37,6 +39,8 @@ target_ms = {target_ms}
 lead_ms = {lead_ms}
 [limits]
 max_calls = {max_calls}
+client_starts_burst = {max_calls}
+sessions_per_address = {max_calls}
 [state]
 url = "memory:"
 """
@@ -54,18 +58,21 @@ class RelayProcess:
 
 
 @contextmanager
-def run_relay(folder: Path, assistant_port: int, audio: str, calls: int, core: int | None) -> Iterator[RelayProcess]:
+def run_relay(
+    folder: Path, assistant_port: int, audio: str, max_calls: int, core: int | None
+) -> Iterator[RelayProcess]:
     """A relay that answers, until the context is left. Raises BenchFailed with the end of its log if it does not."""
     audio_format, rate_hz = FORMATS[audio]
     config = folder / "config.toml"
     config.write_text(
         _CONFIG.format(
             port=assistant_port,
+            public_url=PUBLIC_URL,
             audio_format=audio_format,
             rate_hz=rate_hz,
             target_ms=TARGET_MS,
             lead_ms=LEAD_MS,
-            max_calls=calls + 1,
+            max_calls=max_calls,
         )
     )
     log = folder / "relay.log"

@@ -35,14 +35,14 @@ def as_table(result: BenchResult) -> Table:
 def _rows(result: BenchResult) -> list[tuple[str, str]]:
     return [
         ("CPU, ms per call and second", f"{result.cpu_ms_per_call_second:.1f}"),
-        ("added delay to the assistant, p50 / p99 ms", _pair(result.added_delay_ms["up"])),
-        ("added delay to the caller, p50 / p99 ms", _pair(result.added_delay_ms["down"])),
-        ("the same with the playout buffer, p50 / p99 ms", _pair(result.raw_delay_ms["down"])),
-        ("of it held back by the resampler, up / down ms", _pair(result.resampler_ms)),
-        ("event loop lag, p99 ms", _pair(result.loop_lag_ms)),
-        ("speech detector's answer, p50 / p99 ms", _pair(result.vad_delay_ms)),
-        ("interruption to clear, p50 / p95 ms", _pair(result.bargein_ms)),
-        ("decision to clear, p50 / p99 ms", _pair(result.decide_to_clear_ms)),
+        ("added delay to the assistant, p50 / p99 ms", pair(result.added_delay_ms["up"])),
+        ("added delay to the caller, p50 / p99 ms", pair(result.added_delay_ms["down"])),
+        ("the same with the playout buffer, p50 / p99 ms", pair(result.raw_delay_ms["down"])),
+        ("of it held back by the resampler, up / down ms", pair(result.resampler_ms)),
+        ("event loop lag, p99 ms", pair(result.loop_lag_ms)),
+        ("speech detector's answer, p50 / p99 ms", pair(result.vad_delay_ms)),
+        ("interruption to clear, p50 / p95 ms", pair(result.bargein_ms)),
+        ("decision to clear, p50 / p99 ms", pair(result.decide_to_clear_ms)),
         ("interruptions answered / not", f"{result.bargeins} / {result.bargeins_missed}"),
         ("frames lost", str(result.frames_lost)),
         ("calls lost", str(result.calls_lost)),
@@ -51,5 +51,5 @@ def _rows(result: BenchResult) -> list[tuple[str, str]]:
     ]
 
 
-def _pair(values: dict[str, float | None]) -> str:
+def pair(values: dict[str, float | None]) -> str:
     return " / ".join("-" if value is None else f"{value:.1f}" for value in values.values())

@@ -6,9 +6,10 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -19,6 +20,7 @@ from relay.bench.relay_process import LEAD_MS, TARGET_MS, RelayProcess, run_rela
 from relay.bench.result import BenchResult
 from relay.bench.scores import percentiles
 
+Result = TypeVar("Result")
 PER_CALL_TIMEOUT_S = 1.0
 """Of the time that the load may take beyond the seconds it was asked for."""
 TIMEOUT_S = 60.0
@@ -26,24 +28,33 @@ TIMEOUT_S = 60.0
 
 def run_bench(calls: int, seconds: float, audio: str) -> BenchResult:
     """Measure. `audio` is what the relay and the assistant speak: "mulaw" or "pcm". Raises BenchFailed."""
-    relay_core, load_core = cores()
+    with relay_to_load(calls, seconds, audio, max_calls=calls + 1) as (relay, spec):
+        load = run_load("relay.bench.load", spec, relay, LoadResult)
+        interruptions = [line for line in relay.lines() if line.get("event") == "bargein.flushed"]
+    return _result(spec, load, interruptions)
+
+
+@contextmanager
+def relay_to_load(calls: int, seconds: float, audio: str, *, max_calls: int) -> Iterator[tuple[RelayProcess, LoadSpec]]:
+    """A relay that runs, and what its load has to know. Raises BenchFailed."""
+    relay_core, _ = cores()
     _allow_sockets()
     with tempfile.TemporaryDirectory(prefix="relay-bench-") as name, socket.create_server(("127.0.0.1", 0)) as listener:
         folder, assistant_port = Path(name), listener.getsockname()[1]
-        with run_relay(folder, assistant_port, audio, calls, relay_core) as relay:
-            spec = LoadSpec(
-                calls=calls,
-                seconds=seconds,
-                audio=audio,
-                relay_port=relay.port,
-                relay_pid=relay.pid,
-                listener_fd=listener.fileno(),
-                target_ms=TARGET_MS,
-                lead_ms=LEAD_MS,
+        with run_relay(folder, assistant_port, audio, max_calls, relay_core) as relay:
+            yield (
+                relay,
+                LoadSpec(
+                    calls=calls,
+                    seconds=seconds,
+                    audio=audio,
+                    relay_port=relay.port,
+                    relay_pid=relay.pid,
+                    listener_fd=listener.fileno(),
+                    target_ms=TARGET_MS,
+                    lead_ms=LEAD_MS,
+                ),
             )
-            load = _run_load(spec, relay, load_core)
-        interruptions = [line for line in relay.lines() if line.get("event") == "bargein.flushed"]
-    return _result(spec, load, interruptions)
 
 
 def _allow_sockets() -> None:
@@ -52,21 +63,24 @@ def _allow_sockets() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _run_load(spec: LoadSpec, relay: RelayProcess, core: int | None) -> LoadResult:
-    command = [sys.executable, "-m", "relay.bench.load", msgspec.json.encode(spec).decode()]
+def run_load(module: str, spec: LoadSpec, relay: RelayProcess, kind: type[Result], *, windows: int = 1) -> Result:
+    """Run the load in a process on its own core, and read what it prints. `windows`: how often `spec.seconds` pass."""
+    _, core = cores()
+    takes_s = spec.seconds + spec.calls * PER_CALL_TIMEOUT_S
+    command = [sys.executable, "-m", module, msgspec.json.encode(spec).decode()]
     with subprocess.Popen(  # noqa: S603 - our own
         command, pass_fds=[spec.listener_fd], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         if core is not None:
             os.sched_setaffinity(process.pid, {core})
         try:
-            out, err = process.communicate(timeout=spec.seconds + spec.calls * PER_CALL_TIMEOUT_S + TIMEOUT_S)
+            out, err = process.communicate(timeout=windows * takes_s + TIMEOUT_S)
         except subprocess.TimeoutExpired:
             process.kill()
             raise BenchFailed("the load did not come to an end") from None
     if process.returncode != 0:
         raise BenchFailed(f"{err.decode(errors='replace')[-1500:]}\nThe relay's log ends with:\n{tail(relay.log)}")
-    return msgspec.json.decode(out, type=LoadResult)
+    return msgspec.json.decode(out, type=kind)
 
 
 def _result(spec: LoadSpec, load: LoadResult, interruptions: Iterable[Mapping[str, Any]]) -> BenchResult:

@@ -72,11 +72,12 @@ def score_down(
     target_ms: int,
     *,
     into: Direction,
+    mulaw: bool,
 ) -> None:
     """An assistant's frame written -> its audio out at the caller, in each turn from the frame on that did not wait for
     the playout buffer to fill. What an interruption took, which is all after the last frame that came out, is not
     lost."""
-    audio = [(at, mulaw_to_samples(data).astype(np.float32)) for at, data in caller.received]
+    audio = [(at, _telephone(data, mulaw=mulaw)) for at, data in caller.received]
     arrivals = _arrivals(audio, cuts=caller.clears)
     sent_times = [frame.at for frame in assistant.sent]
     positions = trace(arrivals, _spoken(assistant.sent, reference), sent_times)
@@ -143,7 +144,7 @@ def _arrivals(audio: Sequence[tuple[float, Waveform]], cuts: Sequence[float]) ->
 
 
 def _telephone(data: bytes, *, mulaw: bool) -> Waveform:
-    """At 8 kHz. Of 16-bit 16 kHz every second sample is enough: the caller's audio has nothing over 4 kHz."""
+    """At 8 kHz. Of 16-bit 16 kHz every second sample is enough: what is said here has nothing over 4 kHz."""
     if mulaw:
         return mulaw_to_samples(data).astype(np.float32)
     return np.frombuffer(data, "<i2")[::2].astype(np.float32)

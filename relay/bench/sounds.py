@@ -104,6 +104,15 @@ def reference(audio: str) -> Reference:
     return Reference(frames, narrow.astype(np.float32), silence)
 
 
+def wideband(track: CallerTrack) -> tuple[bytes, ...]:
+    """The same frames at 16 kHz, pcm_s16le. Every second sample is one of the track's."""
+    twice = 2 * len(track.waveform)
+    wide = np.fft.irfft(np.fft.rfft(track.waveform), twice) * 2
+    wide[::2] = track.waveform
+    samples = np.clip(np.rint(wide), -32768, 32767).astype("<i2")
+    return _cut(samples.tobytes(), 2 * 2 * FRAME_SAMPLES)
+
+
 def _from_onset(phrase: NDArray[np.float64]) -> NDArray[np.float64]:
     """Without the silence before the first 5 ms over -40 dBFS, which are the onset."""
     step = TELEPHONE_HZ // 200

@@ -5,6 +5,7 @@ import sys
 import msgspec
 from rich.console import Console
 
+from relay.bench.browsers import run_browsers, show_browsers
 from relay.bench.errors import BenchFailed
 from relay.bench.limit import broken_limit, find_limit
 from relay.bench.machine import machine
@@ -27,22 +28,43 @@ def bench(calls: int, seconds: float, audio: str, *, limit: bool, as_json: bool)
     try:
         result = find_limit(calls, measure) if limit else measure(calls)
     except BenchFailed as failed:
-        progress.print(f"relay bench: {failed}", markup=False)
-        return 1
+        return _failed(failed)
     if as_json:
-        sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
+        _print_json(result)
     else:
         show(result, Console())
     return 1 if result.frames_lost or result.calls_lost else 0
+
+
+def bench_browsers(calls: int, seconds: float, audio: str, *, as_json: bool) -> int:
+    """The same of browsers, over a WebSocket and by polling."""
+    try:
+        result = run_browsers(calls, seconds, audio)
+    except BenchFailed as failed:
+        return _failed(failed)
+    if as_json:
+        _print_json(result)
+    else:
+        show_browsers(result, Console())
+    return 1 if result.lost else 0
 
 
 def bench_vad(seconds: float, *, as_json: bool) -> int:
     """Print what the speech detector costs a call."""
     cost = vad_cost(seconds)
     if as_json:
-        sys.stdout.write(msgspec.json.encode(cost.as_json() | {"machine": machine()}).decode() + "\n")
+        _print_json(cost.as_json() | {"machine": machine()})
     else:
         console = Console()
         console.print(cost.table())
         console.print(told(machine()))
     return 0
+
+
+def _print_json(result: object) -> None:
+    sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
+
+
+def _failed(failed: BenchFailed) -> int:
+    Console(stderr=True).print(f"relay bench: {failed}", markup=False)
+    return 1

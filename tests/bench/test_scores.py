@@ -17,7 +17,7 @@ TIMES = [frame * 0.02 for frame in range(500)]
 
 def down(frames: list[SentFrame], caller: CallerRecord) -> Direction:
     direction = Direction()
-    score_down(caller, AssistantRecord(sent=frames), reference("mulaw"), WINDOW, 200, into=direction)
+    score_down(caller, AssistantRecord(sent=frames), reference("mulaw"), WINDOW, 200, into=direction, mulaw=True)
     return direction
 
 
@@ -54,6 +54,16 @@ def test_down_leaves_out_the_frames_that_wait_for_the_buffer_to_fill() -> None:
     assert direction.lost == 0
     assert direction.frames == 300
     assert len(direction.delay_ms) == 290, "turn 1 begins at 2 s, its first 200 ms are not scored"
+    assert np.allclose(direction.delay_ms, 105)
+
+
+def test_down_to_a_browser_is_measured_the_same() -> None:
+    frames, sound, direction = spoken([0] * 300), reference("pcm"), Direction()
+    caller = CallerRecord(received=[(frame.at + 0.105, sound.frames[frame.reference_index or 0]) for frame in frames])
+
+    score_down(caller, AssistantRecord(sent=frames), sound, WINDOW, 200, into=direction, mulaw=False)
+
+    assert (direction.frames, direction.lost) == (250, 0)
     assert np.allclose(direction.delay_ms, 105)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from relay.bench.sounds import FRAME_SAMPLES, caller_track, reference
+from relay.bench.sounds import FRAME_SAMPLES, caller_track, reference, wideband
 
 LOUD_RMS = 0.01 * 32768
 
@@ -26,6 +26,17 @@ def test_at_an_onset_speech_begins_after_silence_while_the_assistant_talks() -> 
         frame = onset // FRAME_SAMPLES
         assert track.assistant_talks[frame]
         assert not track.assistant_talks[frame + 20]
+
+
+def test_a_browser_says_the_same_at_twice_the_rate() -> None:
+    track = caller_track()
+    frames = wideband(track)
+    samples = np.frombuffer(b"".join(frames), "<i2").astype(np.float64)
+
+    assert {len(frame) for frame in frames} == {640}
+    assert np.array_equal(samples[::2], track.waveform)
+    spectrum = np.abs(np.fft.rfft(samples)) ** 2
+    assert spectrum[len(spectrum) // 2 + 100 :].sum() < 1e-4 * spectrum.sum(), "nothing over 4 kHz was invented"
 
 
 @pytest.mark.parametrize(("audio", "frame_bytes"), [("mulaw", 160), ("pcm", 640)])

@@ -1,0 +1,58 @@
+"""One short run of browsers: real daemon, real sockets and requests."""
+
+import json
+import subprocess
+import sys
+from io import StringIO
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from relay.bench.browsers import BrowserResult, show_browsers
+from relay.cli import main
+
+
+@pytest.fixture(scope="module")
+def printed() -> BrowserResult:
+    command = [sys.executable, "-m", "relay", "bench", "--browsers", "--calls", "1", "--seconds", "5", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode in (0, 1), done.stderr
+    assert json.loads(done.stdout), done.stderr
+    return msgspec.json.decode(done.stdout, type=BrowserResult)
+
+
+def test_both_transports_were_measured_in_both_directions(printed: BrowserResult) -> None:
+    assert [one.transport for one in printed.transports] == ["websocket", "polling"]
+    for one in printed.transports:
+        assert one.calls_lost == 0
+        for way in (one.up, one.down):
+            assert way.frames > 100
+            assert way.lost < way.frames / 2, "most frames were found again by their content"
+            assert way.added_ms.keys() == {"p50", "p99"}
+            assert way.added_ms["p50"] is not None
+
+
+def test_what_is_collected_is_measured_as_delay(printed: BrowserResult) -> None:
+    """A client that polls collects 60 ms of what it says before it sends; so much is no matter of the machine."""
+    websocket, polling = (one.up.raw_ms["p50"] for one in printed.transports)
+
+    assert websocket is not None
+    assert polling is not None
+    assert polling > 20
+
+
+def test_a_person_sees_them_side_by_side(printed: BrowserResult) -> None:
+    console = Console(file=StringIO(), width=120)
+    show_browsers(printed, console)
+
+    assert isinstance(console.file, StringIO)
+    text = console.file.getvalue()
+    assert "websocket" in text
+    assert f"{printed.transports[1].up.added_ms['p50']:.1f}" in text
+
+
+@pytest.mark.parametrize("other", ["--find-limit", "--vad-cost"])
+def test_one_thing_is_measured_at_a_time(other: str) -> None:
+    assert CliRunner().invoke(main, ["bench", "--browsers", other]).exit_code == 2
