@@ -58,6 +58,10 @@ const client = new RelayClient({ token: takeToken() });
 const timeline = new Timeline(/** @type {HTMLCanvasElement} */ (element("timeline")));
 const transcript = new Transcript(element);
 let interruptions = 0;
+/** @type {import("./relay-client.js").Events["state"]} */
+let link = { status: "idle", transport: null, attempt: 0, reason: "" };
+/** @type {import("./relay-client.js").Events["call"]} */
+let call = { status: "live", reason: "" };
 
 /** For the console and for tests. */
 Object.assign(globalThis, { relayClient: client });
@@ -70,9 +74,10 @@ function takeToken() {
 }
 
 /** @param {import("./relay-client.js").Events["state"]} state */
-function showState({ status, transport, attempt, reason }) {
-  element("connection").dataset.status = status;
-  element("connection-text").textContent = reason in TITLES && status === "ended" ? STATUS_TEXTS.idle : statusText(status, transport, attempt);
+function showState(state) {
+  link = state;
+  const { status, transport, reason } = state;
+  showConnection();
   element("transport").textContent = transport === null ? "–" : transport === "polling" ? "HTTP polling" : "WebSocket";
   const does = { idle: "start", ended: "start", lost: "retry" }[/** @type {string} */ (status)] ?? "end";
   talk.dataset.does = does;
@@ -84,13 +89,25 @@ function showState({ status, transport, attempt, reason }) {
   if (status === "ended") finish(reason);
 }
 
-/** @param {string} status @param {string | null} transport @param {number} attempt */
-function statusText(status, transport, attempt) {
+/** The connection to the relay, and while that is good, how the relay stands with the assistant. */
+function showConnection() {
+  const status = link.status === "live" && call.status === "reconnecting" ? "reconnecting" : link.status;
+  element("connection").dataset.status = status;
+  element("connection-text").textContent = statusText(link);
+}
+
+/** @param {import("./relay-client.js").Events["state"]} state */
+function statusText({ status, transport, attempt, reason }) {
+  if (status === "ended" && reason in TITLES) return STATUS_TEXTS.idle;
+  if (status === "live" && call.status === "reconnecting") return "Waiting for the assistant …";
   if (status === "live" && transport === "polling") return "Connected over plain HTTP";
   if (status === "reconnecting" && transport === "polling") return "Trying plain HTTP …";
   if (status === "reconnecting" && attempt > 0) return `Reconnecting, attempt ${attempt} of 3 …`;
   return STATUS_TEXTS[status];
 }
+
+/** @param {string} reason of a degraded call */
+const standsIn = (reason) => reason.includes("assistant stands in");
 
 /** @param {string} reason */
 function finish(reason) {
@@ -145,9 +162,16 @@ client.on("rtt", ({ ms }) => (element("rtt").textContent = milliseconds(ms)));
 client.on("uplink", ({ waitingMs, lostMs }) => {
   element("uplink").textContent = milliseconds(waitingMs) + (lostMs ? `, ${milliseconds(lostMs)} lost` : "");
 });
-client.on("call", ({ status }) => {
-  if (status === "reconnecting") transcript.note("The assistant is reconnecting. Go on talking: nothing is lost.");
-  if (status === "degraded") transcript.note("The assistant's connection is impaired.");
+client.on("call", (state) => {
+  const [was, before] = [call.status, call.reason];
+  call = state;
+  showConnection();
+  if (state.status === "reconnecting" && was !== "reconnecting") {
+    transcript.note("The assistant is reconnecting. Go on talking: nothing is lost.");
+  } else if (state.status === "live" || state.status === "degraded") {
+    if (was === "reconnecting") transcript.note("The assistant is back.");
+    if (standsIn(state.reason) && !standsIn(before)) transcript.note("Another assistant stands in for the usual one.");
+  }
 });
 
 talk.onclick = () => {
@@ -158,6 +182,7 @@ talk.onclick = () => {
   } else {
     element("problem").hidden = true;
     interruptions = 0;
+    call = { status: "live", reason: "" };
     element("interruptions").textContent = "0";
     transcript.clear();
     timeline.start();

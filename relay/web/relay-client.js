@@ -35,7 +35,8 @@ const LEVELS_EVERY_MS = 50;
  * @typedef {object} Events
  * @property {{status: Status, transport: "websocket" | "polling" | null, attempt: number, reason: string}} state of this
  *   client and its connection
- * @property {{status: "live" | "reconnecting" | "degraded" | "ended", reason?: string}} call what the relay says of the call
+ * @property {{status: "live" | "reconnecting" | "degraded" | "ended", reason: string}} call what the relay says of the call:
+ *   no assistant listens while "reconnecting"; "degraded" is over polling, or with another assistant than the first
  * @property {{role: "user" | "assistant", text: string}} partial
  * @property {{role: "user" | "assistant", text: string}} final
  * @property {{role: "user" | "assistant", status: "started" | "stopped"}} speech

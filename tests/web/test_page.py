@@ -78,7 +78,10 @@ async def test_a_server_that_goes_away_is_tried_three_times_then_over_http_then_
         await page.begin()
         await trio.sleep(0.3)
         peer.gone = True
+        await page.look()
         await peer.cut()
+        await page.until("relayClient.status === 'reconnecting'")
+        await page.screenshot("reconnecting")
         await page.until("relayClient.status === 'lost'")
         await page.screenshot("server-gone")
         states = [(event["status"], event["transport"], event["attempt"]) for event in await page.events("state")]
@@ -111,7 +114,10 @@ async def test_a_session_that_the_relay_forgot_is_told_and_begun_anew(page: Page
         assert await page.text("problem-code") == "SESSION_GONE"
         await page.click("talk")
         await page.until_live()
-        await trio.sleep(0.3)
+        await page.until("said.length > 3")
+        with trio.fail_after(5):
+            while len(peer.session.upward) < 3:
+                await peer.session.changed.wait()
 
     assert sorted(peer.session.upward)[:3] == [1, 2, 3]
     assert peer.violations == []
@@ -153,6 +159,37 @@ async def test_what_is_said_and_what_happens_is_on_the_screen(page: Page) -> Non
     assert transcript_of_end.endswith("The assistant has ended the conversation.")
     assert levels == ["0", "0"]
     assert complaints == []
+
+
+async def test_how_the_assistant_stands_is_on_the_screen(page: Page) -> None:
+    peer = BrowserPeer(rate_hz=16000)
+    async with serving(peer) as port:
+        await page.open(port)
+        await page.look()
+        await page.begin()
+        shown = []
+        for status, reason in (
+            ("live", "assistant ready"),
+            ("reconnecting", "assistant lost"),
+            ("reconnecting", "assistant unavailable"),
+            ("degraded", "assistant stands in"),
+            ("live", "assistant ready"),
+        ):
+            peer.session.tell("state", status=status, reason=reason)
+            await page.until("events.findLast(({type}) => type === 'call')?.reason === arguments[0]", reason)
+            shown.append(await page.text("connection"))
+            await page.screenshot(f"assistant-{status}")
+        notes = await page.js(
+            "return [...document.querySelectorAll('#transcript .note')].map((line) => line.innerText)"
+        )
+        await page.click("talk")
+
+    assert shown == ["Connected", *["Waiting for the assistant …"] * 2, "Connected", "Connected"]
+    assert notes == [
+        "The assistant is reconnecting. Go on talking: nothing is lost.",
+        "The assistant is back.",
+        "Another assistant stands in for the usual one.",
+    ]
 
 
 async def _scene(peer: BrowserPeer) -> None:
