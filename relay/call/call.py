@@ -262,7 +262,10 @@ class Call:
         match event:
             case CallerAudio():
                 self._counts.frame("caller", "up")
-                await self._frames.send(event)
+                try:
+                    self._frames.send_nowait(event)
+                except trio.WouldBlock:
+                    await self._frames.send(event)
             case Heard(turn=turn, position_ms=position_ms):
                 self._playback.heard(turn, position_ms)
             case KeyPressed(digit=digit):
