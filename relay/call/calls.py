@@ -10,20 +10,21 @@ import trio
 
 from relay.call.call import Call, Services
 from relay.call.dialer import Dialer
+from relay.call.elsewhere import Elsewhere, with_policy
 from relay.call.rungs import Rungs
-from relay.errors import CallRefused, StateUnavailable
+from relay.errors import CallRefused
 from relay.logic.outcome import EndReason
 from relay.logic.tokens import Tokens
 from relay.media.frames import TELEPHONE, AudioFormat
-from relay.state import CallRecord, WriteBehind
+from relay.state import CallRecord, KeptToken, WriteBehind
 
 LACKED_MAX = 1000
 """Calls without an assistant that are remembered until Twilio asks what becomes of them."""
 ENDING_S = 4.0
 """How long calls have to hang up on both sides once they were told to end."""
-TAKE_WAIT_S = 3.0
-"""Longer than a process that was killed seems to live."""
 HAND_OVER_S = 3.0
+STORED_WAIT_S = 0.25
+"""A caller does not wait longer for a store that does not answer."""
 OVER_MAX = 4096
 """Calls that ended and are known as such without asking the store, which may not know it yet."""
 
@@ -31,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 
 class Calls:
-    """The registry. `answer` and `claim` decide at once and never wait."""
+    """The registry. What is not async decides at once."""
 
     def __init__(self, services: Services, rungs: Rungs, nursery: trio.Nursery) -> None:
         self._services = services
@@ -40,9 +41,9 @@ class Calls:
         self._by_sid: dict[str, Call] = {}
         self._over: dict[str, None] = {}
         self._handed_over = False
-        self._behind = (
-            WriteBehind(services.store, services.metrics, on_taken=self._taken) if services.store is not None else None
-        )
+        self._elsewhere = Elsewhere(services)
+        store, metrics = services.store, services.metrics
+        self._behind = None if store is None else WriteBehind(store, metrics, on_taken=self._taken)
         self._tokens = Tokens(services.config.twilio.token_ttl_s)
         self._lacked_assistant: deque[str] = deque(maxlen=LACKED_MAX)
         self._changed = trio.Event()
@@ -95,41 +96,38 @@ class Calls:
         note = self._note if kept and self._behind else None
         return self._begin(Call(sid, self._services, self._rungs, caller_format, note=note))
 
-    async def take_over(self, sid: str) -> Call | None:
-        """The call of this CallSid that another process has left, which goes on here; None if there is none.
+    async def ring(self, sid: str) -> Call:
+        """The call of this CallSid: one that lives here, one that another process had when its answer was lost, which
+        goes on here, or a new one. Raises CallRefused."""
+        if not (sid in self._by_sid or self.draining):
+            self._go_on(sid, await self._elsewhere.take_ringing(sid))
+        return self.answer(sid)
 
-        It takes no new place: its caller has one. Waits for the store, and at most `TAKE_WAIT_S` until the other is
-        known to be dead.
-        """
-        store = self._services.store
-        if store is None or self.draining or sid in self._over:
+    async def take_over(self, sid: str, *, by_force: bool = False) -> Call | None:
+        """The call of this CallSid that another process has left or, `by_force`, has: it goes on here. None if there
+        is none. It takes no new place. Waits for the store, and until the other process is known to be dead."""
+        if self.draining or sid in self._over:
             return None
-        try:
-            past = await store.take(sid, wait_s=TAKE_WAIT_S)
-        except StateUnavailable:
+        past = await self._elsewhere.take(sid, by_force=by_force)
+        return self._by_sid.get(sid) or self._go_on(sid, past)
+
+    def _go_on(self, sid: str, past: CallRecord | None) -> Call | None:
+        if past is None or self.draining:
             return None
         if call := self._by_sid.get(sid):
             return call
-        if past is None or past.end_reason is not None or self.draining:
-            return None
-        call = Call(sid, self._services, self._rungs, note=self._note, past=past)
+        call = Call(sid, with_policy(self._services, past), self._rungs, note=self._note, past=past)
         age_s = round(self._services.wall() - past.started_at, 3)
         log.info("call.taken_over", call_id=call.id, call_sid=sid, age_s=age_s, turns=len(past.conversation))
         return self._begin(call)
 
     async def goes_on_elsewhere(self, sid: str) -> bool:
-        """Whether another process has the call of this CallSid, or the one that follows may get it. Waits for the
-        store."""
-        store = self._services.store
-        if store is None or sid in self._over:
+        """Whether another process has this call, or the one that follows may get it. Waits for the store."""
+        if self._services.store is None or sid in self._over:
             return False
         if self.draining:
             return self._handed_over or sid not in self._by_sid
-        try:
-            record = None if sid in self._by_sid else await store.load(sid)
-        except StateUnavailable:
-            return False
-        return record is not None and record.end_reason is None
+        return sid not in self._by_sid and await self._elsewhere.has(sid)
 
     def _begin(self, call: Call) -> Call:
         self._by_sid[call.sid] = call
@@ -143,15 +141,40 @@ class Calls:
         return sid in self._lacked_assistant
 
     def issue_token(self, call: Call) -> str:
-        """A one-time token for the call's media socket."""
-        return self._tokens.issue(call.sid, trio.current_time())
+        """A one-time token for the call's media socket, which may reach another process: see `stored`."""
+        token = self._tokens.issue(call.sid, trio.current_time())
+        self._keep_tokens(call)
+        return token
+
+    async def stored(self, call: Call) -> None:
+        """Wait until the store has what is known of the call, but not long."""
+        if self._behind is not None and not self.store_failing:
+            with trio.move_on_after(STORED_WAIT_S):
+                await self._behind.written(call.sid)
+
+    async def admit(self, token: str, sid: str) -> Call:
+        """As `claim`; the call of a token that another process has given out goes on here. Waits for the store."""
+        known = self._tokens.knows(token) or self.draining or sid in self._by_sid
+        past = None if known else await self._elsewhere.claim(token, sid)
+        return self._go_on(sid, past) or self.claim(token, sid)
 
     def claim(self, token: str, sid: str) -> Call:
         """The call that this token opens. Raises AuthRejected for a bad token, CallRefused when the call is over."""
         self._tokens.claim(token, sid, trio.current_time())
         if call := self._by_sid.get(sid):
+            self._keep_tokens(call)
             return call
         raise CallRefused("ended")
+
+    def _keep_tokens(self, call: Call) -> None:
+        now, wall_s = trio.current_time(), self._services.wall()
+        kept = self._tokens.kept(call.sid, now)
+        call.keeper.keep_tokens(KeptToken(sha256, expires_at - now + wall_s) for sha256, expires_at in kept)
+
+    @property
+    def store_failing(self) -> bool:
+        """Whether there is a store, and it does not do its work: calls go on, and end with this process."""
+        return self._services.store is not None and self._services.store.failing
 
     async def drain(self, timeout_s: float) -> None:
         """Accept no more, wait for the calls to end, and end those that are left when time is over.
@@ -191,6 +214,7 @@ class Calls:
             self._behind.note(record)
 
     def _taken(self, sid: str) -> None:
+        self._over.pop(sid, None)
         if call := self._by_sid.get(sid):
             call.keeper.stop()
             call.finish(EndReason.DRAIN)

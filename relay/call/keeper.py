@@ -1,10 +1,10 @@
 """Keeps the record of a call, with which another process can go on when this one is gone.
 
-It is noted at once when words are final, when a turn begins and when the caller's stream is attached again; in between
-as far as the caller has heard, every `HEARD_EVERY_S`. Nothing is noted when nothing has changed.
+It is noted at once when words are final, when a turn begins and when a token is given out or used; in between as far as
+the caller has heard, every `HEARD_EVERY_S`. Nothing is noted when nothing has changed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import trio
@@ -15,7 +15,8 @@ from relay.call.forwarder import Forwarder
 from relay.call.playback import Playback
 from relay.config import Config
 from relay.logic.outcome import EndReason
-from relay.state.record import CallRecord
+from relay.logic.reattach import ReattachRules
+from relay.state.record import CallRecord, KeptToken
 
 HEARD_EVERY_S = 1.0
 ENDED_KEPT_S = 60.0
@@ -50,6 +51,11 @@ class Keeper:
         self._identity = identity
         longest_s = config.session.max_duration_s + config.reconnect.reattach_grace_s
         self._expires_at = identity.started_at + longest_s
+        reconnect = config.reconnect
+        self._policy = ReattachRules(
+            reconnect.reattach_attempts, reconnect.reattach_window_s, reconnect.reattach_grace_s
+        )
+        self._tokens: tuple[KeptToken, ...] = ()
         self._note = note
         self.stopped = False
         """Another process has the call now."""
@@ -68,6 +74,11 @@ class Keeper:
                 with trio.move_on_after(HEARD_EVERY_S):
                     await self._news.wait()
 
+    def keep_tokens(self, tokens: Iterable[KeptToken]) -> None:
+        """These, and no others, open the call: note that."""
+        self._tokens = tuple(tokens)
+        self.note()
+
     def note(self) -> None:
         """Note how the call stands now."""
         record = self._record(self._expires_at, None)
@@ -77,6 +88,7 @@ class Keeper:
 
     def note_end(self, reason: EndReason) -> None:
         """The call is over: nobody is to go on with it."""
+        self._tokens = ()
         if self._note is not None:
             self._note(self._record(self._identity.wall() + ENDED_KEPT_S, reason))
 
@@ -97,6 +109,8 @@ class Keeper:
             expires_at=expires_at,
             assistant_call_id=self._forwarder.assistant_call_id,
             conversation=self._playback.turns(),
+            policy=self._policy,
             reattached_at=tuple(round(self._identity.wall() - age_s, 1) for age_s in self._line.attempt_ages_s()),
+            tokens=self._tokens,
             end_reason=end_reason,
         )

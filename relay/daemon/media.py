@@ -78,7 +78,7 @@ class MediaEndpoint:
         try:
             await socket.accept()
             start = await self._start_message(socket)
-            call = None if start is None else self._claim(start)
+            call = None if start is None else await self._claim(start)
         finally:
             self._starting -= 1
         if start is None or call is None:
@@ -113,14 +113,14 @@ class MediaEndpoint:
         self._metrics.protocol_errors.labels("caller", code).inc()
         log.warning("caller.bad_message", code=code, error=error)
 
-    def _claim(self, start: twilio.Start) -> Call | None:
+    async def _claim(self, start: twilio.Start) -> Call | None:
         """The call that this stream is for; None, counted and logged, if it shows no right to one."""
         try:
             self._gate.check_account(MEDIA, start.account_sid)
         except AuthRejected:
             return None
         try:
-            return self._calls.claim(start.parameters.get("token", ""), start.call_sid)
+            return await self._calls.admit(start.parameters.get("token", ""), start.call_sid)
         except AuthRejected as rejected:
             self._gate.rejected(MEDIA, str(rejected))
         except CallRefused as refused:

@@ -27,6 +27,7 @@ PAUSE_S = 2
 """How long a caller waits between two attempts while the relay is being replaced."""
 RESUME_PAUSE_S = 1
 """The same in the middle of a conversation."""
+ASKED_BEFORE = "?asked=1"
 FULL_TEXT = "All lines are busy. Please call again later."
 
 _FORM = "application/x-www-form-urlencoded"
@@ -69,36 +70,38 @@ class TwilioHooks:
         """
         hook = await self._read(VOICE)
         try:
-            call = self._calls.answer(hook.call_sid)
+            call = await self._calls.ring(hook.call_sid)
         except CallRefused as refused:
             if refused.reason == "draining":
                 return twiml_answer(twiml.pause_and_redirect(PAUSE_S, self._url(VOICE)))
             return twiml_answer(twiml.say_and_hangup(FULL_TEXT))
-        return self._connect(call)
+        return await self._connect(call)
 
     async def resume(self) -> Response:
         """The stream has ended: connect another to a call that lives, here or until now in another process. After one
         that is over hang up, or, if there was no assistant for it, let a person answer.
 
-        The caller of a call that another process has, or that the one which follows may get, waits and asks again.
+        The caller of a call that another process has, or that the one which follows may get, waits and asks again. Who
+        asks here again though another has the call does not reach that one: it is taken from it.
         """
         hook = await self._read(RESUME)
-        call = self._calls.find(hook.call_sid)
-        if call is None and (taken := await self._calls.take_over(hook.call_sid)):
-            return self._connect(taken)
+        asked_before = request.args.get("asked") == "1"
+        call = self._calls.find(hook.call_sid) or await self._calls.take_over(hook.call_sid, by_force=asked_before)
         if call is not None and call.grant_reattach():
             log.info("caller.resuming", call_id=call.id)
-            return self._connect(call)
+            return await self._connect(call)
         if await self._calls.goes_on_elsewhere(hook.call_sid):
-            return twiml_answer(twiml.pause_and_redirect(RESUME_PAUSE_S, self._url(RESUME)))
+            again = RESUME if self._calls.draining else RESUME + ASKED_BEFORE
+            return twiml_answer(twiml.pause_and_redirect(RESUME_PAUSE_S, self._url(again)))
         self._finish(hook, EndReason.CALLER_LOST)
         if self._transfer_number and self._calls.lacked_assistant(hook.call_sid):
             log.info("caller.transferred", call_sid=hook.call_sid)
             return twiml_answer(twiml.dial(self._transfer_number))
         return twiml_answer(twiml.hangup())
 
-    def _connect(self, call: Call) -> Response:
+    async def _connect(self, call: Call) -> Response:
         stream, token = stream_url(self._public_url, MEDIA), self._calls.issue_token(call)
+        await self._calls.stored(call)
         return twiml_answer(twiml.connect_stream(stream, token, self._url(STATUS), self._url(RESUME)))
 
     async def status(self) -> Response:

@@ -67,6 +67,18 @@ class Tokens:
         entry.used = True
         return entry.subject
 
+    def knows(self, token: str) -> bool:
+        """Whether it was issued here, and its time is not long over."""
+        return _key(token) in self._entries
+
+    def kept(self, subject: str, now: float) -> list[tuple[str, float]]:
+        """The fingerprints of the subject's tokens that are still good, and until when."""
+        return [
+            (key.hex(), entry.expires_at)
+            for key, entry in self._entries.items()
+            if entry.subject == subject and not entry.used and entry.expires_at > now
+        ]
+
     def discard(self, subject: str) -> None:
         """Forget every token of this subject."""
         self._entries = {key: entry for key, entry in self._entries.items() if entry.subject != subject}
@@ -77,6 +89,11 @@ class Tokens:
     def _forget_expired(self, now: float) -> None:
         while self._entries and next(iter(self._entries.values())).expires_at <= now:
             del self._entries[next(iter(self._entries))]
+
+
+def fingerprint(token: str) -> str:
+    """Its SHA-256 in hexadecimal, by which another process knows it."""
+    return _key(token).hex()
 
 
 def _key(token: str) -> bytes:

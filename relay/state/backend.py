@@ -1,10 +1,12 @@
 """What a place that keeps records must be able to do.
 
 Every record has an owner: the process that writes it. An owner lives as long as it renews its lease, which `save`,
-`take` and `beat` do; a record of an owner that lives can be written, taken and deleted by nobody else. So a process
-that died is followed by exactly one other, and one that was only slow finds out that it was followed.
+`take`, `swap` and `beat` do; a record of an owner that lives can be written and deleted by nobody else, and taken only
+by force. So a process that died is followed by exactly one other, and one that lives, or was only slow, finds out that
+it was followed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,8 +33,18 @@ class Backend(Protocol):
         """The record, whoever owns it; None if there is none, or it expired."""
         ...
 
-    def take(self, call_sid: str) -> Held | None:
-        """Become the owner, if the present one is dead or is the asker. At once: of several that ask, one gets it."""
+    def take(self, call_sid: str, *, by_force: bool = False) -> Held | None:
+        """Become the owner, if the present one is dead or is the asker, or `by_force`. At once: of several that ask
+        without force, one gets it."""
+        ...
+
+    def swap(self, call_sid: str, seen: bytes, record: bytes) -> bool:
+        """Become the owner, whoever was it, and write the record, if it is still what was seen. At once: of several
+        that have seen the same, one succeeds."""
+        ...
+
+    def lost(self, call_sids: Sequence[str]) -> list[str]:
+        """Those of these calls whose records belong to another owner."""
         ...
 
     def delete(self, call_sid: str) -> None:

@@ -1,7 +1,7 @@
 """Records in this process: nothing outlives it. For tests, and for those who can lose calls with the process."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from relay.state.backend import LEASE_S, Held
@@ -49,15 +49,27 @@ class MemoryBackend:
         row = self._row(call_sid)
         return row.record if row else None
 
-    def take(self, call_sid: str) -> Held | None:
+    def take(self, call_sid: str, *, by_force: bool = False) -> Held | None:
         self.beat()
         row = self._row(call_sid)
         if row is None:
             return None
-        taken = self._may_have(row)
+        taken = by_force or self._may_have(row)
         if taken:
             row.owner = self._owner
         return Held(row.record, taken)
+
+    def swap(self, call_sid: str, seen: bytes, record: bytes) -> bool:
+        self.beat()
+        row = self._row(call_sid)
+        if row is None or row.record != seen:
+            return False
+        row.owner, row.record = self._owner, record
+        return True
+
+    def lost(self, call_sids: Sequence[str]) -> list[str]:
+        rows = self._tables.rows
+        return [sid for sid in call_sids if sid in rows and rows[sid].owner != self._owner]
 
     def delete(self, call_sid: str) -> None:
         row = self._tables.rows.get(call_sid)

@@ -3,12 +3,13 @@
 Times are wall-clock seconds since 1970, because they are read by another process, perhaps on another machine.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
 
 from relay.logic.conversation import Turn
+from relay.logic.reattach import ReattachRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +37,17 @@ class CallRecord:
     """The call at the assistant's provider, which is lost with the process."""
     conversation: tuple[Turn, ...] = ()
     """As far as the caller has heard it."""
-    policy: frozenset[str] = frozenset()
-    """The names of what is switched on for this call."""
+    policy: ReattachRules = field(default_factory=ReattachRules)
+    """How often the caller's stream may be attached again, and how long it is waited for: what the call began with."""
     reattached_at: tuple[float, ...] = ()
     """When the caller's stream was given another attempt, of those that still count."""
     tokens: tuple[KeptToken, ...] = ()
     end_reason: str | None = None
     """Why the call is over; None while it is not. A call that is over is not to be taken up again."""
+
+    def holds(self, sha256: str, now: float) -> bool:
+        """Whether the token with this hash is still good."""
+        return any(token.sha256 == sha256 and token.expires_at > now for token in self.tokens)
 
     def to_json(self) -> bytes:
         return msgspec.json.encode(self)

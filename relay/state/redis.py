@@ -4,6 +4,7 @@ Scripts run there one at a time, which makes each operation atomic; a record and
 themselves (Redis documentation, "Scripting with Lua", PEXPIREAT, SET with PX).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from redis import Redis
@@ -37,8 +38,17 @@ _TAKE = (
     + _MAY_HAVE
     + """
 if not owner then return false end
+mine = mine or ARGV[3] == '1'
 if mine then redis.call('HSET', KEYS[1], 'owner', ARGV[1]) end
 return {mine and 1 or 0, redis.call('HGET', KEYS[1], 'record')}
+"""
+)
+_SWAP = (
+    _RENEW
+    + """
+if redis.call('HGET', KEYS[1], 'record') ~= ARGV[3] then return 0 end
+redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'record', ARGV[4])
+return 1
 """
 )
 _DELETE = "if redis.call('HGET', KEYS[1], 'owner') == ARGV[1] then redis.call('DEL', KEYS[1]) end"
@@ -70,6 +80,7 @@ class RedisBackend:
         )
         self._save = self._client.register_script(_SAVE)
         self._take = self._client.register_script(_TAKE)
+        self._swap = self._client.register_script(_SWAP)
         self._delete = self._client.register_script(_DELETE)
 
     def save(self, call_sid: str, record: bytes, expires_at: float) -> bool:
@@ -80,12 +91,22 @@ class RedisBackend:
         record: Any = self._client.hget(_CALL + call_sid, "record")
         return bytes(record) if record is not None else None
 
-    def take(self, call_sid: str) -> Held | None:
-        found = self._run(self._take, call_sid, [self._owner, self._lease_ms])
+    def take(self, call_sid: str, *, by_force: bool = False) -> Held | None:
+        found = self._run(self._take, call_sid, [self._owner, self._lease_ms, int(by_force)])
         if found is None:
             return None
         taken, record = found
         return Held(bytes(record), taken == 1)
+
+    def swap(self, call_sid: str, seen: bytes, record: bytes) -> bool:
+        return bool(self._run(self._swap, call_sid, [self._owner, self._lease_ms, seen, record]) == 1)
+
+    def lost(self, call_sids: Sequence[str]) -> list[str]:
+        pipeline = self._client.pipeline(transaction=False)
+        for call_sid in call_sids:
+            pipeline.hget(_CALL + call_sid, "owner")
+        owners = zip(call_sids, pipeline.execute(), strict=True)
+        return [call_sid for call_sid, owner in owners if owner is not None and owner.decode() != self._owner]
 
     def delete(self, call_sid: str) -> None:
         self._run(self._delete, call_sid, [self._owner])

@@ -7,7 +7,7 @@ be lost when the machine loses power, and its calls are lost with it anyway.
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,7 +34,12 @@ _SAVE = (
     " SET owner = excluded.owner, expires_at = excluded.expires_at, record = excluded.record WHERE " + _MAY_HAVE
 )
 _LOAD = "SELECT record FROM calls WHERE call_sid = :call_sid AND expires_at > :now"
-_TAKE = "UPDATE calls SET owner = :owner WHERE call_sid = :call_sid AND " + _MAY_HAVE  # noqa: S608 - constants
+_TAKE = "UPDATE calls SET owner = :owner WHERE call_sid = :call_sid AND (:by_force OR " + _MAY_HAVE + ")"  # noqa: S608 - constants
+_SWAP = (
+    "UPDATE calls SET owner = :owner, record = :record"
+    " WHERE call_sid = :call_sid AND record = :seen AND expires_at > :now"
+)
+_LOST = "SELECT 1 FROM calls WHERE call_sid = :call_sid AND owner <> :owner"
 _DELETE = "DELETE FROM calls WHERE call_sid = :call_sid AND owner = :owner"
 _RENEW = "INSERT OR REPLACE INTO owners (owner, alive_until) VALUES (:owner, :alive_until)"
 _RETIRE = "DELETE FROM owners WHERE owner = :owner"
@@ -72,14 +77,24 @@ class SqliteBackend:
         with self._transaction() as connection:
             return self._load(connection, call_sid)
 
-    def take(self, call_sid: str) -> Held | None:
+    def take(self, call_sid: str, *, by_force: bool = False) -> Held | None:
         with self._transaction() as connection:
             self._renew(connection)
             record = self._load(connection, call_sid)
             if record is None:
                 return None
-            taken = connection.execute(_TAKE, self._values(call_sid=call_sid)).rowcount == 1
+            taken = connection.execute(_TAKE, self._values(call_sid=call_sid, by_force=by_force)).rowcount == 1
             return Held(record, taken)
+
+    def swap(self, call_sid: str, seen: bytes, record: bytes) -> bool:
+        with self._transaction() as connection:
+            self._renew(connection)
+            values = self._values(call_sid=call_sid, seen=seen, record=record)
+            return connection.execute(_SWAP, values).rowcount == 1
+
+    def lost(self, call_sids: Sequence[str]) -> list[str]:
+        with self._transaction() as connection:
+            return [sid for sid in call_sids if connection.execute(_LOST, self._values(call_sid=sid)).fetchone()]
 
     def delete(self, call_sid: str) -> None:
         with self._transaction() as connection:

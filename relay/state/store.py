@@ -1,7 +1,9 @@
 """The store as the daemon sees it: every operation has a deadline, none blocks the event loop, all are counted."""
 
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Protocol, TypeVar
 
 import structlog
@@ -14,6 +16,8 @@ from relay.state.record import CallRecord
 
 TIMEOUT_S = 2.0
 TAKE_EVERY_S = 0.1
+CLAIM_TRIES = 5
+"""A record that changes each time between two operations is written far more often than calls write theirs."""
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +60,11 @@ class StateStore:
         self._timeout_s = timeout_s
         self._down_since: float | None = None
 
+    @property
+    def failing(self) -> bool:
+        """Whether the last operation did not succeed."""
+        return self._down_since is not None
+
     async def save(self, record: CallRecord) -> None:
         """Keep the record in place of the one before. Raises RecordTaken when another process has the call now."""
         data = record.to_json()
@@ -67,20 +76,40 @@ class StateStore:
         data = await self._do("load", lambda: self._backend.load(call_sid))
         return self._read(call_sid, data)
 
-    async def take(self, call_sid: str, *, wait_s: float = 0.0) -> CallRecord | None:
-        """The record, which belongs to this process from now on; None if there is none, or its owner lives.
+    async def take(self, call_sid: str, *, wait_s: float = 0.0, by_force: bool = False) -> CallRecord | None:
+        """The record, which belongs to this process from now on; None if there is none, or its owner lives and it is
+        not taken by force.
 
         For `wait_s` an owner that seems to live is waited for: a process that was killed seems so for LEASE_S more. Of
-        several processes that ask, one gets the record.
+        several processes that ask without force, one gets the record.
         """
         deadline = trio.current_time() + wait_s
-        while held := await self._do("take", lambda: self._backend.take(call_sid)):
+        while held := await self._do("take", lambda: self._backend.take(call_sid, by_force=by_force)):
             if held.taken:
                 return self._read(call_sid, held.record)
             if trio.current_time() + TAKE_EVERY_S > deadline:
                 return None
             await trio.sleep(TAKE_EVERY_S)
         return None
+
+    async def claim(self, call_sid: str, sha256: str, now: float) -> CallRecord | None:
+        """The record, if the token with this hash is kept in it and good at `now` (wall-clock time); it belongs to this
+        process from now on, whether its owner lives or not. No token in it is good any more: of several processes that
+        are shown the same, one gets the record. None otherwise.
+        """
+        for _ in range(CLAIM_TRIES):
+            data = await self._do("load", lambda: self._backend.load(call_sid))
+            record = self._read(call_sid, data)
+            if data is None or record is None or not record.holds(sha256, now):
+                return None
+            claimed = replace(record, tokens=())
+            if await self._do("take", partial(self._backend.swap, call_sid, data, claimed.to_json())):
+                return claimed
+        return None
+
+    async def lost(self, call_sids: Sequence[str]) -> list[str]:
+        """Those of these calls that another process has taken."""
+        return await self._do("beat", lambda: self._backend.lost(call_sids))
 
     async def delete(self, call_sid: str) -> None:
         """Forget the record, if it is this process's."""

@@ -34,7 +34,7 @@ class WriteBehind:
     """Of each call the newest record is written; `run` is the one task that does it, and keeps this process's lease.
 
     `on_taken` is called with the CallSid of a call that another process has taken over: it must end here without a word
-    to the caller.
+    to the caller. That is known with the next beat, and with the next record that is to be written.
     """
 
     def __init__(
@@ -52,7 +52,10 @@ class WriteBehind:
         self._rng = rng or Random()
         self._pending_max = pending_max
         self._pending: dict[str, CallRecord] = {}
+        self._live: dict[str, str] = {}
+        """The CallSids and ids of the calls that are in the store and not over."""
         self._noted = trio.Event()
+        self._written = trio.Event()
         self._failures = 0
         self._ending = False
         self._over = trio.Event()
@@ -66,6 +69,11 @@ class WriteBehind:
             self._drop(next(iter(self._pending)))
         self._pending[record.call_sid] = record
         self._noted.set()
+
+    async def written(self, call_sid: str) -> None:
+        """Wait until nothing of this call is left to write."""
+        while call_sid in self._pending:
+            await self._written.wait()
 
     async def run(self) -> None:
         """Write until cancelled, or until `hand_over` has nothing left to write."""
@@ -98,7 +106,7 @@ class WriteBehind:
         while self._pending or not self._ending:
             try:
                 if trio.current_time() >= beat_at:
-                    await self._store.beat()
+                    await self._beat()
                     beat_at = trio.current_time() + BEAT_S
                 elif self._pending:
                     await self._write(next(iter(self._pending.values())))
@@ -114,16 +122,35 @@ class WriteBehind:
         with trio.move_on_at(beat_at):
             await self._noted.wait()
 
+    async def _beat(self) -> None:
+        await self._store.beat()
+        for call_sid in await self._store.lost(tuple(self._live)) if self._live else ():
+            self._let_go(call_sid, self._live[call_sid])
+
     async def _write(self, record: CallRecord) -> None:
         """The note stays until it is written: so a newer one takes its place."""
         try:
             await self._store.save(record)
         except RecordTaken:
-            log.warning("state.taken", call_id=record.call_id, call_sid=record.call_sid)
-            self._pending.pop(record.call_sid, None)
-            self._on_taken(record.call_sid)
+            self._let_go(record.call_sid, record.call_id)
+        else:
+            if record.end_reason is None:
+                self._live[record.call_sid] = record.call_id
+            else:
+                self._live.pop(record.call_sid, None)
         if self._pending.get(record.call_sid) is record:
             del self._pending[record.call_sid]
+        self._tell_written()
+
+    def _let_go(self, call_sid: str, call_id: str) -> None:
+        log.warning("state.taken", call_id=call_id, call_sid=call_sid)
+        self._live.pop(call_sid, None)
+        self._pending.pop(call_sid, None)
+        self._on_taken(call_sid)
+
+    def _tell_written(self) -> None:
+        self._written.set()
+        self._written = trio.Event()
 
     def _pause_s(self) -> float:
         """Exponential with full jitter, as in `relay.logic.backoff`, without an end."""
@@ -134,3 +161,4 @@ class WriteBehind:
     def _drop(self, call_sid: str) -> None:
         del self._pending[call_sid]
         self._metrics.state_dropped.inc()
+        self._tell_written()

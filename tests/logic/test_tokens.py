@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.errors import AuthRejected
-from relay.logic.tokens import Tokens
+from relay.logic.tokens import Tokens, fingerprint
 
 SID = "CA" + "1" * 32
 OTHER = "CA" + "2" * 32
@@ -116,3 +116,17 @@ def test_expired_tokens_leave_nothing_behind(steps: list[float]) -> None:
 
     assert tokens.statistics().kept == sum(at + 60 > now for at in issued_at)
     assert tokens.statistics().evicted == 0
+
+
+def test_what_another_process_must_know_are_the_fingerprints_of_those_that_are_still_good() -> None:
+    tokens = Tokens(60)
+    used, expired = tokens.issue(SID, 10), tokens.issue(SID, 0)
+    good = tokens.issue(SID, 20)
+    tokens.issue("another", 20)
+    tokens.claim(used, SID, 30)
+
+    assert tokens.kept(SID, 61) == [(fingerprint(good), 80)]
+    assert good not in fingerprint(good)
+    assert tokens.knows(good)
+    assert tokens.knows(used)
+    assert not tokens.knows(expired + "x")

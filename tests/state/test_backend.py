@@ -176,3 +176,63 @@ def test_of_many_that_ask_at_once_exactly_one_gets_the_record(opened: Open) -> N
         answers = list(threads.map(ask, askers))
 
     assert [sum(of_one) for of_one in zip(*answers, strict=True)] == [1] * len(sids)
+
+
+def test_by_force_a_record_is_taken_from_an_owner_that_lives(opened: Open) -> None:
+    one, two = opened("one"), opened("two")
+    one.save("CA1", b"mine", later())
+
+    assert two.take("CA1", by_force=True) == Held(b"mine", taken=True)
+    assert two.take("CA9", by_force=True) is None
+    assert not one.save("CA1", b"too late", later())
+    assert one.take("CA1") == Held(b"mine", taken=False)
+
+
+def test_a_record_that_is_still_what_was_seen_is_swapped_whoever_owns_it(opened: Open) -> None:
+    one, two, three = opened("one"), opened("two"), opened("three")
+    one.save("CA1", b"seen", later())
+
+    assert not two.swap("CA1", b"other", b"new")
+    assert not two.swap("CA9", b"seen", b"new")
+    assert two.swap("CA1", b"seen", b"new \xff\x00")
+    assert not three.swap("CA1", b"seen", b"mine")
+    assert not one.save("CA1", b"too late", later())
+    assert one.load("CA1") == b"new \xff\x00"
+    assert two.save("CA1", b"going on", later())
+
+
+def test_a_record_that_expired_is_not_swapped(opened: Open) -> None:
+    one = opened("one")
+    one.save("CA1", b"old", time.time() - 1)
+
+    assert not one.swap("CA1", b"old", b"new")
+
+
+def test_an_owner_can_ask_which_of_its_calls_others_have_now(opened: Open) -> None:
+    one, two = opened("one"), opened("two")
+    for sid in ("CA1", "CA2", "CA3"):
+        one.save(sid, b"mine", later())
+    two.take("CA2", by_force=True)
+    two.swap("CA3", b"mine", b"theirs")
+
+    assert one.lost(["CA1", "CA2", "CA3", "CA9"]) == ["CA2", "CA3"]
+    assert two.lost(["CA2", "CA3"]) == []
+    assert one.lost([]) == []
+
+
+def test_of_many_that_swap_at_once_exactly_one_succeeds(opened: Open) -> None:
+    one = opened("one")
+    sids = [f"CA{number}" for number in range(10)]
+    for sid in sids:
+        one.save(sid, b"seen", later())
+    askers = [(f"asker {number}", opened(f"asker {number}")) for number in range(6)]
+    together = Barrier(len(askers))
+
+    def ask(asker: tuple[str, Backend]) -> list[bool]:
+        together.wait(timeout=20)
+        return [asker[1].swap(sid, b"seen", asker[0].encode()) for sid in sids]
+
+    with ThreadPoolExecutor(len(askers)) as threads:
+        answers = list(threads.map(ask, askers))
+
+    assert [sum(of_one) for of_one in zip(*answers, strict=True)] == [1] * len(sids)

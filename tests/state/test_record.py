@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.logic.conversation import Turn, to_json
+from relay.logic.reattach import ReattachRules
 from relay.state.record import CallRecord, KeptToken
 
 TIMES = st.floats(0, 4e9)
@@ -18,7 +19,7 @@ RECORDS = st.builds(
     expires_at=TIMES,
     assistant_call_id=st.none() | st.text(),
     conversation=st.lists(st.builds(Turn, st.sampled_from(["user", "assistant"]), st.text(), st.booleans())).map(tuple),
-    policy=st.frozensets(st.text()),
+    policy=st.builds(ReattachRules, st.integers(0, 20), TIMES, TIMES),
     reattached_at=st.lists(TIMES).map(tuple),
     tokens=st.lists(st.builds(KeptToken, st.text(), TIMES)).map(tuple),
     end_reason=st.none() | st.text(),

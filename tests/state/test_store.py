@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 import pytest
@@ -13,7 +14,8 @@ from trio.testing import MockClock
 from relay.errors import RecordTaken, StateUnavailable
 from relay.metrics import Metrics
 from relay.state.memory import MemoryBackend, MemoryTables
-from relay.state.store import StateStore, inline, one_worker
+from relay.state.record import KeptToken
+from relay.state.store import CLAIM_TRIES, StateStore, inline, one_worker
 from tests.support.records import record
 
 T = TypeVar("T")
@@ -157,3 +159,63 @@ async def test_a_record_of_another_version_is_no_record_and_said() -> None:
 
     assert [line["event"] for line in logs] == ["state.unreadable"] * 2
     assert errors(metrics, "read") == 2
+
+
+KEPT = KeptToken("ab" * 32, 1000.0)
+
+
+async def test_a_token_opens_its_record_once_and_takes_it_from_an_owner_that_lives() -> None:
+    tables, metrics = MemoryTables(), Metrics()
+    one, two, three = (StateStore(MemoryBackend(str(n), tables), metrics, executor=inline) for n in range(3))
+    kept = record(tokens=(KEPT, KeptToken("cd" * 32, 1000.0)))
+    await one.save(kept)
+
+    assert await two.claim("CA1", "00" * 32, 999.0) is None
+    assert await two.claim("CA9", KEPT.sha256, 999.0) is None
+    assert await two.claim("CA1", KEPT.sha256, 1000.0) is None
+    assert await one.lost(["CA1"]) == []
+    assert await two.claim("CA1", KEPT.sha256, 999.0) == replace(kept, tokens=())
+    assert await three.claim("CA1", KEPT.sha256, 999.0) is None
+    assert await three.claim("CA1", "cd" * 32, 999.0) is None
+    assert await one.lost(["CA1"]) == ["CA1"]
+    with pytest.raises(RecordTaken):
+        await one.save(kept)
+
+
+class Busy(MemoryBackend):
+    """Its records change between two looks at them, so many times."""
+
+    changes = 0
+
+    def load(self, call_sid: str) -> bytes | None:
+        data = super().load(call_sid)
+        if self.changes:
+            self.changes -= 1
+            self.save(call_sid, record(tokens=(KEPT,), started_at=float(self.changes)).to_json(), time.time() + 60)
+        return data
+
+
+@pytest.mark.parametrize(("changes", "claimed"), [(CLAIM_TRIES - 1, True), (CLAIM_TRIES, False)])
+async def test_a_record_that_changes_meanwhile_is_looked_at_again_but_not_for_ever(changes: int, claimed: bool) -> None:
+    backend = Busy("one")
+    store = StateStore(backend, Metrics(), executor=inline)
+    await store.save(record(tokens=(KEPT,)))
+    backend.changes = changes
+    found = await store.claim("CA1", KEPT.sha256, 999.0)
+
+    assert (found is not None) == claimed
+    assert not claimed or (found is not None and found.started_at == 0.0)
+
+
+async def test_whether_it_fails_is_known_until_it_works_again() -> None:
+    backend = Broken("one")
+    store = StateStore(backend, Metrics(), executor=inline)
+    states = [store.failing]
+    backend.error = OSError(28, "No space left on device")
+    with pytest.raises(StateUnavailable):
+        await store.load("CA1")
+    states.append(store.failing)
+    backend.error = None
+    await store.load("CA1")
+
+    assert [*states, store.failing] == [False, True, False]

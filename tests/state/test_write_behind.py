@@ -14,7 +14,8 @@ from relay.metrics import Metrics
 from relay.state.memory import MemoryBackend, MemoryTables
 from relay.state.record import CallRecord
 from relay.state.store import StateStore, inline
-from relay.state.write_behind import LONGEST_PAUSE_S, WriteBehind
+from relay.state.write_behind import BEAT_S, LONGEST_PAUSE_S, WriteBehind
+from tests.support.records import record
 
 
 class Place(MemoryBackend):
@@ -193,3 +194,55 @@ async def test_a_hand_over_to_a_store_that_is_down_ends_in_time(autojump_clock: 
         tries = len(rig.place.tries)
         await trio.sleep(60)
         assert len(rig.place.tries) == tries
+
+
+async def test_that_a_quiet_call_was_taken_is_known_with_the_next_beat(autojump_clock: MockClock) -> None:
+    tables = MemoryTables()
+    async with running(Rig(Place("one", tables))) as rig:
+        rig.note("CA1", 1)
+        rig.note("CA2", 2)
+        await trio.sleep(0.01)
+        two = StateStore(Place("two", tables), Metrics(), executor=inline)
+        assert await two.take("CA1", by_force=True) is not None
+        await trio.sleep(BEAT_S)
+
+        assert rig.taken == ["CA1"]
+        await trio.sleep(10 * BEAT_S)
+        assert rig.taken == ["CA1"]
+
+
+async def test_a_call_that_is_over_may_be_taken_without_a_word(autojump_clock: MockClock) -> None:
+    tables = MemoryTables()
+    async with running(Rig(Place("one", tables))) as rig:
+        rig.note("CA1", 1)
+        await trio.sleep(0.01)
+        rig.behind.note(record("CA1", end_reason="caller_hangup", expires_at=trio.current_time() + 60))
+        await trio.sleep(0.01)
+        await StateStore(Place("two", tables), Metrics(), executor=inline).take("CA1", by_force=True)
+        await trio.sleep(10)
+
+        assert rig.taken == []
+
+
+async def test_that_all_of_a_call_is_written_can_be_waited_for(autojump_clock: MockClock) -> None:
+    async with running(Rig(Place())) as rig:
+        await rig.behind.written("CA1")
+        rig.place.down = True
+        rig.note("CA1", 1)
+        with trio.move_on_after(1) as limit:
+            await rig.behind.written("CA1")
+        assert limit.cancelled_caught
+        rig.place.down = False
+        await rig.behind.written("CA1")
+
+        assert rig.place.saves == [("CA1", 1)]
+
+
+async def test_what_is_dropped_is_waited_for_no_longer(autojump_clock: MockClock) -> None:
+    async with running(Rig(Place(), pending_max=1)) as rig:
+        rig.place.down = True
+        rig.note("CA1", 1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.behind.written, "CA1")
+            await wait_all_tasks_blocked()
+            rig.note("CA2", 2)
