@@ -74,6 +74,11 @@ class Interruptions:
         self._log.info("bargein.flushed", **asdict(told), decide_to_clear_ms=round((at - it.decided_at) * 1000, 3))
         self._events.publish(told)
 
+    def lingering_cleared(self, turn: int, decided_at: float, at: float) -> None:
+        """The `clear` for what should have been played, but was not known to be, is on the wire."""
+        self.cleared_through = turn
+        self._log.info("bargein.cleared", turn=turn, decide_to_clear_ms=round((at - decided_at) * 1000, 3))
+
     def mark_returned(self, turn: int, position_ms: int, at: float) -> bool:
         """Whether this mark is the one behind the last `clear`."""
         it = self._cleared

@@ -156,7 +156,8 @@ class Playback:
             case Confirmed():
                 interruptible = self._interruptible(now)
                 self._onset_at = onset_at if interruptible else self._onset_at
-                self._act(self._barge_in.confirmed(interruptible=interruptible, now=now), now)
+                lingers = self._may_interrupt and self._playout.lingers
+                self._act(self._barge_in.confirmed(interruptible=interruptible, lingers=lingers, now=now), now)
             case Rejected():
                 self._onset_at = None
                 self._act(self._barge_in.rejected(), now)
@@ -168,8 +169,12 @@ class Playback:
     def _protected(self) -> bool:
         return self._protect_first and self._fence.turn <= 1
 
+    @property
+    def _may_interrupt(self) -> bool:
+        return not self._protected and self._fence.state is FenceState.OPEN
+
     def _interruptible(self, now: float) -> bool:
-        return not self._protected and self._fence.state is FenceState.OPEN and self._playout.audible(now)
+        return self._may_interrupt and self._playout.audible(now)
 
     def attach(self, leg: CallerLeg) -> None:
         """Play to this socket from now on."""
@@ -223,6 +228,8 @@ class Playback:
                 self._interruptions.resumed(now - self._paused_at)
             case Action.CUT:
                 self._interrupt(now, agreed=agreed)
+            case Action.CLEAR:
+                self._clear(now)
         self._wait.cancel()
 
     def _interrupt(self, now: float, *, agreed: bool) -> None:
@@ -233,6 +240,12 @@ class Playback:
         it = Interruption(turn, self._onset_at, now, cut.heard_ms, cut.flushed_ms, agreed, mark)
         self._interruptions.began(it)
         self._speaker.clear(*mark, partial(self._interruptions.cleared, it))
+
+    def _clear(self, now: float) -> None:
+        cleared = partial(self._interruptions.lingering_cleared, self._fence.turn, now)
+        self._speaker.cut(self._fence.turn, now)
+        self._fence.clear()
+        self._speaker.clear(self._fence.turn, int(self._playout.sent_ms), cleared)
 
     def _apply(self, ruling: Ruling, now: float) -> None:
         self._counts.dropped("stale", ruling.dropped)

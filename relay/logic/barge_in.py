@@ -3,6 +3,8 @@
 idle: the assistant speaks or nobody does.
     `likely`, and the assistant can be heard              -> ducked; duck
     `confirmed`, and the assistant can be heard           -> as in ducked
+    `confirmed`, our own decision is enough, and all of
+        it should be played by now, but lingers           -> idle; clear
     `interrupted`: the assistant says that it was cut off -> idle; cut, agreed
 ducked: playback is paused, nothing is lost yet.
     `rejected`: it was no speech                          -> idle; resume
@@ -35,6 +37,7 @@ class Action(StrEnum):
     DUCK = "duck"
     RESUME = "resume"
     CUT = "cut"
+    CLEAR = "clear"
 
 
 class BargeInState(StrEnum):
@@ -55,7 +58,8 @@ class BargeInRules:
 class BargeIn:
     """The table above. Plain object; methods take the time in seconds and return what is to be done, if anything.
 
-    `interruptible` says whether there is anything to interrupt: the assistant can be heard, and may be.
+    `interruptible` says whether there is anything to interrupt: the assistant can be heard, and may be. `lingers`: by
+    the marks something may still be heard, though by the clock nothing should.
     """
 
     def __init__(self, rules: BargeInRules) -> None:
@@ -73,13 +77,14 @@ class BargeIn:
         self._enter(BargeInState.DUCKED, now + DUCK_MAX_S)
         return Action.DUCK
 
-    def confirmed(self, *, interruptible: bool, now: float) -> Action | None:
+    def confirmed(self, *, interruptible: bool, lingers: bool = False, now: float) -> Action | None:
         """The detector is sure that the caller speaks."""
         if self.state is BargeInState.WAITING:
             return None
         ducked = self.state is BargeInState.DUCKED
         if not ducked and not self._may_begin(now, interruptible=interruptible):
-            return None
+            clears = self._own_word_is_enough and self._may_begin(now, interruptible=lingers)
+            return Action.CLEAR if clears else None
         if self._own_word_is_enough:
             return self._cut(now)
         self._enter(BargeInState.WAITING, now + self._rules.agree_s)

@@ -8,6 +8,7 @@ above `cut_through`.
 open: audio is admitted.
     `cut(confirmed=False)`, we heard the caller first            -> holding
     `cut(confirmed=True)`, the assistant said so first           -> confirmed
+    `clear`: all should be played, but may not be                -> open; what was admitted is stale
 holding: we cut, the assistant has not agreed yet; its audio is held.
     the assistant says `user-interrupted`                        -> confirmed; what was held is old
     its new turn has begun (below)                               -> open, from there
@@ -136,6 +137,12 @@ class Fence:
         self._old_stopped = self._assistant_speaking is False and self._sound_since_stop <= STOP_TAIL_FRAMES
         self._turn_announced = False
         return self.cut_through
+
+    def clear(self) -> None:
+        """Nothing of all turns so far is to be heard any more, and what comes is admitted. Only while open."""
+        self.cut_through = self.turn
+        self.turn += 1
+        self._turn_sounds = False
 
     def reconnected(self, now: float) -> None:
         """Another assistant speaks from now on: what the one before was saying is over, its turns do not count."""

@@ -63,6 +63,10 @@ class Heard(Generic[Frame]):
                 return
             yield frame
 
+    def unmarked(self) -> Iterator[Frame]:
+        """The frames that no mark has returned, the newest first: they may be on their way, whatever the clock says."""
+        return self.after(self._known_ms)
+
     def settle(self, now: float) -> None:
         """Nothing of what was sent will be heard any more."""
         self._unconfirmed.clear()

@@ -207,6 +207,11 @@ class Playout:
         flying = self._heard.after(self._heard.at(now))
         return any(frame.audible for frame in self._queue) or any(frame.audible for frame in flying)
 
+    @property
+    def lingers(self) -> bool:
+        """Whether, by its marks, the caller's side may still hold something audible, however long ago it was sent."""
+        return any(frame.audible for frame in self._heard.unmarked())
+
     def unheard(self, now: float) -> int:
         """How many audible frames are here, or on their way to the caller."""
         flying = self._heard.after(self._heard.at(now))

@@ -292,6 +292,55 @@ async def test_clear_is_sent_when_only_the_callers_side_still_holds_audio(autoju
         assert heard_frames(rig.phone.heard_after_clear()) == []
 
 
+@pytest.mark.parametrize("marks_come", [True, False])
+async def test_clear_is_sent_while_marks_stay_away_though_all_should_be_played(
+    *, marks_come: bool, autojump_clock: MockClock
+) -> None:
+    """By the marks the caller's side may hold audio. It is no interruption: what comes next is not held back."""
+    async with open_rig() as rig:
+        await rig.begin()
+        rig.phone.mark_delay_s = lambda: 0.0 if marks_come and trio.current_time() < 2 else 1000.0
+        rig.assistant.say(numbered(0, 100))
+        await trio.sleep(4)
+        rig.phone.say(TONE * 15)
+        await trio.sleep(0.4)
+        rig.assistant.say(numbered(NEW, 100))
+        await trio.sleep(4)
+
+        assert clears(rig) == 1
+        assert [line["turn"] for line in rig.events("bargein.cleared")] == [1]
+        assert rig.events("bargein.flushed") == rig.events("bargein.resumed") == []
+        assert whole_and_in_order(rig.phone.heard()[: 4 * 8000], 0, 100)
+        assert whole_and_in_order(rig.phone.heard()[4 * 8000 :], NEW, 100)
+        assert [rig.call.is_stale(turn) for turn in (1, 2)] == [True, False]
+        holds_the_fence(rig)
+
+
+async def test_clear_is_sent_once_for_what_lingers(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        await rig.begin()
+        rig.phone.mark_delay_s = lambda: 1000.0
+        rig.assistant.say(numbered(0, 100))
+        await trio.sleep(4)
+        for _ in range(3):
+            rig.phone.say(TONE * 15)
+            await trio.sleep(2)
+
+        assert clears(rig) == 1
+
+
+async def test_a_protected_first_message_that_lingers_is_not_cleared(autojump_clock: MockClock) -> None:
+    async with open_rig(barge_in=BargeInConfig(protect_first_message=True)) as rig:
+        await rig.begin()
+        rig.phone.mark_delay_s = lambda: 1000.0
+        rig.assistant.say(numbered(0, 100))
+        await trio.sleep(4)
+        rig.phone.say(TONE * 15)
+        await trio.sleep(2)
+
+        assert clears(rig) == 0
+
+
 async def test_speech_while_the_assistant_is_silent_sends_nothing(autojump_clock: MockClock) -> None:
     async with open_rig() as rig:
         await rig.begin()

@@ -41,6 +41,27 @@ def test_when_there_is_nothing_to_interrupt_the_caller_just_speaks(rules: BargeI
     assert (barge_in.state, barge_in.deadline) == (IDLE, None)
 
 
+def test_what_may_linger_at_the_callers_side_is_cleared_once_it_is_sure_that_the_caller_speaks() -> None:
+    barge_in = BargeIn(LOCAL)
+
+    assert barge_in.likely(interruptible=False, now=1) is None
+    assert barge_in.confirmed(interruptible=False, lingers=True, now=1) is Action.CLEAR
+    assert (barge_in.state, barge_in.deadline) == (IDLE, None)
+    assert barge_in.likely(interruptible=True, now=1.01) is Action.DUCK
+
+
+@pytest.mark.parametrize("rules", [BOTH, WORDS, ASSISTANT, OFF])
+def test_who_may_not_cut_alone_does_not_clear_alone(rules: BargeInRules) -> None:
+    assert BargeIn(rules).confirmed(interruptible=False, lingers=True, now=1) is None
+
+
+def test_what_can_be_heard_is_cut_and_what_lingers_with_it() -> None:
+    barge_in = BargeIn(LOCAL)
+
+    assert barge_in.confirmed(interruptible=True, lingers=True, now=1) is Action.CUT
+    assert barge_in.confirmed(interruptible=False, lingers=True, now=1.2) is None
+
+
 @pytest.mark.parametrize("rules", [ASSISTANT, OFF])
 def test_our_detector_has_no_say_when_it_is_not_asked(rules: BargeInRules) -> None:
     barge_in = BargeIn(rules)
@@ -159,6 +180,8 @@ class AnyOrder(RuleBasedStateMachine):
                 assert self.now - self.cuts[-1] >= 0.3
                 self.cuts.append(self.now)
                 self.paused = False
+            case Action.CLEAR:
+                assert not self.paused
 
     @rule(s=st.floats(0, 2))
     def wait(self, s: float) -> None:
@@ -173,9 +196,9 @@ class AnyOrder(RuleBasedStateMachine):
     def likely(self, *, interruptible: bool) -> None:
         self.follow(self.barge_in.likely(interruptible=interruptible, now=self.now))
 
-    @rule(interruptible=st.booleans())
-    def confirmed(self, *, interruptible: bool) -> None:
-        self.follow(self.barge_in.confirmed(interruptible=interruptible, now=self.now))
+    @rule(interruptible=st.booleans(), lingers=st.booleans())
+    def confirmed(self, *, interruptible: bool, lingers: bool) -> None:
+        self.follow(self.barge_in.confirmed(interruptible=interruptible, lingers=lingers, now=self.now))
 
     @rule()
     def rejected(self) -> None:

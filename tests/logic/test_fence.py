@@ -147,6 +147,15 @@ def test_a_turn_heard_only_from_what_was_held_is_a_turn_too() -> None:
     assert line.fence.turn == 3
 
 
+def test_what_was_cleared_is_stale_and_what_comes_is_admitted_at_once_under_one_new_number() -> None:
+    line = speaking()
+    line.fence.clear()
+    assert (line.fence.state, line.fence.cut_through, line.fence.is_stale(1)) == (FenceState.OPEN, 1, True)
+    rulings = [line.fence.offer(b"next", audible=audible, now=line.now + 9) for audible in (False, True, True)]
+
+    assert [ruling.frames[0].turn for ruling in rulings] == [2, 2, 2]
+
+
 def test_an_announcement_before_a_cut_does_not_begin_a_turn_after_it() -> None:
     line = speaking()
     line.fence.assistant_started(1, line.now)

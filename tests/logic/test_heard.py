@@ -40,12 +40,22 @@ def test_a_frame_that_was_heard_in_part_is_after_the_position(position_ms: float
     assert [*sent(3).after(position_ms)] == frames
 
 
+def test_what_no_mark_has_returned_may_still_be_on_its_way_whatever_the_clock_says() -> None:
+    heard = sent(4)
+    assert [*heard.unmarked()] == [3, 2, 1, 0]
+    heard.mark(40, 0.1)
+    assert [*heard.unmarked()] == [3, 2]
+    heard.mark(80, 9.0)
+
+    assert [*heard.unmarked()] == []
+
+
 def test_what_is_settled_will_not_be_heard() -> None:
     heard = sent(10)
     heard.settle(0.05)
     heard.mark(100, 0.06)
 
-    assert (heard.at(0.06), [*heard.after(0)]) == (200.0, [])
+    assert (heard.at(0.06), [*heard.after(0)], [*heard.unmarked()]) == (200.0, [], [])
 
 
 def test_without_marks_the_memory_is_bounded() -> None:

@@ -442,6 +442,25 @@ def test_a_mark_that_lags_keeps_the_assistant_audible() -> None:
     assert queue.audible(0.41)
 
 
+@pytest.mark.parametrize("marks", [[], [100]])
+def test_sound_lingers_until_its_mark_or_a_cut(marks: list[float]) -> None:
+    """Also when no mark has ever come back."""
+    queue = playout()
+    fill(queue, [*words(10), *[silence()] * 10], 0.0)
+    assert not queue.lingers, "nothing was sent"
+    run(queue, 9.0)
+    for position_ms in marks:
+        queue.mark_heard(position_ms, 0.41)
+    assert (queue.audible(60.0), queue.lingers) == (False, True)
+    queue.mark_heard(200, 60.0)
+    assert not queue.lingers, "what is left is silence"
+    fill(queue, words(10), 61.0)
+    run(queue, 70.0)
+    queue.cut(1, 70.0)
+
+    assert not queue.lingers
+
+
 def test_a_cut_gives_back_what_was_not_heard_and_says_how_much_was() -> None:
     queue = playout()
     fill(queue, words(50), 0.0)
