@@ -308,6 +308,16 @@ async def test_nobody_at_the_address_fails_after_one_retry() -> None:
     assert "ConnectError" in result.warnings[0]
 
 
+async def test_a_document_that_twilio_holds_itself_is_obeyed_once_when_a_webhook_fails() -> None:
+    fallback = "<Response><Pause length='0'/><Redirect>/{}</Redirect></Response>"
+    for path, end in (("resume", "twiml_hangup"), ("missing", "webhook_failed")):
+        options = PhoneOptions(auth_token=TOKEN, public_url=PUBLIC, fallback=fallback.format(path))
+        async with relay(listen, voice="<Redirect>/missing</Redirect>", resume=["<Hangup/>"]) as small:
+            result = await place_call(small.url, options=options)
+        assert result.end == end
+        assert result.steps[:2] == ["/twilio/voice: Redirect", "fallback"]
+
+
 async def test_a_plan_is_carried_out_and_recorded(tmp_path: Path) -> None:
     async def converse(leg: Leg) -> None:
         await leg.started()

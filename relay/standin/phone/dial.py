@@ -25,12 +25,14 @@ _LISTEN_S = 3.0
 async def open_phone(url: str, options: PhoneOptions | None = None) -> AsyncGenerator[Phone, None]:
     """Dial the relay at `url`; on exit the caller hangs up. The stream is usually not open yet when this is entered.
 
-    Webhooks are posted directly, as the media socket is opened: a proxy of the environment is not used.
+    Webhooks are posted directly, as the media socket is opened: a proxy of the environment is not used. Each is posted
+    on a connection of its own.
     """
     options = options or PhoneOptions()
     placed_s = trio.current_time()
     phone = Phone(options, f"CA{secrets.token_hex(16)}", placed_s, Lips(placed_s))
-    async with httpx.AsyncClient(trust_env=False) as client, trio.open_nursery() as callbacks:
+    no_reuse = httpx.Limits(max_keepalive_connections=0)
+    async with httpx.AsyncClient(trust_env=False, limits=no_reuse) as client, trio.open_nursery() as callbacks:
         webhooks = Webhooks(Site(url, options.public_url or url), options.auth_token, client)
         operator = Operator(phone, webhooks, callbacks)
         async with trio.open_nursery() as nursery:

@@ -18,6 +18,7 @@ from relay.standin.phone.webhooks import WebhookFailed, Webhooks
 
 VOICE_PATH = "/twilio/voice"
 _REDIRECTS = 50
+_FAILURES = ("webhook_failed", "twiml_error")
 _SAY_S_PER_WORD = 0.35
 
 
@@ -30,8 +31,15 @@ class Operator:
 
     async def connect_call(self) -> str:
         """Run the call from the ringing to its end; why it ended."""
+        failed = await self._try([twiml.Redirect(VOICE_PATH)])
+        if failed in _FAILURES and self.phone.options.fallback is not None:
+            self._step("fallback")
+            return await self._try(twiml.read_twiml(self.phone.options.fallback))
+        return failed
+
+    async def _try(self, verbs: list[twiml.Verb]) -> str:
         try:
-            return await self._obey(await self._fetch(VOICE_PATH))
+            return await self._obey(verbs)
         except WebhookFailed as error:
             self.phone.troubles.append(f"11200: {error}")
             return "webhook_failed"

@@ -31,13 +31,15 @@ class PhoneEvent:
 @dataclass(frozen=True, slots=True)
 class PhoneOptions:
     """auth_token: signs what Twilio signs (None: nothing is signed). public_url: what the relay calls itself, by
-    default the URL dialled. on_event: called, synchronously, as things happen."""
+    default the URL dialled. fallback: a document that Twilio holds itself (a TwiML Bin), obeyed, once, when a webhook
+    or its document fails ("Primary handler fails" of the number). on_event: called, synchronously, as things happen."""
 
     auth_token: str | None = field(default=None, repr=False)
     public_url: str | None = None
     account_sid: str = "AC" + "0" * 31 + "1"
     from_number: str = "+15005550006"
     to_number: str = "+15005550001"
+    fallback: str | None = None
     on_event: Callable[[PhoneEvent], None] | None = None
 
 

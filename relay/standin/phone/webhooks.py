@@ -1,6 +1,7 @@
 """Twilio's HTTP requests to the relay: form POSTs, signed over the public URL, sent to where the relay really is.
 
-Time-outs and the single retry are Twilio's defaults (Twilio docs, "Webhooks connection overrides").
+Time-outs and the single retry, for connections that cannot be made, are Twilio's defaults (Twilio docs, "Webhooks
+connection overrides"). A request that broke off after that, or was not answered, is not sent again.
 """
 
 from collections.abc import Mapping
@@ -13,13 +14,14 @@ import trio
 from relay.standin.phone.signature import sign
 
 _TOTAL_S = 15.0
+"""For both attempts together."""
 _TIMEOUT = httpx.Timeout(15.0, connect=5.0)
 _ATTEMPTS = 2
 _PORTS = {"https": 443, "wss": 443, "http": 80, "ws": 80}
 
 
 class WebhookFailed(Exception):
-    """No usable answer, after the retry."""
+    """No usable answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +58,24 @@ class Webhooks:
     client: httpx.AsyncClient
 
     async def post(self, target: str, form: Mapping[str, str]) -> str:
-        """The body of a 2xx answer. `WebhookFailed`: refused, an error status, or no answer in 15 s, twice."""
+        """The body of a 2xx answer. `WebhookFailed`: refused twice, broken off, an error status, or nothing in 15 s."""
         public = self.site.absolute(target)
         headers = {"Host": urlsplit(public).netloc, "User-Agent": "TwilioProxy/1.1", "I-Twilio-Idempotency-Token": "1"}
         if self.auth_token is not None:
             headers["X-Twilio-Signature"] = sign(self.auth_token, public, form)
-        trouble = ""
-        for _ in range(_ATTEMPTS):
-            with trio.move_on_after(_TOTAL_S):
+        path, trouble = urlsplit(public).path, "no answer in time"
+        with trio.move_on_after(_TOTAL_S):
+            for _ in range(_ATTEMPTS):
                 try:
                     answer = await self.client.post(
                         self.site.local(public), data=dict(form), headers=headers, timeout=_TIMEOUT
                     )
-                except httpx.HTTPError as error:
+                except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                     trouble = f"{type(error).__name__} {error}"
                     continue
+                except httpx.HTTPError as error:
+                    raise WebhookFailed(f"{path}: {type(error).__name__} {error}") from None
                 if not answer.is_success:
-                    raise WebhookFailed(f"{urlsplit(public).path}: {answer.status_code}")
+                    raise WebhookFailed(f"{path}: {answer.status_code}")
                 return answer.text
-            trouble = trouble or "no answer in time"
-        raise WebhookFailed(f"{urlsplit(public).path}: {trouble}")
+        raise WebhookFailed(f"{path}: {trouble}")
