@@ -1,8 +1,10 @@
 """The decoder/VAD task: the caller's frames become the log for the assistant and windows for the speech detector.
 
 Two loops that never wait for each other: audio goes to the log the moment it arrives, what the detector thinks of it
-comes back later through the lane. When no audio comes for `FLOW_AFTER_S` silence takes its place, every 20 ms, because
-the assistant ends a call whose audio stops (Vapi, WebSocket transport).
+comes back later through the lane. When no audio comes for a while silence takes its place, every 20 ms, because the
+assistant ends a call whose audio stops (Vapi, WebSocket transport): after `FLOW_AFTER_S` where the caller was silent,
+as senders that leave out silence are, but after `FLOW_IN_SPEECH_S` within speech. There the network is late, and what
+comes is the rest of the word.
 """
 
 import math
@@ -17,15 +19,29 @@ from relay.call.vad_engine import VadEngine, VadStream
 from relay.config import VadConfig
 from relay.logic.replay import ReplayLog
 from relay.logic.sentences import Sentences
-from relay.media.detector import Confirmed, Decision, Detector, DetectorSettings, Ended, Likely, Rejected, State
+from relay.media.detector import (
+    WINDOW_MS,
+    Confirmed,
+    Decision,
+    Detector,
+    DetectorSettings,
+    Ended,
+    Likely,
+    Rejected,
+    State,
+)
 from relay.media.frames import FRAME_MS, Audio, AudioFormat
 from relay.media.gaps import MediaClock
 from relay.media.packetizer import Packetizer
 from relay.media.silero import WINDOW_SAMPLES
 from relay.media.uplink import Uplink
-from relay.media.windows import WindowCutter
+from relay.media.windows import Window, WindowCutter
 
 FLOW_AFTER_S = 0.1
+FLOW_IN_SPEECH_S = 1.0
+STALL_S = 0.05
+"""A timer that is later than this says that this process stood still, not that the caller sent nothing: what has come
+meanwhile is read first."""
 JUDGED_WITHIN_MS = 160
 """What the detector has not judged for longer may be speech; a pause begins with so much of itself in a replay."""
 LOUD_DB = 6.0
@@ -66,6 +82,7 @@ class Analysis:
         self._audio_logged = audio_logged
         self._caller_heard = caller_heard
         self._heard_ms = self._judged_ms = 0.0
+        self._quiet_until_ms = -math.inf
         self._overflow_ms = 0
         self._arrived_at = trio.current_time()
         self._last_media_at = trio.current_time()
@@ -107,12 +124,18 @@ class Analysis:
         while True:
             due = max(due, self._last_media_at + FLOW_AFTER_S)
             await trio.sleep_until(due)
+            if trio.current_time() > due + STALL_S:
+                await trio.sleep(STALL_S)
             if due < self._last_media_at + FLOW_AFTER_S:
+                continue
+            now, in_speech_until = trio.current_time(), self._last_media_at + FLOW_IN_SPEECH_S
+            if now < in_speech_until and self._may_be_in_a_word():
+                due = min(now + FLOW_AFTER_S, in_speech_until)
                 continue
             self._counts.invented("keepalive")
             self._media_clock.note_invented(FRAME_MS)
-            self._push(self._source.silent_frame, trio.current_time(), stream)
-            due += FRAME_MS / 1000
+            self._push(self._source.silent_frame, now, stream)
+            due = max(due + FRAME_MS / 1000, now)
 
     def _push(self, data: bytes, arrived_at: float, stream: VadStream) -> None:
         self._heard_ms += self._source.duration_ms(len(data))
@@ -127,9 +150,11 @@ class Analysis:
 
     def _may_be_speech(self) -> bool:
         """Whether a replay must not leave out what is heard now: unless the detector keeps up and hears nothing."""
-        if self._heard_ms - self._judged_ms > JUDGED_WITHIN_MS or self._detector.state is not State.QUIET:
-            return True
-        return self._detector.over_floor_db > LOUD_DB
+        return self._detector.state is not State.QUIET or self._may_be_in_a_word()
+
+    def _may_be_in_a_word(self) -> bool:
+        """Whether the newest that was heard is loud, or not judged yet."""
+        return self._heard_ms - self._judged_ms > JUDGED_WITHIN_MS or self._detector.over_floor_db > LOUD_DB
 
     def _count_overflow(self) -> None:
         dropped_ms = self._replay.statistics().dropped_ms
@@ -143,8 +168,20 @@ class Analysis:
             decision = self._detector.push(window.samples, scored.probability, window.end_ms)
             if self._detector.state is State.SPEAKING:
                 self.last_speech_at = trio.current_time()
+            self._note_pause(window)
             if decision is not None:
                 self._tell(decision)
+
+    def _note_pause(self, window: Window) -> None:
+        """What was logged as possible speech, because the detector was behind, is a pause after all."""
+        begins_ms = window.end_ms - WINDOW_MS
+        if self._detector.state is not State.QUIET or self._detector.over_floor_db > LOUD_DB:
+            self._quiet_until_ms = -math.inf
+            return
+        quiet_before = begins_ms <= self._quiet_until_ms
+        from_frame = begins_ms // FRAME_MS if quiet_before else math.ceil(begins_ms / FRAME_MS)
+        self._quiet_until_ms = window.end_ms
+        self._replay.mark_pause(int(from_frame), int(window.end_ms // FRAME_MS))
 
     def _tell(self, decision: Decision) -> None:
         self._note_sentence(decision)

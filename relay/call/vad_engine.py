@@ -30,8 +30,9 @@ COLLECT_PER_STREAM_S = 0.0003
 """How long the lane waits for the windows of other calls before it runs the model: with many calls a little longer, as
 the answer to all of them together then comes no later."""
 BATCH_MAX = 64
-PENDING_MAX = 8
-"""Windows of one call (256 ms) that may wait; the oldest is skipped when there are more."""
+PENDING_MAX = 40
+"""Windows of one call (1.28 s) that may wait, so that a stall of a second costs none; the oldest is skipped when there
+are more."""
 
 log = structlog.get_logger(__name__)
 
@@ -61,7 +62,7 @@ class VadStream:
         self.skipped = skipped
         """To be called for each window that the model did not judge."""
         self._wake = wake
-        self._send, self.results = trio.open_memory_channel[Scored](PENDING_MAX * 4)
+        self._send, self.results = trio.open_memory_channel[Scored](PENDING_MAX)
 
     def submit(self, window: Window) -> None:
         """Queue a window; the oldest waiting one is skipped, and counted, when the lane is behind."""

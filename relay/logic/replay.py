@@ -23,8 +23,9 @@ from relay.media.frames import FRAME_MS
 KEEP_FRAMES = 8
 EDGE_FRAMES = KEEP_FRAMES
 """So close to the newest frame the reader has caught up: what is left is no more than a chunk that comes late."""
-LATE_S = 0.1
-"""A reader that comes later than this does not make up for it: the assistant's ears want real time."""
+LATE_S = 1.0
+"""A reader that comes later than this does not make up for it: the assistant's ears want real time. One that a busy
+machine holds up now and then does, or it would never catch up with a caller who talks on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,11 @@ class ReplayLog:
         """The detector has found out that speech began with this frame: none since then is a pause."""
         for index in range(max(0, from_frame - self._start), len(self._speech)):
             self._speech[index] = True
+
+    def mark_pause(self, from_frame: int, upto_frame: int) -> None:
+        """The detector has heard nothing in these, which were taken for speech because it had not judged them yet."""
+        for index in range(max(0, from_frame - self._start), min(upto_frame - self._start, len(self._speech))):
+            self._speech[index] = False
 
     def finish_sentence(self, upto_frame: int) -> None:
         """Everything before this frame was understood and need never be sent again. What was not sent stays."""
