@@ -95,7 +95,7 @@ class Playback:
     def assistant_lost(self) -> None:
         """The assistant's connection is gone: what is queued is played, what has half arrived is not."""
         now = trio.current_time()
-        self._downlink.reset()
+        self._downlink = Downlink(self._source, self.format)
         self._playout.outage()
         self._fence.reconnected(now)
         self._wait.cancel()

@@ -171,6 +171,24 @@ async def test_a_half_sentence_is_not_finished_by_the_next_connection(autojump_c
         assert 40 not in heard_pairs(heard[: heard.index(numbered(50, 50))][-1600:])
 
 
+async def test_half_a_sample_of_a_lost_connection_does_not_turn_the_next_into_noise(autojump_clock: MockClock) -> None:
+    """Every sample of the new one would be made of halves of two: noise, as loud as it can be."""
+    async with open_rig(PCM) as rig:
+        await rig.begin()
+        rig.assistant.send(bytes(321))
+        await trio.sleep(0.1)
+        rig.dialer.peers[0].lose()
+        assistant = await next_assistant(rig)
+        await trio.sleep(3)
+        begin = len(rig.phone.heard())
+        assistant.say(np.full(2 * 16000, 300, "<i2").tobytes())
+        await trio.sleep(2)
+        samples = g711.decode(rig.phone.heard()[begin:])
+
+        assert np.abs(samples).max() < 400
+        assert (samples > 250).sum() > 8000
+
+
 async def test_late_words_of_a_lost_connection_go_nowhere(autojump_clock: MockClock) -> None:
     async with open_rig() as rig:
         await rig.begin()
