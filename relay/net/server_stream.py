@@ -4,6 +4,9 @@ import os
 
 import trio
 
+CLOSE_FRAME = b"\x88"
+"""Its first byte, unmasked. Other data that begins so costs `write_now`, not correctness."""
+
 
 class ServerStream(trio.abc.Stream):
     """A TCP stream that can also be written from a plain function, between the writes of the library above.
@@ -17,13 +20,14 @@ class ServerStream(trio.abc.Stream):
         self._writing = trio.Lock()
         self._rest = b""
         self._some_rest = trio.Event()
+        self._goodbye_said = False
 
     def write_now(self, data: bytes | bytearray) -> bool:
         """Hand `data` to the kernel in this instant. False, and nothing is written, when it takes none or has to wait.
 
         What the kernel leaves over of `data` is written by `write_rest`, before anything else.
         """
-        if self._rest or self._writing.locked():
+        if self._rest or self._goodbye_said or self._writing.locked():
             return False
         try:
             taken = os.write(self.socket.fileno(), data)
@@ -45,6 +49,9 @@ class ServerStream(trio.abc.Stream):
                 return
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """As a stream does. Behind the close frame of a WebSocket, which the library above also sends unasked, nothing
+        may follow (RFC 6455, 5.5.1): `write_now` takes no more."""
+        self._goodbye_said = self._goodbye_said or data[:1] == CLOSE_FRAME
         async with self._writing:
             rest, self._rest = self._rest, b""
             await self._stream.send_all(rest + data)

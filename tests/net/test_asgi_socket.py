@@ -350,3 +350,24 @@ async def test_nothing_is_written_directly_before_the_handshake_or_after_the_goo
         with pytest.raises(ConnectionClosed):
             await peer.receive()
     assert refused == [False, False]
+
+
+async def test_no_message_follows_the_answer_to_the_peers_close() -> None:
+    """hypercorn answers by itself, before `receive` tells the application (RFC 6455, 5.5.1)."""
+
+    async def talk(asgi: AsgiSocket) -> None:
+        with trio.move_on_after(1):
+            while True:
+                await asgi.send(b"x")
+                await trio.lowlevel.checkpoint()
+
+    async with serving(websocket_app(talk)) as port:
+        stream = await upgraded(port)
+        async with stream:
+            received = await stream.receive_some()
+            await stream.send_all(b"\x88\x82\0\0\0\0\x03\xe8")
+            with trio.fail_after(5):
+                while part := await stream.receive_some():
+                    received += part
+
+    assert received.endswith(b"\x82\x01x\x88\x02\x03\xe8")
