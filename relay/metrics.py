@@ -26,7 +26,7 @@ DIRECTIONS = ("up", "down")
 END_REASONS = tuple(EndReason)
 DROP_CAUSES = ("overflow", "stale", "late", "duplicate", "malformed", "trimmed")
 INVENT_CAUSES = ("gap", "underrun", "reconnect", "keepalive")
-RECONNECT_RESULTS = ("ok", "failed")
+RECONNECT_RESULTS = ("ok", "failed", "planned")
 STATE_OPERATIONS = ("save", "load", "take", "delete", "beat", "retire", "read")
 ENDPOINTS = (
     "/twilio/voice",

@@ -19,7 +19,7 @@ SERIES = {
     "relay_frames_dropped_total": {"cause": "overflow stale late duplicate malformed trimmed"},
     "relay_frames_invented_total": {"cause": "gap underrun reconnect keepalive"},
     "relay_frames_stale_total": {},
-    "relay_reconnects_total": {"leg": "caller assistant", "result": "ok failed"},
+    "relay_reconnects_total": {"leg": "caller assistant", "result": "ok failed planned"},
     "relay_vad_delay_seconds_count": {},
     "relay_vad_windows_skipped_total": {},
     "relay_loop_lag_seconds_count": {},

@@ -4,8 +4,10 @@
 |------------|-------------------------------------|------------------------------|----------------------------------|
 | dialing    | the answer to POST /call            | `request_timeout_s`          | connecting, or over: failed      |
 | connecting | the WebSocket handshake             | `connect_timeout_s`          | opening, or over: failed         |
-| opening    | "in-progress", or audio, before the | `READY_S`                    | live in any case                 |
+| opening    | "in-progress", or audio, before the | `READY_S`                    | standing by in any case          |
 |            | context is sent; not the first time |                              |                                  |
+| standing   | the conversation, with silence; the | the caller's                 | live: the context, then audio    |
+| by         | next at once after a loss           |                              |                                  |
 | live       | the first message                   | `reconnect.answer_timeout_s` | over: lost                       |
 |            | a pong for every ping               | `session.keepalive_s` +      | over: lost                       |
 |            |                                     | `pong_timeout_s`             |                                  |
@@ -18,13 +20,13 @@
 | leaving    | `end-call` written, the goodbye     | `LEAVE_S`                    | over; without an answer the call |
 |            | answered                            |                              | has to be deleted                |
 
-Cancellation is `leaving`, whatever the state: what is under way may come to its end, because a call whose id nobody
-knows cannot be deleted, and a socket is where a goodbye is said best.
+Only a live connection hears the caller and is heard: what the assistant says before, or after it was left, goes
+nowhere. The deadlines of a live connection hold while it stands by. Cancellation is `leaving`, whatever the state: what
+is under way may come to its end, because a call whose id nobody knows cannot be deleted, and a socket is where a
+goodbye is said best.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from enum import Enum, auto
 
 import structlog
@@ -35,17 +37,13 @@ from relay.call.dialer import AssistantSocket, Dialer
 from relay.call.events import EventFeed, Trouble
 from relay.call.incoming import Incoming
 from relay.call.outgoing import Outgoing
+from relay.call.pump import Opening, Pump
 from relay.config import Config
 from relay.errors import AssistantUnavailable, LegClosed, LegLost
-from relay.wire import vapi_controls
+from relay.wire.vapi import StatusUpdate
 from relay.wire.vapi_call import CallCreated, retriable_end
 
 LEAVE_S = 1.0
-SEND_DEADLINE_S = 5.0
-LAST_WORDS_S = 1.0
-"""When a send fails the assistant is gone, but what it said before, and why it left, can still be read."""
-READY_S = 1.0
-"""How long a new call is given to say that it listens before it gets the context all the same."""
 GOODBYE_CODE = 1000
 """The peer closed because it was done (RFC 6455, 7.4.1)."""
 
@@ -65,20 +63,6 @@ class Ending(Enum):
     """It never was live, and the same request will be refused again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """What a new call begins with. `replaces` is the call whose conversation it goes on with, if there is one.
-
-    `greet`: it speaks first. `messages` gives the context once the new call listens; None: there is nothing to wait
-    for. `opened` is called then, right before the first audio.
-    """
-
-    greet: bool = True
-    replaces: str | None = None
-    messages: Callable[[], Iterable[str]] | None = None
-    opened: Callable[[], None] = lambda: None
-
-
 class Connection:
     """Used once. `began_at` is when it was live, `call_id` the assistant's id of the call."""
 
@@ -94,16 +78,12 @@ class Connection:
         events: EventFeed,
     ) -> None:
         self._dialer = dialer
-        self._outgoing = outgoing
         self._incoming = incoming
         self._config = config
-        self._counts = counts
         self._events = events
         self._opening = opening
-        self._messages: deque[str] = deque()
-        self._leaving = False
-        self.hung_up = False
-        """The assistant's side knows that the call is over."""
+        self._pump = Pump(outgoing, incoming, opening, dialer.format, counts)
+        self._stay = trio.CancelScope()
         self.call_id: str | None = None
         self.began_at: float | None = None
 
@@ -112,15 +92,40 @@ class Connection:
         """How long it has been live."""
         return 0.0 if self.began_at is None else trio.current_time() - self.began_at
 
+    @property
+    def busy(self) -> bool:
+        """The assistant speaks, or is about to, by its own word."""
+        return self._incoming.busy
+
+    @property
+    def stands_by(self) -> bool:
+        """The assistant listens, and could have the conversation."""
+        return self._pump.stands_by
+
+    @property
+    def hung_up(self) -> bool:
+        """The assistant's side knows that the call is over."""
+        return self._pump.hung_up
+
+    def take_floor(self) -> None:
+        """The conversation is held over this connection from now on."""
+        self._pump.take_floor()
+
+    def leave(self) -> None:
+        """Say goodbye. From now on nothing that the assistant says is heard, and it gets nothing of the caller."""
+        self._pump.leave_floor()
+        self._stay.cancel()
+
     async def run(self, call_id: str, *, listening: Callable[[], None]) -> Ending:
         """Dial and converse until the connection is over. Cancelled, it says goodbye within `LEAVE_S`."""
         ending = Ending.LOST
         talk, lifeline = trio.CancelScope(), trio.CancelScope(shield=True)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._leave_when_cancelled, talk, lifeline)
-            with lifeline:
-                ending = await self._dial(call_id, talk, listening)
-            nursery.cancel_scope.cancel()
+        with self._stay:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._leave_when_cancelled, talk, lifeline)
+                with lifeline:
+                    ending = await self._dial(call_id, talk, listening)
+                nursery.cancel_scope.cancel()
         return ending
 
     async def _leave_when_cancelled(self, talk: trio.CancelScope, lifeline: trio.CancelScope) -> None:
@@ -155,13 +160,13 @@ class Connection:
             log.info("assistant.ready", assistant_call_id=created.call_id)
             listening()
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._pump_up, socket)
+                nursery.start_soon(self._pump.run, socket)
                 with talk:
                     ending = await self._talk(socket)
                 if talk.cancelled_caught:
-                    self._say_goodbye()
+                    self._pump.say_goodbye()
                 else:
-                    self.hung_up = True
+                    self._pump.hung_up = True
                     nursery.cancel_scope.cancel()
         return ending
 
@@ -171,7 +176,7 @@ class Connection:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(socket.run_keepalive, session.keepalive_s, session.pong_timeout_s)
             nursery.start_soon(self._incoming.watch, reconnect.answer_timeout_s, reconnect.audio_timeout_s)
-            while (ended := self._incoming.take(await socket.receive())) is None:
+            while (ended := self._take(await socket.receive())) is None:
                 pass
             nursery.cancel_scope.cancel()
         if not retriable_end(ended.ended_reason):
@@ -179,11 +184,8 @@ class Connection:
         self._note_lost(str(ended.ended_reason), None)
         return Ending.LOST
 
-    def _say_goodbye(self) -> None:
-        self._messages = deque([vapi_controls.end_call()])
-        self._leaving = True
-        self._incoming.began.set()
-        self._outgoing.wake()
+    def _take(self, message: str | bytes) -> StatusUpdate | None:
+        return self._incoming.take(message) if self._pump.has_floor else self._incoming.overhear(message)
 
     def _broken(self, lost: BaseExceptionGroup[LegLost | LegClosed], *, leaving: bool) -> Ending:
         error: BaseException = lost
@@ -197,7 +199,7 @@ class Connection:
             self._events.publish(Trouble("assistant", "SOCKET_FAILED", str(error)))
             return Ending.FAILED
         if close_code == GOODBYE_CODE:
-            self.hung_up = True
+            self._pump.hung_up = True
             return Ending.ENDED
         self._note_lost(str(error), close_code)
         return Ending.LOST
@@ -205,40 +207,3 @@ class Connection:
     def _note_lost(self, error: str, close_code: int | None) -> None:
         log.warning("assistant.lost", error=error, close_code=close_code)
         self._events.publish(Trouble("assistant", "ASSISTANT_LOST", error))
-
-    async def _pump_up(self, socket: AssistantSocket) -> None:
-        """The one writer of the socket: it is not cancelled inside a send as long as anything is to follow."""
-        await self._open()
-        while not self.hung_up:
-            message = self._messages.popleft() if self._messages else self._outgoing.take()
-            if message is None:
-                await self._outgoing.wait()
-                continue
-            await self._send(socket, message)
-            if isinstance(message, bytes):
-                self._counts.frame("assistant", "up")
-                if (delay_s := self._outgoing.audio_sent()) is not None:
-                    self._counts.frame_delay("up", delay_s)
-            elif self._leaving and not self._messages:
-                await socket.part()
-                self.hung_up = True
-
-    async def _open(self) -> None:
-        if self._opening.messages is None:
-            return
-        with trio.move_on_after(READY_S):
-            await self._incoming.began.wait()
-        if not self._leaving:
-            self._messages.extend(self._opening.messages())
-            self._opening.opened()
-
-    async def _send(self, socket: AssistantSocket, message: str | bytes) -> None:
-        try:
-            with trio.fail_after(SEND_DEADLINE_S):
-                await socket.send(message)
-        except trio.TooSlowError:
-            raise LegLost(f"a send to the assistant took longer than {SEND_DEADLINE_S:g} s") from None
-        except LegLost:
-            if not self._leaving:
-                await trio.sleep(LAST_WORDS_S)
-            raise

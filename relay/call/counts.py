@@ -18,6 +18,7 @@ class Counts:
         self._invented: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
         self._reconnects: Counter[str] = Counter()
+        self._changes = 0
         self._vad_skipped = 0
         self.stale = 0
         self.interruptions_confirmed = 0
@@ -59,6 +60,11 @@ class Counts:
             self._reconnects[leg] += 1
         self._metrics.reconnects.labels(leg, "ok" if ok else "failed").inc()
 
+    def moved(self) -> None:
+        """The conversation was moved to a new assistant call before its provider ended the old one."""
+        self._changes += 1
+        self._metrics.reconnects.labels("assistant", "planned").inc()
+
     def protocol_error(self, leg: str, code: str) -> bool:
         """Count a bad message; True for the first of its kind on this leg of the call, which is worth a log line.
 
@@ -82,6 +88,7 @@ class Counts:
             "frames_dropped": dict(self._dropped),
             "frames_invented": dict(self._invented),
             "reconnects": dict(self._reconnects),
+            "planned_changes": self._changes,
             "protocol_errors": dict(self._errors),
             "vad_windows_skipped": self._vad_skipped,
             "interruptions_confirmed": self.interruptions_confirmed,

@@ -84,6 +84,11 @@ class Dialogue:
         """Whether nothing that the caller said will be sent again."""
         return not self._sentences.unfinished
 
+    @property
+    def caller_speaks(self) -> bool:
+        """Whether the caller is known to speak, to the ears of the assistant, who may hear it later."""
+        return self._sentences.running
+
     def rewind(self) -> int:
         """The connection is lost. Returns how many frames of the caller the next one has to get."""
         return self._sentences.rewind(trio.current_time())

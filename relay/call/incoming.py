@@ -24,6 +24,8 @@ class Incoming:
         self._events = events
         self.began = trio.Event()
         """The assistant says, or shows, that it listens."""
+        self.busy = False
+        """It speaks, or is about to: it has said so, or waits for what a function gives."""
         self._pulse = Pulse()
 
     def take(self, message: str | bytes) -> vapi.StatusUpdate | None:
@@ -34,14 +36,18 @@ class Incoming:
             audible = self._playback.receive_audio(message)
             self._pulse.audio(trio.current_time(), audible=audible)
             return None
-        try:
-            event = vapi.parse(message)
-        except RemoteProtocolError as error:
-            if self._counts.protocol_error("assistant", error.code):
-                log.warning("assistant.bad_message", code=error.code, error=str(error))
-                self._events.publish(Trouble("assistant", error.code, str(error)))
+        event = self._parse(message)
+        return None if event is None else self._handle(event)
+
+    def overhear(self, message: str | bytes) -> vapi.StatusUpdate | None:
+        """The same for a connection that has the conversation not yet, or not any more: nobody hears what it says."""
+        self._pulse.message()
+        if isinstance(message, bytes):
+            self.began.set()
+            self._pulse.audio(trio.current_time(), audible=True)
             return None
-        return self._handle(event)
+        event = self._parse(message)
+        return self._note_status(event) if isinstance(event, vapi.StatusUpdate) else None
 
     async def watch(self, answer_timeout_s: float, audio_timeout_s: float) -> None:
         """Until cancelled. Raises LegLost when no message ever comes, or a steady stream of audio does not go on."""
@@ -56,26 +62,46 @@ class Incoming:
                 raise LegLost(f"no audio from the assistant in {audio_timeout_s:g} s")
         await trio.sleep_forever()
 
+    def _parse(self, message: str) -> vapi.Event | None:
+        try:
+            return vapi.parse(message)
+        except RemoteProtocolError as error:
+            if self._counts.protocol_error("assistant", error.code):
+                log.warning("assistant.bad_message", code=error.code, error=str(error))
+                self._events.publish(Trouble("assistant", error.code, str(error)))
+            return None
+
     def _handle(self, event: vapi.Event) -> vapi.StatusUpdate | None:
         match event:
             case vapi.SpeechUpdate(status="started", role="assistant", turn=turn):
+                self.busy = True
                 self._playback.assistant_started(turn)
                 self._events.publish(Speech("assistant", started=True))
             case vapi.SpeechUpdate(status="stopped", role="assistant"):
+                self.busy = False
                 self._playback.assistant_stopped()
                 self._events.publish(Speech("assistant", started=False))
+            case vapi.ToolCalls():
+                self.busy = True
             case vapi.UserInterrupted():
+                self.busy = False
                 self._playback.assistant_interrupted()
             case vapi.Transcript():
                 self._note_words(event)
-            case vapi.StatusUpdate(status="ended", ended_reason=ended_reason):
-                log.info("assistant.ended", ended_reason=ended_reason)
-                return event
-            case vapi.StatusUpdate(status="in-progress"):
-                self.began.set()
+            case vapi.StatusUpdate():
+                return self._note_status(event)
             case vapi.Other(type=kind):
                 if self._counts.protocol_error("assistant", "UNKNOWN_TYPE"):
                     log.info("assistant.unknown_message", type=kind)
+        return None
+
+    def _note_status(self, event: vapi.StatusUpdate) -> vapi.StatusUpdate | None:
+        match event.status:
+            case "in-progress":
+                self.began.set()
+            case "ended":
+                log.info("assistant.ended", ended_reason=event.ended_reason)
+                return event
         return None
 
     def _note_words(self, said: vapi.Transcript) -> None:

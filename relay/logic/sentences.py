@@ -52,6 +52,12 @@ class Sentences:
         """Whether there is speech that the assistant is not known to have understood."""
         return bool(self._segments)
 
+    @property
+    def running(self) -> bool:
+        """Whether the caller speaks, to the ears of the assistant, who may hear it later."""
+        last = self._segments[-1] if self._segments else None
+        return last is not None and (last.end is None or last.end > self._replay.cursor)
+
     def began(self, start_frame: int) -> None:
         """The detector is sure that the caller speaks since this frame."""
         self._replay.mark_speech(start_frame)

@@ -18,6 +18,7 @@ def test_a_new_call_counts_nothing() -> None:
         "frames_dropped": {},
         "frames_invented": {},
         "reconnects": {},
+        "planned_changes": 0,
         "protocol_errors": {},
         "vad_windows_skipped": 0,
         "interruptions_confirmed": 0,
@@ -35,10 +36,13 @@ def test_everything_is_counted_in_both_places() -> None:
     counts.invented("gap", 3)
     counts.hole(50)
     counts.stale_sent()
+    counts.moved()
     counts.vad_skipped()
 
     totals = counts.totals()
     assert totals["frames_caller_up"] == value(metrics, "relay_frames_total", leg="caller", direction="up") == 1
+    assert totals["planned_changes"] == 1
+    assert value(metrics, "relay_reconnects_total", leg="assistant", result="planned") == 1
     assert totals["frames_dropped"] == {"late": 2}
     assert value(metrics, "relay_frames_dropped_total", cause="late") == 2
     assert totals["frames_invented"] == {"gap": 3, "underrun": 2}

@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from relay.call import connection
+from relay.call import pump
 from relay.call.outgoing import NOTES_MAX
 from relay.config import ReconnectConfig
 from tests.support.callrig import PCM, open_rig
@@ -143,7 +143,7 @@ async def test_an_assistant_whose_socket_cannot_be_written_is_lost_even_if_it_ca
     async with open_rig(reconnect=ReconnectConfig(max_attempts=0)) as rig:
         await rig.begin()
         rig.dialer.peers[0].gone = True
-        await rig.ended("assistant_unavailable", within_s=connection.LAST_WORDS_S + 2)
+        await rig.ended("assistant_unavailable", within_s=pump.LAST_WORDS_S + 2)
 
         assert rig.dialer.deleted == ["vapi-0"]
 
