@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from relay.call.call import Call
+from relay.config import ReconnectConfig
 from tests.support.callrig import GONE, MURMUR, TONE, Rig, open_rig
 from tests.support.numbered import heard_pairs, numbered
 
@@ -202,7 +203,7 @@ async def test_a_nasty_message_of_the_caller_does_not_end_the_call(
 
 
 async def test_a_hundred_hostile_calls_leave_nothing_behind(autojump_clock: MockClock) -> None:
-    async with open_rig() as rig:
+    async with open_rig(reconnect=ReconnectConfig(reattach_grace_s=2)) as rig:
         tasks = trio.lowlevel.current_statistics().tasks_living
         source = random.Random(1)
         dead = [await hostile_call(rig, source) for _ in range(100)]

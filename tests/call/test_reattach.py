@@ -42,13 +42,13 @@ async def test_nothing_unheard_is_skipped_and_little_is_heard_twice(seed: int, a
         await trio.sleep(dice.uniform(0.5, 6.0))
         before = heard_pairs(rig.phone.heard())
         phone = await drop(rig, dice.uniform(0.1, 5.0))
-        await trio.sleep(16)
+        await trio.sleep(9)
         after = heard_pairs(phone.heard())
         line = rig.event("caller.reattached")
 
         assert set(before) | set(after) == set(range(400))
         assert sorted(after) == after
-        assert sum(number in set(before[:-PAIRS]) for number in after) <= TWICE_MAX_S * 4000 + PAIRS
+        assert sum(map(set(before[:-PAIRS]).__contains__, after)) <= TWICE_MAX_S * 4000 + PAIRS
         assert line["gap_ms"] < 5100
         assert rig.metric("relay_reconnects_total", leg="caller", result="ok") == 1
         assert rig.call.summary()["frames_stale"] == 0
