@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -159,6 +160,16 @@ def _server_problems(server: ServerConfig) -> Iterator[Problem]:
     url = _split(server.public_url)
     if url is None or url.path not in {"", "/"}:
         yield "server.public_url", server.public_url, "https://HOST[:PORT] and nothing after it (http:// for localhost)"
+    if not all(_is_ip_address(proxy) for proxy in server.trusted_proxies):
+        yield "server.trusted_proxies", server.trusted_proxies, "a list of IP addresses, in their shortest form"
+
+
+def _is_ip_address(text: str) -> bool:
+    """As the peer of a connection is written, which it is compared with."""
+    try:
+        return str(ip_address(text)) == text
+    except ValueError:
+        return False
 
 
 MAX_CALL_LEAST_S = 10

@@ -76,6 +76,15 @@ def test_an_address_that_is_not_ours_is_status_2_and_one_line(config: Path) -> N
 
 
 @pytest.mark.parametrize("command", ["serve", "check"])
+def test_an_apology_that_cannot_be_played_is_status_2_and_one_line(command: str, config: Path) -> None:
+    config.write_text(config.read_text() + '\n[reconnect]\napology_file = "/nowhere.wav"\n')
+    done = relay(command, "--config", str(config))
+
+    assert done.exit_code == 2
+    assert f"{config}: reconnect.apology_file is '/nowhere.wav'" in one_line(done)
+
+
+@pytest.mark.parametrize("command", ["serve", "check"])
 def test_a_missing_secret_is_status_2_and_one_line(command: str, config: Path) -> None:
     done = relay(command, "--config", str(config), VAPI_API_KEY="")
 
@@ -118,6 +127,14 @@ def test_a_call_to_nobody_is_a_failure_that_was_found() -> None:
 
     assert done.exit_code == 1
     assert json.loads(done.stdout)["end"] == "webhook_failed"
+
+
+@pytest.mark.parametrize("url", ["nowhere", "ftp://127.0.0.1", "http://", "http://127.0.0.1:99999", "wss://127.0.0.1"])
+def test_a_call_to_what_is_no_address_is_wrong_use(url: str) -> None:
+    done = relay("call", url)
+
+    assert done.exit_code == 2
+    assert "URL" in one_line(done)
 
 
 def test_a_recording_that_is_none_is_wrong_use(tmp_path: Path) -> None:

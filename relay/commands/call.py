@@ -3,6 +3,7 @@
 import json
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 import trio
@@ -16,8 +17,10 @@ def call(
 ) -> int:
     """Place the call, say the recording, print what came of it; 1 if the call or the relay did not do well.
 
-    Raises WrongUse when `wav` cannot be read.
+    Raises WrongUse when `url` is no address or `wav` cannot be read.
     """
+    if not _is_address(url):
+        raise WrongUse(f"URL {url}: must be http://HOST[:PORT] or https://HOST[:PORT]")
     try:
         says = [] if wav is None else [Say(mulaw_of_wav(wav))]
     except (OSError, ValueError) as error:
@@ -25,6 +28,14 @@ def call(
     result = trio.run(partial(place_call, url, says, options=options, seconds=seconds, record=record))
     click.echo(json.dumps(result.as_json()) if as_json else _told(result))
     return 0 if result.ok else 1
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _told(result: PhoneResult) -> str:

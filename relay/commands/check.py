@@ -9,11 +9,18 @@ from typing import Any
 import click
 
 from relay.config_file import load, masked
+from relay.daemon.apology import load_apology
+from relay.errors import ConfigError
 
 
 def check(config_file: Path, *, as_json: bool) -> int:
     """Print the effective configuration, secrets masked. Raises ConfigError when it is not good."""
-    shown = masked(load(config_file, os.environ))
+    config = load(config_file, os.environ)
+    try:
+        load_apology(config.reconnect)
+    except ConfigError as error:
+        raise ConfigError(f"{config_file}: {error}") from None
+    shown = masked(config)
     if as_json:
         click.echo(json.dumps({"ok": True, "file": str(config_file), "config": shown}))
     else:

@@ -67,7 +67,7 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
     """Everything but signals and systemd: answers when entered, and everything of it is gone on leaving.
 
     Leaving does not wait for calls: `calls.drain` does. Raises ConfigError if the address cannot be listened on or the
-    speech model or the apology cannot be loaded.
+    speech model, the apology or the state cannot be loaded.
     """
     model = await trio.to_thread.run_sync(SileroModel.load, config.vad.model_rate_hz)
     apology = await trio.to_thread.run_sync(load_apology, config.reconnect)
@@ -75,13 +75,16 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
     host, port = listener.getsockname()[:2]
     shutdown, stopped = trio.Event(), trio.Event()
     with closing(listener):
-        async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
+        async with (
+            _open_store(config, metrics) as store,
+            AsyncExitStack() as stack,
+            trio.open_nursery() as nursery,
+        ):
             vad = VadEngine(model, metrics, gain_db=config.vad.model_gain_db)
             nursery.start_soon(vad.run)
             nursery.start_soon(probe_loop_lag, metrics)
             dialers = [await _dialer(assistant, config, redactor, stack) for assistant in config.assistants]
             async with (
-                _open_store(config, metrics) as store,
                 open_calls(Services(config, metrics, vad, store, apology=apology), *dialers) as calls,
                 open_browser_sessions(config, calls) as sessions,
             ):

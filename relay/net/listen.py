@@ -11,7 +11,7 @@ import h11
 import trio
 from hypercorn.config import Config
 from hypercorn.events import Closed
-from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError, H11Protocol
+from hypercorn.protocol.h11 import H2ProtocolAssumedError, H11Protocol
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
@@ -198,7 +198,7 @@ class _Http1Connection(TCPServer):
         )
         try:
             await super()._read_data()
-        except (H2CProtocolRequiredError, H2ProtocolAssumedError):
+        except H2ProtocolAssumedError:
             await self.protocol.handle(Closed())
         await self.idle_task.stop()
 
@@ -210,6 +210,11 @@ class _Http1Protocol(H11Protocol):
     it as long as the PCM was; each message costs 45 us more, a third of all that it costs here, and each connection
     300 KB of memory (RFC 7692, 7.1.2: two windows). PCM as binary messages gains more for nothing.
     """
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """An offer to change to HTTP/2 is passed over, as RFC 9110, 7.8 allows: some clients make it every time."""
+        if (b"upgrade", b"h2c") not in ((name, value.lower()) for name, value in event.headers):
+            await super()._check_protocol(event)
 
     async def _create_stream(self, request: h11.Request) -> None:
         headers = [(name, value) for name, value in request.headers if name != b"sec-websocket-extensions"]

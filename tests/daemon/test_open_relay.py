@@ -1,5 +1,7 @@
 """The relay inside another program: ready when entered, gone when left."""
 
+from pathlib import Path
+
 import httpx
 import pytest
 import trio
@@ -16,12 +18,12 @@ from tests.support.leaks import resources, resources_return_to
 AUTH_TOKEN = "auth-token"
 
 
-def config(port: int = 0, host: str = "127.0.0.1") -> Config:
+def config(port: int = 0, host: str = "127.0.0.1", state: str = "memory:") -> Config:
     return Config(
         assistants=(AssistantConfig("vapi", "assistant-id", api_base="http://127.0.0.1:9"),),
         secrets=Secrets(twilio_auth_tokens=(AUTH_TOKEN,), vapi_api_keys={"vapi": "key"}),
         server=ServerConfig(host=host, port=port, public_url="https://relay.example.com"),
-        state=StateConfig("memory:"),
+        state=StateConfig(state),
     )
 
 
@@ -53,6 +55,13 @@ async def test_a_crash_of_the_program_around_it_passes() -> None:
         async with open_relay(config(), Metrics(), Redactor()):
             await trio.lowlevel.checkpoint()
             raise ValueError("crash")
+
+
+async def test_a_state_that_cannot_be_kept_is_a_configuration_error(tmp_path: Path) -> None:
+    """And not a crash with the error inside a group."""
+    with pytest.raises(ConfigError, match=r"state\.url is 'sqlite:"):
+        async with open_relay(config(state=f"sqlite:{tmp_path}"), Metrics(), Redactor()):
+            raise AssertionError("opened")
 
 
 async def test_a_port_that_is_taken_is_a_configuration_error() -> None:

@@ -130,6 +130,13 @@ async def test_garbage_instead_of_a_request_leaves_the_server_working(raw: bytes
         await resources_return_to(before)
 
 
+async def test_an_offer_of_http2_is_passed_over() -> None:
+    """As RFC 9110, 7.8, allows: some clients make it with every request."""
+    offer = GET[:-2] + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n"
+    async with serving(websocket_app(echo)) as port:
+        assert (await request(port, offer)).startswith(b"HTTP/1.1 204 ")
+
+
 async def test_200_connections_that_come_and_go_leave_no_task_and_no_descriptor() -> None:
     async with serving(websocket_app(echo)) as port:
         before = await resources()
