@@ -212,4 +212,5 @@ try {
 } catch (error) {
   showError(/** @type {RelayError} */ (error));
   talk.disabled = true;
+  element("hint").hidden = true;
 }

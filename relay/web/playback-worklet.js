@@ -8,7 +8,7 @@
 import { Playout } from "./playout.js";
 
 const STATUS_EVERY_S = 0.1;
-const TAP_SAMPLES = 1024;
+const TAP_SAMPLES = 256;
 
 class PlaybackProcessor extends AudioWorkletProcessor {
   /** @param {{processorOptions: {rate: number}}} options */

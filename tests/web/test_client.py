@@ -197,6 +197,7 @@ async def test_nothing_is_lost_or_repeated_from_websocket_to_polling_and_back(pa
         await page.click_in_lab("lab-polling")
         await page.until_live("polling")
         await trio.sleep(0.6)
+        await page.look()
         await page.screenshot("live-polling")
         await page.click_in_lab("lab-polling")
         await page.until_live("websocket")

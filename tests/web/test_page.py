@@ -39,6 +39,7 @@ async def test_a_browser_that_cannot_is_told_so_before_anything_is_asked(page: P
 
         assert await page.text("problem-title") == "This browser cannot do voice calls"
         assert await page.js("return document.getElementById('talk').disabled")
+        assert await page.js("return document.getElementById('hint').hidden")
 
 
 async def test_an_insecure_page_says_that_it_needs_https(page: Page) -> None:
