@@ -39,9 +39,9 @@ from relay.media.windows import Window, WindowCutter
 
 FLOW_AFTER_S = 0.1
 FLOW_IN_SPEECH_S = 1.0
-STALL_S = 0.05
-"""A timer that is later than this says that this process stood still, not that the caller sent nothing: what has come
-meanwhile is read first."""
+READING_MAX_S = 0.05
+"""A late timer says that this process stood still, not that the caller sent nothing: what has come meanwhile is read
+first, for as long as the timer was late and no longer than this."""
 JUDGED_WITHIN_MS = 160
 """What the detector has not judged for longer may be speech; a pause begins with so much of itself in a replay."""
 LOUD_DB = 6.0
@@ -124,8 +124,7 @@ class Analysis:
         while True:
             due = max(due, self._last_media_at + FLOW_AFTER_S)
             await trio.sleep_until(due)
-            if trio.current_time() > due + STALL_S:
-                await trio.sleep(STALL_S)
+            await trio.sleep(min(trio.current_time() - due, READING_MAX_S))
             if due < self._last_media_at + FLOW_AFTER_S:
                 continue
             now, in_speech_until = trio.current_time(), self._last_media_at + FLOW_IN_SPEECH_S

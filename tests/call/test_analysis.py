@@ -161,6 +161,24 @@ async def test_a_process_that_stood_still_puts_no_silence_before_what_has_come_m
         assert rig.call.summary()["frames_invented"] == {}
 
 
+@pytest.mark.parametrize("stall_s", [0.1, 0.12, 0.14, 0.2, 0.5, 2.0])
+async def test_what_came_while_the_process_stood_still_is_read_before_silence_is_invented(
+    stall_s: float, autojump_clock: MockClock
+) -> None:
+    """It waits in the socket when the timer of the silence is late, be it by little."""
+    async with open_rig() as rig:
+        await rig.begin(speaking=False)
+        await speak(rig.phone.media, SILENCE * 50)
+        frames = round(stall_s / 0.02)
+        for number in range(frames):
+            rig.phone.media(numbered(number, 1))
+        autojump_clock.jump(stall_s + 0.01)
+        await speak(rig.phone.media, numbered(frames, 10))
+
+        assert [number for number, _ in heard_frames(rig.assistant.heard)] == [*range(frames + 10)]
+        assert rig.call.summary()["frames_invented"] == {}
+
+
 async def speak(media: Callable[[bytes], None], audio: bytes) -> None:
     for start in range(0, len(audio), 160):
         media(audio[start : start + 160])
