@@ -265,6 +265,16 @@ async def test_a_refused_handshake_is_31920_and_the_next_verb_follows() -> None:
     assert result.warnings == ["31920: handshake refused 403"]
 
 
+async def test_a_peer_that_is_gone_in_the_handshake_is_not_waited_for() -> None:
+    async def leave(target: str, head: Rewound, stream: trio.SocketStream) -> None:
+        await trio.aclose_forcefully(stream)
+
+    async with relay(listen) as small:
+        setattr(small, "upgrade", leave)  # noqa: B010 - a method, replaced
+        result = await place_call(small.url, options=OPTIONS)
+    assert result.warnings == ["31920: connection lost in the handshake"]
+
+
 async def test_status_callbacks_tell_the_stream_and_are_signed() -> None:
     async def leave(leg: Leg) -> None:
         await leg.started()

@@ -106,17 +106,46 @@ async def _shake_hands(
     if parts.scheme == "wss":
         context = ssl.create_default_context()
         stream = trio.SSLStream(tcp, context, server_hostname=parts.hostname, https_compatible=True)
-    with trio.move_on_after(_CONNECT_S):
+    watched = _Watched(stream)
+    with trio.move_on_after(_CONNECT_S) as watched.waiting:
         return await wrap_client_stream(
             nursery,
-            stream,
+            watched,  # type: ignore[arg-type]  # takes any stream
             headers["Host"],
             parts.path or "/",
             message_queue_size=_QUEUE,
             max_message_size=_MESSAGE_LIMIT_BYTES,
             extra_headers=[(name.encode(), value.encode()) for name, value in headers.items() if name != "Host"],
         )
-    raise StreamRefused("31920: no handshake in time")
+    raise StreamRefused(f"31920: {'connection lost in the handshake' if watched.lost else 'no handshake in time'}")
+
+
+class _Watched(trio.abc.Stream):
+    """Ends the wait for a handshake when the peer is gone, which trio-websocket does not."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self.lost = False
+        self.waiting = trio.CancelScope()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        data: bytes | bytearray = b""
+        try:
+            data = await self._stream.receive_some(max_bytes)
+        finally:
+            if not data:
+                self.lost = True
+                self.waiting.cancel("the peer is gone")
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
 
 async def _run(
