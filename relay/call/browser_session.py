@@ -12,7 +12,7 @@
 """
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
 
@@ -22,7 +22,7 @@ from structlog.contextvars import bound_contextvars
 
 from relay.call.browser_leg import BrowserLeg
 from relay.call.call import Call
-from relay.call.events import CallEvent, Said, Speech, StateChanged
+from relay.call.events import CallEvent, Said, Speech, StateChanged, Trouble
 from relay.call.spoken import Spoken
 from relay.logic.outcome import EndReason
 from relay.media.frames import AudioFormat
@@ -33,6 +33,12 @@ LINGER_S = 15.0
 """More than a poll may wait, so that the one after the end still finds the session."""
 ENDING_S = 5.0
 """A call says why it ended when it gives its caller back, or soon after."""
+
+FAILURES: Mapping[Literal["assistant", "relay"], str] = {
+    "assistant": "the assistant failed: go on talking, what is said is kept while it is called again",
+    "relay": "the relay failed on this call: begin a new one",
+}
+"""For the client. What exactly failed is for the operator: it may name hosts and accounts."""
 
 Transport = Literal["websocket", "polling"]
 
@@ -130,3 +136,5 @@ class BrowserSession:
                 self.leg.outbox.tell(browser.state(status, reason))
                 if status == "ended":
                     self._ended.set()
+            case Trouble(leg="assistant" | "relay" as leg, code=code):
+                self.leg.outbox.tell(browser.failure(code, FAILURES[leg], leg))

@@ -119,7 +119,8 @@ function finish(reason) {
 }
 
 /** @param {RelayError} error */
-function showError({ code, message }) {
+function showError({ code, message, leg }) {
+  if (leg === "assistant") return; // `call` says what that means
   element("problem-title").textContent = TITLES[code] ?? "The relay reports a problem";
   element("problem-text").textContent = WHAT_NOW[code] ?? message;
   element("problem-code").textContent = code;

@@ -8,12 +8,14 @@ export class RelayError extends Error {
   /**
    * @param {ClientCode | string} code
    * @param {string} message what happened and what to do
-   * @param {{fatal?: boolean}} [options] `fatal`: the conversation is over or could not begin
+   * @param {{fatal?: boolean, leg?: "assistant" | "relay"}} [options] `fatal`: the conversation is over or could not
+   *   begin; `leg`: what failed, if it was nothing on this side
    */
-  constructor(code, message, { fatal = true } = {}) {
+  constructor(code, message, { fatal = true, leg } = {}) {
     super(message);
     this.name = "RelayError";
     this.code = code;
     this.fatal = fatal;
+    this.leg = leg;
   }
 }

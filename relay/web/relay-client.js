@@ -205,7 +205,7 @@ export class RelayClient {
       this.#emit("call", message);
       if (message.status === "ended") this.#release(message.reason ?? "ended");
     } else if (type === "error") {
-      this.#emit("error", new RelayError(message.code, message.error, { fatal: false }));
+      this.#emit("error", new RelayError(message.code, message.error, { fatal: false, leg: message.leg }));
     }
   }
 

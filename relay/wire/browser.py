@@ -272,8 +272,13 @@ def state(status: Literal["live", "reconnecting", "degraded", "ended"], reason: 
 
 
 def error(code: str, what: str) -> Text:
-    """`what` says what happened and what to do."""
+    """Of something that the client did. `what` says what happened and what to do."""
     return _text(type="error", error=what, code=code)
+
+
+def failure(code: str, what: str, leg: Literal["assistant", "relay"]) -> Text:
+    """Of something that failed behind the relay, or in it."""
+    return _text(type="error", error=what, code=code, leg=leg)
 
 
 def gap(first: int, last: int) -> Text:

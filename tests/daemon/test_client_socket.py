@@ -355,6 +355,9 @@ async def test_what_the_assistant_says_that_was_said_reaches_the_browser() -> No
         assert (await page.until("final"))["text"] == "hello"
         speech = await page.until("speech")
         assert (speech["role"], speech["status"]) == ("assistant", "started")
+        error = await page.until("error")
+        assert (error["code"], error["leg"]) == ("ASSISTANT_LOST", "assistant")
+        assert "vapi" not in error["error"]
         assert (await page.until("state"))["status"] == "reconnecting"
 
 
