@@ -169,6 +169,7 @@ async def test_how_the_assistant_stands_is_on_the_screen(page: Page) -> None:
         await page.look()
         await page.begin()
         shown = []
+        peer.session.tell("error", error="the assistant failed", code="ASSISTANT_LOST", leg="assistant")
         for status, reason in (
             ("live", "assistant ready"),
             ("reconnecting", "assistant lost"),
@@ -180,11 +181,15 @@ async def test_how_the_assistant_stands_is_on_the_screen(page: Page) -> None:
             await page.until("events.findLast(({type}) => type === 'call')?.reason === arguments[0]", reason)
             shown.append(await page.text("connection"))
             await page.screenshot(f"assistant-{status}")
+        alarmed = await page.js("return !document.getElementById('problem').hidden")
+        errors = await page.events("error")
         notes = await page.js(
             "return [...document.querySelectorAll('#transcript .note')].map((line) => line.innerText)"
         )
         await page.click("talk")
 
+    assert [error["code"] for error in errors] == ["ASSISTANT_LOST"]
+    assert not alarmed
     assert shown == ["Connected", *["Waiting for the assistant …"] * 2, "Connected", "Connected"]
     assert notes == [
         "The assistant is reconnecting. Go on talking: nothing is lost.",
