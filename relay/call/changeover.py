@@ -64,12 +64,13 @@ class ChangeOver:
             await talk.over.wait()
             return None
         lifetime = Lifetime(LifetimeRules(limit_s), talk.dialed_at)
-        with trio.move_on_at(lifetime.window_at):
+        with trio.move_on_at(lifetime.listen_at):
             await talk.over.wait()
         ladder = self._rungs.ladder(self._tries)
         while not talk.over.is_set():
             now = trio.current_time()
-            self._keep_dialled(ladder, now)
+            if now >= lifetime.window_at:
+                self._keep_dialled(ladder, now)
             moment = lifetime.moment(self._scene(talk), now)
             if moment is not None and self._next is not None and self._next.connection.stands_by:
                 following, self._next = self._next, None

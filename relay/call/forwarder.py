@@ -89,7 +89,7 @@ class Forwarder:
         self._lost_at: float | None = None
         self._lost_call_id: str | None = None
         self._dropped_ms = 0
-        self._cut_short = False
+        self._taken_over = self._cut_short = False
         self._comfort = Comfort(playback, needed=lambda: self._lost_at is not None or replay.replaying)
         self.assistant = rungs.first.name
         """The assistant that is dialled, or has the call."""
@@ -103,7 +103,7 @@ class Forwarder:
         """Before `run`: the conversation was another process's, whose call with the assistant is lost."""
         self.assistant, self._lost_call_id = assistant, lost_call_id
         self._lost_at = trio.current_time()
-        self._cut_short = True
+        self._taken_over = True
         self._comfort.begin()
 
     async def run(self, call_id: str) -> EndReason:
@@ -231,9 +231,9 @@ class Forwarder:
         what an assistant had still to say that was left in mid-sentence, or lost with all that was queued."""
         turns = self._playback.turns()
         for number, turn in enumerate(turns, start=1):
-            open_end = self._cut_short if turn.role == "assistant" else self._dialogue.all_understood
-            unanswered = number == len(turns) and open_end and (turn.role == "user" or turn.interrupted)
-            yield add_message(turn.role, turn.content, trigger_response=unanswered)
+            had_more = self._cut_short or (self._taken_over and turn.interrupted)
+            open_end = had_more if turn.role == "assistant" else self._dialogue.all_understood
+            yield add_message(turn.role, turn.content, trigger_response=open_end and number == len(turns))
 
     def _note_loss(self) -> None:
         self._lost_call_id = self.assistant_call_id
@@ -246,7 +246,7 @@ class Forwarder:
         self._comfort.begin()
 
     def _note_opened(self) -> None:
-        self._cut_short = False
+        self._taken_over = self._cut_short = False
         if self._lost_at is None:
             return
         statistics = self._replay.statistics()

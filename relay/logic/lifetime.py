@@ -57,14 +57,15 @@ class Lifetime:
         ends_at = began_at + rules.limit_s
         self._rules = rules
         self.window_at = ends_at - min(rules.window_s, rules.limit_s / 2)
+        self.listen_at = self.window_at - rules.unanswered_s
+        """By then what was before it plays no part."""
         self.hurry_at = ends_at - min(rules.hurry_s, rules.limit_s / 4)
         self.last_at = ends_at - min(rules.last_s, rules.limit_s / 10)
         self._assistant_was_last = False
         self._sounded_at: float | None = None
 
     def moment(self, scene: Scene, now: float) -> Moment | None:
-        """Whether the call may move now. To be asked again and again from `window_at` on; what was before that is taken
-        for words of the caller."""
+        """Whether the call may move now. To be asked again and again from `listen_at` on."""
         if self._sounded_at is None or scene.caller_speaks or scene.assistant_speaks:
             self._sounded_at = now
             self._assistant_was_last = scene.assistant_speaks

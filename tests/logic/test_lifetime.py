@@ -60,6 +60,11 @@ def test_a_quiet_moment_passes_when_somebody_speaks() -> None:
     assert answers == [(541.9, Moment.QUIET), (546.9, Moment.QUIET)]
 
 
+def test_a_silence_from_before_the_window_counts() -> None:
+    assert listen(Lifetime(RULES, 0), 536, (2, "a"), (5, ""))[0] == (540.0, Moment.QUIET)
+    assert listen(Lifetime(RULES, 0), Lifetime(RULES, 0).listen_at, (10, ""))[0] == (540.0, Moment.QUIET)
+
+
 def test_before_the_window_no_silence_is_long_enough() -> None:
     assert listen(Lifetime(RULES, 0), 400, (140, ""))[:1] == []
 
