@@ -67,6 +67,11 @@ def converted(pcm: bytes, source: AudioFormat, target: AudioFormat) -> bytes:
     return Transcoder(source, target).push(Audio(source, pcm)).data
 
 
+def caller_came_back(metrics: str) -> float:
+    [line] = [one for one in metrics.splitlines() if one.startswith('relay_reconnects_total{leg="caller",result="ok"}')]
+    return float(line.split()[-1])
+
+
 async def test_a_conversation_survives_a_lost_socket_and_polling_and_no_sample_is_lost(page: Page) -> None:
     async with running(Behaviour(script="file", audio=DESCRIPTION)) as (daemon, assistant):
         await page.open(daemon.port, before=AT_48_KHZ)
@@ -124,4 +129,4 @@ async def test_a_conversation_survives_a_lost_socket_and_polling_and_no_sample_i
     assert errors == []
     assert complaints == []
     assert {line["role"] for line in finals} >= {"user"}
-    assert 'relay_reconnects_total{leg="caller",result="ok"} 3.0' in metrics
+    assert caller_came_back(metrics) >= 3
