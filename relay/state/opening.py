@@ -9,7 +9,6 @@ from relay.errors import ConfigError, StateUnavailable
 from relay.metrics import Metrics
 from relay.state.backend import Backend
 from relay.state.memory import MemoryBackend
-from relay.state.redis import RedisBackend
 from relay.state.sqlite import SqliteBackend, file_of
 from relay.state.store import TIMEOUT_S, Executor, StateStore, inline, one_worker
 
@@ -52,6 +51,8 @@ def _backend(url: str, password: str | None, timeout_s: float, environ: Mapping[
         case "sqlite":
             return SqliteBackend(owner, file_of(rest, environ))
         case "redis" | "rediss":
+            from relay.state.redis import RedisBackend  # noqa: PLC0415 - 6 MB that only its users need
+
             return RedisBackend(owner, url, password=password, timeout_s=timeout_s / 2)
     raise ConfigError(f"state.url is {url!r}, must begin with memory:, sqlite:, redis: or rediss:")
 
