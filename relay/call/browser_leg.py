@@ -16,6 +16,7 @@ from relay.call.browser_uplink import BrowserUplink
 from relay.call.legs import CallerEvent, CallerGone, Heard
 from relay.errors import LegLost, RemoteProtocolError
 from relay.logic.rate_limit import RateLimit
+from relay.logic.reorder import ReorderStatistics
 from relay.media.frames import AudioFormat
 from relay.wire import browser
 from relay.wire.browser import ClientAudio, Event, Played, Start, Stop
@@ -41,10 +42,9 @@ class BrowserLeg:
 
     # -- the call's side
 
-    @property
-    def messages_missing(self) -> int:
-        """Numbered messages that never came."""
-        return self.uplink.statistics().missing
+    def order(self) -> ReorderStatistics:
+        """What the numbers of the client's messages say about their order."""
+        return self.uplink.statistics()
 
     async def receive(self) -> CallerEvent | None:
         """The next event; see CallerLeg. Raises LegLost once the session is over."""

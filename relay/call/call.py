@@ -244,6 +244,7 @@ class Call:
             call_sid=self.sid,
             assistant_call_id=self._forwarder.assistant_call_id,
             messages_missing=self._line.messages_missing,
+            messages_reordered=self._line.messages_reordered,
             **self._counts.totals(),
         )
 

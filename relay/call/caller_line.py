@@ -54,7 +54,7 @@ class CallerLine:
         self._given_back = trio.Event()
         self._reading = trio.CancelScope()
         self._lost_at: float | None = None
-        self._missing_before = 0
+        self._missing_before = self._reordered_before = 0
         self._closed = False
         self.leg: CallerLeg | None = None
         self.lent = trio.Event()
@@ -63,7 +63,12 @@ class CallerLine:
     @property
     def messages_missing(self) -> int:
         """Of all sockets: messages that the numbering says were sent and that never came."""
-        return self._missing_before + (self.leg.messages_missing if self.leg else 0)
+        return self._missing_before + (self.leg.order().missing if self.leg else 0)
+
+    @property
+    def messages_reordered(self) -> int:
+        """Of all sockets: messages that others had overtaken, and that were put in order again."""
+        return self._reordered_before + (self.leg.order().reordered if self.leg else 0)
 
     def attempt_ages_s(self) -> tuple[float, ...]:
         """How long ago each attempt to attach the caller again was granted, of those that still count."""
@@ -148,7 +153,7 @@ class CallerLine:
         assert self.leg is not None
         now = trio.current_time()
         log.info("caller.lost", error=why)
-        self._missing_before += self.leg.messages_missing
+        self._missing_before, self._reordered_before = self.messages_missing, self.messages_reordered
         self._playback.detach(self.leg)
         self.leg = None
         self.lent = trio.Event()

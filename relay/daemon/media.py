@@ -42,6 +42,7 @@ class MediaEndpoint:
 
     def __init__(self, front: Front) -> None:
         self._config = front.config.twilio
+        self._reorder_ms = front.config.jitter.reorder_ms
         self._calls = front.calls
         self._gate = front.gate
         self._metrics = front.metrics
@@ -132,7 +133,8 @@ class MediaEndpoint:
         written = trio.Event()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._write, socket, outbox, written)
-            with call.lend(TwilioLeg(socket, outbox, start.stream_sid)) as given_back:
+            leg = TwilioLeg(socket, outbox, start.stream_sid, first=start.sequence + 1, reorder_ms=self._reorder_ms)
+            with call.lend(leg) as given_back:
                 await given_back.wait()
             outbox.close()
             with trio.move_on_after(LAST_WORDS_S):

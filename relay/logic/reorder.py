@@ -39,7 +39,8 @@ class ReorderBuffer(Generic[Item]):
         self._max_s = max_ms / 1000
         self._held: dict[int, tuple[float, Item]] = {}
         self._given_up: dict[int, None] = {}
-        self._reordered = self._missing = self._late = self._duplicate = 0
+        self.late = self.duplicate = 0
+        self._reordered = self._missing = 0
         self._next = self._origin = first
         self._highest = -1
 
@@ -48,6 +49,10 @@ class ReorderBuffer(Generic[Item]):
         """When `expire` will give up a gap; None while nothing is held."""
         arrived = next((arrived for arrived, _ in self._held.values()), None)
         return None if arrived is None else arrived + self._max_s
+
+    def ahead(self, seq: int) -> int:
+        """How many messages are still to come before this one; negative for one whose turn has passed."""
+        return 0 if self._next is None else self._place(seq) - self._next
 
     def push(self, seq: int, item: Item, now: float) -> list[Item]:
         """Take a message; returns what is in order now, often just this one."""
@@ -81,7 +86,7 @@ class ReorderBuffer(Generic[Item]):
         return ready
 
     def statistics(self) -> ReorderStatistics:
-        return ReorderStatistics(len(self._held), self._reordered, self._missing, self._late, self._duplicate)
+        return ReorderStatistics(len(self._held), self._reordered, self._missing, self.late, self.duplicate)
 
     def _place(self, seq: int) -> int:
         """The number as it would be if it had any number of bits."""
@@ -97,9 +102,9 @@ class ReorderBuffer(Generic[Item]):
             return False
         if place < self._origin or place in self._given_up:
             self._given_up.pop(place, None)
-            self._late += 1
+            self.late += 1
         else:
-            self._duplicate += 1
+            self.duplicate += 1
         return True
 
     def _release_through(self, place: int) -> list[Item]:

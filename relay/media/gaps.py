@@ -1,7 +1,7 @@
-"""Holes in the media time of a leg whose messages carry timestamps and sequence numbers.
+"""Holes in the media time of a leg whose messages carry timestamps.
 
-Twilio Media Streams ("WebSocket messages"): `media.timestamp` is the media time in ms since the stream began,
-`sequenceNumber` counts all messages of the stream. Arrival times play no part here: a late frame is not a gap.
+Twilio Media Streams ("WebSocket messages"): `media.timestamp` is the media time in ms since the stream began. Arrival
+times play no part here: a late frame is not a gap.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,6 @@ MAX_LATE_MS = 1000
 """Further back than this is no late message but a sender that began to count anew."""
 MAX_JUMP_MS = 60_000
 """Further ahead than this is no loss of media but a sender that changed its clock."""
-MAX_SEQUENCE_JUMP = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,42 +81,3 @@ class MediaClock:
         self.skipped_ms += skipped_ms
         self.resyncs += resynced
         return Placement(fill_ms, skipped_ms, resynced=resynced)
-
-
-class SequenceCounter:
-    """Counts what is wrong with a run of sequence numbers. The first one sets the origin."""
-
-    __slots__ = ("_expected", "_missing", "duplicate", "missing", "out_of_order", "resyncs")
-
-    def __init__(self) -> None:
-        self._expected: int | None = None
-        self._missing: set[int] = set()
-        self.missing = 0
-        self.duplicate = 0
-        self.out_of_order = 0
-        self.resyncs = 0
-
-    def note(self, number: int) -> None:
-        """Count one message. A number that comes after all is no longer missing but out of order."""
-        if self._expected is None:
-            self._expected = number + 1
-        elif abs(number - self._expected) > MAX_SEQUENCE_JUMP:
-            self.resyncs += 1
-            self._expected = number + 1
-            self._missing.clear()
-        elif number >= self._expected:
-            self._skip_to(number)
-        elif number in self._missing:
-            self._missing.remove(number)
-            self.missing -= 1
-            self.out_of_order += 1
-        else:
-            self.duplicate += 1
-
-    def _skip_to(self, number: int) -> None:
-        assert self._expected is not None
-        if number > self._expected:
-            self.missing += number - self._expected
-            self._missing.update(range(self._expected, number))
-            self._missing = {old for old in self._missing if old >= number - MAX_SEQUENCE_JUMP}
-        self._expected = number + 1

@@ -1,10 +1,8 @@
-import random
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.media.gaps import MediaClock, Placement, SequenceCounter
+from relay.media.gaps import MediaClock, Placement
 
 
 def clock_at(end_ms: float) -> MediaClock:
@@ -181,52 +179,3 @@ def test_media_with_pieces_lost_keeps_its_length_but_for_short_holes(lost: set[i
 
     assert out_ms == 450 * 20 - short_ms - over_ms
     assert clock.skipped_ms == over_ms
-
-
-def counted(numbers: list[int]) -> tuple[int, int, int, int]:
-    counter = SequenceCounter()
-    for number in numbers:
-        counter.note(number)
-    return counter.missing, counter.duplicate, counter.out_of_order, counter.resyncs
-
-
-@pytest.mark.parametrize(
-    ("numbers", "missing", "duplicate", "out_of_order", "resyncs"),
-    [
-        ([], 0, 0, 0, 0),
-        ([1, 2, 3], 0, 0, 0, 0),
-        ([7, 8, 9], 0, 0, 0, 0),
-        ([1, 2, 5], 2, 0, 0, 0),
-        ([1, 2, 5, 3], 1, 0, 1, 0),
-        ([1, 2, 5, 3, 4, 6], 0, 0, 2, 0),
-        ([1, 2, 2, 1, 3], 0, 2, 0, 0),
-        ([1, 3, 2, 2], 0, 1, 1, 0),
-        ([1, 2, 900_000, 900_001], 0, 0, 0, 1),
-        ([5000, 5001, 1, 2, 3], 0, 0, 0, 1),
-        ([1, 2, -(10**30)], 0, 0, 0, 1),
-    ],
-)
-def test_sequence_numbers(numbers: list[int], missing: int, duplicate: int, out_of_order: int, resyncs: int) -> None:
-    assert counted(numbers) == (missing, duplicate, out_of_order, resyncs)
-
-
-@given(st.sets(st.integers(2, 300)), st.randoms(use_true_random=False))
-def test_shuffled_and_lossy_numbers_are_counted_to_the_last(lost: set[int], rng: random.Random) -> None:
-    kept = [number for number in range(2, 301) if number not in lost]
-    rng.shuffle(kept)
-    numbers = [1, *kept]
-
-    missing, duplicate, _, _ = counted(numbers)
-
-    assert missing == max(numbers) - len(numbers)
-    assert duplicate == 0
-    assert counted([*numbers, *numbers])[1] == len(numbers)
-
-
-def test_memory_stays_bounded_when_most_numbers_are_lost() -> None:
-    counter = SequenceCounter()
-    for number in range(0, 1_000_000, 1000):
-        counter.note(number)
-
-    assert counter.missing == 999 * 999
-    assert len(counter._missing) <= 2000

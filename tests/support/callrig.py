@@ -308,7 +308,7 @@ class Rig:
         outbox = Outbox(socket, capacity=25, is_stale=call.is_stale)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._write, outbox, socket)
-            with call.lend(TwilioLeg(socket, outbox, STREAM_SID)) as given_back:
+            with call.lend(TwilioLeg(socket, outbox, STREAM_SID, first=2, reorder_ms=80)) as given_back:
                 task_status.started()
                 await given_back.wait()
             nursery.cancel_scope.cancel()
