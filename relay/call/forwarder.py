@@ -158,7 +158,7 @@ class Forwarder:
 
     def _dial(self, call_id: str, nursery: trio.Nursery, ladder: Ladder, rung: int, opening: Opening) -> Talk:
         dialer = self._rungs.dialers[rung]
-        incoming = Incoming(self._playback, self._dialogue, self._counts, self._events)
+        incoming = Incoming(dialer.format, self._playback, self._dialogue, self._counts, self._events)
         connection = Connection(
             dialer, self.outgoing, incoming, opening, config=self._config, counts=self._counts, events=self._events
         )

@@ -9,6 +9,7 @@ from relay.call.events import EventFeed, Said, Speech, Trouble
 from relay.call.playback import Playback
 from relay.errors import LegLost, RemoteProtocolError
 from relay.logic.pulse import Pulse
+from relay.media.frames import AudioFormat
 from relay.wire import vapi
 
 log = structlog.get_logger(__name__)
@@ -17,7 +18,12 @@ log = structlog.get_logger(__name__)
 class Incoming:
     """One per connection, so that what is said by a connection that is lost goes nowhere."""
 
-    def __init__(self, playback: Playback, dialogue: Dialogue, counts: Counts, events: EventFeed) -> None:
+    def __init__(
+        self, audio_format: AudioFormat, playback: Playback, dialogue: Dialogue, counts: Counts, events: EventFeed
+    ) -> None:
+        """`audio_format` is the assistant's."""
+        self._block_bytes = audio_format.block_bytes
+        self._half = b""
         self._playback = playback
         self._dialogue = dialogue
         self._counts = counts
@@ -33,18 +39,22 @@ class Incoming:
         self._pulse.message()
         if isinstance(message, bytes):
             self.began.set()
-            audible = self._playback.receive_audio(message)
+            audible = self._playback.receive_audio(self._half + message)
+            self._half = b""
             self._pulse.audio(trio.current_time(), audible=audible)
             return None
         event = self._parse(message)
         return None if event is None else self._handle(event)
 
     def overhear(self, message: str | bytes) -> vapi.StatusUpdate | None:
-        """The same for a connection that has the conversation not yet, or not any more: nobody hears what it says."""
+        """The same for a connection that has the conversation not yet, or not any more: nobody hears what it says, but
+        half a sample waits for its other half."""
         self._pulse.message()
         if isinstance(message, bytes):
             self.began.set()
             self._pulse.audio(trio.current_time(), audible=True)
+            unheard = self._half + message
+            self._half = unheard[len(unheard) - len(unheard) % self._block_bytes :]
             return None
         event = self._parse(message)
         return self._note_status(event) if isinstance(event, vapi.StatusUpdate) else None

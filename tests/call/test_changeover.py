@@ -6,12 +6,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import numpy as np
 import pytest
 import trio
 from trio.testing import MockClock
 
 from relay.errors import AssistantUnavailable
-from tests.support.callrig import Assistant, FakeDialer, Rig, open_rig
+from relay.media import g711
+from relay.media.frames import AudioFormat
+from tests.support.callrig import MULAW, PCM, Assistant, FakeDialer, Rig, open_rig
 from tests.support.cuts import Trial, sentence
 from tests.support.numbered import heard_pairs, numbered, whole_and_in_order
 
@@ -23,9 +26,9 @@ FULL = AssistantUnavailable("no", "VAPI_CONCURRENCY_BLOCKED", retriable=False)
 
 
 @asynccontextmanager
-async def limited_rig(**sections: Any) -> AsyncIterator[Rig]:
+async def limited_rig(audio_format: AudioFormat = MULAW) -> AsyncIterator[Rig]:
     """A rig whose provider ends every call at its limit, and says so."""
-    async with open_rig(**sections) as rig:
+    async with open_rig(audio_format) as rig:
         rig.dialer.max_call_s = LIMIT_S
         rig.nursery.start_soon(_end_calls, rig.dialer, rig.nursery)
         yield rig
@@ -180,6 +183,23 @@ async def test_who_stands_by_hears_silence_and_is_not_heard_and_who_was_left_nei
         assert set(range(3000, 3050)) <= heard
         assert [line["characters"] for line in rig.events("transcript.final")] == [len("Hello"), len("words")]
         assert sentence(1, 170)[-1600:] not in following.heard
+
+
+async def test_a_sample_cut_in_two_while_the_next_call_stands_by_does_not_shift_all_that_follow(
+    autojump_clock: MockClock,
+) -> None:
+    """Chunks have any length. Read one byte late, what is hardly to be heard would be loud."""
+    async with limited_rig(PCM) as rig:
+        await rig.begin()
+        following = await assistant_number(rig, 1)
+        following.send(b"\x10")
+        await changed(rig)
+        following.stop()
+        following.silent_when_quiet = True
+        following.send(b"\x00" + np.full(16000, 16, "<i2").tobytes())
+        await trio.sleep(2)
+
+        assert 8 <= np.abs(g711.decode(rig.phone.heard())).max() <= 40
 
 
 async def test_who_talks_through_the_window_is_moved_between_two_sentences(autojump_clock: MockClock) -> None:
