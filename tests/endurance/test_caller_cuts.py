@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from tests.support.callrig import MULAW, Phone, open_rig
 from tests.support.cuts import Trial, cuts_wanted, median_and_p95
-from tests.support.numbered import PAIRS, heard_pairs, numbered
+from tests.support.numbered import PAIRS, heard_pairs, heard_twice_ms, numbered
 
 FEW = 6
 CUTS_PER_CALL = 3
@@ -51,23 +51,12 @@ async def cut_call(seed: int) -> list[float]:
         assert trial.problems() == [], f"seed {seed}: the assistant did not hear the caller once"
         assert len(trial.ears) == 1, f"seed {seed}: the assistant's call was not kept"
         assert rig.call.summary()["frames_stale"] == 0, f"seed {seed}"
-        return _heard_twice_ms(heard)
+        return heard_twice_ms(heard)
 
 
 def _with_slow_marks(phone: Phone, dice: random.Random) -> Phone:
     phone.mark_delay_s = lambda: dice.uniform(0, 0.04)
     return phone
-
-
-def _heard_twice_ms(heard: list[list[int]]) -> list[float]:
-    """For each stream after the first: what of it had been heard already, to the pair of samples."""
-    before: Counter[int] = Counter()
-    twice = []
-    for pairs in heard:
-        now = Counter(pairs)
-        twice.append(sum(max(0, min(count, before[n] + count - PAIRS)) for n, count in now.items()) / 4)
-        before += now
-    return twice[1:]
 
 
 async def test_nothing_unheard_is_skipped_and_little_is_heard_twice(autojump_clock: MockClock) -> None:

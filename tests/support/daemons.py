@@ -51,6 +51,9 @@ class Daemon:
     def events(self) -> list[str]:
         return [line["event"] for line in self.log()]
 
+    def events_of(self, event: str) -> list[dict[str, Any]]:
+        return [line for line in self.log() if line["event"] == event]
+
     async def get(self, path: str) -> httpx.Response:
         async with httpx.AsyncClient(trust_env=False) as client:
             return await client.get(self.url + path)
@@ -80,6 +83,11 @@ assistant_id = "assistant-id"
 [state]
 url = "{state}"
 """
+
+
+def mulaw_settings(assistant_url: str) -> str:
+    """Audio passes byte for byte."""
+    return settings(assistant_url).replace("[vapi]", '[vapi]\naudio_format = "mulaw"')
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 """Audio whose every byte pair says which frame it belongs to, so that what was heard can be read off to the byte."""
 
+from collections import Counter
 from itertools import groupby, pairwise
 
 FRAME_BYTES = 160
@@ -43,3 +44,14 @@ def backward_steps(pairs: list[int]) -> int:
     runs = [(number, len(list(run))) for number, run in groupby(pairs)]
     back = sum(1 for (now, _), (then, _) in pairwise(runs) if then < now)
     return back + sum(1 for _, length in runs if length > PAIRS)
+
+
+def heard_twice_ms(heard: list[list[int]]) -> list[float]:
+    """For each stream after the first: what of it had been heard already, to the pair of samples."""
+    before: Counter[int] = Counter()
+    twice = []
+    for pairs in heard:
+        now = Counter(pairs)
+        twice.append(sum(max(0, min(count, before[n] + count - PAIRS)) for n, count in now.items()) / 4)
+        before += now
+    return twice[1:]
