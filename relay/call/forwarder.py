@@ -104,6 +104,7 @@ class Forwarder:
         self.assistant, self._lost_call_id = assistant, lost_call_id
         self._lost_at = trio.current_time()
         self._taken_over = True
+        self._standing.assistant_away("assistant lost")
         self._comfort.begin()
 
     async def run(self, call_id: str) -> EndReason:

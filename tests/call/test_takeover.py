@@ -5,6 +5,7 @@ import trio
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
+from relay.call.events import StateChanged
 from relay.config import SessionConfig
 from relay.metrics import Metrics
 from relay.state import StateStore
@@ -59,6 +60,7 @@ async def go_on(rig: Rig, sid: str = SID) -> Assistant:
     """Take the call over; its assistant, once it has heard what there is to know."""
     call = await rig.calls.take_over(sid)
     assert call is not None
+    assert call.standing.current == StateChanged("reconnecting", "assistant lost")
     rig.call = call
     rig.assistant = await rig.meet_assistant()
     rig.phone = await rig.attach(call)

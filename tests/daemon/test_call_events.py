@@ -77,6 +77,7 @@ async def listening(rig: FrontRig, call_id: str) -> AsyncIterator[Listener]:
         assert answer.status_code == 200
         assert headers[b"content-type"] == b"text/event-stream; charset=utf-8"
         assert headers[b"cache-control"] == b"no-store"
+        assert headers[b"x-accel-buffering"] == b"no"
         yield listener
 
 
