@@ -15,6 +15,8 @@ understood something (Vapi, message "transcript"). Each segment goes through the
 
 Finishing a segment finishes all before it. A final transcript never finishes one that runs or began after it. Where two
 segments wait and the last ended less than `REACTION_FRAMES` ago, it is about the one before: no transcriber is so fast.
+Nor is it much faster than this one ever was on this connection, where only one segment could be meant: what comes
+sooner is a transcript that was held up.
 """
 
 from collections import deque
@@ -25,6 +27,8 @@ from relay.media.frames import FRAME_MS
 
 REACTION_FRAMES = 300 // FRAME_MS
 """Between the end of speech and anything that an assistant makes of it."""
+HASTE = 0.75
+"""The part of the shortest reaction so far that another may take."""
 TAIL_FRAMES = 100 // FRAME_MS
 """What still belongs to a segment behind its end: the fall of the last sound, the delay of a resampler."""
 MAX_SEGMENTS = 64
@@ -45,7 +49,8 @@ class Sentences:
         self._unanswered_s = unanswered_s
         self._segments: deque[_Segment] = deque(maxlen=MAX_SEGMENTS)
         self._transcripts = False
-        self._early_final: int | None = None
+        self._early_final: float | None = None
+        self._quickest: int | None = None
 
     @property
     def unfinished(self) -> bool:
@@ -66,7 +71,7 @@ class Sentences:
 
     def ended(self, end_frame: int, now: float) -> None:
         """The segment that began last has ended before this frame."""
-        if not self._segments or self._segments[-1].end is not None:
+        if not self._runs:
             return
         self._segments[-1].end = end_frame
         if self._early_final is not None and end_frame <= self._early_final:
@@ -81,11 +86,14 @@ class Sentences:
         if not final:
             return
         sent = self._sent()
+        if self._runs:
+            self._early_final = self._replay.cursor - (self._reaction_frames() if sent else 0)
         if not sent:
-            self._early_final = self._replay.cursor
-        elif len(sent) > 1 and self._frames_after(sent[-1]) < REACTION_FRAMES:
+            return
+        if len(sent) > 1 and self._frames_after(sent[-1]) < self._reaction_frames():
             self._finish(sent[-2])
         else:
+            self._note_reaction(sent)
             self._finish(sent[-1])
 
     def assistant_spoke(self, now: float) -> None:
@@ -103,8 +111,20 @@ class Sentences:
         for segment in self._segments:
             segment.sent_at = None
         self._transcripts = False
-        self._early_final = None
+        self._early_final = self._quickest = None
         return self._replay.rewind()
+
+    @property
+    def _runs(self) -> bool:
+        return bool(self._segments) and self._segments[-1].end is None
+
+    def _note_reaction(self, sent: list[_Segment]) -> None:
+        if len(sent) == len(self._segments) == 1:
+            took = self._frames_after(sent[0])
+            self._quickest = took if self._quickest is None else min(took, self._quickest)
+
+    def _reaction_frames(self) -> float:
+        return max(REACTION_FRAMES, HASTE * (self._quickest or 0))
 
     def _sent(self) -> list[_Segment]:
         return [segment for segment in self._segments if segment.sent_at is not None]

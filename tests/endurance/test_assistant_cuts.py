@@ -4,6 +4,7 @@ $ENDURANCE_CUTS says how many cuts (`make endurance`: 200); without it there are
 """
 
 import random
+from collections.abc import Callable
 
 import trio
 from trio.testing import MockClock
@@ -15,8 +16,11 @@ FEW = 4
 FIRST_BYTE_MEDIAN_MAX_MS = 400.0
 
 
-async def cut_call(seed: int) -> Trial:
-    """A call of four sentences, cut once, and in one of three cases again within 1.5 s."""
+async def cut_call(seed: int, standstill: Callable[[float], None] | None = None) -> Trial:
+    """A call of four sentences, cut once, and in one of three cases again within 1.5 s.
+
+    With `standstill` nothing runs for 0.1 to 1 s, ten times in the call.
+    """
     dice = random.Random(seed)
     async with seeded_backoff(seed), open_rig(MULAW) as rig:
         rig.dialer.answer_after_s = dice.uniform(0.005, 0.06)
@@ -25,6 +29,8 @@ async def cut_call(seed: int) -> Trial:
         await trial.begin()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trial.talk, 4)
+            if standstill is not None:
+                nursery.start_soon(_stand_still, standstill, random.Random(seed))
             await trio.sleep(dice.uniform(0.3, 11))
             trial.cut()
             if dice.random() < 1 / 3:
@@ -36,6 +42,12 @@ async def cut_call(seed: int) -> Trial:
         assert [line["dropped_ms"] for line in lines] == [0] * len(lines), f"seed {seed}"
         assert rig.call.summary()["frames_stale"] == 0, f"seed {seed}"
         return trial
+
+
+async def _stand_still(standstill: Callable[[float], None], dice: random.Random) -> None:
+    for _ in range(10):
+        await trio.sleep(dice.uniform(0.2, 1.5))
+        standstill(dice.uniform(0.1, 1.0))
 
 
 async def test_every_segment_of_speech_is_had_exactly_once(autojump_clock: MockClock) -> None:
@@ -57,6 +69,17 @@ async def test_every_segment_of_speech_is_had_exactly_once(autojump_clock: MockC
     assert len(first_byte_ms) == cuts
     if cuts >= 40:
         assert median < FIRST_BYTE_MEDIAN_MAX_MS
+
+
+async def test_nor_is_a_word_lost_by_a_process_that_stands_still_for_up_to_a_second(autojump_clock: MockClock) -> None:
+    """Callers, detector, transcripts and timers all come late and in bursts then."""
+    cuts = calls = 0
+    while cuts < cuts_wanted(FEW):
+        trial = await cut_call(1000 + calls, autojump_clock.jump)
+        assert trial.problems() == [], f"seed {1000 + calls}"
+        cuts += len(trial.cuts)
+        calls += 1
+    print(f"\nassistant, with ten standstills of up to 1 s in each call: {cuts} cuts in {calls} calls, all whole")
 
 
 def test_the_frames_of_all_sentences_can_be_told_apart() -> None:

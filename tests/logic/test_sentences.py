@@ -100,6 +100,24 @@ def test_a_final_transcript_that_comes_before_the_detector_knows_of_the_end_fini
     assert line.loses() == 100 + TAIL_FRAMES
 
 
+@pytest.mark.parametrize(("after", "finished"), [(REACTION_FRAMES - 1, False), (REACTION_FRAMES, True)])
+def test_so_does_one_that_finishes_the_segment_before_it_too_where_it_can_know_of_both(
+    after: int, *, finished: bool
+) -> None:
+    """The detector is behind: what it takes for speech under way has ended long ago."""
+    line = Line()
+    first = line.says(50)
+    line.sentences.began(line.replay.end)
+    line.goes_on(100, speech=True)
+    end = line.replay.end
+    line.goes_on(after)
+    line.final()
+    line.goes_on(3)
+    line.sentences.ended(end, line.now)
+
+    assert line.loses() == (end if finished else first) + TAIL_FRAMES
+
+
 def test_a_final_transcript_before_all_speech_finishes_nothing_that_comes_after_it() -> None:
     line = Line()
     line.goes_on(10)
@@ -114,6 +132,23 @@ def test_of_two_segments_a_final_transcript_means_the_last_that_it_can_know_of(a
     line = Line()
     first = line.says(50)
     line.goes_on(10)
+    second = line.says(20, hangover=after)
+    line.final()
+
+    assert line.loses() == (first if finished == "first" else second) + TAIL_FRAMES
+
+
+@pytest.mark.parametrize(("usual", "after", "finished"), [(60, 40, "first"), (60, 50, "second"), (16, 16, "second")])
+def test_a_transcript_that_is_sooner_than_this_assistant_ever_was_is_a_late_one_of_the_segment_before(
+    usual: int, after: int, finished: str
+) -> None:
+    """It was held up on its way, while the caller said something short."""
+    line = Line()
+    line.says(50, hangover=13)
+    line.goes_on(usual - 13)
+    line.final()
+    first = line.says(50)
+    line.goes_on(60)
     second = line.says(20, hangover=after)
     line.final()
 
