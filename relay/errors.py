@@ -63,12 +63,16 @@ class LegClosed(RelayError):
 
 
 class AssistantUnavailable(RelayError):
-    """No call with the assistant could be made. `retriable`: whether the same request may succeed later."""
+    """No call with the assistant could be made. `retriable`: whether the same request may succeed later.
 
-    def __init__(self, message: str, code: str, *, retriable: bool) -> None:
+    `call_id`: of a call that exists all the same, and is of no use.
+    """
+
+    def __init__(self, message: str, code: str, *, retriable: bool, call_id: str | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.retriable = retriable
+        self.call_id = call_id
 
 
 class CallRefused(RelayError):

@@ -143,6 +143,7 @@ class Connection:
         except AssistantUnavailable as error:
             log.warning("assistant.unavailable", code=error.code, error=str(error))
             self._events.publish(Trouble("assistant", error.code, str(error)))
+            self.call_id = error.call_id
             return Ending.FAILED if error.retriable else Ending.REFUSED
         self.call_id = created.call_id
         if talk.cancel_called:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import structlog
 import trio
 
 from relay.call.connection import Connection, Ending
@@ -12,6 +13,8 @@ from relay.logic.ladder import Ladder
 DELETE_S = 0.8
 STABLE_S = 2.0
 """A connection that breaks off sooner has not helped: its attempt stays counted."""
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(eq=False)
@@ -53,5 +56,7 @@ class Talk:
 
 async def delete(dialer: Dialer, assistant_call_id: str) -> None:
     """Delete a call, whatever else is cancelled, within `DELETE_S`."""
-    with trio.move_on_after(DELETE_S, shield=True):
+    with trio.move_on_after(DELETE_S, shield=True) as limit:
         await dialer.delete(assistant_call_id)
+    if limit.cancelled_caught:
+        log.warning("assistant.delete_failed", error=f"no answer in {DELETE_S:g} s")

@@ -163,6 +163,7 @@ def _created(answer: dict[str, Any]) -> CallCreated:
             "enabled for the account?",
             "VAPI_NO_SOCKET_URL",
             retriable=False,
+            call_id=call_id,
         )
     return CallCreated(call_id, socket_url, _url(_at(answer, "monitor", "controlUrl"), ("https", "http")))
 

@@ -172,6 +172,15 @@ async def test_no_call_with_the_assistant_can_be_made(code: str, autojump_clock:
         assert phone.hung_up.is_set()
 
 
+async def test_a_call_that_was_made_but_cannot_be_connected_is_deleted(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        rig.dialer.failure = AssistantUnavailable("no", "VAPI_NO_SOCKET_URL", retriable=False, call_id="vapi-lost")
+        await rig.attach(rig.ring())
+        await rig.ended("assistant_unavailable")
+
+        assert rig.dialer.deleted == ["vapi-lost"]
+
+
 async def test_the_assistants_handshake_fails(autojump_clock: MockClock) -> None:
     async with open_rig(reconnect=ONCE) as rig:
         rig.dialer.handshake_failure = LegLost("HTTP 404")
@@ -310,6 +319,7 @@ async def test_an_assistant_that_does_not_answer_the_goodbye_is_deleted(
 
         assert rig.assistant.told == [END_CALL]
         assert rig.dialer.deleted == (["vapi-0"] if delete_after_s < 1 else [])
+        assert len(rig.events("assistant.delete_failed")) == (delete_after_s > 1)
 
 
 async def test_an_assistant_that_answers_the_goodbye_is_not_deleted(autojump_clock: MockClock) -> None:

@@ -222,7 +222,7 @@ BAD_IDS: list[object] = [None, "", 5, [], "a/b", "../x", "x" * 65, "x\n"]
 def test_a_call_without_a_usable_socket_url_is_a_failure(transport: object) -> None:
     error = failure(201, CREATED | {"transport": transport})
 
-    assert (error.code, error.retriable) == ("VAPI_NO_SOCKET_URL", False)
+    assert (error.code, error.retriable, error.call_id) == ("VAPI_NO_SOCKET_URL", False, CREATED["id"])
 
 
 @pytest.mark.parametrize("url", [SOCKET, "ws://127.0.0.1:9000/x", "wss://[::1]:8443/x?y=1"])
