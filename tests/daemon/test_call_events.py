@@ -33,7 +33,7 @@ class Listener:
 
     async def event(self) -> Any:
         """The next part of the answer."""
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             while (event := self.http.next_event()) is h11.NEED_DATA:
                 self.http.receive_data(await self.stream.receive_some())
         return event

@@ -25,7 +25,7 @@ def short_polls(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def heard(rig: FrontRig, n_bytes: int) -> bytes:
     """What the assistant had, once it is so much."""
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         await rig.inner.connected.wait()
         while True:
             found = b"".join(one for one in rig.inner.peers[0].seen if isinstance(one, bytes))
@@ -227,7 +227,7 @@ async def test_a_websocket_that_resumes_fences_a_poll_that_waits(monkeypatch: py
         async def poll() -> None:
             answers.append(await poller.get())
 
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(poll)
                 await trio.sleep(0.1)
@@ -245,7 +245,7 @@ async def test_a_poller_that_goes_away_while_it_waits_is_gone(monkeypatch: pytes
         with trio.move_on_after(0.3):
             await poller.get()
 
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await rig.calls.wait_empty()
         assert rig.metric("relay_calls_total", end_reason="caller_lost") == 1
 

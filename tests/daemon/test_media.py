@@ -45,7 +45,7 @@ def stop() -> str:
 
 async def close_code(peer: WebSocketPeer) -> int | None:
     """Read until the relay closes."""
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         while True:
             try:
                 await peer.receive()
@@ -129,7 +129,7 @@ async def test_a_stream_with_its_token_is_heard_by_the_assistant_and_hears_it() 
             await peer.send(connected())
             await peer.send(start(token))
             await peer.send(audio())
-            with trio.fail_after(5):
+            with trio.fail_after(20):
                 await rig.inner.connected.wait()
                 heard = await rig.inner.peers[0].receive()
                 for _ in range(30):

@@ -56,7 +56,7 @@ async def test_a_ringing_phone_is_connected_to_the_media_socket_and_the_assistan
         assert stream.attrib["statusCallback"] == f"{PUBLIC}/twilio/status"
         assert document.findtext("Redirect") == f"{PUBLIC}/twilio/resume"
         assert answer.headers["cache-control"] == "no-store"
-        with trio.fail_after(2):
+        with trio.fail_after(20):
             await rig.inner.connected.wait()
 
 

@@ -16,7 +16,7 @@ URL = "/webhook/audio"
 
 
 async def assistant_bytes(rig: FrontRig, at_least: int) -> int:
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         await rig.inner.connected.wait()
         while True:
             found = sum(len(one) for one in rig.inner.peers[0].seen if isinstance(one, bytes))

@@ -202,7 +202,7 @@ async def test_a_handshake_that_cannot_be_answered_is_leg_lost_or_works(offer: s
 
     async with serving(raw_websocket_app(accept)) as port:
         stream = await upgraded(port, offer)
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await done.wait()
         await stream.aclose()
     assert results in (["accepted"], ["lost"])
@@ -264,7 +264,7 @@ async def test_pings_are_answered_while_the_application_is_not_receiving() -> No
 
     async with serving(websocket_app(busy)) as port, dialled(port) as peer:
         await flood(peer, APP_QUEUE_MESSAGES - 1)
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await peer.connection.ping()
         done.set()
 
@@ -284,7 +284,7 @@ async def test_an_oversized_message_closes_with_1009_and_the_application_is_told
             await peer.receive()
         assert closed.value.reason is not None
         assert closed.value.reason.code == 1009
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await told.wait()
 
 
@@ -366,7 +366,7 @@ async def test_no_message_follows_the_answer_to_the_peers_close() -> None:
         async with stream:
             received = await stream.receive_some()
             await stream.send_all(b"\x88\x82\0\0\0\0\x03\xe8")
-            with trio.fail_after(5):
+            with trio.fail_after(20):
                 while part := await stream.receive_some():
                     received += part
 

@@ -37,7 +37,7 @@ async def place(assistant: Assistant, **changes: Any) -> tuple[str, AssistantCal
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         while not holds():  # noqa: ASYNC110 - it happens in tasks that know nothing of this one
             await trio.sleep(0.01)
 
@@ -64,7 +64,7 @@ async def dial(url: str) -> AsyncGenerator[WebSocketConnection, None]:
 async def read_to_the_end(socket: WebSocketConnection) -> tuple[list[dict[str, Any]], int | None]:
     """The text messages still to come, and the close code."""
     texts: list[dict[str, Any]] = []
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         while True:
             try:
                 message = await socket.get_message()
@@ -133,7 +133,7 @@ async def test_a_call_runs_over_the_socket_and_ends_when_the_client_closes() -> 
             first = await socket.get_message()
             assert json.loads(first) == {"type": "status-update", "status": "in-progress"}
             await socket.send_message(b"\xff" * 160)
-            with trio.fail_after(5):
+            with trio.fail_after(20):
                 while not isinstance(await socket.get_message(), bytes):
                     pass
             assert (await client.get(f"/call/{call.id}")).json()["status"] == "in-progress"

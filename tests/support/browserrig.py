@@ -86,7 +86,7 @@ class BrowserSocket:
 
     async def until(self, kind: str) -> dict[str, Any]:
         """The next message of this type."""
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             while True:
                 found = await self.receive()
                 if found["type"] == kind:
@@ -94,7 +94,7 @@ class BrowserSocket:
 
     async def until_closed(self) -> int | None:
         """The close code, after everything that was sent before it."""
-        with trio.fail_after(8):
+        with trio.fail_after(20):
             while True:
                 try:
                     await self.receive()
@@ -145,7 +145,7 @@ class Poller:
         return found
 
     async def until(self, kind: str) -> dict[str, Any]:
-        with trio.fail_after(15):
+        with trio.fail_after(20):
             while True:
                 for message in await self.poll():
                     if message["type"] == kind:

@@ -5,7 +5,8 @@ from pathlib import Path
 import trio
 
 SETTLE_S = 0.05
-LIMIT_S = 10.0
+LIMIT_S = 60.0
+"""So long only where much else runs: what a peer poured in before it was cut off must be read by then."""
 
 
 def _now() -> tuple[int, int]:

@@ -220,7 +220,7 @@ async def test_where_no_websocket_passes_the_conversation_goes_over_polling(page
         heard = await heard_without_silence(page, len(audio))
         await assert_said_completely(page, peer.session)
         await page.click("talk")
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             while not peer.session.stopped:
                 await peer.session.changed.wait()
         await trio.sleep(0.5)

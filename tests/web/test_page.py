@@ -116,7 +116,7 @@ async def test_a_session_that_the_relay_forgot_is_told_and_begun_anew(page: Page
         await page.click("talk")
         await page.until_live()
         await page.until("said.length > 3")
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             while len(peer.session.upward) < 3:
                 await peer.session.changed.wait()
 
