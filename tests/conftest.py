@@ -1,10 +1,14 @@
 """Fixtures and settings that every test shares."""
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.support.redis_server import RedisServer, free_port
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -21,3 +25,19 @@ def recordings() -> Path:
     if not any(folder.glob("*.wav")):
         pytest.skip("recordings not present")
     return folder
+
+
+@pytest.fixture
+def stopped_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A real Redis, for tests that start and stop it."""
+    if shutil.which("redis-server") is None:
+        pytest.skip("redis-server not installed")
+    server = RedisServer(free_port(), tmp_path)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_server(stopped_redis: RedisServer) -> RedisServer:
+    stopped_redis.start()
+    return stopped_redis

@@ -91,17 +91,22 @@ class TwilioHooks:
             log.info("caller.resuming", call_id=call.id)
             return await self._connect(call)
         if await self._calls.goes_on_elsewhere(hook.call_sid):
-            again = RESUME if self._calls.draining else RESUME + ASKED_BEFORE
-            return twiml_answer(twiml.pause_and_redirect(RESUME_PAUSE_S, self._url(again)))
+            return self._ask_again()
         self._finish(hook, EndReason.CALLER_LOST)
         if self._transfer_number and self._calls.lacked_assistant(hook.call_sid):
             log.info("caller.transferred", call_sid=hook.call_sid)
             return twiml_answer(twiml.dial(self._transfer_number))
         return twiml_answer(twiml.hangup())
 
+    def _ask_again(self) -> Response:
+        again = RESUME if self._calls.draining else RESUME + ASKED_BEFORE
+        return twiml_answer(twiml.pause_and_redirect(RESUME_PAUSE_S, self._url(again)))
+
     async def _connect(self, call: Call) -> Response:
         stream, token = stream_url(self._public_url, MEDIA), self._calls.issue_token(call)
         await self._calls.stored(call)
+        if call.keeper.stopped:
+            return self._ask_again()
         return twiml_answer(twiml.connect_stream(stream, token, self._url(STATUS), self._url(RESUME)))
 
     async def status(self) -> Response:

@@ -43,8 +43,8 @@ class Backend(Protocol):
         that have seen the same, one succeeds."""
         ...
 
-    def lost(self, call_sids: Sequence[str]) -> list[str]:
-        """Those of these calls whose records belong to another owner."""
+    def owns(self, call_sids: Sequence[str]) -> list[bool | None]:
+        """For each of these calls, whether its record is the asker's; None if there is none."""
         ...
 
     def delete(self, call_sid: str) -> None:

@@ -67,9 +67,9 @@ class MemoryBackend:
         row.owner, row.record = self._owner, record
         return True
 
-    def lost(self, call_sids: Sequence[str]) -> list[str]:
-        rows = self._tables.rows
-        return [sid for sid in call_sids if sid in rows and rows[sid].owner != self._owner]
+    def owns(self, call_sids: Sequence[str]) -> list[bool | None]:
+        rows = [self._row(call_sid) for call_sid in call_sids]
+        return [None if row is None else row.owner == self._owner for row in rows]
 
     def delete(self, call_sid: str) -> None:
         row = self._tables.rows.get(call_sid)

@@ -101,12 +101,11 @@ class RedisBackend:
     def swap(self, call_sid: str, seen: bytes, record: bytes) -> bool:
         return bool(self._run(self._swap, call_sid, [self._owner, self._lease_ms, seen, record]) == 1)
 
-    def lost(self, call_sids: Sequence[str]) -> list[str]:
+    def owns(self, call_sids: Sequence[str]) -> list[bool | None]:
         pipeline = self._client.pipeline(transaction=False)
         for call_sid in call_sids:
             pipeline.hget(_CALL + call_sid, "owner")
-        owners = zip(call_sids, pipeline.execute(), strict=True)
-        return [call_sid for call_sid, owner in owners if owner is not None and owner.decode() != self._owner]
+        return [None if owner is None else owner.decode() == self._owner for owner in pipeline.execute()]
 
     def delete(self, call_sid: str) -> None:
         self._run(self._delete, call_sid, [self._owner])

@@ -39,7 +39,7 @@ _SWAP = (
     "UPDATE calls SET owner = :owner, record = :record"
     " WHERE call_sid = :call_sid AND record = :seen AND expires_at > :now"
 )
-_LOST = "SELECT 1 FROM calls WHERE call_sid = :call_sid AND owner <> :owner"
+_OWNS = "SELECT owner = :owner FROM calls WHERE call_sid = :call_sid AND expires_at > :now"
 _DELETE = "DELETE FROM calls WHERE call_sid = :call_sid AND owner = :owner"
 _RENEW = "INSERT OR REPLACE INTO owners (owner, alive_until) VALUES (:owner, :alive_until)"
 _RETIRE = "DELETE FROM owners WHERE owner = :owner"
@@ -92,9 +92,10 @@ class SqliteBackend:
             values = self._values(call_sid=call_sid, seen=seen, record=record)
             return connection.execute(_SWAP, values).rowcount == 1
 
-    def lost(self, call_sids: Sequence[str]) -> list[str]:
+    def owns(self, call_sids: Sequence[str]) -> list[bool | None]:
         with self._transaction() as connection:
-            return [sid for sid in call_sids if connection.execute(_LOST, self._values(call_sid=sid)).fetchone()]
+            rows = [connection.execute(_OWNS, self._values(call_sid=sid)).fetchone() for sid in call_sids]
+            return [None if row is None else bool(row[0]) for row in rows]
 
     def delete(self, call_sid: str) -> None:
         with self._transaction() as connection:

@@ -107,9 +107,9 @@ class StateStore:
                 return claimed
         return None
 
-    async def lost(self, call_sids: Sequence[str]) -> list[str]:
-        """Those of these calls that another process has taken."""
-        return await self._do("beat", lambda: self._backend.lost(call_sids))
+    async def owns(self, call_sids: Sequence[str]) -> list[bool | None]:
+        """For each of these calls, whether it is this process's; None if the store does not know it (any more)."""
+        return await self._do("beat", lambda: self._backend.owns(call_sids))
 
     async def delete(self, call_sid: str) -> None:
         """Forget the record, if it is this process's."""

@@ -34,7 +34,8 @@ class WriteBehind:
     """Of each call the newest record is written; `run` is the one task that does it, and keeps this process's lease.
 
     `on_taken` is called with the CallSid of a call that another process has taken over: it must end here without a word
-    to the caller. That is known with the next beat, and with the next record that is to be written.
+    to the caller. That is known with the next beat, and with the next record that is to be written. What the store has
+    forgotten, as a Redis that was started again does, is written again with the next beat.
     """
 
     def __init__(
@@ -52,8 +53,8 @@ class WriteBehind:
         self._rng = rng or Random()
         self._pending_max = pending_max
         self._pending: dict[str, CallRecord] = {}
-        self._live: dict[str, str] = {}
-        """The CallSids and ids of the calls that are in the store and not over."""
+        self._live: dict[str, CallRecord] = {}
+        """What was written last of the calls that are not over."""
         self._noted = trio.Event()
         self._written = trio.Event()
         self._failures = 0
@@ -124,29 +125,36 @@ class WriteBehind:
 
     async def _beat(self) -> None:
         await self._store.beat()
-        for call_sid in await self._store.lost(tuple(self._live)) if self._live else ():
-            self._let_go(call_sid, self._live[call_sid])
+        if not self._live:
+            return
+        live = list(self._live.values())
+        owned = await self._store.owns([record.call_sid for record in live])
+        for record, ours in zip(live, owned, strict=True):
+            if ours is None:
+                self._pending.setdefault(record.call_sid, record)
+            elif not ours:
+                self._let_go(record)
 
     async def _write(self, record: CallRecord) -> None:
         """The note stays until it is written: so a newer one takes its place."""
         try:
             await self._store.save(record)
         except RecordTaken:
-            self._let_go(record.call_sid, record.call_id)
+            self._let_go(record)
         else:
             if record.end_reason is None:
-                self._live[record.call_sid] = record.call_id
+                self._live[record.call_sid] = record
             else:
                 self._live.pop(record.call_sid, None)
         if self._pending.get(record.call_sid) is record:
             del self._pending[record.call_sid]
         self._tell_written()
 
-    def _let_go(self, call_sid: str, call_id: str) -> None:
-        log.warning("state.taken", call_id=call_id, call_sid=call_sid)
-        self._live.pop(call_sid, None)
-        self._pending.pop(call_sid, None)
-        self._on_taken(call_sid)
+    def _let_go(self, record: CallRecord) -> None:
+        log.warning("state.taken", call_id=record.call_id, call_sid=record.call_sid)
+        self._live.pop(record.call_sid, None)
+        self._pending.pop(record.call_sid, None)
+        self._on_taken(record.call_sid)
 
     def _tell_written(self) -> None:
         self._written.set()

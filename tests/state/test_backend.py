@@ -208,16 +208,16 @@ def test_a_record_that_expired_is_not_swapped(opened: Open) -> None:
     assert not one.swap("CA1", b"old", b"new")
 
 
-def test_an_owner_can_ask_which_of_its_calls_others_have_now(opened: Open) -> None:
+def test_an_owner_can_ask_which_calls_are_still_its_own(opened: Open) -> None:
     one, two = opened("one"), opened("two")
     for sid in ("CA1", "CA2", "CA3"):
         one.save(sid, b"mine", later())
     two.take("CA2", by_force=True)
     two.swap("CA3", b"mine", b"theirs")
 
-    assert one.lost(["CA1", "CA2", "CA3", "CA9"]) == ["CA2", "CA3"]
-    assert two.lost(["CA2", "CA3"]) == []
-    assert one.lost([]) == []
+    assert one.owns(["CA1", "CA2", "CA3", "CA9"]) == [True, False, False, None]
+    assert two.owns(["CA2", "CA3"]) == [True, True]
+    assert one.owns([]) == []
 
 
 def test_of_many_that_swap_at_once_exactly_one_succeeds(opened: Open) -> None:

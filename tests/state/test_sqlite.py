@@ -1,6 +1,7 @@
 """What only the file does: its place, its mode, what survives, what cannot be opened."""
 
 import os
+import resource
 import sqlite3
 import stat
 import subprocess
@@ -115,4 +116,22 @@ def test_another_process_that_writes_is_waited_for_no_longer_than_a_second(tmp_p
 
     assert backend.save("CA1", b"x", time.time() + 60)
     other.close()
+    backend.close()
+
+
+def test_a_disk_that_is_full_costs_what_was_to_be_written_and_no_more(tmp_path: Path) -> None:
+    backend = SqliteBackend("one", tmp_path / "relay.db")
+    assert backend.save("CA1", b"before", time.time() + 60)
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, former[1]))
+    try:
+        for _ in range(3):
+            with pytest.raises((sqlite3.OperationalError, OSError)):
+                backend.save("CA2", b"x" * 10_000, time.time() + 60)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+
+    assert backend.load("CA1") == b"before"
+    assert backend.load("CA2") is None
+    assert backend.save("CA2", b"after", time.time() + 60)
     backend.close()

@@ -246,3 +246,18 @@ async def test_what_is_dropped_is_waited_for_no_longer(autojump_clock: MockClock
             nursery.start_soon(rig.behind.written, "CA1")
             await wait_all_tasks_blocked()
             rig.note("CA2", 2)
+
+
+async def test_what_the_store_has_forgotten_is_written_again(autojump_clock: MockClock) -> None:
+    tables = MemoryTables()
+    async with running(Rig(Place("one", tables))) as rig:
+        rig.note("CA1", 1)
+        rig.note("CA2", 2)
+        await trio.sleep(0.01)
+        rig.behind.note(record("CA2", end_reason="caller_hangup", expires_at=trio.current_time() + 60))
+        await trio.sleep(0.01)
+        tables.rows.clear()
+        await trio.sleep(BEAT_S + 0.01)
+
+        assert list(tables.rows) == ["CA1"]
+        assert rig.taken == []

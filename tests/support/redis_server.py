@@ -1,4 +1,4 @@
-"""A real Redis for the tests that need one; `tests.state.conftest` has the fixtures."""
+"""A real Redis for the tests that need one; `tests.conftest` has the fixtures."""
 
 import socket
 import subprocess
