@@ -33,6 +33,8 @@ from relay.metrics import Metrics
 
 COMFORT_QUEUED_MS = 300
 """So much of a comfort sound may wait; more than the buffer fills with before it plays."""
+LAST_MARK_S = 1.0
+"""How long the end of a call waits for the marks of what by the clock was played."""
 
 
 class Playback:
@@ -301,3 +303,6 @@ class Playback:
         self._offer(self._downlink.finish())
         while self.audible or self._fence.state is FenceState.HOLDING:  # noqa: ASYNC110 - hearing goes on by itself
             await trio.sleep(FRAME_MS / 1000)
+        with trio.move_on_after(LAST_MARK_S):
+            while self._playout.lingers:  # noqa: ASYNC110
+                await trio.sleep(FRAME_MS / 1000)

@@ -12,7 +12,7 @@ from trio.testing import MockClock
 from relay.call.analysis import Analysis
 from relay.call.legs import TwilioLeg
 from relay.call.outgoing import Outgoing
-from relay.call.playback import Playback
+from relay.call.playback import LAST_MARK_S, Playback
 from relay.call.speaker import Speaker
 from relay.config import JitterConfig, ReconnectConfig, SessionConfig, TwilioConfig
 from relay.errors import AssistantUnavailable, LegLost
@@ -80,6 +80,36 @@ async def test_an_assistant_that_ends_the_call_is_played_out_first(autojump_cloc
         assert line["duration_s"] < 5
         assert rig.dialer.deleted == []
         assert rig.event("assistant.ended")["ended_reason"] == "assistant-ended-call"
+
+
+async def test_last_words_on_a_network_that_stands_still_are_heard_before_the_call_ends(
+    autojump_clock: MockClock,
+) -> None:
+    """By the clock they were played; by the marks they were not."""
+    async with open_rig() as rig:
+        await rig.begin()
+        await trio.sleep(1)
+        rig.assistant.send(numbered(0, 100))
+        rig.assistant.tell(type="status-update", status="ended")
+        await trio.sleep(1.9)
+        rig.phone.peer.stop_reading()
+        await trio.sleep(0.6)
+        rig.phone.peer.read_again()
+        await rig.ended("assistant_ended", within_s=3)
+
+        assert whole_and_in_order(rig.phone.heard(), 0, 100)
+
+
+async def test_marks_that_never_come_back_keep_no_call_that_was_played_out(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        await rig.begin()
+        rig.phone.mark_delay_s = lambda: 1000.0
+        await trio.sleep(1)
+        rig.assistant.send(numbered(0, 50))
+        rig.assistant.tell(type="status-update", status="ended")
+        line = await rig.ended("assistant_ended", within_s=5)
+
+        assert line["duration_s"] < 1 + 0.3 + 1 + LAST_MARK_S + 0.1
 
 
 async def test_last_words_that_a_noise_of_the_caller_held_back_are_played_out_too(autojump_clock: MockClock) -> None:
