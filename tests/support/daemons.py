@@ -55,7 +55,7 @@ class Daemon:
         return [line for line in self.log() if line["event"] == event]
 
     async def get(self, path: str) -> httpx.Response:
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
             return await client.get(self.url + path)
 
 
@@ -148,4 +148,5 @@ async def ready_port(process: trio.Process, log_path: Path) -> int:
 
 
 def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines()
+    """Those that are written to the end: the other process may be in the middle of one."""
+    return path.read_text().rpartition("\n")[0].splitlines()

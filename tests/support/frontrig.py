@@ -144,6 +144,6 @@ async def open_front(config: Config | None = None, store: StateStore | None = No
         sessions = await stack.enter_async_context(open_browser_sessions(config, calls))
         front = Front(config, metrics, calls, sessions, dialer, Gate(config, metrics), trio.current_time())
         port = await stack.enter_async_context(serving(Server(front)))
-        http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False)
+        http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20)
         await stack.enter_async_context(http)
         yield FrontRig(front, inner, redactor, port, http)
