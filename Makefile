@@ -19,8 +19,12 @@ help:
 demo: $(STAMP)
 	@$(BIN)/relay demo $(ARGS)
 
+# Two processes, whatever the machine has: many tests run in real time and would be in each other's way. ARGS="-n 0" takes
+# one, for a debugger.
+PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
+
 test: $(STAMP)
-	@$(BIN)/pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 # The tests of tests/endurance, which make test leaves out. A smaller dose: make endurance ENDURANCE_CUTS=20.
 endurance: export ENDURANCE_CUTS ?= 200
@@ -36,7 +40,7 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 $(STAMP): requirements/run.txt requirements/dev.txt pyproject.toml scripts/bootstrap
 	@scripts/bootstrap $(VENV)

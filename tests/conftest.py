@@ -17,6 +17,16 @@ settings.register_profile("dev", deadline=None, max_examples=60, suppress_health
 settings.register_profile("ci", settings.get_profile("dev"), derandomize=True, database=None)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
+TOGETHER = {"bench", "vad", "web"}
+"""Folders whose tests share what is expensive to make: a browser, a measurement."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """When several processes share the tests, one of them has all of such a folder."""
+    for item in items:
+        if item.path.parent.name in TOGETHER:
+            item.add_marker(pytest.mark.xdist_group(item.path.parent.name))
+
 
 @pytest.fixture(scope="session")
 def recordings() -> Path:
