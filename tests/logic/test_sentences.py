@@ -1,5 +1,8 @@
 """Frames are 20 ms. "Heard" below means: sent to the assistant on the present connection."""
 
+import itertools
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -302,6 +305,50 @@ class Ear:
         return understood
 
 
+class Talk:
+    """Frame by frame: a caller, a detector with its delays, connections that are cut and stay away for a while."""
+
+    def __init__(self, segments: list[tuple[int, int]], cuts: list[tuple[int, int]]) -> None:
+        self.speech = [kind for said, pause in segments for kind in [True] * said + [False] * pause] + [False] * 1500
+        self.line, self.ear = Line(), Ear()
+        self.understood: list[int] = []
+        self._cut_at, self._up_at, at = set[int](), set[int](), 0
+        for lasting, away in cuts:
+            self._cut_at.add(at := at + lasting)
+            self._up_at.add(at := at + away + 1)
+
+    def frames(self) -> Iterator[int]:
+        """The caller speaks, or not, and the detector finds out."""
+        start = 0
+        for n, kind in enumerate(self.speech):
+            if n in self._cut_at:
+                self.line.loses()
+            self.line.replay.append(n.to_bytes(4), speech=kind)
+            self.line.now += 0.02
+            start = n if kind and not (n and self.speech[n - 1]) else start
+            if kind and n == start + 5:
+                self.line.sentences.began(start)
+            if n > 13 and self.speech[n - 14] and not self.speech[n - 13]:
+                self.line.sentences.ended(n - 13, self.line.now)
+            yield n
+
+    def reconnects(self, n: int) -> None:
+        """If there is a new connection now."""
+        if n in self._up_at:
+            self.line.connects()
+            self.ear = Ear()
+
+    def hears(self) -> int:
+        """How often the assistant has understood something in what it gets now."""
+        times, line = 0, self.line
+        while line.connected and (due := line.replay.next_at(line.now)) is not None and due <= line.now:
+            number = int.from_bytes(line.replay.read(line.now) or b"")
+            if new := self.ear.hears(number, speech=self.speech[number]):
+                self.understood += new
+                times += 1
+        return times
+
+
 @given(
     st.lists(st.tuples(st.integers(10, 150), st.integers(31, 120)), min_size=1, max_size=6),
     st.lists(st.tuples(st.integers(1, 400), st.integers(0, 150)), max_size=4),
@@ -309,34 +356,34 @@ class Ear:
 def test_wherever_connections_are_cut_every_sentence_is_understood_exactly_once(
     segments: list[tuple[int, int]], cuts: list[tuple[int, int]]
 ) -> None:
-    """Frame by frame: a caller, a detector with its delays, connections that are cut and stay away for a while."""
-    speech = [kind for said, pause in segments for kind in [True] * said + [False] * pause] + [False] * 1500
-    starts = {n for n, kind in enumerate(speech) if kind and not (n and speech[n - 1])}
-    ends = {n for n, kind in enumerate(speech) if not kind and n and speech[n - 1]}
-    cut_at, up_at, at = set(), set(), 0
-    for lasting, away in cuts:
-        cut_at.add(at := at + lasting)
-        up_at.add(at := at + away + 1)
-    line, ear = Line(), Ear()
-    understood: list[int] = []
-    start = 0
-    for n, kind in enumerate(speech):
-        if n in cut_at:
-            line.loses()
-        if n in up_at:
-            line.connects()
-            ear = Ear()
-        line.replay.append(n.to_bytes(4), speech=kind)
-        line.now += 0.02
-        start = n if n in starts else start
-        if kind and n == start + 5:
-            line.sentences.began(start)
-        if n - 13 in ends:
-            line.sentences.ended(n - 13, line.now)
-        while line.connected and (due := line.replay.next_at(line.now)) is not None and due <= line.now:
-            number = int.from_bytes(line.replay.read(line.now) or b"")
-            if new := ear.hears(number, speech=speech[number]):
-                understood += new
-                line.sentences.transcript(final=True, now=line.now)
+    talk = Talk(segments, cuts)
+    for n in talk.frames():
+        talk.reconnects(n)
+        for _ in range(talk.hears()):
+            talk.line.final()
 
-    assert understood == [n for n, kind in enumerate(speech) if kind]
+    assert talk.understood == [n for n, kind in enumerate(talk.speech) if kind]
+
+
+@given(
+    st.lists(st.tuples(st.integers(36, 50), st.integers(31, 34)), min_size=2, max_size=6),
+    st.lists(st.tuples(st.integers(50, 300), st.integers(0, 50)), min_size=1, max_size=4),
+    st.lists(st.sampled_from([0, 30, 50]), min_size=3, max_size=10),
+)
+def test_transcripts_that_are_up_to_a_second_late_cost_no_word(
+    segments: list[tuple[int, int]], cuts: list[tuple[int, int]], late: list[int]
+) -> None:
+    """Each is held up for as many frames as `late` says; one that is under way at a cut is lost with the connection."""
+    talk = Talk(segments, cuts)
+    delays = itertools.cycle(late)
+    under_way: list[int] = []
+    for n in talk.frames():
+        talk.reconnects(n)
+        under_way = under_way if talk.line.connected else []
+        if talk.hears():
+            under_way.append(max([n + next(delays), *under_way]))
+        while under_way and under_way[0] <= n:
+            del under_way[0]
+            talk.line.final()
+
+    assert set(talk.understood) == {n for n, kind in enumerate(talk.speech) if kind}
