@@ -15,7 +15,8 @@
 |            | silence too                         |                              |                                  |
 |            | a write                             | `SEND_DEADLINE_S`            | over: lost                       |
 |            | "ended", or a close with 1000       |                              | over: ended; lost, if Vapi says  |
-|            |                                     |                              | that its worker failed           |
+|            |                                     |                              | that its worker failed, or gives |
+|            |                                     |                              | no reason at `max_call_s`        |
 |            | any other end of the socket         |                              | over: lost                       |
 | leaving    | `end-call` written, the goodbye     | `LEAVE_S`                    | over; without an answer the call |
 |            | answered                            |                              | has to be deleted                |
@@ -44,6 +45,8 @@ from relay.wire.vapi import StatusUpdate
 from relay.wire.vapi_call import CallCreated, retriable_end
 
 LEAVE_S = 1.0
+LIMIT_EARLY_S = 0.5
+"""What a provider's clock may be ahead of ours."""
 GOODBYE_CODE = 1000
 """The peer closed because it was done (RFC 6455, 7.4.1)."""
 
@@ -84,6 +87,7 @@ class Connection:
         self._opening = opening
         self._pump = Pump(outgoing, incoming, opening, dialer.format, counts)
         self._stay = trio.CancelScope()
+        self._dialed_at = trio.current_time()
         self.call_id: str | None = None
         self.began_at: float | None = None
 
@@ -180,10 +184,17 @@ class Connection:
             while (ended := self._take(await socket.receive())) is None:
                 pass
             nursery.cancel_scope.cancel()
-        if not retriable_end(ended.ended_reason):
+        reason = ended.ended_reason
+        if not (retriable_end(reason) or (reason is None and self._has_reached_limit)):
             return Ending.ENDED
-        self._note_lost(str(ended.ended_reason), None)
+        self._note_lost(reason or "ended at its limit", None)
         return Ending.LOST
+
+    @property
+    def _has_reached_limit(self) -> bool:
+        """An end that comes now may be the provider's doing, which counts from a moment after our request."""
+        limit_s = self._dialer.max_call_s
+        return limit_s is not None and trio.current_time() >= self._dialed_at + limit_s - LIMIT_EARLY_S
 
     def _take(self, message: str | bytes) -> StatusUpdate | None:
         return self._incoming.take(message) if self._pump.has_floor else self._incoming.overhear(message)
@@ -201,6 +212,7 @@ class Connection:
             return Ending.FAILED
         if close_code == GOODBYE_CODE:
             self._pump.hung_up = True
+        if close_code == GOODBYE_CODE and not self._has_reached_limit:
             return Ending.ENDED
         self._note_lost(str(error), close_code)
         return Ending.LOST

@@ -1,6 +1,7 @@
 """The provider ends each call with the assistant after a while: the conversation is moved to the next one before."""
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -170,7 +171,8 @@ async def test_a_sample_cut_in_two_while_the_next_call_stands_by_does_not_shift_
 
 
 async def test_who_talks_through_the_window_is_moved_between_two_sentences(autojump_clock: MockClock) -> None:
-    """No pause is long enough for a quiet moment, but each sentence is understood before the next."""
+    """No pause is long enough for a quiet moment, but each sentence is understood before the next. The old assistant was
+    about to answer: now the new one has to."""
     async with limited_rig() as rig:
         trial = Trial(rig, random.Random(1), answers=False)
         await trial.begin()
@@ -185,6 +187,7 @@ async def test_who_talks_through_the_window_is_moved_between_two_sentences(autoj
         assert len(changes) >= 2
         assert {change["moment"] for change in changes} == {"hurried"}
         assert max(change["replayed_ms"] for change in changes) <= 700, "no more than the pause"
+        assert context(trial.ears[1].assistant)[-1][2]
         assert nothing_was_lost(rig)
 
 
@@ -271,6 +274,67 @@ async def test_without_a_next_call_the_end_of_the_old_one_is_a_loss(
         assert rig.event("assistant.reconnected")["gap_ms"] < 1500
         assert whole_and_in_order(rig.phone.heard(), 0, 100)
         assert rig.dialer.deleted == []
+
+
+AT_THE_LIMIT: dict[str, Callable[[Assistant], object]] = {
+    "ended, with the reason": lambda a: a.tell(
+        type="status-update", status="ended", endedReason="exceeded-max-duration"
+    ),
+    "ended, no reason": lambda a: a.tell(type="status-update", status="ended"),
+    "closed, not a word": lambda a: a.peer.close(1000),
+}
+
+
+@pytest.mark.parametrize("way", AT_THE_LIMIT)
+@pytest.mark.parametrize("at_s", [LIMIT_S - 8, LIMIT_S])
+async def test_a_provider_that_ends_its_call_at_the_limit_need_not_say_why(
+    at_s: float, way: str, autojump_clock: MockClock
+) -> None:
+    """Before that, without a reason, the assistant has hung up."""
+    async with open_rig() as rig:
+        rig.dialer.max_call_s = LIMIT_S
+        await rig.begin()
+        said(rig.assistant, "Hello", numbered(0, 50))
+        rig.dialer.failure = FULL
+        await trio.sleep_until(at_s)
+        rig.dialer.failure = None
+        AT_THE_LIMIT[way](rig.assistant)
+        await trio.sleep(3)
+        goes_on = at_s == LIMIT_S or way == "ended, with the reason"
+
+        assert len(rig.events("assistant.reconnected")) == goes_on
+        assert len(rig.calls) == goes_on
+        assert rig.dialer.deleted == []
+
+
+async def test_a_pause_within_the_assistants_words_is_no_quiet_moment(autojump_clock: MockClock) -> None:
+    async with limited_rig() as rig:
+        await rig.begin()
+        await trio.sleep(WINDOW_S - 1)
+        rig.assistant.speech("started")
+        rig.assistant.say(numbered(0, 100))
+        await trio.sleep(5)
+        rig.assistant.say(numbered(100, 50))
+        await trio.sleep(0.9)
+        rig.assistant.speech("stopped")
+        line = await changed(rig)
+
+        assert line["moment"] == "quiet"
+        assert trio.current_time() < HURRY_S
+        assert whole_and_in_order(rig.phone.heard(), 0, 150)
+
+
+async def test_an_assistant_that_waits_for_a_function_is_about_to_speak(autojump_clock: MockClock) -> None:
+    async with limited_rig() as rig:
+        await rig.begin()
+        await trio.sleep(WINDOW_S - 1)
+        said(rig.assistant, "One moment.", numbered(0, 50))
+        rig.assistant.tell(type="tool-calls", toolCallList=[{"function": {"name": "find_order"}}])
+        await trio.sleep(4.5)
+        said(rig.assistant, "Here it is.", numbered(50, 50))
+        await changed(rig)
+
+        assert whole_and_in_order(rig.phone.heard(), 0, 100)
 
 
 @pytest.mark.parametrize("answer_after_s", [0.0, 2.0])
