@@ -171,8 +171,8 @@ async def test_a_sample_cut_in_two_while_the_next_call_stands_by_does_not_shift_
 
 
 async def test_who_talks_through_the_window_is_moved_between_two_sentences(autojump_clock: MockClock) -> None:
-    """No pause is long enough for a quiet moment, but each sentence is understood before the next. The old assistant was
-    about to answer: now the new one has to."""
+    """No pause is long enough for a quiet moment, but each sentence is understood before the next. The new assistant
+    has to answer in the place of the old."""
     async with limited_rig() as rig:
         trial = Trial(rig, random.Random(1), answers=False)
         await trial.begin()
