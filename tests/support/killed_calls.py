@@ -47,14 +47,14 @@ class KilledCall:
             await phone.wait_heard(dice.uniform(200, 1500), PATIENCE_S)
         else:
             await phone.wait_heard(1000, PATIENCE_S)
-            await phone.wait_quiet(1500, PATIENCE_S)
+            await phone.wait_quiet(800, PATIENCE_S)
             self.greeting_ms = phone.heard_audible_ms
         if self.moment == "asking":
             phone.start_saying(spoken("question", TELEPHONE))
             await trio.sleep(dice.uniform(0.2, 1.5))
         elif self.moment == "listening":
             await phone.say(spoken("request", TELEPHONE))
-            await phone.wait_heard(dice.uniform(2500, 6000), PATIENCE_S)
+            await phone.wait_heard(dice.uniform(2000, 6000), PATIENCE_S)
 
     async def go_on(self, ready_s: float) -> float:
         """Wait for the next stream, then talk; returns how long after `ready_s` it began."""
