@@ -90,7 +90,6 @@ class BrowserLoad:
         self._frames = wideband(self._track)
         self._reference = reference(spec.audio)
         self._waiting: list[tuple[Assistant, trio.Event]] = []
-        self._late_s: list[float] = []
         self._url = f"http://127.0.0.1:{spec.relay_port}"
 
     async def run(self) -> list[TransportResult]:
@@ -114,7 +113,7 @@ class BrowserLoad:
         attached.set()
 
     async def _measure(self, transport: str) -> TransportResult:
-        spec, late_s = self._spec, self._late_s
+        spec, late_s = self._spec, self._reactor.late_s
         async with trio.open_nursery() as nursery:
             browsers: list[Browser] = []
             for number in range(spec.calls):
@@ -170,7 +169,8 @@ class BrowserLoad:
         while True:
             due = start + browser.speaker.frames_sent * FRAME_S
             await trio.sleep_until(due)
-            self._late_s.append(trio.current_time() - due)
+            if self._reactor.measuring:
+                self._reactor.late_s.append(trio.current_time() - due)
             browser.client.say_message(self._frames[browser.speaker.place])
             browser.record.sent.append(time.monotonic())
             browser.speaker.frames_sent += 1
