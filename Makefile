@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 help:
 	@echo 'make demo    the whole thing without accounts, in a terminal'
 	@echo 'make test    the tests (ARGS="..." goes to pytest)'
-	@echo 'make endurance  hundreds of cut connections, an hour on a bad network: some ten minutes'
+	@echo 'make endurance  cut connections, killed daemons, an hour on a bad network: some 25 minutes'
 	@echo 'make check   format, lint, types, tests'
 	@echo 'make bench   the benchmark (ARGS="..." goes to relay bench)'
 	@echo 'make lock    refresh requirements/*.txt (needs uv)'
@@ -28,6 +28,7 @@ test: $(STAMP)
 
 # The tests of tests/endurance, which make test leaves out. A smaller dose: make endurance ENDURANCE_CUTS=20.
 endurance: export ENDURANCE_CUTS ?= 200
+endurance: export ENDURANCE_KILLS ?= 20
 endurance: export ENDURANCE_MINUTES ?= 60
 endurance: export ENDURANCE_SILENCE_S ?= 290
 endurance: $(STAMP)
