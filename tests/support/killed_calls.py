@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from random import Random
 from typing import Literal, get_args
@@ -137,37 +137,48 @@ async def killed_call(place: Place, moment: Moment) -> AsyncIterator[KilledCall]
 
 async def kill_once(place: Place, assistant: Assistant, moments: list[Moment], dice: Random) -> list[float]:
     """A call for each moment; when all have come to it, their process is killed. How long each waited for its next."""
-    calls: list[KilledCall] = []
-    gaps: list[float] = []
-    last = moments.count("ringing")
-    """A phone rings once the other calls are where they have to be."""
-    others_there, all_there, killed = trio.Event(), trio.Event(), trio.Event()
-    ready_s = 0.0
+    return await _Kill(place, assistant, moments, dice).run()
 
-    def count() -> None:
-        if len(calls) >= len(moments) - last:
-            others_there.set()
-        if len(calls) == len(moments):
-            all_there.set()
 
-    async def one(moment: Moment) -> None:
+@dataclass
+class _Kill:
+    place: Place
+    assistant: Assistant
+    moments: list[Moment]
+    dice: Random
+    calls: list[KilledCall] = field(default_factory=list)
+    gaps: list[float] = field(default_factory=list)
+    others_there: trio.Event = field(default_factory=trio.Event)
+    """A phone rings only then."""
+    all_there: trio.Event = field(default_factory=trio.Event)
+    killed: trio.Event = field(default_factory=trio.Event)
+    ready_s: float = 0.0
+
+    async def run(self) -> list[float]:
+        self._count()
+        async with trio.open_nursery() as nursery:
+            for moment in self.moments:
+                nursery.start_soon(self._call, moment)
+            await self.all_there.wait()
+            for call in self.calls:
+                call.streams = len(call.begun_s)
+            self.ready_s = await self.place.kill()
+            self.killed.set()
+        return self.gaps
+
+    async def _call(self, moment: Moment) -> None:
         if moment == "ringing":
-            await others_there.wait()
-        async with killed_call(place, moment) as call:
-            await call.come_to_it(dice)
-            calls.append(call)
-            count()
-            await killed.wait()
-            gaps.append(await call.go_on(ready_s))
-            call.check(place, assistant)
+            await self.others_there.wait()
+        async with killed_call(self.place, moment) as call:
+            await call.come_to_it(self.dice)
+            self.calls.append(call)
+            self._count()
+            await self.killed.wait()
+            self.gaps.append(await call.go_on(self.ready_s))
+            call.check(self.place, self.assistant)
 
-    count()
-    async with trio.open_nursery() as nursery:
-        for moment in moments:
-            nursery.start_soon(one, moment)
-        await all_there.wait()
-        for call in calls:
-            call.streams = len(call.begun_s)
-        ready_s = await place.kill()
-        killed.set()
-    return gaps
+    def _count(self) -> None:
+        if len(self.calls) >= len(self.moments) - self.moments.count("ringing"):
+            self.others_there.set()
+        if len(self.calls) == len(self.moments):
+            self.all_there.set()
