@@ -21,7 +21,7 @@ demo: $(STAMP)
 
 # Two processes, whatever the machine has: many tests run in real time and would be in each other's way. ARGS="-n 0" takes
 # one, for a debugger.
-PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
+PYTEST := $(BIN)/pytest -n 2
 
 test: $(STAMP)
 	@$(PYTEST) $(ARGS)

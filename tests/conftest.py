@@ -4,9 +4,11 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.support.redis_server import RedisServer, free_port
 
@@ -21,11 +23,17 @@ TOGETHER = {"bench", "vad", "web"}
 """Folders whose tests share what is expensive to make: a browser, a measurement."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """When several processes share the tests, one of them has all of such a folder."""
-    for item in items:
-        if item.path.parent.name in TOGETHER:
-            item.add_marker(pytest.mark.xdist_group(item.path.parent.name))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Of several processes one runs all of such a folder, and any other test goes to the next that is free."""
+    scheduler = LoadScopeScheduling(config, log)
+    scheduler._split_scope = _kept_together
+    return scheduler
+
+
+def _kept_together(test: str) -> str:
+    folder = Path(test.partition("::")[0]).parent.name
+    return folder if folder in TOGETHER else test
 
 
 @pytest.fixture(scope="session")
