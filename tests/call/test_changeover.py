@@ -331,7 +331,10 @@ async def test_an_assistant_that_waits_for_a_function_is_about_to_speak(autojump
         said(rig.assistant, "One moment.", numbered(0, 50))
         rig.assistant.tell(type="tool-calls", toolCallList=[{"function": {"name": "find_order"}}])
         await trio.sleep(4.5)
-        said(rig.assistant, "Here it is.", numbered(50, 50))
+        rig.assistant.speech("started")
+        rig.assistant.say(numbered(50, 50))
+        await trio.sleep(1)
+        rig.assistant.speech("stopped")
         await changed(rig)
 
         assert whole_and_in_order(rig.phone.heard(), 0, 100)
