@@ -23,6 +23,8 @@ GOES_ON_S = 3.0
 KNOWN_TOO_LITTLE_MS = 3000.0
 """What was heard is written each second; the rest is for pauses between the words, and for a loaded machine."""
 KNOWN_TOO_MUCH_MS = 1000.0
+WRITTEN_MS = 1500.0
+"""By then all that was heard is in the store, which is a second behind."""
 PATIENCE_S = 30.0
 CUT_SHORT = "\N{EM DASH}"
 
@@ -47,7 +49,7 @@ class KilledCall:
             await phone.wait_heard(dice.uniform(200, 1500), PATIENCE_S)
         else:
             await phone.wait_heard(1000, PATIENCE_S)
-            await phone.wait_quiet(800, PATIENCE_S)
+            await phone.wait_quiet(WRITTEN_MS, PATIENCE_S)
             self.greeting_ms = phone.heard_audible_ms
         if self.moment == "asking":
             phone.start_saying(spoken("question", TELEPHONE))
