@@ -17,7 +17,10 @@ Send = Callable[[Any], Awaitable[None]]
 STREAM_STATE = "relay.stream"
 CLOSE_LIMIT_S = 1.0
 SENDS_PER_TURN = 16
-_QUIET_S = 0.02
+_EMPTY_LIMIT_S = 60.0
+"""A last resort: what the reader has in hand of a broken connection, 64 KiB at most, takes milliseconds to empty."""
+_QUIET_ROUNDS = 50
+"""Of the scheduler. The clock does not tell: it runs on while the process stands still."""
 
 
 class Underneath(Protocol):
@@ -50,7 +53,7 @@ class AsgiSocket:
         self._receive = receive
         self._send = send
         self._receiving: trio.CancelScope | None = None
-        self._sends = 0
+        self._sends = self._drained = 0
         self._open = False
         self._answered = False
         self._closing = False
@@ -169,7 +172,7 @@ class AsgiSocket:
                     await self._drain_to_disconnect()
                 if not self._gone and self._stream is not None:
                     self._stream.abort()
-            with trio.move_on_after(CLOSE_LIMIT_S):
+            with trio.move_on_after(_EMPTY_LIMIT_S if self._gone or self._stream is not None else CLOSE_LIMIT_S):
                 await self._drain_until_quiet()
 
     async def _close_before_upgrade(self) -> None:
@@ -189,11 +192,19 @@ class AsgiSocket:
 
     async def _drain_until_quiet(self) -> None:
         """Also what the reader still had in hand when the connection broke."""
-        quiet = False
-        while not quiet:
-            with trio.move_on_after(_QUIET_S) as wait:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._cancel_when_quiet, nursery.cancel_scope)
+            while True:
                 await self._receive()
-            quiet = wait.cancelled_caught
+                self._drained += 1
+
+    async def _cancel_when_quiet(self, draining: trio.CancelScope) -> None:
+        before = -1
+        while before != self._drained:
+            before = self._drained
+            for _ in range(_QUIET_ROUNDS):
+                await trio.lowlevel.checkpoint()
+        draining.cancel()
 
 
 def _exit_code(error: BaseException | None) -> int:

@@ -1,6 +1,7 @@
 """AsgiSocket over real hypercorn: what hypercorn 0.18 does differently is settled, once, here."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from trio.testing import MockClock
 from trio_websocket import ConnectionClosed
 
 from relay.errors import LegLost
+from relay.net import asgi_socket
 from relay.net.asgi_socket import STREAM_STATE, AsgiSocket
 from relay.net.listen import APP_QUEUE_MESSAGES, WEBSOCKET_MESSAGE_MAX_BYTES
 from tests.support.leaks import resources, resources_return_to
@@ -158,11 +160,23 @@ async def test_leaving_with_more_unread_messages_than_the_queue_holds_leaks_noth
         await resources_return_to(before)
 
 
-async def test_leaving_a_peer_that_floods_and_never_answers_the_close_leaks_nothing() -> None:
+async def stall(times: int) -> None:
+    """The process, as on a machine with too much to do, stands still again and again."""
+    for _ in range(times):
+        time.sleep(0.03)  # noqa: ASYNC251
+        await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("stalls", [0, 20])
+async def test_leaving_a_peer_that_floods_and_never_answers_the_close_leaks_nothing(
+    stalls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asgi_socket, "CLOSE_LIMIT_S", 0.2)
+
     async def leave(asgi: AsgiSocket) -> None:
         await trio.sleep(0.05)
 
-    async with serving(websocket_app(leave)) as port:
+    async with serving(websocket_app(leave)) as port, trio.open_nursery() as nursery:
         before = await resources()
         stream = await upgraded(port)
         await stream.receive_some()
@@ -176,6 +190,7 @@ async def test_leaving_a_peer_that_floods_and_never_answers_the_close_leaks_noth
                 pass
 
         with trio.fail_after(20):
+            nursery.start_soon(stall, stalls)
             await pour()
         await stream.aclose()
         await resources_return_to(before)
