@@ -20,6 +20,7 @@ class Counts:
         self._reconnects: Counter[str] = Counter()
         self._changes = 0
         self._vad_skipped = 0
+        self._again = 0
         self.stale = 0
         self.interruptions_confirmed = 0
         self.interruptions_false = 0
@@ -43,6 +44,10 @@ class Counts:
         if frames:
             self._dropped[cause] += frames
             self._metrics.frames_dropped.labels(cause).inc(frames)
+
+    def again(self, frames: int) -> None:
+        """The assistant had got these, and gets them again after a loss."""
+        self._again += frames
 
     def invented(self, cause: str, frames: int = 1) -> None:
         if frames:
@@ -84,6 +89,7 @@ class Counts:
         """Flat values for `call.ended`."""
         return {
             **{f"frames_{leg}_{direction}": self._frames[leg, direction] for leg in LEGS for direction in DIRECTIONS},
+            "frames_assistant_again": self._again,
             "frames_stale": self.stale,
             "frames_dropped": dict(self._dropped),
             "frames_invented": dict(self._invented),

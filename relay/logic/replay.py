@@ -30,13 +30,18 @@ machine holds up now and then does, or it would never catch up with a caller who
 
 @dataclass(frozen=True, slots=True)
 class ReplayStatistics:
-    """`dropped_ms` of speech never reached the assistant, or could not be sent again when it had to be."""
+    """`dropped_ms` of speech never reached the assistant, or could not be sent again when it had to be.
+
+    What was sent is what was appended, less what is unread, dropped or skipped, and `again_ms`: what was sent and had
+    to be sent again.
+    """
 
     kept_ms: int
     unread_ms: int
     dropped_ms: int
     replayed_ms: int = 0
     skipped_silence_ms: int = 0
+    again_ms: int = 0
 
 
 class ReplayLog:
@@ -57,7 +62,7 @@ class ReplayLog:
         self._due = -inf
         self._silent_run = 0
         self._lost_if_rewound = 0
-        self._dropped = self._replayed = self._skipped = 0
+        self._dropped = self._replayed = self._skipped = self._again = 0
 
     @property
     def cursor(self) -> int:
@@ -102,6 +107,7 @@ class ReplayLog:
     def rewind(self) -> int:
         """The connection is lost: read again from the first unfinished frame. Returns how many there are to read."""
         self._dropped += self._lost_if_rewound
+        self._again += self._cursor - self._start + self._lost_if_rewound
         self._lost_if_rewound = 0
         self._cursor = self._start
         self._replaying = not self._fresh
@@ -136,6 +142,7 @@ class ReplayLog:
             self._dropped * FRAME_MS,
             self._replayed * FRAME_MS,
             self._skipped * FRAME_MS,
+            self._again * FRAME_MS,
         )
 
     def _note_replayed(self, *, speech: bool, now: float) -> None:

@@ -14,6 +14,7 @@ def test_a_new_call_counts_nothing() -> None:
         "frames_assistant_up": 0,
         "frames_caller_down": 0,
         "frames_caller_up": 0,
+        "frames_assistant_again": 0,
         "frames_stale": 0,
         "frames_dropped": {},
         "frames_invented": {},

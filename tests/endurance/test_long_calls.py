@@ -6,7 +6,9 @@ $ENDURANCE_MINUTES says how long the first is (`make endurance`: 60); without it
 import os
 import random
 from dataclasses import dataclass
+from typing import Any
 
+import pytest
 import trio
 from trio.testing import MockClock
 
@@ -35,6 +37,14 @@ class Totals:
 def sent_frames(trial: Trial) -> int:
     """By the phone that is attached now."""
     return trial.rig.phone._timestamp_ms // 20
+
+
+def up_without_reason(line: dict[str, Any]) -> int:
+    """Frames that went up to the assistant and are not accounted for: in, and invented, and again, less dropped."""
+    invented, dropped = line["frames_invented"], line["frames_dropped"]
+    came = line["frames_caller_up"] + invented.get("keepalive", 0) + invented.get("gap", 0)
+    left_out = dropped.get("overflow", 0) + dropped.get("pause", 0) + dropped.get("late", 0)
+    return int(line["frames_assistant_up"] - came - line["frames_assistant_again"] + left_out)
 
 
 async def drop_now_and_then(trial: Trial, totals: Totals, seconds: float) -> None:
@@ -77,7 +87,8 @@ async def test_a_call_on_a_bad_network_leaks_nothing_and_its_totals_add_up(autoj
         counted = {name: value for name, value in line.items() if name.startswith("frames")}
         print(
             f"\n{line['duration_s'] / 60:.0f} minutes, {totals.drops} drops, {line['reconnects']}; tasks {tasks} -> "
-            f"{tasks_after}, the call holds {bytes_held} -> {bytes_held_after} bytes; {totals}; {counted}"
+            f"{tasks_after}, the call holds {bytes_held} -> {bytes_held_after} bytes; {totals}; {counted}; "
+            f"{up_without_reason(line)} frames up without a reason"
         )
         assert trial.problems() == []
         assert tasks_after <= tasks
@@ -86,6 +97,7 @@ async def test_a_call_on_a_bad_network_leaks_nothing_and_its_totals_add_up(autoj
         slack = SLACK_FRAMES * (totals.drops + 1)
         assert abs(line["frames_caller_up"] - totals.from_phones) <= slack
         assert abs(line["frames_assistant_up"] - totals.to_assistants) <= slack
+        assert up_without_reason(line) == pytest.approx(0, abs=slack)
 
 
 async def test_nothing_is_closed_in_five_minutes_without_speech_but_then_it_is(autojump_clock: MockClock) -> None:

@@ -137,7 +137,12 @@ def test_what_was_finished_is_not_sent_again_and_all_after_it_is() -> None:
     assert replay.rewind() == 60
     assert [n for _, n in play(replay, 9.0, 99.0)] == list(range(40, 100))
     assert replay.statistics() == ReplayStatistics(
-        kept_ms=1200, unread_ms=0, dropped_ms=0, replayed_ms=(60 - EDGE_FRAMES) * 20, skipped_silence_ms=0
+        kept_ms=1200,
+        unread_ms=0,
+        dropped_ms=0,
+        replayed_ms=(60 - EDGE_FRAMES) * 20,
+        skipped_silence_ms=0,
+        again_ms=1200,
     )
 
 
@@ -355,3 +360,33 @@ class ReplayAgainstModel(RuleBasedStateMachine):
 
 
 TestReplayAgainstModel = ReplayAgainstModel.TestCase
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("append"), st.integers(1, 60), st.booleans()),
+            st.tuples(st.just("read"), st.integers(0, 100), st.just(value=False)),
+            st.tuples(st.just("finish"), st.integers(0, 300), st.just(value=False)),
+            st.tuples(st.just("rewind"), st.just(0), st.just(value=False)),
+        ),
+        max_size=40,
+    )
+)
+def test_the_totals_add_up(steps: list[tuple[str, int, bool]]) -> None:
+    """With a log that is often too small: sent = appended - unread - dropped - skipped + had to be sent again."""
+    replay, sent = ReplayLog(50 * 20), 0
+    for step, number, speech in steps:
+        match step:
+            case "append":
+                for _ in range(number):
+                    replay.append(b"", speech=speech)
+            case "read":
+                sent += sum(replay.read() is not None for _ in range(number))
+            case "finish":
+                replay.finish_sentence(number)
+            case "rewind":
+                replay.rewind()
+        had = replay.statistics()
+        accounted_ms = replay.end * 20 - had.unread_ms - had.dropped_ms - had.skipped_silence_ms + had.again_ms
+        assert sent * 20 == accounted_ms
