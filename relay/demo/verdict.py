@@ -25,6 +25,8 @@ DECIDE_TO_CLEAR_MAX_MS = 40.0
 """Two frames; on a machine that does nothing else it is about one millisecond."""
 HEARD_TOLERANCE_MS = 200.0
 """The relay asks for a mark every 200 ms, and reckons in between."""
+NO_LOSS = {"stale", "pause"}
+"""Causes of dropping what nobody misses: a turn that was cut, the silence that a replay leaves out."""
 COMFORT = "reconnect"
 """The cause under which the relay counts the sound that it plays while the assistant is away."""
 _TURN_PAUSE_FRAMES = 30
@@ -170,7 +172,7 @@ def _audio(evidence: Evidence, caller_lost: int) -> list[Promise]:
 
 def _order(evidence: Evidence) -> list[Promise]:
     ended = evidence.ended or {}
-    dropped = {cause: n for cause, n in ended.get("frames_dropped", {}).items() if n and cause != "stale"}
+    dropped = {cause: n for cause, n in ended.get("frames_dropped", {}).items() if n and cause not in NO_LOSS}
     invented = {cause: n for cause, n in ended.get("frames_invented", {}).items() if n and cause != COMFORT}
     missing = ended.get("messages_missing", 0)
     causes = ", ".join(f"{cause} {n}" for cause, n in invented.items())
