@@ -37,7 +37,10 @@ NOISE = st.lists(st.text(max_size=60) | st.binary(max_size=60) | MESSAGES, max_s
 
 @EXAMPLES
 @given(bodies=st.lists(POSTS, max_size=8), forms=st.lists(FIELDS, max_size=8))
-@example(bodies=[], forms=[[("CallSid", "0")], [("CallSid", "0")], [("CallSid", "0"), ("CallSid", "1")]])
+@example(
+    bodies=[],
+    forms=[[("CallSid", "0")], [("CallSid", "0"), ("CallSid", "1")], [("CallSid", "0"), ("x", ""), ("x", "")]],
+)
 def test_no_body_of_a_webhook_breaks_anything(
     bodies: list[tuple[str, bytes]], forms: list[list[tuple[str, str]]]
 ) -> None:

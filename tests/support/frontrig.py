@@ -43,8 +43,8 @@ Form = Mapping[str, str] | Sequence[tuple[str, str]]
 
 
 def signature(url: str, form: Form = (), token: str = AUTH_TOKEN) -> str:
-    """As Twilio signs ("Webhooks security"): the URL, then every name and value in the order of the names."""
-    pairs = sorted(form.items() if isinstance(form, Mapping) else form)
+    """As Twilio signs ("Webhooks security"): the URL, then every name with each of its values, in order."""
+    pairs = sorted(set(form.items() if isinstance(form, Mapping) else form))
     text = url + "".join(name + value for name, value in pairs)
     return base64.b64encode(hmac.new(token.encode(), text.encode(), hashlib.sha1).digest()).decode()
 
