@@ -38,7 +38,8 @@ from relay.media.uplink import Uplink
 from relay.media.windows import Window, WindowCutter
 
 FLOW_AFTER_S = 0.1
-FLOW_IN_SPEECH_S = 1.0
+FLOW_IN_SPEECH_S = 0.4
+"""As late as mobile networks deliver at times."""
 READING_MAX_S = 0.05
 """A late timer says that this process stood still, not that the caller sent nothing: what has come meanwhile is read
 first, for as long as the timer was late and no longer than this."""

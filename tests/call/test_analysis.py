@@ -118,11 +118,11 @@ async def test_a_caller_who_sends_gets_nothing_invented(autojump_clock: MockCloc
         ("pause", 0.1, 1),
         ("pause", 0.2, 6),
         ("pause", 1.0, 46),
-        ("word", 0.96, 0),
-        ("word", 1.2, 11),
+        ("word", 0.36, 0),
+        ("word", 0.6, 11),
     ],
 )
-async def test_silence_takes_the_place_of_audio_after_100_ms_within_a_word_after_a_second_and_stops_with_it(
+async def test_silence_takes_the_place_of_audio_after_100_ms_within_a_word_after_400_and_stops_with_it(
     before: str, stall_s: float, invented: int, autojump_clock: MockClock
 ) -> None:
     """The audio that was only late is not lost, and no more silence is filled in for it."""

@@ -3,8 +3,8 @@
 import pytest
 import trio
 
-WORDS_S = 1.0
-"""A process may stand still for so long and no word is lost."""
+WORDS_S = 0.4
+"""A process may stand still for so long and no word is lost, nor has silence put into it."""
 TIMES_S = 0.25
 """Later than this, and a simulated telephone says so late what it has heard that times tell nothing of the relay."""
 
