@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 help:
 	@echo 'make demo    the whole thing without accounts, in a terminal'
 	@echo 'make test    the tests (ARGS="..." goes to pytest)'
-	@echo 'make endurance  cut connections, killed daemons, an hour on a bad network: some 25 minutes'
+	@echo 'make endurance  cut connections, killed daemons, an hour on a bad network: some 35 minutes'
 	@echo 'make check   format, lint, types, tests'
 	@echo 'make bench   the benchmark (ARGS="..." goes to relay bench)'
 	@echo 'make lock    refresh requirements/*.txt (needs uv)'
