@@ -14,10 +14,7 @@
 """
 
 import secrets
-import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 
 import structlog
 import trio
@@ -30,39 +27,24 @@ from relay.call.dialogue import Dialogue
 from relay.call.events import EventFeed, Speech, Trouble
 from relay.call.forwarder import Forwarder
 from relay.call.keeper import Identity, Keeper, Note
+from relay.call.last_words import LastWords
 from relay.call.legs import CallerAudio, CallerEvent, CallerGone, CallerLeg, Dropped, Heard, KeyPressed
 from relay.call.playback import Playback
 from relay.call.rungs import Rungs
+from relay.call.services import Services
 from relay.call.standing import Standing
-from relay.call.vad_engine import VadEngine
-from relay.config import Config
 from relay.logic.outcome import EndReason
 from relay.logic.replay import ReplayLog
 from relay.logic.sentences import Sentences
 from relay.media.detector import Confirmed, Decision, Ended
-from relay.media.frames import TELEPHONE, Audio, AudioFormat
-from relay.metrics import Metrics
-from relay.state import CallRecord, StateStore
+from relay.media.frames import TELEPHONE, AudioFormat
+from relay.state import CallRecord
 from relay.wire import vapi_controls
 
 FRAMES_WAITING_MAX = 10
 """Between receiver and analysis: 200 ms. Analysis waits for nobody, so a full channel only slows a burst."""
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What all calls share."""
-
-    config: Config
-    metrics: Metrics
-    vad: VadEngine
-    store: StateStore | None = None
-    """Where another process finds the calls of this one; None: they end with it."""
-    wall: Callable[[], float] = time.time
-    apology: Audio | None = None
-    """What a caller hears when there is no assistant, before the call ends."""
 
 
 class Call:
@@ -85,7 +67,6 @@ class Call:
         self._config = config
         self._metrics = services.metrics
         self._vad = services.vad
-        self._apology = services.apology
         self._started_at = trio.current_time() - (max(0.0, wall_s - past.started_at) if past else 0.0)
         self._reason: EndReason | None = None
         self._scope = trio.CancelScope()
@@ -115,6 +96,7 @@ class Call:
             reattached=self._caller_is_back,
             ages_s=[wall_s - at for at in past.reattached_at] if past else (),
         )
+        self._last_words = LastWords(self._playback, self._line, config, services.apology)
         self._forwarder = Forwarder(
             rungs,
             replay,
@@ -282,22 +264,9 @@ class Call:
 
     async def _forward(self) -> None:
         reason = await self._forwarder.run(self.id)
-        if reason is EndReason.ASSISTANT_ENDED:
-            self._reason = self._reason or reason
-            with trio.move_on_after(self._config.session.play_out_max_s):
-                await self._playback.play_out()
-        elif self._apology is not None:
-            self._reason = self._reason or reason
-            await self._apologise(self._apology)
+        self._reason = self._reason or reason
+        await self._last_words.say(reason)
         self.finish(reason)
-
-    async def _apologise(self, apology: Audio) -> None:
-        with trio.move_on_after(self._config.twilio.media_start_timeout_s):
-            await self._line.lent.wait()
-        if self._line.leg is not None:
-            self._playback.say(apology)
-            with trio.move_on_after(apology.duration_ms / 1000 + self._config.session.play_out_max_s):
-                await self._playback.play_out()
 
     async def _watch(self) -> None:
         """Nobody came, or nobody speaks: both have an end."""

@@ -8,10 +8,11 @@ from contextvars import copy_context
 import structlog
 import trio
 
-from relay.call.call import Call, Services
+from relay.call.call import Call
 from relay.call.dialer import Dialer
 from relay.call.elsewhere import Elsewhere, with_policy
 from relay.call.rungs import Rungs
+from relay.call.services import Services
 from relay.errors import CallRefused
 from relay.logic.outcome import EndReason
 from relay.logic.tokens import Tokens

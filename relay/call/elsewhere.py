@@ -5,7 +5,7 @@ from dataclasses import replace
 import msgspec
 import trio
 
-from relay.call.call import Services
+from relay.call.services import Services
 from relay.errors import StateUnavailable
 from relay.logic.tokens import fingerprint
 from relay.state import CallRecord

@@ -22,9 +22,9 @@ import trio
 
 from relay import __version__
 from relay.call.browser_sessions import open_browser_sessions
-from relay.call.call import Services
 from relay.call.calls import Calls, open_calls
 from relay.call.dialer import VapiDialer
+from relay.call.services import Services
 from relay.call.vad_engine import VadEngine
 from relay.call.watched_dialer import WatchedDialer, WatchedDialers
 from relay.config import AssistantConfig, Config, ServerConfig

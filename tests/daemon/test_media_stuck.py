@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from relay.call.browser_sessions import BrowserSessions
-from relay.call.call import Services
 from relay.call.calls import open_calls
+from relay.call.services import Services
 from relay.call.vad_engine import VadEngine
 from relay.call.watched_dialer import WatchedDialer
 from relay.config import TwilioConfig

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
-from relay.call.call import Call, Services
+from relay.call.call import Call
 from relay.call.calls import Calls, open_calls
 from relay.call.legs import TwilioLeg
+from relay.call.services import Services
 from relay.call.vad_engine import Executor, SpeechModel, VadEngine
 from relay.config import AssistantConfig, Config
 from relay.errors import LegLost

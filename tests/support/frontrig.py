@@ -15,8 +15,8 @@ import httpx
 import trio
 
 from relay.call.browser_sessions import open_browser_sessions
-from relay.call.call import Services
 from relay.call.calls import Calls, open_calls
+from relay.call.services import Services
 from relay.call.vad_engine import VadEngine
 from relay.call.watched_dialer import WatchedDialer
 from relay.config import AssistantConfig, Config

@@ -1,0 +1,38 @@
+"""What a caller still hears when the assistant is gone for good: the rest of what it said, or an apology."""
+
+import trio
+
+from relay.call.caller_line import CallerLine
+from relay.call.playback import Playback
+from relay.config import Config
+from relay.logic.outcome import EndReason
+from relay.media.frames import Audio
+
+
+class LastWords:
+    """One per call. `apology` is for a caller who had no assistant; None: the call just ends."""
+
+    def __init__(self, playback: Playback, line: CallerLine, config: Config, apology: Audio | None) -> None:
+        self._playback = playback
+        self._line = line
+        self._play_out_max_s = config.session.play_out_max_s
+        self._start_timeout_s = config.twilio.media_start_timeout_s
+        self._apology = apology
+
+    async def say(self, reason: EndReason) -> None:
+        """Return when the caller has heard it, within `session.play_out_max_s` beyond its length."""
+        if reason is EndReason.ASSISTANT_ENDED:
+            await self._play_out(self._play_out_max_s)
+        elif self._apology is not None:
+            await self._apologise(self._apology)
+
+    async def _apologise(self, apology: Audio) -> None:
+        with trio.move_on_after(self._start_timeout_s):
+            await self._line.lent.wait()
+        if self._line.leg is not None:
+            self._playback.say(apology)
+            await self._play_out(apology.duration_ms / 1000 + self._play_out_max_s)
+
+    async def _play_out(self, limit_s: float) -> None:
+        with trio.move_on_after(limit_s):
+            await self._playback.play_out()

@@ -1,0 +1,23 @@
+"""What all calls of the daemon share."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from relay.call.vad_engine import VadEngine
+from relay.config import Config
+from relay.media.frames import Audio
+from relay.metrics import Metrics
+from relay.state import StateStore
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    config: Config
+    metrics: Metrics
+    vad: VadEngine
+    store: StateStore | None = None
+    """Where another process finds the calls of this one; None: they end with it."""
+    wall: Callable[[], float] = time.time
+    apology: Audio | None = None
+    """What a caller hears when there is no assistant, before the call ends."""
