@@ -18,7 +18,7 @@ from relay.errors import LegLost, RemoteProtocolError
 from relay.logic.rate_limit import RateLimit
 from relay.logic.reorder import ReorderStatistics
 from relay.media.frames import AudioFormat
-from relay.wire import browser
+from relay.wire import browser, browser_down
 from relay.wire.browser import ClientAudio, Event, Played, Start, Stop
 
 EVENTS_WAITING_MAX = 100
@@ -71,7 +71,7 @@ class BrowserLeg:
         return ""
 
     def clear(self) -> str:
-        return browser.interrupt(self.outbox.turn).body.decode()
+        return browser_down.interrupt(self.outbox.turn).body.decode()
 
     # -- the connections' side
 
@@ -113,7 +113,7 @@ class BrowserLeg:
     def complain(self, code: str, what: str) -> None:
         """Tell the client that something it sent is wrong, unless it was told so much already."""
         if self._complaints.allow("", trio.current_time()):
-            self.outbox.tell(browser.error(code, what))
+            self.outbox.tell(browser_down.error(code, what))
 
     def close(self) -> None:
         """Nothing more comes from the client, and nothing more goes to it."""

@@ -15,7 +15,7 @@ from relay.errors import LegLost
 from relay.logic.downlink import Downlink, DownlinkStatistics, Queued
 from relay.media.frames import AudioFormat
 from relay.net.outbox import Entry
-from relay.wire.browser import AssistantAudio, Message, Numbered, Text
+from relay.wire.browser_down import AssistantAudio, Message, Numbered, Text
 
 AUDIO_WAITING_MAX = 50
 """One second: more than two polls lie apart, and all that an outage lets run ahead of what can be heard."""

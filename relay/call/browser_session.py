@@ -26,7 +26,7 @@ from relay.call.events import CallEvent, Said, Speech, StateChanged, Trouble
 from relay.call.spoken import Spoken
 from relay.logic.outcome import EndReason
 from relay.media.frames import AudioFormat
-from relay.wire import browser
+from relay.wire import browser_down
 
 TOKEN_BYTES = 24
 LINGER_S = 15.0
@@ -129,12 +129,12 @@ class BrowserSession:
     def _tell(self, event: CallEvent) -> None:
         match event:
             case Said(role=role, text=text, final=final):
-                self.leg.outbox.tell(browser.transcript(role, text, final=final))
+                self.leg.outbox.tell(browser_down.transcript(role, text, final=final))
             case Speech(role=role, started=started):
-                self.leg.outbox.tell(browser.speech(role, started=started))
+                self.leg.outbox.tell(browser_down.speech(role, started=started))
             case StateChanged(status=status, reason=reason):
-                self.leg.outbox.tell(browser.state(status, reason))
+                self.leg.outbox.tell(browser_down.state(status, reason))
                 if status == "ended":
                     self._ended.set()
             case Trouble(leg="assistant" | "relay" as leg, code=code):
-                self.leg.outbox.tell(browser.failure(code, FAILURES[leg], leg))
+                self.leg.outbox.tell(browser_down.failure(code, FAILURES[leg], leg))

@@ -16,7 +16,7 @@ from relay.daemon.routes import Routes
 from relay.errors import ClientRefused, RemoteProtocolError
 from relay.media.frames import WIDEBAND
 from relay.net.asgi_request import AsgiRequest
-from relay.wire import browser
+from relay.wire import browser, browser_down
 from relay.wire.browser import ClientAudio, Start
 from relay.wire.json_text import WireCode
 
@@ -58,7 +58,7 @@ class ClientPolling:
             raise RemoteProtocolError(text, WireCode.FIELD_INVALID)
         self._gate.check_start(request.header("origin"), start.token)
         session = self._sessions.begin(start, address)
-        ready = browser.ready(
+        ready = browser_down.ready(
             session.id,
             token=session.token,
             resume=self._sessions.renew_resume(session),
@@ -77,7 +77,7 @@ class ClientPolling:
             if error is not None:
                 session.leg.count(error)
                 raise error
-        await request.answer(200, browser.audio_answer(len(frames), session.leg.uplink.next))
+        await request.answer(200, browser_down.audio_answer(len(frames), session.leg.uplink.next))
 
     async def send_message(self, request: AsgiRequest, session_id: str) -> None:
         """`played` or `stop`."""
@@ -97,10 +97,10 @@ class ClientPolling:
         with bound_contextvars(call_id=session.id):
             await self._wait(request, session, cursor)
         messages, gap = session.leg.outbox.read(cursor, MESSAGES_MAX)
-        numbered: list[browser.Numbered] = list(messages)
+        numbered: list[browser_down.Numbered] = list(messages)
         if gap is not None:
-            numbered.insert(0, (gap[1], browser.gap(*gap)))
-        await request.answer(200, browser.poll_answer(numbered, cursor))
+            numbered.insert(0, (gap[1], browser_down.gap(*gap)))
+        await request.answer(200, browser_down.poll_answer(numbered, cursor))
         if messages:
             session.leg.outbox.written(messages[-1][0])
 

@@ -21,7 +21,7 @@ from relay.daemon.front import Front
 from relay.errors import ClientRefused, LegLost, RemoteProtocolError
 from relay.media.frames import WIDEBAND
 from relay.net.asgi_socket import AsgiSocket, Receive, Scope, Send
-from relay.wire import browser
+from relay.wire import browser, browser_down
 from relay.wire.browser import Start
 
 STARTING_MAX = 100
@@ -114,7 +114,7 @@ class ClientSocketEndpoint:
 
     async def _tell(self, socket: AsgiSocket, code: str, what: str) -> None:
         """An error that belongs to no session has no number."""
-        await socket.send(browser.error(code, what).body.decode())
+        await socket.send(browser_down.error(code, what).body.decode())
 
 
 class ClientConnection:
@@ -132,7 +132,7 @@ class ClientConnection:
         session = self._session
         async with trio.open_nursery() as nursery:
             with session.attached("websocket") as fenced:
-                ready = browser.ready(
+                ready = browser_down.ready(
                     session.id,
                     token=session.token,
                     resume=resume,
@@ -191,9 +191,9 @@ class ClientConnection:
             messages, gap = outbox.read(cursor, 1)
             if gap is not None:
                 cursor = gap[1]
-                await self._socket.send(browser.numbered_text(browser.gap(*gap), cursor))
+                await self._socket.send(browser_down.numbered_text(browser_down.gap(*gap), cursor))
             for number, message in messages:
-                await self._socket.send(browser.to_websocket(message, number))
+                await self._socket.send(browser_down.to_websocket(message, number))
                 outbox.written(number)
                 cursor = number
             if not messages and outbox.closed:
@@ -202,4 +202,4 @@ class ClientConnection:
         await self._send_error("SESSION_MOVED", "another connection has taken this session over")
 
     async def _send_error(self, code: str, what: str) -> None:
-        await self._socket.send(browser.error(code, what).body.decode())
+        await self._socket.send(browser_down.error(code, what).body.decode())

@@ -17,8 +17,9 @@ from relay.call.legs import CallerAudio, CallerGone, Dropped, Heard
 from relay.errors import LegLost, RemoteProtocolError
 from relay.media.frames import WIDEBAND, AudioFormat, Encoding
 from relay.net.outbox import Entry
-from relay.wire import browser
-from relay.wire.browser import AssistantAudio, ClientAudio, Played, Start, Stop, Text
+from relay.wire import browser_down
+from relay.wire.browser import ClientAudio, Played, Start, Stop
+from relay.wire.browser_down import AssistantAudio, Text
 
 REORDER_MS = 80
 
@@ -264,14 +265,14 @@ async def test_an_interruption_drops_what_no_connection_took_and_comes_first(
     await say(leg, 1, 3)
     assert taken_by_a_connection(leg.outbox) == [("audio", 1)] * 3
     await say(leg, 2, 5)
-    leg.outbox.tell(browser.speech("user", started=True))
+    leg.outbox.tell(browser_down.speech("user", started=True))
 
     leg.outbox.flush_and_put([Entry(leg.clear()), Entry(leg.mark(3, 160), turn=3)])
     await say(leg, 3, 1)
 
     assert taken_by_a_connection(leg.outbox) == [
-        (browser.interrupt(2).body.decode(), 0),
-        (browser.speech("user", started=True).body.decode(), 0),
+        (browser_down.interrupt(2).body.decode(), 0),
+        (browser_down.speech("user", started=True).body.decode(), 0),
         ("audio", 3),
     ]
 

@@ -13,7 +13,8 @@ from relay.config import ClientConfig
 from relay.errors import AssistantUnavailable, ClientRefused
 from relay.logic.outcome import EndReason
 from relay.media.frames import AudioFormat, Encoding
-from relay.wire.browser import Start, Text
+from relay.wire.browser import Start
+from relay.wire.browser_down import Text
 from tests.support.callrig import Rig, config, open_rig
 
 GRACE_S = 20.0

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from relay.errors import RemoteProtocolError
 from relay.media.frames import AudioFormat, Encoding
-from relay.wire import browser
-from relay.wire.browser import AssistantAudio, BrowserCode, ClientAudio, Played, Start, Stop, parse, parse_frames
+from relay.wire import browser, browser_down
+from relay.wire.browser import BrowserCode, ClientAudio, Played, Start, Stop, parse, parse_frames
+from relay.wire.browser_down import AssistantAudio
 from relay.wire.json_text import WireCode
 
 MONO = AudioFormat(Encoding.PCM_S16LE, 16_000)
@@ -172,42 +173,42 @@ def test_any_body_gives_frames_and_at_most_an_error_of_the_closed_set(body: byte
 @pytest.mark.parametrize(
     ("message", "fields"),
     [
-        (browser.interrupt(3), {"type": "interrupt", "turn": 3}),
-        (browser.transcript("user", 'h"i', final=False), {"type": "partial", "role": "user", "text": 'h"i'}),
-        (browser.transcript("assistant", "ä", final=True), {"type": "final", "role": "assistant", "text": "ä"}),
-        (browser.speech("user", started=True), {"type": "speech", "status": "started", "role": "user"}),
-        (browser.speech("assistant", started=False), {"type": "speech", "status": "stopped", "role": "assistant"}),
-        (browser.state("ended", "idle"), {"type": "state", "status": "ended", "reason": "idle"}),
-        (browser.error("ODD_BYTES", "what"), {"type": "error", "error": "what", "code": "ODD_BYTES"}),
+        (browser_down.interrupt(3), {"type": "interrupt", "turn": 3}),
+        (browser_down.transcript("user", 'h"i', final=False), {"type": "partial", "role": "user", "text": 'h"i'}),
+        (browser_down.transcript("assistant", "ä", final=True), {"type": "final", "role": "assistant", "text": "ä"}),
+        (browser_down.speech("user", started=True), {"type": "speech", "status": "started", "role": "user"}),
+        (browser_down.speech("assistant", started=False), {"type": "speech", "status": "stopped", "role": "assistant"}),
+        (browser_down.state("ended", "idle"), {"type": "state", "status": "ended", "reason": "idle"}),
+        (browser_down.error("ODD_BYTES", "what"), {"type": "error", "error": "what", "code": "ODD_BYTES"}),
     ],
 )
 def test_texts_have_their_fields_and_a_number_by_either_transport(
-    message: browser.Text, fields: dict[str, object]
+    message: browser_down.Text, fields: dict[str, object]
 ) -> None:
-    sent = browser.to_websocket(message, 17)
+    sent = browser_down.to_websocket(message, 17)
 
     assert isinstance(sent, str)
     assert json.loads(sent) == {**fields, "n": 17}
-    assert json.loads(browser.to_polling(message, 17)) == {**fields, "n": 17}
+    assert json.loads(browser_down.to_polling(message, 17)) == {**fields, "n": 17}
 
 
 def test_audio_is_binary_over_a_websocket_and_json_over_polling() -> None:
     frame = AssistantAudio(turn=2, ms=2**32 + 40, pcm=b"\1\2\3\4")
 
-    assert browser.to_websocket(frame, 9) == struct.pack(">III", 9, 40, 2) + b"\1\2\3\4"
+    assert browser_down.to_websocket(frame, 9) == struct.pack(">III", 9, 40, 2) + b"\1\2\3\4"
     expected = {"type": "audio", "turn": 2, "seq": 9, "n": 9, "ms": 40, "audio": b64(b"\1\2\3\4")}
-    assert json.loads(browser.to_polling(frame, 9)) == expected
+    assert json.loads(browser_down.to_polling(frame, 9)) == expected
 
 
 def test_the_answer_to_a_poll_moves_the_cursor_only_by_what_it_carries() -> None:
-    assert json.loads(browser.poll_answer([], 4)) == {"next": 4, "messages": []}
-    answer = json.loads(browser.poll_answer([(5, browser.interrupt(1)), (6, browser.interrupt(2))], 4))
+    assert json.loads(browser_down.poll_answer([], 4)) == {"next": 4, "messages": []}
+    answer = json.loads(browser_down.poll_answer([(5, browser_down.interrupt(1)), (6, browser_down.interrupt(2))], 4))
     assert answer["next"] == 6
     assert [message["n"] for message in answer["messages"]] == [5, 6]
 
 
 def test_ready_and_the_answer_to_audio() -> None:
-    ready = browser.ready("id", token="t", resume="r", rate_hz=16000, next_sequence=3)
+    ready = browser_down.ready("id", token="t", resume="r", rate_hz=16000, next_sequence=3)
 
     assert json.loads(ready) == {
         "type": "ready",
@@ -217,4 +218,4 @@ def test_ready_and_the_answer_to_audio() -> None:
         "sampleRate": 16000,
         "next": 3,
     }
-    assert json.loads(browser.audio_answer(4, 12)) == {"received": 4, "next": 12}
+    assert json.loads(browser_down.audio_answer(4, 12)) == {"received": 4, "next": 12}
