@@ -11,6 +11,9 @@ from relay.media.frames import FRAME_MS
 COMFORT_AFTER_S = 0.9
 """Without sound, during an outage. With what is queued ahead and the filling of the buffer this is under 1.5 s."""
 
+PLAYED_S = 0.5
+"""After the last of it was given to playback, which lets so much of it wait, and a lead."""
+
 
 class Comfort:
     """One per call. `needed`: the outage goes on, or what was said in it is still on its way."""
@@ -38,3 +41,7 @@ class Comfort:
                     number += 1
                     due += FRAME_MS / 1000
             self._outage = trio.Event()
+            with trio.move_on_after(PLAYED_S) as played:
+                await self._outage.wait()
+            if number and played.cancelled_caught:
+                self._playback.comfort_over()

@@ -110,6 +110,10 @@ class Playback:
             self._counts.invented("reconnect")
             self._wait.cancel()
 
+    def comfort_over(self) -> None:
+        """All of it was played: what else it has left waiting is taken back in the next pause."""
+        self._playout.catch_up()
+
     def say(self, audio: Audio) -> None:
         """Play this behind all others, as the assistant's words."""
         speech = Transcoder(audio.format, self.format).push(audio)

@@ -25,8 +25,8 @@ DECIDE_TO_CLEAR_MAX_MS = 40.0
 """Two frames; on a machine that does nothing else it is about one millisecond."""
 HEARD_TOLERANCE_MS = 200.0
 """The relay asks for a mark every 200 ms, and reckons in between."""
-NO_LOSS = {"stale", "pause"}
-"""Causes of dropping what nobody misses: a turn that was cut, the silence that a replay leaves out."""
+NO_LOSS = {"stale", "pause", "trimmed"}
+"""Causes of dropping what nobody misses: a turn that was cut, silence that a replay or a backlog leaves out."""
 COMFORT = "reconnect"
 """The cause under which the relay counts the sound that it plays while the assistant is away."""
 _TURN_PAUSE_FRAMES = 30

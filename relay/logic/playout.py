@@ -16,11 +16,12 @@ audio before it was played (Twilio Media Streams, messages "mark" and "clear").
 | paused   | any of these, but nothing is sent    | `resume()`, `cut()`                               | barge-in's own |
 
 Running dry in the middle of speech is a hole; its length is known, and counted, when speech goes on. A backlog (more
-than `TRIM_SLACK_MS` over the target) is taken back in pauses: those of 300 ms or more are shortened, 150 ms stay on
-each side. The target is the configured one until the first hole or backlog, then it follows the jitter (see
-`relay.logic.jitter`). Without either, what comes is what is sent, byte for byte.
+than `TRIM_SLACK_MS` over the target, or any once `catch_up` is called) is taken back in pauses: those of 300 ms or more
+are shortened, 150 ms stay on each side. The target is the configured one until the first hole or backlog, then it
+follows the jitter (see `relay.logic.jitter`). Without either, what comes is what is sent, byte for byte.
 """
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -134,6 +135,10 @@ class Playout:
         """The assistant's socket is lost: the next hole is due to that."""
         self._outage = True
         self._target.cut()
+
+    def catch_up(self) -> None:
+        """Take back in the next pause all that waits beyond the target, however little it is."""
+        self._trimming = True
 
     def add(self, frame: PlayFrame, now: float) -> bool:
         """Queue a frame behind all others. False: the queue is full; the frame was dropped and counted.
@@ -260,6 +265,11 @@ class Playout:
     def _target_s(self) -> float:
         return self._target.target_ms / 1000
 
+    @property
+    def _level_ms(self) -> float:
+        """What waits here when all is well: the rest of the target is with the caller's side, ahead of time."""
+        return max(0.0, self._target.target_ms - self._lead_s * 1000)
+
     def _begin_filling(self, now: float) -> None:
         if self._next_due is None:
             self._start_at = max(self._start_at, now + self._target_s)
@@ -299,14 +309,14 @@ class Playout:
         if self.queued_ms > self._target.target_ms + TRIM_SLACK_MS:
             self._target.backlog()
             self._trimming = True
-        elif self.queued_ms <= self._target.target_ms:
+        elif self.queued_ms <= self._level_ms:
             self._trimming = False
         if self._silent_run < TRIM_KEEP_FRAMES:
             return
         if self._target.pause():
             self._trimming = True
         if self._trimming:
-            self._shorten_pause(int(self._target.target_ms / FRAME_MS))
+            self._shorten_pause(math.ceil(self._level_ms / FRAME_MS))
 
     def _shorten_pause(self, target_frames: int) -> None:
         run = next((i for i, frame in enumerate(self._queue) if frame.audible), len(self._queue))

@@ -203,6 +203,24 @@ async def test_late_words_of_a_lost_connection_go_nowhere(autojump_clock: MockCl
         assert rig.events("transcript.final")[-1]["role"] == "assistant"
 
 
+async def test_the_sound_of_the_wait_does_not_make_the_answers_late(autojump_clock: MockClock) -> None:
+    """It fills a buffer of its own, which would stay in front of all that is said from then on."""
+    async with open_rig() as rig:
+        await rig.begin()
+        await greet(rig)
+        rig.dialer.answer_after_s = 3.0
+        rig.dialer.peers[0].lose()
+        assistant = await next_assistant(rig)
+        await trio.sleep(2)
+        said_at = trio.current_time()
+        assistant.say(numbered(50, 50))
+        await trio.sleep(2)
+        heard_at = rig.phone.player.started_s + rig.phone.heard().index(numbered(50, 1)) / 8000
+
+        assert rig.call.summary()["frames_invented"]["reconnect"] > 50
+        assert heard_at - said_at < 0.3, "the buffer, and what is kept of a pause"
+
+
 async def test_the_caller_can_interrupt_during_the_outage(autojump_clock: MockClock) -> None:
     async with open_rig() as rig:
         await rig.begin()

@@ -26,7 +26,7 @@ FLUSH = {
 RECONNECT = {"gap_ms": 191.5, "replayed_ms": 2440, "dropped_ms": 0}
 ENDED = {
     "reason": "caller_hangup",
-    "frames_dropped": {"stale": 61, "pause": 12, "gap": 0},
+    "frames_dropped": {"stale": 61, "pause": 12, "trimmed": 5, "gap": 0},
     "frames_invented": {"gap": 0},
     "messages_missing": 0,
 }
