@@ -28,6 +28,10 @@ from relay.toml_table import check_keys, parse_toml, problem, read_table
 
 VAPI_KEY = "VAPI_API_KEY"
 NOT_PER_ASSISTANT = {"webhook_secret_file"}
+MAX_CALL_LEAST_S = 10
+"""The shortest call that Vapi can be asked for (maxDurationSeconds)."""
+FALSE_ALARM_MARGIN_MS = 300
+"""What must lie between the end of an old turn, network and framing included, and the verdict on it."""
 
 Problem = tuple[str, object, str]
 """A key, its value, and what would be allowed."""
@@ -172,10 +176,6 @@ def _is_ip_address(text: str) -> bool:
         return False
 
 
-MAX_CALL_LEAST_S = 10
-"""The shortest call that Vapi can be asked for (maxDurationSeconds)."""
-
-
 def _assistant_problems(place: str, entry: LadderEntry) -> Iterator[Problem]:
     if _split(entry.api_base) is None:
         yield f"{place}.api_base", entry.api_base, "https://HOST[:PORT][/PATH] (http:// for localhost)"
@@ -188,10 +188,6 @@ def _assistant_problems(place: str, entry: LadderEntry) -> Iterator[Problem]:
     if entry.sample_rate_hz not in {None, *rates}:
         allowed = f"with audio_format {entry.audio_format}: {', '.join(map(str, sorted(rates)))}, or leave it out"
         yield f"{place}.sample_rate_hz", entry.sample_rate_hz, allowed
-
-
-FALSE_ALARM_MARGIN_MS = 300
-"""What must lie between the end of an old turn, network and framing included, and the verdict on it."""
 
 
 def _barge_in_problems(barge_in: BargeInConfig) -> Iterator[Problem]:

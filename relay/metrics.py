@@ -119,7 +119,7 @@ class Metrics:
     def _operation(self) -> None:
         self.loop_lag = self._histogram("relay_loop_lag_seconds", "How late the event loop wakes a task", _LOOP_LAG_S)
         self.auth_rejected = self._counter("relay_auth_rejected", "Requests not let in", endpoint=ENDPOINTS)
-        self._webhook_events = self._counter("relay_webhook_events", "Vapi's server messages", type=WEBHOOK_TYPES)
+        self._counter("relay_webhook_events", "Vapi's server messages", type=WEBHOOK_TYPES)
         self.protocol_errors = Counter(
             "relay_protocol_errors",
             "Messages that break their protocol",
@@ -132,10 +132,6 @@ class Metrics:
         )
         self.state_pending = self._gauge("relay_state_pending", "Calls whose newest state is not stored yet")
         self.state_dropped = self._counter("relay_state_dropped", "States of calls that were never stored")
-
-    def webhook_event(self, kind: str) -> None:
-        """Counts one server message of Vapi; the number of label values stays bounded whatever is sent."""
-        self._webhook_events.labels(kind if kind in WEBHOOK_TYPES else OTHER).inc()
 
     def render(self) -> bytes:
         """The Prometheus text format; answered with CONTENT_TYPE."""

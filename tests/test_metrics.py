@@ -87,19 +87,6 @@ def test_counting_shows_in_the_text() -> None:
     assert found["relay_protocol_errors_total", frozenset({("leg", "caller"), ("code", "NOT_JSON")})] == 1
 
 
-def test_unknown_webhook_types_share_one_label_value() -> None:
-    metrics = Metrics()
-    before = len(samples(metrics))
-    for number in range(100):
-        metrics.webhook_event(f"invented-{number}")
-    metrics.webhook_event("status-update")
-
-    found = samples(metrics)
-    assert len(found) == before
-    assert found["relay_webhook_events_total", frozenset({("type", "other")})] == 100
-    assert found["relay_webhook_events_total", frozenset({("type", "status-update")})] == 1
-
-
 def test_two_daemons_in_one_process_share_nothing() -> None:
     one, two = Metrics(), Metrics()
     one.calls_active.inc()

@@ -6,12 +6,10 @@ SHA-256 with a shared key when the settings header says so. A check never raises
 cannot be checked is not valid.
 """
 
-import hashlib
 import hmac
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
-from urllib.parse import parse_qs
 
 from relay.errors import ConfigError
 
@@ -41,14 +39,6 @@ class TwilioValidator:
     ) -> bool:
         """A form post, or a GET with no params. `params` as they came: decoded, blank ones kept, in any order."""
         return self._valid(url, _joined(params), signature, settings)
-
-    def body_valid(self, url: str, body: bytes, signature: str | None, settings: str | None) -> bool:
-        """A post that is no form: its hash is in the URL, as `bodySHA256`."""
-        claimed = parse_qs(url.partition("?")[2]).get("bodySHA256", [])
-        if len(claimed) != 1:
-            return False
-        same_body = hmac.compare_digest(hashlib.sha256(body).hexdigest().encode(), claimed[0].encode(errors="replace"))
-        return same_body and self._valid(url, "", signature, settings)
 
     def handshake_valid(self, wss_url: str, signature: str | None, settings: str | None) -> bool:
         """A WebSocket handshake: over the `wss://` URL of the `<Stream>`, with `:443` or without."""
@@ -83,17 +73,6 @@ class TwilioValidator:
         if algorithms != ["HMAC_SHA256"] or len(key_ids) != 1 or key_ids[0] not in self._shared_keys:
             return "sha256", ()
         return "sha256", (self._shared_keys[key_ids[0]],)
-
-
-def public_urls(public_url: str, raw_path_and_query: str) -> tuple[str, str]:
-    """(https, wss) URL under which the outside world asked for `raw_path_and_query`, the request target undecoded.
-
-    Built from the configured address, never from the `Host` header, which a proxy or an attacker may have written.
-    """
-    base = public_url.rstrip("/")
-    scheme, _, rest = base.partition("://")
-    web_socket = "ws" if scheme == "http" else "wss"
-    return base + raw_path_and_query, f"{web_socket}://{rest}{raw_path_and_query}"
 
 
 def _joined(params: Iterable[tuple[str, str]]) -> str:

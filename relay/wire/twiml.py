@@ -75,13 +75,6 @@ def pause_and_redirect(seconds: int, url: str) -> str:
     return _document(response)
 
 
-def reject_busy() -> str:
-    """Refuses the call with a busy tone, before it is answered and billed."""
-    response = ET.Element("Response")
-    ET.SubElement(response, "Reject", reason="busy")
-    return _document(response)
-
-
 def _redirect(response: ET.Element, url: str) -> None:
     ET.SubElement(response, "Redirect", method="POST").text = _web_url(url)
 

@@ -13,7 +13,7 @@ from relay.standin.assistant.order import read_order
 from relay.standin.phone.player import Player
 from relay.standin.phone.signature import sign
 from relay.standin.phone.stream import Outgoing
-from relay.standin.phone.twiml import Hangup, Pause, Redirect, Reject, Say, Stream, read_twiml
+from relay.standin.phone.twiml import Hangup, Pause, Redirect, Say, Stream, read_twiml
 from relay.standin.phrases import spoken
 from relay.wire import signature, twilio, twiml, vapi, vapi_call, vapi_controls
 
@@ -108,7 +108,6 @@ def test_the_relays_twiml_is_obeyed() -> None:
     assert read_twiml(twiml.hangup()) == [Hangup()]
     assert read_twiml(twiml.say_and_hangup("Sorry.")) == [Say("Sorry."), Hangup()]
     assert read_twiml(twiml.pause_and_redirect(2, "https://h/v")) == [Pause(2), Redirect("https://h/v")]
-    assert read_twiml(twiml.reject_busy()) == [Reject("busy")]
 
 
 def test_the_callers_signature_satisfies_the_relay() -> None:

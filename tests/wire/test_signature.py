@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.errors import ConfigError
-from relay.wire.signature import TwilioValidator, public_urls
+from relay.wire.signature import TwilioValidator
 
 TOKEN = "12345"
 SETTINGS = "key=webhooks_sharedkey_1,algorithm=HMAC_SHA256"
@@ -187,7 +187,6 @@ def test_settings_may_have_spaces() -> None:
 def test_a_missing_or_odd_header_is_not_valid_and_raises_nothing(signature: str | None) -> None:
     assert not validator.handshake_valid(MEDIA, signature, None)
     assert not validator.form_valid(VOICE, [("a", "b")], signature, SETTINGS)
-    assert not validator.body_valid(VOICE, b"", signature, None)
 
 
 def test_parameters_that_utf8_cannot_carry_are_not_valid() -> None:
@@ -205,33 +204,6 @@ def test_an_empty_secret_is_refused_because_anybody_could_sign() -> None:
         TwilioValidator((TOKEN,), {"id": ""})
 
 
-BODY = b'{"a":1}'
-BODY_URL = VOICE + "?bodySHA256=015abd7f5cc57a2dd94b7590f04ad8084273905ee33ec5cebeae62276a97f862"
-BODY_SHA1 = "kk3XuS/gaYPSyoRjrTdSqSWBKL0="
-
-
-def test_a_json_body_is_bound_by_its_hash_in_the_url() -> None:
-    assert validator.body_valid(BODY_URL, BODY, BODY_SHA1, None)
-    assert validator.body_valid(BODY_URL, BODY, "CW3a+r8Chl3ZgHJ1nCNW/S8VNn74cNq4pSKd8Y/Eri8=", SETTINGS)
-    assert not validator.body_valid(BODY_URL, BODY + b" ", BODY_SHA1, None)
-    assert not validator.body_valid(BODY_URL, BODY, MEDIA_SHA1, None)
-
-
-def test_a_second_hash_makes_the_first_worthless() -> None:
-    url = BODY_URL + "&bodySHA256=00"
-
-    assert not validator.body_valid(url, BODY, sign(url), None)
-
-
-@pytest.mark.parametrize(
-    "query", ["", "?", "?bodySHA256=", "?bodySHA256=%ff\u00e9", "?bodySHA256=a&bodySHA256=b", "?[", "?x=1"]
-)
-def test_a_body_without_one_good_hash_is_not_valid(query: str) -> None:
-    url = VOICE + query
-
-    assert not validator.body_valid(url, BODY, sign(url), None)
-
-
 @given(
     st.text(),
     st.lists(st.tuples(st.text(max_size=5), st.text(max_size=5)), max_size=4),
@@ -241,7 +213,6 @@ def test_a_body_without_one_good_hash_is_not_valid(query: str) -> None:
 def test_no_input_raises_or_passes(url: str, params: Params, signature: str | None, settings: str | None) -> None:
     assert not validator.form_valid(url, params, signature, settings)
     assert not validator.handshake_valid(url, signature, settings)
-    assert not validator.body_valid(url, b"x", signature, settings)
 
 
 @given(
@@ -258,20 +229,3 @@ def test_any_form_is_valid_by_an_independent_computation(params: Params, url: st
             base += name + value
 
     assert validator.form_valid(url, params, sign(base), None)
-
-
-@pytest.mark.parametrize(
-    ("public_url", "target", "expected"),
-    [
-        ("https://h.example", "/twilio/voice", ("https://h.example/twilio/voice", "wss://h.example/twilio/voice")),
-        ("https://h.example/", "/a%2Fb/?", ("https://h.example/a%2Fb/?", "wss://h.example/a%2Fb/?")),
-        (
-            "https://h.example:8443/x",
-            "/a?b=%20",
-            ("https://h.example:8443/x/a?b=%20", "wss://h.example:8443/x/a?b=%20"),
-        ),
-        ("http://127.0.0.1:8080", "/a", ("http://127.0.0.1:8080/a", "ws://127.0.0.1:8080/a")),
-    ],
-)
-def test_public_urls_keep_the_target_as_it_came(public_url: str, target: str, expected: tuple[str, str]) -> None:
-    assert public_urls(public_url, target) == expected

@@ -36,7 +36,6 @@ def test_connect_stream_is_the_documented_document() -> None:
     ("document", "expected"),
     [
         (twiml.hangup(), [("Hangup", {}, None, [])]),
-        (twiml.reject_busy(), [("Reject", {"reason": "busy"}, None, [])]),
         (twiml.dial("+15005550006"), [("Dial", {}, "+15005550006", [])]),
         (twiml.say_and_hangup("Goodbye"), [("Say", {}, "Goodbye", []), ("Hangup", {}, None, [])]),
         (

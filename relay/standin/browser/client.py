@@ -148,15 +148,6 @@ class BrowserClient:
             while not holds():
                 await self._changed.wait()
 
-    async def wait_for(self, type_: str, timeout_s: float = 30.0, **values: Any) -> dict[str, Any]:
-        """The first text message of this type with these values, also if it came before."""
-
-        def found() -> list[dict[str, Any]]:
-            return [one for one in self.record.of_type(type_) if values.items() <= one.items()]
-
-        await self.wait_until(found, timeout_s)
-        return found()[0]
-
     async def report(self, every_s: float) -> None:
         """Say what would have been heard so far, as a page does. Until cancelled."""
         while True:
