@@ -17,7 +17,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from relay.logic.outcome import EndReason
+from relay.logic.end_reason import EndReason
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 

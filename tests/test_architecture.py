@@ -1,4 +1,4 @@
-"""The shape of the program: imports go one way, the pure folders do no I/O, torch is never there."""
+"""The shape of the program: imports go one way, wings stack, the pure folders do no I/O, torch is never there."""
 
 import ast
 import importlib.util
@@ -25,6 +25,8 @@ ALLOWED = {
     "bench": {"errors", "media.frames", "standin.browser", "standin.phrases", "standin.sound"},
 }
 PURE = ("media", "wire", "logic")
+# The wings of `relay/call`, each of which may import those before it; the files beside them belong to "".
+WINGS = ("report", "caller", "playback", "assistant", "", "browser")
 # The standard modules and libraries through which a pure folder would do I/O, wait, read a clock or log.
 IMPURE = {
     "asyncio", "click", "httpx", "hypercorn", "logging", "os", "prometheus_client", "quart", "quart_trio",
@@ -56,12 +58,44 @@ def name(path: Path) -> str:
     return path.relative_to(PACKAGE).as_posix()
 
 
+def wing(path: Path) -> str:
+    """The folder of a file within `relay/call` or `relay/logic`; "" for a file beside the wings."""
+    parts = path.relative_to(PACKAGE).parts
+    return parts[1] if len(parts) > 2 else ""
+
+
+def module_file(module: str) -> Path:
+    """The file of a module, or of the module that a name is imported from."""
+    path = PACKAGE.parent.joinpath(*module.split("."))
+    return (
+        path.with_suffix(".py") if path.with_suffix(".py").exists() or path.is_dir() else path.parent.with_suffix(".py")
+    )
+
+
 @pytest.mark.parametrize("path", files(*ALLOWED), ids=name)
 def test_a_folder_imports_only_the_folders_below_it(path: Path) -> None:
     folder = path.relative_to(PACKAGE).parts[0]
     allowed = {f"relay.{part}" for part in ALLOWED[folder] | {folder}}
     wrong = [module for module in imports(path) if within(module, {"relay"}) and not within(module, allowed)]
     assert wrong == []
+
+
+@pytest.mark.parametrize("path", files("call"), ids=name)
+def test_a_wing_of_the_call_imports_only_wings_below_it(path: Path) -> None:
+    above = WINGS[WINGS.index(wing(path)) + 1 :]
+    found = [wing(module_file(module)) for module in imports(path) if within(module, {"relay.call"})]
+    assert [other for other in found if other in above] == []
+
+
+@pytest.mark.parametrize("path", files("logic"), ids=name)
+def test_the_wings_of_the_logic_do_not_know_each_other(path: Path) -> None:
+    found = {wing(module_file(module)) for module in imports(path) if within(module, {"relay.logic"})}
+    assert found <= {wing(path), ""}
+
+
+def test_no_wing_is_forgotten() -> None:
+    assert {wing(path) for path in files("call")} == set(WINGS)
+    assert {wing(path) for path in files("logic")} <= set(WINGS)
 
 
 @pytest.mark.parametrize("path", files(*PURE), ids=name)

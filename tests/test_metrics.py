@@ -1,7 +1,7 @@
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from relay.logic.outcome import EndReason
+from relay.logic.end_reason import EndReason
 from relay.metrics import CONTENT_TYPE, END_REASONS, Metrics
 
 # Every series that operators may rely on, with the values of each label.

@@ -20,22 +20,22 @@ import structlog
 import trio
 from structlog.contextvars import bound_contextvars
 
-from relay.call.analysis import Analysis, NewStream
+from relay.call.assistant.forwarder import Forwarder
+from relay.call.assistant.pool import AssistantPool
+from relay.call.caller.analysis import Analysis, NewStream
+from relay.call.caller.leg import CallerAudio, CallerEvent, CallerGone, CallerLeg, Dropped, Heard, KeyPressed
 from relay.call.caller_line import CallerLine
-from relay.call.counts import Counts
-from relay.call.dialogue import Dialogue
-from relay.call.events import EventFeed, Speech, Trouble
-from relay.call.forwarder import Forwarder
-from relay.call.keeper import Identity, Keeper, Note
+from relay.call.checkpoint import CallIdentity, Checkpoint, Note
 from relay.call.last_words import LastWords
-from relay.call.legs import CallerAudio, CallerEvent, CallerGone, CallerLeg, Dropped, Heard, KeyPressed
-from relay.call.playback import Playback
-from relay.call.rungs import Rungs
+from relay.call.playback.dialogue import Dialogue
+from relay.call.playback.playback import Playback
+from relay.call.report.counts import Counts
+from relay.call.report.events import EventFeed, Speech, Trouble
+from relay.call.report.status import CallStatus
 from relay.call.services import Services
-from relay.call.standing import Standing
-from relay.logic.outcome import EndReason
-from relay.logic.replay import ReplayLog
-from relay.logic.sentences import Sentences
+from relay.logic.assistant.replay import ReplayLog
+from relay.logic.assistant.sentences import Sentences
+from relay.logic.end_reason import EndReason
 from relay.media.detector import Confirmed, Decision, Ended
 from relay.media.frames import TELEPHONE, AudioFormat
 from relay.state import CallRecord
@@ -54,7 +54,7 @@ class Call:
         self,
         sid: str,
         services: Services,
-        rungs: Rungs,
+        pool: AssistantPool,
         caller_format: AudioFormat = TELEPHONE,
         *,
         note: Note | None = None,
@@ -73,12 +73,12 @@ class Call:
         self._frames, self._to_analysis = trio.open_memory_channel[CallerAudio | NewStream](FRAMES_WAITING_MAX)
         self._counts = Counts(services.metrics)
         self.events = EventFeed()
-        self.standing = Standing(self.events)
+        self.status = CallStatus(self.events)
         replay = ReplayLog(config.reconnect.replay_max_ms, config.reconnect.replay_speed)
         sentences = Sentences(replay, config.reconnect.unanswered_s)
         dialogue = Dialogue(sentences, past.conversation if past else ())
         self._playback = Playback(
-            rungs.first.format,
+            pool.first.format,
             caller_format,
             jitter=config.jitter,
             barge_in=config.barge_in,
@@ -98,20 +98,20 @@ class Call:
         )
         self._last_words = LastWords(self._playback, self._line, config, services.apology)
         self._forwarder = Forwarder(
-            rungs,
+            pool,
             replay,
             self._playback,
             dialogue,
             config,
             counts=self._counts,
             events=self.events,
-            standing=self.standing,
+            status=self.status,
             listening=self._assistant_listens,
         )
         if past and past.assistant_call_id:
             self._forwarder.take_over(past.assistant, past.assistant_call_id)
-        self.keeper = Keeper(
-            Identity(sid, self.id, past.started_at if past else wall_s, services.wall),
+        self.checkpoint = Checkpoint(
+            CallIdentity(sid, self.id, past.started_at if past else wall_s, services.wall),
             config,
             note,
             forwarder=self._forwarder,
@@ -120,7 +120,7 @@ class Call:
         )
         self._analysis = Analysis(
             caller_format,
-            rungs.first.format,
+            pool.first.format,
             config.vad,
             replay,
             sentences,
@@ -181,7 +181,7 @@ class Call:
     def finish(self, reason: EndReason) -> None:
         """End the call. The first reason stays."""
         self._reason = self._reason or reason
-        self.standing.ended(self._reason)
+        self.status.ended(self._reason)
         self._scope.cancel()
 
     async def run(self) -> None:
@@ -196,7 +196,7 @@ class Call:
                 self.events.publish(
                     Trouble("relay", "INTERNAL_ERROR", "the relay failed on this call; its log says why")
                 )
-                self.standing.ended(EndReason.ERROR)
+                self.status.ended(EndReason.ERROR)
                 log.exception("call.failed")
             finally:
                 self._line.close()
@@ -210,13 +210,13 @@ class Call:
                 nursery.start_soon(self._forward)
                 nursery.start_soon(self._playback.run)
                 nursery.start_soon(self._watch)
-                nursery.start_soon(self.keeper.run, self.events)
+                nursery.start_soon(self.checkpoint.run, self.events)
         if limit.cancelled_caught:
             self.finish(EndReason.MAX_DURATION)
 
     def _record_end(self) -> None:
         reason = self._reason or EndReason.DRAIN
-        self.keeper.note_end(reason)
+        self.checkpoint.note_end(reason)
         self._metrics.calls_active.dec()
         self._metrics.calls.labels(reason).inc()
         log.info(

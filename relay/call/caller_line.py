@@ -20,13 +20,13 @@ from contextlib import contextmanager
 import structlog
 import trio
 
-from relay.call.counts import Counts
-from relay.call.events import EventFeed, Trouble
-from relay.call.legs import CallerEvent, CallerLeg
-from relay.call.playback import Playback
+from relay.call.caller.leg import CallerEvent, CallerLeg
+from relay.call.playback.playback import Playback
+from relay.call.report.counts import Counts
+from relay.call.report.events import EventFeed, Trouble
 from relay.config import ReconnectConfig
 from relay.errors import LegClosed, LegLost, RemoteProtocolError
-from relay.logic.reattach import Reattach, ReattachRules
+from relay.logic.caller.reattach import Reattach, ReattachRules
 
 log = structlog.get_logger(__name__)
 

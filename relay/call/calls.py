@@ -8,13 +8,13 @@ from contextvars import copy_context
 import structlog
 import trio
 
+from relay.call.assistant.dialer import Dialer
+from relay.call.assistant.pool import AssistantPool
 from relay.call.call import Call
-from relay.call.dialer import Dialer
-from relay.call.elsewhere import Elsewhere, with_policy
-from relay.call.rungs import Rungs
 from relay.call.services import Services
+from relay.call.takeover import Takeover, with_policy
 from relay.errors import CallRefused
-from relay.logic.outcome import EndReason
+from relay.logic.end_reason import EndReason
 from relay.logic.tokens import Tokens
 from relay.media.frames import TELEPHONE, AudioFormat
 from relay.state import CallRecord, KeptToken, WriteBehind
@@ -35,14 +35,14 @@ log = structlog.get_logger(__name__)
 class Calls:
     """The registry. What is not async decides at once."""
 
-    def __init__(self, services: Services, rungs: Rungs, nursery: trio.Nursery) -> None:
+    def __init__(self, services: Services, pool: AssistantPool, nursery: trio.Nursery) -> None:
         self._services = services
-        self._rungs = rungs
+        self._pool = pool
         self._nursery = nursery
         self._by_sid: dict[str, Call] = {}
         self._over: dict[str, None] = {}
         self._handed_over = False
-        self._elsewhere = Elsewhere(services)
+        self._takeover = Takeover(services)
         store, metrics = services.store, services.metrics
         self._behind = None if store is None else WriteBehind(store, metrics, on_taken=self._taken)
         self._tokens = Tokens(services.config.twilio.token_ttl_s)
@@ -95,13 +95,13 @@ class Calls:
             self._services.metrics.calls.labels(EndReason.REFUSED).inc()
             raise CallRefused(reason)
         note = self._note if kept and self._behind else None
-        return self._begin(Call(sid, self._services, self._rungs, caller_format, note=note))
+        return self._begin(Call(sid, self._services, self._pool, caller_format, note=note))
 
     async def ring(self, sid: str) -> Call:
         """The call of this CallSid: one that lives here, one that another process had when its answer was lost, which
         goes on here, or a new one. Raises CallRefused."""
         if not (sid in self._by_sid or self.draining):
-            self._go_on(sid, await self._elsewhere.take_ringing(sid))
+            self._go_on(sid, await self._takeover.take_ringing(sid))
         return self.answer(sid)
 
     async def take_over(self, sid: str, *, by_force: bool = False) -> Call | None:
@@ -109,7 +109,7 @@ class Calls:
         is none. It takes no new place. Waits for the store, and until the other process is known to be dead."""
         if self.draining or sid in self._over:
             return None
-        past = await self._elsewhere.take(sid, by_force=by_force)
+        past = await self._takeover.take(sid, by_force=by_force)
         return self._by_sid.get(sid) or self._go_on(sid, past)
 
     def _go_on(self, sid: str, past: CallRecord | None) -> Call | None:
@@ -117,7 +117,7 @@ class Calls:
             return None
         if call := self._by_sid.get(sid):
             return call
-        call = Call(sid, with_policy(self._services, past), self._rungs, note=self._note, past=past)
+        call = Call(sid, with_policy(self._services, past), self._pool, note=self._note, past=past)
         age_s = round(self._services.wall() - past.started_at, 3)
         log.info("call.taken_over", call_id=call.id, call_sid=sid, age_s=age_s, turns=len(past.conversation))
         return self._begin(call)
@@ -128,7 +128,7 @@ class Calls:
             return False
         if self.draining:
             return self._handed_over or sid not in self._by_sid
-        return sid not in self._by_sid and await self._elsewhere.has(sid)
+        return sid not in self._by_sid and await self._takeover.has(sid)
 
     def _begin(self, call: Call) -> Call:
         self._by_sid[call.sid] = call
@@ -156,7 +156,7 @@ class Calls:
     async def admit(self, token: str, sid: str) -> Call:
         """As `claim`; the call of a token that another process has given out goes on here. Waits for the store."""
         known = self._tokens.knows(token) or self.draining or sid in self._by_sid
-        past = None if known else await self._elsewhere.claim(token, sid)
+        past = None if known else await self._takeover.claim(token, sid)
         return self._go_on(sid, past) or self.claim(token, sid)
 
     def claim(self, token: str, sid: str) -> Call:
@@ -170,7 +170,7 @@ class Calls:
     def _keep_tokens(self, call: Call) -> None:
         now, wall_s = trio.current_time(), self._services.wall()
         kept = self._tokens.kept(call.sid, now)
-        call.keeper.keep_tokens(KeptToken(sha256, expires_at - now + wall_s) for sha256, expires_at in kept)
+        call.checkpoint.keep_tokens(KeptToken(sha256, expires_at - now + wall_s) for sha256, expires_at in kept)
 
     @property
     def store_failing(self) -> bool:
@@ -204,7 +204,7 @@ class Calls:
         if self._behind is None:
             return
         for call in self._by_sid.values():
-            call.keeper.note()
+            call.checkpoint.note()
         self._handed_over = True
         complete = await self._behind.hand_over(HAND_OVER_S)
         if self._by_sid:
@@ -217,7 +217,7 @@ class Calls:
     def _taken(self, sid: str) -> None:
         self._over.pop(sid, None)
         if call := self._by_sid.get(sid):
-            call.keeper.stop()
+            call.checkpoint.stop()
             call.finish(EndReason.DRAIN)
 
     async def _run(self, call: Call) -> None:
@@ -226,7 +226,7 @@ class Calls:
         finally:
             del self._by_sid[call.sid]
             self._tokens.discard(call.sid)
-            if not (self._handed_over or call.keeper.stopped):
+            if not (self._handed_over or call.checkpoint.stopped):
                 self._note_over(call.sid)
             if call.end_reason is EndReason.ASSISTANT_UNAVAILABLE:
                 self._lacked_assistant.append(call.sid)
@@ -243,7 +243,7 @@ class Calls:
 async def open_calls(services: Services, *dialers: Dialer) -> AsyncIterator[Calls]:
     """The registry with its nursery, and the assistants from first to last. On leaving, live calls are cancelled."""
     async with trio.open_nursery() as nursery:
-        calls = Calls(services, Rungs(dialers), nursery)
+        calls = Calls(services, AssistantPool(dialers), nursery)
         if services.store is not None:
             nursery.start_soon(calls.run_notes)
         services.metrics.playout_buffer.set_function(lambda: calls.deepest_queue_s)

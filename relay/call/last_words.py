@@ -3,9 +3,9 @@
 import trio
 
 from relay.call.caller_line import CallerLine
-from relay.call.playback import Playback
+from relay.call.playback.playback import Playback
 from relay.config import Config
-from relay.logic.outcome import EndReason
+from relay.logic.end_reason import EndReason
 from relay.media.frames import Audio
 
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from relay.call.vad_engine import VadEngine
+from relay.call.caller.vad_engine import VadEngine
 from relay.config import Config
 from relay.media.frames import Audio
 from relay.metrics import Metrics

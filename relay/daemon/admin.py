@@ -5,12 +5,11 @@ from quart_trio import QuartTrio
 
 from relay.call.call import Call
 from relay.call.calls import Calls
-from relay.daemon.answers import json_answer
+from relay.daemon.answers import Problem, json_answer
 from relay.daemon.front import Front
 from relay.daemon.gate import Gate
-from relay.daemon.problems import Problem
 from relay.errors import AuthRejected
-from relay.logic.outcome import EndReason
+from relay.logic.end_reason import EndReason
 
 CALLS = "/calls"
 

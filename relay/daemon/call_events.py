@@ -13,11 +13,10 @@ from typing import Any
 import trio
 
 from relay.call.call import Call
-from relay.call.event_queue import EventQueue
-from relay.call.events import CallEvent, FalseAlarm, Interrupted, Said, Speech, StateChanged, Trouble
+from relay.call.report.events import CallEvent, EventQueue, FalseAlarm, Interrupted, Said, Speech, StateChanged, Trouble
 from relay.daemon.admin import CALLS, check_admin, find_call
+from relay.daemon.answers import Problem
 from relay.daemon.front import Front
-from relay.daemon.problems import Problem
 from relay.daemon.routes import Routes, answer_error
 from relay.errors import ClientRefused
 from relay.net.asgi_request import AsgiRequest
@@ -59,7 +58,7 @@ class CallEvents:
 async def _tell(request: AsgiRequest, call: Call, queue: EventQueue) -> None:
     began_at = trio.current_time() - call.age_s
     await request.begin(CONTENT_TYPE)
-    state = call.standing.current
+    state = call.status.current
     await request.send_part(_told("call", call.summary() | ({"state": state.status} if state else {})))
     over = state is not None and state.status == "ended"
     while not over:

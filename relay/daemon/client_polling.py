@@ -9,7 +9,7 @@ import json
 import trio
 from structlog.contextvars import bound_contextvars
 
-from relay.call.browser_session import BrowserSession
+from relay.call.browser.session import BrowserSession
 from relay.daemon.client_gate import CLIENT, TOKEN, ClientGate
 from relay.daemon.front import Front
 from relay.daemon.routes import Routes

@@ -14,8 +14,8 @@ import structlog
 import trio
 from structlog.contextvars import bound_contextvars
 
-from relay.call.browser_session import BrowserSession
-from relay.call.browser_sessions import BrowserSessions
+from relay.call.browser.session import BrowserSession
+from relay.call.browser.sessions import BrowserSessions
 from relay.daemon.client_gate import ClientGate
 from relay.daemon.front import Front
 from relay.errors import ClientRefused, LegLost, RemoteProtocolError

@@ -21,12 +21,12 @@ import structlog
 import trio
 
 from relay import __version__
-from relay.call.browser_sessions import open_browser_sessions
+from relay.call.assistant.dialer import VapiDialer
+from relay.call.assistant.watched_dialer import WatchedDialer, WatchedDialers
+from relay.call.browser.sessions import open_browser_sessions
+from relay.call.caller.vad_engine import VadEngine
 from relay.call.calls import Calls, open_calls
-from relay.call.dialer import VapiDialer
 from relay.call.services import Services
-from relay.call.vad_engine import VadEngine
-from relay.call.watched_dialer import WatchedDialer, WatchedDialers
 from relay.config import AssistantConfig, Config, ServerConfig
 from relay.daemon.apology import load_apology
 from relay.daemon.front import Front

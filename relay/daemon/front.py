@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from relay.call.browser_sessions import BrowserSessions
+from relay.call.assistant.watched_dialer import WatchedDialer, WatchedDialers
+from relay.call.browser.sessions import BrowserSessions
 from relay.call.calls import Calls
-from relay.call.watched_dialer import WatchedDialer, WatchedDialers
 from relay.config import Config
 from relay.daemon.gate import Gate
 from relay.metrics import Metrics

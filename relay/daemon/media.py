@@ -15,7 +15,7 @@ import trio
 from structlog.contextvars import bound_contextvars
 
 from relay.call.call import Call
-from relay.call.legs import TwilioLeg
+from relay.call.caller.twilio_leg import TwilioLeg
 from relay.daemon.front import Front
 from relay.daemon.twilio_hooks import MEDIA
 from relay.errors import AuthRejected, CallRefused, LegLost, RemoteProtocolError, StartUnusable

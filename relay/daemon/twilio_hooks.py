@@ -12,12 +12,11 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from relay.call.call import Call
-from relay.daemon.answers import empty_answer, twiml_answer
+from relay.daemon.answers import Problem, empty_answer, twiml_answer
 from relay.daemon.front import Front
 from relay.daemon.gate import Form, stream_url
-from relay.daemon.problems import Problem
 from relay.errors import CallRefused
-from relay.logic.outcome import EndReason
+from relay.logic.end_reason import EndReason
 from relay.wire import twiml
 from relay.wire.signature import SETTINGS_HEADER, SIGNATURE_HEADER
 
@@ -105,7 +104,7 @@ class TwilioHooks:
     async def _connect(self, call: Call) -> Response:
         stream, token = stream_url(self._public_url, MEDIA), self._calls.issue_token(call)
         await self._calls.stored(call)
-        if call.keeper.stopped:
+        if call.checkpoint.stopped:
             return self._ask_again()
         return twiml_answer(twiml.connect_stream(stream, token, self._url(STATUS), self._url(RESUME)))
 

@@ -6,9 +6,8 @@ from quart_trio import QuartTrio
 
 from relay import __version__
 from relay.daemon.admin import Admin
-from relay.daemon.answers import json_answer, text_answer
+from relay.daemon.answers import answer_errors_as_json, json_answer, text_answer
 from relay.daemon.front import Front
-from relay.daemon.problems import answer_errors_as_json
 from relay.daemon.twilio_hooks import TwilioHooks
 from relay.metrics import CONTENT_TYPE
 

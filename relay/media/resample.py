@@ -45,14 +45,14 @@ class Resampler(Protocol):
 def resampler(rate_in_hz: int, rate_out_hz: int) -> Resampler:
     """The resampler of choice for a pair of rates."""
     if rate_in_hz == rate_out_hz:
-        return Identity()
+        return NoResampling()
     divisor = gcd(rate_in_hz, rate_out_hz)
     if max(rate_in_hz, rate_out_hz) // divisor <= LARGEST_FACTOR:
         return PolyphaseFir(rate_in_hz, rate_out_hz)
     return SoxrStream(rate_in_hz, rate_out_hz)
 
 
-class Identity:
+class NoResampling:
     """Equal rates: the very same samples."""
 
     delay_ms = 0.0

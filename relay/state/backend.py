@@ -15,7 +15,7 @@ LEASE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Claim:
     """A record that is there. `taken`: it is the asker's now; otherwise its owner lives."""
 
     record: bytes
@@ -33,7 +33,7 @@ class Backend(Protocol):
         """The record, whoever owns it; None if there is none, or it expired."""
         ...
 
-    def take(self, call_sid: str, *, by_force: bool = False) -> Held | None:
+    def take(self, call_sid: str, *, by_force: bool = False) -> Claim | None:
         """Become the owner, if the present one is dead or is the asker, or `by_force`. At once: of several that ask
         without force, one gets it."""
         ...

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from relay.state.backend import LEASE_S, Held
+from relay.state.backend import LEASE_S, Claim
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class MemoryBackend:
         row = self._row(call_sid)
         return row.record if row else None
 
-    def take(self, call_sid: str, *, by_force: bool = False) -> Held | None:
+    def take(self, call_sid: str, *, by_force: bool = False) -> Claim | None:
         self.beat()
         row = self._row(call_sid)
         if row is None:
@@ -57,7 +57,7 @@ class MemoryBackend:
         taken = by_force or self._may_have(row)
         if taken:
             row.owner = self._owner
-        return Held(row.record, taken)
+        return Claim(row.record, taken)
 
     def swap(self, call_sid: str, seen: bytes, record: bytes) -> bool:
         self.beat()

@@ -8,8 +8,8 @@ from typing import Literal
 
 import msgspec
 
-from relay.logic.conversation import Turn
-from relay.logic.reattach import ReattachRules
+from relay.logic.assistant.conversation import Turn
+from relay.logic.caller.reattach import ReattachRules
 
 
 @dataclass(frozen=True, slots=True)

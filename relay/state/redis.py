@@ -11,7 +11,7 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from relay.state.backend import LEASE_S, Held
+from relay.state.backend import LEASE_S, Claim
 
 _CALL = "relay:call:"
 _OWNER = "relay:owner:"
@@ -91,12 +91,12 @@ class RedisBackend:
         record: Any = self._client.hget(_CALL + call_sid, "record")
         return bytes(record) if record is not None else None
 
-    def take(self, call_sid: str, *, by_force: bool = False) -> Held | None:
+    def take(self, call_sid: str, *, by_force: bool = False) -> Claim | None:
         found = self._run(self._take, call_sid, [self._owner, self._lease_ms, int(by_force)])
         if found is None:
             return None
         taken, record = found
-        return Held(bytes(record), taken == 1)
+        return Claim(bytes(record), taken == 1)
 
     def swap(self, call_sid: str, seen: bytes, record: bytes) -> bool:
         return bool(self._run(self._swap, call_sid, [self._owner, self._lease_ms, seen, record]) == 1)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from relay.state.backend import LEASE_S, Held
+from relay.state.backend import LEASE_S, Claim
 
 FILE_NAME = "relay.db"
 BUSY_TIMEOUT_S = 1.0
@@ -77,14 +77,14 @@ class SqliteBackend:
         with self._transaction() as connection:
             return self._load(connection, call_sid)
 
-    def take(self, call_sid: str, *, by_force: bool = False) -> Held | None:
+    def take(self, call_sid: str, *, by_force: bool = False) -> Claim | None:
         with self._transaction() as connection:
             self._renew(connection)
             record = self._load(connection, call_sid)
             if record is None:
                 return None
             taken = connection.execute(_TAKE, self._values(call_sid=call_sid, by_force=by_force)).rowcount == 1
-            return Held(record, taken)
+            return Claim(record, taken)
 
     def swap(self, call_sid: str, seen: bytes, record: bytes) -> bool:
         with self._transaction() as connection:

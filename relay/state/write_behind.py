@@ -161,7 +161,7 @@ class WriteBehind:
         self._written = trio.Event()
 
     def _pause_s(self) -> float:
-        """Exponential with full jitter, as in `relay.logic.backoff`, without an end."""
+        """Exponential with full jitter, as in `relay.logic.assistant.backoff`, without an end."""
         limit_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self._failures, _DOUBLINGS_MAX))
         self._failures += 1
         return self._rng.uniform(FIRST_PAUSE_S / 2, limit_s)

@@ -12,10 +12,10 @@ from rich.table import Table
 
 from relay.errors import ConfigError
 from relay.media.detector import WINDOW_MS, DetectorSettings
-from relay.media.evaluation import Recording, Score, Trial, read_labels, score, score_kinds
 from relay.media.silero import SileroModel
-from relay.media.speech_gate import SpeechGate, Started
 from relay.vad.analysis import confirmations_ms, follow, guesses_ms
+from relay.vad.evaluation import Recording, Score, Trial, read_labels, score, score_kinds
+from relay.vad.plain_rule import GateOpened, SpeechGate
 from relay.vad.sound import Route, Sound, probabilities, read_sound, windows
 
 LABELS = "labels.json"
@@ -177,7 +177,7 @@ def plain_starts_ms(judged: Sequence[float], threshold: float, in_a_row: int) ->
     """When the plain rule declares starts: the end of the last of so many windows in a row at or over the threshold."""
     gate = SpeechGate(threshold, in_a_row * WINDOW_MS, PLAIN_HANGOVER_MS)
     events = [gate.push(probability, index * WINDOW_MS) for index, probability in enumerate(judged, 1)]
-    return [event.decided_ms for event in events if isinstance(event, Started)]
+    return [event.decided_ms for event in events if isinstance(event, GateOpened)]
 
 
 def _row(route: Route, detector: str, stage: str, threshold: float, trials: Sequence[Trial]) -> Row:

@@ -12,10 +12,10 @@ from rich.table import Table
 
 from relay.errors import FormatMismatch
 from relay.media.detector import WINDOW_MS, DetectorSettings
-from relay.media.evaluation import Recording, Score, Trial, score
 from relay.media.silero import SileroModel
 from relay.standin import phrases
 from relay.vad.analysis import Trace, confirmations_ms, follow, guesses_ms
+from relay.vad.evaluation import Recording, Score, Trial, score
 from relay.vad.sound import Sound, convert, probabilities, read_sound, windows
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)

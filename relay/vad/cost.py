@@ -14,7 +14,7 @@ import numpy as np
 import trio
 from rich.table import Table
 
-from relay.call.vad_engine import VadEngine
+from relay.call.caller.vad_engine import VadEngine
 from relay.media.detector import WINDOW_MS, Detector, DetectorSettings
 from relay.media.features import model_input
 from relay.media.frames import WIDEBAND

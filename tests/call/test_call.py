@@ -9,14 +9,14 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from relay.call.analysis import Analysis
-from relay.call.legs import TwilioLeg
-from relay.call.outgoing import Outgoing
-from relay.call.playback import LAST_MARK_S, Playback
-from relay.call.speaker import Speaker
+from relay.call.assistant.outgoing import Outgoing
+from relay.call.caller.analysis import Analysis
+from relay.call.caller.twilio_leg import TwilioLeg
+from relay.call.playback.playback import LAST_MARK_S, Playback
+from relay.call.playback.speaker import Speaker
 from relay.config import JitterConfig, ReconnectConfig, SessionConfig, TwilioConfig
 from relay.errors import AssistantUnavailable, LegLost
-from relay.logic.outcome import EndReason
+from relay.logic.end_reason import EndReason
 from tests.support.callrig import SID, TONE, Rig, open_rig
 from tests.support.numbered import heard_frames, numbered, whole_and_in_order
 

@@ -8,7 +8,7 @@ from trio.testing import MockClock
 
 from relay.config import LimitsConfig, TwilioConfig
 from relay.errors import AssistantUnavailable, AuthRejected, CallRefused
-from relay.logic.outcome import EndReason
+from relay.logic.end_reason import EndReason
 from tests.support.callrig import SID, open_rig
 from tests.support.numbered import numbered
 

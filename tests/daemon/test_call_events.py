@@ -10,10 +10,10 @@ import h11
 import pytest
 import trio
 
-from relay.call import event_queue
-from relay.call.events import LISTENERS_MAX, FalseAlarm, Interrupted, Said, Speech, Trouble
+from relay.call.report import events as event_queue
+from relay.call.report.events import LISTENERS_MAX, FalseAlarm, Interrupted, Said, Speech, Trouble
 from relay.daemon import call_events
-from relay.logic.outcome import EndReason
+from relay.logic.end_reason import EndReason
 from tests.support.browserrig import browser, start_polling
 from tests.support.callrig import TONE
 from tests.support.frontrig import ADMIN_TOKEN, FrontRig, front_config, open_front
@@ -219,7 +219,7 @@ async def test_a_listener_that_comes_when_the_call_has_ended_is_not_kept_waiting
     async with open_front() as rig:
         call_id = await a_call(rig)
         [call] = rig.calls.live()
-        call.standing.ended("idle")
+        call.status.ended("idle")
         async with listening(rig, call_id) as listener:
             name, first = await listener.next()
 

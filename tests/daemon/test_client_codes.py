@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio_websocket import ConnectionRejected
 
-from relay.call import browser_outbox
+from relay.call.browser import outbox as browser_outbox
 from relay.config import LimitsConfig
 from relay.daemon import client_socket
 from relay.wire.browser import BrowserCode

@@ -5,10 +5,10 @@ import random
 import pytest
 import trio
 
-from relay.call.events import Said
+from relay.call.report.events import Said
 from relay.config import ClientConfig, JitterConfig, LimitsConfig
 from relay.daemon import client_polling
-from relay.logic.outcome import EndReason
+from relay.logic.end_reason import EndReason
 from tests.support.browserrig import ORIGIN, Down, Poller, binary, browser, start_polling
 from tests.support.callrig import TONE
 from tests.support.frontrig import FrontRig, front_config, open_front

@@ -9,8 +9,8 @@ import trio
 from structlog.testing import capture_logs
 from trio_websocket import ConnectionRejected
 
-from relay.call import browser_session
-from relay.call.events import Said, Speech, StateChanged
+from relay.call.browser import session as browser_session
+from relay.call.report.events import Said, Speech, StateChanged
 from relay.config import ClientConfig, LimitsConfig
 from relay.daemon import client_socket
 from tests.support.browserrig import FRAME, ORIGIN, Poller, binary, browser, start_polling

@@ -9,16 +9,16 @@ import trio
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from relay.call.browser_sessions import BrowserSessions
+from relay.call.assistant.watched_dialer import WatchedDialer
+from relay.call.browser.sessions import BrowserSessions
+from relay.call.caller.vad_engine import VadEngine
 from relay.call.calls import open_calls
 from relay.call.services import Services
-from relay.call.vad_engine import VadEngine
-from relay.call.watched_dialer import WatchedDialer
 from relay.config import TwilioConfig
 from relay.daemon.front import Front
 from relay.daemon.gate import Gate
 from relay.daemon.media import MediaEndpoint
-from relay.logic.outcome import EndReason
+from relay.logic.end_reason import EndReason
 from relay.metrics import Metrics
 from relay.net.asgi_socket import STREAM_STATE
 from relay.redaction import Redactor

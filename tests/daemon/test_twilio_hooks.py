@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from relay.config import LimitsConfig, ServerConfig, TwilioConfig
 from relay.errors import AssistantUnavailable
-from relay.logic.outcome import EndReason
+from relay.logic.end_reason import EndReason
 from relay.metrics import Metrics
 from relay.state import StateStore
 from relay.state.memory import MemoryBackend, MemoryTables

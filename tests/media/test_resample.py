@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from relay.media.resample import Identity, PolyphaseFir, Resampler, Samples, SoxrStream, resampler
+from relay.media.resample import NoResampling, PolyphaseFir, Resampler, Samples, SoxrStream, resampler
 
 # rate in, rate out, delay in ms
 FIR_PAIRS = [
@@ -238,7 +238,7 @@ def test_equal_rates_give_the_same_array() -> None:
 
     assert resampler(16000, 16000).push(samples) is samples
     assert resampler(16000, 16000).delay_ms == 0
-    assert isinstance(resampler(16000, 16000), Identity)
+    assert isinstance(resampler(16000, 16000), NoResampling)
 
 
 def test_the_filter_refuses_a_ratio_that_is_not_small() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from relay.state.backend import Backend, Held
+from relay.state.backend import Backend, Claim
 from relay.state.memory import MemoryBackend, MemoryTables
 from relay.state.redis import RedisBackend
 from relay.state.sqlite import SqliteBackend
@@ -92,7 +92,7 @@ def test_a_record_of_an_owner_that_lives_is_not_to_be_had(opened: Open) -> None:
     one, two = opened("one"), opened("two")
     one.save("CA1", b"mine", later())
 
-    assert two.take("CA1") == Held(b"mine", taken=False)
+    assert two.take("CA1") == Claim(b"mine", taken=False)
     assert not two.save("CA1", b"not yours", later())
     two.delete("CA1")
     assert one.load("CA1") == b"mine"
@@ -104,7 +104,7 @@ def test_a_beat_alone_keeps_an_owner_alive(opened: Open) -> None:
     one.save("CA1", b"mine", later())
     opened("one").beat()
 
-    assert two.take("CA1") == Held(b"mine", taken=False)
+    assert two.take("CA1") == Claim(b"mine", taken=False)
 
 
 def test_an_owner_that_was_not_heard_of_loses_its_records(opened: Open) -> None:
@@ -112,7 +112,7 @@ def test_an_owner_that_was_not_heard_of_loses_its_records(opened: Open) -> None:
     one.save("CA1", b"left", later())
     time.sleep(0.05)
 
-    assert two.take("CA1") == Held(b"left", taken=True)
+    assert two.take("CA1") == Claim(b"left", taken=True)
     assert not one.save("CA1", b"too late", later())
     one.delete("CA1")
     assert two.load("CA1") == b"left"
@@ -124,8 +124,8 @@ def test_an_owner_that_retires_gives_its_records_away_at_once(opened: Open) -> N
     one.save("CA1", b"given", later())
     one.retire()
 
-    assert two.take("CA1") == Held(b"given", taken=True)
-    assert three.take("CA1") == Held(b"given", taken=False)
+    assert two.take("CA1") == Claim(b"given", taken=True)
+    assert three.take("CA1") == Claim(b"given", taken=False)
 
 
 def test_taking_twice_is_no_error(opened: Open) -> None:
@@ -133,8 +133,8 @@ def test_taking_twice_is_no_error(opened: Open) -> None:
     one.save("CA1", b"given", later())
     one.retire()
 
-    assert two.take("CA1") == two.take("CA1") == Held(b"given", taken=True)
-    assert one.take("CA1") == Held(b"given", taken=False)
+    assert two.take("CA1") == two.take("CA1") == Claim(b"given", taken=True)
+    assert one.take("CA1") == Claim(b"given", taken=False)
 
 
 def test_what_is_not_there_cannot_be_taken(opened: Open) -> None:
@@ -182,10 +182,10 @@ def test_by_force_a_record_is_taken_from_an_owner_that_lives(opened: Open) -> No
     one, two = opened("one"), opened("two")
     one.save("CA1", b"mine", later())
 
-    assert two.take("CA1", by_force=True) == Held(b"mine", taken=True)
+    assert two.take("CA1", by_force=True) == Claim(b"mine", taken=True)
     assert two.take("CA9", by_force=True) is None
     assert not one.save("CA1", b"too late", later())
-    assert one.take("CA1") == Held(b"mine", taken=False)
+    assert one.take("CA1") == Claim(b"mine", taken=False)
 
 
 def test_a_record_that_is_still_what_was_seen_is_swapped_whoever_owns_it(opened: Open) -> None:

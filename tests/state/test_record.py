@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.logic.conversation import Turn, to_json
-from relay.logic.reattach import ReattachRules
+from relay.logic.assistant.conversation import Turn, to_json
+from relay.logic.caller.reattach import ReattachRules
 from relay.state.record import CallRecord, KeptToken
 
 TIMES = st.floats(0, 4e9)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.state.backend import Held
+from relay.state.backend import Claim
 from relay.state.sqlite import SqliteBackend, file_of
 
 
@@ -72,7 +72,7 @@ def test_what_was_saved_survives_a_killed_process(tmp_path: Path) -> None:
     backend = SqliteBackend("next", path)
 
     assert killed.returncode == -9
-    assert backend.take("CA1") == Held(b"record 49", taken=True)
+    assert backend.take("CA1") == Claim(b"record 49", taken=True)
     backend.close()
 
 

@@ -14,10 +14,10 @@ from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from relay.call.call import Call
+from relay.call.caller.twilio_leg import TwilioLeg
+from relay.call.caller.vad_engine import Executor, SpeechModel, VadEngine
 from relay.call.calls import Calls, open_calls
-from relay.call.legs import TwilioLeg
 from relay.call.services import Services
-from relay.call.vad_engine import Executor, SpeechModel, VadEngine
 from relay.config import AssistantConfig, Config
 from relay.errors import LegLost
 from relay.media import g711

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import trio
 
-from relay.call import forwarder
+from relay.call.assistant import forwarder
 from relay.media import g711
 from relay.media.frames import FRAME_MS
 from tests.support.callrig import Assistant, Phone, Rig

@@ -14,11 +14,11 @@ from xml.etree import ElementTree as ET
 import httpx
 import trio
 
-from relay.call.browser_sessions import open_browser_sessions
+from relay.call.assistant.watched_dialer import WatchedDialer
+from relay.call.browser.sessions import open_browser_sessions
+from relay.call.caller.vad_engine import VadEngine
 from relay.call.calls import Calls, open_calls
 from relay.call.services import Services
-from relay.call.vad_engine import VadEngine
-from relay.call.watched_dialer import WatchedDialer
 from relay.config import AssistantConfig, Config
 from relay.daemon.front import Front
 from relay.daemon.gate import Gate

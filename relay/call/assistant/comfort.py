@@ -1,0 +1,47 @@
+"""Keeps the caller from hearing nothing while no assistant can answer."""
+
+from collections.abc import Callable
+
+import trio
+
+from relay.call.playback.playback import Playback
+from relay.media.comfort import comfort_frames
+from relay.media.frames import FRAME_MS
+
+COMFORT_AFTER_S = 0.9
+"""Without sound, during an outage. With what is queued ahead and the filling of the buffer this is under 1.5 s."""
+
+PLAYED_S = 0.5
+"""After the last of it was given to playback, which lets so much of it wait, and a lead."""
+
+
+class Comfort:
+    """One per call. `needed`: the outage goes on, or what was said in it is still on its way."""
+
+    def __init__(self, playback: Playback, *, needed: Callable[[], bool]) -> None:
+        self._playback = playback
+        self._needed = needed
+        self._outage = trio.Event()
+
+    def begin(self) -> None:
+        """An outage begins."""
+        self._outage.set()
+
+    async def run(self) -> None:
+        """Play a quiet sound where there is no other, as long as it is needed; until cancelled."""
+        frames = comfort_frames(self._playback.format)
+        while True:
+            await self._outage.wait()
+            due, number = trio.current_time() + COMFORT_AFTER_S, 0
+            while self._needed():
+                due = max(due, self._playback.last_audible_at + COMFORT_AFTER_S)
+                await trio.sleep_until(due)
+                if due >= self._playback.last_audible_at + COMFORT_AFTER_S:
+                    self._playback.comfort(frames[number % len(frames)])
+                    number += 1
+                    due += FRAME_MS / 1000
+            self._outage = trio.Event()
+            with trio.move_on_after(PLAYED_S) as played:
+                await self._outage.wait()
+            if number and played.cancelled_caught:
+                self._playback.comfort_over()

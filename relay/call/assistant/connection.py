@@ -1,0 +1,272 @@
+"""One call with the assistant, from POST /call until its socket is gone.
+
+| state      | waits for                           | deadline                     | then                             |
+|------------|-------------------------------------|------------------------------|----------------------------------|
+| dialing    | the answer to POST /call            | `request_timeout_s`          | connecting, or over: failed      |
+| connecting | the WebSocket handshake             | `connect_timeout_s`          | opening, or over: failed         |
+| opening    | "in-progress", or audio, before the | `READY_S`                    | standing by in any case          |
+|            | context is sent; not the first time |                              |                                  |
+| standing   | the conversation, with silence; the | the caller's                 | live: the context, then audio    |
+| by         | next at once after a loss           |                              |                                  |
+| live       | the first message                   | `reconnect.answer_timeout_s` | over: lost                       |
+|            | a pong for every ping               | `session.keepalive_s` +      | over: lost                       |
+|            |                                     | `pong_timeout_s`             |                                  |
+|            | audio, from a peer that sends       | `reconnect.audio_timeout_s`  | over: lost                       |
+|            | silence too                         |                              |                                  |
+|            | a write                             | `SEND_DEADLINE_S`            | over: lost                       |
+|            | "ended", or a close with 1000       |                              | over: ended; lost, if Vapi says  |
+|            |                                     |                              | that its worker failed, or gives |
+|            |                                     |                              | no reason at `max_call_s`        |
+|            | any other end of the socket         |                              | over: lost                       |
+| leaving    | `end-call` written, the goodbye     | `LEAVE_S`                    | over; without an answer the call |
+|            | answered                            |                              | has to be deleted                |
+
+Only a live connection hears the caller and is heard: what the assistant says before, or after it was left, goes
+nowhere. The deadlines of a live connection hold while it stands by. Cancellation is `leaving`, whatever the state: what
+is under way may come to its end, because a call whose id nobody knows cannot be deleted, and a socket is where a
+goodbye is said best.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+import structlog
+import trio
+
+from relay.call.assistant.dialer import AssistantSocket, Dialer
+from relay.call.assistant.incoming import Incoming
+from relay.call.assistant.outgoing import Outgoing
+from relay.call.assistant.pump import Opening, Pump
+from relay.call.report.counts import Counts
+from relay.call.report.events import EventFeed, Trouble
+from relay.config import Config
+from relay.errors import AssistantUnavailable, LegClosed, LegLost
+from relay.logic.assistant.ladder import Ladder
+from relay.wire.vapi import StatusUpdate
+from relay.wire.vapi_call import CallCreated, retriable_end
+
+LEAVE_S = 1.0
+DELETE_S = 0.8
+STABLE_S = 2.0
+"""A connection that breaks off sooner has not helped: its attempt stays counted."""
+LIMIT_EARLY_S = 0.5
+"""What a provider's clock may be ahead of ours."""
+GOODBYE_CODE = 1000
+"""The peer closed because it was done (RFC 6455, 7.4.1)."""
+
+log = structlog.get_logger(__name__)
+
+
+class Ending(Enum):
+    """How a connection came to its end."""
+
+    ENDED = auto()
+    """The assistant hung up."""
+    LOST = auto()
+    """It was live, and broke off."""
+    FAILED = auto()
+    """It never was live, and the next may be."""
+    REFUSED = auto()
+    """It never was live, and the same request will be refused again."""
+
+
+class Connection:
+    """Used once. `began_at` is when it was live, `call_id` the assistant's id of the call."""
+
+    def __init__(
+        self,
+        dialer: Dialer,
+        outgoing: Outgoing,
+        incoming: Incoming,
+        opening: Opening,
+        *,
+        config: Config,
+        counts: Counts,
+        events: EventFeed,
+    ) -> None:
+        self._dialer = dialer
+        self._incoming = incoming
+        self._config = config
+        self._events = events
+        self._opening = opening
+        self._pump = Pump(outgoing, incoming, opening, dialer.format, counts)
+        self._stay = trio.CancelScope()
+        self._dialed_at = trio.current_time()
+        self.call_id: str | None = None
+        self.began_at: float | None = None
+
+    @property
+    def lived_s(self) -> float:
+        """How long it has been live."""
+        return 0.0 if self.began_at is None else trio.current_time() - self.began_at
+
+    @property
+    def busy(self) -> bool:
+        """The assistant speaks, or is about to, by its own word."""
+        return self._incoming.busy
+
+    @property
+    def stands_by(self) -> bool:
+        """The assistant listens, and could have the conversation."""
+        return self._pump.stands_by
+
+    @property
+    def hung_up(self) -> bool:
+        """The assistant's side knows that the call is over."""
+        return self._pump.hung_up
+
+    def take_floor(self) -> None:
+        """The conversation is held over this connection from now on."""
+        self._pump.take_floor()
+
+    def leave(self) -> None:
+        """Say goodbye. From now on nothing that the assistant says is heard, and it gets nothing of the caller."""
+        self._pump.leave_floor()
+        self._stay.cancel()
+
+    async def run(self, call_id: str, *, listening: Callable[[], None]) -> Ending:
+        """Dial and converse until the connection is over. Cancelled, it says goodbye within `LEAVE_S`."""
+        ending = Ending.LOST
+        talk, lifeline = trio.CancelScope(), trio.CancelScope(shield=True)
+        with self._stay:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._leave_when_cancelled, talk, lifeline)
+                with lifeline:
+                    ending = await self._dial(call_id, talk, listening)
+                nursery.cancel_scope.cancel()
+        return ending
+
+    async def _leave_when_cancelled(self, talk: trio.CancelScope, lifeline: trio.CancelScope) -> None:
+        """Whatever is under way on the lifeline may go on for a moment after the talk."""
+        try:
+            await trio.sleep_forever()
+        finally:
+            talk.cancel()
+            lifeline.deadline = trio.current_time() + LEAVE_S
+
+    async def _dial(self, call_id: str, talk: trio.CancelScope, listening: Callable[[], None]) -> Ending:
+        log.info("assistant.dialing", assistant=self._dialer.name, audio=str(self._dialer.format))
+        try:
+            created = await self._dialer.create(call_id, greet=self._opening.greet, replaces=self._opening.replaces)
+        except AssistantUnavailable as error:
+            log.warning("assistant.unavailable", code=error.code, error=str(error))
+            self._events.publish(Trouble("assistant", error.code, str(error)))
+            self.call_id = error.call_id
+            return Ending.FAILED if error.retriable else Ending.REFUSED
+        self.call_id = created.call_id
+        if talk.cancel_called:
+            return Ending.FAILED
+        try:
+            return await self._converse(created, talk, listening)
+        except* (LegLost, LegClosed) as lost:
+            ending = self._broken(lost, leaving=talk.cancel_called)
+        return ending
+
+    async def _converse(self, created: CallCreated, talk: trio.CancelScope, listening: Callable[[], None]) -> Ending:
+        ending = Ending.LOST
+        async with self._dialer.connect(created) as socket:
+            self.began_at = trio.current_time()
+            log.info("assistant.ready", assistant_call_id=created.call_id)
+            listening()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._pump.run, socket)
+                with talk:
+                    ending = await self._talk(socket)
+                if talk.cancelled_caught:
+                    self._pump.say_goodbye()
+                else:
+                    self._pump.hung_up = True
+                    nursery.cancel_scope.cancel()
+        return ending
+
+    async def _talk(self, socket: AssistantSocket) -> Ending:
+        """Return when the assistant says that it has ended the call."""
+        session, reconnect = self._config.session, self._config.reconnect
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(socket.run_keepalive, session.keepalive_s, session.pong_timeout_s)
+            nursery.start_soon(self._incoming.watch, reconnect.answer_timeout_s, reconnect.audio_timeout_s)
+            while (ended := self._take(await socket.receive())) is None:
+                pass
+            nursery.cancel_scope.cancel()
+        reason = ended.ended_reason
+        if not (retriable_end(reason) or (reason is None and self._has_reached_limit)):
+            return Ending.ENDED
+        self._note_lost(reason or "ended at its limit", None)
+        return Ending.LOST
+
+    @property
+    def _has_reached_limit(self) -> bool:
+        """An end that comes now may be the provider's doing, which counts from a moment after our request."""
+        limit_s = self._dialer.max_call_s
+        return limit_s is not None and trio.current_time() >= self._dialed_at + limit_s - LIMIT_EARLY_S
+
+    def _take(self, message: str | bytes) -> StatusUpdate | None:
+        return self._incoming.take(message) if self._pump.has_floor else self._incoming.overhear(message)
+
+    def _broken(self, lost: BaseExceptionGroup[LegLost | LegClosed], *, leaving: bool) -> Ending:
+        error: BaseException = lost
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        close_code = error.close_code if isinstance(error, LegClosed) else None
+        if leaving:
+            return Ending.LOST
+        if self.began_at is None:
+            log.warning("assistant.unavailable", code="SOCKET_FAILED", error=str(error))
+            self._events.publish(Trouble("assistant", "SOCKET_FAILED", str(error)))
+            return Ending.FAILED
+        if close_code == GOODBYE_CODE:
+            self._pump.hung_up = True
+        if close_code == GOODBYE_CODE and not self._has_reached_limit:
+            return Ending.ENDED
+        self._note_lost(str(error), close_code)
+        return Ending.LOST
+
+    def _note_lost(self, error: str, close_code: int | None) -> None:
+        log.warning("assistant.lost", error=error, close_code=close_code)
+        self._events.publish(Trouble("assistant", "ASSISTANT_LOST", error))
+
+
+@dataclass(eq=False)
+class Talk:
+    """`rung` is the assistant's place in the list, `ladder` who granted the dial and learns what came of it."""
+
+    rung: int
+    ladder: Ladder
+    dialer: Dialer
+    connection: Connection
+    dialed_at: float = field(default_factory=trio.current_time)
+    ending: Ending | None = None
+    over: trio.Event = field(default_factory=trio.Event)
+
+    @property
+    def lasted(self) -> bool:
+        """It was live for long enough to say that dialling this assistant works."""
+        return self.connection.lived_s >= STABLE_S
+
+    async def run(self, call_id: str, connected: Callable[[], None]) -> None:
+        """Until the connection is over; a call that does not know it is deleted then. Cancelled, it takes 2 s."""
+        try:
+            self.ending = await self.connection.run(call_id, listening=connected)
+        finally:
+            self._tell_ladder()
+            self.over.set()
+            if self.connection.call_id is not None and not self.connection.hung_up:
+                await delete(self.dialer, self.connection.call_id)
+
+    def _tell_ladder(self) -> None:
+        now = trio.current_time()
+        if self.ending in {Ending.FAILED, Ending.REFUSED}:
+            self.ladder.failed(self.rung, now, retriable=self.ending is Ending.FAILED)
+        elif self.ending is None and self.connection.began_at is None:
+            self.ladder.abandoned(self.rung, now)
+        elif self.ending is not None and self.lasted:
+            self.ladder.succeeded(self.rung)
+
+
+async def delete(dialer: Dialer, assistant_call_id: str) -> None:
+    """Delete a call, whatever else is cancelled, within `DELETE_S`."""
+    with trio.move_on_after(DELETE_S, shield=True) as limit:
+        await dialer.delete(assistant_call_id)
+    if limit.cancelled_caught:
+        log.warning("assistant.delete_failed", error=f"no answer in {DELETE_S:g} s")

@@ -1,0 +1,263 @@
+"""The forwarder task: one connection with the assistant after the other, until the conversation is over.
+
+| state   | meaning                               | leaves when                                  | deadline           |
+|---------|---------------------------------------|----------------------------------------------|--------------------|
+| dialing | a call with the first assistant that  | it is live -> talking                        | see `Connection`   |
+|         | has tries left and is not known to be | that failed -> waiting                       |                    |
+|         | down                                  | refused for good -> dialing, the next one    |                    |
+| talking | a connection is live                  | it was lost -> waiting; all tries are given  | see `Connection`   |
+|         |                                       | back if it was live for `STABLE_S`           |                    |
+|         |                                       | the assistant hung up -> over: it ended      |                    |
+|         |                                       | the provider will end the call -> moved to   | `max_call_s`, see  |
+|         |                                       | the next one, which is live: talking         | `Lifetime`         |
+| waiting | back-off; the caller hears what was   | deadline -> dialing                          | drawn at random;   |
+|         | queued, then a comfort sound          | the next call was dialled before -> talking  | in all             |
+|         |                                       | no tries or no time left -> over:            | `budget_s`         |
+|         |                                       | unavailable                                  |                    |
+
+A new connection goes on with the conversation: no second greeting, what was said and heard so far as context, and the
+caller's audio again from the first sentence that is not known to have been understood. So it is after a loss and when
+the conversation is moved; then the new connection stands by before the old one is left. One connection at a time has
+the conversation: nothing that another says goes anywhere. The calls of those that were lost are deleted.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from random import Random
+
+import structlog
+import trio
+
+from relay.call.assistant.changeover import ChangeOver
+from relay.call.assistant.comfort import Comfort
+from relay.call.assistant.connection import Connection, Ending, Talk, delete
+from relay.call.assistant.incoming import Incoming
+from relay.call.assistant.outgoing import Outgoing
+from relay.call.assistant.pool import AssistantPool
+from relay.call.assistant.pump import Opening
+from relay.call.playback.dialogue import Dialogue
+from relay.call.playback.playback import Playback
+from relay.call.report.counts import Counts
+from relay.call.report.events import EventFeed
+from relay.call.report.status import CallStatus
+from relay.config import Config
+from relay.logic.assistant.backoff import Backoff, BackoffRules
+from relay.logic.assistant.ladder import Ladder, Wait
+from relay.logic.assistant.lifetime import Moment
+from relay.logic.assistant.replay import ReplayLog
+from relay.logic.end_reason import EndReason
+from relay.wire.vapi_controls import add_message
+
+log = structlog.get_logger(__name__)
+
+StartDial = Callable[[Ladder, int, Opening], Talk]
+"""Begin a call with the assistant of this rung, as a task."""
+
+
+class Forwarder:
+    """One per call."""
+
+    def __init__(
+        self,
+        pool: AssistantPool,
+        replay: ReplayLog,
+        playback: Playback,
+        dialogue: Dialogue,
+        config: Config,
+        *,
+        counts: Counts,
+        events: EventFeed,
+        status: CallStatus,
+        listening: Callable[[], None],
+    ) -> None:
+        self._tries = config.reconnect.max_attempts + 1
+        rules = BackoffRules(max_attempts=self._tries * len(pool) - 1, budget_s=config.reconnect.budget_s)
+        self.outgoing = Outgoing(replay, pool.first.format)
+        self._pool = pool
+        self._ladder = pool.ladder(self._tries)
+        self._replay = replay
+        self._playback = playback
+        self._dialogue = dialogue
+        self._config = config
+        self._counts = counts
+        self._events = events
+        self._status = status
+        self._listening = listening
+        self._backoff = Backoff(rules, Random())
+        self._talk: Talk | None = None
+        self._lost_at: float | None = None
+        self._lost_call_id: str | None = None
+        self._dropped_ms = 0
+        self._taken_over = self._cut_short = False
+        self._comfort = Comfort(playback, needed=lambda: self._lost_at is not None or replay.replaying)
+        self.assistant = pool.first.name
+        """The assistant that is dialled, or has the call."""
+
+    @property
+    def assistant_call_id(self) -> str | None:
+        """The assistant's id of the call that is under way, or was last."""
+        return (self._talk.connection.call_id if self._talk else None) or self._lost_call_id
+
+    def take_over(self, assistant: str, lost_call_id: str) -> None:
+        """Before `run`: the conversation was another process's, whose call with the assistant is lost."""
+        self.assistant, self._lost_call_id = assistant, lost_call_id
+        self._lost_at = trio.current_time()
+        self._taken_over = True
+        self._status.assistant_away("assistant lost")
+        self._comfort.begin()
+
+    async def run(self, call_id: str) -> EndReason:
+        """Dial and converse until the assistant is gone for good; returns why. Cancelled, it hangs up within 2 s."""
+        async with trio.open_nursery() as nursery:
+            if self._lost_call_id is not None and (dialer := self._pool.find(self.assistant)):
+                nursery.start_soon(delete, dialer, self._lost_call_id)
+            nursery.start_soon(self._comfort.run)
+            reason = await self._converse(partial(self._dial, call_id, nursery))
+            nursery.cancel_scope.cancel()
+        return reason
+
+    async def _converse(self, dial: StartDial) -> EndReason:
+        spare = partial(self._dial_spare, dial)
+        change_over = ChangeOver(self._pool, self._tries, self._playback, self._dialogue, dial=spare)
+        give_up_at = trio.current_time() + self._config.reconnect.budget_s
+        while (talk := change_over.take() or await self._next(dial, give_up_at)) is not None:
+            talk = await self._follow(talk, change_over)
+            if talk.ending is Ending.ENDED:
+                return EndReason.ASSISTANT_ENDED
+            if talk.lasted:
+                self._backoff.succeeded()
+            if talk.ending is Ending.LOST:
+                give_up_at = max(give_up_at, trio.current_time() + self._config.reconnect.budget_s)
+                self._note_loss()
+            else:
+                self._note_failure()
+            if talk.ending is Ending.REFUSED or change_over.is_prepared:
+                continue
+            attempt_at = self._backoff.next_at(trio.current_time())
+            if attempt_at is None:
+                break
+            await trio.sleep_until(attempt_at)
+        log.warning("assistant.given_up", attempts=self._backoff.attempt)
+        return EndReason.ASSISTANT_UNAVAILABLE
+
+    async def _next(self, dial: StartDial, give_up_at: float) -> Talk | None:
+        """A new call; None: there is nobody left to dial, or not in time."""
+        while isinstance(step := self._ladder.next(trio.current_time()), Wait):
+            if step.until > give_up_at:
+                return None
+            await trio.sleep_until(step.until)
+        return None if step is None else dial(self._ladder, step.index, self._opening())
+
+    async def _follow(self, talk: Talk, change_over: ChangeOver) -> Talk:
+        """Let it have the conversation, and those after it to which that is moved; returns the last one, once over."""
+        self._give_floor(talk)
+        while (change := await change_over.wait(talk)) is not None:
+            self._move(talk, *change)
+            talk, _ = change
+        return talk
+
+    def _dial(self, call_id: str, nursery: trio.Nursery, ladder: Ladder, rung: int, opening: Opening) -> Talk:
+        dialer = self._pool.dialers[rung]
+        incoming = Incoming(dialer.format, self._playback, self._dialogue, self._counts, self._events)
+        connection = Connection(
+            dialer, self.outgoing, incoming, opening, config=self._config, counts=self._counts, events=self._events
+        )
+        talk = Talk(rung, ladder, dialer, connection)
+
+        def connected() -> None:
+            self._pool.breakers[rung].succeeded()
+            if talk is self._talk:
+                self._note_listening(talk)
+
+        nursery.start_soon(talk.run, call_id, connected)
+        return talk
+
+    def _dial_spare(self, dial: StartDial, ladder: Ladder, rung: int) -> Talk:
+        replaces = self.assistant_call_id
+        return dial(
+            ladder, rung, Opening(greet=False, replaces=replaces, messages=self._context, opened=self._note_opened)
+        )
+
+    def _give_floor(self, talk: Talk) -> None:
+        self._talk = talk
+        self.assistant = talk.dialer.name
+        self._playback.listen_to(talk.dialer.format)
+        self.outgoing.speak_to(talk.dialer.format)
+        talk.connection.take_floor()
+        if talk.connection.began_at is not None:
+            self._note_listening(talk)
+
+    def _move(self, old: Talk, new: Talk, moment: Moment) -> None:
+        """In one step, as nothing may be said in between: the old assistant is left, the new one has the floor."""
+        replaces, dropped_ms = self.assistant_call_id, self._replay.statistics().dropped_ms
+        old.connection.leave()
+        self._backoff.succeeded()
+        self._cut_short = moment is Moment.FORCED and old.connection.busy
+        self._dialogue.rewind()
+        self._playback.assistant_lost()
+        self._give_floor(new)
+        if moment is not Moment.QUIET:
+            self._comfort.begin()
+        self._counts.moved()
+        statistics = self._replay.statistics()
+        log.info(
+            "assistant.changed",
+            moment=moment,
+            prepared_ms=round((trio.current_time() - new.dialed_at) * 1000),
+            replayed_ms=statistics.unread_ms,
+            dropped_ms=statistics.dropped_ms - dropped_ms,
+            assistant_call_id=self.assistant_call_id,
+            replaces=replaces,
+        )
+
+    def _note_listening(self, talk: Talk) -> None:
+        self._listening()
+        self._status.assistant_listens(talk.rung)
+
+    def _note_failure(self) -> None:
+        self._status.assistant_away("assistant unavailable")
+        if self._lost_at is not None:
+            self._counts.reconnect("assistant", ok=False)
+
+    def _opening(self) -> Opening:
+        old = self._lost_call_id
+        if old is None:
+            return Opening()
+        greet = not self._dialogue.has_begun
+        return Opening(greet=greet, replaces=old, messages=self._context, opened=self._note_opened)
+
+    def _context(self) -> Iterable[str]:
+        """The conversation so far. Caller's words that were the last, and will not be replayed, want an answer; so does
+        what an assistant had still to say that was left in mid-sentence, or lost with all that was queued."""
+        turns = self._playback.turns()
+        for number, turn in enumerate(turns, start=1):
+            had_more = self._cut_short or (self._taken_over and turn.interrupted)
+            open_end = had_more if turn.role == "assistant" else self._dialogue.all_understood
+            yield add_message(turn.role, turn.content, trigger_response=open_end and number == len(turns))
+
+    def _note_loss(self) -> None:
+        self._lost_call_id = self.assistant_call_id
+        if self._lost_at is None:
+            self._lost_at = trio.current_time()
+            self._dropped_ms = self._replay.statistics().dropped_ms
+        self._dialogue.rewind()
+        self._playback.assistant_lost()
+        self._status.assistant_away("assistant lost")
+        self._comfort.begin()
+
+    def _note_opened(self) -> None:
+        self._taken_over = self._cut_short = False
+        if self._lost_at is None:
+            return
+        statistics = self._replay.statistics()
+        self._counts.reconnect("assistant", ok=True)
+        log.info(
+            "assistant.reconnected",
+            gap_ms=round((trio.current_time() - self._lost_at) * 1000, 1),
+            replayed_ms=statistics.unread_ms,
+            dropped_ms=statistics.dropped_ms - self._dropped_ms,
+            attempt=self._backoff.attempt,
+            assistant_call_id=self.assistant_call_id,
+            replaces=self._lost_call_id,
+        )
+        self._lost_at = None

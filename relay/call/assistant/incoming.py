@@ -1,0 +1,126 @@
+"""What the assistant sends, whichever connection brings it: audio to playback, text messages to whom they concern."""
+
+import structlog
+import trio
+
+from relay.call.playback.dialogue import Dialogue
+from relay.call.playback.playback import Playback
+from relay.call.report.counts import Counts
+from relay.call.report.events import EventFeed, Said, Speech, Trouble
+from relay.errors import LegLost, RemoteProtocolError
+from relay.logic.assistant.liveness import Liveness
+from relay.media.frames import AudioFormat
+from relay.wire import vapi
+
+log = structlog.get_logger(__name__)
+
+
+class Incoming:
+    """One per connection, so that what is said by a connection that is lost goes nowhere."""
+
+    def __init__(
+        self, audio_format: AudioFormat, playback: Playback, dialogue: Dialogue, counts: Counts, events: EventFeed
+    ) -> None:
+        """`audio_format` is the assistant's."""
+        self._block_bytes = audio_format.block_bytes
+        self._half = b""
+        self._playback = playback
+        self._dialogue = dialogue
+        self._counts = counts
+        self._events = events
+        self.began = trio.Event()
+        """The assistant says, or shows, that it listens."""
+        self.busy = False
+        """It speaks, or is about to: it has said so, or waits for what a function gives."""
+        self._liveness = Liveness()
+
+    def take(self, message: str | bytes) -> vapi.StatusUpdate | None:
+        """Act on a message. Returns the one that says that the assistant has ended the call."""
+        self._liveness.message()
+        if isinstance(message, bytes):
+            self.began.set()
+            audible = self._playback.receive_audio(self._half + message)
+            self._half = b""
+            self._liveness.audio(trio.current_time(), audible=audible)
+            return None
+        event = self._parse(message)
+        return None if event is None else self._handle(event)
+
+    def overhear(self, message: str | bytes) -> vapi.StatusUpdate | None:
+        """The same for a connection that has the conversation not yet, or not any more: nobody hears what it says, but
+        half a sample waits for its other half."""
+        self._liveness.message()
+        if isinstance(message, bytes):
+            self.began.set()
+            self._liveness.audio(trio.current_time(), audible=True)
+            unheard = self._half + message
+            self._half = unheard[len(unheard) - len(unheard) % self._block_bytes :]
+            return None
+        event = self._parse(message)
+        return self._note_status(event) if isinstance(event, vapi.StatusUpdate) else None
+
+    async def watch(self, answer_timeout_s: float, audio_timeout_s: float) -> None:
+        """Until cancelled. Raises LegLost when no message ever comes, or a steady stream of audio does not go on."""
+        await trio.sleep(answer_timeout_s)
+        if not self._liveness.answered:
+            raise LegLost(f"not a word from the assistant in {answer_timeout_s:g} s")
+        while audio_timeout_s:
+            due = self._liveness.deadline(audio_timeout_s)
+            await trio.sleep_until(trio.current_time() + audio_timeout_s if due is None else due)
+            due = self._liveness.deadline(audio_timeout_s)
+            if due is not None and due <= trio.current_time():
+                raise LegLost(f"no audio from the assistant in {audio_timeout_s:g} s")
+        await trio.sleep_forever()
+
+    def _parse(self, message: str) -> vapi.Event | None:
+        try:
+            return vapi.parse(message)
+        except RemoteProtocolError as error:
+            if self._counts.protocol_error("assistant", error.code):
+                log.warning("assistant.bad_message", code=error.code, error=str(error))
+                self._events.publish(Trouble("assistant", error.code, str(error)))
+            return None
+
+    def _handle(self, event: vapi.Event) -> vapi.StatusUpdate | None:
+        match event:
+            case vapi.SpeechUpdate(status="started", role="assistant", turn=turn):
+                self.busy = True
+                self._playback.assistant_started(turn)
+                self._events.publish(Speech("assistant", started=True))
+            case vapi.SpeechUpdate(status="stopped", role="assistant"):
+                self.busy = False
+                self._playback.assistant_stopped()
+                self._events.publish(Speech("assistant", started=False))
+            case vapi.ToolCalls():
+                self.busy = True
+            case vapi.UserInterrupted():
+                self.busy = False
+                self._playback.assistant_interrupted()
+            case vapi.Transcript():
+                self._note_words(event)
+            case vapi.StatusUpdate():
+                return self._note_status(event)
+            case vapi.Other(type=kind):
+                if self._counts.protocol_error("assistant", "UNKNOWN_TYPE"):
+                    log.info("assistant.unknown_message", type=kind)
+        return None
+
+    def _note_status(self, event: vapi.StatusUpdate) -> vapi.StatusUpdate | None:
+        match event.status:
+            case "in-progress":
+                self.began.set()
+            case "ended":
+                log.info("assistant.ended", ended_reason=event.ended_reason)
+                return event
+        return None
+
+    def _note_words(self, said: vapi.Transcript) -> None:
+        self._events.publish(Said(said.role, said.text, said.final))
+        if said.role == "user":
+            self._playback.caller_words(len(said.text.split()))
+            self._dialogue.user_said(said.text, final=said.final)
+        else:
+            self._dialogue.assistant_said(said.text, final=said.final)
+        if said.final:
+            log.info("transcript.final", role=said.role, characters=len(said.text))
+            log.debug("transcript.text", role=said.role, text=said.text)

@@ -1,0 +1,65 @@
+"""What the assistant has to get, whichever connection takes it: messages first, then the caller's audio."""
+
+import math
+from collections import deque
+
+import trio
+
+from relay.logic.assistant.replay import ReplayLog
+from relay.media.frames import Audio, AudioFormat
+from relay.media.transcode import Transcoder
+
+NOTES_MAX = 32
+"""Text messages that may wait for the assistant's socket: more than anybody's fingers send in a second."""
+
+
+class Outgoing:
+    """One per call, read by one connection at a time."""
+
+    def __init__(self, replay: ReplayLog, audio_format: AudioFormat) -> None:
+        """`audio_format` is that of the log."""
+        self._replay = replay
+        self._format = audio_format
+        self._transcoder: Transcoder | None = None
+        self._notes: deque[str] = deque(maxlen=NOTES_MAX)
+        self._news = trio.lowlevel.ParkingLot()
+        self._unsent_since: float | None = None
+
+    def speak_to(self, target: AudioFormat) -> None:
+        """The next connection wants this format."""
+        self._transcoder = None if target == self._format else Transcoder(self._format, target)
+
+    def audio_logged(self, arrived_at: float) -> None:
+        """There is something new in the replay log, which came from the caller at this time."""
+        if self._unsent_since is None:
+            self._unsent_since = arrived_at
+        self.wake()
+
+    def send_note(self, text: str) -> None:
+        """Send a text message to the assistant, before any audio that waits."""
+        self._notes.append(text)
+        self.wake()
+
+    def take(self) -> str | bytes | None:
+        """What is to be sent now; None: nothing yet."""
+        if self._notes:
+            return self._notes.popleft()
+        frame = self._replay.read(trio.current_time())
+        if frame is None or self._transcoder is None:
+            return frame
+        return self._transcoder.push(Audio(self._format, frame)).data
+
+    def audio_sent(self) -> float | None:
+        """The frame that was taken is written. How long the oldest new audio waited for that, while nothing is old."""
+        since, self._unsent_since = self._unsent_since, None
+        return None if since is None or self._replay.replaying else trio.current_time() - since
+
+    async def wait(self) -> None:
+        """Return when it is worth asking `take` again."""
+        at = self._replay.next_at(trio.current_time())
+        with trio.move_on_at(math.inf if at is None else at):
+            await self._news.park()
+
+    def wake(self) -> None:
+        """Have `wait` return."""
+        self._news.unpark_all()

@@ -1,0 +1,31 @@
+"""The assistants that calls can be made with, from first to last, and what is known of each."""
+
+from collections.abc import Sequence
+
+from relay.call.assistant.dialer import Dialer
+from relay.logic.assistant.breaker import Breaker, BreakerRules
+from relay.logic.assistant.ladder import Ladder
+
+
+class AssistantPool:
+    """One for the daemon: what one call learns about an assistant, the others need not find out again."""
+
+    def __init__(self, dialers: Sequence[Dialer], rules: BreakerRules | None = None) -> None:
+        self.dialers = tuple(dialers)
+        self.breakers = tuple(Breaker(rules or BreakerRules()) for _ in dialers)
+
+    def __len__(self) -> int:
+        return len(self.dialers)
+
+    @property
+    def first(self) -> Dialer:
+        """The one that calls begin with; its audio format is theirs."""
+        return self.dialers[0]
+
+    def find(self, name: str) -> Dialer | None:
+        """The assistant of this name, if it is still configured."""
+        return next((dialer for dialer in self.dialers if dialer.name == name), None)
+
+    def ladder(self, tries: int) -> Ladder:
+        """For one call: at most so many dials of each, between two connections that last."""
+        return Ladder(self.breakers, tries)

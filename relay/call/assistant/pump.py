@@ -1,0 +1,144 @@
+"""The one writer of an assistant's socket.
+
+| state       | writes                                    | leaves when                                | deadline  |
+|-------------|-------------------------------------------|--------------------------------------------|-----------|
+| opening     | nothing; the first call of a conversation | the assistant shows that it listens        | `READY_S` |
+|             | has no context, and begins with `talking` | -> standing by                             |           |
+| standing by | silence every 20 ms, because the end of   | `take_floor` -> talking                    | none      |
+|             | the caller's audio would end the call     |                                            |           |
+| talking     | the context, then messages and audio of   | `leave_floor` -> left                      | none      |
+|             | the caller                                |                                            |           |
+| left        | nothing                                   | `say_goodbye` -> leaving, as in any state  | none      |
+| leaving     | `end-call`, and closes                    | the goodbye is answered                    | none      |
+
+Each write has `SEND_DEADLINE_S`; it is not cancelled inside one as long as anything is to follow.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import trio
+
+from relay.call.assistant.dialer import AssistantSocket
+from relay.call.assistant.incoming import Incoming
+from relay.call.assistant.outgoing import Outgoing
+from relay.call.report.counts import Counts
+from relay.errors import LegLost
+from relay.media.frames import FRAME_MS, AudioFormat
+from relay.wire import vapi_controls
+
+SEND_DEADLINE_S = 5.0
+LAST_WORDS_S = 1.0
+"""When a send fails the assistant is gone, but what it said before, and why it left, can still be read."""
+READY_S = 1.0
+"""How long a new call is given to say that it listens before it gets the context all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a new call begins with. `replaces` is the call whose conversation it goes on with, if there is one.
+
+    `greet`: it speaks first. `messages` gives the context once the new call listens and has the conversation; None:
+    there is nothing to wait for. `opened` is called then, right before the first audio.
+    """
+
+    greet: bool = True
+    replaces: str | None = None
+    messages: Callable[[], Iterable[str]] | None = None
+    opened: Callable[[], None] = lambda: None
+
+
+class Pump:
+    """Used once, with one connection."""
+
+    def __init__(
+        self, outgoing: Outgoing, incoming: Incoming, opening: Opening, audio_format: AudioFormat, counts: Counts
+    ) -> None:
+        self._outgoing = outgoing
+        self._incoming = incoming
+        self._opening = opening
+        self._format = audio_format
+        self._counts = counts
+        self._messages: deque[str] = deque()
+        self._floor = trio.Event()
+        self._left = False
+        self._leaving = False
+        self.stands_by = False
+        """The assistant listens, and could have the conversation."""
+        self.hung_up = False
+        """The assistant's side knows that the call is over."""
+
+    @property
+    def has_floor(self) -> bool:
+        """The conversation is held with this assistant."""
+        return self._floor.is_set() and not self._left
+
+    def take_floor(self) -> None:
+        """Give the assistant the conversation."""
+        self._floor.set()
+
+    def leave_floor(self) -> None:
+        """Another assistant has the conversation: write nothing more of it."""
+        self._left = True
+
+    def say_goodbye(self) -> None:
+        """Write nothing more than that."""
+        self._messages = deque([vapi_controls.end_call()])
+        self._leaving = True
+        self._incoming.began.set()
+        self._outgoing.wake()
+
+    async def run(self, socket: AssistantSocket) -> None:
+        """Write until it has hung up. Raises LegLost when a write, or the goodbye, comes to nothing."""
+        await self._open(socket)
+        while not self.hung_up:
+            message = self._next_message()
+            if message is None:
+                await self._outgoing.wait()
+                continue
+            await self._send(socket, message)
+            if isinstance(message, bytes):
+                self._counts.frame("assistant", "up")
+                if (delay_s := self._outgoing.audio_sent()) is not None:
+                    self._counts.frame_delay("up", delay_s)
+            elif self._leaving and not self._messages:
+                await socket.part()
+                self.hung_up = True
+
+    def _next_message(self) -> str | bytes | None:
+        if self._messages:
+            return self._messages.popleft()
+        return self._outgoing.take() if self.has_floor else None
+
+    async def _open(self, socket: AssistantSocket) -> None:
+        if self._opening.messages is None:
+            return
+        with trio.move_on_after(READY_S):
+            await self._incoming.began.wait()
+        self.stands_by = True
+        await self._stand_by(socket)
+        if not self._leaving:
+            self._messages.extend(self._opening.messages())
+            self._opening.opened()
+
+    async def _stand_by(self, socket: AssistantSocket) -> None:
+        due = trio.current_time()
+        while not (self._floor.is_set() or self._leaving):
+            await self._send(socket, self._format.silent_frame)
+            self._counts.frame("assistant", "up")
+            self._counts.invented("keepalive")
+            due += FRAME_MS / 1000
+            with trio.move_on_at(due):
+                await self._floor.wait()
+
+    async def _send(self, socket: AssistantSocket, message: str | bytes) -> None:
+        try:
+            with trio.fail_after(SEND_DEADLINE_S):
+                await socket.send(message)
+        except trio.TooSlowError:
+            raise LegLost(f"a send to the assistant took longer than {SEND_DEADLINE_S:g} s") from None
+        except LegLost:
+            if not self._leaving:
+                await trio.sleep(LAST_WORDS_S)
+            raise

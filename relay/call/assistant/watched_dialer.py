@@ -1,0 +1,87 @@
+"""Stands around a dialer: keeps the addresses of its calls out of the log, and remembers whether dialing works."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import trio
+
+from relay.call.assistant.dialer import AssistantSocket, Dialer
+from relay.errors import AssistantUnavailable, LegLost
+from relay.media.frames import AudioFormat
+from relay.redaction import Redactor
+from relay.wire.vapi_call import CallCreated
+
+FAILING_S = 60.0
+"""How long a failure counts: without new calls nothing else would ever show that the assistant is back."""
+
+
+class WatchedDialer:
+    """A Dialer like the one inside."""
+
+    def __init__(self, inner: Dialer, redactor: Redactor) -> None:
+        self._inner = inner
+        self._redactor = redactor
+        self._failed_at: float | None = None
+
+    @property
+    def name(self) -> str:
+        return self._inner.name
+
+    @property
+    def format(self) -> AudioFormat:
+        return self._inner.format
+
+    @property
+    def max_call_s(self) -> float | None:
+        return self._inner.max_call_s
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last dial failed, not long ago. False before the first."""
+        return self._failed_at is not None and trio.current_time() - self._failed_at < FAILING_S
+
+    async def create(self, call_id: str, *, greet: bool = True, replaces: str | None = None) -> CallCreated:
+        """See Dialer."""
+        try:
+            return await self._inner.create(call_id, greet=greet, replaces=replaces)
+        except AssistantUnavailable:
+            self._failed_at = trio.current_time()
+            raise
+
+    def connect(self, created: CallCreated) -> AbstractAsyncContextManager[AssistantSocket]:
+        """See Dialer. The call's addresses are hidden from the log while the context is open."""
+        return self._connected(created)
+
+    @asynccontextmanager
+    async def _connected(self, created: CallCreated) -> AsyncIterator[AssistantSocket]:
+        hidden = [url for url in (created.socket_url, created.control_url) if url]
+        for url in hidden:
+            self._redactor.add(url)
+        live = False
+        try:
+            async with self._inner.connect(created) as socket:
+                live, self._failed_at = True, None
+                yield socket
+        except LegLost:
+            if not live:
+                self._failed_at = trio.current_time()
+            raise
+        finally:
+            for url in hidden:
+                self._redactor.discard(url)
+
+    async def delete(self, vapi_call_id: str) -> None:
+        """See Dialer."""
+        await self._inner.delete(vapi_call_id)
+
+
+class WatchedDialers:
+    """All of them together."""
+
+    def __init__(self, dialers: Sequence[WatchedDialer]) -> None:
+        self._dialers = dialers
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last dial of each failed, not long ago."""
+        return all(dialer.failing for dialer in self._dialers)

@@ -1,0 +1,159 @@
+"""The way out of a browser's leg: one queue for the session, whichever connection takes from it now.
+
+It stands in the place of a socket's outbox. Audio waits for room, so that playback stops by itself while no connection
+takes anything; an interruption empties what no connection has taken, and comes first. Text never waits for room.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import trio
+from trio.lowlevel import ParkingLot
+
+from relay.errors import LegLost
+from relay.logic.browser.message_log import MessageLog, MessageLogStatistics, Queued
+from relay.media.frames import AudioFormat
+from relay.net.outbox import Entry
+from relay.wire.browser_down import AssistantAudio, Message, Numbered, Text
+
+AUDIO_WAITING_MAX = 50
+"""One second: more than two polls lie apart, and all that an outage lets run ahead of what can be heard."""
+WAITING_MAX = 400
+KEPT_MAX = 750
+KEPT_MAX_BYTES = 2_000_000
+"""Ten seconds of audio at 96 kHz, which is as long as a dead connection may go unnoticed; at 16 kHz 750 messages."""
+TURNS_KNOWN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Outgoing:
+    message: Message
+    on_sent: Callable[[float], None] | None = None
+
+
+class BrowserOutbox:
+    """`put` and `flush_and_put` are the call's side, the rest is for connections."""
+
+    def __init__(self, audio_format: AudioFormat) -> None:
+        self._format = audio_format
+        self._downlink = MessageLog[_Outgoing](max_waiting=WAITING_MAX, max_kept=KEPT_MAX, max_bytes=KEPT_MAX_BYTES)
+        self._room = ParkingLot()
+        self._news = ParkingLot()
+        self._closed = False
+        self._written = 0
+        self._position_ms = 0.0
+        self._turns: OrderedDict[int, float] = OrderedDict()
+
+    async def put(self, entry: Entry) -> None:
+        """Queue a frame (bytes) or a text, waiting for room. Cancelled, it was not queued. Raises LegLost once closed.
+
+        An empty text is nothing to send.
+        """
+        await trio.lowlevel.checkpoint()
+        while self._downlink.audio_waiting >= AUDIO_WAITING_MAX and not self._closed:
+            await self._room.park()
+        if self._closed:
+            raise LegLost("session over")
+        self._append(entry)
+
+    def flush_and_put(self, entries: Iterable[Entry]) -> None:
+        """Drop all audio that no connection has taken, and put `entries` first in line, all in one step."""
+        self._downlink.flush()
+        if not self._closed:
+            self._downlink.put_first([self._queued(entry) for entry in entries if entry.message])
+        self._room.unpark_all()
+        self._news.unpark_all()
+
+    def tell(self, text: Text) -> None:
+        """Queue a text for the client. Once closed it is dropped."""
+        if not self._closed:
+            self._downlink.put(Queued(_Outgoing(text), size_bytes=len(text.body)))
+            self._news.unpark_all()
+
+    def close(self) -> None:
+        """Nothing more comes. What is queued can still be taken."""
+        self._closed = True
+        self._room.unpark_all()
+        self._news.unpark_all()
+
+    # -- where the client is in what it hears
+
+    @property
+    def turn(self) -> int:
+        """The highest turn that the client may have audio of; 0 before the first."""
+        return next(reversed(self._turns), 0)
+
+    def note_position(self, position_ms: int) -> None:
+        """All that was sent to the caller until now ends at this position."""
+        self._position_ms = position_ms
+
+    def position_of(self, turn: int, ms: int) -> int | None:
+        """Where `ms` of this turn lie in all that was sent; None for a turn that is not known any more."""
+        began_ms = self._turns.get(turn)
+        return None if began_ms is None else int(began_ms) + ms
+
+    # -- for connections
+
+    @property
+    def last(self) -> int:
+        """The number of the last message that any connection took."""
+        return self._downlink.last
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def has_after(self, cursor: int) -> bool:
+        """Whether there is a message behind this number."""
+        return self._downlink.has_after(cursor)
+
+    async def wait_after(self, cursor: int) -> None:
+        """Return when there is a message behind this number, or never will be."""
+        while not self._downlink.has_after(cursor) and not self._closed:
+            await self._news.park()
+
+    async def wait_text_after(self, cursor: int) -> None:
+        """Return when there is a text behind this number, which should not wait for more, or never will be.
+
+        What was taken before counts as text: it has waited enough.
+        """
+        while not self._closed and cursor == self._downlink.last and self._downlink.text_waiting == 0:
+            await self._news.park()
+
+    def read(self, cursor: int, limit: int) -> tuple[list[Numbered], tuple[int, int] | None]:
+        """Take at most `limit` messages behind number `cursor`; and say which are gone. See MessageLog.read."""
+        reading = self._downlink.read(cursor, limit)
+        self._room.unpark_all()
+        return [(n, queued.item.message) for n, queued in reading.messages], reading.gap
+
+    def written(self, through: int) -> None:
+        """A connection has handed over everything up to this number."""
+        if through <= self._written:
+            return
+        now = trio.current_time()
+        for n, queued in self._downlink.read(self._written, through - self._written).messages:
+            if n <= through and queued.item.on_sent is not None:
+                queued.item.on_sent(now)
+        self._written = through
+
+    def statistics(self) -> MessageLogStatistics:
+        return self._downlink.statistics()
+
+    def _append(self, entry: Entry) -> None:
+        if entry.message:
+            self._downlink.put(self._queued(entry))
+            self._news.unpark_all()
+
+    def _queued(self, entry: Entry) -> Queued[_Outgoing]:
+        if isinstance(entry.message, str):
+            body = entry.message.encode()
+            return Queued(_Outgoing(Text(body), entry.on_sent), size_bytes=len(body))
+        assert entry.turn is not None
+        if entry.turn not in self._turns:
+            self._turns[entry.turn] = self._position_ms
+            if len(self._turns) > TURNS_KNOWN:
+                self._turns.popitem(last=False)
+        audio = AssistantAudio(entry.turn, int(self._position_ms), entry.message)
+        self._position_ms += self._format.duration_ms(len(entry.message))
+        return Queued(_Outgoing(audio, entry.on_sent), entry.turn, len(entry.message))

@@ -1,0 +1,140 @@
+"""A browser's session: one call, one leg, and whichever connection carries them now.
+
+| state    | meaning                                     | leaves when                        | deadline               |
+|----------|---------------------------------------------|------------------------------------|------------------------|
+| attached | a connection takes what the call has to say | it goes, or another takes its      | none                   |
+|          |                                             | place; polling: between two polls  |                        |
+|          |                                             | -> away; the call ends -> over     |                        |
+| away     | nobody takes it; the call goes on           | a connection -> attached           | `resume_grace_s`: the  |
+|          |                                             |                                    | call ends, caller_lost |
+| over     | the call has ended, its last messages can   | the time is over                   | `LINGER_S`             |
+|          | still be had                                |                                    |                        |
+"""
+
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Literal
+
+import structlog
+import trio
+from structlog.contextvars import bound_contextvars
+
+from relay.call.browser.leg import BrowserLeg
+from relay.call.browser.spoken import Spoken
+from relay.call.call import Call
+from relay.call.report.events import CallEvent, Said, Speech, StateChanged, Trouble
+from relay.logic.end_reason import EndReason
+from relay.media.frames import AudioFormat
+from relay.wire import browser_down
+
+TOKEN_BYTES = 24
+LINGER_S = 15.0
+"""More than a poll may wait, so that the one after the end still finds the session."""
+ENDING_S = 5.0
+"""A call says why it ended when it gives its caller back, or soon after."""
+
+FAILURES: Mapping[Literal["assistant", "relay"], str] = {
+    "assistant": "the assistant failed: go on talking, what is said is kept while it is called again",
+    "relay": "the relay failed on this call: begin a new one",
+}
+"""For the client. What exactly failed is for the operator: it may name hosts and accounts."""
+
+Transport = Literal["websocket", "polling"]
+
+log = structlog.get_logger(__name__)
+
+
+class BrowserSession:
+    """`id` is that of the call. `token` is good for every HTTP request of the session, `declared` is what it sends."""
+
+    def __init__(self, call: Call, leg: BrowserLeg, declared: AudioFormat, *, address: str, grace_s: float) -> None:
+        self.id = call.id
+        self.token = secrets.token_urlsafe(TOKEN_BYTES)
+        self.leg = leg
+        self.declared = declared
+        self.address = address
+        self.over = False
+        self.spoken = Spoken()
+        self._call = call
+        self._grace_s = grace_s
+        self._connections = 0
+        self._transport: Transport | None = None
+        self._fenced = trio.Event()
+        self._ended = trio.Event()
+        self._seen_at = trio.current_time()
+
+    @contextmanager
+    def attached(self, transport: Transport) -> Iterator[trio.Event]:
+        """Be the connection that takes the messages. The event is set when another one is."""
+        self._fenced.set()
+        self._fenced = fenced = trio.Event()
+        self._connections += 1
+        self._note_attached(transport)
+        try:
+            yield fenced
+        finally:
+            self._connections -= 1
+            if not (self._connections or self.over) and transport == "websocket":
+                log.info("caller.lost", transport=transport)
+            self.seen()
+
+    def _note_attached(self, transport: Transport) -> None:
+        """Polls that follow each other are one connection."""
+        if transport == "polling" and self._transport == transport:
+            return
+        if self._transport is not None:
+            away_ms = round((trio.current_time() - self._seen_at) * 1000)
+            log.info("caller.reattached", transport=transport, before=self._transport, away_ms=away_ms)
+            self._call.count_reattach(ok=True)
+            self.leg.uplink.interrupted()
+        self._transport = transport
+        self._call.status.carried_by(transport)
+
+    def seen(self) -> None:
+        """The client has shown itself: the grace begins anew."""
+        self._seen_at = trio.current_time()
+
+    def end(self, reason: EndReason) -> None:
+        """End the call of the session."""
+        self._call.finish(reason)
+
+    async def run(self) -> None:
+        """The life of the session, from the start of the call until nothing of it is left to fetch."""
+        with bound_contextvars(call_id=self.id), self._call.events.listening(self._tell):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch)
+                nursery.start_soon(self.spoken.run, self.leg)
+                with self._call.lend(self.leg) as given_back:
+                    await given_back.wait()
+                with trio.move_on_after(ENDING_S):
+                    await self._ended.wait()
+                nursery.cancel_scope.cancel()
+            self.over = True
+            self.leg.close()
+        await trio.sleep(LINGER_S)
+
+    async def _watch(self) -> None:
+        while True:
+            await trio.sleep_until(self._seen_at + self._grace_s)
+            if self._connections:
+                self.seen()
+            elif trio.current_time() >= self._seen_at + self._grace_s:
+                log.info("client.gone", grace_s=self._grace_s)
+                if self._transport is not None:
+                    self._call.count_reattach(ok=False)
+                self._call.finish(EndReason.CALLER_LOST)
+                return
+
+    def _tell(self, event: CallEvent) -> None:
+        match event:
+            case Said(role=role, text=text, final=final):
+                self.leg.outbox.tell(browser_down.transcript(role, text, final=final))
+            case Speech(role=role, started=started):
+                self.leg.outbox.tell(browser_down.speech(role, started=started))
+            case StateChanged(status=status, reason=reason):
+                self.leg.outbox.tell(browser_down.state(status, reason))
+                if status == "ended":
+                    self._ended.set()
+            case Trouble(leg="assistant" | "relay" as leg, code=code):
+                self.leg.outbox.tell(browser_down.failure(code, FAILURES[leg], leg))

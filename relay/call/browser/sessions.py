@@ -1,0 +1,113 @@
+"""All browser sessions of the daemon: begun, found again by their tokens, forgotten."""
+
+import hmac
+import secrets
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import copy_context
+
+import structlog
+import trio
+
+from relay.call.browser.leg import BrowserLeg
+from relay.call.browser.session import BrowserSession
+from relay.call.calls import Calls
+from relay.config import Config
+from relay.errors import CallRefused, ClientRefused
+from relay.logic.tokens import ResumeTokens
+from relay.media.frames import FRAMES_PER_SECOND, WIDEBAND, AudioFormat, Encoding
+from relay.wire.browser import Start
+
+_REFUSALS = {
+    "draining": "the relay is being replaced: try again in a moment",
+    "full": "all lines are busy: try again later",
+}
+
+log = structlog.get_logger(__name__)
+
+
+class BrowserSessions:
+    """The registry. Everything here decides at once; a session runs in the registry's nursery."""
+
+    def __init__(self, config: Config, calls: Calls, nursery: trio.Nursery) -> None:
+        self._config = config
+        self._calls = calls
+        self._nursery = nursery
+        self._context = copy_context()
+        self._sessions: dict[str, BrowserSession] = {}
+        self._addresses: Counter[str] = Counter()
+        self._resume = ResumeTokens()
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def begin(self, start: Start, address: str) -> BrowserSession:
+        """A new session with a call of its own, which dials at once.
+
+        Raises ClientRefused: TOO_MANY_SESSIONS from this address, or DRAINING or FULL.
+        """
+        if self._addresses[address] >= self._config.limits.sessions_per_address:
+            raise ClientRefused(429, "TOO_MANY_SESSIONS", "too many sessions from this address: end one of them")
+        declared = start.format or WIDEBAND
+        audio_format = heard_format(declared)
+        try:
+            call = self._calls.answer(f"browser-{secrets.token_hex(8)}", audio_format, kept=False)
+        except CallRefused as refused:
+            raise ClientRefused(503, refused.reason.upper(), _REFUSALS[refused.reason]) from None
+        leg = BrowserLeg(audio_format, self._config.jitter.reorder_ms)
+        grace_s = self._config.client.resume_grace_s
+        session = BrowserSession(call, leg, declared, address=address, grace_s=grace_s)
+        self._sessions[session.id] = session
+        self._addresses[address] += 1
+        self._context.copy().run(self._nursery.start_soon, self._run, session)
+        return session
+
+    def resume(self, token: str, start: Start) -> BrowserSession:
+        """The session that this token attaches to, once. Raises ClientRefused (RESUME_USED, RESUME_UNKNOWN)."""
+        session = self._sessions[self._resume.claim(token)]
+        session.declared = start.format or session.declared
+        return session
+
+    def renew_resume(self, session: BrowserSession) -> str:
+        """A new token to attach again; the one before is void. None is given out for a session that is over."""
+        return "" if session.over else self._resume.issue(session.id)
+
+    def find(self, session_id: str, authorization: str | None) -> BrowserSession:
+        """The session of an HTTP request, which shows the session's token as bearer.
+
+        Raises ClientRefused: SESSION_UNKNOWN, SESSION_TOKEN_MISSING, SESSION_TOKEN_WRONG.
+        """
+        session = self._sessions.get(session_id)
+        if session is None:
+            raise ClientRefused(404, "SESSION_UNKNOWN", "there is no such session: begin a new one with POST /client")
+        scheme, _, token = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer":
+            raise ClientRefused(401, "SESSION_TOKEN_MISSING", "give the session's token: Authorization: Bearer TOKEN")
+        if not hmac.compare_digest(token.strip().encode("utf-8", "replace"), session.token.encode()):
+            raise ClientRefused(403, "SESSION_TOKEN_WRONG", "this token is not that of the session")
+        session.seen()
+        return session
+
+    async def _run(self, session: BrowserSession) -> None:
+        try:
+            await session.run()
+        finally:
+            del self._sessions[session.id]
+            self._resume.discard(session.id)
+            self._addresses[session.address] -= 1
+            self._addresses += Counter()  # forgets addresses without a session
+
+
+def heard_format(declared: AudioFormat) -> AudioFormat:
+    """What a client that sends this hears: mono at its own rate, if 20 ms of that are whole samples, else 16 kHz."""
+    whole = declared.rate_hz % FRAMES_PER_SECOND == 0
+    return AudioFormat(Encoding.PCM_S16LE, declared.rate_hz) if whole else WIDEBAND
+
+
+@asynccontextmanager
+async def open_browser_sessions(config: Config, calls: Calls) -> AsyncIterator[BrowserSessions]:
+    """The registry with its nursery. On leaving, sessions that still live are cancelled."""
+    async with trio.open_nursery() as nursery:
+        yield BrowserSessions(config, calls, nursery)
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,95 @@
+"""A Twilio media stream as the call's caller."""
+
+from collections import deque
+
+import trio
+
+from relay.call.caller.leg import CallerAudio, CallerEvent, CallerGone, Dropped, Heard, KeyPressed
+from relay.errors import LegClosed, LegLost
+from relay.logic.caller.reorder import ReorderStatistics
+from relay.logic.caller.stream_order import StreamOrder
+from relay.media.frames import TELEPHONE
+from relay.net.outbox import Outbox
+from relay.net.sockets import MessageSocket
+from relay.wire import twilio
+
+
+class TwilioLeg:
+    """A `<Connect><Stream>` after its `start` message (Twilio Media Streams), which had the number before `first`.
+
+    Audio that overtook other messages waits for them, for `reorder_ms` at most.
+    """
+
+    format = TELEPHONE
+
+    def __init__(
+        self, socket: MessageSocket, outbox: Outbox, stream_sid: str, *, first: int, reorder_ms: float
+    ) -> None:
+        self.outbox = outbox
+        self.stream_sid = stream_sid
+        self._socket = socket
+        self._order = StreamOrder[CallerAudio](reorder_ms, first)
+        self._ready: deque[CallerEvent] = deque()
+
+    def order(self) -> ReorderStatistics:
+        return self._order.statistics()
+
+    async def receive(self) -> CallerEvent | None:
+        if self._ready:
+            await trio.lowlevel.checkpoint()
+            return self._ready.popleft()
+        try:
+            message = await self._next_message()
+        except (LegLost, LegClosed):
+            self._ready += self._order.end()
+            if not self._ready:
+                raise
+            return self._ready.popleft()
+        if message is None:
+            self._ready += self._order.expire(trio.current_time())
+            return self._ready.popleft() if self._ready else None
+        return self._take(twilio.parse(message))
+
+    async def _next_message(self) -> str | bytes | None:
+        """None when audio has waited long enough for what is missing."""
+        deadline = self._order.deadline
+        if deadline is None:
+            return await self._socket.receive()
+        with trio.move_on_at(deadline):
+            return await self._socket.receive()
+        return None
+
+    def _take(self, event: twilio.Event) -> CallerEvent | None:
+        now = trio.current_time()
+        match event:
+            case twilio.Media(sequence=number, timestamp_ms=timestamp_ms, payload=payload):
+                return self._take_audio(number, CallerAudio(timestamp_ms, payload, now))
+            case twilio.MarkEcho() | twilio.Dtmf() | twilio.Stop():
+                self._ready += self._order.other(event.sequence, now)
+        match event:
+            case twilio.MarkEcho(name=name):
+                mark = twilio.parse_mark(name)
+                return Heard(*mark) if mark else None
+            case twilio.Dtmf(digit=digit):
+                return KeyPressed(digit)
+            case twilio.Stop():
+                return CallerGone()
+        return None
+
+    def _take_audio(self, number: int, audio: CallerAudio) -> CallerEvent | None:
+        late, duplicate = self._order.late, self._order.duplicate
+        self._ready += self._order.audio(number, audio.timestamp_ms, audio, audio.arrived_at)
+        if self._order.late > late:
+            return Dropped("late")
+        if self._order.duplicate > duplicate:
+            return Dropped("duplicate")
+        return self._ready.popleft() if self._ready else None
+
+    def audio(self, data: bytes) -> str:
+        return twilio.media(self.stream_sid, data)
+
+    def mark(self, turn: int, position_ms: int) -> str:
+        return twilio.mark(self.stream_sid, twilio.mark_name(turn, position_ms))
+
+    def clear(self) -> str:
+        return twilio.clear(self.stream_sid)

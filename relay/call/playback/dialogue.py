@@ -1,0 +1,99 @@
+"""What was said, and how much of it was heard: what a new assistant call has to know, and what it has to get again."""
+
+from collections.abc import Iterable, Sequence
+
+import trio
+
+from relay.logic.assistant.conversation import Conversation, Turn
+from relay.logic.assistant.sentences import Sentences
+from relay.logic.playback.playout import PlayFrame
+from relay.media.frames import FRAME_MS
+
+
+class Dialogue:
+    """One per call. `unheard` are audible frames of the assistant that wait here or are on their way to the caller.
+
+    `earlier` is what was said while another process had the call.
+    """
+
+    def __init__(self, sentences: Sentences, earlier: Iterable[Turn] = ()) -> None:
+        self._sentences = sentences
+        self._conversation = Conversation(earlier)
+        self._turn = 0
+        self._announced = False
+        self._arrived = 0
+        self._cut: tuple[int, int] | None = None
+
+    def user_said(self, text: str, *, final: bool) -> None:
+        """A transcript of the caller."""
+        self._sentences.transcript(final=final, now=trio.current_time())
+        if final:
+            self._conversation.user_said(text)
+
+    def assistant_said(self, text: str, *, final: bool) -> None:
+        """A transcript of the assistant."""
+        self._conversation.assistant_said(text, final=final)
+
+    def announced(self) -> None:
+        """The assistant says that it began to speak."""
+        self._begin()
+        self._announced = True
+
+    def added(self, frames: Sequence[PlayFrame]) -> None:
+        """These will be played behind all others."""
+        for frame in frames:
+            if not frame.audible:
+                continue
+            if frame.turn != self._turn:
+                if not self._announced:
+                    self._begin()
+                self._turn, self._announced = frame.turn, False
+            self._arrived += 1
+
+    def cut(self, unheard: int) -> None:
+        """The caller interrupted, and will not hear these; it may still be taken back."""
+        self._cut = (max(0, self._arrived - unheard), self._arrived)
+
+    def settled(self) -> None:
+        """The interruption holds."""
+        if self._cut is not None:
+            heard, arrived = self._cut
+            self._conversation.interrupted(heard * FRAME_MS, arrived * FRAME_MS)
+        self._cut = None
+
+    def taken_back(self, frames: Sequence[PlayFrame]) -> None:
+        """There was no interruption: these are played first, most of them known from before."""
+        heard = self._cut[0] if self._cut else 0
+        audible = [frame for frame in frames if frame.audible]
+        self._arrived = heard + len(audible)
+        self._turn = audible[-1].turn if audible else self._turn
+        self._cut = None
+
+    def turns(self, unheard: int) -> tuple[Turn, ...]:
+        """The conversation as the caller knows it now."""
+        heard, arrived = self._cut or (max(0, self._arrived - unheard), self._arrived)
+        return self._conversation.turns(heard * FRAME_MS, arrived * FRAME_MS)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything was said, as far as can be known."""
+        return bool(self._turn or self._conversation.turns(1, 1))
+
+    @property
+    def all_understood(self) -> bool:
+        """Whether nothing that the caller said will be sent again."""
+        return not self._sentences.unfinished
+
+    @property
+    def caller_speaks(self) -> bool:
+        """Whether the caller is known to speak, to the ears of the assistant, who may hear it later."""
+        return self._sentences.running
+
+    def rewind(self) -> int:
+        """The connection is lost. Returns how many frames of the caller the next one has to get."""
+        return self._sentences.rewind(trio.current_time())
+
+    def _begin(self) -> None:
+        self._conversation.assistant_began()
+        self._sentences.assistant_spoke(trio.current_time())
+        self._arrived = 0

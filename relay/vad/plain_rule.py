@@ -1,0 +1,71 @@
+"""From probabilities of speech to its start and end."""
+
+from dataclasses import dataclass
+from math import ceil
+
+THRESHOLD = 0.5
+ONSET_MS = 96.0
+HANGOVER_MS = 256.0
+WINDOW_MS = 32.0
+HYSTERESIS = 0.15
+"""Speech goes on down to this much under the threshold, as in silero-vad's own segmentation."""
+
+
+@dataclass(frozen=True, slots=True)
+class GateOpened:
+    """Speech began at `onset_ms`; the window that settled it ended at `decided_ms`. Times of the caller's audio."""
+
+    onset_ms: float
+    decided_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class GateClosed:
+    """Speech ended at `at_ms`; the window that settled it ended at `decided_ms`. Times of the caller's audio."""
+
+    at_ms: float
+    decided_ms: float
+
+
+class SpeechGate:
+    """A threshold with hysteresis over windows that follow each other.
+
+    Speech starts after windows at or over `threshold` in a row that cover `onset_ms` (at least one), and began with
+    the first of them. It ends after windows under `threshold` - 0.15 in a row that cover `hangover_ms` (at least one),
+    and ended with the last window before them.
+    """
+
+    __slots__ = ("_hangover_windows", "_onset_windows", "_run", "_threshold", "_window_ms", "speaking")
+
+    def __init__(
+        self,
+        threshold: float = THRESHOLD,
+        onset_ms: float = ONSET_MS,
+        hangover_ms: float = HANGOVER_MS,
+        window_ms: float = WINDOW_MS,
+    ) -> None:
+        self._threshold = threshold
+        self._window_ms = window_ms
+        self._onset_windows = max(1, ceil(onset_ms / window_ms))
+        self._hangover_windows = max(1, ceil(hangover_ms / window_ms))
+        self._run = 0
+        self.speaking = False
+
+    def push(self, probability: float, window_end_ms: float) -> GateOpened | GateClosed | None:
+        """Take the next window; say so if it settles a start or an end."""
+        if self.speaking:
+            against, needed = probability < self._threshold - HYSTERESIS, self._hangover_windows
+        else:
+            against, needed = probability >= self._threshold, self._onset_windows
+        self._run = self._run + 1 if against else 0
+        if self._run < needed:
+            return None
+        turned_ms = window_end_ms - self._run * self._window_ms
+        self.speaking = not self.speaking
+        self._run = 0
+        return GateOpened(turned_ms, window_end_ms) if self.speaking else GateClosed(turned_ms, window_end_ms)
+
+    def reset(self) -> None:
+        """Back to silence, without saying that speech ended."""
+        self._run = 0
+        self.speaking = False

@@ -1,0 +1,132 @@
+"""Vapi's REST interface as calls use it: what is asked for, how failures are named, and that deleting never raises."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+from structlog.testing import capture_logs
+
+from relay.call.assistant.dialer import VapiDialer
+from relay.config import AssistantConfig, BargeInConfig, Config, SessionConfig
+from relay.errors import AssistantUnavailable, LegLost, RemoteProtocolError
+from relay.media.frames import WIDEBAND
+from relay.net.rest import RestClient
+from relay.secrets import Secrets
+
+CREATED = {"id": "call-1", "transport": {"websocketCallUrl": "wss://vapi.test/secret"}}
+
+
+@dataclass
+class Rest:
+    """In the place of the REST client."""
+
+    status: int = 201
+    body: bytes = json.dumps(CREATED).encode()
+    failure: Exception | None = None
+    requests: list[tuple[str, str, Any, Any]] = field(default_factory=list)
+
+    async def post_json(self, url: str, body: Any, headers: Any = None) -> tuple[int, bytes]:
+        return self._answer("POST", url, body, headers)
+
+    async def delete(self, url: str, headers: Any = None) -> tuple[int, bytes]:
+        return self._answer("DELETE", url, None, headers)
+
+    def _answer(self, method: str, url: str, body: Any, headers: Any) -> tuple[int, bytes]:
+        self.requests.append((method, url, body, headers))
+        if self.failure is not None:
+            raise self.failure
+        return self.status, self.body
+
+
+def dialer(rest: Rest, max_call_s: float = 0.0, **sections: Any) -> VapiDialer:
+    assistant = AssistantConfig("main", "assistant-1", api_base="https://vapi.test/", max_call_s=max_call_s)
+    config = Config(assistants=(assistant,), secrets=Secrets(vapi_api_keys={"main": "private-key"}), **sections)
+    return VapiDialer(assistant, config, cast("RestClient", rest))
+
+
+async def test_a_call_is_asked_for_as_configured() -> None:
+    rest = Rest()
+    session = SessionConfig(max_duration_s=1800, idle_timeout_s=120)
+    created = await dialer(rest, session=session).create("our-id")
+    method, url, body, headers = rest.requests[0]
+    overrides = body["assistantOverrides"]
+
+    assert (created.call_id, created.socket_url) == ("call-1", "wss://vapi.test/secret")
+    assert (method, url, headers) == ("POST", "https://vapi.test/call", {"Authorization": "Bearer private-key"})
+    assert body["assistantId"] == "assistant-1"
+    assert (overrides["maxDurationSeconds"], overrides["silenceTimeoutSeconds"]) == (1800, 120)
+    assert overrides["firstMessageInterruptionsEnabled"] is True
+    assert overrides["metadata"] == {"relayCallId": "our-id"}
+
+
+@pytest.mark.parametrize(
+    ("max_call_s", "asked_s", "known_s"), [(0, 1800, None), (600, 600, 600), (1800, 1800, None), (3600, 1800, None)]
+)
+async def test_no_longer_call_is_asked_for_than_the_provider_allows(
+    max_call_s: float, asked_s: int, known_s: float | None
+) -> None:
+    rest = Rest()
+    limited = dialer(rest, max_call_s, session=SessionConfig(max_duration_s=1800))
+    await limited.create("our-id")
+
+    assert rest.requests[0][2]["assistantOverrides"]["maxDurationSeconds"] == asked_s
+    assert limited.max_call_s == known_s
+
+
+async def test_a_protected_first_message_is_asked_for_there_too() -> None:
+    rest = Rest()
+    await dialer(rest, barge_in=BargeInConfig(protect_first_message=True)).create("our-id")
+
+    assert rest.requests[0][2]["assistantOverrides"]["firstMessageInterruptionsEnabled"] is False
+
+
+def test_the_format_is_that_of_the_assistant() -> None:
+    assert dialer(Rest()).format == WIDEBAND
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "retriable"),
+    [
+        (400, "VAPI_BAD_REQUEST", False),
+        (401, "VAPI_UNAUTHORIZED", False),
+        (402, "VAPI_PAYMENT_REQUIRED", False),
+        (403, "VAPI_FORBIDDEN", False),
+        (404, "VAPI_NOT_FOUND", False),
+        (429, "VAPI_RATE_LIMITED", True),
+        (500, "VAPI_SERVER_ERROR", True),
+        (503, "VAPI_SERVER_ERROR", True),
+        (302, "VAPI_UNEXPECTED_STATUS", False),
+    ],
+)
+async def test_each_refusal_has_its_code(status: int, code: str, *, retriable: bool) -> None:
+    with pytest.raises(AssistantUnavailable) as refused:
+        await dialer(Rest(status, b"{}")).create("our-id")
+
+    assert (refused.value.code, refused.value.retriable) == (code, retriable)
+    assert "private-key" not in str(refused.value)
+
+
+@pytest.mark.parametrize("failure", [LegLost("TIMEOUT vapi.test"), RemoteProtocolError("long", "RESPONSE_TOO_LARGE")])
+async def test_no_answer_is_a_failure_that_may_pass(failure: Exception) -> None:
+    with pytest.raises(AssistantUnavailable) as refused:
+        await dialer(Rest(failure=failure)).create("our-id")
+
+    assert (refused.value.code, refused.value.retriable) == ("VAPI_UNREACHABLE", True)
+
+
+async def test_deleting_says_what_came_of_it() -> None:
+    rest = Rest(200, b"{}")
+    with capture_logs() as logged:
+        await dialer(rest).delete("call-1")
+
+    assert rest.requests == [("DELETE", "https://vapi.test/call/call-1", None, {"Authorization": "Bearer private-key"})]
+    assert [(line["event"], line["status"]) for line in logged] == [("assistant.deleted", 200)]
+
+
+@pytest.mark.parametrize("failure", [LegLost("TIMEOUT vapi.test"), RemoteProtocolError("long", "RESPONSE_TOO_LARGE")])
+async def test_a_call_that_cannot_be_deleted_is_told_and_raises_nothing(failure: Exception) -> None:
+    with capture_logs() as logged:
+        await dialer(Rest(failure=failure)).delete("call-1")
+
+    assert [line["event"] for line in logged] == ["assistant.delete_failed"]

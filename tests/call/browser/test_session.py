@@ -1,0 +1,163 @@
+"""A session on a whole call without network: the grace, the end, and what connections see of them."""
+
+import json
+from collections.abc import Awaitable, Callable
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from relay.call.browser.session import LINGER_S, BrowserSession, Transport
+from relay.call.browser.sessions import BrowserSessions, heard_format, open_browser_sessions
+from relay.config import ClientConfig
+from relay.errors import AssistantUnavailable, ClientRefused
+from relay.logic.end_reason import EndReason
+from relay.media.frames import AudioFormat, Encoding
+from relay.wire.browser import Start
+from relay.wire.browser_down import Text
+from tests.support.callrig import Rig, config, open_rig
+
+GRACE_S = 20.0
+CLIENT = ClientConfig(resume_grace_s=GRACE_S)
+
+
+def texts(session: BrowserSession) -> list[dict[str, object]]:
+    messages, gap = session.leg.outbox.read(0, 1000)
+    assert gap is None
+    return [json.loads(message.body) for _, message in messages if isinstance(message, Text)]
+
+
+async def with_sessions(test: Callable[[Rig, BrowserSessions], Awaitable[None]]) -> None:
+    async with open_rig(client=CLIENT) as rig, open_browser_sessions(config(client=CLIENT), rig.calls) as sessions:
+        await test(rig, sessions)
+
+
+async def test_a_session_that_nobody_attaches_to_ends_after_the_grace(autojump_clock: MockClock) -> None:
+    async def test(rig: Rig, sessions: BrowserSessions) -> None:
+        began_at = trio.current_time()
+        sessions.begin(Start(), "a")
+        await rig.calls.wait_empty()
+        assert trio.current_time() - began_at == pytest.approx(GRACE_S, abs=3)
+        assert rig.metrics.registry.get_sample_value("relay_calls_total", {"end_reason": "caller_lost"}) == 1
+
+    await with_sessions(test)
+
+
+async def test_while_a_connection_is_there_or_shows_up_in_time_the_session_lives(autojump_clock: MockClock) -> None:
+    async def test(rig: Rig, sessions: BrowserSessions) -> None:
+        session = sessions.begin(Start(), "a")
+        with session.attached("websocket"):
+            await trio.sleep(5 * GRACE_S)
+        for _ in range(5):
+            await trio.sleep(GRACE_S - 1)
+            assert sessions.find(session.id, f"Bearer {session.token}") is session
+        assert len(rig.calls) == 1
+        await trio.sleep(GRACE_S + 3)
+        assert len(rig.calls) == 0
+
+    await with_sessions(test)
+
+
+async def test_the_newest_connection_fences_the_one_before(autojump_clock: MockClock) -> None:
+    async def test(rig: Rig, sessions: BrowserSessions) -> None:
+        session = sessions.begin(Start(), "a")
+        with session.attached("websocket") as first:
+            assert not first.is_set()
+            with session.attached("polling") as second:
+                assert first.is_set()
+                assert not second.is_set()
+
+    await with_sessions(test)
+
+
+async def test_each_connection_that_follows_another_is_counted_and_polls_are_one(autojump_clock: MockClock) -> None:
+    async def test(rig: Rig, sessions: BrowserSessions) -> None:
+        session = sessions.begin(Start(), "a")
+        found = []
+        transports: list[Transport] = ["websocket", "websocket", "polling", "polling", "websocket"]
+        for transport in transports:
+            with session.attached(transport):
+                await trio.sleep(1)
+            found.append(rig.metric("relay_reconnects_total", leg="caller", result="ok"))
+        await rig.calls.wait_empty()
+
+        assert found == [0, 1, 2, 2, 3]
+        assert rig.metric("relay_reconnects_total", leg="caller", result="failed") == 1
+        assert rig.event("call.ended")["reconnects"] == {"caller": 3}
+
+    await with_sessions(test)
+
+
+async def test_a_session_that_nobody_ever_attached_to_was_not_lost(autojump_clock: MockClock) -> None:
+    async def test(rig: Rig, sessions: BrowserSessions) -> None:
+        sessions.begin(Start(), "a")
+        await rig.calls.wait_empty()
+
+        assert rig.metric("relay_reconnects_total", leg="caller", result="failed") == 0
+
+    await with_sessions(test)
+
+
+async def test_the_client_is_told_how_the_call_stands(autojump_clock: MockClock) -> None:
+    """Live, by polling, back, without an assistant, with one again: each once, in this order."""
+
+    async def test(rig: Rig, sessions: BrowserSessions) -> None:
+        session = sessions.begin(Start(), "a")
+        await rig.dialer.connected.wait()
+        with session.attached("websocket"):
+            await trio.sleep(5)
+        with session.attached("polling"):
+            await trio.sleep(5)
+        with session.attached("websocket"):
+            rig.dialer.failure = AssistantUnavailable("no", "VAPI_SERVER_ERROR", retriable=True)
+            rig.dialer.peers[0].lose()
+            while not rig.metric("relay_reconnects_total", leg="assistant", result="failed"):  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            rig.dialer.failure = None
+            await trio.sleep(5)
+
+        states = [(one["status"], one["reason"]) for one in texts(session) if one["type"] == "state"]
+        assert states == [
+            ("live", "assistant ready"),
+            ("degraded", "polling"),
+            ("live", "assistant ready"),
+            ("reconnecting", "assistant lost"),
+            ("reconnecting", "assistant unavailable"),
+            ("live", "assistant ready"),
+        ]
+
+    await with_sessions(test)
+
+
+@pytest.mark.parametrize("reason", [EndReason.ADMIN, EndReason.IDLE, EndReason.DRAIN])
+async def test_the_end_is_told_with_its_reason_and_the_session_lingers_so_that_it_can_be_had(
+    reason: EndReason, autojump_clock: MockClock
+) -> None:
+    async def test(rig: Rig, sessions: BrowserSessions) -> None:
+        session = sessions.begin(Start(), "a")
+        await rig.dialer.connected.wait()
+        await trio.sleep(0.1)
+        rig.calls.live()[0].finish(reason)
+        await rig.calls.wait_empty()
+        await trio.sleep(0.1)
+
+        assert session.over
+        states = [one for one in texts(session) if one["type"] == "state"]
+        assert [(one["status"], one["reason"]) for one in states][-1] == ("ended", reason)
+        assert [one["status"] for one in states].count("ended") == 1
+        assert sessions.find(session.id, f"Bearer {session.token}") is session
+        await trio.sleep(LINGER_S + 1)
+        with pytest.raises(ClientRefused, match="no such session"):
+            sessions.find(session.id, f"Bearer {session.token}")
+        assert len(sessions) == 0
+
+    await with_sessions(test)
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "heard_hz"), [(8000, 8000), (16000, 16000), (44100, 44100), (11025, 16000), (8001, 16000)]
+)
+def test_a_client_hears_the_rate_it_sends_where_frames_can_be_made_of_it(rate_hz: int, heard_hz: int) -> None:
+    declared = AudioFormat(Encoding.PCM_F32LE, rate_hz, 2)
+
+    assert heard_format(declared) == AudioFormat(Encoding.PCM_S16LE, heard_hz)

@@ -1,0 +1,294 @@
+"""What reaches the assistant of the caller's audio: every byte once, silence only where none came."""
+
+from collections.abc import Awaitable, Callable
+
+import numpy as np
+import pytest
+import trio
+from trio.testing import MockClock
+
+from relay.call.caller.vad_engine import PENDING_MAX
+from relay.config import ReconnectConfig
+from relay.media import g711
+from relay.media.frames import TELEPHONE, WIDEBAND, Audio
+from relay.media.transcode import Transcoder
+from tests.support.callrig import MULAW, PCM, SILENCE, TONE, open_rig
+from tests.support.numbered import heard_frames, numbered, whole_and_in_order
+
+NOISE = np.random.default_rng(7).integers(0, 256, 60 * 8000, np.uint8).tobytes()
+QUIET_NOISE = g711.encode(np.random.default_rng(8).normal(0, 60, 60 * 8000).astype(np.int16))
+"""A minute of sound that no detector takes for speech: what is said must not interrupt this test."""
+
+
+async def test_mu_law_passes_byte_for_byte_both_ways_for_a_minute(autojump_clock: MockClock) -> None:
+    """What the caller says before the assistant is there included: it was dialled, the caller attached first."""
+    async with open_rig(MULAW) as rig:
+        rig.dialer.answer_after_s = 1.0
+        call = rig.ring()
+        phone = await rig.attach(call)
+        phone.say(QUIET_NOISE)
+        assistant = await rig.meet_assistant()
+        assistant.say(b"".join(numbered(0, 3000)[i : i + 160] for i in range(0, 3000 * 160, 160)))
+        await trio.sleep(62)
+
+        assert QUIET_NOISE in assistant.heard
+        assert whole_and_in_order(phone.heard(), 0, 3000)
+        assert numbered(0, 3000) in phone.heard()
+        assert call.summary()["frames_dropped"] == call.summary()["frames_invented"] == {}
+
+
+async def test_an_assistant_that_is_there_first_is_heard_from_its_first_byte(autojump_clock: MockClock) -> None:
+    """Pre-warming: it connects, and greets, 1 s before the caller attaches."""
+    async with open_rig(MULAW) as rig:
+        call = rig.ring()
+        assistant = await rig.meet_assistant()
+        assistant.say(numbered(0, 300))
+        await trio.sleep(1)
+        phone = await rig.attach(call)
+        phone.say(QUIET_NOISE[: 8000 * 5])
+        await trio.sleep(9)
+
+        assert numbered(0, 300) in phone.heard()
+        assert QUIET_NOISE[: 8000 * 5] in assistant.heard
+
+
+async def test_pcm_is_what_the_transcoder_makes_and_not_a_sample_more(autojump_clock: MockClock) -> None:
+    async with open_rig(PCM) as rig:
+        await rig.begin(speaking=False)
+        said = QUIET_NOISE[: 8000 * 20]
+        for start in range(0, len(said), 160):
+            rig.phone.media(said[start : start + 160])
+            await trio.sleep(0.02)
+        spoken = np.random.default_rng(9).normal(0, 3000, 16000 * 10).astype("<i2").tobytes()
+        rig.assistant.say(spoken)
+        await trio.sleep(14)
+        up = Transcoder(TELEPHONE, WIDEBAND).push(Audio(TELEPHONE, said)).data
+        down = Transcoder(WIDEBAND, TELEPHONE).push(Audio(WIDEBAND, spoken)).data
+
+        assert rig.assistant.heard.startswith(up[: len(up) // 640 * 640])
+        assert rig.call.summary()["frames_caller_up"] == 1000
+        assert down[200:-200] in rig.phone.heard()
+
+
+@pytest.mark.parametrize("sizes", [[1], [3, 1000, 7], [319, 321], [6401]])
+async def test_the_assistants_chunks_may_have_any_length(sizes: list[int], autojump_clock: MockClock) -> None:
+    async with open_rig(PCM) as rig:
+        await rig.begin()
+        rig.assistant.silent_when_quiet = True
+        await trio.sleep(1)
+        spoken = np.random.default_rng(9).normal(0, 3000, 16000).astype("<i2").tobytes()
+        start = count = 0
+        while start < len(spoken):
+            size = sizes[count % len(sizes)]
+            rig.assistant.send(spoken[start : start + size])
+            start, count = start + size, count + 1
+        await trio.sleep(3)
+        down = Transcoder(WIDEBAND, TELEPHONE).push(Audio(WIDEBAND, spoken)).data
+
+        assert down[200 : len(down) // 160 * 160 - 160] in rig.phone.heard()
+
+
+async def test_silence_flows_once_the_assistant_listens_though_nobody_has_attached(autojump_clock: MockClock) -> None:
+    """And only from then on: there is no burst of the silence that nobody missed."""
+    async with open_rig() as rig:
+        rig.dialer.answer_after_s = 3.0
+        call = rig.ring()
+        assistant = await rig.meet_assistant()
+        await trio.sleep(2.01)
+
+        assert assistant.heard == SILENCE * (len(assistant.heard) // 160)
+        assert len(assistant.heard) // 160 == pytest.approx(101, abs=1)
+        assert call.summary()["frames_invented"] == {"keepalive": len(assistant.heard) // 160}
+
+
+async def test_a_caller_who_sends_gets_nothing_invented(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        rig.dialer.answer_after_s = 0.5
+        call = rig.ring()
+        await rig.attach(call)
+        await trio.sleep(10)
+
+        assert call.summary()["frames_invented"] == {}
+
+
+@pytest.mark.parametrize(
+    ("before", "stall_s", "invented"),
+    [
+        ("pause", 0.06, 0),
+        ("pause", 0.1, 1),
+        ("pause", 0.2, 6),
+        ("pause", 1.0, 46),
+        ("word", 0.36, 0),
+        ("word", 0.6, 11),
+    ],
+)
+async def test_silence_takes_the_place_of_audio_after_100_ms_within_a_word_after_400_and_stops_with_it(
+    before: str, stall_s: float, invented: int, autojump_clock: MockClock
+) -> None:
+    """The audio that was only late is not lost, and no more silence is filled in for it."""
+    async with open_rig() as rig:
+        await rig.begin(speaking=False)
+        await speak(rig.phone.media, SILENCE * 50 + numbered(0, 50) + (SILENCE * 5 if before == "pause" else b""))
+        await trio.sleep(stall_s)
+        for frame in range(50, 50 + round(stall_s / 0.02)):
+            rig.phone.media(numbered(frame, 1))
+        await speak(rig.phone.media, numbered(200, 50))
+        counted = rig.call.summary()["frames_invented"]
+
+        assert whole_and_in_order(rig.assistant.heard, 200, 50) is False
+        assert [number for number, _ in heard_frames(rig.assistant.heard)] == [
+            *range(50 + round(stall_s / 0.02)),
+            *range(200, 250),
+        ]
+        assert counted == ({"keepalive": pytest.approx(invented, abs=1)} if invented else {})
+
+
+@pytest.mark.parametrize("silence", [False, True])
+async def test_a_process_that_stood_still_puts_no_silence_before_what_has_come_meanwhile(
+    autojump_clock: MockClock, *, silence: bool
+) -> None:
+    """A second in which nothing ran, in a word or a pause; then the caller's audio of it is read in one burst."""
+    async with open_rig() as rig:
+        await rig.begin(speaking=False)
+        await speak(rig.phone.media, SILENCE * 50 + (b"" if silence else numbered(0, 50)))
+        autojump_clock.jump(1.5)
+        await trio.sleep(0.01)
+        for frame in range(50, 125):
+            rig.phone.media(numbered(frame, 1))
+        await speak(rig.phone.media, numbered(200, 10))
+
+        assert [n for n, _ in heard_frames(rig.assistant.heard)][-85:] == [*range(50, 125), *range(200, 210)]
+        assert rig.call.summary()["frames_invented"] == {}
+
+
+@pytest.mark.parametrize("stall_s", [0.1, 0.12, 0.14, 0.2, 0.5, 2.0])
+async def test_what_came_while_the_process_stood_still_is_read_before_silence_is_invented(
+    stall_s: float, autojump_clock: MockClock
+) -> None:
+    """It waits in the socket when the timer of the silence is late, be it by little."""
+    async with open_rig() as rig:
+        await rig.begin(speaking=False)
+        await speak(rig.phone.media, SILENCE * 50)
+        frames = round(stall_s / 0.02)
+        for number in range(frames):
+            rig.phone.media(numbered(number, 1))
+        autojump_clock.jump(stall_s + 0.01)
+        await speak(rig.phone.media, numbered(frames, 10))
+
+        assert [number for number, _ in heard_frames(rig.assistant.heard)] == [*range(frames + 10)]
+        assert rig.call.summary()["frames_invented"] == {}
+
+
+async def speak(media: Callable[[bytes], None], audio: bytes) -> None:
+    for start in range(0, len(audio), 160):
+        media(audio[start : start + 160])
+        await trio.sleep(0.02)
+
+
+@pytest.mark.parametrize(("missing_ms", "filled"), [(20, 0), (40, 0), (60, 3), (80, 4), (500, 25)])
+async def test_a_gap_in_the_media_time_is_filled_once(missing_ms: int, filled: int, autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        await rig.begin(speaking=False)
+        await speak(rig.phone.media, numbered(0, 20))
+        rig.phone.media(numbered(20, 1), timestamp_ms=400 + missing_ms)
+        await speak(rig.phone.media, numbered(21, 20))
+
+        assert rig.assistant.heard == numbered(0, 20) + SILENCE * filled + numbered(20, 21)
+        assert rig.call.summary()["frames_invented"] == ({"gap": filled} if filled else {})
+
+
+async def test_what_keepalive_has_filled_is_not_filled_again(autojump_clock: MockClock) -> None:
+    """The line was dead for 1 s, and the media time says so too."""
+    async with open_rig() as rig:
+        await rig.begin(speaking=False)
+        await speak(rig.phone.media, numbered(0, 20))
+        await trio.sleep(1)
+        rig.phone.media(numbered(20, 1), timestamp_ms=1400)
+        await trio.sleep(0.05)
+        silence = rig.assistant.heard.count(SILENCE)
+
+        assert silence == pytest.approx(50, abs=2)
+        assert rig.assistant.heard.endswith(numbered(20, 1))
+
+
+async def test_a_message_whose_time_has_passed_is_dropped_and_counted(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        await rig.begin(speaking=False)
+        await speak(rig.phone.media, numbered(0, 20))
+        rig.phone.media(numbered(5, 1), timestamp_ms=100)
+        rig.phone.media(numbered(20, 1), timestamp_ms=400)
+        await trio.sleep(0.05)
+
+        assert rig.assistant.heard == numbered(0, 21)
+        assert rig.call.summary()["frames_dropped"] == {"late": 1}
+
+
+async def test_what_the_log_has_no_room_for_is_counted(autojump_clock: MockClock) -> None:
+    """The assistant takes 5 s to come, and 2 s are kept: the last ones."""
+    async with open_rig(reconnect=ReconnectConfig(replay_max_ms=2000)) as rig:
+        rig.dialer.answer_after_s = 5.0
+        call = rig.ring()
+        phone = await rig.attach(call, speaking=False)
+        await speak(phone.media, numbered(0, 240))
+        assistant = await rig.meet_assistant()
+        await trio.sleep(0.3)
+
+        assert whole_and_in_order(assistant.heard, 140, 100)
+        assert call.summary()["frames_dropped"] == {"overflow": 140}
+        assert rig.metric("relay_frames_dropped_total", cause="overflow") == 140
+
+
+async def test_a_detector_that_hangs_delays_no_audio(autojump_clock: MockClock) -> None:
+    """Windows that it cannot take are skipped, and counted for the call and the daemon."""
+
+    async def hang(_: Callable[[], list[float]]) -> list[float]:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    executor: Callable[[Callable[[], list[float]]], Awaitable[list[float]]] = hang
+    async with open_rig(executor=executor) as rig:
+        await rig.begin(speaking=False)
+        await speak(rig.phone.media, NOISE[: 160 * 100])
+
+        assert rig.assistant.heard == NOISE[: 160 * 100]
+        assert rig.call.summary()["vad_windows_skipped"] == rig.metric("relay_vad_windows_skipped_total")
+        assert rig.metric("relay_vad_windows_skipped_total") == pytest.approx(62 - PENDING_MAX - 1, abs=2)
+
+
+async def test_speech_is_told_with_its_times_and_its_end(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        await rig.begin()
+        await trio.sleep(1)
+        rig.phone.say(TONE * 25)
+        await trio.sleep(2)
+        started, ended = rig.event("speech.started"), rig.event("speech.ended")
+
+        assert started["call_id"] == ended["call_id"] == rig.call.id
+        assert started["onset_ms"] == pytest.approx(1000, abs=60)
+        assert started["onset_ms"] < started["likely_ms"] <= started["decided_ms"]
+        assert ended["at_ms"] == pytest.approx(1500, abs=60)
+        assert ended["decided_ms"] - ended["at_ms"] == pytest.approx(256, abs=32)
+
+
+async def test_a_pause_that_the_detector_judges_late_is_left_out_of_a_replay(autojump_clock: MockClock) -> None:
+    """The model hangs for a second in a pause of six; what was in doubt meanwhile is settled once it goes on."""
+    hangs = False
+
+    async def executor(function: Callable[[], list[float]]) -> list[float]:
+        await trio.sleep(1.0 if hangs else 0.0)
+        return function()
+
+    async with open_rig(executor=executor) as rig:
+        await rig.begin(speaking=False)
+        await speak(rig.phone.media, SILENCE * 20)
+        hangs = True
+        await speak(rig.phone.media, SILENCE * 50)
+        hangs = False
+        await speak(rig.phone.media, SILENCE * 230 + numbered(0, 50))
+        rig.dialer.peers[0].lose()
+        await speak(rig.phone.media, numbered(50, 100))
+        second = rig.assistant = await rig.meet_assistant()
+        await speak(rig.phone.media, SILENCE * 250)
+
+        assert [n for n, _ in heard_frames(second.heard)] == [*range(150)]
+        assert second.heard.index(numbered(0, 1)) <= 20 * 160

@@ -1,0 +1,206 @@
+"""The lane of the speech model: many streams, one model, and audio that never waits."""
+
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import trio
+from numpy.typing import NDArray
+from structlog.testing import capture_logs
+from trio.testing import MockClock
+
+from relay.call.caller.vad_engine import BATCH_MAX, PENDING_MAX, Executor, VadEngine, VadStream, run_in_worker
+from relay.media.silero import SileroState
+from relay.media.windows import Window
+from relay.metrics import Metrics
+from tests.support.callrig import run_inline
+
+
+@dataclass
+class Model:
+    """Answers each window with its first sample over 100; fails while told to."""
+
+    batches: list[int] = field(default_factory=list)
+    failing: bool = False
+
+    def new_state(self) -> SileroState:
+        return SileroState(np.zeros(0, np.float32), np.zeros(0, np.float32))
+
+    def run(self, windows: Sequence[NDArray[np.float32]], states: Sequence[SileroState]) -> list[float]:
+        assert len({id(state) for state in states}) == len(windows)
+        if self.failing:
+            raise RuntimeError("model broke")
+        self.batches.append(len(windows))
+        return [float(window[0]) * 32768 / 100 for window in windows]
+
+
+class Gate:
+    """An executor whose worker hangs while the gate is closed."""
+
+    def __init__(self) -> None:
+        self.open = trio.Event()
+
+    async def __call__(self, function: Callable[[], list[float]]) -> list[float]:
+        await self.open.wait()
+        return function()
+
+
+@dataclass
+class Lane:
+    engine: VadEngine
+    metrics: Metrics
+    model: Model
+    skipped: int = 0
+
+    @contextmanager
+    def stream(self) -> Any:
+        def skip() -> None:
+            self.skipped += 1
+
+        with self.engine.stream(skip) as stream:
+            yield stream
+
+
+@asynccontextmanager
+async def open_lane(executor: Executor = run_inline) -> AsyncIterator[Lane]:
+    model, metrics = Model(), Metrics()
+    engine = VadEngine(model, metrics, executor=executor)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(engine.run)
+        yield Lane(engine, metrics, model)
+        nursery.cancel_scope.cancel()
+
+
+def window(value: int) -> Window:
+    return Window(np.full(512, value, np.int16), value * 32.0)
+
+
+async def answers(stream: VadStream, count: int) -> list[int]:
+    return [round((await stream.results.receive()).probability * 100) for _ in range(count)]
+
+
+async def test_windows_of_several_streams_share_a_run_and_each_gets_its_own_answer(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_lane() as lane:
+        with lane.stream() as one, lane.stream() as other:
+            one.submit(window(1))
+            other.submit(window(2))
+
+            assert await answers(one, 1) == [1]
+            assert await answers(other, 1) == [2]
+        assert lane.model.batches == [2]
+        assert lane.metrics.registry.get_sample_value("relay_vad_delay_seconds_count") == 2
+
+
+async def test_the_windows_of_a_stream_keep_their_order(autojump_clock: MockClock) -> None:
+    async with open_lane() as lane:
+        with lane.stream() as stream:
+            for number in range(1, PENDING_MAX + 1):
+                stream.submit(window(number))
+
+            assert await answers(stream, PENDING_MAX) == list(range(1, PENDING_MAX + 1))
+        assert lane.skipped == 0
+
+
+async def test_when_the_lane_is_behind_the_oldest_windows_are_skipped_and_counted(autojump_clock: MockClock) -> None:
+    gate = Gate()
+    async with open_lane(gate) as lane:
+        with lane.stream() as stream:
+            stream.submit(window(1))
+            await trio.sleep(0.1)
+            for number in range(2, 2 + PENDING_MAX + 5):
+                stream.submit(window(number))
+            gate.open.set()
+
+            assert await answers(stream, 1 + PENDING_MAX) == [1, *range(7, 7 + PENDING_MAX)]
+        assert lane.skipped == 5
+
+
+async def test_a_stream_with_a_backlog_does_not_starve_those_behind_it(autojump_clock: MockClock) -> None:
+    """More streams than fit in a batch, all of them behind: everybody has a turn before anybody has two."""
+    async with open_lane() as lane:
+        streams = [lane.engine.stream(lambda: None) for _ in range(BATCH_MAX + 10)]
+        opened = [stream.__enter__() for stream in streams]
+        for stream in opened:
+            for number in range(1, 4):
+                stream.submit(window(number))
+        await answers(opened[-1], 1)
+
+        assert len(lane.model.batches) <= 3
+        for manager in streams:
+            manager.__exit__(None, None, None)
+
+
+async def test_nobody_who_does_not_listen_makes_the_lane_wait(autojump_clock: MockClock) -> None:
+    async with open_lane() as lane:
+        with lane.stream() as deaf, lane.stream() as other:
+            for number in range(1, 100):
+                deaf.submit(window(1))
+                other.submit(window(number))
+                assert await answers(other, 1) == [number]
+        assert lane.skipped == 99 - PENDING_MAX
+
+
+async def test_a_stream_that_ends_while_the_model_runs_leaves_nothing(autojump_clock: MockClock) -> None:
+    gate = Gate()
+    async with open_lane(gate) as lane:
+        with lane.stream() as gone:
+            gone.submit(window(1))
+            await trio.sleep(0.1)
+            gone.submit(window(2))
+        with lane.stream() as stream:
+            stream.submit(window(3))
+            gate.open.set()
+
+            assert await answers(stream, 1) == [3]
+        assert lane.model.batches == [1, 1]
+
+
+async def test_a_stream_that_ends_before_the_model_ran_costs_no_run(autojump_clock: MockClock) -> None:
+    async with open_lane() as lane:
+        with lane.stream() as gone:
+            gone.submit(window(1))
+        await trio.sleep(1)
+
+        assert lane.model.batches == []
+
+
+async def test_a_model_that_fails_costs_its_windows_is_told_once_and_recovers(autojump_clock: MockClock) -> None:
+    with capture_logs() as logged:
+        async with open_lane() as lane:
+            lane.model.failing = True
+            with lane.stream() as stream:
+                for number in range(1, 4):
+                    stream.submit(window(number))
+                    await trio.sleep(0.1)
+                lane.model.failing = False
+                stream.submit(window(9))
+
+                assert await answers(stream, 1) == [9]
+                lane.model.failing = True
+                stream.submit(window(10))
+                await trio.sleep(0.1)
+            assert lane.skipped == 4
+    assert [line["event"] for line in logged] == ["vad.failed", "vad.failed"]
+
+
+async def test_the_worker_of_the_daemon_gives_the_result_back() -> None:
+    assert await run_in_worker(lambda: [0.5]) == [0.5]
+
+
+async def test_leaving_does_not_wait_for_a_model_that_hangs() -> None:
+    release = threading.Event()
+
+    def hang() -> list[float]:
+        release.wait(60)
+        return []
+
+    with trio.move_on_after(0.05) as scope:
+        await run_in_worker(hang)
+    release.set()
+
+    assert scope.cancelled_caught

@@ -1,0 +1,220 @@
+"""Every row of the table in relay.logic.playback.barge_in, and that no order of events leaves the assistant paused."""
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from relay.logic.playback.barge_in import DUCK_MAX_S, Action, BargeIn, BargeInRules, BargeInState
+
+LOCAL = BargeInRules()
+BOTH = BargeInRules(policy="both")
+ASSISTANT = BargeInRules(policy="assistant")
+WORDS = BargeInRules(min_words=2)
+OFF = BargeInRules(enabled=False)
+IDLE, DUCKED, WAITING = BargeInState
+
+
+def ducked(rules: BargeInRules = LOCAL, now: float = 10.0) -> BargeIn:
+    barge_in = BargeIn(rules)
+    assert barge_in.likely(interruptible=True, now=now) is Action.DUCK
+    return barge_in
+
+
+def waiting(rules: BargeInRules = BOTH, now: float = 10.0) -> BargeIn:
+    barge_in = ducked(rules, now)
+    assert barge_in.confirmed(interruptible=True, now=now) is None
+    return barge_in
+
+
+def test_a_suspicion_pauses_the_assistant_that_can_be_heard() -> None:
+    barge_in = ducked()
+
+    assert (barge_in.state, barge_in.deadline) == (DUCKED, 10.0 + DUCK_MAX_S)
+
+
+@pytest.mark.parametrize("rules", [LOCAL, BOTH, WORDS, ASSISTANT, OFF])
+def test_when_there_is_nothing_to_interrupt_the_caller_just_speaks(rules: BargeInRules) -> None:
+    barge_in = BargeIn(rules)
+
+    assert barge_in.likely(interruptible=False, now=1) is None
+    assert barge_in.confirmed(interruptible=False, now=1) is None
+    assert (barge_in.state, barge_in.deadline) == (IDLE, None)
+
+
+def test_what_may_linger_at_the_callers_side_is_cleared_once_it_is_sure_that_the_caller_speaks() -> None:
+    barge_in = BargeIn(LOCAL)
+
+    assert barge_in.likely(interruptible=False, now=1) is None
+    assert barge_in.confirmed(interruptible=False, lingers=True, now=1) is Action.CLEAR
+    assert (barge_in.state, barge_in.deadline) == (IDLE, None)
+    assert barge_in.likely(interruptible=True, now=1.01) is Action.DUCK
+
+
+@pytest.mark.parametrize("rules", [BOTH, WORDS, ASSISTANT, OFF])
+def test_who_may_not_cut_alone_does_not_clear_alone(rules: BargeInRules) -> None:
+    assert BargeIn(rules).confirmed(interruptible=False, lingers=True, now=1) is None
+
+
+def test_what_can_be_heard_is_cut_and_what_lingers_with_it() -> None:
+    barge_in = BargeIn(LOCAL)
+
+    assert barge_in.confirmed(interruptible=True, lingers=True, now=1) is Action.CUT
+    assert barge_in.confirmed(interruptible=False, lingers=True, now=1.2) is None
+
+
+@pytest.mark.parametrize("rules", [ASSISTANT, OFF])
+def test_our_detector_has_no_say_when_it_is_not_asked(rules: BargeInRules) -> None:
+    barge_in = BargeIn(rules)
+
+    assert barge_in.likely(interruptible=True, now=1) is None
+    assert barge_in.confirmed(interruptible=True, now=1) is None
+
+
+def test_certainty_cuts_with_or_without_a_suspicion_before() -> None:
+    assert ducked().confirmed(interruptible=True, now=10.1) is Action.CUT
+    assert BargeIn(LOCAL).confirmed(interruptible=True, now=1) is Action.CUT
+
+
+def test_what_is_paused_is_cut_even_if_nothing_can_be_heard_any_more() -> None:
+    """Because it is paused."""
+    assert ducked().confirmed(interruptible=False, now=10.1) is Action.CUT
+
+
+def test_a_suspicion_taken_back_resumes() -> None:
+    barge_in = ducked()
+
+    assert barge_in.rejected() is Action.RESUME
+    assert (barge_in.state, barge_in.deadline) == (IDLE, None)
+    assert barge_in.rejected() is None
+
+
+def test_a_detector_that_falls_silent_cannot_keep_the_assistant_paused() -> None:
+    barge_in = ducked()
+
+    assert barge_in.expire(10.0 + DUCK_MAX_S - 0.001) is None
+    assert barge_in.expire(10.0 + DUCK_MAX_S) is Action.RESUME
+    assert barge_in.expire(99.0) is None
+
+
+@pytest.mark.parametrize("rules", [BOTH, WORDS])
+def test_who_may_not_decide_alone_waits_paused_and_not_for_ever(rules: BargeInRules) -> None:
+    barge_in = waiting(rules)
+
+    assert (barge_in.state, barge_in.deadline) == (WAITING, 10.0 + rules.agree_s)
+    assert barge_in.rejected() is None
+    assert barge_in.confirmed(interruptible=True, now=10.5) is None
+    assert barge_in.expire(10.0 + rules.agree_s) is Action.RESUME
+
+
+@pytest.mark.parametrize("rules", [BOTH, WORDS])
+def test_certainty_without_a_suspicion_pauses_first_then_too(rules: BargeInRules) -> None:
+    barge_in = BargeIn(rules)
+
+    assert barge_in.confirmed(interruptible=True, now=1) is Action.DUCK
+    assert barge_in.state is WAITING
+
+
+@pytest.mark.parametrize(
+    ("rules", "words", "action"), [(WORDS, 1, None), (WORDS, 2, Action.CUT), (WORDS, 9, Action.CUT), (BOTH, 9, None)]
+)
+def test_words_cut_when_there_are_enough_and_words_are_asked_for(
+    rules: BargeInRules, words: int, action: Action | None
+) -> None:
+    assert waiting(rules).heard_words(words, 10.5) is action
+
+
+@pytest.mark.parametrize("rules", [LOCAL, WORDS])
+def test_words_alone_cut_nothing(rules: BargeInRules) -> None:
+    assert BargeIn(rules).heard_words(9, 10) is None
+    assert ducked(rules).heard_words(9, 10) is None
+
+
+@pytest.mark.parametrize("rules", [LOCAL, BOTH, WORDS, ASSISTANT])
+def test_the_assistants_word_cuts_whoever_else_decides(rules: BargeInRules) -> None:
+    assert BargeIn(rules).interrupted(1) is Action.CUT
+
+
+def test_the_assistants_word_cuts_from_every_state() -> None:
+    assert ducked().interrupted(10.1) is Action.CUT
+    assert waiting().interrupted(10.1) is Action.CUT
+
+
+def test_when_interrupting_is_off_not_even_the_assistants_word_cuts() -> None:
+    assert BargeIn(OFF).interrupted(1) is None
+
+
+def test_shortly_after_a_cut_all_is_the_same_interruption() -> None:
+    barge_in = BargeIn(LOCAL)
+    barge_in.interrupted(10.0)
+
+    assert barge_in.interrupted(10.29) is None
+    assert barge_in.likely(interruptible=True, now=10.29) is None
+    assert barge_in.confirmed(interruptible=True, now=10.29) is None
+    assert barge_in.likely(interruptible=True, now=10.31) is Action.DUCK
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """Pauses and resumptions alternate, a pause always has a deadline, and cuts keep their distance."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 10.0
+        self.paused = False
+        self.cuts = [-100.0]
+        self.barge_in = BargeIn(LOCAL)
+
+    @rule(policy=st.sampled_from(["local", "both", "assistant"]), words=st.integers(0, 2), on=st.booleans())
+    @precondition(lambda self: self.barge_in.state is IDLE and not self.paused and self.cuts == [-100.0])
+    def configure(self, policy: str, words: int, *, on: bool) -> None:
+        self.barge_in = BargeIn(BargeInRules(on, policy, words))  # type: ignore[arg-type]
+
+    def follow(self, action: Action | None) -> None:
+        match action:
+            case Action.DUCK:
+                assert not self.paused
+                self.paused = True
+            case Action.RESUME:
+                assert self.paused
+                self.paused = False
+            case Action.CUT:
+                assert self.now - self.cuts[-1] >= 0.3
+                self.cuts.append(self.now)
+                self.paused = False
+            case Action.CLEAR:
+                assert not self.paused
+
+    @rule(s=st.floats(0, 2))
+    def wait(self, s: float) -> None:
+        until = self.now + s
+        if self.barge_in.deadline is not None and self.barge_in.deadline <= until:
+            self.now = self.barge_in.deadline
+            self.follow(self.barge_in.expire(self.now))
+            assert not self.paused
+        self.now = until
+
+    @rule(interruptible=st.booleans())
+    def likely(self, *, interruptible: bool) -> None:
+        self.follow(self.barge_in.likely(interruptible=interruptible, now=self.now))
+
+    @rule(interruptible=st.booleans(), lingers=st.booleans())
+    def confirmed(self, *, interruptible: bool, lingers: bool) -> None:
+        self.follow(self.barge_in.confirmed(interruptible=interruptible, lingers=lingers, now=self.now))
+
+    @rule()
+    def rejected(self) -> None:
+        self.follow(self.barge_in.rejected())
+
+    @rule()
+    def interrupted(self) -> None:
+        self.follow(self.barge_in.interrupted(self.now))
+
+    @rule(count=st.integers(0, 3))
+    def words(self, count: int) -> None:
+        self.follow(self.barge_in.heard_words(count, self.now))
+
+    @invariant()
+    def paused_has_a_deadline(self) -> None:
+        assert self.paused == (self.barge_in.state is not IDLE) == (self.barge_in.deadline is not None)
+
+
+TestAnyOrder = AnyOrder.TestCase

@@ -1,0 +1,742 @@
+import math
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from relay.logic.playback.jitter import LEAST_MS
+from relay.logic.playback.playout import HOLE_MAX_S, TRIM_KEEP_FRAMES, HoleCause, PlayFrame, Playout
+
+FRAME_S = 0.02
+
+
+def word(n: int = 0, turn: int = 1) -> PlayFrame:
+    return PlayFrame(turn, n.to_bytes(4), audible=True)
+
+
+def silence(turn: int = 1) -> PlayFrame:
+    return PlayFrame(turn, b"....", audible=False)
+
+
+def words(count: int, first: int = 0, turn: int = 1) -> list[PlayFrame]:
+    return [word(first + n, turn) for n in range(count)]
+
+
+def playout(*, target_ms: float = 200, lead_ms: float = 100, max_ms: float = 30_000, attach: bool = True) -> Playout:
+    result = Playout(target_ms=target_ms, lead_ms=lead_ms, max_ms=max_ms)
+    if attach:
+        result.attach(0.0)
+    return result
+
+
+def fill(queue: Playout, frames: Iterable[PlayFrame], now: float) -> None:
+    for frame in frames:
+        assert queue.add(frame, now)
+
+
+def run(queue: Playout, until: float, now: float = -math.inf) -> list[tuple[float, PlayFrame]]:
+    """All that is sent from now until then, each at the very moment that was asked for, or at once if that is over."""
+    sent = []
+    while (at := queue.next_send_at()) is not None and at <= until:
+        now = max(now, at)
+        frame = queue.take(now)
+        assert frame is not None
+        sent.append((now, frame))
+    return sent
+
+
+# -- the states
+
+
+def test_detached_nothing_is_sent_however_long_it_waits() -> None:
+    queue = playout(attach=False)
+    fill(queue, words(20), 0.0)
+
+    assert queue.next_send_at() is None
+    assert queue.take(100.0) is None
+
+
+def test_attached_with_a_full_buffer_it_plays_at_once() -> None:
+    queue = playout(attach=False)
+    fill(queue, words(10), 0.0)
+    queue.attach(3.0)
+
+    assert queue.next_send_at() == 3.0
+
+
+def test_attached_with_less_it_fills_first() -> None:
+    queue = playout(attach=False)
+    fill(queue, words(9), 0.0)
+    queue.attach(3.0)
+
+    assert queue.next_send_at() == pytest.approx(3.2)
+
+
+def test_silence_before_the_first_word_does_not_wait_for_the_caller() -> None:
+    queue = playout(attach=False, max_ms=1000)
+    fill(queue, [silence()] * 5000, 0.0)
+    fill(queue, [word(7), silence(), word(8)], 100.0)
+    queue.attach(101.0)
+
+    assert [frame.data for _, frame in run(queue, 200.0)] == [word(7).data, silence().data, word(8).data]
+    assert (queue.statistics().trimmed_frames, queue.statistics().overflow_frames) == (5000, 0)
+
+
+def test_empty_there_is_nothing_to_send() -> None:
+    queue = playout()
+
+    assert (queue.next_send_at(), queue.take(50.0), queue.audible(50.0)) == (None, None, False)
+
+
+def test_filling_lasts_the_target_after_the_first_frame_whatever_else_comes() -> None:
+    queue = playout()
+    fill(queue, words(1), 5.0)
+    fill(queue, words(100, 1), 5.1)
+
+    assert queue.next_send_at() == pytest.approx(5.2)
+    assert queue.take(5.199) is None
+    assert queue.take(5.2) == word(0)
+
+
+def test_playing_is_paced_by_an_absolute_schedule_with_the_lead() -> None:
+    queue = playout()
+    fill(queue, words(50), 0.0)
+    sent = run(queue, 100.0)
+
+    assert [at for at, _ in sent] == [pytest.approx(max(0.2, 0.2 + n * FRAME_S - 0.1)) for n in range(50)]
+
+
+def test_run_dry_it_fills_again_to_what_the_stall_has_shown_to_be_needed_and_the_hole_is_counted_once() -> None:
+    queue = playout()
+    fill(queue, words(10), 0.0)
+    run(queue, 1.0)
+    fill(queue, words(10), 0.7)
+
+    assert queue.next_send_at() == pytest.approx(1.1)
+    run(queue, 2.0)
+    statistics = queue.statistics()
+    assert (statistics.holes, statistics.target_ms) == (1, 400)
+    assert statistics.hole_ms == pytest.approx((1.1 - 0.4) * 1000)
+    assert statistics.causes == {"underrun": statistics.hole_ms, "stall": 0, "reconnect": 0}
+
+
+def test_what_a_stall_held_up_and_brings_at_once_is_played_at_once() -> None:
+    queue = playout()
+    fill(queue, words(10), 0.0)
+    run(queue, 1.0)
+    fill(queue, words(25), 0.7)
+
+    assert queue.next_send_at() == 0.7
+    run(queue, 2.0)
+    assert queue.statistics().hole_ms == pytest.approx(300)
+
+
+def test_a_new_turn_that_comes_at_once_fills_the_buffer_all_the_same() -> None:
+    queue = playout()
+    fill(queue, words(10), 0.0)
+    run(queue, 1.0)
+    fill(queue, words(50), 5.0)
+
+    assert queue.next_send_at() == pytest.approx(5.2)
+
+
+def test_a_hole_while_the_assistant_is_not_connected_is_due_to_that_and_changes_no_target() -> None:
+    queue = playout()
+    fill(queue, words(10), 0.0)
+    run(queue, 1.0)
+    queue.outage()
+    fill(queue, words(10), 0.7)
+    run(queue, 2.0)
+    statistics = queue.statistics()
+
+    assert statistics.target_ms == 200
+    assert statistics.causes == {"underrun": 0, "stall": 0, "reconnect": pytest.approx(300)}
+
+
+def test_a_frame_within_the_lead_comes_in_time_and_is_no_hole() -> None:
+    queue = playout()
+    fill(queue, words(10), 0.0)
+    run(queue, 0.39)
+    fill(queue, [word(10)], 0.399)
+
+    assert queue.next_send_at() == pytest.approx(0.3)
+    assert queue.take(0.399) == word(10)
+    assert queue.statistics().holes == 0
+
+
+@pytest.mark.parametrize("last", [silence(), word(9)], ids=["after silence", "after a second"])
+def test_a_silence_between_sentences_is_no_hole(last: PlayFrame) -> None:
+    queue = playout()
+    fill(queue, [*words(9), last], 0.0)
+    run(queue, 1.0)
+    fill(queue, words(10), 0.5 if not last.audible else 0.41 + HOLE_MAX_S)
+    run(queue, 10.0)
+
+    assert queue.statistics().holes == 0
+
+
+def test_an_interruption_is_no_hole() -> None:
+    queue = playout()
+    fill(queue, words(10), 0.0)
+    run(queue, 0.35)
+    queue.cut(1, 0.35)
+    fill(queue, words(10, turn=2), 0.5)
+    run(queue, 10.0)
+
+    assert queue.statistics().holes == 0
+
+
+# -- the schedule
+
+
+def test_an_hour_of_frames_does_not_drift() -> None:
+    queue = playout()
+    count = 3600 * 50
+    sent_at = []
+    for n in range(count):
+        queue.add(word(n), n * FRAME_S)
+        sent_at += [at for at, _ in run(queue, n * FRAME_S)]
+    sent_at += [at for at, _ in run(queue, math.inf)]
+
+    assert len(sent_at) == count
+    assert sent_at[-1] == pytest.approx(0.2 + (count - 1) * FRAME_S - 0.1, abs=1e-6)
+    assert queue.statistics().holes == 0
+
+
+@pytest.mark.parametrize("lead_ms", [0, 20, 100])
+def test_a_late_timer_moves_only_its_own_frame(lead_ms: float) -> None:
+    """A loop that wakes up 0-15 ms late sends the last of 500 frames on schedule all the same."""
+    queue = playout(lead_ms=lead_ms)
+    fill(queue, words(500), 0.0)
+    last = 0.0
+    for n in range(500):
+        at = queue.next_send_at()
+        assert at is not None
+        last = at + (n % 16) / 1000
+        assert queue.take(last) == word(n)
+
+    assert last == pytest.approx(0.2 + 499 * FRAME_S - lead_ms / 1000, abs=0.016)
+    assert queue.statistics().holes == 0
+
+
+def test_a_loop_that_slept_for_long_is_a_hole_and_does_not_send_a_burst() -> None:
+    queue = playout()
+    fill(queue, words(100), 0.0)
+    run(queue, 0.5)
+    assert queue.take(0.9) is not None
+
+    assert queue.statistics().holes == 1
+    assert queue.statistics().causes[HoleCause.STALL] == queue.statistics().hole_ms > 0
+    after = [at for at, _ in run(queue, 0.9)]
+    assert len(after) <= 6
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 120), st.integers(1, 8)), min_size=1, max_size=60),
+    st.sampled_from([0, 60, 200]),
+    st.sampled_from([20, 100, 300]),
+)
+def test_any_arrival_is_played_in_order_without_loss_and_never_further_ahead_than_the_lead(
+    chunks: list[tuple[int, int]], target_ms: int, lead_ms: int
+) -> None:
+    queue = playout(target_ms=target_ms, lead_ms=lead_ms)
+    now, n, sent = 0.0, 0, []
+    for wait_ms, count in chunks:
+        before, now = now, now + wait_ms / 1000
+        sent += run(queue, now, before)
+        fill(queue, words(count, n), now)
+        n += count
+    sent += run(queue, math.inf, now)
+
+    assert [frame for _, frame in sent] == words(n)
+    assert sent[0][0] == pytest.approx((chunks[0][0] + target_ms) / 1000)
+    played_until = -math.inf
+    for at, _ in sent:
+        assert played_until - at <= lead_ms / 1000 + 1e-6
+        played_until = max(played_until, at) + FRAME_S
+
+
+# -- the backlog
+
+
+def backlog(pause_frames: int, speech_frames: int = 40) -> list[PlayFrame]:
+    return [*words(speech_frames), *[silence()] * pause_frames, *words(speech_frames, speech_frames)]
+
+
+@pytest.mark.parametrize(("pause_frames", "kept"), [(16, 16), (17, 16), (60, 16)])
+def test_with_a_backlog_a_pause_keeps_160_ms_on_each_side(pause_frames: int, kept: int) -> None:
+    queue = playout()
+    fill(queue, backlog(pause_frames), 0.0)
+    sent = [frame for _, frame in run(queue, math.inf)]
+
+    assert sum(not frame.audible for frame in sent) == kept
+    assert [frame for frame in sent if frame.audible] == words(80)
+    assert queue.statistics().trimmed_frames == pause_frames - kept
+
+
+def test_without_a_backlog_a_pause_is_left_alone() -> None:
+    queue = playout()
+    sent: list[PlayFrame] = []
+    for n, frame in enumerate([*words(20), *[silence()] * 60, *words(20)]):
+        queue.add(frame, n * FRAME_S)
+        sent += [frame for _, frame in run(queue, n * FRAME_S)]
+    sent += [frame for _, frame in run(queue, math.inf)]
+
+    assert len(sent) == 100
+    assert queue.statistics().trimmed_frames == 0
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(1, 60)), min_size=1, max_size=30),
+    st.sampled_from([0, 100, 200, 400]),
+    st.integers(1, 40),
+)
+def test_trimming_takes_only_silence_of_long_pauses_and_leaves_the_target(
+    runs: list[tuple[bool, int]], target_ms: int, chunk: int
+) -> None:
+    frames: list[PlayFrame] = []
+    for audible, count in runs:
+        frames += words(count, len(frames)) if audible else [silence()] * count
+    queue = playout(target_ms=target_ms)
+    sent: list[PlayFrame] = []
+    trimmed_to = math.inf
+    for start in range(0, len(frames), chunk):
+        now = start * FRAME_S / 2
+        fill(queue, frames[start : start + chunk], now)
+        while (at := queue.next_send_at()) is not None and at <= now:
+            before = queue.statistics().trimmed_frames
+            frame = queue.take(at)
+            assert frame is not None
+            sent.append(frame)
+            if queue.statistics().trimmed_frames > before:
+                trimmed_to = min(trimmed_to, queue.queued_ms + 20)
+    sent += [frame for _, frame in run(queue, math.inf)]
+
+    assert trimmed_to >= min(target_ms, LEAST_MS)
+    assert [frame for frame in sent if frame.audible] == [frame for frame in frames if frame.audible]
+    assert len(sent) + queue.statistics().trimmed_frames == len(frames)
+    short = [count for audible, count in runs if not audible]
+    if len(runs) == 1 or all(count * 20 < 300 for count in merged_pauses(runs)):
+        assert queue.statistics().trimmed_frames <= max(0, sum(short) - TRIM_KEEP_FRAMES) * (len(runs) == 1)
+
+
+def merged_pauses(runs: list[tuple[bool, int]]) -> list[int]:
+    """Frames of each pause; the one at the beginning is long, as nothing came before it."""
+    pauses = [TRIM_KEEP_FRAMES * 2]
+    for audible, count in runs:
+        if audible:
+            pauses.append(0)
+        else:
+            pauses[-1] += count
+    return [count for count in pauses if count] if not runs[0][0] else pauses[1:]
+
+
+def test_a_burst_of_30_s_is_kept_and_played_in_order() -> None:
+    queue = playout()
+    fill(queue, words(1500), 0.0)
+    sent = run(queue, math.inf)
+
+    assert [frame for _, frame in sent] == words(1500)
+    assert sent[-1][0] == pytest.approx(0.2 + 1499 * FRAME_S - 0.1, abs=1e-6)
+
+
+def test_what_does_not_fit_is_dropped_and_counted() -> None:
+    queue = playout(max_ms=1000)
+
+    assert [queue.add(word(n), 0.0) for n in range(60)] == [True] * 50 + [False] * 10
+    assert queue.statistics().overflow_frames == 10
+    assert [frame for _, frame in run(queue, math.inf)] == words(50)
+
+
+# -- what was heard
+
+
+def test_heard_follows_the_clock_from_the_first_frame_and_stops_at_what_was_sent() -> None:
+    queue = playout()
+    fill(queue, words(10), 0.0)
+    run(queue, 0.3)
+
+    assert [queue.heard_ms(at) for at in (0.2, 0.25, 0.4, 9.0)] == [
+        0.0,
+        pytest.approx(50),
+        queue.sent_ms,
+        queue.sent_ms,
+    ]
+
+
+def test_a_mark_corrects_the_clock() -> None:
+    queue = playout()
+    fill(queue, words(20), 0.0)
+    run(queue, 0.5)
+    queue.mark_heard(100, 0.45)
+
+    assert queue.heard_ms(0.5) == pytest.approx(150)
+
+
+@pytest.mark.parametrize("position_ms", [-1.0, -1e12, math.nan, -math.inf, 0.0])
+def test_a_mark_cannot_take_back_what_a_mark_has_settled(position_ms: float) -> None:
+    queue = playout()
+    fill(queue, words(20), 0.0)
+    run(queue, 0.5)
+    queue.mark_heard(200, 0.45)
+    queue.mark_heard(position_ms, 0.46)
+
+    assert queue.heard_ms(0.46) == pytest.approx(210)
+
+
+@pytest.mark.parametrize("position_ms", [1e9, math.inf])
+def test_a_mark_cannot_be_of_more_than_was_sent(position_ms: float) -> None:
+    queue = playout()
+    fill(queue, words(20), 0.0)
+    run(queue, 0.3)
+    queue.mark_heard(position_ms, 0.3)
+
+    assert queue.heard_ms(0.3) == queue.sent_ms
+
+
+def test_a_mark_from_before_a_cut_changes_nothing() -> None:
+    queue = playout()
+    fill(queue, words(20), 0.0)
+    run(queue, 0.5)
+    queue.cut(1, 0.5)
+    queue.mark_heard(60, 0.55)
+
+    assert queue.heard_ms(0.55) == queue.sent_ms
+    assert queue.cut(1, 0.56).flushed_ms == 0
+
+
+def test_marks_that_never_move_do_not_let_the_memory_grow() -> None:
+    queue = playout(max_ms=1_000_000)
+    fill(queue, words(10_000), 0.0)
+    now = 0.2
+    while queue.queued_ms:
+        now += FRAME_S
+        queue.mark_heard(0, now)
+        queue.take(now)
+
+    assert len(queue.cut(1, now).unheard) <= 3000
+
+
+# -- audible, cut, put back
+
+
+def test_audible_from_the_first_word_queued_until_the_last_was_heard() -> None:
+    queue = playout()
+    fill(queue, [*words(10), *[silence()] * 10], 0.0)
+
+    assert queue.audible(0.0)
+    run(queue, 9.0)
+    assert [queue.audible(at) for at in (0.2, 0.39, 0.41)] == [True, True, False]
+
+
+def test_a_mark_that_lags_keeps_the_assistant_audible() -> None:
+    """The caller's side may hold audio when all here is gone and the clock says that it was played."""
+    queue = playout()
+    fill(queue, words(10), 0.0)
+    run(queue, 9.0)
+    assert not queue.audible(0.41)
+    queue.mark_heard(100, 0.41)
+
+    assert queue.audible(0.41)
+
+
+@pytest.mark.parametrize("marks", [[], [100]])
+def test_sound_lingers_until_its_mark_or_a_cut(marks: list[float]) -> None:
+    """Also when no mark has ever come back."""
+    queue = playout()
+    fill(queue, [*words(10), *[silence()] * 10], 0.0)
+    assert not queue.lingers, "nothing was sent"
+    run(queue, 9.0)
+    for position_ms in marks:
+        queue.mark_heard(position_ms, 0.41)
+    assert (queue.audible(60.0), queue.lingers) == (False, True)
+    queue.mark_heard(200, 60.0)
+    assert not queue.lingers, "what is left is silence"
+    fill(queue, words(10), 61.0)
+    run(queue, 70.0)
+    queue.cut(1, 70.0)
+
+    assert not queue.lingers
+
+
+def test_a_cut_gives_back_what_was_not_heard_and_says_how_much_was() -> None:
+    queue = playout()
+    fill(queue, words(50), 0.0)
+    run(queue, 0.43)
+    cut = queue.cut(1, 0.43)
+
+    assert cut.heard_ms == pytest.approx(230)
+    assert cut.flushed_ms == pytest.approx(1000 - 230)
+    assert list(cut.unheard) == words(39, 11)
+    assert (queue.next_send_at(), queue.audible(0.43), queue.queued_ms) == (None, False, 0)
+
+
+def test_a_frame_that_was_heard_to_its_end_is_not_given_back() -> None:
+    queue = playout()
+    fill(queue, words(50), 0.0)
+    run(queue, 0.43)
+    queue.mark_heard(240, 0.43)
+
+    assert queue.cut(1, 0.43).unheard[0] == word(12)
+
+
+def test_the_heard_time_is_that_of_the_turn_asked_for() -> None:
+    queue = playout()
+    fill(queue, [*words(10, turn=1), *words(20, 10, turn=2)], 0.0)
+    run(queue, 0.5)
+
+    assert queue.cut(2, 0.5).heard_ms == pytest.approx(100)
+
+
+def test_a_turn_begins_with_its_first_word() -> None:
+    queue = playout()
+    fill(queue, [*words(10, turn=1), *[silence(turn=2)] * 5, *words(20, 10, turn=2)], 0.0)
+    run(queue, 0.6)
+
+    assert queue.cut(2, 0.6).heard_ms == pytest.approx(100)
+
+
+def test_of_a_turn_that_was_not_sent_nothing_was_heard() -> None:
+    queue = playout()
+    fill(queue, words(10), 0.0)
+
+    assert queue.cut(1, 0.1).heard_ms == 0
+    assert queue.cut(7, 0.1).heard_ms == 0
+
+
+def test_after_a_cut_the_next_words_fill_the_buffer_first() -> None:
+    queue = playout()
+    fill(queue, words(50), 0.0)
+    run(queue, 0.5)
+    queue.cut(1, 0.5)
+    fill(queue, words(10, turn=2), 1.0)
+
+    assert queue.next_send_at() == pytest.approx(1.2)
+
+
+def test_what_is_put_back_plays_before_all_else_and_at_once() -> None:
+    queue = playout()
+    fill(queue, words(5, 100), 1.0)
+    queue.put_back(words(5), 1.05)
+
+    assert queue.next_send_at() == 1.05
+    assert [frame for _, frame in run(queue, 5.0)] == [*words(5), *words(5, 100)]
+
+
+def test_nothing_put_back_changes_nothing() -> None:
+    queue = playout()
+    fill(queue, words(5), 1.0)
+    queue.put_back([], 1.05)
+
+    assert queue.next_send_at() == pytest.approx(1.2)
+
+
+def test_what_is_put_back_before_the_caller_can_hear_waits_for_it() -> None:
+    queue = playout(attach=False)
+    queue.put_back(words(20), 1.0)
+
+    assert queue.take(5.0) is None
+    queue.attach(6.0)
+    assert queue.next_send_at() == 6.0
+    assert [frame for _, frame in run(queue, 9.0)] == words(20)
+
+
+# -- the target
+
+
+def test_after_a_stall_the_target_comes_down_again_in_pauses_and_the_delay_goes_with_it() -> None:
+    """One stall of half a second, then a minute of sentences and pauses as the assistant sends them in real time."""
+    queue = playout()
+    speech = [*words(100), *[silence()] * 50] * 20
+    sent: list[PlayFrame] = []
+    now = 0.0
+    for n, frame in enumerate(speech):
+        before, now = now, n * FRAME_S + (0.5 if n >= 60 else 0.0)
+        sent += [frame for _, frame in run(queue, now, before)]
+        queue.add(frame, now)
+        if n == 120:
+            assert queue.statistics().target_ms == 400
+    assert queue.statistics().target_ms == 200
+    assert queue.queued_ms <= 220
+    sent += [frame for _, frame in run(queue, math.inf)]
+
+    assert [frame for frame in sent if frame.audible] == [frame for frame in speech if frame.audible]
+    assert queue.statistics().holes == 1
+
+
+@given(st.lists(st.integers(0, 180), min_size=50, max_size=400), st.integers(1, 5))
+def test_jitter_below_the_target_never_changes_a_byte_nor_the_time_of_one(late_ms: list[int], chunk: int) -> None:
+    """No trimming and no other target without a measured backlog or an underrun."""
+    queue = playout(lead_ms=20)
+    frames = [word(n) if n % 70 < 40 else silence() for n in range(len(late_ms) * chunk)]
+    sent: list[tuple[float, PlayFrame]] = []
+    now = 0.0
+    for n, late in enumerate([0, *late_ms[1:]]):
+        before, now = now, max(now, n * chunk * FRAME_S + late / 1000)
+        sent += run(queue, now, before)
+        fill(queue, frames[n * chunk : (n + 1) * chunk], now)
+    sent += run(queue, math.inf, now)
+
+    assert [frame for _, frame in sent] == frames
+    assert [at for at, _ in sent[1:]] == [pytest.approx(0.2 + n * FRAME_S - 0.02) for n in range(1, len(frames))]
+    statistics = queue.statistics()
+    assert (statistics.target_ms, statistics.trimmed_frames, statistics.holes) == (200, 0, 0)
+
+
+# -- the caller's socket drops
+
+
+def test_detached_what_no_mark_has_confirmed_is_played_again_before_all_else() -> None:
+    queue = playout()
+    fill(queue, words(50), 0.0)
+    run(queue, 0.5)
+    queue.mark_heard(200, 0.45)
+
+    assert queue.detach(3.0) == pytest.approx(queue.sent_ms - 200)
+    assert (queue.next_send_at(), queue.take(9.0)) == (None, None)
+    queue.attach(9.0)
+    assert [frame for _, frame in run(queue, 20.0)] == words(40, 10)
+
+
+def test_detached_without_any_mark_the_clock_says_what_was_heard() -> None:
+    queue = playout()
+    fill(queue, words(50), 0.0)
+    run(queue, 0.43)
+
+    assert queue.detach(0.43) == pytest.approx(queue.sent_ms - 220)
+    queue.attach(1.0)
+    assert [frame for _, frame in run(queue, 20.0)] == words(39, 11)
+
+
+def test_marks_of_the_old_socket_come_too_late_to_matter() -> None:
+    queue = playout()
+    fill(queue, words(50), 0.0)
+    run(queue, 0.5)
+    queue.mark_heard(200, 0.45)
+    queue.detach(0.5)
+    queue.mark_heard(300, 0.6)
+    queue.attach(1.0)
+
+    assert [frame for _, frame in run(queue, 20.0)] == words(40, 10)
+
+
+def test_what_is_played_again_does_not_count_as_heard_twice() -> None:
+    queue = playout()
+    fill(queue, words(50), 0.0)
+    run(queue, 0.5)
+    queue.mark_heard(200, 0.45)
+    queue.detach(0.5)
+    queue.attach(1.0)
+    run(queue, 1.2)
+    queue.mark_heard(queue.sent_ms - 100, 1.2)
+
+    assert queue.cut(1, 1.2).heard_ms == pytest.approx(200 + 15 * 20 - 100)
+
+
+def test_the_time_without_a_socket_is_no_hole() -> None:
+    queue = playout()
+    fill(queue, words(50), 0.0)
+    run(queue, 0.5)
+    queue.detach(0.5)
+    queue.attach(0.9)
+    run(queue, 9.0)
+
+    assert queue.statistics().holes == 0
+
+
+class PlayoutUnderAnyInterleaving(RuleBasedStateMachine):
+    """A queue as model: whatever happens, frames come out once, in order, and none after the cut that took it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue = playout(attach=False, max_ms=2000)
+        self.waiting: list[PlayFrame] = []
+        self.flying: list[PlayFrame] = []
+        self.cut_away: list[PlayFrame] = []
+        self.now = 0.0
+        self.count = 0
+        self.turn = 1
+        self.heard = 0.0
+
+    def sees(self, frame: PlayFrame) -> None:
+        while self.waiting and self.waiting[0] != frame:
+            assert not self.waiting.pop(0).audible, "only silence may be left out"
+        assert self.waiting
+        self.flying.append(self.waiting.pop(0))
+
+    @rule(count=st.integers(1, 40), audible=st.booleans())
+    def add(self, count: int, audible: bool) -> None:
+        for _ in range(count):
+            self.count += 1
+            frame = PlayFrame(self.turn, self.count.to_bytes(4), audible)
+            full = self.queue.queued_ms >= 2000
+            before = self.queue.queued_ms
+            assert self.queue.add(frame, self.now) != full
+            if self.queue.queued_ms > before:
+                self.waiting.append(frame)
+
+    @rule(step_ms=st.integers(1, 700), late_ms=st.integers(0, 50))
+    def pass_time(self, step_ms: int, late_ms: int) -> None:
+        until = self.now + step_ms / 1000
+        while (at := self.queue.next_send_at()) is not None and at <= until:
+            self.now = max(self.now, at + late_ms / 1000)
+            frame = self.queue.take(self.now)
+            assert frame is not None
+            self.sees(frame)
+        self.now = max(self.now, until)
+
+    @rule()
+    def attach(self) -> None:
+        self.queue.attach(self.now)
+
+    @rule()
+    def detach(self) -> None:
+        again_ms = self.queue.detach(self.now)
+        again = self.flying[len(self.flying) - round(again_ms / 20) :]
+        self.flying = self.flying[: len(self.flying) - len(again)]
+        self.waiting = again + self.waiting
+        assert self.queue.next_send_at() is None
+        self.heard = self.queue.heard_ms(self.now)
+
+    @rule(position_ms=st.floats(-1000, 20_000))
+    def mark(self, position_ms: float) -> None:
+        self.queue.mark_heard(position_ms, self.now)
+        self.heard = self.queue.heard_ms(self.now)
+
+    @rule()
+    def cut(self) -> None:
+        cut = self.queue.cut(self.turn, self.now)
+        unheard = list(cut.unheard)
+        tail = unheard[: len(unheard) - len(self.waiting)] if self.waiting else unheard
+        assert [frame for frame in unheard[len(tail) :] if frame.audible] == [f for f in self.waiting if f.audible]
+        assert tail == self.flying[len(self.flying) - len(tail) :]
+        assert cut.flushed_ms >= 0
+        assert cut.heard_ms >= 0
+        self.cut_away = unheard
+        self.waiting, self.flying = [], []
+        self.turn += 1
+        self.heard = self.queue.heard_ms(self.now)
+
+    @precondition(lambda self: self.cut_away)
+    @rule()
+    def put_back(self) -> None:
+        frames = [PlayFrame(self.turn, frame.data, frame.audible) for frame in self.cut_away]
+        self.queue.put_back(frames, self.now)
+        self.waiting = frames + self.waiting
+        self.cut_away = []
+
+    @invariant()
+    def heard_is_monotone_and_not_more_than_sent(self) -> None:
+        heard = self.queue.heard_ms(self.now)
+        assert self.heard - 1e-6 <= heard <= self.queue.sent_ms
+        self.heard = heard
+
+    @invariant()
+    def queue_length_is_told(self) -> None:
+        assert self.queue.queued_ms <= len(self.waiting) * 20
+
+
+TestPlayoutUnderAnyInterleaving = PlayoutUnderAnyInterleaving.TestCase
+TestPlayoutUnderAnyInterleaving.settings = settings(stateful_step_count=40)
