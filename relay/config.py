@@ -12,8 +12,11 @@ from msgspec import Meta
 
 from relay.secrets import Secrets
 
-AudioFormat = Literal["pcm_s16le", "mulaw"]
-SAMPLE_RATES_HZ: Mapping[AudioFormat, tuple[int, ...]] = {"pcm_s16le": (16000, 8000, 24000, 48000), "mulaw": (8000,)}
+AudioFormatName = Literal["pcm_s16le", "mulaw"]
+SAMPLE_RATES_HZ: Mapping[AudioFormatName, tuple[int, ...]] = {
+    "pcm_s16le": (16000, 8000, 24000, 48000),
+    "mulaw": (8000,),
+}
 """The rates each format can have; the first is the default."""
 
 Text = Annotated[str, Meta(min_length=1)]
@@ -45,7 +48,7 @@ class AssistantKeys(msgspec.Struct, frozen=True):
 
     api_base: Text = "https://api.vapi.ai"
     assistant_id: str = ""
-    audio_format: AudioFormat = "pcm_s16le"
+    audio_format: AudioFormatName = "pcm_s16le"
     sample_rate_hz: Literal[8000, 16000, 24000, 48000] | None = None
     connect_timeout_s: Annotated[float, Meta(ge=0.1, le=60)] = 5.0
     request_timeout_s: Annotated[float, Meta(ge=0.1, le=120)] = 10.0
@@ -69,7 +72,7 @@ class AssistantConfig:
     name: str
     assistant_id: str
     api_base: str = "https://api.vapi.ai"
-    audio_format: AudioFormat = "pcm_s16le"
+    audio_format: AudioFormatName = "pcm_s16le"
     sample_rate_hz: int = 16000
     connect_timeout_s: float = 5.0
     request_timeout_s: float = 10.0

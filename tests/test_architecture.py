@@ -98,6 +98,17 @@ def test_no_wing_is_forgotten() -> None:
     assert {wing(path) for path in files("logic")} <= set(WINGS)
 
 
+def test_one_name_means_one_thing() -> None:
+    """A class name is used once in the whole tree: who searches for it finds one definition."""
+    places: dict[str, list[str]] = {}
+    for path in files("."):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(name(path))
+
+    assert {class_name: where for class_name, where in places.items() if len(where) > 1} == {}
+
+
 @pytest.mark.parametrize("path", files(*PURE), ids=name)
 def test_the_pure_folders_do_no_io_and_read_no_clock(path: Path) -> None:
     assert [module for module in imports(path) if within(module, IMPURE)] == []

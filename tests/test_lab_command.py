@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from relay.cli import main
-from relay.standin.lab import Event, Link, Schedule, scheduled
+from relay.standin.lab import LinkConditions, NetworkEvent, Schedule, scheduled
 from tests.support.daemons import RELAY, environment
 
 
@@ -34,7 +34,11 @@ def run_until_told(file: Path, words: str) -> tuple[str, list[str], int, str]:
 
 def test_it_says_what_happens_and_when_and_ends_on_a_signal(tmp_path: Path) -> None:
     file = tmp_path / "schedule.json"
-    file.write_text(Schedule(Link(delay_ms=5), (Event(0.25, "stall", 1.5), Event(0.5, "drop")), 60).to_json())
+    file.write_text(
+        Schedule(
+            LinkConditions(delay_ms=5), (NetworkEvent(0.25, "stall", 1.5), NetworkEvent(0.5, "drop")), 60
+        ).to_json()
+    )
     first, told, status, errors = run_until_told(file, "drop")
 
     assert first.startswith("lab at 127.0.0.1:")

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from relay.bench import websocket
 from relay.bench.caller import FRAME_S
-from relay.bench.reactor import RECEIVE_BYTES, Link, Reactor
+from relay.bench.reactor import RECEIVE_BYTES, LoadLink, Reactor
 from relay.bench.sounds import CallerTrack, Reference
 
 _KEY = re.compile(r"sec-websocket-key:\s*(\S+)", re.IGNORECASE)
@@ -37,18 +37,18 @@ class AssistantRecord:
     received: list[tuple[float, bytes]] = field(default_factory=list)
 
 
-class Speaker(Protocol):
+class NoiseSource(Protocol):
     """The caller, as far as an assistant cares."""
 
     @property
     def place(self) -> int: ...
 
 
-class Assistant:
+class LoadAssistant:
     """One call's assistant: talks when the caller's track says so, stops 300 ms after the caller began."""
 
     def __init__(
-        self, caller: Speaker, track: CallerTrack, reference: Reference, offset: int, *, sampled: bool
+        self, caller: NoiseSource, track: CallerTrack, reference: Reference, offset: int, *, sampled: bool
     ) -> None:
         self._caller = caller
         self._track = track
@@ -57,7 +57,7 @@ class Assistant:
         self._sampled = sampled
         self.record = AssistantRecord()
         self.bytes_received = 0
-        self._link: Link | None = None
+        self._link: LoadLink | None = None
         self._started_at = 0.0
         self._frames = 0
         self._turn = -1
@@ -74,7 +74,7 @@ class Assistant:
 
     def attach(self, sock: socket.socket, reactor: Reactor, early: bytes) -> None:
         """The relay has connected; speak to it from now on."""
-        self._link = Link(sock, reactor, self._take, client=False)
+        self._link = LoadLink(sock, reactor, self._take, client=False)
         self._link.feed(early)
         self._say({"type": "status-update", "status": "in-progress"})
         self._started_at = time.monotonic()

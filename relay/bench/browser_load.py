@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 import msgspec
 import trio
 
-from relay.bench.assistant import Assistant, Exchange
+from relay.bench.assistant import Exchange, LoadAssistant
 from relay.bench.caller import FRAME_S, SETUP_TIMEOUT_S, CallerRecord
 from relay.bench.load import DRAIN_S, RAMP_S, WARM_UP_S, DelayResult, LoadSpec, delay_result, offsets, sampled
 from relay.bench.process import cpu_s
 from relay.bench.reactor import Reactor
 from relay.bench.relay_process import PUBLIC_URL
-from relay.bench.scores import Direction, Window, percentiles, score_down, score_up
+from relay.bench.scores import Direction, SampleWindow, percentiles, score_down, score_up
 from relay.bench.sounds import CallerTrack, caller_track, reference, wideband
 from relay.errors import LegLost
 from relay.standin.browser import BrowserClient, BrowserOptions, BrowserRefused, open_browser
@@ -60,7 +60,7 @@ class Browser:
 
     client: BrowserClient
     speaker: Place
-    assistant: Assistant
+    assistant: LoadAssistant
     record: CallerRecord = field(default_factory=CallerRecord)
 
     @property
@@ -89,7 +89,7 @@ class BrowserLoad:
         self._track = caller_track()
         self._frames = wideband(self._track)
         self._reference = reference(spec.audio)
-        self._waiting: list[tuple[Assistant, trio.Event]] = []
+        self._waiting: list[tuple[LoadAssistant, trio.Event]] = []
         self._url = f"http://127.0.0.1:{spec.relay_port}"
 
     async def run(self) -> list[TransportResult]:
@@ -125,7 +125,7 @@ class BrowserLoad:
             self._reactor.measuring = True
             cpu_before, start = cpu_s(spec.relay_pid), time.monotonic()
             await trio.sleep(spec.seconds)
-            cpu, window = cpu_s(spec.relay_pid) - cpu_before, Window(start, time.monotonic())
+            cpu, window = cpu_s(spec.relay_pid) - cpu_before, SampleWindow(start, time.monotonic())
             self._reactor.measuring = False
             late_ms = [seconds * 1000 for seconds in late_s]
             await trio.sleep(DRAIN_S)
@@ -150,7 +150,9 @@ class BrowserLoad:
         """One call until its session is over. Raises BrowserRefused if it never began."""
         offset, at = offsets(number, self._track)
         speaker, attached = Place(self._track, offset), trio.Event()
-        assistant = Assistant(speaker, self._track, self._reference, at, sampled=number in sampled(self._spec.calls))
+        assistant = LoadAssistant(
+            speaker, self._track, self._reference, at, sampled=number in sampled(self._spec.calls)
+        )
         self._waiting.append((assistant, attached))
         options = BrowserOptions(origin=PUBLIC_URL, polling=transport == "polling")
         try:
@@ -175,7 +177,7 @@ class BrowserLoad:
             browser.record.sent.append(time.monotonic())
             browser.speaker.frames_sent += 1
 
-    def _score(self, browsers: Sequence[Browser], window: Window) -> tuple[Direction, Direction]:
+    def _score(self, browsers: Sequence[Browser], window: SampleWindow) -> tuple[Direction, Direction]:
         spec, up, down = self._spec, Direction(), Direction()
         for number in sampled(spec.calls):
             browser = browsers[number]

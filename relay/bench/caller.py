@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from relay.bench import websocket
-from relay.bench.reactor import Link, Reactor
+from relay.bench.reactor import LoadLink, Reactor
 from relay.bench.sounds import TELEPHONE_HZ, CallerTrack
 from relay.media.frames import FRAME_MS
 
@@ -51,7 +51,7 @@ class CallerRecord:
     clears: list[float] = field(default_factory=list)
 
 
-class Caller:
+class LoadCaller:
     """Speaks the track in a loop from its `offset`, one frame every 20 ms; plays, marks and clears as Twilio does."""
 
     def __init__(self, number: int, port: int, track: CallerTrack, offset: int, *, sampled: bool) -> None:
@@ -68,7 +68,7 @@ class Caller:
         self._started_at = 0.0
         self._played_until = 0.0
         self._marks: deque[tuple[float, str]] = deque()
-        self._link: Link | None = None
+        self._link: LoadLink | None = None
 
     @property
     def place(self) -> int:
@@ -83,7 +83,7 @@ class Caller:
         """Place the call; blocks until the media socket is open. Raises SetupFailed."""
         token = self._ring()
         sock, early = self._connect()
-        self._link = Link(sock, reactor, self._take, client=True)
+        self._link = LoadLink(sock, reactor, self._take, client=True)
         self._link.feed(early)
         self._say({"event": "connected", "protocol": "Call", "version": "1.0.0"})
         start = {

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from relay.bench.assistant import Assistant, Exchange
-from relay.bench.caller import SETUP_TIMEOUT_S, Caller, SetupFailed
+from relay.bench.assistant import Exchange, LoadAssistant
+from relay.bench.caller import SETUP_TIMEOUT_S, LoadCaller, SetupFailed
 from relay.bench.process import Snapshot, counted_between, cpu_s, quantile_between, rss_mb, scrape
 from relay.bench.reactor import LATE_S, Reactor
-from relay.bench.scores import Direction, Window, percentiles, score_barge_in, score_down, score_up
+from relay.bench.scores import Direction, SampleWindow, percentiles, score_barge_in, score_down, score_up
 from relay.bench.sounds import CallerTrack, caller_track, reference
 
 RAMP_S = 0.03
@@ -80,8 +80,8 @@ class Load:
         self._reactor = Reactor()
         self._track = caller_track()
         self._reference = reference(spec.audio)
-        self._callers: list[Caller] = []
-        self._assistants: list[Assistant] = []
+        self._callers: list[LoadCaller] = []
+        self._assistants: list[LoadAssistant] = []
 
     def run(self) -> LoadResult:
         """Raises SetupFailed."""
@@ -97,7 +97,7 @@ class Load:
         cpu_before, load_before = cpu_s(spec.relay_pid), time.process_time()
         self._reactor.measuring, start = True, time.monotonic()
         self._reactor.run_until(start + spec.seconds)
-        cpu, window = cpu_s(spec.relay_pid) - cpu_before, Window(start, time.monotonic())
+        cpu, window = cpu_s(spec.relay_pid) - cpu_before, SampleWindow(start, time.monotonic())
         self._reactor.measuring = False
         load_cpu = time.process_time() - load_before
         rss = rss_mb(spec.relay_pid)
@@ -115,8 +115,8 @@ class Load:
 
     def _place_call(self, number: int, *, sampled: bool) -> None:
         offset, at = offsets(number, self._track)
-        caller = Caller(number, self._spec.relay_port, self._track, offset, sampled=sampled)
-        assistant = Assistant(caller, self._track, self._reference, at, sampled=sampled)
+        caller = LoadCaller(number, self._spec.relay_port, self._track, offset, sampled=sampled)
+        assistant = LoadAssistant(caller, self._track, self._reference, at, sampled=sampled)
         self._callers.append(caller)
         self._assistants.append(assistant)
         next_at = time.monotonic() + RAMP_S
@@ -127,7 +127,7 @@ class Load:
 
     def _result(
         self,
-        window: Window,
+        window: SampleWindow,
         metrics: tuple[Snapshot, Snapshot],
         *,
         cpu: tuple[float, float],
@@ -159,7 +159,7 @@ class Load:
             load_cpu_percent=cpu[1] / wall_s * 100,
         )
 
-    def _scores(self, window: Window) -> tuple[Direction, Direction, list[float], int]:
+    def _scores(self, window: SampleWindow) -> tuple[Direction, Direction, list[float], int]:
         up, down = Direction(), Direction()
         bargein: list[float] = []
         missed = 0

@@ -77,7 +77,7 @@ class Reactor:
             self.at(again, timer)
 
 
-class Link:
+class LoadLink:
     """A connected WebSocket: `on_message(opcode, payload)` for each message, `closed` when the peer is gone."""
 
     def __init__(

@@ -30,7 +30,7 @@ class Direction:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class SampleWindow:
     """What is measured: from `start` to `end` on the monotonic clock."""
 
     start: float
@@ -45,7 +45,7 @@ def score_up(
     assistant: AssistantRecord,
     track: CallerTrack,
     offset: int,
-    window: Window,
+    window: SampleWindow,
     *,
     into: Direction,
     mulaw: bool,
@@ -68,7 +68,7 @@ def score_down(
     caller: CallerRecord,
     assistant: AssistantRecord,
     reference: Reference,
-    window: Window,
+    window: SampleWindow,
     target_ms: int,
     *,
     into: Direction,
@@ -89,7 +89,13 @@ def score_down(
 
 
 def _score_turn(
-    turn: Sequence[SentFrame], out: Out, clears: Sequence[float], window: Window, target_ms: int, *, into: Direction
+    turn: Sequence[SentFrame],
+    out: Out,
+    clears: Sequence[float],
+    window: SampleWindow,
+    target_ms: int,
+    *,
+    into: Direction,
 ) -> None:
     came = ~np.isnan(out.delay_s)
     expected = np.asarray([window.scores(frame.at) for frame in turn])
@@ -102,7 +108,9 @@ def _score_turn(
     into.lag_ms += out.lag_ms[scored].tolist()
 
 
-def score_barge_in(caller: CallerRecord, track: CallerTrack, offset: int, window: Window) -> tuple[list[float], int]:
+def score_barge_in(
+    caller: CallerRecord, track: CallerTrack, offset: int, window: SampleWindow
+) -> tuple[list[float], int]:
     """(milliseconds from the first sample of an interruption written -> `clear` received, interruptions unanswered)."""
     answered, missed = [], 0
     clears = np.asarray(caller.clears)

@@ -9,7 +9,7 @@ import click
 import trio
 
 from relay.commands import WrongUse
-from relay.standin.phone import PhoneOptions, PhoneResult, Say, mulaw_of_wav, place_call
+from relay.standin.phone import Cue, PhoneOptions, PhoneResult, mulaw_of_wav, place_call
 
 
 def call(
@@ -22,7 +22,7 @@ def call(
     if not _is_address(url):
         raise WrongUse(f"URL {url}: must be http://HOST[:PORT] or https://HOST[:PORT]")
     try:
-        says = [] if wav is None else [Say(mulaw_of_wav(wav))]
+        says = [] if wav is None else [Cue(mulaw_of_wav(wav))]
     except (OSError, ValueError) as error:
         raise WrongUse(f"--wav {wav}: {error}") from None
     result = trio.run(partial(place_call, url, says, options=options, seconds=seconds, record=record))

@@ -14,7 +14,7 @@ from relay.commands import WrongUse
 from relay.demo import files
 from relay.demo.screen import Screen, open_screen
 from relay.demo.stage import Performance, perform
-from relay.demo.verdict import STOOD_STILL_MAX_MS, Verdict, judge
+from relay.demo.verdict import STOOD_STILL_MAX_MS, DemoVerdict, judge
 
 
 def demo(out: Path, *, as_json: bool) -> int:
@@ -81,7 +81,7 @@ async def _until_signal(screen: Screen) -> Performance | int:
     return result
 
 
-def _conclude(screen: Screen, verdict: Verdict, paths: dict[str, str], stood_still_ms: float) -> None:
+def _conclude(screen: Screen, verdict: DemoVerdict, paths: dict[str, str], stood_still_ms: float) -> None:
     screen.say("")
     screen.judge(verdict)
     screen.say("")

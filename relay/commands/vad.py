@@ -14,7 +14,7 @@ from relay.commands import WrongUse
 from relay.errors import FormatMismatch
 from relay.media.detector import DetectorSettings
 from relay.media.silero import SileroModel
-from relay.vad import Analysis, Calibration
+from relay.vad import Calibration, RecordingAnalysis
 
 T = TypeVar("T")
 TABLE_COLUMNS = 132
@@ -76,7 +76,7 @@ def _read(name: str, work: Callable[[Path], T]) -> T:
         raise WrongUse(f"{error.filename or name}: cannot be read: {error.strerror}") from None
 
 
-def _draw(analyses: Sequence[Analysis], png: Path) -> list[Path]:
+def _draw(analyses: Sequence[RecordingAnalysis], png: Path) -> list[Path]:
     pictures = [png] if len(analyses) == 1 else _picture_names(analyses, png)
     for analysis, picture in zip(analyses, pictures, strict=True):
         try:
@@ -86,7 +86,7 @@ def _draw(analyses: Sequence[Analysis], png: Path) -> list[Path]:
     return pictures
 
 
-def _picture_names(analyses: Sequence[Analysis], png: Path) -> list[Path]:
+def _picture_names(analyses: Sequence[RecordingAnalysis], png: Path) -> list[Path]:
     """`png` with the name of each recording before its suffix; a second recording of the same name gets a number."""
     names: list[Path] = []
     for analysis in analyses:
@@ -99,7 +99,7 @@ def _picture_names(analyses: Sequence[Analysis], png: Path) -> list[Path]:
     return names
 
 
-def _told(analysis: Analysis) -> str:
+def _told(analysis: RecordingAnalysis) -> str:
     lines = [f"{analysis.file}: {analysis.sound.duration_s:.3f} s, {analysis.sound.rate_hz} Hz"]
     for (start_s, end_s), start in zip(analysis.segments_s(), analysis.starts(), strict=True):
         ducked, decided = (at_ms - start.onset_ms for at_ms in (start.likely_ms, start.decided_ms))

@@ -17,7 +17,7 @@ from relay.errors import ClientRefused, RemoteProtocolError
 from relay.media.frames import WIDEBAND
 from relay.net.asgi_request import AsgiRequest
 from relay.wire import browser, browser_down
-from relay.wire.browser import ClientAudio, Start
+from relay.wire.browser import ClientAudio, ClientStart
 from relay.wire.json_text import WireCode
 
 AUDIO_BODY_MAX_BYTES = 2**20
@@ -51,7 +51,7 @@ class ClientPolling:
         address = self._address(request)
         self._gate.check_start_rate(address)
         start = await _message(request)
-        if not isinstance(start, Start):
+        if not isinstance(start, ClientStart):
             raise RemoteProtocolError("POST /client takes a start message", browser.BrowserCode.START_NOT_FIRST)
         if start.resume is not None:
             text = "a session is resumed by a WebSocket, or by its own addresses with its token"
@@ -83,7 +83,7 @@ class ClientPolling:
         """`played` or `stop`."""
         session = self._live(session_id, request)
         event = await _message(request)
-        if isinstance(event, Start | ClientAudio):
+        if isinstance(event, ClientStart | ClientAudio):
             raise RemoteProtocolError("this address takes played and stop", browser.BrowserCode.UNKNOWN_TYPE)
         await session.leg.feed(event)
         await request.answer(200, b"{}")

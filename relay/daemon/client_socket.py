@@ -22,7 +22,7 @@ from relay.errors import ClientRefused, LegLost, RemoteProtocolError
 from relay.media.frames import WIDEBAND
 from relay.net.asgi_socket import AsgiSocket, Receive, Scope, Send
 from relay.wire import browser, browser_down
-from relay.wire.browser import Start
+from relay.wire.browser import ClientStart
 
 STARTING_MAX = 100
 """Sockets that have not begun yet: more than come within the start time-out."""
@@ -77,14 +77,14 @@ class ClientSocketEndpoint:
 
     async def _begin(
         self, socket: AsgiSocket, address: str
-    ) -> tuple[BrowserSession, Start, browser.Event | None] | None:
+    ) -> tuple[BrowserSession, ClientStart, browser.Event | None] | None:
         """The session of this socket, and its first event if that was no `start`; None, and told, if not let in."""
         origin = socket.header("origin")
         try:
             if not self._gate.has_key and (problem := self._gate.origin_problem(origin)):
                 raise self._gate.refused(problem)
             event = await self._first_event(socket)
-            start = event if isinstance(event, Start) else Start()
+            start = event if isinstance(event, ClientStart) else ClientStart()
             session = self._session(start, origin, address)
         except ClientRefused as refused:
             log.info("client.refused", code=refused.code)
@@ -92,7 +92,7 @@ class ClientSocketEndpoint:
             return None
         return session, start, None if event is start else event
 
-    def _session(self, start: Start, origin: str | None, address: str) -> BrowserSession:
+    def _session(self, start: ClientStart, origin: str | None, address: str) -> BrowserSession:
         if start.resume is not None:
             return self._sessions.resume(start.resume, start)
         self._gate.check_start(origin, start.token)
@@ -127,7 +127,7 @@ class ClientConnection:
         self._done = trio.Event()
         self._close_code = 1000
 
-    async def run(self, start: Start, resume: str, first: browser.Event | None) -> None:
+    async def run(self, start: ClientStart, resume: str, first: browser.Event | None) -> None:
         """Until the socket is gone, another connection has its place, or the session is over and all was said."""
         session = self._session
         async with trio.open_nursery() as nursery:

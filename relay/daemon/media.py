@@ -88,7 +88,7 @@ class MediaEndpoint:
         with bound_contextvars(call_id=call.id):
             await self._lend(socket, start, call)
 
-    async def _start_message(self, socket: AsgiSocket) -> twilio.Start | None:
+    async def _start_message(self, socket: AsgiSocket) -> twilio.StreamStart | None:
         bad = 0
         with trio.move_on_after(self._config.media_start_timeout_s):
             while bad < BAD_MESSAGES_MAX:
@@ -101,7 +101,7 @@ class MediaEndpoint:
                     bad += 1
                     self._note_bad(error.code, str(error))
                     continue
-                if isinstance(event, twilio.Start):
+                if isinstance(event, twilio.StreamStart):
                     return event
                 if not isinstance(event, twilio.Connected):
                     bad += 1
@@ -114,7 +114,7 @@ class MediaEndpoint:
         self._metrics.protocol_errors.labels("caller", code).inc()
         log.warning("caller.bad_message", code=code, error=error)
 
-    async def _claim(self, start: twilio.Start) -> Call | None:
+    async def _claim(self, start: twilio.StreamStart) -> Call | None:
         """The call that this stream is for; None, counted and logged, if it shows no right to one."""
         try:
             self._gate.check_account(MEDIA, start.account_sid)
@@ -128,7 +128,7 @@ class MediaEndpoint:
             log.info("media.refused", reason=refused.reason)
         return None
 
-    async def _lend(self, socket: AsgiSocket, start: twilio.Start, call: Call) -> None:
+    async def _lend(self, socket: AsgiSocket, start: twilio.StreamStart, call: Call) -> None:
         outbox = Outbox(socket, capacity=OUTBOX_ENTRIES, is_stale=call.is_stale)
         written = trio.Event()
         async with trio.open_nursery() as nursery:

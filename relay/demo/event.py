@@ -12,7 +12,7 @@ _SETTLED = {"new_turn": "a new turn begins", "expired": "the old turn has run ou
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class DemoEvent:
     """`at_s` is on the clock of the demo; `tone` is how it is drawn."""
 
     at_s: float
@@ -26,14 +26,14 @@ def wall_s(record: Mapping[str, Any]) -> float:
     return datetime.fromisoformat(str(record["timestamp"])).timestamp()
 
 
-def from_log(record: Mapping[str, Any], at_s: float) -> Event | None:
+def from_log(record: Mapping[str, Any], at_s: float) -> DemoEvent | None:
     """A line of the daemon's log, if it belongs into the story."""
     told = _log_text(str(record.get("event")), record)
     if told is not None:
-        return Event(at_s, "relay", *told)
+        return DemoEvent(at_s, "relay", *told)
     if record.get("level") in ("warning", "error", "critical"):
         values = {k: v for k, v in record.items() if k not in ("timestamp", "level", "event", "call_id", "exception")}
-        return Event(at_s, "relay", f"{record.get('event')} {values}", "trouble")
+        return DemoEvent(at_s, "relay", f"{record.get('event')} {values}", "trouble")
     return None
 
 
@@ -79,36 +79,36 @@ def _log_text(name: str, record: Mapping[str, Any]) -> tuple[str, Tone] | None:
     return None
 
 
-def from_message(message: Mapping[str, Any], at_s: float, *, outgoing: bool) -> Event | None:
+def from_message(message: Mapping[str, Any], at_s: float, *, outgoing: bool) -> DemoEvent | None:
     """A text message on the assistant's socket; `outgoing` when the assistant sent it."""
     if not outgoing:
         kind = message.get("type")
-        return Event(at_s, "assistant", "was told that the call ends") if kind in ("end-call", "hangup") else None
+        return DemoEvent(at_s, "assistant", "was told that the call ends") if kind in ("end-call", "hangup") else None
     match message:
         case {"type": "speech-update", "role": "user", "status": "started"}:
-            return Event(at_s, "assistant", "hears the caller speak")
+            return DemoEvent(at_s, "assistant", "hears the caller speak")
         case {"type": "speech-update", "role": "assistant", "status": "started", "turn": turn}:
-            return Event(at_s, "assistant", f"sends its first audio of exchange {turn}")
+            return DemoEvent(at_s, "assistant", f"sends its first audio of exchange {turn}")
         case {"type": "user-interrupted"}:
-            return Event(at_s, "assistant", "noticed it as well: user-interrupted", "stop")
+            return DemoEvent(at_s, "assistant", "noticed it as well: user-interrupted", "stop")
         case {"type": "speech-update", "role": "assistant", "status": "stopped"}:
-            return Event(at_s, "assistant", "has sent its last audio")
+            return DemoEvent(at_s, "assistant", "has sent its last audio")
         case {"type": "transcript", "role": "user", "transcriptType": "partial", "transcript": text}:
-            return Event(at_s, "assistant", f'partial: "{text} ..."')
+            return DemoEvent(at_s, "assistant", f'partial: "{text} ..."')
         case {"type": "transcript", "role": "user", "transcriptType": "final", "transcript": text}:
-            return Event(at_s, "assistant", f'final: "{text}"')
+            return DemoEvent(at_s, "assistant", f'final: "{text}"')
     return None
 
 
-def from_phone(kind: str, detail: Mapping[str, Any], at_s: float) -> Event | None:
+def from_phone(kind: str, detail: Mapping[str, Any], at_s: float) -> DemoEvent | None:
     """Something the simulated Twilio did or noticed."""
     match kind:
         case "stream.started":
-            return Event(at_s, "phone", "media stream open: signed, with a one-time token")
+            return DemoEvent(at_s, "phone", "media stream open: signed, with a one-time token")
         case "clear":
-            return Event(at_s, "phone", f"clear received, {detail['n_bytes'] / 8:.0f} ms thrown away", "stop")
+            return DemoEvent(at_s, "phone", f"clear received, {detail['n_bytes'] / 8:.0f} ms thrown away", "stop")
         case "warning":
-            return Event(at_s, "phone", f"warning {detail['detail']}", "trouble")
+            return DemoEvent(at_s, "phone", f"warning {detail['detail']}", "trouble")
         case "stream.ended":
-            return Event(at_s, "phone", f"media stream {detail['how']}")
+            return DemoEvent(at_s, "phone", f"media stream {detail['how']}")
     return None

@@ -7,7 +7,7 @@ from typing import Any
 
 from relay.demo.journal import all_in_plain
 from relay.demo.stage import Performance
-from relay.demo.verdict import Verdict
+from relay.demo.verdict import DemoVerdict
 
 WHAT = {
     "recording": "left what the caller said, right what the caller heard",
@@ -24,7 +24,7 @@ def prepare(folder: Path) -> None:
         pass
 
 
-def write(folder: Path, performance: Performance, verdict: Verdict) -> dict[str, str]:
+def write(folder: Path, performance: Performance, verdict: DemoVerdict) -> dict[str, str]:
     """Paths by the names in `WHAT`; there is no recording when no call came about. Raises OSError."""
     files = {"log": folder / "relay.jsonl", "events": folder / "events.txt", "summary": folder / "summary.json"}
     files["log"].write_text("".join(line + "\n" for line in performance.log), encoding="utf-8")

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from rich.console import Group
 from rich.text import Text
 
-from relay.demo.scene import Moment, Scene
+from relay.demo.scene import DemoScene, SceneMoment
 from relay.standin.phone.player import AUDIBLE_DBFS
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -18,7 +18,7 @@ _NUMBER = 10
 _NARROWEST = 10
 
 
-def picture(scene: Scene, width: int, *, ascii_only: bool) -> Group:
+def picture(scene: DemoScene, width: int, *, ascii_only: bool) -> Group:
     """Six lines of at most `width` columns."""
     room = max(_NARROWEST, width - _LABEL - _NUMBER - 1)
     moments = list(scene.moments)[-room:]
@@ -43,7 +43,7 @@ def picture(scene: Scene, width: int, *, ascii_only: bool) -> Group:
     return Group(*group)
 
 
-def _head(scene: Scene, width: int, *, ascii_only: bool) -> Text:
+def _head(scene: DemoScene, width: int, *, ascii_only: bool) -> Text:
     line = "-" if ascii_only else "─"
     who = {(True, True): "both speak", (True, False): "the caller speaks", (False, True): "the assistant speaks"}
     speakers = (scene.now.caller_dbfs > AUDIBLE_DBFS, scene.now.heard_dbfs > AUDIBLE_DBFS)
@@ -52,7 +52,7 @@ def _head(scene: Scene, width: int, *, ascii_only: bool) -> Text:
     return Text(text.ljust(width, line), style="dim")
 
 
-def _history(heights: Sequence[float], style: str, moments: Sequence[Moment], *, ascii_only: bool) -> Text:
+def _history(heights: Sequence[float], style: str, moments: Sequence[SceneMoment], *, ascii_only: bool) -> Text:
     blocks, mark = (_BLOCKS_ASCII, _CLEAR_ASCII) if ascii_only else (_BLOCKS, _CLEAR)
     text = Text()
     for height, moment in zip(heights, moments, strict=True):
@@ -72,11 +72,11 @@ def _decibels(dbfs: float) -> str:
     return f"{dbfs:.0f} dBFS" if dbfs > AUDIBLE_DBFS else "silent"
 
 
-def _was_cleared(moments: Iterable[Moment]) -> bool:
+def _was_cleared(moments: Iterable[SceneMoment]) -> bool:
     return any(moment.cleared for moment in moments)
 
 
-def _words(scene: Scene) -> list[tuple[str, str]]:
+def _words(scene: DemoScene) -> list[tuple[str, str]]:
     words = []
     if scene.caller_says:
         words.append((f'caller: "{scene.caller_says}"  ', "cyan"))

@@ -8,7 +8,7 @@ SILENT_DBFS = -100.0
 
 
 @dataclass(slots=True)
-class Moment:
+class SceneMoment:
     """A tenth of a second: the loudest 20 ms of each side, the relay's buffer, whether a `clear` fell into it."""
 
     caller_dbfs: float = SILENT_DBFS
@@ -18,7 +18,7 @@ class Moment:
 
 
 @dataclass(slots=True)
-class Scene:
+class DemoScene:
     """Filled by the demo's tasks, drawn by the screen. The last of `moments` is the present one."""
 
     elapsed_s: float = 0.0
@@ -27,10 +27,10 @@ class Scene:
     assistant_says: str = ""
     flushed: str = "nothing yet"
     buffer_ms: float = 0.0
-    moments: deque[Moment] = field(default_factory=lambda: deque([Moment()], maxlen=HISTORY))
+    moments: deque[SceneMoment] = field(default_factory=lambda: deque([SceneMoment()], maxlen=HISTORY))
 
     @property
-    def now(self) -> Moment:
+    def now(self) -> SceneMoment:
         return self.moments[-1]
 
     def sound(self, caller_dbfs: float, heard_dbfs: float) -> None:

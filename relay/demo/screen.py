@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from relay.demo.event import Tone, Who
-from relay.demo.journal import Line, in_plain
+from relay.demo.journal import JournalLine, in_plain
 from relay.demo.picture import picture
-from relay.demo.scene import Scene
-from relay.demo.verdict import Verdict
+from relay.demo.scene import DemoScene
+from relay.demo.verdict import DemoVerdict
 
 _WHO_STYLES: dict[Who, str] = {"caller": "cyan", "phone": "blue", "relay": "bold", "assistant": "green"}
 _TONE_STYLES: dict[Tone, str] = {"plain": "", "speech": "yellow", "stop": "bold red", "trouble": "bold magenta"}
@@ -32,16 +32,16 @@ class Screen:
     ) -> None:
         pass
 
-    def show(self, line: Line) -> None:
+    def show(self, line: JournalLine) -> None:
         """The next line of the event log."""
 
-    def draw(self, scene: Scene) -> None:
+    def draw(self, scene: DemoScene) -> None:
         """The present moment, ten times a second."""
 
     def say(self, text: str) -> None:
         """A line of its own."""
 
-    def judge(self, verdict: Verdict) -> None:
+    def judge(self, verdict: DemoVerdict) -> None:
         """All promises, each with its figure."""
 
 
@@ -52,7 +52,7 @@ class Lines(Screen):
         self._out = out
         self._marks = marks(out.encoding)
 
-    def show(self, line: Line) -> None:
+    def show(self, line: JournalLine) -> None:
         self.say(in_plain(line))
 
     def say(self, text: str) -> None:
@@ -60,7 +60,7 @@ class Lines(Screen):
         self._out.write(text.encode(encoding, "replace").decode(encoding) + "\n")
         self._out.flush()
 
-    def judge(self, verdict: Verdict) -> None:
+    def judge(self, verdict: DemoVerdict) -> None:
         width = max(len(promise.name) for promise in verdict.promises)
         for promise in verdict.promises:
             self.say(f" {self._marks[promise.kept]} {promise.name:<{width}}  {promise.figure}")
@@ -84,18 +84,18 @@ class LiveScreen(Screen):
     ) -> None:
         self._live.stop()
 
-    def show(self, line: Line) -> None:
+    def show(self, line: JournalLine) -> None:
         text = coloured(line)
         text.truncate(self._console.width, overflow="crop" if self._ascii_only else "ellipsis")
         self._console.print(text, soft_wrap=True)
 
-    def draw(self, scene: Scene) -> None:
+    def draw(self, scene: DemoScene) -> None:
         self._live.update(picture(scene, self._console.width, ascii_only=self._ascii_only), refresh=True)
 
     def say(self, text: str) -> None:
         self._console.print(Text(text), soft_wrap=True)
 
-    def judge(self, verdict: Verdict) -> None:
+    def judge(self, verdict: DemoVerdict) -> None:
         table = Table.grid(padding=(0, 2, 0, 0))
         for promise in verdict.promises:
             style = _VERDICT_STYLES[promise.kept]
@@ -104,7 +104,7 @@ class LiveScreen(Screen):
         self._console.print(table)
 
 
-def coloured(line: Line) -> Text:
+def coloured(line: JournalLine) -> Text:
     """The same text as `in_plain`, in colours."""
     event, plain = line.event, in_plain(line)
     text = Text(plain, _TONE_STYLES[event.tone])

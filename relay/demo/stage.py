@@ -9,11 +9,11 @@ import trio
 
 from relay.demo.child import Daemon, Record, open_daemon
 from relay.demo.evidence import Evidence, gather
-from relay.demo.journal import Journal, Line
-from relay.demo.scene import Scene
+from relay.demo.journal import Journal, JournalLine
+from relay.demo.scene import DemoScene
 from relay.demo.screen import Screen
 from relay.demo.settings import PUBLIC_URL, Credentials, config_toml
-from relay.demo.story import LISTEN_S, Caller, StoryBroken, Told, assistant_behaviour
+from relay.demo.story import LISTEN_S, ScriptedCaller, StoryBroken, Told, assistant_behaviour
 from relay.demo.watcher import Watcher
 from relay.standin.assistant import Assistant, open_assistant
 from relay.standin.phone import Phone, PhoneEvent, PhoneOptions, open_phone
@@ -30,7 +30,7 @@ class Performance:
 
     evidence: Evidence
     log: list[str]
-    lines: list[Line] = field(default_factory=list)
+    lines: list[JournalLine] = field(default_factory=list)
     phone: Phone | None = None
 
 
@@ -86,12 +86,12 @@ class Stage:
                 )
                 nursery.start_soon(watcher.run)
                 nursery.start_soon(_watch_buffer, daemon.url, watcher.scene)
-                await self._tell(Caller(phone, self.told, self.assistant, self.listen_s))
+                await self._tell(ScriptedCaller(phone, self.told, self.assistant, self.listen_s))
             await daemon.wait_record("call.ended", _ENDED_S)
             nursery.cancel_scope.cancel()
         watcher.finish()
 
-    async def _tell(self, caller: Caller) -> None:
+    async def _tell(self, caller: ScriptedCaller) -> None:
         try:
             with trio.fail_after(STORY_MAX_S):
                 await caller.play()
@@ -107,7 +107,7 @@ class Stage:
         return Performance(evidence=evidence, log=daemon.log, lines=self.watcher.journal.lines(), phone=phone)
 
 
-async def _watch_buffer(url: str, scene: Scene) -> None:
+async def _watch_buffer(url: str, scene: DemoScene) -> None:
     """What the relay itself says about its buffer."""
     async with httpx.AsyncClient(trust_env=False) as client:
         while True:

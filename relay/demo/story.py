@@ -48,7 +48,7 @@ def assistant_behaviour() -> Behaviour:
     return Behaviour(stop_lag_ms=TALKS_ON_MS, user_texts=tuple(texts()[name] for name in SAID))
 
 
-class Caller:
+class ScriptedCaller:
     def __init__(self, phone: Phone, told: Told, assistant: Assistant, listen_s: float = LISTEN_S) -> None:
         self._phone = phone
         self._assistant = assistant

@@ -43,7 +43,7 @@ FIGURES = ("onset_to_clear_ms", "decide_to_clear_ms", "stale_frames_after_clear"
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class DemoVerdict:
     """`bargein` holds `FIGURES`, `reconnect` those of its own; None for what could not be measured."""
 
     promises: Sequence[Promise]
@@ -68,21 +68,21 @@ class Verdict:
         return {"ok": self.ok, **figures, "promises": promises}
 
 
-def judge(evidence: Evidence) -> Verdict:
+def judge(evidence: Evidence) -> DemoVerdict:
     """Pure, and slow: about a second of correlations."""
     story = Promise("the call went as planned", evidence.broken is None, evidence.broken or "from ringing to hang-up")
     if evidence.phone_end is None:
-        return Verdict([story], dict.fromkeys(FIGURES))
+        return DemoVerdict([story], dict.fromkeys(FIGURES))
     if not evidence.flushes or not evidence.clears_s or evidence.onset_s is None:
         silent = Promise("silent at once", kept=False, figure="the caller's interruption brought no clear")
-        return Verdict([story, silent, *_order(evidence)], dict.fromkeys(FIGURES))
+        return DemoVerdict([story, silent, *_order(evidence)], dict.fromkeys(FIGURES))
     stale, unknown, frames = _sorted_out(evidence)
     bargein = {**{name: evidence.flushes[0].get(name) for name in FIGURES}, "stale_frames_after_clear": stale}
     lost_frames = caller_frames_lost(evidence)
     reconnect = reconnect_figures(evidence, lost_frames)
     promises = [story, *_interruption(evidence), *_silence(evidence, stale, unknown, frames)]
     promises += [*reconnect_promises(evidence, reconnect), *_audio(evidence, lost_frames), *_order(evidence)]
-    return Verdict([_excused(promise, evidence.stood_still_ms) for promise in promises], bargein, reconnect)
+    return DemoVerdict([_excused(promise, evidence.stood_still_ms) for promise in promises], bargein, reconnect)
 
 
 def _excused(promise: Promise, stood_still_ms: float) -> Promise:

@@ -8,9 +8,9 @@ import trio
 
 from relay.demo import event as events
 from relay.demo.child import Record
-from relay.demo.event import Event
+from relay.demo.event import DemoEvent
 from relay.demo.journal import Journal
-from relay.demo.scene import Moment, Scene
+from relay.demo.scene import DemoScene, SceneMoment
 from relay.demo.screen import Screen
 from relay.demo.story import Told
 from relay.standin.assistant import Assistant
@@ -40,7 +40,7 @@ class Watcher:
     journal: Journal
     clock_offset_s: float
     daemon_pid: int
-    scene: Scene = field(default_factory=Scene)
+    scene: DemoScene = field(default_factory=DemoScene)
     stood_still_ms: float = 0.0
     _starved_ms: float | None = None
     _messages_seen: dict[str, int] = field(default_factory=dict)
@@ -82,7 +82,7 @@ class Watcher:
         for line in self.journal.due(float("inf")):
             self.screen.show(line)
 
-    def _note(self, event: Event | None) -> None:
+    def _note(self, event: DemoEvent | None) -> None:
         if event is not None:
             self.journal.add(event)
 
@@ -94,7 +94,7 @@ class Watcher:
         if heard_dbfs > AUDIBLE_DBFS:
             if now_s - self._heard_s > _TURN_PAUSE_S:
                 what = "a sound that fills the wait" if self._waiting else "the assistant"
-                self._note(Event(now_s, "phone", f"playing: the caller hears {what}", "speech"))
+                self._note(DemoEvent(now_s, "phone", f"playing: the caller hears {what}", "speech"))
             self._heard_s = now_s
         self._look_at_caller()
         self._look_at_marks()
@@ -104,7 +104,7 @@ class Watcher:
         for name, saying in self.told.sayings.items():
             if saying.began_s is not None and name not in self._said_seen:
                 self._said_seen.add(name)
-                self._note(Event(saying.began_s, "caller", f'says "{texts()[name]}"', "speech"))
+                self._note(DemoEvent(saying.began_s, "caller", f'says "{texts()[name]}"', "speech"))
         speaking = [name for name, saying in self.told.sayings.items() if saying.began_s and not saying.ended_s]
         self.scene.caller_says = texts()[speaking[0]] if speaking else ""
 
@@ -123,7 +123,7 @@ class Watcher:
             self._messages_seen[call.id] = len(call.record.events)
         if self.told.cut_s is not None and not self._cut_seen:
             self._cut_seen = True
-            self._note(Event(self.told.cut_s, "assistant", "its socket is cut: TCP reset", "trouble"))
+            self._note(DemoEvent(self.told.cut_s, "assistant", "its socket is cut: TCP reset", "trouble"))
 
     def _follow_words(self, message: dict[str, object]) -> None:
         match message:
@@ -145,7 +145,7 @@ class Watcher:
         for line in self.journal.due(now_s):
             self.screen.show(line)
         self.screen.draw(self.scene)
-        self.scene.moments.append(Moment(buffer_ms=self.scene.buffer_ms))
+        self.scene.moments.append(SceneMoment(buffer_ms=self.scene.buffer_ms))
 
 
 def starved_ms(pid: int) -> float | None:

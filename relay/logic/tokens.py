@@ -18,7 +18,7 @@ USED_MAX = 4096
 
 
 @dataclass(slots=True)
-class _Entry:
+class _IssuedToken:
     subject: str
     expires_at: float
     used: bool = False
@@ -38,7 +38,7 @@ class Tokens:
     def __init__(self, ttl_s: float, max_tokens: int = MAX_TOKENS) -> None:
         self._ttl_s = ttl_s
         self._max_tokens = max_tokens
-        self._entries: dict[bytes, _Entry] = {}
+        self._entries: dict[bytes, _IssuedToken] = {}
         self._evicted = 0
 
     def issue(self, subject: str, now: float) -> str:
@@ -48,7 +48,7 @@ class Tokens:
             del self._entries[next(iter(self._entries))]
             self._evicted += 1
         token = secrets.token_urlsafe(_TOKEN_BYTES)
-        self._entries[_key(token)] = _Entry(subject, now + self._ttl_s)
+        self._entries[_key(token)] = _IssuedToken(subject, now + self._ttl_s)
         return token
 
     def claim(self, token: str, subject: str | None, now: float) -> str:

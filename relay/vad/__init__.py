@@ -3,9 +3,9 @@
 Files in, tables, JSON and pictures out. The model and the detector are those of calls.
 """
 
-from relay.vad.analysis import Analysis, analyse, as_json
+from relay.vad.analysis import RecordingAnalysis, analyse, as_json
 from relay.vad.benchmark import Evaluation, evaluate
 from relay.vad.calibration import Calibration, calibrate
 from relay.vad.plot import plot
 
-__all__ = ["Analysis", "Calibration", "Evaluation", "analyse", "as_json", "calibrate", "evaluate", "plot"]
+__all__ = ["Calibration", "Evaluation", "RecordingAnalysis", "analyse", "as_json", "calibrate", "evaluate", "plot"]

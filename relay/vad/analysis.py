@@ -24,7 +24,7 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Analysis:
+class RecordingAnalysis:
     """A recording and what was decided. The times of `decisions` are ms of the recording."""
 
     file: str
@@ -49,7 +49,7 @@ def analyse(
     route: Route = Route.AS_IT_IS,
     *,
     reduce_noise: bool = False,
-) -> Analysis:
+) -> RecordingAnalysis:
     """Run one WAV file (mono, 16 bit, 8 or 16 kHz) through model and detector.
 
     `FormatMismatch` for another format, `OSError` if it can't be read, `ConfigError` without the model.
@@ -59,7 +59,7 @@ def analyse(
     sound = read_sound(path)
     stream = windows(sound, model, route, reduce_noise=reduce_noise)
     (judged,) = probabilities(model, [stream], settings.model_gain_db)
-    return Analysis(str(path), sound, settings, follow(stream, judged, settings))
+    return RecordingAnalysis(str(path), sound, settings, follow(stream, judged, settings))
 
 
 def follow(stream: NDArray[np.int16], judged: Sequence[float], settings: DetectorSettings) -> Trace:
@@ -83,12 +83,12 @@ def confirmations_ms(decisions: Sequence[Decision]) -> list[float]:
     return [decision.decided_ms for decision in decisions if isinstance(decision, Confirmed)]
 
 
-def as_json(analyses: Sequence[Analysis]) -> dict[str, Any]:
+def as_json(analyses: Sequence[RecordingAnalysis]) -> dict[str, Any]:
     """What `relay vad --json` prints: seconds, in the order of the files."""
     return {"files": [_file_json(analysis) for analysis in analyses]}
 
 
-def _file_json(analysis: Analysis) -> dict[str, Any]:
+def _file_json(analysis: RecordingAnalysis) -> dict[str, Any]:
     return {
         "file": analysis.file,
         "duration_s": round(analysis.sound.duration_s, 3),

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from relay.media.detector import HYSTERESIS, WINDOW_MS, Confirmed, Ended, Likely, Rejected
-from relay.vad.analysis import Analysis
+from relay.vad.analysis import RecordingAnalysis
 
 INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
 SPEECH, GUESS, CUT, END = "#2f855a", "#d69e2e", "#c53030", "#2b6cb0"
@@ -21,7 +21,7 @@ INCHES_PER_S, NARROWEST_IN, WIDEST_IN, HEIGHT_IN = 1.0, 11.0, 40.0, 7.0
 DOTS_PER_INCH = 110
 
 
-def plot(analysis: Analysis, png: Path) -> None:
+def plot(analysis: RecordingAnalysis, png: Path) -> None:
     """Write the picture; about an inch a second wide, between 11 and 40. `OSError` if it can't be written."""
     duration_s = analysis.sound.duration_s
     width_in = min(WIDEST_IN, max(NARROWEST_IN, duration_s * INCHES_PER_S))
@@ -44,7 +44,7 @@ def plot(analysis: Analysis, png: Path) -> None:
     figure.savefig(png, dpi=DOTS_PER_INCH, format="png")
 
 
-def _title(analysis: Analysis) -> str:
+def _title(analysis: RecordingAnalysis) -> str:
     decisions = analysis.trace.decisions
     ducks, cuts = (sum(isinstance(each, kind) for each in decisions) for kind in (Rejected, Confirmed))
     return (
@@ -53,7 +53,7 @@ def _title(analysis: Analysis) -> str:
     )
 
 
-def _draw_wave(axes: Axes, analysis: Analysis) -> None:
+def _draw_wave(axes: Axes, analysis: RecordingAnalysis) -> None:
     samples = analysis.sound.samples.astype(np.float64) / 32768
     columns = max(1, min(COLUMNS, len(samples)))
     edges = np.linspace(0, len(samples), columns + 1).astype(int)
@@ -67,7 +67,7 @@ def _draw_wave(axes: Axes, analysis: Analysis) -> None:
     axes.set_ylabel("samples\n(full scale 1)", color=INK)
 
 
-def _draw_probability(axes: Axes, analysis: Analysis) -> None:
+def _draw_probability(axes: Axes, analysis: RecordingAnalysis) -> None:
     judged, threshold = analysis.trace.probabilities, analysis.settings.threshold
     axes.stairs(judged, _edges_s(len(judged)), color=INK, linewidth=1.2)
     axes.axhline(threshold, color=GUESS, linewidth=1)
@@ -76,7 +76,7 @@ def _draw_probability(axes: Axes, analysis: Analysis) -> None:
     axes.set_ylabel("probability\nof speech", color=INK)
 
 
-def _draw_level(axes: Axes, analysis: Analysis) -> None:
+def _draw_level(axes: Axes, analysis: RecordingAnalysis) -> None:
     trace = analysis.trace
     edges_s = _edges_s(len(trace.levels_dbfs))
     axes.stairs(trace.levels_dbfs, edges_s, color=INK, linewidth=1.2, baseline=None)
@@ -85,7 +85,7 @@ def _draw_level(axes: Axes, analysis: Analysis) -> None:
     axes.set_ylabel("level and\nfloor, dBFS", color=INK)
 
 
-def _draw_decisions(axes: Axes, analysis: Analysis) -> None:
+def _draw_decisions(axes: Axes, analysis: RecordingAnalysis) -> None:
     """Ducked stretches as yellow bands, confirmations as red lines, ends as blue ones."""
     since_s: float | None = None
     for decision in analysis.trace.decisions:

@@ -45,7 +45,7 @@ class BrowserCode(StrEnum):
     TOO_FAST = "TOO_FAST"
 
 
-class Start(Struct, frozen=True):
+class ClientStart(Struct, frozen=True):
     """Opens a session, or attaches to one again. `format` is None if nothing is said of it, `after` (the number of the
     last message had) if it is not told."""
 
@@ -55,7 +55,7 @@ class Start(Struct, frozen=True):
     after: int | None = None
 
     def __repr__(self) -> str:
-        return f"Start({self.format}, resumes={self.resume is not None}, after={self.after})"
+        return f"ClientStart({self.format}, resumes={self.resume is not None}, after={self.after})"
 
 
 class ClientAudio(Struct, frozen=True):
@@ -70,18 +70,18 @@ class ClientAudio(Struct, frozen=True):
         return f"ClientAudio(sequence={self.sequence}, ms={self.ms}, {len(self.data)} bytes)"
 
 
-class Played(Struct, frozen=True):
+class ClientPlayed(Struct, frozen=True):
     """So much of this turn was heard."""
 
     turn: int
     ms: int
 
 
-class Stop(Struct, frozen=True):
+class ClientStop(Struct, frozen=True):
     """The client ends the session."""
 
 
-Event = Start | ClientAudio | Played | Stop
+Event = ClientStart | ClientAudio | ClientPlayed | ClientStop
 
 _Number = Annotated[int, Meta(ge=0, lt=2**32)]
 
@@ -132,13 +132,13 @@ def parse(message: str | bytes, declared: AudioFormat) -> Event:
         raise not_json("the message") from None
     match frame:
         case _StartFrame():
-            return Start(_format_of(frame), frame.token, frame.resume, frame.after)
+            return ClientStart(_format_of(frame), frame.token, frame.resume, frame.after)
         case _AudioFrame():
             return _audio_of(frame, declared)
         case _PlayedFrame(turn=turn, ms=ms):
-            return Played(turn, int(ms))
+            return ClientPlayed(turn, int(ms))
         case _StopFrame():
-            return Stop()
+            return ClientStop()
 
 
 def parse_binary(message: bytes, declared: AudioFormat) -> ClientAudio:

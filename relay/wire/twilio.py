@@ -41,7 +41,7 @@ class Connected(Struct, frozen=True):
     version: str
 
 
-class Start(Struct, frozen=True):
+class StreamStart(Struct, frozen=True):
     """The stream begins. `parameters` are the TwiML's `<Parameter>` pairs, the one-time token among them."""
 
     stream_sid: str
@@ -52,7 +52,7 @@ class Start(Struct, frozen=True):
     sequence: int
 
     def __repr__(self) -> str:
-        return f"Start(stream_sid={self.stream_sid!r}, call_sid={self.call_sid!r}, sequence={self.sequence})"
+        return f"StreamStart(stream_sid={self.stream_sid!r}, call_sid={self.call_sid!r}, sequence={self.sequence})"
 
 
 class Media(Struct, frozen=True):
@@ -87,14 +87,14 @@ class MarkEcho(Struct, frozen=True):
     sequence: int
 
 
-class Stop(Struct, frozen=True):
+class StreamStop(Struct, frozen=True):
     """The stream or the call ended."""
 
     call_sid: str
     sequence: int
 
 
-Event = Connected | Start | Media | Dtmf | MarkEcho | Stop
+Event = Connected | StreamStart | Media | Dtmf | MarkEcho | StreamStop
 
 
 # Not strict: Twilio writes its numbers as strings.
@@ -135,7 +135,7 @@ def _rare_event(frame: RareFrame) -> Event:
             return Connected(protocol, version)
         case StartFrame(start=start, sequence_number=sequence):
             audio_format = _telephone_only(start.media_format)
-            return Start(
+            return StreamStart(
                 start.stream_sid, start.call_sid, start.account_sid, audio_format, start.custom_parameters, sequence
             )
         case DtmfFrame(dtmf=dtmf, sequence_number=sequence):
@@ -145,7 +145,7 @@ def _rare_event(frame: RareFrame) -> Event:
         case MarkFrame(mark=mark, sequence_number=sequence):
             return MarkEcho(mark.name, sequence)
         case StopFrame(stop=stop, sequence_number=sequence):
-            return Stop(stop.call_sid, sequence)
+            return StreamStop(stop.call_sid, sequence)
 
 
 def _telephone_only(offered: MediaFormat) -> AudioFormat:

@@ -7,11 +7,11 @@ import pytest
 
 from relay.bench.assistant import AssistantRecord, SentFrame
 from relay.bench.caller import CallerRecord
-from relay.bench.scores import Direction, Window, percentiles, score_barge_in, score_down, score_up
+from relay.bench.scores import Direction, SampleWindow, percentiles, score_barge_in, score_down, score_up
 from relay.bench.sounds import FRAME_SAMPLES, caller_track, reference
 
 TRACK = caller_track()
-WINDOW = Window(1.0, 8.0)
+WINDOW = SampleWindow(1.0, 8.0)
 TIMES = [frame * 0.02 for frame in range(500)]
 
 

@@ -18,16 +18,16 @@ from relay.demo.promise import Promise
 from relay.demo.reconnect import RECONNECT_FIGURES
 from relay.demo.screen import Screen
 from relay.demo.stage import Performance
-from relay.demo.verdict import FIGURES, Verdict
+from relay.demo.verdict import FIGURES, DemoVerdict
 
 Perform = Callable[[Screen, Path], Any]
 
 
 @pytest.fixture
-def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[Perform, Verdict], None]:
+def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[Perform, DemoVerdict], None]:
     """Puts another performance and verdict in the place of the real ones."""
 
-    def put(perform: Perform, verdict: Verdict) -> None:
+    def put(perform: Perform, verdict: DemoVerdict) -> None:
         monkeypatch.setattr(demo, "perform", perform)
         monkeypatch.setattr(demo, "judge", lambda _: verdict)
 
@@ -38,8 +38,8 @@ async def nothing(_screen: Screen, _folder: Path) -> Performance:
     return Performance(evidence=Evidence(broken=None, stood_still_ms=120.0), log=["{}"])
 
 
-def verdict(*kept: bool | None) -> Verdict:
-    return Verdict(
+def verdict(*kept: bool | None) -> DemoVerdict:
+    return DemoVerdict(
         [Promise(f"promise {i}", value, "7 ms") for i, value in enumerate(kept)], dict.fromkeys(FIGURES, 1.0)
     )
 

@@ -8,8 +8,8 @@ import numpy as np
 import trio
 
 from relay.demo import files
-from relay.demo.journal import Line
-from relay.demo.scene import Scene
+from relay.demo.journal import JournalLine
+from relay.demo.scene import DemoScene
 from relay.demo.screen import Screen
 from relay.demo.stage import perform
 from relay.demo.verdict import judge
@@ -22,13 +22,13 @@ TIMING |= {"no frame lost or invented", "the assistant heard every word", "the c
 
 class Watching(Screen):
     def __init__(self) -> None:
-        self.lines: list[Line] = []
+        self.lines: list[JournalLine] = []
         self.turns: set[int] = set()
 
-    def show(self, line: Line) -> None:
+    def show(self, line: JournalLine) -> None:
         self.lines.append(line)
 
-    def draw(self, scene: Scene) -> None:
+    def draw(self, scene: DemoScene) -> None:
         self.turns.add(scene.turn)
 
 

@@ -6,17 +6,17 @@ import pytest
 from rich.console import Console
 
 from relay.demo.picture import picture
-from relay.demo.scene import HISTORY, Moment, Scene
+from relay.demo.scene import HISTORY, DemoScene, SceneMoment
 
 
-def scene(moments: int = 100) -> Scene:
-    made = Scene(elapsed_s=14.2, turn=2, assistant_says="one large dial", flushed="300 ms")
+def scene(moments: int = 100) -> DemoScene:
+    made = DemoScene(elapsed_s=14.2, turn=2, assistant_says="one large dial", flushed="300 ms")
     for _ in range(moments):
-        made.moments.append(Moment())
+        made.moments.append(SceneMoment())
     return made
 
 
-def drawn(it: Scene, width: int, *, ascii_only: bool = False) -> list[str]:
+def drawn(it: DemoScene, width: int, *, ascii_only: bool = False) -> list[str]:
     out = io.StringIO()
     Console(file=out, width=width, force_terminal=False).print(picture(it, width, ascii_only=ascii_only))
     return out.getvalue().splitlines()

@@ -6,24 +6,24 @@ import sys
 import pytest
 from rich.console import Console
 
-from relay.demo.event import Event
-from relay.demo.journal import Journal, Line
+from relay.demo.event import DemoEvent
+from relay.demo.journal import Journal, JournalLine
 from relay.demo.promise import Promise
-from relay.demo.scene import Scene
+from relay.demo.scene import DemoScene
 from relay.demo.screen import Lines, LiveScreen, Screen, coloured, open_screen
-from relay.demo.verdict import Verdict
+from relay.demo.verdict import DemoVerdict
 
 PROMISES = [
     Promise("silent at once", True, "96 ms"),
     Promise("no stale audio", False, "3 frames"),
     Promise("no frame lost", None, "9 invented"),
 ]
-VERDICT = Verdict(PROMISES, {})
+VERDICT = DemoVerdict(PROMISES, {})
 
 
-def line(text: str = "stopped", at_s: float = 12.3) -> Line:
+def line(text: str = "stopped", at_s: float = 12.3) -> JournalLine:
     journal = Journal(0.0)
-    journal.add(Event(at_s, "relay", text, "stop"))
+    journal.add(DemoEvent(at_s, "relay", text, "stop"))
     return journal.lines()[0]
 
 
@@ -31,7 +31,7 @@ def test_plain_lines_hold_no_control_codes() -> None:
     out = io.StringIO()
     with Lines(out) as screen:
         screen.show(line())
-        screen.draw(Scene())
+        screen.draw(DemoScene())
         screen.judge(VERDICT)
 
     text = out.getvalue()
@@ -55,7 +55,7 @@ def test_a_terminal_gets_the_same_words_in_colours() -> None:
     console = Console(file=out, force_terminal=True, width=80, height=24, color_system="standard", legacy_windows=False)
     with LiveScreen(console) as screen:
         screen.show(line())
-        screen.draw(Scene(flushed="300 ms"))
+        screen.draw(DemoScene(flushed="300 ms"))
     screen.judge(VERDICT)
 
     text = out.getvalue()

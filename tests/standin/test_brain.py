@@ -1,6 +1,6 @@
 import pytest
 
-from relay.standin.assistant.brain import Brain, Script, Speak, Stop
+from relay.standin.assistant.brain import Brain, Script, Speak, StopSpeaking
 
 DEMO = Script("greeting", ("description",))
 ECHO = Speak(None)
@@ -36,7 +36,7 @@ def test_what_the_caller_said_in_a_former_call_has_had_its_answer() -> None:
 def test_an_interruption_stops_it_and_is_not_answered() -> None:
     mind = brain()
     mind.begin()
-    assert mind.user_started() == Stop()
+    assert mind.user_started() == StopSpeaking()
     assert mind.user_stopped() is None
     mind.finished_speaking()
     mind.user_started()
@@ -46,7 +46,7 @@ def test_an_interruption_stops_it_and_is_not_answered() -> None:
 def test_an_interruption_is_answered_when_asked_for() -> None:
     mind = brain(answers=True)
     mind.begin()
-    assert mind.user_started() == Stop()
+    assert mind.user_started() == StopSpeaking()
     assert mind.user_stopped() == Speak("description")
 
 
@@ -57,7 +57,7 @@ def test_a_protected_first_message_goes_on_but_later_ones_stop() -> None:
     mind.finished_speaking()
     mind.user_started()
     assert mind.user_stopped() == Speak("description")
-    assert mind.user_started() == Stop()
+    assert mind.user_started() == StopSpeaking()
 
 
 def test_one_that_never_agrees_talks_on_and_answers_nothing_said_meanwhile() -> None:
@@ -85,4 +85,4 @@ def test_speech_made_by_a_control_message_can_be_interrupted() -> None:
     mind = brain(Script(None, then=None))
     mind.begin()
     mind.spoke_up()
-    assert mind.user_started() == Stop()
+    assert mind.user_started() == StopSpeaking()

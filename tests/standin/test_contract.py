@@ -7,12 +7,12 @@ import pytest
 
 from relay.media.frames import TELEPHONE, WIDEBAND, AudioFormat
 from relay.standin.assistant.behaviour import Behaviour
-from relay.standin.assistant.conversation import Conversation
+from relay.standin.assistant.conversation import AssistantConversation
 from relay.standin.assistant.inbound import parse
 from relay.standin.assistant.order import read_order
 from relay.standin.phone.player import Player
 from relay.standin.phone.signature import sign
-from relay.standin.phone.stream import Outgoing
+from relay.standin.phone.stream import StreamMessages
 from relay.standin.phone.twiml import Hangup, Pause, Redirect, Say, Stream, read_twiml
 from relay.standin.phrases import spoken
 from relay.wire import signature, twilio, twiml, vapi, vapi_call, vapi_controls
@@ -52,7 +52,7 @@ def test_the_relays_messages_to_the_assistant_are_known(message: str) -> None:
 
 
 def test_the_relay_understands_every_message_of_a_whole_conversation() -> None:
-    call = Conversation(read_order(ORDER), Behaviour(think_ms=1600), 0.0)
+    call = AssistantConversation(read_order(ORDER), Behaviour(think_ms=1600), 0.0)
     uplink = bytearray(TELEPHONE.silent_frame * 250)
     for name in ("request", "stop", "question"):
         uplink += spoken(name, TELEPHONE) + TELEPHONE.silent_frame * 250
@@ -83,10 +83,10 @@ ORDER: dict[str, Any] = {
 
 
 def test_the_relay_understands_every_message_of_a_media_stream() -> None:
-    out = Outgoing("AC1", "CA1", "MZ1")
+    out = StreamMessages("AC1", "CA1", "MZ1")
     texts = [out.connected(), out.start({"token": "t"}), out.media(b"\xff" * 160), out.dtmf("5"), out.mark("m")]
     kinds = [type(twilio.parse(text)) for text in [*texts, out.stop()]]
-    expected = [twilio.Connected, twilio.Start, twilio.Media, twilio.Dtmf, twilio.MarkEcho, twilio.Stop]
+    expected = [twilio.Connected, twilio.StreamStart, twilio.Media, twilio.Dtmf, twilio.MarkEcho, twilio.StreamStop]
     assert kinds == expected
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from relay.media.frames import TELEPHONE, WIDEBAND
 from relay.standin.assistant.behaviour import Behaviour
-from relay.standin.assistant.conversation import Conversation
+from relay.standin.assistant.conversation import AssistantConversation
 from relay.standin.assistant.order import Order
 from relay.standin.phrases import phrase, spoken
 from relay.standin.sound import level_dbfs, mulaw_to_samples
@@ -24,7 +24,7 @@ class Stage:
         overrides = {"firstMessageInterruptionsEnabled": True, **overrides}
         order = Order(TELEPHONE, overrides, "a")
         self.now_s = 50.0
-        self.call = Conversation(order, behaviour or Behaviour(), self.now_s)
+        self.call = AssistantConversation(order, behaviour or Behaviour(), self.now_s)
         self.texts: list[tuple[float, dict[str, Any]]] = []
         self.audio: list[tuple[float, bytes]] = []
 
@@ -366,7 +366,7 @@ def test_uplink_faster_than_real_time_and_gaps_are_measured() -> None:
 
 
 def test_odd_uplink_bytes_are_tolerated() -> None:
-    call = Conversation(Order(WIDEBAND, {}, "a"), Behaviour(), 0.0)
+    call = AssistantConversation(Order(WIDEBAND, {}, "a"), Behaviour(), 0.0)
     for n in range(100):
         call.receive_audio(b"\x00" * 639, n * 0.02)
     assert call.statistics()["uplink_odd_messages"] == 100

@@ -10,7 +10,7 @@ import trio
 
 from relay.errors import LegClosed, LegLost
 from relay.net.client_socket import ClientSocket, open_client_socket
-from relay.standin.lab import CLEAN, Event, Lab, Link, Schedule, open_lab
+from relay.standin.lab import CLEAN, Lab, LinkConditions, NetworkEvent, Schedule, open_lab
 from tests.support.leaks import resources, resources_return_to
 from tests.support.peers import serving, websocket_app
 
@@ -85,7 +85,7 @@ async def test_on_a_clean_network_everything_arrives_both_ways() -> None:
 
 
 async def test_a_delay_is_had_each_way() -> None:
-    async with between(Schedule(Link(delay_ms=50))) as (_, client, _server):
+    async with between(Schedule(LinkConditions(delay_ms=50))) as (_, client, _server):
         began = trio.current_time()
         assert await echoed(client, b"ping") == b"ping"
 
@@ -122,7 +122,7 @@ async def test_after_a_drop_one_can_connect_again() -> None:
 
 
 async def test_a_close_is_the_end_for_both_sides_after_what_was_under_way() -> None:
-    async with between(Schedule(Link(delay_ms=150))) as (lab, client, server):
+    async with between(Schedule(LinkConditions(delay_ms=150))) as (lab, client, server):
         await echoed(client, b"first")
         await client.send_all(b"last")
         await until(lambda: lab.statistics().held_bytes == 4)
@@ -197,8 +197,8 @@ async def test_a_server_that_is_not_there_is_a_reset() -> None:
 
 
 async def test_the_schedule_happens_over_and_over_and_is_in_the_journal() -> None:
-    events = (Event(0.1, "stall", 0.01), Event(0.3, "slow", 0.1, 500), Event(0.5, "drop"))
-    async with between(Schedule(Link(), events, length_s=1)) as (lab, _client, _server):
+    events = (NetworkEvent(0.1, "stall", 0.01), NetworkEvent(0.3, "slow", 0.1, 500), NetworkEvent(0.5, "drop"))
+    async with between(Schedule(LinkConditions(), events, length_s=1)) as (lab, _client, _server):
         await until(lambda: sum(happened.what == "drop" for happened in lab.journal) == 2)
         told = [happened for happened in lab.journal if "connected" not in happened.what]
 
@@ -210,7 +210,7 @@ async def test_the_schedule_happens_over_and_over_and_is_in_the_journal() -> Non
 async def test_a_lab_that_is_left_leaves_nothing() -> None:
     before = await resources()
     for trouble in (Lab.drop, Lab.close, Lab.half_open, lambda lab: lab.stall(LIMIT_S)):
-        async with between(Schedule(Link(delay_ms=5))) as (lab, client, _):
+        async with between(Schedule(LinkConditions(delay_ms=5))) as (lab, client, _):
             await echoed(client, b"here")
             await client.send_all(b"under way")
             trouble(lab)
@@ -237,7 +237,7 @@ async def test_websocket_messages_overtake_each_other_whole_and_none_is_lost() -
         except LegLost:
             pass
 
-    async with websocket(Schedule(Link(reorder_share=0.1, reorder_ms=30), seed=4), echo) as (lab, client):
+    async with websocket(Schedule(LinkConditions(reorder_share=0.1, reorder_ms=30), seed=4), echo) as (lab, client):
         received: list[str | bytes] = []
         async with trio.open_nursery() as nursery:
 
@@ -260,7 +260,10 @@ async def test_a_goodbye_comes_last() -> None:
             await asgi.send(f"{number}")  # type: ignore[attr-defined]
         await asgi.close(4001)  # type: ignore[attr-defined]
 
-    async with websocket(Schedule(Link(reorder_share=0.5, reorder_ms=50), seed=4), speak_and_leave) as (_, client):
+    async with websocket(Schedule(LinkConditions(reorder_share=0.5, reorder_ms=50), seed=4), speak_and_leave) as (
+        _,
+        client,
+    ):
         received = [await client.receive() for _ in range(20)]
         with pytest.raises(LegClosed) as closed:
             await client.receive()

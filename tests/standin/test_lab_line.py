@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.standin.lab.line import Line
-from relay.standin.lab.schedule import Distribution, Link
+from relay.standin.lab.line import LabLine
+from relay.standin.lab.schedule import Distribution, LinkConditions
 
 
-def emptied(line: Line) -> list[tuple[float, bytes]]:
+def emptied(line: LabLine) -> list[tuple[float, bytes]]:
     """Every piece with its time."""
     out = []
     while (at := line.next_at) is not None:
@@ -32,7 +32,7 @@ def emptied(line: Line) -> list[tuple[float, bytes]]:
 def test_everything_comes_out_once_in_order_and_never_early(
     puts: list[tuple[float, bytes]], distribution: Distribution, bandwidth: float | None, seed: int
 ) -> None:
-    line = Line(Link(20, 30, distribution, bandwidth), Random(seed))
+    line = LabLine(LinkConditions(20, 30, distribution, bandwidth), Random(seed))
     now, times = 0.0, []
     for pause_s, data in puts:
         now += pause_s
@@ -47,7 +47,7 @@ def test_everything_comes_out_once_in_order_and_never_early(
 
 @pytest.mark.parametrize("distribution", get_args(Distribution))
 def test_jitter_has_the_mean_that_was_asked_for(distribution: Distribution) -> None:
-    line = Line(Link(delay_ms=10, jitter_ms=20, distribution=distribution), Random(7))
+    line = LabLine(LinkConditions(delay_ms=10, jitter_ms=20, distribution=distribution), Random(7))
     delays = []
     for number in range(4000):
         line.put(b"x", number * 100.0)
@@ -60,7 +60,7 @@ def test_jitter_has_the_mean_that_was_asked_for(distribution: Distribution) -> N
 
 def test_the_same_seed_makes_the_same_times_and_another_other_ones() -> None:
     def times(seed: int) -> list[float]:
-        line = Line(Link(10, 20, "exponential"), Random(seed))
+        line = LabLine(LinkConditions(10, 20, "exponential"), Random(seed))
         for number in range(20):
             line.put(b"x", float(number))
         return [at for at, _ in emptied(line)]
@@ -69,7 +69,7 @@ def test_the_same_seed_makes_the_same_times_and_another_other_ones() -> None:
 
 
 def test_a_slow_link_carries_one_piece_after_the_other() -> None:
-    line = Line(Link(bandwidth_kbit_s=80), Random(1))
+    line = LabLine(LinkConditions(bandwidth_kbit_s=80), Random(1))
     for _ in range(3):
         line.put(bytes(100), 5.0)
     line.put(bytes(100), 9.0)
@@ -78,7 +78,7 @@ def test_a_slow_link_carries_one_piece_after_the_other() -> None:
 
 
 def test_the_slower_of_link_and_moment_counts() -> None:
-    line = Line(Link(bandwidth_kbit_s=80), Random(1))
+    line = LabLine(LinkConditions(bandwidth_kbit_s=80), Random(1))
     line.put(bytes(100), 0.0, kbit_s=8)
     line.put(bytes(100), 1.0, kbit_s=800)
 
@@ -86,7 +86,7 @@ def test_the_slower_of_link_and_moment_counts() -> None:
 
 
 def test_held_messages_are_overtaken_but_by_no_goodbye_and_nothing_is_lost() -> None:
-    line = Line(Link(delay_ms=10, reorder_share=0.2, reorder_ms=50), Random(3))
+    line = LabLine(LinkConditions(delay_ms=10, reorder_share=0.2, reorder_ms=50), Random(3))
     sent = [b"%d" % number for number in range(200)]
     for number, message in enumerate(sent):
         line.put(message, number * 0.01, may_be_held=True)
@@ -101,7 +101,7 @@ def test_held_messages_are_overtaken_but_by_no_goodbye_and_nothing_is_lost() -> 
 
 
 def test_what_is_not_a_message_keeps_its_place_among_its_kind() -> None:
-    line = Line(Link(reorder_share=1.0, reorder_ms=1000), Random(3))
+    line = LabLine(LinkConditions(reorder_share=1.0, reorder_ms=1000), Random(3))
     for number in range(50):
         line.put(b"%d" % number, 0.0)
 
@@ -109,7 +109,7 @@ def test_what_is_not_a_message_keeps_its_place_among_its_kind() -> None:
 
 
 def test_cleared_nothing_comes_out() -> None:
-    line = Line(Link(delay_ms=10), Random(1))
+    line = LabLine(LinkConditions(delay_ms=10), Random(1))
     line.put(b"lost", 0.0)
     line.clear()
 

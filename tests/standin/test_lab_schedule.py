@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.standin.lab.profiles import PROFILES, scheduled
-from relay.standin.lab.schedule import Event, Link, Schedule
+from relay.standin.lab.schedule import LinkConditions, NetworkEvent, Schedule
 
 
 @pytest.mark.parametrize("name", PROFILES)
@@ -47,6 +47,6 @@ def test_a_mobile_network_drops_every_30_to_90_seconds() -> None:
 )
 def test_a_wrong_file_is_refused_with_what_is_wrong(change: dict[str, object], told: str) -> None:
     good = {"link": {}, "events": [{"at_s": 1, "kind": "stall", "for_s": 2}], "length_s": 1000}
-    assert Schedule.from_json(json.dumps(good)) == Schedule(Link(), (Event(1, "stall", 2),), 1000)
+    assert Schedule.from_json(json.dumps(good)) == Schedule(LinkConditions(), (NetworkEvent(1, "stall", 2),), 1000)
     with pytest.raises(ValueError, match=told):
         Schedule.from_json(json.dumps({**good, **change}))

@@ -15,7 +15,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_st
 from wsproto.frame_protocol import CloseReason
 
 from relay.standin.http import Request, Response, Rewound, serve_connection
-from relay.standin.phone import PhoneEvent, PhoneOptions, Say, mulaw_of_wav, open_phone, place_call
+from relay.standin.phone import Cue, PhoneEvent, PhoneOptions, mulaw_of_wav, open_phone, place_call
 from relay.standin.phone.signature import sign
 from relay.standin.sound import read_wav, samples_to_mulaw, tone, write_wav
 
@@ -334,7 +334,7 @@ async def test_a_plan_is_carried_out_and_recorded(tmp_path: Path) -> None:
         await leg.media(BEEP * 10)
         await listen(leg)
 
-    plan = [Say(BEEP, at_s=0.1), Say(BEEP, after_heard_ms=300)]
+    plan = [Cue(BEEP, at_s=0.1), Cue(BEEP, after_heard_ms=300)]
     async with relay(converse) as small:
         wav = tmp_path / "call.wav"
         result = await place_call(small.url, plan, options=OPTIONS, seconds=2.5, record=wav)

@@ -1,11 +1,11 @@
 import base64
 import json
 
-from relay.standin.phone.stream import Outgoing
+from relay.standin.phone.stream import StreamMessages
 
 
 def test_the_messages_are_twilios_key_by_key() -> None:
-    out = Outgoing("AC1", "CA1", "MZ1")
+    out = StreamMessages("AC1", "CA1", "MZ1")
     messages = [
         json.loads(text)
         for text in (

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.standin.phone.twiml import BadTwiml, Dial, Hangup, Pause, Redirect, Reject, Say, Stream, read_twiml
+from relay.standin.phone.twiml import BadTwiml, DialVerb, Hangup, Pause, Redirect, Reject, Say, Stream, read_twiml
 
 
 def test_the_relays_answer_is_understood() -> None:
@@ -21,7 +21,7 @@ def test_the_other_verbs_are_read() -> None:
         "<Response><Say voice='alice'>Sorry.</Say><Pause length='3'/><Pause/><Dial><Number>+15005550006</Number></Dial>"
         "<Reject reason='busy'/><Hangup/></Response>"
     )
-    expected = [Say("Sorry."), Pause(3), Pause(1), Dial("+15005550006"), Reject("busy"), Hangup()]
+    expected = [Say("Sorry."), Pause(3), Pause(1), DialVerb("+15005550006"), Reject("busy"), Hangup()]
     assert read_twiml(document) == expected
 
 

@@ -10,7 +10,7 @@ import pytest
 from relay.media.detector import WINDOW_MS, Confirmed, DetectorSettings, Ended, Likely
 from relay.media.silero import SileroModel
 from relay.standin import phrases
-from relay.vad.analysis import Analysis, Trace, analyse, as_json, confirmations_ms, follow, guesses_ms
+from relay.vad.analysis import RecordingAnalysis, Trace, analyse, as_json, confirmations_ms, follow, guesses_ms
 from relay.vad.sound import Route, Sound
 
 LEAD_S = 1.0
@@ -52,9 +52,9 @@ def test_the_threshold_in_use_is_that_of_the_settings(spoken: Path) -> None:
     assert quick.decided_ms < slow.decided_ms
 
 
-def made_up(*decisions: Likely | Confirmed | Ended) -> Analysis:
+def made_up(*decisions: Likely | Confirmed | Ended) -> RecordingAnalysis:
     sound = Sound(np.zeros(3 * 16000, np.int16), 16000)
-    return Analysis("a.wav", sound, DetectorSettings(), Trace([], [], [], list(decisions)))
+    return RecordingAnalysis("a.wav", sound, DetectorSettings(), Trace([], [], [], list(decisions)))
 
 
 def test_json_holds_seconds_and_one_entry_for_each_confirmed_start() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from relay.media.detector import Confirmed, Decision, DetectorSettings, Ended, Likely, Rejected
-from relay.vad.analysis import Analysis, Trace
+from relay.vad.analysis import RecordingAnalysis, Trace
 from relay.vad.plot import plot
 from relay.vad.sound import Sound
 
@@ -26,7 +26,7 @@ def test_a_picture_is_written(tmp_path: Path, windows: int, decisions: list[Deci
     samples = np.random.default_rng(1).integers(-20000, 20000, windows * 512).astype(np.int16)
     trace = Trace([0.4] * windows, [-30.0] * windows, [-60.0] * windows, decisions)
 
-    plot(Analysis("a.wav", Sound(samples, 16000), DetectorSettings(), trace), tmp_path / "a.png")
+    plot(RecordingAnalysis("a.wav", Sound(samples, 16000), DetectorSettings(), trace), tmp_path / "a.png")
 
     data = (tmp_path / "a.png").read_bytes()
     assert data.startswith(b"\x89PNG\r\n\x1a\n")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from relay.errors import RemoteProtocolError
 from relay.media.frames import AudioFormat, Encoding
 from relay.wire import browser, browser_down
-from relay.wire.browser import BrowserCode, ClientAudio, Played, Start, Stop, parse, parse_frames
+from relay.wire.browser import BrowserCode, ClientAudio, ClientPlayed, ClientStart, ClientStop, parse, parse_frames
 from relay.wire.browser_down import AssistantAudio
 from relay.wire.json_text import WireCode
 
@@ -38,23 +38,23 @@ def b64(data: bytes) -> str:
 @pytest.mark.parametrize(
     ("message", "event"),
     [
-        (text("start"), Start()),
-        (text("start", sampleRate=16000), Start(MONO)),
-        (text("start", channels=1), Start(MONO)),
-        (text("start", encoding="pcm_s16le"), Start(MONO)),
-        (text("start", sampleRate=48000, channels=2), Start(STEREO)),
-        (text("start", sampleRate=48000, channels=2, encoding="pcm_f32le"), Start(FLOAT_STEREO)),
-        (text("start", token="t", resume="r", after=7), Start(None, "t", "r", 7)),
-        (text("start", somethingNew=1), Start()),
+        (text("start"), ClientStart()),
+        (text("start", sampleRate=16000), ClientStart(MONO)),
+        (text("start", channels=1), ClientStart(MONO)),
+        (text("start", encoding="pcm_s16le"), ClientStart(MONO)),
+        (text("start", sampleRate=48000, channels=2), ClientStart(STEREO)),
+        (text("start", sampleRate=48000, channels=2, encoding="pcm_f32le"), ClientStart(FLOAT_STEREO)),
+        (text("start", token="t", resume="r", after=7), ClientStart(None, "t", "r", 7)),
+        (text("start", somethingNew=1), ClientStart()),
         (text("audio", audio=b64(b"\1\0")), ClientAudio(MONO, b"\1\0")),
         (text("audio", audio=b64(b"\1\0"), seq=9), ClientAudio(MONO, b"\1\0", 9)),
         (
             text("audio", audio=b64(b"\1\0"), sampleRate=8000),
             ClientAudio(AudioFormat(Encoding.PCM_S16LE, 8000), b"\1\0"),
         ),
-        (text("played", turn=3, ms=120), Played(3, 120)),
-        (text("played", turn=3, ms=120.7), Played(3, 120)),
-        (text("stop"), Stop()),
+        (text("played", turn=3, ms=120), ClientPlayed(3, 120)),
+        (text("played", turn=3, ms=120.7), ClientPlayed(3, 120)),
+        (text("stop"), ClientStop()),
         (binary(1, 20), ClientAudio(MONO, b"\1\0" * 4, 1, 20)),
         (binary(2**32 - 1, 2**32 - 1, turn=5), ClientAudio(MONO, b"\1\0" * 4, 2**32 - 1, 2**32 - 1)),
     ],
@@ -128,7 +128,7 @@ def test_errors_and_reprs_show_neither_tokens_nor_audio() -> None:
         parse(text("start", token="secret", resume=7), MONO)
 
     assert "secret" not in str(caught.value)
-    assert "secret" not in repr(Start(MONO, "secret", "secret"))
+    assert "secret" not in repr(ClientStart(MONO, "secret", "secret"))
     assert "\\x41" not in repr(ClientAudio(MONO, b"AA"))
     assert "AA" not in repr(ClientAudio(MONO, b"AA"))
 

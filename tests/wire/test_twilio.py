@@ -24,7 +24,7 @@ GOLDEN: list[tuple[str, twilio.Event]] = [
             '"callSid":"CA1","tracks":["inbound"],"mediaFormat":{"encoding":"audio/x-mulaw","sampleRate":8000,'
             '"channels":1},"customParameters":{"k":"v"}}}'
         ),
-        twilio.Start("MZ1", "CA1", "AC1", TELEPHONE, {"k": "v"}, 1),
+        twilio.StreamStart("MZ1", "CA1", "AC1", TELEPHONE, {"k": "v"}, 1),
     ),
     (
         (
@@ -40,7 +40,7 @@ GOLDEN: list[tuple[str, twilio.Event]] = [
     ('{"event":"mark","sequenceNumber":"4","streamSid":"MZ1","mark":{"name":"m1"}}', twilio.MarkEcho("m1", 4)),
     (
         '{"event":"stop","sequenceNumber":"5","streamSid":"MZ1","stop":{"accountSid":"AC1","callSid":"CA1"}}',
-        twilio.Stop("CA1", 5),
+        twilio.StreamStop("CA1", 5),
     ),
 ]
 
@@ -277,7 +277,7 @@ def test_each_malformed_start_has_its_code(changes: dict[str, object], code: Wir
 def test_a_start_without_parameters_has_none() -> None:
     event = twilio.parse(start_message(customParameters=...))
 
-    assert isinstance(event, twilio.Start)
+    assert isinstance(event, twilio.StreamStart)
     assert event.parameters == {}
 
 

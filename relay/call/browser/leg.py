@@ -19,7 +19,7 @@ from relay.logic.caller.reorder import ReorderStatistics
 from relay.logic.rate_limit import RateLimit
 from relay.media.frames import AudioFormat
 from relay.wire import browser, browser_down
-from relay.wire.browser import ClientAudio, Event, Played, Start, Stop
+from relay.wire.browser import ClientAudio, ClientPlayed, ClientStart, ClientStop, Event
 
 EVENTS_WAITING_MAX = 100
 """Two seconds of audio. The call takes them at once; a connection that brings more waits."""
@@ -86,12 +86,12 @@ class BrowserLeg:
         match event:
             case ClientAudio():
                 self._push(self.uplink.take(event, trio.current_time(), resent=resent))
-            case Played(turn=turn, ms=ms):
+            case ClientPlayed(turn=turn, ms=ms):
                 position_ms = self.outbox.position_of(turn, ms)
                 self._push([] if position_ms is None else [Heard(turn, position_ms)])
-            case Stop():
+            case ClientStop():
                 self._push([CallerGone()])
-            case Start():
+            case ClientStart():
                 self.reject(RemoteProtocolError("start is the first message", browser.BrowserCode.START_NOT_FIRST))
 
     async def speak(self, pcm: bytes) -> None:

@@ -17,7 +17,7 @@ from relay.config import Config
 from relay.errors import CallRefused, ClientRefused
 from relay.logic.tokens import ResumeTokens
 from relay.media.frames import FRAMES_PER_SECOND, WIDEBAND, AudioFormat, Encoding
-from relay.wire.browser import Start
+from relay.wire.browser import ClientStart
 
 _REFUSALS = {
     "draining": "the relay is being replaced: try again in a moment",
@@ -42,7 +42,7 @@ class BrowserSessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def begin(self, start: Start, address: str) -> BrowserSession:
+    def begin(self, start: ClientStart, address: str) -> BrowserSession:
         """A new session with a call of its own, which dials at once.
 
         Raises ClientRefused: TOO_MANY_SESSIONS from this address, or DRAINING or FULL.
@@ -63,7 +63,7 @@ class BrowserSessions:
         self._context.copy().run(self._nursery.start_soon, self._run, session)
         return session
 
-    def resume(self, token: str, start: Start) -> BrowserSession:
+    def resume(self, token: str, start: ClientStart) -> BrowserSession:
         """The session that this token attaches to, once. Raises ClientRefused (RESUME_USED, RESUME_UNKNOWN)."""
         session = self._sessions[self._resume.claim(token)]
         session.declared = start.format or session.declared

@@ -64,7 +64,7 @@ class TwilioLeg:
         match event:
             case twilio.Media(sequence=number, timestamp_ms=timestamp_ms, payload=payload):
                 return self._take_audio(number, CallerAudio(timestamp_ms, payload, now))
-            case twilio.MarkEcho() | twilio.Dtmf() | twilio.Stop():
+            case twilio.MarkEcho() | twilio.Dtmf() | twilio.StreamStop():
                 self._ready += self._order.other(event.sequence, now)
         match event:
             case twilio.MarkEcho(name=name):
@@ -72,7 +72,7 @@ class TwilioLeg:
                 return Heard(*mark) if mark else None
             case twilio.Dtmf(digit=digit):
                 return KeyPressed(digit)
-            case twilio.Stop():
+            case twilio.StreamStop():
                 return CallerGone()
         return None
 

@@ -51,7 +51,7 @@ def _turn(entry: object) -> Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class _Passage:
     """Consecutive transcripts of one role, and of one turn if that is the assistant."""
 
     role: Role
@@ -74,7 +74,7 @@ class Conversation:
         self._partial = ""
         self._silenced = False
         self._forgotten_chars = 0
-        self._entries = deque(_Entry(turn.role, turn.text, _CLOSED, turn.interrupted) for turn in earlier)
+        self._entries = deque(_Passage(turn.role, turn.text, _CLOSED, turn.interrupted) for turn in earlier)
         self._bound()
 
     def user_said(self, text: str) -> None:
@@ -118,15 +118,15 @@ class Conversation:
                 turns.append(Turn(entry.role, entry.text, entry.interrupted))
         return tuple(turns)
 
-    def _heard(self, heard_ms: float, audio_ms: float) -> list[_Entry]:
+    def _heard(self, heard_ms: float, audio_ms: float) -> list[_Passage]:
         """The entries, without what was not heard of the assistant's present turn."""
         entries = [*self._entries]
         if self._partial:
-            entries.append(_Entry("assistant", _tidy(self._partial), self._turn))
+            entries.append(_Passage("assistant", _tidy(self._partial), self._turn))
         total = self._forgotten_chars + sum(len(entry.text) for entry in entries if entry.turn == self._turn)
         share = min(1.0, max(0.0, heard_ms / audio_ms)) if audio_ms > 0 else 0.0
         left = int(total * share) - self._forgotten_chars
-        kept: list[_Entry] = []
+        kept: list[_Passage] = []
         heard_last: int | None = None
         for entry in entries:
             if entry.turn != self._turn:
@@ -149,7 +149,7 @@ class Conversation:
         if last is not None and text and (last.role, last.turn) == (role, turn) and not last.interrupted:
             self._entries[-1] = replace(last, text=f"{last.text} {text}")
         elif text:
-            self._entries.append(_Entry(role, text, turn))
+            self._entries.append(_Passage(role, text, turn))
         self._bound()
 
     def _bound(self) -> None:
@@ -164,7 +164,7 @@ class Conversation:
             self._note_forgotten(entry, len(entry.text) - len(text))
             self._entries[0] = replace(entry, text=text)
 
-    def _note_forgotten(self, entry: _Entry, chars: int) -> None:
+    def _note_forgotten(self, entry: _Passage, chars: int) -> None:
         if entry.turn == self._turn:
             self._forgotten_chars += chars
 

@@ -11,7 +11,7 @@ class Speak:
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class StopSpeaking:
     """Be quiet: the caller interrupts."""
 
 
@@ -66,14 +66,14 @@ class Brain:
         """It was made to speak, by a control message."""
         self._speaking = True
 
-    def user_started(self) -> Stop | None:
+    def user_started(self) -> StopSpeaking | None:
         """The caller has begun to speak."""
         if not self._speaking:
             self._ignoring = False
             return None
         talks_on = not self.agrees or (self._in_first and not self.first_is_interruptible)
         self._ignoring = talks_on or not self.answers_interruptions
-        return None if talks_on else Stop()
+        return None if talks_on else StopSpeaking()
 
     def user_stopped(self) -> Speak | None:
         """The caller has finished an utterance."""

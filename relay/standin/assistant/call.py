@@ -7,10 +7,10 @@ from typing import Any, Literal
 import trio
 
 from relay.standin.assistant.behaviour import Behaviour
-from relay.standin.assistant.conversation import Conversation
+from relay.standin.assistant.conversation import AssistantConversation
 from relay.standin.assistant.hooks import Hooks
 from relay.standin.assistant.order import Order
-from relay.standin.assistant.record import Record, Track
+from relay.standin.assistant.record import SocketRecord, Track
 
 PICK_UP_S = 15.0
 _NEVER_CONNECTED = "call.in-progress.error-vapifault-transport-never-connected"
@@ -27,14 +27,14 @@ class AssistantCall:
     id: str
     order: Order
     behaviour: Behaviour
-    record: Record
+    record: SocketRecord
     hooks: Hooks | None
     created_s: float
     created_at: str = field(default_factory=timestamp)
     status: Literal["queued", "in-progress", "ended"] = "queued"
     ended_reason: str | None = None
     ended_at: str | None = None
-    conversation: Conversation | None = None
+    conversation: AssistantConversation | None = None
     changed: trio.Event = field(default_factory=trio.Event, repr=False)
 
     @property
@@ -53,7 +53,7 @@ class AssistantCall:
     def connect(self, now_s: float) -> None:
         """The socket is there; only once, and only while `status` is queued."""
         self.status = "in-progress"
-        self.conversation = Conversation(self.order, self.behaviour, now_s)
+        self.conversation = AssistantConversation(self.order, self.behaviour, now_s)
 
     def disconnected(self) -> None:
         """The socket is gone."""

@@ -14,7 +14,7 @@ from relay.standin.assistant.mouth import Mouth, Utterance
 from relay.standin.assistant.narrator import Narrator
 from relay.standin.assistant.order import Order
 from relay.standin.assistant.script import Voice, script_of
-from relay.standin.assistant.timers import WORKER_DIED, Ending, Timers, Uplink
+from relay.standin.assistant.timers import WORKER_DIED, EndOfCall, Timers, UplinkWatch
 
 _HANG_AFTER_S = 1.5
 
@@ -29,7 +29,7 @@ class Pending:
 
 
 @dataclass(slots=True)
-class Conversation:
+class AssistantConversation:
     """Feed it with `receive_audio`, `receive_text` and `tick`; send what `outbox` and `hooks` then hold.
 
     Times are seconds on one monotonic clock. Once `ending` is set, what is still in `outbox` is sent, and the socket
@@ -41,8 +41,8 @@ class Conversation:
     opened_s: float
     outbox: deque[str | bytes] = field(default_factory=deque)
     context: list[Message] = field(default_factory=list)
-    ending: Ending | None = None
-    uplink: Uplink = field(init=False)
+    ending: EndOfCall | None = None
+    uplink: UplinkWatch = field(init=False)
     narrator: Narrator = field(init=False)
     chunks: Chunks = field(init=False)
     _timers: Timers = field(init=False)
@@ -59,7 +59,7 @@ class Conversation:
 
     def __post_init__(self) -> None:
         form, behaviour = self.order.format, self.behaviour
-        self.uplink = Uplink(form, self.opened_s)
+        self.uplink = UplinkWatch(form, self.opened_s)
         self.narrator = Narrator(self.order, behaviour, self.outbox)
         self.chunks = Chunks(form, behaviour.chunking, behaviour.seed)
         self._timers = Timers(self.order, behaviour, self.opened_s)
@@ -94,7 +94,7 @@ class Conversation:
         try:
             message = parse(text)
         except Unacceptable as error:
-            self.ending = self.ending or Ending("pipeline-error-unknown-message", "bare", str(error))
+            self.ending = self.ending or EndOfCall("pipeline-error-unknown-message", "bare", str(error))
         else:
             self.obey(message, now_s)
 
@@ -122,11 +122,11 @@ class Conversation:
         """End the call in order: `status-update` first, then the close."""
         if self.ending is None:
             self.narrator.tell({"type": "status-update", "status": "ended", "endedReason": reason})
-            self.ending = Ending(reason, how)
+            self.ending = EndOfCall(reason, how)
 
     def break_off(self, how: Literal["bare", "drop"]) -> None:
         """End it without a word, as when Vapi's worker dies."""
-        self.ending = self.ending or Ending(WORKER_DIED, how)
+        self.ending = self.ending or EndOfCall(WORKER_DIED, how)
 
     def tick(self, now_s: float) -> None:
         """Everything that is due by now."""

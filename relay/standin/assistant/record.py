@@ -44,7 +44,7 @@ class TextEvent:
 
 
 @dataclass(slots=True)
-class Record:
+class SocketRecord:
     """Everything received and sent; times are on trio's clock. Text events are bounded too (the newest are lost)."""
 
     format: AudioFormat

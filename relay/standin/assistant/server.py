@@ -18,7 +18,7 @@ from relay.standin.assistant.call import AssistantCall
 from relay.standin.assistant.hooks import Hooks
 from relay.standin.assistant.inbound import Unacceptable, parse
 from relay.standin.assistant.order import BadOrder, read_order
-from relay.standin.assistant.record import Record
+from relay.standin.assistant.record import SocketRecord
 from relay.standin.assistant.transport import run_transport
 from relay.standin.http import Request, Response, Rewound, serve_connection
 
@@ -93,7 +93,7 @@ class Assistant:
         call_id = str(uuid4())
         server = order.overrides.get("server")
         hooks = None if server is None else Hooks(server, call_id, self.counts)
-        record = Record(order.format, self.record_s)
+        record = SocketRecord(order.format, self.record_s)
         call = AssistantCall(call_id, order, behaviour, record, hooks, trio.current_time())
         self._keep(call)
         if hooks is not None:

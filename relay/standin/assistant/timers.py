@@ -12,7 +12,7 @@ WORKER_DIED = "call.in-progress.error-vapifault-worker-died"
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class EndOfCall:
     """Why and how: "normal" (close 1000), "bare" (a close frame without a code), "drop" (TCP reset), or "gone" (the
     client has closed already)."""
 
@@ -22,7 +22,7 @@ class Ending:
 
 
 @dataclass(slots=True)
-class Uplink:
+class UplinkWatch:
     """The caller's audio as it came: how much, how far ahead of real time, with how long a pause between messages."""
 
     format: AudioFormat
@@ -76,19 +76,19 @@ class Timers:
         after_s = self.behaviour.mute_after_s
         return after_s is not None and now_s >= self.opened_s + after_s
 
-    def check(self, now_s: float, last_uplink_s: float) -> Ending | None:
+    def check(self, now_s: float, last_uplink_s: float) -> EndOfCall | None:
         """How the call ends by now, if it does. `last_uplink_s`: the last audio, or the opening before any came."""
         elapsed_s, behaviour = now_s - self.opened_s, self.behaviour
         if behaviour.drop_after_s is not None and elapsed_s >= behaviour.drop_after_s:
-            return Ending(WORKER_DIED, "drop")
+            return EndOfCall(WORKER_DIED, "drop")
         if behaviour.close_after_s is not None and elapsed_s >= behaviour.close_after_s:
-            return Ending(WORKER_DIED, "bare")
+            return EndOfCall(WORKER_DIED, "bare")
         if behaviour.end_after_s is not None and elapsed_s >= behaviour.end_after_s:
-            return Ending("assistant-ended-call", "normal")
+            return EndOfCall("assistant-ended-call", "normal")
         if elapsed_s >= self.order.max_duration_s:
-            return Ending("exceeded-max-duration", "normal")
+            return EndOfCall("exceeded-max-duration", "normal")
         if now_s - last_uplink_s >= UPLINK_GAP_LIMIT_S:
-            return Ending("call.in-progress.error-assistant-did-not-receive-customer-audio", "bare")
+            return EndOfCall("call.in-progress.error-assistant-did-not-receive-customer-audio", "bare")
         if now_s - self._active_s >= self.order.silence_timeout_s:
-            return Ending("silence-timed-out", "normal")
+            return EndOfCall("silence-timed-out", "normal")
         return None

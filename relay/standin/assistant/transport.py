@@ -7,7 +7,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection
 from wsproto.frame_protocol import CloseReason
 
 from relay.standin.assistant.call import AssistantCall
-from relay.standin.assistant.conversation import Conversation
+from relay.standin.assistant.conversation import AssistantConversation
 from relay.standin.tcp import reset
 
 _SEND_S = 10.0
@@ -26,7 +26,7 @@ async def run_transport(call: AssistantCall, socket: WebSocketConnection, stream
     await _close(conversation, socket, stream)
 
 
-async def _read(call: AssistantCall, conversation: Conversation, socket: WebSocketConnection) -> None:
+async def _read(call: AssistantCall, conversation: AssistantConversation, socket: WebSocketConnection) -> None:
     while True:
         try:
             message = await socket.get_message()
@@ -53,7 +53,7 @@ def _as_event(text: str) -> dict[str, object]:
     return value if isinstance(value, dict) else {"raw": text[:_MESSAGE_PREVIEW_CHARS]}
 
 
-async def _write(call: AssistantCall, conversation: Conversation, socket: WebSocketConnection) -> None:
+async def _write(call: AssistantCall, conversation: AssistantConversation, socket: WebSocketConnection) -> None:
     """Everything that goes out goes out here, on an absolute schedule, or at once when the reader has an answer."""
     tick_s = conversation.chunks.tick_s
     next_tick_s = trio.current_time()
@@ -71,7 +71,7 @@ async def _write(call: AssistantCall, conversation: Conversation, socket: WebSoc
             await call.changed.wait()
 
 
-async def _send_waiting(call: AssistantCall, conversation: Conversation, socket: WebSocketConnection) -> bool:
+async def _send_waiting(call: AssistantCall, conversation: AssistantConversation, socket: WebSocketConnection) -> bool:
     """Whether the socket took it all."""
     while conversation.outbox:
         if conversation.ending is not None and conversation.ending.how in ("drop", "gone"):
@@ -94,7 +94,7 @@ async def _send_waiting(call: AssistantCall, conversation: Conversation, socket:
     return True
 
 
-async def _close(conversation: Conversation, socket: WebSocketConnection, stream: trio.SocketStream) -> None:
+async def _close(conversation: AssistantConversation, socket: WebSocketConnection, stream: trio.SocketStream) -> None:
     how = conversation.ending.how if conversation.ending is not None else "drop"
     if how == "drop":
         await reset(stream)

@@ -10,8 +10,16 @@ import trio
 
 from relay.errors import LegLost
 from relay.standin.browser.links import Link, PollingLink, WebSocketLink, checked
-from relay.standin.browser.record import PACE_S, BrowserOptions, HeardFrame, Playback, Ready, Record, newer
-from relay.standin.browser.uplink import Uplink
+from relay.standin.browser.record import (
+    PACE_S,
+    BrowserOptions,
+    BrowserPlayback,
+    BrowserRecord,
+    HeardFrame,
+    Ready,
+    newer,
+)
+from relay.standin.browser.uplink import Microphone
 
 
 class BrowserClient:
@@ -19,15 +27,15 @@ class BrowserClient:
 
     def __init__(self, url: str, options: BrowserOptions, http: httpx.AsyncClient, nursery: trio.Nursery) -> None:
         self.options = options
-        self.record = Record()
-        self.uplink = Uplink()
+        self.record = BrowserRecord()
+        self.uplink = Microphone()
         self.said = trio.Event()
         self.ready: Ready
         self._url = url
         self._http = http
         self._nursery = nursery
         self._link: Link | None = None
-        self._playback = Playback()
+        self._playback = BrowserPlayback()
         self._told: dict[int, int] = {}
         self._said_bytes = 0
         self._changed = trio.Event()

@@ -13,8 +13,8 @@ import trio
 from relay.errors import LegClosed, LegLost
 from relay.net.client_socket import ClientSocket, client_socket_over
 from relay.net.dial import Target, dial
-from relay.standin.browser.record import BrowserOptions, BrowserRefused, Ready, Record
-from relay.standin.browser.uplink import HEADER, Uplink
+from relay.standin.browser.record import BrowserOptions, BrowserRecord, BrowserRefused, Ready
+from relay.standin.browser.uplink import HEADER, Microphone
 from relay.standin.tcp import reset
 
 BATCH_MAX = 25
@@ -26,8 +26,8 @@ class Shared(Protocol):
     """What a link needs of its client."""
 
     options: BrowserOptions
-    record: Record
-    uplink: Uplink
+    record: BrowserRecord
+    uplink: Microphone
     said: trio.Event
 
     def take_audio(self, n: int, turn: int, ms: int, pcm: bytes, transport: str) -> None: ...

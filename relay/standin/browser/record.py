@@ -66,7 +66,7 @@ class HeardFrame:
 
 
 @dataclass(slots=True)
-class Record:
+class BrowserRecord:
     """Everything that came down, each message once. `cursor` is the number of the last one."""
 
     frames: list[HeardFrame] = field(default_factory=list)
@@ -109,7 +109,7 @@ class Record:
 
 
 @dataclass(slots=True)
-class Playback:
+class BrowserPlayback:
     """How much of each turn somebody would have heard who plays everything as soon as it comes, at its own speed."""
 
     _free_at_s: float = 0.0

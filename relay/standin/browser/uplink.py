@@ -8,7 +8,7 @@ KEPT_MAX = 500
 """Messages: ten seconds at 20 ms each."""
 
 
-class Uplink:
+class Microphone:
     """A bounded log with a cursor. `lost` counts messages that fell off before they were sent."""
 
     def __init__(self) -> None:

@@ -2,6 +2,6 @@
 
 from relay.standin.lab.lab import Lab, open_lab
 from relay.standin.lab.profiles import PROFILES, scheduled
-from relay.standin.lab.schedule import CLEAN, Event, Link, Schedule
+from relay.standin.lab.schedule import CLEAN, LinkConditions, NetworkEvent, Schedule
 
-__all__ = ["CLEAN", "PROFILES", "Event", "Lab", "Link", "Schedule", "open_lab", "scheduled"]
+__all__ = ["CLEAN", "PROFILES", "Lab", "LinkConditions", "NetworkEvent", "Schedule", "open_lab", "scheduled"]

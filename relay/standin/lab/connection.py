@@ -15,9 +15,9 @@ from random import Random
 
 import trio
 
-from relay.standin.lab.line import Line
+from relay.standin.lab.line import LabLine
 from relay.standin.lab.messages import Piece, Splitter
-from relay.standin.lab.schedule import Link
+from relay.standin.lab.schedule import LinkConditions
 
 _READ_BYTES = 4096
 _HELD_MAX_BYTES = 1 << 18
@@ -28,10 +28,10 @@ _GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 class Way:
     """From one side to the other."""
 
-    def __init__(self, source: trio.SocketStream, sink: trio.SocketStream, link: Link, rng: Random) -> None:
+    def __init__(self, source: trio.SocketStream, sink: trio.SocketStream, link: LinkConditions, rng: Random) -> None:
         self.source = source
         self.sink = sink
-        self.line = Line(link, rng)
+        self.line = LabLine(link, rng)
         self.ended = False
         self.n_bytes = 0
         """Delivered."""
@@ -81,11 +81,11 @@ class Way:
         self.line.put(piece.data, now, kbit_s=kbit_s, may_be_held=piece.message, last=piece.close)
 
 
-class Connection:
+class LabConnection:
     """`run` is the connection's whole life; all else acts at once and may be called at any time of it."""
 
     def __init__(
-        self, number: int, client: trio.SocketStream, server: trio.SocketStream, link: Link, rng: Random
+        self, number: int, client: trio.SocketStream, server: trio.SocketStream, link: LinkConditions, rng: Random
     ) -> None:
         self.number = number
         self.up = Way(client, server, link, Random(rng.random()))

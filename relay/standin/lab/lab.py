@@ -16,8 +16,8 @@ from typing import assert_never
 
 import trio
 
-from relay.standin.lab.connection import Connection
-from relay.standin.lab.schedule import CLEAN, Event, EventKind, Schedule
+from relay.standin.lab.connection import LabConnection
+from relay.standin.lab.schedule import CLEAN, EventKind, NetworkEvent, Schedule
 
 CONNECT_TIMEOUT_S = 10.0
 _JOURNAL_MAX = 10_000
@@ -58,7 +58,7 @@ class Lab:
         self._schedule = schedule
         self._tell = tell
         self._began = trio.current_time()
-        self._live: dict[int, Connection] = {}
+        self._live: dict[int, LabConnection] = {}
         self._opened = self._refused = self._up_bytes = self._down_bytes = self._overtaken = 0
         self._stalled_until = self._refused_until = self._slow_until = -1.0
         self._slow_kbit_s: float | None = None
@@ -119,7 +119,7 @@ class Lab:
             _reset(client)
             self._note("refused a connection", 1)
             return
-        connection = Connection(number, client, server, self._schedule.link, self._rng(number))
+        connection = LabConnection(number, client, server, self._schedule.link, self._rng(number))
         self._live[number] = connection
         self._note("connected", 1)
         try:
@@ -148,7 +148,7 @@ class Lab:
     def _happen(self, kind: EventKind, for_s: float = 0.0, kbit_s: float | None = None) -> int:
         now = trio.current_time()
         met = list(self._live.values())
-        self._note(_told(Event(0, kind, for_s, kbit_s)), len(met))
+        self._note(_told(NetworkEvent(0, kind, for_s, kbit_s)), len(met))
         match kind:
             case "drop":
                 self._refused_until = max(self._refused_until, now + for_s)
@@ -201,7 +201,7 @@ async def open_lab(
         nursery.cancel_scope.cancel()
 
 
-def _told(event: Event) -> str:
+def _told(event: NetworkEvent) -> str:
     """For people: the event in a few words."""
     rate = "" if event.kbit_s is None else f", {event.kbit_s:g} kbit/s"
     return f"{event.kind}{f' for {event.for_s:g} s' if event.for_s else ''}{rate}"

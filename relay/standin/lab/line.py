@@ -3,17 +3,17 @@
 import heapq
 from random import Random
 
-from relay.standin.lab.schedule import Link
+from relay.standin.lab.schedule import LinkConditions
 
 _MS = 1000
 _PARETO_SHAPE = 2.5
 """One in a hundred is over eight times the mean: rare, and long."""
 
 
-class Line:
+class LabLine:
     """Pieces go in with `put` and are had back from `pop` once they are due."""
 
-    def __init__(self, link: Link, rng: Random) -> None:
+    def __init__(self, link: LinkConditions, rng: Random) -> None:
         self._link = link
         self._rng = rng
         self._waiting: list[tuple[float, int, bytes]] = []

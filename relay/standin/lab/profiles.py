@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 
-from relay.standin.lab.schedule import Event, EventKind, Link, Schedule
+from relay.standin.lab.schedule import EventKind, LinkConditions, NetworkEvent, Schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,19 +19,19 @@ class Recurring:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    link: Link
+    link: LinkConditions
     events: tuple[Recurring, ...] = ()
 
 
 PROFILES: Mapping[str, Profile] = {
-    "clean": Profile(Link()),
-    "home": Profile(Link(delay_ms=15, jitter_ms=3)),
+    "clean": Profile(LinkConditions()),
+    "home": Profile(LinkConditions(delay_ms=15, jitter_ms=3)),
     "cafe": Profile(
-        Link(delay_ms=25, jitter_ms=15, distribution="exponential", bandwidth_kbit_s=4000),
+        LinkConditions(delay_ms=25, jitter_ms=15, distribution="exponential", bandwidth_kbit_s=4000),
         (Recurring("stall", (8, 25), (0.2, 0.8)), Recurring("slow", (30, 60), (3, 8), kbit_s=300)),
     ),
     "mobile": Profile(
-        Link(delay_ms=50, jitter_ms=20, distribution="pareto", bandwidth_kbit_s=800),
+        LinkConditions(delay_ms=50, jitter_ms=20, distribution="pareto", bandwidth_kbit_s=800),
         (
             Recurring("stall", (10, 30), (0.3, 1.5)),
             Recurring("slow", (20, 60), (2, 6), kbit_s=200),
@@ -39,7 +39,7 @@ PROFILES: Mapping[str, Profile] = {
         ),
     ),
     "train": Profile(
-        Link(delay_ms=70, jitter_ms=40, distribution="pareto", bandwidth_kbit_s=500),
+        LinkConditions(delay_ms=70, jitter_ms=40, distribution="pareto", bandwidth_kbit_s=500),
         (
             Recurring("stall", (6, 20), (0.5, 3)),
             Recurring("slow", (15, 40), (3, 10), kbit_s=150),
@@ -47,7 +47,7 @@ PROFILES: Mapping[str, Profile] = {
             Recurring("half_open", (90, 240)),
         ),
     ),
-    "tangled": Profile(Link(delay_ms=30, jitter_ms=10, reorder_share=0.1, reorder_ms=60)),
+    "tangled": Profile(LinkConditions(delay_ms=30, jitter_ms=10, reorder_share=0.1, reorder_ms=60)),
 }
 LENGTH_S = 3600.0
 
@@ -61,10 +61,12 @@ def scheduled(name: str, seed: int, *, length_s: float = LENGTH_S) -> Schedule:
     return Schedule(profile.link, tuple(events), length_s, seed)
 
 
-def _occurrences(recurring: Recurring, rng: Random, length_s: float) -> list[Event]:
+def _occurrences(recurring: Recurring, rng: Random, length_s: float) -> list[NetworkEvent]:
     events = []
     at_s = rng.uniform(*recurring.every_s)
     while at_s < length_s:
-        events.append(Event(round(at_s, 3), recurring.kind, round(rng.uniform(*recurring.for_s), 3), recurring.kbit_s))
+        events.append(
+            NetworkEvent(round(at_s, 3), recurring.kind, round(rng.uniform(*recurring.for_s), 3), recurring.kbit_s)
+        )
         at_s += rng.uniform(*recurring.every_s)
     return [event for event in events if event.at_s < length_s]

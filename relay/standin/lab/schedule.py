@@ -14,7 +14,7 @@ Positive = Annotated[float, Meta(gt=0)]
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class LinkConditions:
     """What happens to everything, each way.
 
     `jitter_ms` is added to `delay_ms`: at most twice it ("uniform"), spread around it ("normal"), with a long tail
@@ -31,7 +31,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class NetworkEvent:
     """Something that happens `at_s` after the beginning, to every connection there is then.
 
     - stall: nothing moves for `for_s`, then all of it comes.
@@ -52,8 +52,8 @@ class Event:
 class Schedule:
     """`events` in the order of time, over again after each `length_s`. `seed` decides the jitter of every byte."""
 
-    link: Link = Link()
-    events: tuple[Event, ...] = ()
+    link: LinkConditions = LinkConditions()
+    events: tuple[NetworkEvent, ...] = ()
     length_s: Annotated[float, Meta(ge=1)] = 3600.0
     seed: int = 0
     version: Literal[1] = 1

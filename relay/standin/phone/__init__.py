@@ -1,7 +1,16 @@
 """The simulated caller: Twilio's webhooks, TwiML and Media Streams, as strict as they are known to be."""
 
-from relay.standin.phone.dial import Say, mulaw_of_wav, open_phone, place_call
+from relay.standin.phone.dial import Cue, mulaw_of_wav, open_phone, place_call
 from relay.standin.phone.phone import Phone, PhoneEvent, PhoneOptions
 from relay.standin.phone.result import PhoneResult
 
-__all__ = ["Phone", "PhoneEvent", "PhoneOptions", "PhoneResult", "Say", "mulaw_of_wav", "open_phone", "place_call"]
+__all__ = [
+    "Cue",
+    "Phone",
+    "PhoneEvent",
+    "PhoneOptions",
+    "PhoneResult",
+    "mulaw_of_wav",
+    "open_phone",
+    "place_call",
+]

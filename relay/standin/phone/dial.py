@@ -43,7 +43,7 @@ async def open_phone(url: str, options: PhoneOptions | None = None) -> AsyncGene
 
 
 @dataclass(frozen=True, slots=True)
-class Say:
+class Cue:
     """Something to say: mu-law, `at_s` after the stream has opened or, with `after_heard_ms`, once so much audible
     audio was heard since the item before."""
 
@@ -54,7 +54,7 @@ class Say:
 
 async def place_call(
     url: str,
-    says: Sequence[Say] = (),
+    says: Sequence[Cue] = (),
     *,
     options: PhoneOptions | None = None,
     seconds: float | None = None,
@@ -73,7 +73,7 @@ async def place_call(
     return phone.result()
 
 
-async def _carry_out(phone: Phone, says: Sequence[Say], seconds: float | None) -> None:
+async def _carry_out(phone: Phone, says: Sequence[Cue], seconds: float | None) -> None:
     with trio.move_on_after(float("inf") if seconds is None else seconds):
         if await phone.wait_streaming(float("inf")):
             await _speak(phone, says)
@@ -81,7 +81,7 @@ async def _carry_out(phone: Phone, says: Sequence[Say], seconds: float | None) -
     await phone.hang_up()
 
 
-async def _speak(phone: Phone, says: Sequence[Say]) -> None:
+async def _speak(phone: Phone, says: Sequence[Cue]) -> None:
     opened_s = trio.current_time()
     for item in says:
         if item.after_heard_ms is not None:

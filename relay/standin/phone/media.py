@@ -13,7 +13,7 @@ from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection
 
 from relay.standin.phone.lips import Lips
 from relay.standin.phone.player import Player
-from relay.standin.phone.stream import FRAME_MS, Outgoing
+from relay.standin.phone.stream import FRAME_MS, StreamMessages
 from relay.standin.tcp import reset
 
 _CONNECT_S = 5.0
@@ -33,7 +33,7 @@ class MediaStream:
     """A stream under way. `hang_up` and `drop` only ask; `serve_stream` does it and returns."""
 
     player: Player
-    outgoing: Outgoing
+    outgoing: StreamMessages
     lips: Lips
     opened: bool = False
     close_code: int | None = None

@@ -13,7 +13,7 @@ from relay.standin.phone.media import MediaStream, StreamRefused, serve_stream
 from relay.standin.phone.phone import Phone
 from relay.standin.phone.player import Player
 from relay.standin.phone.signature import sign
-from relay.standin.phone.stream import Outgoing
+from relay.standin.phone.stream import StreamMessages
 from relay.standin.phone.webhooks import WebhookFailed, Webhooks
 
 VOICE_PATH = "/twilio/voice"
@@ -72,7 +72,7 @@ class Operator:
                     await trio.sleep(_SAY_S_PER_WORD * len(text.split()))
                 case twiml.Pause(length_s):
                     await trio.sleep(length_s)
-                case twiml.Dial(number):
+                case twiml.DialVerb(number):
                     self._step(f"Dial: {number}")
                 case twiml.Reject(reason):
                     self._step(f"Reject: {reason}")
@@ -85,7 +85,7 @@ class Operator:
         phone, site = self.phone, self.webhooks.site
         public = site.absolute(verb.url)
         stream_sid = f"MZ{secrets.token_hex(16)}"
-        outgoing = Outgoing(phone.options.account_sid, phone.call_sid, stream_sid)
+        outgoing = StreamMessages(phone.options.account_sid, phone.call_sid, stream_sid)
         media = MediaStream(Player(stream_sid, trio.current_time()), outgoing, phone.lips)
         phone.streams.append(media)
         headers = {"Host": urlsplit(public).netloc, "User-Agent": "Twilio.TmeWs/1.0"}

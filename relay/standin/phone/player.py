@@ -22,7 +22,7 @@ Kind = Literal["media", "mark", "clear", "warning", "mark-returned"]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class StreamLine:
     """One line of a stream's log: a message that came, a warning, or a mark that went back.
 
     `n_bytes` is the length of a media message's `audio`. `detail` names the mark, or says what the warning is about;
@@ -53,7 +53,7 @@ class Underrun:
     gap_ms: float
 
 
-class Rejected(Exception):
+class MessageRejected(Exception):
     """A message that Twilio drops, with the number of its warning."""
 
     def __init__(self, code: int, text: str) -> None:
@@ -68,27 +68,27 @@ _SHAPES: dict[str, tuple[set[str], str | None]] = {
 
 
 def check(message: str | bytes, stream_sid: str) -> tuple[str, str]:
-    """The event and its one value (base64 payload, mark name, or ""); `Rejected` if Twilio would not take it."""
+    """The event and its one value (base64 payload, mark name, or ""); `MessageRejected` if Twilio would not take it."""
     if isinstance(message, bytes):
-        raise Rejected(31950, "binary message")
+        raise MessageRejected(31950, "binary message")
     try:
         value = json.loads(message)
     except (ValueError, RecursionError):
-        raise Rejected(31951, "not JSON") from None
+        raise MessageRejected(31951, "not JSON") from None
     if not isinstance(value, dict) or value.get("event") not in _SHAPES:
-        raise Rejected(31951, "unknown event")
+        raise MessageRejected(31951, "unknown event")
     event = str(value["event"])
     keys, inner = _SHAPES[event]
     if set(value) != keys:
-        raise Rejected(31951, f"{event}: keys {sorted(set(value) ^ keys)}")
+        raise MessageRejected(31951, f"{event}: keys {sorted(set(value) ^ keys)}")
     if value["streamSid"] != stream_sid:
-        raise Rejected(31951, f"{event}: wrong streamSid")
+        raise MessageRejected(31951, f"{event}: wrong streamSid")
     return event, "" if inner is None else _inner(event, value[event], inner)
 
 
 def _inner(event: str, body: Any, name: str) -> str:
     if not isinstance(body, dict) or set(body) != {name} or not isinstance(body[name], str):
-        raise Rejected(31951, f"{event}: must hold {name}, a string, and nothing else")
+        raise MessageRejected(31951, f"{event}: must hold {name}, a string, and nothing else")
     return str(body[name])
 
 
@@ -102,7 +102,7 @@ class Player:
     stream_sid: str
     started_s: float
     heard: bytearray = field(default_factory=bytearray)
-    log: list[Line] = field(default_factory=list)
+    log: list[StreamLine] = field(default_factory=list)
     clears: list[Clear] = field(default_factory=list)
     underruns: list[Underrun] = field(default_factory=list)
     audible_ms: float = 0.0
@@ -113,7 +113,7 @@ class Player:
     _measured_bytes: int = 0
 
     @property
-    def warnings(self) -> list[Line]:
+    def warnings(self) -> list[StreamLine]:
         return [line for line in self.log if line.kind == "warning"]
 
     @property
@@ -138,11 +138,11 @@ class Player:
             elif event == "clear":
                 returned += self._clear(now_s)
             else:
-                self.log.append(Line(now_s, "mark", detail=value))
+                self.log.append(StreamLine(now_s, "mark", detail=value))
                 self._queue.append(value)
                 returned += self.advance(now_s)
-        except Rejected as error:
-            self.log.append(Line(now_s, "warning", detail=str(error)))
+        except MessageRejected as error:
+            self.log.append(StreamLine(now_s, "warning", detail=str(error)))
         return returned
 
     def advance(self, now_s: float) -> list[str]:
@@ -153,7 +153,7 @@ class Player:
             item = self._queue.popleft()
             if isinstance(item, str):
                 returned.append(item)
-                self.log.append(Line(now_s, "mark-returned", detail=item))
+                self.log.append(StreamLine(now_s, "mark-returned", detail=item))
                 continue
             room = until - len(self.heard)
             self.heard += item[:room]
@@ -170,10 +170,10 @@ class Player:
         try:
             audio = base64.b64decode(payload, validate=True)
         except (binascii.Error, ValueError):
-            raise Rejected(31951, "media: the payload is not base64") from None
+            raise MessageRejected(31951, "media: the payload is not base64") from None
         if not audio:
-            raise Rejected(31951, "media: empty payload")
-        self.log.append(Line(now_s, "media", len(audio), audio=audio))
+            raise MessageRejected(31951, "media: empty payload")
+        self.log.append(StreamLine(now_s, "media", len(audio), audio=audio))
         if self._dry_at_byte is not None and not self._queued_bytes:
             gap_s = (len(self.heard) - self._dry_at_byte) / RATE_HZ
             if 0 < gap_s <= _UNDERRUN_LIMIT_S:
@@ -184,8 +184,8 @@ class Player:
 
     def _clear(self, now_s: float) -> list[str]:
         marks = [item for item in self._queue if isinstance(item, str)]
-        self.log.append(Line(now_s, "clear", self._queued_bytes))
-        self.log += [Line(now_s, "mark-returned", detail=f"{name} (cleared)") for name in marks]
+        self.log.append(StreamLine(now_s, "clear", self._queued_bytes))
+        self.log += [StreamLine(now_s, "mark-returned", detail=f"{name} (cleared)") for name in marks]
         self.clears.append(Clear(now_s, self.queued_ms, len(marks)))
         self._queue.clear()
         self._queued_bytes = 0

@@ -10,7 +10,7 @@ FRAME_MS = 20
 
 
 @dataclass(slots=True)
-class Outgoing:
+class StreamMessages:
     """The messages of one stream, numbered. One `sequenceNumber` runs over all of them but `connected`."""
 
     account_sid: str

@@ -39,7 +39,7 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
-class Dial:
+class DialVerb:
     number: str
 
 
@@ -53,7 +53,7 @@ class Hangup:
     pass
 
 
-Verb = Stream | Redirect | Say | Pause | Dial | Reject | Hangup
+Verb = Stream | Redirect | Say | Pause | DialVerb | Reject | Hangup
 
 
 def read_twiml(document: str) -> list[Verb]:
@@ -154,7 +154,7 @@ _READERS: Mapping[str, Callable[[ET.Element], Verb]] = {
     "Redirect": _redirect,
     "Say": _say,
     "Pause": _pause,
-    "Dial": lambda element: Dial("".join(element.itertext()).strip()),
+    "Dial": lambda element: DialVerb("".join(element.itertext()).strip()),
     "Reject": _reject,
     "Hangup": _hangup,
 }

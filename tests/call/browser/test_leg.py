@@ -18,7 +18,7 @@ from relay.errors import LegLost, RemoteProtocolError
 from relay.media.frames import WIDEBAND, AudioFormat, Encoding
 from relay.net.outbox import Entry
 from relay.wire import browser_down
-from relay.wire.browser import ClientAudio, Played, Start, Stop
+from relay.wire.browser import ClientAudio, ClientPlayed, ClientStart, ClientStop
 from relay.wire.browser_down import AssistantAudio, Text
 
 REORDER_MS = 80
@@ -205,8 +205,8 @@ async def test_the_leg_gives_up_a_gap_by_itself(autojump_clock: trio.testing.Moc
 async def test_what_the_client_says_reaches_the_call(autojump_clock: trio.testing.MockClock) -> None:
     leg = BrowserLeg(WIDEBAND, REORDER_MS)
     leg.reject(RemoteProtocolError("what", "NOT_JSON"))
-    await leg.feed(Stop())
-    await leg.feed(Start())
+    await leg.feed(ClientStop())
+    await leg.feed(ClientStart())
 
     with pytest.raises(RemoteProtocolError):
         await leg.receive()
@@ -285,7 +285,7 @@ async def test_what_was_played_of_a_turn_is_a_position_in_all_that_was_sent(
     await say(leg, 2, 10)
     leg.outbox.flush_and_put([Entry(leg.clear()), Entry(leg.mark(3, 1000), turn=3)])
     await say(leg, 3, 2)
-    for played in (Played(1, 60), Played(2, 60), Played(3, 20), Played(9, 1)):
+    for played in (ClientPlayed(1, 60), ClientPlayed(2, 60), ClientPlayed(3, 20), ClientPlayed(9, 1)):
         await leg.feed(played)
 
     assert [await leg.receive() for _ in range(3)] == [Heard(1, 60), Heard(2, 260), Heard(3, 1020)]

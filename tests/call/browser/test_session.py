@@ -13,7 +13,7 @@ from relay.config import ClientConfig
 from relay.errors import AssistantUnavailable, ClientRefused
 from relay.logic.end_reason import EndReason
 from relay.media.frames import AudioFormat, Encoding
-from relay.wire.browser import Start
+from relay.wire.browser import ClientStart
 from relay.wire.browser_down import Text
 from tests.support.callrig import Rig, config, open_rig
 
@@ -35,7 +35,7 @@ async def with_sessions(test: Callable[[Rig, BrowserSessions], Awaitable[None]])
 async def test_a_session_that_nobody_attaches_to_ends_after_the_grace(autojump_clock: MockClock) -> None:
     async def test(rig: Rig, sessions: BrowserSessions) -> None:
         began_at = trio.current_time()
-        sessions.begin(Start(), "a")
+        sessions.begin(ClientStart(), "a")
         await rig.calls.wait_empty()
         assert trio.current_time() - began_at == pytest.approx(GRACE_S, abs=3)
         assert rig.metrics.registry.get_sample_value("relay_calls_total", {"end_reason": "caller_lost"}) == 1
@@ -45,7 +45,7 @@ async def test_a_session_that_nobody_attaches_to_ends_after_the_grace(autojump_c
 
 async def test_while_a_connection_is_there_or_shows_up_in_time_the_session_lives(autojump_clock: MockClock) -> None:
     async def test(rig: Rig, sessions: BrowserSessions) -> None:
-        session = sessions.begin(Start(), "a")
+        session = sessions.begin(ClientStart(), "a")
         with session.attached("websocket"):
             await trio.sleep(5 * GRACE_S)
         for _ in range(5):
@@ -60,7 +60,7 @@ async def test_while_a_connection_is_there_or_shows_up_in_time_the_session_lives
 
 async def test_the_newest_connection_fences_the_one_before(autojump_clock: MockClock) -> None:
     async def test(rig: Rig, sessions: BrowserSessions) -> None:
-        session = sessions.begin(Start(), "a")
+        session = sessions.begin(ClientStart(), "a")
         with session.attached("websocket") as first:
             assert not first.is_set()
             with session.attached("polling") as second:
@@ -72,7 +72,7 @@ async def test_the_newest_connection_fences_the_one_before(autojump_clock: MockC
 
 async def test_each_connection_that_follows_another_is_counted_and_polls_are_one(autojump_clock: MockClock) -> None:
     async def test(rig: Rig, sessions: BrowserSessions) -> None:
-        session = sessions.begin(Start(), "a")
+        session = sessions.begin(ClientStart(), "a")
         found = []
         transports: list[Transport] = ["websocket", "websocket", "polling", "polling", "websocket"]
         for transport in transports:
@@ -90,7 +90,7 @@ async def test_each_connection_that_follows_another_is_counted_and_polls_are_one
 
 async def test_a_session_that_nobody_ever_attached_to_was_not_lost(autojump_clock: MockClock) -> None:
     async def test(rig: Rig, sessions: BrowserSessions) -> None:
-        sessions.begin(Start(), "a")
+        sessions.begin(ClientStart(), "a")
         await rig.calls.wait_empty()
 
         assert rig.metric("relay_reconnects_total", leg="caller", result="failed") == 0
@@ -102,7 +102,7 @@ async def test_the_client_is_told_how_the_call_stands(autojump_clock: MockClock)
     """Live, by polling, back, without an assistant, with one again: each once, in this order."""
 
     async def test(rig: Rig, sessions: BrowserSessions) -> None:
-        session = sessions.begin(Start(), "a")
+        session = sessions.begin(ClientStart(), "a")
         await rig.dialer.connected.wait()
         with session.attached("websocket"):
             await trio.sleep(5)
@@ -134,7 +134,7 @@ async def test_the_end_is_told_with_its_reason_and_the_session_lingers_so_that_i
     reason: EndReason, autojump_clock: MockClock
 ) -> None:
     async def test(rig: Rig, sessions: BrowserSessions) -> None:
-        session = sessions.begin(Start(), "a")
+        session = sessions.begin(ClientStart(), "a")
         await rig.dialer.connected.wait()
         await trio.sleep(0.1)
         rig.calls.live()[0].finish(reason)
