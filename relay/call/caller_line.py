@@ -54,6 +54,7 @@ class CallerLine:
         self._given_back = trio.Event()
         self._reading = trio.CancelScope()
         self._lost_at: float | None = None
+        self._to_replay_ms = 0.0
         self._missing_before = self._reordered_before = 0
         self._closed = False
         self.leg: CallerLeg | None = None
@@ -133,7 +134,7 @@ class CallerLine:
             return
         gap_s, self._lost_at = trio.current_time() - self._lost_at, None
         self._counts.reconnect("caller", ok=True)
-        log.info("caller.reattached", gap_ms=round(gap_s * 1000, 1), replayed_ms=round(self._playback.replayed_ms))
+        log.info("caller.reattached", gap_ms=round(gap_s * 1000, 1), replayed_ms=round(self._to_replay_ms))
         await self._reattached()
 
     async def _read(self, leg: CallerLeg, take: Callable[[CallerEvent], Awaitable[None]]) -> None:
@@ -154,7 +155,7 @@ class CallerLine:
         now = trio.current_time()
         log.info("caller.lost", error=why)
         self._missing_before, self._reordered_before = self.messages_missing, self.messages_reordered
-        self._playback.detach(self.leg)
+        self._to_replay_ms = self._playback.detach(self.leg)
         self.leg = None
         self.lent = trio.Event()
         self._lost_at = now

@@ -415,7 +415,7 @@ CRASHES: dict[str, tuple[Any, str]] = {
     "receiver": (TwilioLeg, "receive"),
     "analysis": (Analysis, "_take"),
     "analysis-judge": (Analysis, "_tell"),
-    "analysis-log": (Analysis, "_count_log"),
+    "analysis-log": (Analysis, "_push"),
     "forwarder-up": (Outgoing, "audio_sent"),
     "forwarder-down": (Playback, "receive_audio"),
     "forwarder-message": (Playback, "assistant_stopped"),

@@ -72,7 +72,7 @@ class Forwarder:
     ) -> None:
         self._tries = config.reconnect.max_attempts + 1
         rules = BackoffRules(max_attempts=self._tries * len(pool) - 1, budget_s=config.reconnect.budget_s)
-        self.outgoing = Outgoing(replay, pool.first.format)
+        self.outgoing = Outgoing(replay, pool.first.format, counts)
         self._pool = pool
         self._ladder = pool.ladder(self._tries)
         self._replay = replay
@@ -189,23 +189,22 @@ class Forwarder:
 
     def _move(self, old: Talk, new: Talk, moment: Moment) -> None:
         """In one step, as nothing may be said in between: the old assistant is left, the new one has the floor."""
-        replaces, dropped_ms = self.assistant_call_id, self._replay.statistics().dropped_ms
+        replaces, dropped_ms = self.assistant_call_id, self._replay.dropped_ms
         old.connection.leave()
         self._backoff.succeeded()
         self._cut_short = moment is Moment.FORCED and old.connection.busy
-        self._dialogue.rewind()
+        self._rewind()
         self._playback.assistant_lost()
         self._give_floor(new)
         if moment is not Moment.QUIET:
             self._comfort.begin()
         self._counts.moved()
-        statistics = self._replay.statistics()
         log.info(
             "assistant.changed",
             moment=moment,
             prepared_ms=round((trio.current_time() - new.dialed_at) * 1000),
-            replayed_ms=statistics.unread_ms,
-            dropped_ms=statistics.dropped_ms - dropped_ms,
+            replayed_ms=self._replay.unread_ms,
+            dropped_ms=self._replay.dropped_ms - dropped_ms,
             assistant_call_id=self.assistant_call_id,
             replaces=replaces,
         )
@@ -239,23 +238,27 @@ class Forwarder:
         self._lost_call_id = self.assistant_call_id
         if self._lost_at is None:
             self._lost_at = trio.current_time()
-            self._dropped_ms = self._replay.statistics().dropped_ms
-        self._dialogue.rewind()
+            self._dropped_ms = self._replay.dropped_ms
+        self._rewind()
         self._playback.assistant_lost()
         self._status.assistant_away("assistant lost")
         self._comfort.begin()
+
+    def _rewind(self) -> None:
+        rewound = self._dialogue.rewind()
+        self._counts.again(rewound.again)
+        self._counts.dropped("overflow", rewound.dropped)
 
     def _note_opened(self) -> None:
         self._taken_over = self._cut_short = False
         if self._lost_at is None:
             return
-        statistics = self._replay.statistics()
         self._counts.reconnect("assistant", ok=True)
         log.info(
             "assistant.reconnected",
             gap_ms=round((trio.current_time() - self._lost_at) * 1000, 1),
-            replayed_ms=statistics.unread_ms,
-            dropped_ms=statistics.dropped_ms - self._dropped_ms,
+            replayed_ms=self._replay.unread_ms,
+            dropped_ms=self._replay.dropped_ms - self._dropped_ms,
             attempt=self._backoff.attempt,
             assistant_call_id=self.assistant_call_id,
             replaces=self._lost_call_id,

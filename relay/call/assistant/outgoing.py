@@ -5,6 +5,7 @@ from collections import deque
 
 import trio
 
+from relay.call.report.counts import Counts
 from relay.logic.assistant.replay import ReplayLog
 from relay.media.frames import Audio, AudioFormat
 from relay.media.transcode import Transcoder
@@ -16,9 +17,10 @@ NOTES_MAX = 32
 class Outgoing:
     """One per call, read by one connection at a time."""
 
-    def __init__(self, replay: ReplayLog, audio_format: AudioFormat) -> None:
+    def __init__(self, replay: ReplayLog, audio_format: AudioFormat, counts: Counts) -> None:
         """`audio_format` is that of the log."""
         self._replay = replay
+        self._counts = counts
         self._format = audio_format
         self._transcoder: Transcoder | None = None
         self._notes: deque[str] = deque(maxlen=NOTES_MAX)
@@ -44,7 +46,8 @@ class Outgoing:
         """What is to be sent now; None: nothing yet."""
         if self._notes:
             return self._notes.popleft()
-        frame = self._replay.read(trio.current_time())
+        frame, left_out = self._replay.read(trio.current_time())
+        self._counts.dropped("pause", left_out)
         if frame is None or self._transcoder is None:
             return frame
         return self._transcoder.push(Audio(self._format, frame)).data

@@ -62,13 +62,10 @@ class BrowserUplink:
         if not resent and self._is_past(audio.sequence):
             wanted = f"message {audio.sequence} came when {self.next} was next"
             self._tell(BrowserCode.SEQUENCE_BACKWARDS, f"{wanted}: it is dropped; a sequence only rises", now)
-        before = self._reorder.statistics()
-        released = self._release(self._reorder.push(audio.sequence, audio, now), now)
-        after = self._reorder.statistics()
-        if after.late > before.late:
-            released.append(Dropped("late"))
-        elif after.duplicate > before.duplicate:
-            released.append(Dropped("duplicate"))
+        pushed = self._reorder.push(audio.sequence, audio, now)
+        released = self._release(pushed.ready, now)
+        if pushed.dropped:
+            released.append(Dropped(pushed.dropped))
         return released
 
     def expire(self, now: float) -> list[CallerEvent]:

@@ -84,7 +84,6 @@ class Analysis:
         self._caller_heard = caller_heard
         self._heard_ms = self._judged_ms = 0.0
         self._quiet_until_ms = -math.inf
-        self._logged = log_to.statistics()
         self._arrived_at = trio.current_time()
         self._last_media_at = trio.current_time()
         self.last_speech_at = trio.current_time()
@@ -142,8 +141,8 @@ class Analysis:
         self._arrived_at = arrived_at
         for_assistant, samples = self._uplink.push(Audio(self._source, data))
         for frame in self._packetizer.push(for_assistant):
-            self._replay.append(frame, speech=self._may_be_speech())
-        self._count_log()
+            if cause := self._replay.append(frame, speech=self._may_be_speech()):
+                self._counts.dropped(cause)
         self._audio_logged(arrived_at)
         for window in self._windows.push(samples):
             stream.submit(window)
@@ -155,12 +154,6 @@ class Analysis:
     def _may_be_in_a_word(self) -> bool:
         """Whether the newest that was heard is loud, or not judged yet."""
         return self._heard_ms - self._judged_ms > JUDGED_WITHIN_MS or self._detector.over_floor_db > LOUD_DB
-
-    def _count_log(self) -> None:
-        before, self._logged = self._logged, self._replay.statistics()
-        self._counts.dropped("overflow", (self._logged.dropped_ms - before.dropped_ms) // FRAME_MS)
-        self._counts.dropped("pause", (self._logged.skipped_silence_ms - before.skipped_silence_ms) // FRAME_MS)
-        self._counts.again((self._logged.again_ms - before.again_ms) // FRAME_MS)
 
     async def _judge(self, stream: VadStream) -> None:
         async for scored in stream.results:

@@ -77,12 +77,10 @@ class TwilioLeg:
         return None
 
     def _take_audio(self, number: int, audio: CallerAudio) -> CallerEvent | None:
-        late, duplicate = self._order.late, self._order.duplicate
-        self._ready += self._order.audio(number, audio.timestamp_ms, audio, audio.arrived_at)
-        if self._order.late > late:
-            return Dropped("late")
-        if self._order.duplicate > duplicate:
-            return Dropped("duplicate")
+        pushed = self._order.audio(number, audio.timestamp_ms, audio, audio.arrived_at)
+        self._ready += pushed.ready
+        if pushed.dropped:
+            return Dropped(pushed.dropped)
         return self._ready.popleft() if self._ready else None
 
     def audio(self, data: bytes) -> str:

@@ -21,7 +21,8 @@ from relay.config import BargeInConfig, JitterConfig
 from relay.logic.assistant.conversation import Turn
 from relay.logic.playback.barge_in import Action, BargeIn, BargeInRules, BargeInState
 from relay.logic.playback.fence import Fence, FenceRules, FenceState, Ruling, Verdict
-from relay.logic.playback.playout import PlayFrame, Playout
+from relay.logic.playback.frame import PlayFrame
+from relay.logic.playback.playout import Playout
 from relay.media.detector import Confirmed, Decision, Ended, Likely, Rejected
 from relay.media.downlink import Downlink
 from relay.media.frames import FRAME_MS, Audio, AudioFormat
@@ -186,14 +187,9 @@ class Playback:
         self._speaker.attach(leg)
         self._wait.cancel()
 
-    def detach(self, leg: CallerLeg) -> None:
-        """This socket is gone: what the caller had not heard waits for the next."""
-        self._speaker.detach(leg)
-
-    @property
-    def replayed_ms(self) -> float:
-        """What was sent to the last socket that is gone, and is played again."""
-        return self._speaker.replayed_ms
+    def detach(self, leg: CallerLeg) -> float:
+        """This socket is gone: what the caller had not heard waits for the next. Returns how many ms that is."""
+        return self._speaker.detach(leg)
 
     def heard(self, turn: int, position_ms: int) -> None:
         """The caller's side echoed a mark. One of a turn that was cut came back because of the `clear`."""

@@ -9,7 +9,8 @@ from structlog.typing import FilteringBoundLogger
 from relay.call.caller.leg import CallerLeg
 from relay.call.report.counts import Counts
 from relay.errors import LegLost
-from relay.logic.playback.playout import Cut, PlayFrame, Playout
+from relay.logic.playback.frame import PlayFrame
+from relay.logic.playback.playout import Cut, Playout, Taken
 from relay.net.outbox import Entry
 
 MARK_EVERY_MS = 200
@@ -32,10 +33,7 @@ class Speaker:
         self._leg: CallerLeg | None = None
         self._turn_scope = trio.CancelScope()
         self._marked_ms = 0.0
-        self._hole_ms = 0.0
-        self._trimmed_frames = 0
-        self.replayed_ms = 0.0
-        """What was not heard of the last socket that is gone, as far as is known."""
+        self._taken_back_ms = 0.0
         self.last_audible_at = trio.current_time()
 
     def attach(self, leg: CallerLeg) -> None:
@@ -43,12 +41,16 @@ class Speaker:
         self._leg = leg
         self._playout.attach(trio.current_time())
 
-    def detach(self, leg: CallerLeg) -> None:
-        """This socket is gone, with what the caller's side had not played: that comes first on the next."""
+    def detach(self, leg: CallerLeg) -> float:
+        """This socket is gone, with what the caller's side had not played: that comes first on the next.
+
+        Returns how many ms that is, as far as is known.
+        """
         if self._leg is leg:
             self._leg = None
-            self.replayed_ms = self._playout.detach(trio.current_time())
             self._turn_scope.cancel()
+            self._taken_back_ms = self._playout.detach(trio.current_time())
+        return self._taken_back_ms
 
     def next_send_at(self) -> float | None:
         """When there is something to do for `send_due`; None while there is nothing, or nobody to hear it."""
@@ -73,12 +75,12 @@ class Speaker:
         with trio.CancelScope() as self._turn_scope:
             leg = self._leg
             while leg is not None and (due_at := self._playout.next_send_at()) is not None:
-                frame = self._playout.take(trio.current_time())
-                if frame is None:
+                taken = self._playout.take(trio.current_time())
+                if taken is None:
                     return
-                self._note(frame)
+                self._note(taken)
                 try:
-                    await self._put(leg, frame, max(due_at, frame.arrived_at))
+                    await self._put(leg, taken.frame, max(due_at, taken.frame.arrived_at))
                 except LegLost:
                     self.detach(leg)
                     return
@@ -86,8 +88,8 @@ class Speaker:
     def add(self, frames: Sequence[PlayFrame], now: float) -> None:
         """Queue frames behind all others."""
         for frame in frames:
-            if not self._playout.add(frame, now):
-                self._counts.dropped("overflow")
+            if cause := self._playout.add(frame, now):
+                self._counts.dropped(cause)
 
     async def _put(self, leg: CallerLeg, frame: PlayFrame, due_at: float) -> None:
         sent = partial(self._sent, frame.turn, due_at)
@@ -102,14 +104,10 @@ class Speaker:
         self._counts.frame_delay("down", sent_at - due_at)
         self._frame_sent(turn)
 
-    def _note(self, frame: PlayFrame) -> None:
-        if frame.audible:
+    def _note(self, taken: Taken) -> None:
+        if taken.frame.audible:
             self.last_audible_at = trio.current_time()
-        statistics = self._playout.statistics()
-        self._counts.dropped("trimmed", statistics.trimmed_frames - self._trimmed_frames)
-        self._trimmed_frames = statistics.trimmed_frames
-        hole_ms = statistics.hole_ms - self._hole_ms
-        if hole_ms > 0:
-            self._hole_ms += hole_ms
-            self._counts.hole(hole_ms)
-            self._log.info("playout.hole", hole_ms=round(hole_ms, 1))
+        self._counts.dropped("trimmed", taken.trimmed)
+        if taken.hole is not None:
+            self._counts.hole(taken.hole.ms)
+            self._log.info("playout.hole", hole_ms=round(taken.hole.ms, 1))

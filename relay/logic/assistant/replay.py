@@ -8,47 +8,48 @@ that were finished, so after a loss the cursor goes back to the end of the last 
 |-----------|---------------------------------------------------------------|---------------------------------------|
 | fresh     | no connection has read anything; the backlog goes out at once | a frame is read -> live               |
 | live      | what is there goes out at once                                | `rewind()` -> replaying               |
-| replaying | one frame every 20 ms / `rate`; pauses of 300 ms or more are  | at most `EDGE_FRAMES` unread -> live; |
-|           | shortened, `KEEP_FRAMES` (160 ms) of them stay on each side   | `rewind()` -> replaying, from the     |
+| replaying | one frame every 20 ms / `rate`; pauses are shortened by the   | at most `EDGE_FRAMES` unread -> live; |
+|           | rule of `relay.logic.pause_rule`                              | `rewind()` -> replaying, from the     |
 |           |                                                               | first frame again                     |
 """
 
 from collections import deque
-from dataclasses import dataclass
 from itertools import islice
 from math import inf
+from typing import Literal, NamedTuple
 
+from relay.logic.pause_rule import BEHIND_WORD_FRAMES, spare_frames
 from relay.media.frames import FRAME_MS
 
-KEEP_FRAMES = 8
-EDGE_FRAMES = KEEP_FRAMES
+EDGE_FRAMES = 8
 """So close to the newest frame the reader has caught up: what is left is no more than a chunk that comes late."""
 LATE_S = 1.0
 """A reader that comes later than this does not make up for it: the assistant's ears want real time. One that a busy
 machine holds up now and then does, or it would never catch up with a caller who talks on."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReplayStatistics:
-    """`dropped_ms` of speech never reached the assistant, or could not be sent again when it had to be.
+class NextFrame(NamedTuple):
+    """The frame to send now, if there is one, and how many frames of a pause are left out before it."""
 
-    What was sent is what was appended, less what is unread, dropped or skipped, and `again_ms`: what was sent and had
-    to be sent again.
-    """
+    frame: bytes | None
+    left_out: int = 0
 
-    kept_ms: int
-    unread_ms: int
-    dropped_ms: int
-    replayed_ms: int = 0
-    skipped_silence_ms: int = 0
-    again_ms: int = 0
+
+class Rewound(NamedTuple):
+    """In frames: what is `unread` now, what of that is sent `again`, and speech that would have to be sent again but
+    was `dropped`, because the log had no room for it."""
+
+    unread: int
+    again: int
+    dropped: int
 
 
 class ReplayLog:
     """20 ms frames, numbered from 0 for the whole call, at most `max_ms` of them; the oldest go first.
 
-    It begins with the first frame that belongs to no finished sentence, or with the oldest that there was room for.
-    Times are monotonic seconds. `rate` is the speed of a replay: 1 is real time.
+    What was read is what was appended, less what is unread, dropped or left out, and what was read again: each method
+    says what it did of these. It begins with the first frame that belongs to no finished sentence, or with the oldest
+    that there was room for. Times are monotonic seconds. `rate` is the speed of a replay: 1 is real time.
     """
 
     def __init__(self, max_ms: float, rate: float = 1.0) -> None:
@@ -62,7 +63,7 @@ class ReplayLog:
         self._due = -inf
         self._silent_run = 0
         self._lost_if_rewound = 0
-        self._dropped = self._replayed = self._skipped = self._again = 0
+        self._dropped = 0
 
     @property
     def cursor(self) -> int:
@@ -79,13 +80,25 @@ class ReplayLog:
         """Whether the reader is still behind, because of a connection that was lost."""
         return self._replaying
 
-    def append(self, frame: bytes, *, speech: bool = True) -> None:
-        """The newest frame. Only what is said not to be `speech` may be left out of a replay."""
-        if len(self._frames) == self._max_frames:
-            self._forget_oldest()
+    @property
+    def unread_ms(self) -> int:
+        return (self._end - self._cursor) * FRAME_MS
+
+    @property
+    def dropped_ms(self) -> int:
+        """Speech of the whole call that never reached the assistant, or could not be sent again when it had to be."""
+        return self._dropped * FRAME_MS
+
+    def append(self, frame: bytes, *, speech: bool = True) -> Literal["overflow", "pause"] | None:
+        """The newest frame. Only what is said not to be `speech` may be left out of a replay.
+
+        Returns what fell off unread to make room for it, if anything did: speech ("overflow"), or part of a "pause".
+        """
+        fell_off = self._forget_oldest() if len(self._frames) == self._max_frames else None
         self._frames.append(frame)
         self._speech.append(speech)
         self._end += 1
+        return fell_off
 
     def mark_speech(self, from_frame: int) -> None:
         """The detector has found out that speech began with this frame: none since then is a pause."""
@@ -104,16 +117,16 @@ class ReplayLog:
         while self._start < upto:
             self._pop()
 
-    def rewind(self) -> int:
-        """The connection is lost: read again from the first unfinished frame. Returns how many there are to read."""
-        self._dropped += self._lost_if_rewound
-        self._again += self._cursor - self._start + self._lost_if_rewound
-        self._lost_if_rewound = 0
+    def rewind(self) -> Rewound:
+        """The connection is lost: read again from the first unfinished frame."""
+        dropped, self._lost_if_rewound = self._lost_if_rewound, 0
+        again = self._cursor - self._start + dropped
+        self._dropped += dropped
         self._cursor = self._start
         self._replaying = not self._fresh
         self._due = -inf
         self._silent_run = 0
-        return self._end - self._cursor
+        return Rewound(self._end - self._cursor, again, dropped)
 
     def next_at(self, now: float) -> float | None:
         """When `read` will give a frame; None when all were read."""
@@ -121,54 +134,41 @@ class ReplayLog:
             return None
         return max(now, self._due) if self._replaying else now
 
-    def read(self, now: float = inf) -> bytes | None:
-        """The next frame that may be sent now; None when there is none, or a replay has to wait (see `next_at`)."""
+    def read(self, now: float = inf) -> NextFrame:
+        """What may be sent now: nothing when all was read, or a replay has to wait (see `next_at`)."""
+        left_out = 0
         if self._replaying:
-            self._skip_pause()
+            left_out = self._skip_pause()
             self._replaying = self._end - self._cursor > EDGE_FRAMES
         if self._cursor == self._end or (self._replaying and now < self._due):
-            return None
+            return NextFrame(None, left_out)
         self._fresh = False
         index = self._cursor - self._end
         self._cursor += 1
         if self._replaying:
-            self._note_replayed(speech=self._speech[index], now=now)
-        return self._frames[index]
+            self._silent_run = 0 if self._speech[index] else self._silent_run + 1
+            self._due = (now if now > self._due + LATE_S else self._due) + self._period_s
+        return NextFrame(self._frames[index], left_out)
 
-    def statistics(self) -> ReplayStatistics:
-        return ReplayStatistics(
-            len(self._frames) * FRAME_MS,
-            (self._end - self._cursor) * FRAME_MS,
-            self._dropped * FRAME_MS,
-            self._replayed * FRAME_MS,
-            self._skipped * FRAME_MS,
-            self._again * FRAME_MS,
-        )
-
-    def _note_replayed(self, *, speech: bool, now: float) -> None:
-        self._replayed += 1
-        self._silent_run = 0 if speech else self._silent_run + 1
-        self._due = (now if now > self._due + LATE_S else self._due) + self._period_s
-
-    def _skip_pause(self) -> None:
+    def _skip_pause(self) -> int:
         """Within a pause: leave out all of it but what stays at its end, or at the newest frame."""
-        if self._silent_run < KEEP_FRAMES:
-            return
+        if self._silent_run < BEHIND_WORD_FRAMES:
+            return 0
         unread = islice(self._speech, self._cursor - self._start, None)
-        pause = next((n for n, speech in enumerate(unread) if speech), self._end - self._cursor)
-        skipped = max(0, pause - KEEP_FRAMES)
-        self._cursor += skipped
-        self._skipped += skipped
+        ahead = next((n for n, speech in enumerate(unread) if speech), self._end - self._cursor)
+        spare = spare_frames(self._silent_run, ahead)
+        self._cursor += spare
+        return spare
 
-    def _forget_oldest(self) -> None:
-        speech = self._speech[0]
-        if self._cursor == self._start:
-            self._cursor += 1
-            self._dropped += speech
-            self._skipped += not speech
-        else:
-            self._lost_if_rewound += speech
+    def _forget_oldest(self) -> Literal["overflow", "pause"] | None:
+        speech, unread = self._speech[0], self._cursor == self._start
         self._pop()
+        if not unread:
+            self._lost_if_rewound += speech
+            return None
+        self._cursor += 1
+        self._dropped += speech
+        return "overflow" if speech else "pause"
 
     def _pop(self) -> None:
         self._frames.popleft()

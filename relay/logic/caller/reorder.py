@@ -6,7 +6,7 @@ from 0 (serial number arithmetic, RFC 1982). The connection they come by does no
 """
 
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 Item = TypeVar("Item")
 
@@ -19,14 +19,21 @@ REMEMBERED = 1024
 
 @dataclass(frozen=True, slots=True)
 class ReorderStatistics:
-    """Messages: `held` now; put in order after they came out of it; given up (`missing`), of which `late` came after
-    all and were dropped; dropped because they had come before."""
+    """Messages so far: `held` now; `reordered`, put in order after they came out of it; `missing`, given up."""
 
-    held: int
-    reordered: int
-    missing: int
-    late: int
-    duplicate: int
+    held: int = 0
+    reordered: int = 0
+    missing: int = 0
+
+
+class Pushed(NamedTuple, Generic[Item]):
+    """What became of a message: the items that are in order now, and why this one is not used, if it is not.
+
+    It is "late" when its place had been given up, "duplicate" when it had come before.
+    """
+
+    ready: list[Item]
+    dropped: Literal["late", "duplicate"] | None = None
 
 
 class ReorderBuffer(Generic[Item]):
@@ -39,7 +46,6 @@ class ReorderBuffer(Generic[Item]):
         self._max_s = max_ms / 1000
         self._held: dict[int, tuple[float, Item]] = {}
         self._given_up: dict[int, None] = {}
-        self.late = self.duplicate = 0
         self._reordered = self._missing = 0
         self._next = self._origin = first
         self._highest = -1
@@ -54,21 +60,21 @@ class ReorderBuffer(Generic[Item]):
         """How many messages are still to come before this one; negative for one whose turn has passed."""
         return 0 if self._next is None else self._place(seq) - self._next
 
-    def push(self, seq: int, item: Item, now: float) -> list[Item]:
+    def push(self, seq: int, item: Item, now: float) -> Pushed[Item]:
         """Take a message; returns what is in order now, often just this one."""
         ready: list[Item] = []
         while (deadline := self.next_deadline) is not None and deadline < now:
             ready += self._release_through(next(iter(self._held)))
         place = self._place(seq)
-        if self._is_unwanted(place):
-            return ready
+        if dropped := self._refusal(place):
+            return Pushed(ready, dropped)
         self._reordered += place < self._highest
         self._highest = max(self._highest, place)
         self._held[place] = now, item
         ready += self._in_order()
         if len(self._held) > MAX_HELD:
             ready += self._release_through(min(self._held))
-        return ready + self.expire(now)
+        return Pushed(ready + self.expire(now))
 
     def expire(self, now: float) -> list[Item]:
         """What is in order once the gaps whose time is over are given up."""
@@ -86,7 +92,7 @@ class ReorderBuffer(Generic[Item]):
         return ready
 
     def statistics(self) -> ReorderStatistics:
-        return ReorderStatistics(len(self._held), self._reordered, self._missing, self.late, self.duplicate)
+        return ReorderStatistics(len(self._held), self._reordered, self._missing)
 
     def _place(self, seq: int) -> int:
         """The number as it would be if it had any number of bits."""
@@ -95,17 +101,15 @@ class ReorderBuffer(Generic[Item]):
         ahead = (seq - self._next) % MODULUS
         return self._next + (ahead if ahead < MODULUS // 2 else ahead - MODULUS)
 
-    def _is_unwanted(self, place: int) -> bool:
+    def _refusal(self, place: int) -> Literal["late", "duplicate"] | None:
         assert self._next is not None
         assert self._origin is not None
         if place >= self._next and place not in self._held:
-            return False
+            return None
         if place < self._origin or place in self._given_up:
             self._given_up.pop(place, None)
-            self.late += 1
-        else:
-            self.duplicate += 1
-        return True
+            return "late"
+        return "duplicate"
 
     def _release_through(self, place: int) -> list[Item]:
         """Everything up to this place, whatever is missing in it, and what follows it without a gap."""

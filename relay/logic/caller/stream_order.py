@@ -11,7 +11,7 @@ it did when a number is far ahead.
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
-from relay.logic.caller.reorder import ReorderBuffer, ReorderStatistics
+from relay.logic.caller.reorder import Pushed, ReorderBuffer, ReorderStatistics
 
 Item = TypeVar("Item")
 
@@ -31,20 +31,21 @@ class StreamOrder(Generic[Item]):
         """When `expire` has something to do."""
         return self._buffer.next_deadline
 
-    def audio(self, number: int, timestamp_ms: float, item: Item, now: float) -> list[Item]:
-        """Audio came, of this place in the media. Returns what is in order now."""
+    def audio(self, number: int, timestamp_ms: float, item: Item, now: float) -> Pushed[Item]:
+        """Audio came, of this place in the media. Returns what is in order now, or why this is dropped."""
         ahead = self._buffer.ahead(number)
         newer = timestamp_ms > self._newest_ms
         self._newest_ms = max(self._newest_ms, timestamp_ms)
         anew = ahead > AHEAD_MAX or (ahead < 0 and newer)
         held = self._buffer.restart(number) if anew else []
-        return _audio(held + self._buffer.push(number, item, now))
+        pushed = self._buffer.push(number, item, now)
+        return Pushed(_audio(held + pushed.ready), pushed.dropped)
 
     def other(self, number: int, now: float) -> list[Item]:
         """Another message came. Returns the audio that waited for it."""
         if not 0 <= self._buffer.ahead(number) <= AHEAD_MAX:
             return []
-        return _audio(self._buffer.push(number, None, now))
+        return _audio(self._buffer.push(number, None, now).ready)
 
     def expire(self, now: float) -> list[Item]:
         """What is in order once the gaps whose time is over are given up."""
@@ -53,16 +54,6 @@ class StreamOrder(Generic[Item]):
     def end(self) -> list[Item]:
         """The stream is over: what waits will not be followed by what it waited for."""
         return _audio(self._buffer.restart())
-
-    @property
-    def late(self) -> int:
-        """Audio dropped because its turn had been given up."""
-        return self._buffer.late
-
-    @property
-    def duplicate(self) -> int:
-        """Audio dropped because it had come before."""
-        return self._buffer.duplicate
 
     def statistics(self) -> ReorderStatistics:
         return self._buffer.statistics()

@@ -33,9 +33,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from relay.logic.playback.frame import PlayFrame
 from relay.logic.playback.held import Held
 from relay.logic.playback.pauses import PauseMeter
-from relay.logic.playback.playout import PlayFrame
 
 MARGIN_S = 0.2
 """What network, framing and a busy machine may add to the time that an old turn runs on."""

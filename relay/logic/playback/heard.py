@@ -1,4 +1,4 @@
-"""What the caller has heard of all that was sent to him.
+"""Keeps account of what the caller has heard of all that was sent.
 
 Positions are milliseconds of audio since the call began. The caller's side plays in real time and echoes a mark when
 all before it was played; between the marks the clock tells.
@@ -6,17 +6,15 @@ all before it was played; between the marks the clock tells.
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Generic, TypeVar
 
+from relay.logic.playback.frame import PlayFrame
 from relay.media.frames import FRAME_MS
-
-Frame = TypeVar("Frame")
 
 UNCONFIRMED_MAX_FRAMES = 3000
 """One minute: a caller's side whose marks lag by more does not play what we send."""
 
 
-class HeardPosition(Generic[Frame]):
+class HeardPosition:
     """Keeps each frame until a mark says that it was played. Times are monotonic seconds."""
 
     def __init__(self) -> None:
@@ -25,10 +23,13 @@ class HeardPosition(Generic[Frame]):
         self._heard_ms = 0.0
         self._heard_at = 0.0
         self._marked = False
-        self._unconfirmed: deque[tuple[float, Frame]] = deque(maxlen=UNCONFIRMED_MAX_FRAMES)
+        self._turn, self._turn_began_ms = 0, 0.0
+        self._unconfirmed: deque[tuple[float, PlayFrame]] = deque(maxlen=UNCONFIRMED_MAX_FRAMES)
 
-    def sent(self, frame: Frame) -> None:
-        """20 ms more are on their way."""
+    def sent(self, frame: PlayFrame) -> None:
+        """20 ms more are on their way. A turn begins with its first sound."""
+        if frame.audible and frame.turn != self._turn:
+            self._turn, self._turn_began_ms = frame.turn, self.sent_ms
         self.sent_ms += FRAME_MS
         self._unconfirmed.append((self.sent_ms, frame))
 
@@ -52,18 +53,29 @@ class HeardPosition(Generic[Frame]):
         """Position heard: the last mark plus the time since, at most what was sent."""
         return min(self.sent_ms, self._heard_ms + (now - self._heard_at) * 1000)
 
-    def confirmed(self, now: float) -> float:
-        """Position that is sure to have been heard: the last mark; the clock where there are no marks."""
-        return self._known_ms if self._marked else self.at(now)
+    def of_turn(self, turn: int, now: float) -> float:
+        """How many ms of this turn were heard, if it is the newest of which anything was sent; else 0."""
+        return max(0.0, self.at(now) - self._turn_began_ms) if turn == self._turn else 0.0
 
-    def after(self, position_ms: float) -> Iterator[Frame]:
+    def take_back(self, now: float) -> list[PlayFrame]:
+        """The frames that are not sure to have been heard, the newest first: they are to be sent again.
+
+        Sure is what the last mark says; the clock where there are no marks.
+        """
+        again = [*self.after(self._known_ms if self._marked else self.at(now))]
+        if again and again[-1].turn == self._turn:
+            self._turn_began_ms += len(again) * FRAME_MS
+        self.settle(now)
+        return again
+
+    def after(self, position_ms: float) -> Iterator[PlayFrame]:
         """The frames that end after this position, the newest first."""
         for end_ms, frame in reversed(self._unconfirmed):
             if end_ms <= position_ms:
                 return
             yield frame
 
-    def unmarked(self) -> Iterator[Frame]:
+    def unmarked(self) -> Iterator[PlayFrame]:
         """The frames that no mark has returned, the newest first: they may be on their way, whatever the clock says."""
         return self.after(self._known_ms)
 

@@ -1,6 +1,6 @@
 """The assistant's audio while the fence is closed, and where in it new words begin."""
 
-from relay.logic.playback.playout import PlayFrame
+from relay.logic.playback.frame import PlayFrame
 
 WORD_PAUSE_S = 0.2
 """The shortest pause that separates two runs of sound."""

@@ -15,18 +15,21 @@ audio before it was played (Twilio Media Streams, messages "mark" and "clear").
 |          | up to `lead_ms` before it is due     |                                                   |                |
 | paused   | any of these, but nothing is sent    | `resume()`, `cut()`                               | barge-in's own |
 
-Running dry in the middle of speech is a hole; its length is known, and counted, when speech goes on. A backlog (more
-than `TRIM_SLACK_MS` over the target, or any once `catch_up` is called) is taken back in pauses: those of 300 ms or more
-are shortened, 150 ms stay on each side. The target is the configured one until the first hole or backlog, then it
-follows the jitter (see `relay.logic.playback.jitter`). Without either, what comes is what is sent, byte for byte.
+Running dry in the middle of speech is a hole; its length is known when speech goes on. A backlog (more than
+`TRIM_SLACK_MS` over the target, or any once `catch_up` is called) is taken back in pauses, by the rule of
+`relay.logic.pause_rule`. The target is the configured one until the first hole or backlog, then it follows the jitter
+(see `relay.logic.playback.jitter`). Without either, what comes is what is sent, byte for byte.
 """
 
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal, NamedTuple
 
+from relay.logic.pause_rule import BEHIND_WORD_FRAMES, spare_frames
+from relay.logic.playback.frame import PlayFrame
 from relay.logic.playback.heard import HeardPosition
 from relay.logic.playback.jitter import JitterTarget
 from relay.media.frames import FRAME_MS
@@ -34,22 +37,8 @@ from relay.media.frames import FRAME_MS
 HOLE_MAX_S = 1.0
 """A longer silence is the end of what was said, not a hole in it."""
 TRIM_SLACK_MS = 300
-TRIM_KEEP_FRAMES = 8
 LATE_S = FRAME_MS / 1000
 """A frame sent so late is still on schedule; it must not move all that follow."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlayFrame:
-    """20 ms for the caller.
-
-    `turn` is the assistant's turn that it belongs to, `audible` whether anything is in it, `arrived_at` when it came.
-    """
-
-    turn: int
-    data: bytes
-    audible: bool
-    arrived_at: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +61,56 @@ class HoleCause(StrEnum):
     """The assistant was not connected."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlayoutStatistics:
-    """`causes` says how many ms of the holes are due to each cause."""
+class Hole(NamedTuple):
+    """Silence in the middle of the assistant's words."""
 
-    queued_ms: int
-    sent_frames: int
-    trimmed_frames: int
-    overflow_frames: int
-    holes: int
-    hole_ms: float
-    causes: dict[HoleCause, float] = field(default_factory=dict)
-    target_ms: float = 0.0
-    jitter_ms: float = 0.0
+    ms: float
+    cause: HoleCause
+
+
+class Taken(NamedTuple):
+    """A frame to send now, how many frames of a pause were left out before it, and the hole that it ends, if any."""
+
+    frame: PlayFrame
+    trimmed: int = 0
+    hole: Hole | None = None
+
+
+@dataclass(slots=True)
+class Schedule:
+    """The times at which frames are due, 20 ms apart, whenever each was really sent; none of them drifts."""
+
+    lead_s: float
+    """How long before it is due a frame may be sent."""
+    start_at: float = 0.0
+    """When the first frame of the next run is due."""
+    due_at: float | None = None
+    """When the next frame of this run is due; None between two runs."""
+    dry_since: float | None = None
+    """When the last run would have gone on, had there been a frame."""
+
+    @property
+    def send_at(self) -> float:
+        return self.start_at if self.due_at is None else self.due_at - self.lead_s
+
+    def start(self, at: float) -> None:
+        """The next frame begins a run, and nothing was due before."""
+        self.start_at, self.due_at, self.dry_since = at, None, None
+
+    def run_dry(self, start_at: float) -> None:
+        """There was no frame when one was due: the next begins a run."""
+        self.start_at, self.dry_since, self.due_at = start_at, self.due_at, None
+
+    def is_behind(self, now: float) -> bool:
+        """Whether a frame that is sent now cannot keep to this run."""
+        return self.due_at is None or self.due_at + LATE_S < now
+
+    def restart(self, now: float) -> tuple[float, bool] | None:
+        """The run begins now. Returns since when something was due, and whether it was there all the time."""
+        since = self.dry_since if self.due_at is None else self.due_at
+        stalled = self.dry_since is None
+        self.due_at, self.dry_since = now, None
+        return None if since is None else (since, stalled)
 
 
 class Playout:
@@ -92,42 +118,32 @@ class Playout:
 
     def __init__(self, *, target_ms: float, lead_ms: float, max_ms: float) -> None:
         self._target = JitterTarget(target_ms)
-        self._lead_s = lead_ms / 1000
         self._max_frames = int(max_ms / FRAME_MS)
         self._queue: deque[PlayFrame] = deque()
+        self._schedule = Schedule(lead_ms / 1000)
+        self._heard = HeardPosition()
         self._attached = False
         self._paused = False
         self._trimming = False
         self._refilling = False
-        self._start_at = 0.0
-        self._next_due: float | None = None
-        self._dry_since: float | None = None
-        self._silent_run = TRIM_KEEP_FRAMES
-        self._heard: HeardPosition[PlayFrame] = HeardPosition()
-        self._turn, self._turn_began_ms = 0, 0.0
-        self._sent_frames = self._trimmed = self._overflow = self._holes = 0
         self._outage = False
-        self._hole_ms = dict.fromkeys(HoleCause, 0.0)
+        self._silent_run = BEHIND_WORD_FRAMES
 
     def attach(self, now: float) -> None:
         """The caller can hear from now on."""
         self._attached = True
-        self._next_due = None
-        self._start_at = now if self.queued_ms >= self._target.target_ms else now + self._target_s
+        full = self.queued_ms >= self._target.target_ms
+        self._schedule.start(now if full else now + self._target_s)
 
     def detach(self, now: float) -> float:
         """The caller's socket is gone, with what it still had to play; until `attach` nothing is given.
 
         What no mark has confirmed is played again, before all else; returns how many ms that is.
         """
-        confirmed_ms = self._heard.confirmed(now)
-        again = [*self._heard.after(confirmed_ms)]
+        again = self._heard.take_back(now)
         self._queue.extendleft(again)
-        if again and again[-1].turn == self._turn:
-            self._turn_began_ms += len(again) * FRAME_MS
-        self._heard.settle(now)
         self._attached = False
-        self._next_due = self._dry_since = None
+        self._schedule.start(self._schedule.start_at)
         self._refilling = False
         return len(again) * FRAME_MS
 
@@ -140,31 +156,30 @@ class Playout:
         """Take back in the next pause all that waits beyond the target, however little it is."""
         self._trimming = True
 
-    def add(self, frame: PlayFrame, now: float) -> bool:
-        """Queue a frame behind all others. False: the queue is full; the frame was dropped and counted.
+    def add(self, frame: PlayFrame, now: float) -> Literal["overflow", "trimmed"] | None:
+        """Queue a frame behind all others; returns why it was dropped, if it was.
 
-        Nobody waits for silence: digital silence before the first sound and before the caller can hear is trimmed.
+        "overflow": the queue is full. "trimmed": nobody waits for silence, so digital silence before the first sound
+        and before the caller can hear is left out.
         """
         self._target.arrived(frame.arrived_at or now, audible=frame.audible)
         if not (self._attached or self._queue or frame.audible) and len(set(frame.data)) == 1:
-            self._trimmed += 1
-            return True
+            return "trimmed"
         if len(self._queue) >= self._max_frames:
-            self._overflow += 1
-            return False
+            return "overflow"
         if not self._queue:
             self._begin_filling(now)
         self._queue.append(frame)
         if self._refilling and self.queued_ms >= self._target.target_ms:
-            self._start_at = now
+            self._schedule.start_at = now
             self._refilling = False
-        return True
+        return None
 
     def put_back(self, frames: Sequence[PlayFrame], now: float) -> None:
         """Play these before all else, from now on without filling first: they were cut by mistake."""
         if frames:
             self._queue.extendleft(reversed(frames))
-            self._start_at = now
+            self._schedule.start_at = now
 
     def pause(self) -> None:
         """Give no frame until `resume`; what was sent already plays on."""
@@ -173,28 +188,29 @@ class Playout:
     def resume(self, now: float) -> None:
         """Go on with the next frame: on the old schedule while the caller still has some to play, else at once."""
         self._paused = False
-        self._dry_since = None
-        if self._next_due is None or self._next_due < now:
-            self._next_due = None
-            self._start_at = now
+        due_at = self._schedule.due_at
+        if due_at is None or due_at < now:
+            self._schedule.start(now)
 
     def next_send_at(self) -> float | None:
         """When `take` will give a frame; None while there is nothing to send."""
         if not self._queue or not self._attached or self._paused:
             return None
-        return self._start_at if self._next_due is None else self._next_due - self._lead_s
+        return self._schedule.send_at
 
-    def take(self, now: float) -> PlayFrame | None:
+    def take(self, now: float) -> Taken | None:
         """The next frame, if it may be sent now."""
         at = self.next_send_at()
         if at is None or now < at:
             return None
-        if self._next_due is None or self._next_due + LATE_S < now:
-            self._restart_schedule(now)
-        self._trim()
+        hole = self._restart(now) if self._schedule.is_behind(now) else None
+        trimmed = self._trim()
         frame = self._queue.popleft()
-        self._note_sent(frame)
-        return frame
+        assert self._schedule.due_at is not None
+        self._schedule.due_at += FRAME_MS / 1000
+        self._silent_run = 0 if frame.audible else self._silent_run + 1
+        self._heard.sent(frame)
+        return Taken(frame, trimmed, hole)
 
     def mark_heard(self, position_ms: float, now: float) -> None:
         """The caller's side says that everything up to this position was played.
@@ -227,16 +243,15 @@ class Playout:
 
         `turn` is the assistant's newest, of which the heard time is wanted: 0 while an older one plays.
         """
-        heard = self._heard.at(now)
-        unheard = [*self._heard.after(heard)][::-1]
-        flushed_ms = self._heard.sent_ms - heard + len(self._queue) * FRAME_MS
+        heard_ms = self._heard.of_turn(turn, now)
+        flushed_ms = self._heard.sent_ms - self._heard.at(now) + self.queued_ms
+        unheard = [*self._heard.after(self._heard.at(now))][::-1]
         unheard.extend(self._queue)
         self._queue.clear()
-        self._next_due = self._dry_since = None
+        self._schedule.start(self._schedule.start_at)
         self._trimming = self._refilling = self._paused = False
         self._heard.settle(now)
         self._target.cut()
-        heard_ms = max(0.0, heard - self._turn_began_ms) if turn == self._turn else 0.0
         return Cut(heard_ms, flushed_ms, tuple(unheard))
 
     @property
@@ -248,18 +263,10 @@ class Playout:
         """Position behind the last frame sent: what a mark sent now stands for."""
         return self._heard.sent_ms
 
-    def statistics(self) -> PlayoutStatistics:
-        return PlayoutStatistics(
-            self.queued_ms,
-            self._sent_frames,
-            self._trimmed,
-            self._overflow,
-            self._holes,
-            sum(self._hole_ms.values()),
-            self._hole_ms.copy(),
-            self._target.target_ms,
-            self._target.jitter_ms,
-        )
+    @property
+    def target_ms(self) -> float:
+        """How much is collected before it plays: as configured, or as the jitter has shown to be needed."""
+        return self._target.target_ms
 
     @property
     def _target_s(self) -> float:
@@ -268,58 +275,48 @@ class Playout:
     @property
     def _level_ms(self) -> float:
         """What waits here when all is well: the rest of the target is with the caller's side, ahead of time."""
-        return max(0.0, self._target.target_ms - self._lead_s * 1000)
+        return max(0.0, self._target.target_ms - self._schedule.lead_s * 1000)
 
     def _begin_filling(self, now: float) -> None:
-        if self._next_due is None:
-            self._start_at = max(self._start_at, now + self._target_s)
-        elif now > self._next_due:
-            self._refilling = self._breaks_speech(self._next_due, now)
+        due_at = self._schedule.due_at
+        if due_at is None:
+            self._schedule.start_at = max(self._schedule.start_at, now + self._target_s)
+        elif now > due_at:
+            self._refilling = self._breaks_speech(due_at, now)
             if self._refilling and not self._outage:
                 self._target.underrun()
-            self._dry_since = self._next_due
-            self._next_due = None
-            self._start_at = now + self._target_s
+            self._schedule.run_dry(now + self._target_s)
 
-    def _restart_schedule(self, now: float) -> None:
-        since = self._dry_since if self._next_due is None else self._next_due
-        if since is not None and self._breaks_speech(since, now):
-            cause = HoleCause.STALL if self._dry_since is None else HoleCause.UNDERRUN
-            self._hole_ms[HoleCause.RECONNECT if self._outage else cause] += (now - since) * 1000
-            self._holes += 1
-        self._outage = False
-        self._dry_since = None
-        self._refilling = False
-        self._next_due = now
+    def _restart(self, now: float) -> Hole | None:
+        was_due = self._schedule.restart(now)
         self._heard.restart(now)
+        outage, self._outage = self._outage, False
+        self._refilling = False
+        if was_due is None or not self._breaks_speech(was_due[0], now):
+            return None
+        since, stalled = was_due
+        cause = HoleCause.RECONNECT if outage else HoleCause.STALL if stalled else HoleCause.UNDERRUN
+        return Hole((now - since) * 1000, cause)
 
     def _breaks_speech(self, since: float, now: float) -> bool:
         return self._silent_run == 0 and now - since <= HOLE_MAX_S
 
-    def _note_sent(self, frame: PlayFrame) -> None:
-        if frame.audible and frame.turn != self._turn:
-            self._turn, self._turn_began_ms = frame.turn, self._heard.sent_ms
-        assert self._next_due is not None
-        self._next_due += FRAME_MS / 1000
-        self._sent_frames += 1
-        self._silent_run = 0 if frame.audible else self._silent_run + 1
-        self._heard.sent(frame)
-
-    def _trim(self) -> None:
+    def _trim(self) -> int:
+        """Take a backlog back where a pause goes on; returns how many frames of it are left out."""
         if self.queued_ms > self._target.target_ms + TRIM_SLACK_MS:
             self._target.backlog()
             self._trimming = True
         elif self.queued_ms <= self._level_ms:
             self._trimming = False
-        if self._silent_run < TRIM_KEEP_FRAMES:
-            return
+        if self._silent_run < BEHIND_WORD_FRAMES:
+            return 0
         if self._target.pause():
             self._trimming = True
-        if self._trimming:
-            self._shorten_pause(math.ceil(self._level_ms / FRAME_MS))
+        return self._shorten_pause(math.ceil(self._level_ms / FRAME_MS)) if self._trimming else 0
 
-    def _shorten_pause(self, target_frames: int) -> None:
-        run = next((i for i, frame in enumerate(self._queue) if frame.audible), len(self._queue))
-        for _ in range(min(run - TRIM_KEEP_FRAMES, len(self._queue) - target_frames)):
+    def _shorten_pause(self, level_frames: int) -> int:
+        ahead = next((i for i, frame in enumerate(self._queue) if frame.audible), len(self._queue))
+        spare = max(0, min(spare_frames(self._silent_run, ahead), len(self._queue) - level_frames))
+        for _ in range(spare):
             self._queue.popleft()
-            self._trimmed += 1
+        return spare

@@ -5,11 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from relay.logic.assistant.replay import EDGE_FRAMES, KEEP_FRAMES, ReplayLog, ReplayStatistics
+from relay.logic.assistant.replay import EDGE_FRAMES, NextFrame, ReplayLog, Rewound
+from relay.logic.pause_rule import BEFORE_WORD_FRAMES
 
 
 def drain(replay: ReplayLog) -> list[bytes]:
-    return list(iter(replay.read, None))
+    return [frame for frame, _ in iter(replay.read, NextFrame(None)) if frame is not None]
 
 
 def test_what_was_appended_is_read_once_in_order() -> None:
@@ -18,26 +19,25 @@ def test_what_was_appended_is_read_once_in_order() -> None:
         replay.append(name)
 
     assert drain(replay) == [b"a", b"b", b"c"]
-    assert replay.read() is None
-    assert replay.statistics() == ReplayStatistics(kept_ms=60, unread_ms=0, dropped_ms=0)
+    assert replay.read() == (None, 0)
+    assert (replay.unread_ms, replay.dropped_ms) == (0, 0)
 
 
 def test_what_falls_off_unread_is_the_oldest_and_counted() -> None:
     replay = ReplayLog(60)
-    for n in range(5):
-        replay.append(bytes([n]))
+    assert [replay.append(bytes([n])) for n in range(5)] == [None, None, None, "overflow", "overflow"]
 
-    assert replay.statistics() == ReplayStatistics(kept_ms=60, unread_ms=60, dropped_ms=40)
+    assert (replay.unread_ms, replay.dropped_ms) == (60, 40)
     assert drain(replay) == [b"\x02", b"\x03", b"\x04"]
 
 
 def test_what_falls_off_after_it_was_read_is_not_a_loss() -> None:
     replay = ReplayLog(60)
     for n in range(50):
-        replay.append(bytes([n]))
-        assert replay.read() == bytes([n])
+        assert replay.append(bytes([n])) is None
+        assert replay.read().frame == bytes([n])
 
-    assert replay.statistics() == ReplayStatistics(kept_ms=60, unread_ms=0, dropped_ms=0)
+    assert (replay.unread_ms, replay.dropped_ms) == (0, 0)
 
 
 @pytest.mark.parametrize("max_ms", [0, 1, 19.9, 20])
@@ -56,7 +56,7 @@ def test_every_frame_is_read_or_dropped_and_the_newest_are_read(count: int, size
         replay.append(n.to_bytes(2))
 
     assert drain(replay) == [n.to_bytes(2) for n in range(max(0, count - size), count)]
-    assert replay.statistics().dropped_ms == max(0, count - size) * 20
+    assert replay.dropped_ms == max(0, count - size) * 20
 
 
 class LogAgainstModel(RuleBasedStateMachine):
@@ -80,13 +80,11 @@ class LogAgainstModel(RuleBasedStateMachine):
 
     @rule()
     def read(self) -> None:
-        assert self.replay.read() == (self.unread.popleft() if self.unread else None)
+        assert self.replay.read().frame == (self.unread.popleft() if self.unread else None)
 
     @invariant()
     def counts_agree(self) -> None:
-        assert self.replay.statistics() == ReplayStatistics(
-            min(self.count, 7) * 20, len(self.unread) * 20, self.dropped * 20
-        )
+        assert (self.replay.unread_ms, self.replay.dropped_ms) == (len(self.unread) * 20, self.dropped * 20)
 
 
 TestLogAgainstModel = LogAgainstModel.TestCase
@@ -116,7 +114,7 @@ def play(replay: ReplayLog, now: float, until: float) -> list[tuple[float, int]]
     sent: list[tuple[float, int]] = []
     while (at := replay.next_at(now)) is not None and at <= until:
         now = at
-        frame = replay.read(now)
+        frame = replay.read(now).frame
         assert frame is not None, "what is announced must come"
         sent.append((now, number(frame)))
     return sent
@@ -124,7 +122,7 @@ def play(replay: ReplayLog, now: float, until: float) -> list[tuple[float, int]]
 
 def test_the_backlog_of_pre_warming_goes_out_at_once_even_after_a_first_connection_that_read_nothing() -> None:
     replay = log_of("s" * 300)
-    assert replay.rewind() == 300
+    assert replay.rewind() == (300, 0, 0)
 
     assert play(replay, 5.0, 5.0) == [(5.0, n) for n in range(300)]
 
@@ -134,24 +132,17 @@ def test_what_was_finished_is_not_sent_again_and_all_after_it_is() -> None:
     play(replay, 0.0, 0.0)
     replay.finish_sentence(40)
 
-    assert replay.rewind() == 60
+    assert replay.rewind() == Rewound(unread=60, again=60, dropped=0)
     assert [n for _, n in play(replay, 9.0, 99.0)] == list(range(40, 100))
-    assert replay.statistics() == ReplayStatistics(
-        kept_ms=1200,
-        unread_ms=0,
-        dropped_ms=0,
-        replayed_ms=(60 - EDGE_FRAMES) * 20,
-        skipped_silence_ms=0,
-        again_ms=1200,
-    )
+    assert (replay.unread_ms, replay.dropped_ms) == (0, 0)
 
 
 def test_what_was_not_sent_cannot_be_finished() -> None:
     replay = log_of("s" * 10)
-    assert replay.read() == numbered(0)
+    assert replay.read().frame == numbered(0)
     replay.finish_sentence(7)
 
-    assert replay.rewind() == 9
+    assert replay.rewind() == Rewound(unread=9, again=0, dropped=0)
 
 
 @pytest.mark.parametrize("rate", [1.0, 1.5, 4.0])
@@ -172,9 +163,9 @@ def test_a_reader_too_early_gets_nothing_and_one_held_up_for_long_sends_no_burst
     play(replay, 0.0, 0.0)
     replay.rewind()
 
-    assert replay.read(1.0) == numbered(0)
-    assert replay.read(1.019) is None
-    assert replay.read(5.0) == numbered(1)
+    assert replay.read(1.0).frame == numbered(0)
+    assert replay.read(1.019).frame is None
+    assert replay.read(5.0).frame == numbered(1)
     assert replay.next_at(5.0) == pytest.approx(5.02), "it does not make up for four seconds"
 
 
@@ -188,15 +179,23 @@ def test_a_reader_a_little_late_makes_up_for_it() -> None:
     assert replay.next_at(1.09) == pytest.approx(1.09)
 
 
-@pytest.mark.parametrize(("pause", "kept"), [(14, 14), (16, 16), (17, 16), (400, 16)])
-def test_of_a_long_pause_160_ms_stay_on_each_side(pause: int, kept: int) -> None:
+@pytest.mark.parametrize(("pause", "kept"), [(14, 14), (15, 15), (16, 15), (17, 15), (400, 15)])
+def test_a_pause_over_300_ms_is_shortened_to_300_ms(pause: int, kept: int) -> None:
     replay = log_of("s" * 20 + "." * pause + "s" * 40)
     play(replay, 0.0, 0.0)
     replay.rewind()
     sent = [n for _, n in play(replay, 1.0, 99.0)]
 
-    assert sent == [*range(20 + kept // 2), *range(20 + pause - kept // 2, 60 + pause)]
-    assert replay.statistics().skipped_silence_ms == (pause - kept) * 20
+    behind = (kept + 1) // 2
+    assert sent == [*range(20 + behind), *range(20 + pause - (kept - behind), 60 + pause)]
+
+
+def test_what_is_left_out_of_a_pause_is_said_with_the_frame_behind_it() -> None:
+    replay = log_of("s" * 20 + "." * 100 + "s" * 40)
+    drain(replay)
+    replay.rewind()
+
+    assert [left_out for _, left_out in iter(replay.read, NextFrame(None)) if left_out] == [100 - 15]
 
 
 def test_with_a_pause_the_replay_catches_up_with_a_caller_who_talks_on() -> None:
@@ -210,8 +209,8 @@ def test_with_a_pause_the_replay_catches_up_with_a_caller_who_talks_on() -> None
         sent += len(play(replay, now, now := now + 0.02))
 
     assert not replay.replaying
-    assert replay.statistics().unread_ms <= 40
-    assert replay.statistics().dropped_ms == 0
+    assert replay.unread_ms <= 40
+    assert replay.dropped_ms == 0
 
 
 def test_at_the_newest_frame_a_pause_is_not_skipped_to_its_end_because_speech_may_have_begun_unnoticed() -> None:
@@ -219,7 +218,7 @@ def test_at_the_newest_frame_a_pause_is_not_skipped_to_its_end_because_speech_ma
     play(replay, 0.0, 0.0)
     replay.rewind()
 
-    assert [n for _, n in play(replay, 1.0, 9.0)] == [*range(18), *range(102, 110)]
+    assert [n for _, n in play(replay, 1.0, 9.0)] == [*range(18), *range(103, 110)]
 
 
 def test_what_the_detector_finds_late_to_be_speech_is_no_pause() -> None:
@@ -228,7 +227,7 @@ def test_what_the_detector_finds_late_to_be_speech_is_no_pause() -> None:
     replay.mark_speech(60)
     replay.rewind()
 
-    assert [n for _, n in play(replay, 1.0, 9.0)] == [*range(18), *range(52, 110)]
+    assert [n for _, n in play(replay, 1.0, 9.0)] == [*range(18), *range(53, 110)]
 
 
 def test_what_was_in_doubt_and_is_found_to_be_a_pause_is_left_out_and_no_loss_when_it_falls_off() -> None:
@@ -242,8 +241,8 @@ def test_what_was_in_doubt_and_is_found_to_be_a_pause_is_left_out_and_no_loss_wh
     play(replay, 0.1, 0.1)
     replay.rewind()
 
-    assert replay.statistics().dropped_ms == 0
-    assert [n for _, n in play(replay, 1.0, 9.0)] == [*range(5, 28), *range(97, 115)]
+    assert replay.dropped_ms == 0
+    assert [n for _, n in play(replay, 1.0, 9.0)] == [*range(5, 28), *range(98, 115)]
 
 
 def test_a_reader_that_is_held_up_now_and_then_still_catches_up() -> None:
@@ -259,7 +258,7 @@ def test_a_reader_that_is_held_up_now_and_then_still_catches_up() -> None:
             play(replay, now, now)
 
     assert not replay.replaying
-    assert replay.statistics().dropped_ms == 0
+    assert replay.dropped_ms == 0
 
 
 def test_live_pauses_are_sent_whole_and_a_stalled_reader_is_not_paced() -> None:
@@ -277,7 +276,7 @@ def test_a_loss_during_a_replay_begins_it_again() -> None:
     replay.rewind()
     assert [n for _, n in play(replay, 1.0, 1.51)] == list(range(26))
 
-    assert replay.rewind() == 100
+    assert replay.rewind() == Rewound(unread=100, again=26, dropped=0)
     assert [n for _, n in play(replay, 3.0, 99.0)] == list(range(100))
 
 
@@ -286,11 +285,10 @@ def test_unfinished_speech_that_fell_off_is_a_loss_only_when_it_would_have_to_be
     for n in range(100):
         replay.append(numbered(n), speech=n >= 30)
         replay.read()
-    assert replay.statistics().dropped_ms == 0
-    replay.rewind()
-    assert replay.statistics().dropped_ms == 20 * 20
-    replay.rewind()
-    assert replay.statistics().dropped_ms == 20 * 20, "counted once"
+    assert replay.dropped_ms == 0
+    assert replay.rewind() == Rewound(unread=50, again=70, dropped=20)
+    assert replay.rewind() == Rewound(unread=50, again=0, dropped=0), "counted once"
+    assert replay.dropped_ms == 20 * 20
 
 
 def test_finished_speech_that_fell_off_is_no_loss() -> None:
@@ -301,13 +299,15 @@ def test_finished_speech_that_fell_off_is_no_loss() -> None:
     replay.finish_sentence(50)
     replay.rewind()
 
-    assert replay.statistics().dropped_ms == 0
+    assert replay.dropped_ms == 0
 
 
 def test_silence_that_falls_off_unread_is_skipped_and_speech_is_dropped() -> None:
-    replay = log_of("s" * 5 + "." * 20 + "s" * 50, max_ms=1000)
+    replay = ReplayLog(1000)
+    fell_off = [replay.append(b"", speech=kind == "s") for kind in "s" * 5 + "." * 20 + "s" * 50]
 
-    assert (replay.statistics().dropped_ms, replay.statistics().skipped_silence_ms) == (100, 400)
+    assert fell_off == [None] * 50 + ["overflow"] * 5 + ["pause"] * 20
+    assert replay.dropped_ms == 100
 
 
 class ReplayAgainstModel(RuleBasedStateMachine):
@@ -344,7 +344,7 @@ class ReplayAgainstModel(RuleBasedStateMachine):
     @rule()
     def lose(self) -> None:
         read_before = bool(self.got) or self.connections > 1
-        assert self.replay.rewind() == len(self.speech) - self.finished
+        assert self.replay.rewind().unread == len(self.speech) - self.finished
         self.connections += read_before
         self.began, self.got = self.finished, []
 
@@ -355,8 +355,8 @@ class ReplayAgainstModel(RuleBasedStateMachine):
         assert not any(self.speech[n] for n in missing)
         assert self.connections > 1 or not missing
         for n in missing:
-            assert not any(self.speech[max(self.began, n - KEEP_FRAMES) : n]), "too near to speech"
-        assert self.replay.statistics().dropped_ms == 0
+            assert not any(self.speech[max(self.began, n - BEFORE_WORD_FRAMES) : n]), "too near to speech"
+        assert self.replay.dropped_ms == 0
 
 
 TestReplayAgainstModel = ReplayAgainstModel.TestCase
@@ -374,19 +374,19 @@ TestReplayAgainstModel = ReplayAgainstModel.TestCase
     )
 )
 def test_the_totals_add_up(steps: list[tuple[str, int, bool]]) -> None:
-    """With a log that is often too small: sent = appended - unread - dropped - skipped + had to be sent again."""
-    replay, sent = ReplayLog(50 * 20), 0
+    """With a log that is often too small: sent = appended - unread - dropped - left out + had to be sent again."""
+    replay, sent, gone = ReplayLog(50 * 20), 0, 0
     for step, number, speech in steps:
         match step:
             case "append":
-                for _ in range(number):
-                    replay.append(b"", speech=speech)
+                gone += sum(replay.append(b"", speech=speech) is not None for _ in range(number))
             case "read":
-                sent += sum(replay.read() is not None for _ in range(number))
+                read = [replay.read() for _ in range(number)]
+                sent += sum(frame is not None for frame, _ in read)
+                gone += sum(left_out for _, left_out in read)
             case "finish":
                 replay.finish_sentence(number)
             case "rewind":
-                replay.rewind()
-        had = replay.statistics()
-        accounted_ms = replay.end * 20 - had.unread_ms - had.dropped_ms - had.skipped_silence_ms + had.again_ms
-        assert sent * 20 == accounted_ms
+                _, again, dropped = replay.rewind()
+                gone += dropped - again
+        assert sent == replay.end - replay.unread_ms // 20 - gone

@@ -44,7 +44,7 @@ class Line:
     def loses(self) -> int:
         """Returns the frame with which the replay begins."""
         self.connected = False
-        return self.replay.end - self.sentences.rewind(self.now)
+        return self.replay.end - self.sentences.rewind(self.now).unread
 
     def connects(self) -> None:
         self.connected = True
@@ -342,7 +342,7 @@ class Talk:
         """How often the assistant has understood something in what it gets now."""
         times, line = 0, self.line
         while line.connected and (due := line.replay.next_at(line.now)) is not None and due <= line.now:
-            number = int.from_bytes(line.replay.read(line.now) or b"")
+            number = int.from_bytes(line.replay.read(line.now).frame or b"")
             if new := self.ear.hears(number, speech=self.speech[number]):
                 self.understood += new
                 times += 1

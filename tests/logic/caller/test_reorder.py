@@ -14,16 +14,16 @@ def buffer(first: int | None = 1, max_ms: float = MAX_MS) -> ReorderBuffer[int]:
 def test_what_comes_in_order_goes_on_at_once() -> None:
     subject = buffer()
 
-    assert [subject.push(n, n, 0.0) for n in (1, 2, 3)] == [[1], [2], [3]]
+    assert [subject.push(n, n, 0.0).ready for n in (1, 2, 3)] == [[1], [2], [3]]
     assert subject.next_deadline is None
-    assert subject.statistics() == ReorderStatistics(held=0, reordered=0, missing=0, late=0, duplicate=0)
+    assert subject.statistics() == ReorderStatistics(held=0, reordered=0, missing=0)
 
 
 def test_what_comes_too_early_waits_for_what_is_missing() -> None:
     subject = buffer()
 
-    assert [subject.push(n, n, 0.0) for n in (3, 2, 5, 1)] == [[], [], [], [1, 2, 3]]
-    assert subject.statistics() == ReorderStatistics(held=1, reordered=2, missing=0, late=0, duplicate=0)
+    assert [subject.push(n, n, 0.0).ready for n in (3, 2, 5, 1)] == [[], [], [], [1, 2, 3]]
+    assert subject.statistics() == ReorderStatistics(held=1, reordered=2, missing=0)
 
 
 def test_a_gap_is_given_up_when_the_time_of_the_first_message_behind_it_is_over() -> None:
@@ -45,60 +45,60 @@ def test_a_later_gap_keeps_its_own_time() -> None:
 
     assert subject.expire(10.08) == [2]
     assert subject.next_deadline == pytest.approx(10.13)
-    assert subject.push(3, 3, 10.1) == [3, 4]
+    assert subject.push(3, 3, 10.1).ready == [3, 4]
 
 
 def test_a_message_that_comes_after_the_time_is_over_finds_its_gap_given_up_even_if_nobody_asked_to_expire() -> None:
     subject = buffer()
     subject.push(2, 2, 10.0)
 
-    assert subject.push(1, 1, 10.2) == [2]
-    assert subject.statistics() == ReorderStatistics(held=0, reordered=0, missing=1, late=1, duplicate=0)
+    assert subject.push(1, 1, 10.2) == ([2], "late")
+    assert subject.statistics() == ReorderStatistics(held=0, reordered=0, missing=1)
 
 
 def test_late_and_duplicate_are_told_apart() -> None:
     subject = buffer()
     subject.push(1, 1, 0.0)
     subject.push(3, 3, 0.0)
-    subject.push(3, 3, 0.0)
+    assert subject.push(3, 3, 0.0) == ([], "duplicate")
     subject.expire(1.0)
-    for n in (2, 2, 1, 3, 0):
-        assert subject.push(n, n, 1.0) == []
+    dropped = {0: "late", 1: "duplicate", 2: "late", 3: "duplicate"}
+    for n, why in dropped.items():
+        assert subject.push(n, n, 1.0) == ([], why)
+    assert subject.push(2, 2, 1.0) == ([], "duplicate"), "it has come by now"
 
-    assert subject.statistics() == ReorderStatistics(held=0, reordered=0, missing=1, late=2, duplicate=4)
+    assert subject.statistics() == ReorderStatistics(held=0, reordered=0, missing=1)
 
 
 def test_without_a_first_number_the_sequence_begins_with_what_comes_first() -> None:
     subject = buffer(first=None)
 
-    assert [subject.push(n, n, 0.0) for n in (700, 701, 699)] == [[700], [701], []]
-    assert subject.statistics().late == 1
+    assert [subject.push(n, n, 0.0) for n in (700, 701, 699)] == [([700], None), ([701], None), ([], "late")]
 
 
 def test_numbers_wrap_around() -> None:
     subject = buffer(first=MODULUS - 2)
 
-    assert [subject.push(n, n, 0.0) for n in (MODULUS - 2, 0, 1, MODULUS - 1)] == [
+    assert [subject.push(n, n, 0.0).ready for n in (MODULUS - 2, 0, 1, MODULUS - 1)] == [
         [MODULUS - 2],
         [],
         [],
         [MODULUS - 1, 0, 1],
     ]
-    assert subject.push(MODULUS - 1, 0, 0.0) == []
-    assert subject.statistics().duplicate == 1
+    assert subject.push(MODULUS - 1, 0, 0.0) == ([], "duplicate")
 
 
 def test_with_no_time_to_wait_nothing_is_held() -> None:
     subject = buffer(max_ms=0)
 
-    assert [subject.push(n, n, 1.0) for n in (2, 1, 4)] == [[2], [], [4]]
+    assert [subject.push(n, n, 1.0).ready for n in (2, 1, 4)] == [[2], [], [4]]
 
 
 def test_a_flood_gives_up_the_first_gap_instead_of_growing() -> None:
     subject = buffer()
     ready: list[int] = []
     for n in range(2, 2 * MAX_HELD):
-        ready += subject.push(n, n, 0.0)
+        ready += subject.push(n, n, 0.0).ready
         assert subject.statistics().held <= MAX_HELD
 
     assert ready == list(range(2, 2 * MAX_HELD))
@@ -118,8 +118,8 @@ def test_a_new_sequence_gives_out_what_was_held_of_the_old_one_and_counts_on() -
         subject.push(n, n, 0.0)
 
     assert subject.restart(first=1) == [3, 5]
-    assert [subject.push(n, 10 * n, 0.0) for n in (2, 1)] == [[], [10, 20]]
-    assert subject.statistics() == ReorderStatistics(held=0, reordered=1, missing=2, late=0, duplicate=0)
+    assert [subject.push(n, 10 * n, 0.0).ready for n in (2, 1)] == [[], [10, 20]]
+    assert subject.statistics() == ReorderStatistics(held=0, reordered=1, missing=2)
 
 
 def test_an_unused_sequence_can_be_restarted() -> None:
@@ -141,10 +141,13 @@ def test_any_network(first: int, delays: list[int | tuple[int, int] | None]) -> 
     max_ms = 79.5
     subject = buffer(first, max_ms)
     out: list[int] = []
+    dropped = 0
     for at_ms, n in arrivals:
         while (deadline := subject.next_deadline) is not None and deadline <= at_ms / 1000:
             out += subject.expire(deadline)
-        out += subject.push((first + n) % MODULUS, n, at_ms / 1000)
+        pushed = subject.push((first + n) % MODULUS, n, at_ms / 1000)
+        out += pushed.ready
+        dropped += pushed.dropped is not None
     while (deadline := subject.next_deadline) is not None:
         out += subject.expire(deadline)
 
@@ -155,6 +158,5 @@ def test_any_network(first: int, delays: list[int | tuple[int, int] | None]) -> 
         n for n, at in came_at.items() if all(at <= other_at + max_ms for m, other_at in came_at.items() if m > n)
     ]
     assert out == sorted(in_time)
-    statistics = subject.statistics()
-    assert len(arrivals) == len(out) + statistics.late + statistics.duplicate
-    assert statistics.missing == max(out, default=-1) + 1 - len(out)
+    assert len(arrivals) == len(out) + dropped
+    assert subject.statistics().missing == max(out, default=-1) + 1 - len(out)

@@ -14,7 +14,7 @@ def order(first: int = 2) -> StreamOrder[int]:
 
 
 def audio(subject: StreamOrder[int], number: int, now: float = 0.0) -> list[int]:
-    return subject.audio(number, number * 20, number, now)
+    return subject.audio(number, number * 20, number, now).ready
 
 
 def test_another_message_fills_its_place_and_never_waits() -> None:
@@ -33,21 +33,20 @@ def test_numbers_that_begin_anew_lose_no_audio(number: int) -> None:
     for good in range(2, 300):
         audio(subject, good)
     heard = [subject.audio(number + n, (300 + n) * 20, 300 + n, 0.0) for n in range(5)]
-    assert [item for items in heard for item in items] == [300, 301, 302, 303, 304]
-    assert subject.late == subject.duplicate == 0
+    assert [item for pushed in heard for item in pushed.ready] == [300, 301, 302, 303, 304]
+    assert {pushed.dropped for pushed in heard} == {None}
 
 
 def test_all_audio_under_one_number_is_heard() -> None:
     subject = order()
-    assert [subject.audio(2, n * 20, n, 0.0) for n in range(5)] == [[0], [1], [2], [3], [4]]
+    assert [subject.audio(2, n * 20, n, 0.0).ready for n in range(5)] == [[0], [1], [2], [3], [4]]
 
 
 def test_old_audio_under_an_old_number_is_dropped() -> None:
     subject = order()
     for number in (2, 3, 4):
         audio(subject, number)
-    assert audio(subject, 3) == []
-    assert (subject.late, subject.duplicate) == (0, 1)
+    assert subject.audio(3, 60, 3, 0.0) == ([], "duplicate")
 
 
 def test_what_waits_at_the_end_is_given_out() -> None:
@@ -67,21 +66,27 @@ def test_any_order_within_the_time_comes_out_in_order_and_whole(kinds: list[str]
     for n in arrivals:
         now = (n + delays[n]) * 0.02
         heard += subject.expire(now)
-        heard += subject.audio(n, n * 20, n, now) if kinds[n] == "audio" else subject.other(n, now)
+        if kinds[n] == "audio":
+            pushed = subject.audio(n, n * 20, n, now)
+            assert pushed.dropped is None
+            heard += pushed.ready
+        else:
+            heard += subject.other(n, now)
     heard += subject.end()
     assert heard == [n for n, kind in enumerate(kinds) if kind == "audio"]
-    assert subject.late == subject.duplicate == 0
 
 
 @given(st.lists(st.tuples(st.integers(-5, 2 * AHEAD_MAX), st.integers(0, 100)), max_size=80))
 def test_whatever_comes_nothing_is_given_out_twice_or_kept_too_long(messages: list[tuple[int, int]]) -> None:
-    subject, heard = order(), []
+    subject, heard, dropped = order(), [], 0
     for index, (number, timestamp) in enumerate(messages):
         now = index * 0.02
-        heard += subject.audio(number, timestamp * 20, index, now)
+        pushed = subject.audio(number, timestamp * 20, index, now)
+        dropped += pushed.dropped is not None
+        heard += pushed.ready
         heard += subject.expire(now)
         deadline = subject.deadline
         assert deadline is None or now < deadline <= now + MAX_MS / 1000
     heard += subject.end()
     assert len(heard) == len(set(heard))
-    assert len(heard) + subject.late + subject.duplicate == len(messages)
+    assert len(heard) + dropped == len(messages)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from relay.logic.playback.fence import MARGIN_S, Fence, FenceRules, FenceState, Ruling, Verdict
-from relay.logic.playback.playout import PlayFrame, Playout
+from relay.logic.playback.frame import PlayFrame
+from relay.logic.playback.playout import Playout
 
 RULES = FenceRules()
 FRAME_S = 0.02
@@ -575,7 +576,8 @@ class FenceUnderAnyInterleaving(RuleBasedStateMachine):
             if self.fence.deadline is not None and self.now >= self.fence.deadline:
                 self.rule_on(self.fence.expire(self.now))
                 assert self.fence.state is FenceState.OPEN
-            if frame := self.playout.take(self.now):
+            if taken := self.playout.take(self.now):
+                frame = taken.frame
                 assert not self.fence.is_stale(frame.turn)
                 self.turns.append(frame.turn)
         self.now = until

@@ -84,7 +84,8 @@ class Call:
     def wake(self) -> None:
         if self.fence.deadline is not None and self.now >= self.fence.deadline:
             self.follow(self.fence.expire(self.now))
-        if frame := self.playout.take(self.now):
+        if taken := self.playout.take(self.now):
+            frame = taken.frame
             begins = max(self.played_until, self.now)
             self.played_until = begins + FRAME_S
             self.played.append((begins, frame.data if frame.audible else b""))
@@ -103,7 +104,7 @@ class Call:
             self.playout.put_back(ruling.frames, self.now)
         else:
             for frame in ruling.frames:
-                assert self.playout.add(frame, self.now)
+                assert self.playout.add(frame, self.now) is None
 
     def cut(self, *, confirmed: bool = False) -> None:
         self.cut_at = self.now

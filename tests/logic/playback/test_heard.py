@@ -1,14 +1,27 @@
+"""The position heard follows marks and the clock, and the frames behind it are known."""
+
+from collections.abc import Iterable
+
 import pytest
 
+from relay.logic.playback.frame import PlayFrame
 from relay.logic.playback.heard import UNCONFIRMED_MAX_FRAMES, HeardPosition
 
 
-def sent(count: int, at: float = 0.0) -> HeardPosition[int]:
-    heard: HeardPosition[int] = HeardPosition()
+def frame(n: int, turn: int = 1, *, audible: bool = True) -> PlayFrame:
+    return PlayFrame(turn, n.to_bytes(4), audible)
+
+
+def sent(count: int, at: float = 0.0) -> HeardPosition:
+    heard = HeardPosition()
     heard.restart(at)
     for n in range(count):
-        heard.sent(n)
+        heard.sent(frame(n))
     return heard
+
+
+def numbers(frames: Iterable[PlayFrame]) -> list[int]:
+    return [int.from_bytes(frame.data) for frame in frames]
 
 
 def test_between_marks_the_clock_tells_and_never_more_than_was_sent() -> None:
@@ -22,32 +35,55 @@ def test_a_mark_settles_what_is_before_it() -> None:
     heard.mark(100, 0.3)
 
     assert heard.at(0.32) == pytest.approx(120)
-    assert [*heard.after(0)] == [9, 8, 7, 6, 5]
+    assert numbers(heard.after(0)) == [9, 8, 7, 6, 5]
     heard.mark(60, 0.4)
     assert heard.at(0.4) == pytest.approx(200), "an older mark changes nothing"
 
 
-def test_confirmed_is_what_marks_say_and_the_clock_only_where_there_are_none() -> None:
+def test_what_marks_have_not_confirmed_is_taken_back_and_the_clock_tells_only_where_there_are_none() -> None:
+    assert numbers(sent(10).take_back(0.1)) == [9, 8, 7, 6, 5]
     heard = sent(10)
-    assert heard.confirmed(0.1) == pytest.approx(100)
     heard.mark(40, 0.1)
 
-    assert heard.confirmed(9.0) == 40
+    assert numbers(heard.take_back(9.0)) == [9, 8, 7, 6, 5, 4, 3, 2]
+    assert numbers(heard.unmarked()) == []
+
+
+def test_the_heard_time_of_a_turn_begins_with_its_first_sound() -> None:
+    heard = sent(5)
+    for n in range(5):
+        heard.sent(frame(n, 2, audible=False))
+    for n in range(5):
+        heard.sent(frame(n, 2))
+
+    assert [heard.of_turn(2, at) for at in (0.1, 0.25, 9.0)] == [0.0, pytest.approx(50), pytest.approx(100)]
+    assert heard.of_turn(1, 9.0) == 0.0, "an older turn is over"
+
+
+def test_of_a_turn_that_is_taken_back_whole_nothing_counts_as_heard_before_it_is_sent_again() -> None:
+    heard = sent(10)
+    again = heard.take_back(0.1)
+    heard.restart(1.0)
+    for one in reversed(again):
+        heard.sent(one)
+
+    assert heard.of_turn(1, 1.0) == pytest.approx(100), "what was confirmed before stays heard"
+    assert heard.of_turn(1, 9.0) == pytest.approx(200)
 
 
 @pytest.mark.parametrize(("position_ms", "frames"), [(0, [2, 1, 0]), (19.9, [2, 1, 0]), (20, [2, 1]), (60, [])])
 def test_a_frame_that_was_heard_in_part_is_after_the_position(position_ms: float, frames: list[int]) -> None:
-    assert [*sent(3).after(position_ms)] == frames
+    assert numbers(sent(3).after(position_ms)) == frames
 
 
 def test_what_no_mark_has_returned_may_still_be_on_its_way_whatever_the_clock_says() -> None:
     heard = sent(4)
-    assert [*heard.unmarked()] == [3, 2, 1, 0]
+    assert numbers(heard.unmarked()) == [3, 2, 1, 0]
     heard.mark(40, 0.1)
-    assert [*heard.unmarked()] == [3, 2]
+    assert numbers(heard.unmarked()) == [3, 2]
     heard.mark(80, 9.0)
 
-    assert [*heard.unmarked()] == []
+    assert numbers(heard.unmarked()) == []
 
 
 def test_what_is_settled_will_not_be_heard() -> None:
@@ -55,7 +91,7 @@ def test_what_is_settled_will_not_be_heard() -> None:
     heard.settle(0.05)
     heard.mark(100, 0.06)
 
-    assert (heard.at(0.06), [*heard.after(0)], [*heard.unmarked()]) == (200.0, [], [])
+    assert (heard.at(0.06), numbers(heard.after(0)), numbers(heard.unmarked())) == (200.0, [], [])
 
 
 def test_without_marks_the_memory_is_bounded() -> None:

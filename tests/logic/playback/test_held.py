@@ -1,5 +1,5 @@
+from relay.logic.playback.frame import PlayFrame
 from relay.logic.playback.held import MAX_HELD_FRAMES, Held
-from relay.logic.playback.playout import PlayFrame
 
 SOUND, SILENCE = PlayFrame(2, b"s", audible=True), PlayFrame(2, b".", audible=False)
 

@@ -1,13 +1,18 @@
+"""The playout queue: order, schedule, holes, backlog, what was heard, and cuts."""
+
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from relay.logic.pause_rule import BEFORE_WORD_FRAMES, BEHIND_WORD_FRAMES
+from relay.logic.playback.frame import PlayFrame
 from relay.logic.playback.jitter import LEAST_MS
-from relay.logic.playback.playout import HOLE_MAX_S, TRIM_KEEP_FRAMES, HoleCause, PlayFrame, Playout
+from relay.logic.playback.playout import HOLE_MAX_S, Hole, HoleCause, Playout
 
 FRAME_S = 0.02
 
@@ -33,18 +38,38 @@ def playout(*, target_ms: float = 200, lead_ms: float = 100, max_ms: float = 30_
 
 def fill(queue: Playout, frames: Iterable[PlayFrame], now: float) -> None:
     for frame in frames:
-        assert queue.add(frame, now)
+        assert queue.add(frame, now) in {None, "trimmed"}
 
 
-def run(queue: Playout, until: float, now: float = -math.inf) -> list[tuple[float, PlayFrame]]:
+@dataclass
+class Told:
+    """What the queue said with the frames that it gave."""
+
+    trimmed: int = 0
+    holes: list[Hole] = field(default_factory=list)
+
+
+def run(
+    queue: Playout, until: float, now: float = -math.inf, told: Told | None = None
+) -> list[tuple[float, PlayFrame]]:
     """All that is sent from now until then, each at the very moment that was asked for, or at once if that is over."""
+    told = told or Told()
     sent = []
     while (at := queue.next_send_at()) is not None and at <= until:
         now = max(now, at)
-        frame = queue.take(now)
-        assert frame is not None
-        sent.append((now, frame))
+        taken = queue.take(now)
+        assert taken is not None
+        told.trimmed += taken.trimmed
+        told.holes += [taken.hole] if taken.hole else []
+        sent.append((now, taken.frame))
     return sent
+
+
+def frame_at(queue: Playout, now: float) -> PlayFrame:
+    taken = queue.take(now)
+    assert taken is not None
+    assert taken.hole is None
+    return taken.frame
 
 
 # -- the states
@@ -76,12 +101,11 @@ def test_attached_with_less_it_fills_first() -> None:
 
 def test_silence_before_the_first_word_does_not_wait_for_the_caller() -> None:
     queue = playout(attach=False, max_ms=1000)
-    fill(queue, [silence()] * 5000, 0.0)
+    assert {queue.add(silence(), 0.0) for _ in range(5000)} == {"trimmed"}
     fill(queue, [word(7), silence(), word(8)], 100.0)
     queue.attach(101.0)
 
     assert [frame.data for _, frame in run(queue, 200.0)] == [word(7).data, silence().data, word(8).data]
-    assert (queue.statistics().trimmed_frames, queue.statistics().overflow_frames) == (5000, 0)
 
 
 def test_empty_there_is_nothing_to_send() -> None:
@@ -97,7 +121,7 @@ def test_filling_lasts_the_target_after_the_first_frame_whatever_else_comes() ->
 
     assert queue.next_send_at() == pytest.approx(5.2)
     assert queue.take(5.199) is None
-    assert queue.take(5.2) == word(0)
+    assert frame_at(queue, 5.2) == word(0)
 
 
 def test_playing_is_paced_by_an_absolute_schedule_with_the_lead() -> None:
@@ -115,11 +139,9 @@ def test_run_dry_it_fills_again_to_what_the_stall_has_shown_to_be_needed_and_the
     fill(queue, words(10), 0.7)
 
     assert queue.next_send_at() == pytest.approx(1.1)
-    run(queue, 2.0)
-    statistics = queue.statistics()
-    assert (statistics.holes, statistics.target_ms) == (1, 400)
-    assert statistics.hole_ms == pytest.approx((1.1 - 0.4) * 1000)
-    assert statistics.causes == {"underrun": statistics.hole_ms, "stall": 0, "reconnect": 0}
+    run(queue, 2.0, told=(told := Told()))
+    assert told.holes == [Hole(pytest.approx((1.1 - 0.4) * 1000), HoleCause.UNDERRUN)]  # type: ignore[arg-type]
+    assert queue.target_ms == 400
 
 
 def test_what_a_stall_held_up_and_brings_at_once_is_played_at_once() -> None:
@@ -129,8 +151,8 @@ def test_what_a_stall_held_up_and_brings_at_once_is_played_at_once() -> None:
     fill(queue, words(25), 0.7)
 
     assert queue.next_send_at() == 0.7
-    run(queue, 2.0)
-    assert queue.statistics().hole_ms == pytest.approx(300)
+    run(queue, 2.0, told=(told := Told()))
+    assert told.holes == [Hole(pytest.approx(300), HoleCause.UNDERRUN)]  # type: ignore[arg-type]
 
 
 def test_a_new_turn_that_comes_at_once_fills_the_buffer_all_the_same() -> None:
@@ -148,11 +170,10 @@ def test_a_hole_while_the_assistant_is_not_connected_is_due_to_that_and_changes_
     run(queue, 1.0)
     queue.outage()
     fill(queue, words(10), 0.7)
-    run(queue, 2.0)
-    statistics = queue.statistics()
+    run(queue, 2.0, told=(told := Told()))
 
-    assert statistics.target_ms == 200
-    assert statistics.causes == {"underrun": 0, "stall": 0, "reconnect": pytest.approx(300)}
+    assert queue.target_ms == 200
+    assert told.holes == [Hole(pytest.approx(300), HoleCause.RECONNECT)]  # type: ignore[arg-type]
 
 
 def test_a_frame_within_the_lead_comes_in_time_and_is_no_hole() -> None:
@@ -162,8 +183,7 @@ def test_a_frame_within_the_lead_comes_in_time_and_is_no_hole() -> None:
     fill(queue, [word(10)], 0.399)
 
     assert queue.next_send_at() == pytest.approx(0.3)
-    assert queue.take(0.399) == word(10)
-    assert queue.statistics().holes == 0
+    assert frame_at(queue, 0.399) == word(10)
 
 
 @pytest.mark.parametrize("last", [silence(), word(9)], ids=["after silence", "after a second"])
@@ -172,9 +192,9 @@ def test_a_silence_between_sentences_is_no_hole(last: PlayFrame) -> None:
     fill(queue, [*words(9), last], 0.0)
     run(queue, 1.0)
     fill(queue, words(10), 0.5 if not last.audible else 0.41 + HOLE_MAX_S)
-    run(queue, 10.0)
+    run(queue, 10.0, told=(told := Told()))
 
-    assert queue.statistics().holes == 0
+    assert not told.holes
 
 
 def test_an_interruption_is_no_hole() -> None:
@@ -183,9 +203,9 @@ def test_an_interruption_is_no_hole() -> None:
     run(queue, 0.35)
     queue.cut(1, 0.35)
     fill(queue, words(10, turn=2), 0.5)
-    run(queue, 10.0)
+    run(queue, 10.0, told=(told := Told()))
 
-    assert queue.statistics().holes == 0
+    assert not told.holes
 
 
 # -- the schedule
@@ -194,15 +214,15 @@ def test_an_interruption_is_no_hole() -> None:
 def test_an_hour_of_frames_does_not_drift() -> None:
     queue = playout()
     count = 3600 * 50
-    sent_at = []
+    sent_at, told = [], Told()
     for n in range(count):
         queue.add(word(n), n * FRAME_S)
-        sent_at += [at for at, _ in run(queue, n * FRAME_S)]
-    sent_at += [at for at, _ in run(queue, math.inf)]
+        sent_at += [at for at, _ in run(queue, n * FRAME_S, told=told)]
+    sent_at += [at for at, _ in run(queue, math.inf, told=told)]
 
     assert len(sent_at) == count
     assert sent_at[-1] == pytest.approx(0.2 + (count - 1) * FRAME_S - 0.1, abs=1e-6)
-    assert queue.statistics().holes == 0
+    assert not told.holes
 
 
 @pytest.mark.parametrize("lead_ms", [0, 20, 100])
@@ -215,20 +235,20 @@ def test_a_late_timer_moves_only_its_own_frame(lead_ms: float) -> None:
         at = queue.next_send_at()
         assert at is not None
         last = at + (n % 16) / 1000
-        assert queue.take(last) == word(n)
+        assert frame_at(queue, last) == word(n)
 
     assert last == pytest.approx(0.2 + 499 * FRAME_S - lead_ms / 1000, abs=0.016)
-    assert queue.statistics().holes == 0
 
 
 def test_a_loop_that_slept_for_long_is_a_hole_and_does_not_send_a_burst() -> None:
     queue = playout()
     fill(queue, words(100), 0.0)
     run(queue, 0.5)
-    assert queue.take(0.9) is not None
+    taken = queue.take(0.9)
 
-    assert queue.statistics().holes == 1
-    assert queue.statistics().causes[HoleCause.STALL] == queue.statistics().hole_ms > 0
+    assert taken is not None
+    assert taken.hole is not None
+    assert (taken.hole.cause, taken.hole.ms > 0) == (HoleCause.STALL, True)
     after = [at for at, _ in run(queue, 0.9)]
     assert len(after) <= 6
 
@@ -265,15 +285,15 @@ def backlog(pause_frames: int, speech_frames: int = 40) -> list[PlayFrame]:
     return [*words(speech_frames), *[silence()] * pause_frames, *words(speech_frames, speech_frames)]
 
 
-@pytest.mark.parametrize(("pause_frames", "kept"), [(16, 16), (17, 16), (60, 16)])
-def test_with_a_backlog_a_pause_keeps_160_ms_on_each_side(pause_frames: int, kept: int) -> None:
-    queue = playout()
+@pytest.mark.parametrize(("pause_frames", "kept"), [(14, 14), (15, 15), (16, 15), (17, 15), (60, 15)])
+def test_with_a_backlog_a_pause_over_300_ms_is_shortened_to_300_ms(pause_frames: int, kept: int) -> None:
+    queue, told = playout(), Told()
     fill(queue, backlog(pause_frames), 0.0)
-    sent = [frame for _, frame in run(queue, math.inf)]
+    sent = [frame for _, frame in run(queue, math.inf, told=told)]
 
     assert sum(not frame.audible for frame in sent) == kept
     assert [frame for frame in sent if frame.audible] == words(80)
-    assert queue.statistics().trimmed_frames == pause_frames - kept
+    assert told.trimmed == pause_frames - kept
 
 
 def test_without_a_backlog_a_pause_is_left_alone() -> None:
@@ -285,7 +305,6 @@ def test_without_a_backlog_a_pause_is_left_alone() -> None:
     sent += [frame for _, frame in run(queue, math.inf)]
 
     assert len(sent) == 100
-    assert queue.statistics().trimmed_frames == 0
 
 
 @given(
@@ -301,30 +320,32 @@ def test_trimming_takes_only_silence_of_long_pauses_and_leaves_the_target(
         frames += words(count, len(frames)) if audible else [silence()] * count
     queue = playout(target_ms=target_ms)
     sent: list[PlayFrame] = []
-    trimmed_to = math.inf
+    trimmed, trimmed_to = 0, math.inf
     for start in range(0, len(frames), chunk):
         now = start * FRAME_S / 2
         fill(queue, frames[start : start + chunk], now)
         while (at := queue.next_send_at()) is not None and at <= now:
-            before = queue.statistics().trimmed_frames
-            frame = queue.take(at)
-            assert frame is not None
-            sent.append(frame)
-            if queue.statistics().trimmed_frames > before:
+            taken = queue.take(at)
+            assert taken is not None
+            sent.append(taken.frame)
+            if taken.trimmed:
+                trimmed += taken.trimmed
                 trimmed_to = min(trimmed_to, queue.queued_ms + 20)
-    sent += [frame for _, frame in run(queue, math.inf)]
+    told = Told()
+    sent += [frame for _, frame in run(queue, math.inf, told=told)]
+    trimmed += told.trimmed
 
     assert trimmed_to >= min(target_ms, LEAST_MS)
     assert [frame for frame in sent if frame.audible] == [frame for frame in frames if frame.audible]
-    assert len(sent) + queue.statistics().trimmed_frames == len(frames)
+    assert len(sent) + trimmed == len(frames)
     short = [count for audible, count in runs if not audible]
-    if len(runs) == 1 or all(count * 20 < 300 for count in merged_pauses(runs)):
-        assert queue.statistics().trimmed_frames <= max(0, sum(short) - TRIM_KEEP_FRAMES) * (len(runs) == 1)
+    if len(runs) == 1 or all(count * 20 <= 300 for count in merged_pauses(runs)):
+        assert trimmed <= max(0, sum(short) - BEFORE_WORD_FRAMES) * (len(runs) == 1)
 
 
 def merged_pauses(runs: list[tuple[bool, int]]) -> list[int]:
     """Frames of each pause; the one at the beginning is long, as nothing came before it."""
-    pauses = [TRIM_KEEP_FRAMES * 2]
+    pauses = [BEHIND_WORD_FRAMES * 2]
     for audible, count in runs:
         if audible:
             pauses.append(0)
@@ -342,11 +363,10 @@ def test_a_burst_of_30_s_is_kept_and_played_in_order() -> None:
     assert sent[-1][0] == pytest.approx(0.2 + 1499 * FRAME_S - 0.1, abs=1e-6)
 
 
-def test_what_does_not_fit_is_dropped_and_counted() -> None:
+def test_what_does_not_fit_is_dropped_and_said() -> None:
     queue = playout(max_ms=1000)
 
-    assert [queue.add(word(n), 0.0) for n in range(60)] == [True] * 50 + [False] * 10
-    assert queue.statistics().overflow_frames == 10
+    assert [queue.add(word(n), 0.0) for n in range(60)] == [None] * 50 + ["overflow"] * 10
     assert [frame for _, frame in run(queue, math.inf)] == words(50)
 
 
@@ -548,22 +568,22 @@ def test_what_is_put_back_before_the_caller_can_hear_waits_for_it() -> None:
 
 def test_after_a_stall_the_target_comes_down_again_in_pauses_and_the_delay_goes_with_it() -> None:
     """One stall of half a second, then a minute of sentences and pauses as the assistant sends them in real time."""
-    queue = playout()
+    queue, told = playout(), Told()
     speech = [*words(100), *[silence()] * 50] * 20
     sent: list[PlayFrame] = []
     now = 0.0
     for n, frame in enumerate(speech):
         before, now = now, n * FRAME_S + (0.5 if n >= 60 else 0.0)
-        sent += [frame for _, frame in run(queue, now, before)]
+        sent += [frame for _, frame in run(queue, now, before, told)]
         queue.add(frame, now)
         if n == 120:
-            assert queue.statistics().target_ms == 400
-    assert queue.statistics().target_ms == 200
+            assert queue.target_ms == 400
+    assert queue.target_ms == 200
     assert queue.queued_ms <= 220
-    sent += [frame for _, frame in run(queue, math.inf)]
+    sent += [frame for _, frame in run(queue, math.inf, told=told)]
 
     assert [frame for frame in sent if frame.audible] == [frame for frame in speech if frame.audible]
-    assert queue.statistics().holes == 1
+    assert len(told.holes) == 1
 
 
 @given(st.lists(st.integers(0, 180), min_size=50, max_size=400), st.integers(1, 5))
@@ -572,17 +592,16 @@ def test_jitter_below_the_target_never_changes_a_byte_nor_the_time_of_one(late_m
     queue = playout(lead_ms=20)
     frames = [word(n) if n % 70 < 40 else silence() for n in range(len(late_ms) * chunk)]
     sent: list[tuple[float, PlayFrame]] = []
-    now = 0.0
+    told, now = Told(), 0.0
     for n, late in enumerate([0, *late_ms[1:]]):
         before, now = now, max(now, n * chunk * FRAME_S + late / 1000)
-        sent += run(queue, now, before)
+        sent += run(queue, now, before, told)
         fill(queue, frames[n * chunk : (n + 1) * chunk], now)
-    sent += run(queue, math.inf, now)
+    sent += run(queue, math.inf, now, told)
 
     assert [frame for _, frame in sent] == frames
     assert [at for at, _ in sent[1:]] == [pytest.approx(0.2 + n * FRAME_S - 0.02) for n in range(1, len(frames))]
-    statistics = queue.statistics()
-    assert (statistics.target_ms, statistics.trimmed_frames, statistics.holes) == (200, 0, 0)
+    assert (queue.target_ms, told.trimmed, told.holes) == (200, 0, [])
 
 
 # -- the caller's socket drops
@@ -641,9 +660,9 @@ def test_the_time_without_a_socket_is_no_hole() -> None:
     run(queue, 0.5)
     queue.detach(0.5)
     queue.attach(0.9)
-    run(queue, 9.0)
+    run(queue, 9.0, told=(told := Told()))
 
-    assert queue.statistics().holes == 0
+    assert not told.holes
 
 
 class PlayoutUnderAnyInterleaving(RuleBasedStateMachine):
@@ -673,8 +692,10 @@ class PlayoutUnderAnyInterleaving(RuleBasedStateMachine):
             frame = PlayFrame(self.turn, self.count.to_bytes(4), audible)
             full = self.queue.queued_ms >= 2000
             before = self.queue.queued_ms
-            assert self.queue.add(frame, self.now) != full
+            dropped = self.queue.add(frame, self.now)
+            assert dropped == "overflow" if full and audible else dropped in {None, "trimmed", "overflow"}
             if self.queue.queued_ms > before:
+                assert dropped is None
                 self.waiting.append(frame)
 
     @rule(step_ms=st.integers(1, 700), late_ms=st.integers(0, 50))
@@ -682,9 +703,9 @@ class PlayoutUnderAnyInterleaving(RuleBasedStateMachine):
         until = self.now + step_ms / 1000
         while (at := self.queue.next_send_at()) is not None and at <= until:
             self.now = max(self.now, at + late_ms / 1000)
-            frame = self.queue.take(self.now)
-            assert frame is not None
-            self.sees(frame)
+            taken = self.queue.take(self.now)
+            assert taken is not None
+            self.sees(taken.frame)
         self.now = max(self.now, until)
 
     @rule()
