@@ -9,19 +9,19 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "relay"
 
-SHARED = {"config", "config_file", "secrets", "log", "redaction", "metrics", "__version__"}
+SHARED = {"config", "config_file", "secrets", "log", "redaction", "metrics", "wakeup", "__version__"}
 
 # What each folder may import of `relay`, besides itself.
 ALLOWED = {
     "media": {"errors"},
     "wire": {"errors", "media.frames"},
     "logic": {"errors", "media.frames"},
-    "net": {"errors", "__version__"},
-    "state": {"errors", "logic", "metrics"},
+    "net": {"errors", "wakeup", "__version__"},
+    "state": {"errors", "logic", "metrics", "wakeup"},
     "call": {"errors", "media", "wire", "logic", "net", "state", *SHARED},
     "daemon": {"errors", "media", "wire", "logic", "net", "state", "call", "web", *SHARED},
     "demo": {"errors", "media", "wire", "standin"},
-    "standin": {"errors", "media", "wire", "logic", "net", "__version__"},
+    "standin": {"errors", "media", "wire", "logic", "net", "wakeup", "__version__"},
     "bench": {"errors", "media.frames", "standin.browser", "standin.phrases", "standin.sound"},
 }
 PURE = ("media", "wire", "logic")

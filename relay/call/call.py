@@ -36,6 +36,7 @@ from relay.call.services import Services
 from relay.logic.assistant.replay import ReplayLog
 from relay.logic.assistant.sentences import Sentences
 from relay.logic.end_reason import EndReason
+from relay.logic.playback.fence import Fence
 from relay.media.detector import Confirmed, Decision, Ended
 from relay.media.frames import TELEPHONE, AudioFormat
 from relay.state import CallRecord
@@ -153,9 +154,10 @@ class Call:
             **self._counts.totals(),
         }
 
-    def is_stale(self, turn: int) -> bool:
-        """Whether a turn was cut: for the writer of the caller's socket."""
-        return self._playback.is_stale(turn)
+    @property
+    def fence(self) -> Fence:
+        """Knows which turns were cut: for the writer of the caller's socket."""
+        return self._playback.fence
 
     def lend(self, leg: CallerLeg) -> AbstractContextManager[trio.Event]:
         """Give the call a socket of the caller for as long as the context is open.

@@ -129,7 +129,7 @@ class MediaEndpoint:
         return None
 
     async def _lend(self, socket: AsgiSocket, start: twilio.StreamStart, call: Call) -> None:
-        outbox = Outbox(socket, capacity=OUTBOX_ENTRIES, is_stale=call.is_stale)
+        outbox = Outbox(socket, capacity=OUTBOX_ENTRIES, fence=call.fence)
         written = trio.Event()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._write, socket, outbox, written)

@@ -14,12 +14,13 @@ the wire when `flush_and_put` returns. What the socket does not take at once is 
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import trio
-from trio.lowlevel import ParkingLot
 
 from relay.errors import LegLost
 from relay.net.sockets import PromptSocket
+from relay.wakeup import Signal
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +37,10 @@ class Entry:
     on_sent: Callable[[float], None] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxStatistics:
-    """Counts of messages since the start. `last_sent_s` is of the outbox's clock, None before the first."""
+class TurnFence(Protocol):
+    """Which turns were cut: nothing of them may be written."""
 
-    queued: int
-    capacity: int
-    waiting_to_put: int
-    sent: int
-    flushed: int
-    stale: int
-    last_sent_s: float | None
+    def is_stale(self, turn: int) -> bool: ...
 
 
 class Outbox:
@@ -57,21 +51,23 @@ class Outbox:
         socket: PromptSocket,
         *,
         capacity: int,
-        is_stale: Callable[[int], bool],
+        fence: TurnFence,
         clock: Callable[[], float] = trio.current_time,
     ) -> None:
         self._socket = socket
         self._capacity = capacity
-        self._is_stale = is_stale
+        self._fence = fence
         self._clock = clock
         self._entries: deque[Entry] = deque()
-        self._room = ParkingLot()
-        self._work = ParkingLot()
+        self._room = Signal()
+        self._work = Signal()
         self._closed = False
         self._waiting = False
         """Whether `run` has nothing in hand, so that it is safe to write past it."""
-        self._sent = self._flushed = self._stale = 0
-        self._last_sent_s: float | None = None
+
+    def __len__(self) -> int:
+        """How many entries wait to be written."""
+        return len(self._entries)
 
     async def put(self, entry: Entry) -> None:
         """Queue an entry, waiting for room; a point of cancellation. Cancelled, it was not queued.
@@ -80,13 +76,7 @@ class Outbox:
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         while len(self._entries) >= self._capacity and not self._closed:
-            await self._room.park()
-        self._append(entry)
-
-    def put_nowait(self, entry: Entry) -> None:
-        """Queue an entry. Raises trio.WouldBlock when there is no room, LegLost once closed."""
-        if len(self._entries) >= self._capacity and not self._closed:
-            raise trio.WouldBlock
+            await self._room.wait()
         self._append(entry)
 
     def flush_and_put(self, entries: Iterable[Entry]) -> list[Entry]:
@@ -99,21 +89,20 @@ class Outbox:
         dropped = [entry for entry in self._entries if entry.turn is not None]
         kept = [entry for entry in self._entries if entry.turn is None]
         self._entries = deque(kept if self._closed else [*entries, *kept])
-        self._flushed += len(dropped)
-        self._make_room(len(dropped))
+        self._room.fire()
         self._write_now()
         return dropped
 
     def close(self) -> None:
         """No more entries. The writer sends what is queued, then returns. Waiting puts raise LegLost."""
         self._closed = True
-        self._work.unpark_all()
-        self._room.unpark_all()
+        self._work.fire()
+        self._room.fire()
 
     async def run(self, send_deadline_s: float) -> None:
         """Write what could not leave at once, until closed and empty. The only task that calls `send`; start it once.
 
-        An entry whose turn is stale when its time comes is dropped and counted. However it ends,
+        An entry whose turn is stale when its time comes is dropped. However it ends,
         the outbox is closed then.
 
         Raises:
@@ -128,18 +117,6 @@ class Outbox:
         finally:
             self.close()
 
-    def statistics(self) -> OutboxStatistics:
-        """What went through, and what waits."""
-        return OutboxStatistics(
-            queued=len(self._entries),
-            capacity=self._capacity,
-            waiting_to_put=self._room.statistics().tasks_waiting,
-            sent=self._sent,
-            flushed=self._flushed,
-            stale=self._stale,
-            last_sent_s=self._last_sent_s,
-        )
-
     def _append(self, entry: Entry) -> None:
         if self._closed:
             raise LegLost("outbox closed")
@@ -150,11 +127,11 @@ class Outbox:
         while self._waiting and (entry := self._first()) is not None:
             if not self._socket.send_now(entry.message):
                 self._waiting = False
-                self._work.unpark()
+                self._work.fire()
                 return
             self._entries.popleft()
-            self._make_room(1)
-            self._note_sent(entry, self._clock())
+            self._room.fire()
+            _tell_sent(entry, self._clock())
 
     async def _next(self) -> Entry | None:
         while (entry := self._first()) is None:
@@ -162,22 +139,21 @@ class Outbox:
                 return None
             self._waiting = True
             try:
-                await self._work.park()
+                await self._work.wait()
             finally:
                 self._waiting = False
         self._entries.popleft()
-        self._make_room(1)
+        self._room.fire()
         return entry
 
     def _first(self) -> Entry | None:
         """The first entry that is not stale; those before it are dropped."""
         while self._entries:
             entry = self._entries[0]
-            if entry.turn is None or not self._is_stale(entry.turn):
+            if entry.turn is None or not self._fence.is_stale(entry.turn):
                 return entry
             self._entries.popleft()
-            self._make_room(1)
-            self._stale += 1
+            self._room.fire()
         return None
 
     async def _write(self, entry: Entry, send_deadline_s: float) -> None:
@@ -186,14 +162,9 @@ class Outbox:
         now_s = self._clock()
         if limit.cancel_called:
             raise LegLost(f"a send took longer than {send_deadline_s:g} s")
-        self._note_sent(entry, now_s)
+        _tell_sent(entry, now_s)
 
-    def _note_sent(self, entry: Entry, now_s: float) -> None:
-        self._sent += 1
-        self._last_sent_s = now_s
-        if entry.on_sent is not None:
-            entry.on_sent(now_s)
 
-    def _make_room(self, places: int) -> None:
-        free = self._capacity - len(self._entries)
-        self._room.unpark(count=max(0, min(places, free)))
+def _tell_sent(entry: Entry, now_s: float) -> None:
+    if entry.on_sent is not None:
+        entry.on_sent(now_s)

@@ -306,7 +306,7 @@ class Rig:
         return phone
 
     async def _lend(self, call: Call, socket: Any, task_status: trio.TaskStatus[None]) -> None:
-        outbox = Outbox(socket, capacity=25, is_stale=call.is_stale)
+        outbox = Outbox(socket, capacity=25, fence=call.fence)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._write, outbox, socket)
             with call.lend(TwilioLeg(socket, outbox, STREAM_SID, first=2, reorder_ms=80)) as given_back:

@@ -59,7 +59,7 @@ class Playback:
         self.format = target
         self._protect_first = barge_in.protect_first_message
         self._barge_in = BargeIn(barge_in_rules(barge_in))
-        self._fence = Fence(fence_rules(barge_in))
+        self.fence = Fence(fence_rules(barge_in))
         self._playout = Playout(target_ms=jitter.target_ms, lead_ms=jitter.lead_ms, max_ms=jitter.max_queue_ms)
         self._source = source
         self._downlink = Downlink(source, target)
@@ -91,7 +91,7 @@ class Playback:
             self._counts.frame("assistant", "down")
             audible = not self._is_silent(frame)
             some_audible = some_audible or audible
-            self._apply(self._fence.offer(frame, audible=audible, now=now), now)
+            self._apply(self.fence.offer(frame, audible=audible, now=now), now)
         return some_audible
 
     def assistant_lost(self) -> None:
@@ -99,14 +99,14 @@ class Playback:
         now = trio.current_time()
         self._downlink = Downlink(self._source, self.format)
         self._playout.outage()
-        self._fence.reconnected(now)
+        self.fence.reconnected(now)
         self._wait.cancel()
 
     def comfort(self, frame: bytes) -> None:
         """Play this sign of life, unless anything else waits to be played. It cannot be interrupted."""
         if self._playout.queued_ms < COMFORT_QUEUED_MS:
             now = trio.current_time()
-            self._playout.add(PlayFrame(self._fence.turn, frame, audible=False), now)
+            self._playout.add(PlayFrame(self.fence.turn, frame, audible=False), now)
             self._counts.invented("reconnect")
             self._wait.cancel()
 
@@ -118,7 +118,7 @@ class Playback:
         """Play this behind all others, as the assistant's words."""
         speech = Transcoder(audio.format, self.format).push(audio)
         frames = Packetizer(self.format).push(speech.data)
-        turn, now = self._fence.turn, trio.current_time()
+        turn, now = self.fence.turn, trio.current_time()
         self._speaker.add([PlayFrame(turn, frame, not self._is_silent(frame), now) for frame in frames], now)
         self._wait.cancel()
 
@@ -129,18 +129,18 @@ class Playback:
     def assistant_started(self, turn_index: int | None) -> None:
         """The assistant says that it began to speak."""
         now = trio.current_time()
-        self._apply(self._fence.assistant_started(turn_index, now), now)
-        if self._fence.state is FenceState.OPEN:
+        self._apply(self.fence.assistant_started(turn_index, now), now)
+        if self.fence.state is FenceState.OPEN:
             self._dialogue.announced()
 
     def assistant_stopped(self) -> None:
-        self._fence.assistant_stopped()
+        self.fence.assistant_stopped()
 
     def assistant_interrupted(self) -> None:
         """The assistant says that the caller interrupted it: it has stopped, or will in a moment."""
         now = trio.current_time()
-        if self._fence.state is not FenceState.OPEN:
-            self._fence.confirm(now)
+        if self.fence.state is not FenceState.OPEN:
+            self.fence.confirm(now)
         elif not self._protected:
             self._act(self._barge_in.interrupted(now), now, agreed=True)
 
@@ -173,11 +173,11 @@ class Playback:
 
     @property
     def _protected(self) -> bool:
-        return self._protect_first and self._fence.turn <= 1
+        return self._protect_first and self.fence.turn <= 1
 
     @property
     def _may_interrupt(self) -> bool:
-        return not self._protected and self._fence.state is FenceState.OPEN
+        return not self._protected and self.fence.state is FenceState.OPEN
 
     def _interruptible(self, now: float) -> bool:
         return self._may_interrupt and self._playout.audible(now)
@@ -195,12 +195,8 @@ class Playback:
         """The caller's side echoed a mark. One of a turn that was cut came back because of the `clear`."""
         now = trio.current_time()
         behind_clear = self._interruptions.mark_returned(turn, position_ms, now)
-        if not behind_clear and not self._fence.is_stale(turn):
+        if not behind_clear and not self.fence.is_stale(turn):
             self._playout.mark_heard(position_ms, now)
-
-    def is_stale(self, turn: int) -> bool:
-        """The fence, for the writer of the caller's socket."""
-        return self._fence.is_stale(turn)
 
     @property
     def audible(self) -> bool:
@@ -235,18 +231,18 @@ class Playback:
 
     def _interrupt(self, now: float, *, agreed: bool) -> None:
         self._dialogue.cut(self._playout.unheard(now))
-        cut = self._speaker.cut(self._fence.turn, now)
-        turn = self._fence.cut(cut.unheard, now, confirmed=agreed)
-        mark = (self._fence.turn, int(self._playout.sent_ms))
+        cut = self._speaker.cut(self.fence.turn, now)
+        turn = self.fence.cut(cut.unheard, now, confirmed=agreed)
+        mark = (self.fence.turn, int(self._playout.sent_ms))
         it = Interruption(turn, self._onset_at, now, cut.heard_ms, cut.flushed_ms, agreed, mark)
         self._interruptions.began(it)
         self._speaker.clear(*mark, partial(self._interruptions.cleared, it))
 
     def _clear(self, now: float) -> None:
-        cleared = partial(self._interruptions.lingering_cleared, self._fence.turn, now)
-        self._speaker.cut(self._fence.turn, now)
-        self._fence.clear()
-        self._speaker.clear(self._fence.turn, int(self._playout.sent_ms), cleared)
+        cleared = partial(self._interruptions.lingering_cleared, self.fence.turn, now)
+        self._speaker.cut(self.fence.turn, now)
+        self.fence.clear()
+        self._speaker.clear(self.fence.turn, int(self._playout.sent_ms), cleared)
 
     def _apply(self, ruling: Ruling, now: float) -> None:
         self._counts.dropped("stale", ruling.dropped)
@@ -280,13 +276,13 @@ class Playback:
             self._interruptions.settled(None)
 
     def _next_event_at(self) -> float:
-        times = (self._speaker.next_send_at(), self._fence.deadline, self._barge_in.deadline)
+        times = (self._speaker.next_send_at(), self.fence.deadline, self._barge_in.deadline)
         return min((at for at in times if at is not None), default=math.inf)
 
     def _expire(self) -> None:
         now = trio.current_time()
-        if self._fence.deadline is not None and now >= self._fence.deadline:
-            self._apply(self._fence.expire(now), now)
+        if self.fence.deadline is not None and now >= self.fence.deadline:
+            self._apply(self.fence.expire(now), now)
         self._act(self._barge_in.expire(now), now)
 
     def _check_fence(self, turn: int) -> None:
@@ -300,7 +296,7 @@ class Playback:
         While the fence waits for the assistant to agree, what it holds may still turn out to be worth playing.
         """
         self._offer(self._downlink.finish())
-        while self.audible or self._fence.state is FenceState.HOLDING:  # noqa: ASYNC110 - hearing goes on by itself
+        while self.audible or self.fence.state is FenceState.HOLDING:  # noqa: ASYNC110 - hearing goes on by itself
             await trio.sleep(FRAME_MS / 1000)
         with trio.move_on_after(LAST_MARK_S):
             while self._playout.lingers:  # noqa: ASYNC110

@@ -9,6 +9,7 @@ import trio
 from relay.call.caller.leg import CallerAudio, CallerEvent, CallerGone, Dropped, Heard, KeyPressed
 from relay.call.caller.twilio_leg import TwilioLeg
 from relay.errors import LegClosed, LegLost, RemoteProtocolError
+from relay.logic.playback.fence import Fence, FenceRules
 from relay.net.outbox import Outbox
 from relay.wire import twilio
 from tests.support.sockets import MemoryPeer, memory_socket_pair
@@ -19,7 +20,7 @@ REORDER_MS = 80
 
 def leg() -> tuple[TwilioLeg, MemoryPeer]:
     socket, peer = memory_socket_pair()
-    outbox = Outbox(socket, capacity=5, is_stale=lambda _: False)
+    outbox = Outbox(socket, capacity=5, fence=Fence(FenceRules()))
     return TwilioLeg(socket, outbox, STREAM, first=2, reorder_ms=REORDER_MS), peer
 
 

@@ -52,7 +52,7 @@ async def test_nothing_of_the_old_turn_is_heard_after_the_clear(phase: int, auto
 
         assert clears(rig) == 1
         assert whole_and_in_order(rig.phone.heard_after_clear(), NEW, 50)
-        assert [rig.call.is_stale(turn) for turn in (1, 2)] == [True, False]
+        assert [rig.call.fence.is_stale(turn) for turn in (1, 2)] == [True, False]
         holds_the_fence(rig)
 
 
@@ -312,7 +312,7 @@ async def test_clear_is_sent_while_marks_stay_away_though_all_should_be_played(
         assert rig.events("bargein.flushed") == rig.events("bargein.resumed") == []
         assert whole_and_in_order(rig.phone.heard()[: 4 * 8000], 0, 100)
         assert whole_and_in_order(rig.phone.heard()[4 * 8000 :], NEW, 100)
-        assert [rig.call.is_stale(turn) for turn in (1, 2)] == [True, False]
+        assert [rig.call.fence.is_stale(turn) for turn in (1, 2)] == [True, False]
         holds_the_fence(rig)
 
 
