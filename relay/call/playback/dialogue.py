@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import trio
 
 from relay.logic.assistant.conversation import Conversation, Turn
-from relay.logic.assistant.replay import Rewound
+from relay.logic.assistant.replay import Rewind
 from relay.logic.assistant.sentences import Sentences
 from relay.logic.playback.frame import PlayFrame
 from relay.media.frames import FRAME_MS
@@ -90,7 +90,7 @@ class Dialogue:
         """Whether the caller is known to speak, to the ears of the assistant, who may hear it later."""
         return self._sentences.running
 
-    def rewind(self) -> Rewound:
+    def rewind(self) -> Rewind:
         """The connection is lost: the next one gets what the caller has said and may not have been understood."""
         return self._sentences.rewind(trio.current_time())
 

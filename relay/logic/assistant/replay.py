@@ -35,7 +35,7 @@ class NextFrame(NamedTuple):
     left_out: int = 0
 
 
-class Rewound(NamedTuple):
+class Rewind(NamedTuple):
     """In frames: what is `unread` now, what of that is sent `again`, and speech that would have to be sent again but
     was `dropped`, because the log had no room for it."""
 
@@ -117,7 +117,7 @@ class ReplayLog:
         while self._start < upto:
             self._pop()
 
-    def rewind(self) -> Rewound:
+    def rewind(self) -> Rewind:
         """The connection is lost: read again from the first unfinished frame."""
         dropped, self._lost_if_rewound = self._lost_if_rewound, 0
         again = self._cursor - self._start + dropped
@@ -126,7 +126,7 @@ class ReplayLog:
         self._replaying = not self._fresh
         self._due = -inf
         self._silent_run = 0
-        return Rewound(self._end - self._cursor, again, dropped)
+        return Rewind(self._end - self._cursor, again, dropped)
 
     def next_at(self, now: float) -> float | None:
         """When `read` will give a frame; None when all were read."""

@@ -22,7 +22,7 @@ sooner is a transcript that was held up.
 from collections import deque
 from dataclasses import dataclass
 
-from relay.logic.assistant.replay import ReplayLog, Rewound
+from relay.logic.assistant.replay import ReplayLog, Rewind
 from relay.media.frames import FRAME_MS
 
 REACTION_FRAMES = 300 // FRAME_MS
@@ -102,7 +102,7 @@ class Sentences:
         if not self._transcripts:
             self._finish_last([s for s in self._sent() if self._frames_after(s) >= REACTION_FRAMES])
 
-    def rewind(self, now: float) -> Rewound:
+    def rewind(self, now: float) -> Rewind:
         """The connection is lost. Rewinds the log to the first sentence that is not finished."""
         self._note_sent(now)
         if not self._transcripts:

@@ -77,7 +77,7 @@ class Taken(NamedTuple):
 
 
 @dataclass(slots=True)
-class Schedule:
+class PlaySchedule:
     """The times at which frames are due, 20 ms apart, whenever each was really sent; none of them drifts."""
 
     lead_s: float
@@ -120,7 +120,7 @@ class Playout:
         self._target = JitterTarget(target_ms)
         self._max_frames = int(max_ms / FRAME_MS)
         self._queue: deque[PlayFrame] = deque()
-        self._schedule = Schedule(lead_ms / 1000)
+        self._schedule = PlaySchedule(lead_ms / 1000)
         self._heard = HeardPosition()
         self._attached = False
         self._paused = False

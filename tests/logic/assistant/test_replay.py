@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from relay.logic.assistant.replay import EDGE_FRAMES, NextFrame, ReplayLog, Rewound
+from relay.logic.assistant.replay import EDGE_FRAMES, NextFrame, ReplayLog, Rewind
 from relay.logic.pause_rule import BEFORE_WORD_FRAMES
 
 
@@ -132,7 +132,7 @@ def test_what_was_finished_is_not_sent_again_and_all_after_it_is() -> None:
     play(replay, 0.0, 0.0)
     replay.finish_sentence(40)
 
-    assert replay.rewind() == Rewound(unread=60, again=60, dropped=0)
+    assert replay.rewind() == Rewind(unread=60, again=60, dropped=0)
     assert [n for _, n in play(replay, 9.0, 99.0)] == list(range(40, 100))
     assert (replay.unread_ms, replay.dropped_ms) == (0, 0)
 
@@ -142,7 +142,7 @@ def test_what_was_not_sent_cannot_be_finished() -> None:
     assert replay.read().frame == numbered(0)
     replay.finish_sentence(7)
 
-    assert replay.rewind() == Rewound(unread=9, again=0, dropped=0)
+    assert replay.rewind() == Rewind(unread=9, again=0, dropped=0)
 
 
 @pytest.mark.parametrize("rate", [1.0, 1.5, 4.0])
@@ -276,7 +276,7 @@ def test_a_loss_during_a_replay_begins_it_again() -> None:
     replay.rewind()
     assert [n for _, n in play(replay, 1.0, 1.51)] == list(range(26))
 
-    assert replay.rewind() == Rewound(unread=100, again=26, dropped=0)
+    assert replay.rewind() == Rewind(unread=100, again=26, dropped=0)
     assert [n for _, n in play(replay, 3.0, 99.0)] == list(range(100))
 
 
@@ -286,8 +286,8 @@ def test_unfinished_speech_that_fell_off_is_a_loss_only_when_it_would_have_to_be
         replay.append(numbered(n), speech=n >= 30)
         replay.read()
     assert replay.dropped_ms == 0
-    assert replay.rewind() == Rewound(unread=50, again=70, dropped=20)
-    assert replay.rewind() == Rewound(unread=50, again=0, dropped=0), "counted once"
+    assert replay.rewind() == Rewind(unread=50, again=70, dropped=20)
+    assert replay.rewind() == Rewind(unread=50, again=0, dropped=0), "counted once"
     assert replay.dropped_ms == 20 * 20
 
 
