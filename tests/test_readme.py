@@ -14,7 +14,7 @@ EVENT = re.compile(r"[a-z]+\.[a-z_]+")
 
 
 def log_events() -> set[str]:
-    """First arguments of the calls of a logger anywhere in the daemon."""
+    """The events of a call, and the first arguments of the calls of a logger anywhere in the daemon."""
     events = set()
     for path in (ROOT / "relay").rglob("*.py"):
         if not {"standin", "demo", "bench", "vad"} & set(path.parts):
@@ -25,6 +25,11 @@ def log_events() -> set[str]:
 def _events(tree: ast.AST) -> set[str]:
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
     named = [argument for call in calls if call.func.attr in LOG_METHODS for argument in call.args[:2]]  # type: ignore[attr-defined]
+    named += [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and isinstance(target := node.targets[0], ast.Name) and target.id == "log_name"
+    ]
     return {name.value for name in named if isinstance(name, ast.Constant) and isinstance(name.value, str)}
 
 

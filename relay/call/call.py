@@ -29,15 +29,13 @@ from relay.call.checkpoint import CallIdentity, Checkpoint, Note
 from relay.call.last_words import LastWords
 from relay.call.playback.dialogue import Dialogue
 from relay.call.playback.playback import Playback
-from relay.call.report.counts import Counts
-from relay.call.report.events import EventFeed, Speech, Trouble
-from relay.call.report.status import CallStatus
+from relay.call.report.events import CallEnded, CallStarted, KeyWasPressed, Trouble
+from relay.call.report.report import Report
 from relay.call.services import Services
 from relay.logic.assistant.replay import ReplayLog
 from relay.logic.assistant.sentences import Sentences
 from relay.logic.end_reason import EndReason
 from relay.logic.playback.fence import Fence
-from relay.media.detector import Confirmed, Decision, Ended
 from relay.media.frames import TELEPHONE, AudioFormat
 from relay.state import CallRecord
 from relay.wire import vapi_controls
@@ -66,15 +64,13 @@ class Call:
         self.id = past.call_id if past else secrets.token_hex(16)
         self.sid = sid
         self._config = config
-        self._metrics = services.metrics
         self._vad = services.vad
         self._started_at = trio.current_time() - (max(0.0, wall_s - past.started_at) if past else 0.0)
         self._reason: EndReason | None = None
         self._scope = trio.CancelScope()
         self._frames, self._to_analysis = trio.open_memory_channel[CallerAudio | NewStream](FRAMES_WAITING_MAX)
-        self._counts = Counts(services.metrics)
-        self.events = EventFeed()
-        self.status = CallStatus(self.events)
+        self.report = Report(self.id, services.metrics)
+        self._counts = self.report.counts
         replay = ReplayLog(config.reconnect.replay_max_ms, config.reconnect.replay_speed)
         sentences = Sentences(replay, config.reconnect.unanswered_s)
         dialogue = Dialogue(sentences, past.conversation if past else ())
@@ -84,16 +80,12 @@ class Call:
             jitter=config.jitter,
             barge_in=config.barge_in,
             dialogue=dialogue,
-            counts=self._counts,
-            metrics=services.metrics,
-            events=self.events,
-            log=structlog.get_logger().bind(call_id=self.id),
+            report=self.report,
         )
         self._line = CallerLine(
             self._playback,
             config.reconnect,
-            self._counts,
-            self.events,
+            self.report,
             reattached=self._caller_is_back,
             ages_s=[wall_s - at for at in past.reattached_at] if past else (),
         )
@@ -103,10 +95,8 @@ class Call:
             replay,
             self._playback,
             dialogue,
-            config,
-            counts=self._counts,
-            events=self.events,
-            status=self.status,
+            config=config,
+            report=self.report,
             listening=self._assistant_listens,
         )
         if past and past.assistant_call_id:
@@ -125,10 +115,10 @@ class Call:
             config.vad,
             replay,
             sentences,
-            counts=self._counts,
+            report=self.report,
             reduce_noise=config.audio.noise_reduction != "off",
             audio_logged=self._forwarder.outgoing.audio_logged,
-            caller_heard=self._caller_heard,
+            caller_heard=self._playback.caller_heard,
         )
 
     @property
@@ -176,29 +166,22 @@ class Call:
         """Whether the caller's stream, which has ended, may be attached again to this call. Counts it if so."""
         return not self._scope.cancel_called and self._line.grant()
 
-    def count_reattach(self, *, ok: bool) -> None:
-        """A caller whose leg outlives its connections has another one, or is not back in time."""
-        self._counts.reconnect("caller", ok=ok)
-
     def finish(self, reason: EndReason) -> None:
         """End the call. The first reason stays."""
         self._reason = self._reason or reason
-        self.status.ended(self._reason)
+        self.report.status.ended(self._reason)
         self._scope.cancel()
 
     async def run(self) -> None:
         """Live until the call is over. A crash ends this call only."""
         with bound_contextvars(call_id=self.id):
-            log.info("call.started", call_sid=self.sid)
-            self._metrics.calls_active.inc()
+            self.report.tell(CallStarted(self.sid))
             try:
                 await self._live()
             except* Exception:
                 self._reason = EndReason.ERROR
-                self.events.publish(
-                    Trouble("relay", "INTERNAL_ERROR", "the relay failed on this call; its log says why")
-                )
-                self.status.ended(EndReason.ERROR)
+                self.report.tell(Trouble("relay", "INTERNAL_ERROR", "the relay failed on this call; its log says why"))
+                self.report.status.ended(EndReason.ERROR)
                 log.exception("call.failed")
             finally:
                 self._line.close()
@@ -212,25 +195,20 @@ class Call:
                 nursery.start_soon(self._forward)
                 nursery.start_soon(self._playback.run)
                 nursery.start_soon(self._watch)
-                nursery.start_soon(self.checkpoint.run, self.events)
+                nursery.start_soon(self.checkpoint.run, self.report)
         if limit.cancelled_caught:
             self.finish(EndReason.MAX_DURATION)
 
     def _record_end(self) -> None:
         reason = self._reason or EndReason.DRAIN
         self.checkpoint.note_end(reason)
-        self._metrics.calls_active.dec()
-        self._metrics.calls.labels(reason).inc()
-        log.info(
-            "call.ended",
-            reason=reason,
-            duration_s=round(self.age_s, 3),
-            call_sid=self.sid,
-            assistant_call_id=self._forwarder.assistant_call_id,
-            messages_missing=self._line.messages_missing,
-            messages_reordered=self._line.messages_reordered,
+        totals = {
+            "messages_missing": self._line.messages_missing,
+            "messages_reordered": self._line.messages_reordered,
             **self._counts.totals(),
-        )
+        }
+        call_id = self._forwarder.assistant_call_id
+        self.report.tell(CallEnded(reason, round(self.age_s, 3), self.sid, call_id, totals))
 
     async def _receive(self) -> None:
         """The receiver task: everything the caller says, from whichever socket is the caller's now.
@@ -254,7 +232,7 @@ class Call:
             case Heard(turn=turn, position_ms=position_ms):
                 self._playback.heard(turn, position_ms)
             case KeyPressed(digit=digit):
-                log.info("caller.key_pressed")
+                self.report.tell(KeyWasPressed())
                 self._forwarder.outgoing.send_note(vapi_controls.dtmf_note(digit))
             case Dropped(cause=cause):
                 self._counts.dropped(cause)
@@ -283,11 +261,6 @@ class Call:
     def _idle_at(self) -> float:
         last_speech_at = max(self._analysis.last_speech_at, self._playback.last_audible_at)
         return last_speech_at + self._config.session.idle_timeout_s
-
-    def _caller_heard(self, decision: Decision, onset_at: float) -> None:
-        self._playback.caller_heard(decision, onset_at)
-        if isinstance(decision, Confirmed | Ended):
-            self.events.publish(Speech("user", started=isinstance(decision, Confirmed)))
 
     def _assistant_listens(self) -> None:
         self._analysis.let_flow()

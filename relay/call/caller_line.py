@@ -17,18 +17,15 @@ import math
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-import structlog
 import trio
 
 from relay.call.caller.leg import CallerEvent, CallerLeg
 from relay.call.playback.playback import Playback
-from relay.call.report.counts import Counts
-from relay.call.report.events import EventFeed, Trouble
+from relay.call.report.events import CallerAttached, CallerLost, CallerNotBack, CallerReattached
+from relay.call.report.report import Report
 from relay.config import ReconnectConfig
 from relay.errors import LegClosed, LegLost, RemoteProtocolError
 from relay.logic.caller.reattach import Reattach, ReattachRules
-
-log = structlog.get_logger(__name__)
 
 
 class CallerLine:
@@ -39,16 +36,14 @@ class CallerLine:
         self,
         playback: Playback,
         config: ReconnectConfig,
-        counts: Counts,
-        events: EventFeed,
+        report: Report,
         *,
         reattached: Callable[[], Awaitable[None]],
         ages_s: Iterable[float] = (),
     ) -> None:
         rules = ReattachRules(config.reattach_attempts, config.reattach_window_s, config.reattach_grace_s)
         self._playback = playback
-        self._counts = counts
-        self._events = events
+        self._report = report
         self._reattached = reattached
         self._reattach = Reattach(rules, ages_s=ages_s, now=trio.current_time())
         self._given_back = trio.Event()
@@ -79,7 +74,7 @@ class CallerLine:
         """Whether the caller's stream may be attached once more; counts it if so."""
         granted = not self._closed and self._reattach.grant(trio.current_time())
         if not granted and not self._closed:
-            self._counts.reconnect("caller", ok=False)
+            self._report.tell(CallerNotBack())
         return granted
 
     @contextmanager
@@ -122,7 +117,7 @@ class CallerLine:
         while self.leg is None:
             deadline = self._reattach.deadline
             if deadline is not None and deadline <= trio.current_time():
-                self._counts.reconnect("caller", ok=False)
+                self._report.tell(CallerNotBack())
                 return None
             with trio.move_on_at(math.inf if deadline is None else deadline):
                 await self.lent.wait()
@@ -130,11 +125,10 @@ class CallerLine:
 
     async def _note_attached(self) -> None:
         if self._lost_at is None:
-            log.info("caller.attached")
+            self._report.tell(CallerAttached())
             return
         gap_s, self._lost_at = trio.current_time() - self._lost_at, None
-        self._counts.reconnect("caller", ok=True)
-        log.info("caller.reattached", gap_ms=round(gap_s * 1000, 1), replayed_ms=round(self._to_replay_ms))
+        self._report.tell(CallerReattached(round(gap_s * 1000, 1), replayed_ms=round(self._to_replay_ms)))
         await self._reattached()
 
     async def _read(self, leg: CallerLeg, take: Callable[[CallerEvent], Awaitable[None]]) -> None:
@@ -142,10 +136,7 @@ class CallerLine:
             try:
                 event = await leg.receive()
             except RemoteProtocolError as error:
-                self._counts.dropped("malformed")
-                if self._counts.protocol_error("caller", error.code):
-                    log.warning("caller.bad_message", code=error.code, error=str(error))
-                    self._events.publish(Trouble("caller", error.code, str(error)))
+                self._report.bad_caller_message(error)
                 continue
             if event is not None:
                 await take(event)
@@ -153,7 +144,7 @@ class CallerLine:
     def _lose(self, why: str) -> None:
         assert self.leg is not None
         now = trio.current_time()
-        log.info("caller.lost", error=why)
+        self._report.tell(CallerLost(why))
         self._missing_before, self._reordered_before = self.messages_missing, self.messages_reordered
         self._to_replay_ms = self._playback.detach(self.leg)
         self.leg = None

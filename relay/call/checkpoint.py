@@ -12,7 +12,8 @@ import trio
 from relay.call.assistant.forwarder import Forwarder
 from relay.call.caller_line import CallerLine
 from relay.call.playback.playback import Playback
-from relay.call.report.events import CallEvent, EventFeed, Said
+from relay.call.report.events import CallEvent, Said
+from relay.call.report.report import Report
 from relay.config import Config
 from relay.logic.caller.reattach import ReattachRules
 from relay.logic.end_reason import EndReason
@@ -65,9 +66,9 @@ class Checkpoint:
         self._noted: CallRecord | None = None
         self._news = trio.Event()
 
-    async def run(self, events: EventFeed) -> None:
+    async def run(self, report: Report) -> None:
         """Note what changes, until cancelled."""
-        with events.listening(self._listen):
+        with report.listening(self._listen):
             while self._note is not None:
                 self.note()
                 self._news = trio.Event()

@@ -13,7 +13,8 @@ from typing import Any
 import trio
 
 from relay.call.call import Call
-from relay.call.report.events import CallEvent, EventQueue, FalseAlarm, Interrupted, Said, Speech, StateChanged, Trouble
+from relay.call.report.events import CallEvent, FalseAlarm, Interrupted, Said, Speech, StateChanged, Trouble
+from relay.call.report.report import EventQueue
 from relay.daemon.admin import CALLS, check_admin, find_call
 from relay.daemon.answers import Problem
 from relay.daemon.front import Front
@@ -22,6 +23,7 @@ from relay.errors import ClientRefused
 from relay.net.asgi_request import AsgiRequest
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
+TOLD = (Said, Speech, StateChanged, Interrupted, FalseAlarm, Trouble)
 KEEPALIVE_S = 15.0
 """Proxies close what is silent for longer, often after a minute; and only a write finds a client that is gone."""
 
@@ -46,7 +48,12 @@ class CallEvents:
             await request.answer(200, b"", CONTENT_TYPE)
             return
         queue = EventQueue()
-        with call.events.listening(queue.push) as room:
+
+        def push(event: CallEvent) -> None:
+            if isinstance(event, TOLD):
+                queue.push(event)
+
+        with call.report.listening(push) as room:
             if not room:
                 raise ClientRefused(503, "BUSY", "too many listen to this call already: end one of them")
             async with trio.open_nursery() as nursery:
@@ -58,7 +65,7 @@ class CallEvents:
 async def _tell(request: AsgiRequest, call: Call, queue: EventQueue) -> None:
     began_at = trio.current_time() - call.age_s
     await request.begin(CONTENT_TYPE)
-    state = call.status.current
+    state = call.report.status.current
     await request.send_part(_told("call", call.summary() | ({"state": state.status} if state else {})))
     over = state is not None and state.status == "ended"
     while not over:
@@ -81,13 +88,14 @@ def _line(event: CallEvent, at_s: float) -> bytes:
             return told("speech", {"role": role, "status": "started" if started else "stopped"})
         case StateChanged(status=status, reason=reason):
             return told("state", {"status": status, "reason": reason})
-        case Interrupted(turn, by, onset_to_clear_ms, flushed_ms, heard_ms):
-            figures = {"onset_to_clear_ms": onset_to_clear_ms, "flushed_ms": flushed_ms, "heard_ms": heard_ms}
-            return told("interrupt", {"turn": turn, "by": by, **figures})
+        case Interrupted():
+            shown = ("turn", "by", "onset_to_clear_ms", "flushed_ms", "heard_ms")
+            return told("interrupt", {name: getattr(event, name) for name in shown})
         case FalseAlarm(turn=turn):
             return told("false_alarm", {"turn": turn})
-        case Trouble(leg=leg, code=code, what=what):
-            return told("error", {"leg": leg, "code": code, "error": what})
+        case Trouble(leg=leg, code=code, error=error):
+            return told("error", {"leg": leg, "code": code, "error": error})
+    return b""
 
 
 def _told(name: str, values: Mapping[str, Any], at_s: float | None = None) -> bytes:

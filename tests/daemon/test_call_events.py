@@ -10,8 +10,9 @@ import h11
 import pytest
 import trio
 
-from relay.call.report import events as event_queue
-from relay.call.report.events import LISTENERS_MAX, FalseAlarm, Interrupted, Said, Speech, Trouble
+from relay.call.report import report as event_queue
+from relay.call.report.events import FalseAlarm, Interrupted, Said, Speech, Trouble
+from relay.call.report.report import LISTENERS_MAX
 from relay.daemon import call_events
 from relay.logic.end_reason import EndReason
 from tests.support.browserrig import browser, start_polling
@@ -100,11 +101,11 @@ async def test_a_call_is_told_as_it_happens_until_it_ends() -> None:
                 Said("user", "hello", final=True),
                 Speech("assistant", started=True),
                 Speech("user", started=False),
-                Interrupted(3, "caller", 110.5, 820.0, 140.0),
+                Interrupted(3, "caller", 110.5, 0.2, 820.0, 140.0),
                 FalseAlarm(3),
                 Trouble("assistant", "VAPI_UNREACHABLE", "no answer"),
             ):
-                call.events.publish(event)
+                call.report.tell(event)
             told = [await listener.next() for _ in range(7)]
             await trio.sleep(0.05)
             call.finish(EndReason.ADMIN)
@@ -170,7 +171,7 @@ async def test_a_listener_that_does_not_keep_up_is_told_how_many_events_it_misse
         async with listening(rig, call_id) as listener:
             assert (await listener.next())[0] == "call"
             for number in range(10):
-                call.events.publish(Said("user", str(number), final=True))
+                call.report.tell(Said("user", str(number), final=True))
 
             assert await listener.next() == ("lost", {"events": 7})
             assert [(await listener.next())[1]["text"] for _ in range(3)] == ["7", "8", "9"]
@@ -193,7 +194,7 @@ async def test_several_may_listen_but_not_any_number() -> None:
         for listener in listeners:
             await listener.next()
         refused = await rig.http.get(f"/calls/{call_id}/events", headers=ADMIN)
-        call.events.publish(Speech("user", started=True))
+        call.report.tell(Speech("user", started=True))
 
         assert (refused.status_code, refused.json()["code"]) == (503, "BUSY")
         assert [(await listener.next())[0] for listener in listeners] == ["speech"] * room
@@ -219,7 +220,7 @@ async def test_a_listener_that_comes_when_the_call_has_ended_is_not_kept_waiting
     async with open_front() as rig:
         call_id = await a_call(rig)
         [call] = rig.calls.live()
-        call.status.ended("idle")
+        call.report.status.ended("idle")
         async with listening(rig, call_id) as listener:
             name, first = await listener.next()
 

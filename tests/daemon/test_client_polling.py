@@ -98,7 +98,7 @@ async def test_a_text_does_not_wait_for_audio_to_keep_it_company(monkeypatch: py
     async with open_front() as rig:
         poller = await start_polling(rig)
         await poller.until("state")
-        rig.calls.live()[0].events.publish(Said("user", "hello", final=True))
+        rig.calls.live()[0].report.tell(Said("user", "hello", final=True))
 
         assert (await poller.until("final"))["text"] == "hello"
 

@@ -287,7 +287,7 @@ async def test_what_a_browser_does_is_in_the_log() -> None:
                 await page.peer.lose()
             poller = Poller(rig, ready, page.down)
             await poller.tell("played", turn=1, ms=0)
-            rig.calls.live()[0].events.publish(Speech("user", started=True))
+            rig.calls.live()[0].report.tell(Speech("user", started=True))
             await poller.poll()
             await poller.tell("stop")
             await rig.calls.wait_empty()
@@ -327,11 +327,11 @@ async def test_what_the_call_tells_of_itself_reaches_the_browser_in_order() -> N
     async with open_front() as rig, browser(rig) as page:
         await page.start()
         await page.until("state")
-        feed = rig.calls.live()[0].events
-        feed.publish(Said("user", "hel", final=False))
-        feed.publish(Said("user", "hello", final=True))
-        feed.publish(Speech("assistant", started=True))
-        feed.publish(StateChanged("reconnecting", "assistant lost"))
+        report = rig.calls.live()[0].report
+        report.tell(Said("user", "hel", final=False))
+        report.tell(Said("user", "hello", final=True))
+        report.tell(Speech("assistant", started=True))
+        report.tell(StateChanged("reconnecting", "assistant lost"))
 
         assert (await page.until("partial"))["text"] == "hel"
         assert (await page.until("final"))["text"] == "hello"

@@ -38,8 +38,8 @@ from relay.call.assistant.dialer import AssistantSocket, Dialer
 from relay.call.assistant.incoming import Incoming
 from relay.call.assistant.outgoing import Outgoing
 from relay.call.assistant.pump import Opening, Pump
-from relay.call.report.counts import Counts
-from relay.call.report.events import EventFeed, Trouble
+from relay.call.report.events import AssistantLost, AssistantReady, DialFailed, Dialing
+from relay.call.report.report import Report
 from relay.config import Config
 from relay.errors import AssistantUnavailable, LegClosed, LegLost
 from relay.logic.assistant.ladder import Ladder
@@ -82,15 +82,14 @@ class Connection:
         opening: Opening,
         *,
         config: Config,
-        counts: Counts,
-        events: EventFeed,
+        report: Report,
     ) -> None:
         self._dialer = dialer
         self._incoming = incoming
         self._config = config
-        self._events = events
+        self._report = report
         self._opening = opening
-        self._pump = Pump(outgoing, incoming, opening, dialer.format, counts)
+        self._pump = Pump(outgoing, incoming, opening, dialer.format, report.counts)
         self._stay = trio.CancelScope()
         self._dialed_at = trio.current_time()
         self.call_id: str | None = None
@@ -146,12 +145,11 @@ class Connection:
             lifeline.deadline = trio.current_time() + LEAVE_S
 
     async def _dial(self, call_id: str, talk: trio.CancelScope, listening: Callable[[], None]) -> Ending:
-        log.info("assistant.dialing", assistant=self._dialer.name, audio=str(self._dialer.format))
+        self._report.tell(Dialing(self._dialer.name, audio=str(self._dialer.format)))
         try:
             created = await self._dialer.create(call_id, greet=self._opening.greet, replaces=self._opening.replaces)
         except AssistantUnavailable as error:
-            log.warning("assistant.unavailable", code=error.code, error=str(error))
-            self._events.publish(Trouble("assistant", error.code, str(error)))
+            self._report.tell(DialFailed(error.code, str(error)))
             self.call_id = error.call_id
             return Ending.FAILED if error.retriable else Ending.REFUSED
         self.call_id = created.call_id
@@ -167,7 +165,7 @@ class Connection:
         ending = Ending.LOST
         async with self._dialer.connect(created) as socket:
             self.began_at = trio.current_time()
-            log.info("assistant.ready", assistant_call_id=created.call_id)
+            self._report.tell(AssistantReady(created.call_id))
             listening()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._pump.run, socket)
@@ -212,8 +210,7 @@ class Connection:
         if leaving:
             return Ending.LOST
         if self.began_at is None:
-            log.warning("assistant.unavailable", code="SOCKET_FAILED", error=str(error))
-            self._events.publish(Trouble("assistant", "SOCKET_FAILED", str(error)))
+            self._report.tell(DialFailed("SOCKET_FAILED", str(error)))
             return Ending.FAILED
         if close_code == GOODBYE_CODE:
             self._pump.hung_up = True
@@ -223,8 +220,7 @@ class Connection:
         return Ending.LOST
 
     def _note_lost(self, error: str, close_code: int | None) -> None:
-        log.warning("assistant.lost", error=error, close_code=close_code)
-        self._events.publish(Trouble("assistant", "ASSISTANT_LOST", error))
+        self._report.tell(AssistantLost(error, close_code=close_code))
 
 
 @dataclass(eq=False)

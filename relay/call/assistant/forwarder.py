@@ -25,7 +25,6 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from random import Random
 
-import structlog
 import trio
 
 from relay.call.assistant.changeover import ChangeOver
@@ -37,9 +36,8 @@ from relay.call.assistant.pool import AssistantPool
 from relay.call.assistant.pump import Opening
 from relay.call.playback.dialogue import Dialogue
 from relay.call.playback.playback import Playback
-from relay.call.report.counts import Counts
-from relay.call.report.events import EventFeed
-from relay.call.report.status import CallStatus
+from relay.call.report.events import AssistantChanged, AssistantGivenUp, AssistantReconnected, ReconnectFailed
+from relay.call.report.report import Report
 from relay.config import Config
 from relay.logic.assistant.backoff import Backoff, BackoffRules
 from relay.logic.assistant.ladder import Ladder, Wait
@@ -47,8 +45,6 @@ from relay.logic.assistant.lifetime import Moment
 from relay.logic.assistant.replay import ReplayLog
 from relay.logic.end_reason import EndReason
 from relay.wire.vapi_controls import add_message
-
-log = structlog.get_logger(__name__)
 
 StartDial = Callable[[Ladder, int, Opening], Talk]
 """Begin a call with the assistant of this rung, as a task."""
@@ -63,25 +59,23 @@ class Forwarder:
         replay: ReplayLog,
         playback: Playback,
         dialogue: Dialogue,
-        config: Config,
         *,
-        counts: Counts,
-        events: EventFeed,
-        status: CallStatus,
+        config: Config,
+        report: Report,
         listening: Callable[[], None],
     ) -> None:
         self._tries = config.reconnect.max_attempts + 1
         rules = BackoffRules(max_attempts=self._tries * len(pool) - 1, budget_s=config.reconnect.budget_s)
-        self.outgoing = Outgoing(replay, pool.first.format, counts)
+        self.outgoing = Outgoing(replay, pool.first.format, report.counts)
         self._pool = pool
         self._ladder = pool.ladder(self._tries)
         self._replay = replay
         self._playback = playback
         self._dialogue = dialogue
         self._config = config
-        self._counts = counts
-        self._events = events
-        self._status = status
+        self._report = report
+        self._counts = report.counts
+        self._status = report.status
         self._listening = listening
         self._backoff = Backoff(rules, Random())
         self._talk: Talk | None = None
@@ -137,7 +131,7 @@ class Forwarder:
             if attempt_at is None:
                 break
             await trio.sleep_until(attempt_at)
-        log.warning("assistant.given_up", attempts=self._backoff.attempt)
+        self._report.tell(AssistantGivenUp(self._backoff.attempt))
         return EndReason.ASSISTANT_UNAVAILABLE
 
     async def _next(self, dial: StartDial, give_up_at: float) -> Talk | None:
@@ -158,10 +152,8 @@ class Forwarder:
 
     def _dial(self, call_id: str, nursery: trio.Nursery, ladder: Ladder, rung: int, opening: Opening) -> Talk:
         dialer = self._pool.dialers[rung]
-        incoming = Incoming(dialer.format, self._playback, self._dialogue, self._counts, self._events)
-        connection = Connection(
-            dialer, self.outgoing, incoming, opening, config=self._config, counts=self._counts, events=self._events
-        )
+        incoming = Incoming(dialer.format, self._playback, self._dialogue, self._report)
+        connection = Connection(dialer, self.outgoing, incoming, opening, config=self._config, report=self._report)
         talk = Talk(rung, ladder, dialer, connection)
 
         def connected() -> None:
@@ -198,15 +190,15 @@ class Forwarder:
         self._give_floor(new)
         if moment is not Moment.QUIET:
             self._comfort.begin()
-        self._counts.moved()
-        log.info(
-            "assistant.changed",
-            moment=moment,
-            prepared_ms=round((trio.current_time() - new.dialed_at) * 1000),
-            replayed_ms=self._replay.unread_ms,
-            dropped_ms=self._replay.dropped_ms - dropped_ms,
-            assistant_call_id=self.assistant_call_id,
-            replaces=replaces,
+        self._report.tell(
+            AssistantChanged(
+                moment=moment,
+                prepared_ms=round((trio.current_time() - new.dialed_at) * 1000),
+                replayed_ms=self._replay.unread_ms,
+                dropped_ms=self._replay.dropped_ms - dropped_ms,
+                assistant_call_id=self.assistant_call_id,
+                replaces=replaces,
+            )
         )
 
     def _note_listening(self, talk: Talk) -> None:
@@ -216,7 +208,7 @@ class Forwarder:
     def _note_failure(self) -> None:
         self._status.assistant_away("assistant unavailable")
         if self._lost_at is not None:
-            self._counts.reconnect("assistant", ok=False)
+            self._report.tell(ReconnectFailed())
 
     def _opening(self) -> Opening:
         old = self._lost_call_id
@@ -253,14 +245,14 @@ class Forwarder:
         self._taken_over = self._cut_short = False
         if self._lost_at is None:
             return
-        self._counts.reconnect("assistant", ok=True)
-        log.info(
-            "assistant.reconnected",
-            gap_ms=round((trio.current_time() - self._lost_at) * 1000, 1),
-            replayed_ms=self._replay.unread_ms,
-            dropped_ms=self._replay.dropped_ms - self._dropped_ms,
-            attempt=self._backoff.attempt,
-            assistant_call_id=self.assistant_call_id,
-            replaces=self._lost_call_id,
+        self._report.tell(
+            AssistantReconnected(
+                gap_ms=round((trio.current_time() - self._lost_at) * 1000, 1),
+                replayed_ms=self._replay.unread_ms,
+                dropped_ms=self._replay.dropped_ms - self._dropped_ms,
+                attempt=self._backoff.attempt,
+                assistant_call_id=self.assistant_call_id,
+                replaces=self._lost_call_id,
+            )
         )
         self._lost_at = None

@@ -1,33 +1,27 @@
-"""What the assistant sends, whichever connection brings it: audio to playback, text messages to whom they concern."""
+"""Takes what the assistant sends: its audio goes to playback, its text messages to whom they concern."""
 
-import structlog
 import trio
 
 from relay.call.playback.dialogue import Dialogue
 from relay.call.playback.playback import Playback
-from relay.call.report.counts import Counts
-from relay.call.report.events import EventFeed, Said, Speech, Trouble
+from relay.call.report.events import AssistantHungUp, Said, Speech, UnknownMessage
+from relay.call.report.report import Report
 from relay.errors import LegLost, RemoteProtocolError
 from relay.logic.assistant.liveness import Liveness
 from relay.media.frames import AudioFormat
 from relay.wire import vapi
 
-log = structlog.get_logger(__name__)
-
 
 class Incoming:
     """One per connection, so that what is said by a connection that is lost goes nowhere."""
 
-    def __init__(
-        self, audio_format: AudioFormat, playback: Playback, dialogue: Dialogue, counts: Counts, events: EventFeed
-    ) -> None:
+    def __init__(self, audio_format: AudioFormat, playback: Playback, dialogue: Dialogue, report: Report) -> None:
         """`audio_format` is the assistant's."""
         self._block_bytes = audio_format.block_bytes
         self._half = b""
         self._playback = playback
         self._dialogue = dialogue
-        self._counts = counts
-        self._events = events
+        self._report = report
         self.began = trio.Event()
         """The assistant says, or shows, that it listens."""
         self.busy = False
@@ -76,9 +70,7 @@ class Incoming:
         try:
             return vapi.parse(message)
         except RemoteProtocolError as error:
-            if self._counts.protocol_error("assistant", error.code):
-                log.warning("assistant.bad_message", code=error.code, error=str(error))
-                self._events.publish(Trouble("assistant", error.code, str(error)))
+            self._report.bad_assistant_message(error)
             return None
 
     def _handle(self, event: vapi.Event) -> vapi.StatusUpdate | None:
@@ -86,11 +78,11 @@ class Incoming:
             case vapi.SpeechUpdate(status="started", role="assistant", turn=turn):
                 self.busy = True
                 self._playback.assistant_started(turn)
-                self._events.publish(Speech("assistant", started=True))
+                self._report.tell(Speech("assistant", started=True))
             case vapi.SpeechUpdate(status="stopped", role="assistant"):
                 self.busy = False
                 self._playback.assistant_stopped()
-                self._events.publish(Speech("assistant", started=False))
+                self._report.tell(Speech("assistant", started=False))
             case vapi.ToolCalls():
                 self.busy = True
             case vapi.UserInterrupted():
@@ -101,8 +93,8 @@ class Incoming:
             case vapi.StatusUpdate():
                 return self._note_status(event)
             case vapi.Other(type=kind):
-                if self._counts.protocol_error("assistant", "UNKNOWN_TYPE"):
-                    log.info("assistant.unknown_message", type=kind)
+                if self._report.counts.protocol_error("assistant", "UNKNOWN_TYPE"):
+                    self._report.tell(UnknownMessage(kind))
         return None
 
     def _note_status(self, event: vapi.StatusUpdate) -> vapi.StatusUpdate | None:
@@ -110,17 +102,14 @@ class Incoming:
             case "in-progress":
                 self.began.set()
             case "ended":
-                log.info("assistant.ended", ended_reason=event.ended_reason)
+                self._report.tell(AssistantHungUp(event.ended_reason))
                 return event
         return None
 
     def _note_words(self, said: vapi.Transcript) -> None:
-        self._events.publish(Said(said.role, said.text, said.final))
+        self._report.tell(Said(said.role, said.text, said.final))
         if said.role == "user":
             self._playback.caller_words(len(said.text.split()))
             self._dialogue.user_said(said.text, final=said.final)
         else:
             self._dialogue.assistant_said(said.text, final=said.final)
-        if said.final:
-            log.info("transcript.final", role=said.role, characters=len(said.text))
-            log.debug("transcript.text", role=said.role, text=said.text)

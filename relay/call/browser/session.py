@@ -16,14 +16,23 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
 
-import structlog
 import trio
 from structlog.contextvars import bound_contextvars
 
 from relay.call.browser.leg import BrowserLeg
 from relay.call.browser.spoken import Spoken
 from relay.call.call import Call
-from relay.call.report.events import CallEvent, Said, Speech, StateChanged, Trouble
+from relay.call.report.events import (
+    BrowserGone,
+    BrowserLost,
+    BrowserReattached,
+    CallerNotBack,
+    CallEvent,
+    Said,
+    Speech,
+    StateChanged,
+    Trouble,
+)
 from relay.logic.end_reason import EndReason
 from relay.media.frames import AudioFormat
 from relay.wire import browser_down
@@ -41,8 +50,6 @@ FAILURES: Mapping[Literal["assistant", "relay"], str] = {
 """For the client. What exactly failed is for the operator: it may name hosts and accounts."""
 
 Transport = Literal["websocket", "polling"]
-
-log = structlog.get_logger(__name__)
 
 
 class BrowserSession:
@@ -76,7 +83,7 @@ class BrowserSession:
         finally:
             self._connections -= 1
             if not (self._connections or self.over) and transport == "websocket":
-                log.info("caller.lost", transport=transport)
+                self._call.report.tell(BrowserLost(transport))
             self.seen()
 
     def _note_attached(self, transport: Transport) -> None:
@@ -85,11 +92,10 @@ class BrowserSession:
             return
         if self._transport is not None:
             away_ms = round((trio.current_time() - self._seen_at) * 1000)
-            log.info("caller.reattached", transport=transport, before=self._transport, away_ms=away_ms)
-            self._call.count_reattach(ok=True)
+            self._call.report.tell(BrowserReattached(transport, self._transport, away_ms))
             self.leg.uplink.interrupted()
         self._transport = transport
-        self._call.status.carried_by(transport)
+        self._call.report.status.carried_by(transport)
 
     def seen(self) -> None:
         """The client has shown itself: the grace begins anew."""
@@ -101,7 +107,7 @@ class BrowserSession:
 
     async def run(self) -> None:
         """The life of the session, from the start of the call until nothing of it is left to fetch."""
-        with bound_contextvars(call_id=self.id), self._call.events.listening(self._tell):
+        with bound_contextvars(call_id=self.id), self._call.report.listening(self._tell):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch)
                 nursery.start_soon(self.spoken.run, self.leg)
@@ -120,9 +126,9 @@ class BrowserSession:
             if self._connections:
                 self.seen()
             elif trio.current_time() >= self._seen_at + self._grace_s:
-                log.info("client.gone", grace_s=self._grace_s)
+                self._call.report.tell(BrowserGone(self._grace_s))
                 if self._transport is not None:
-                    self._call.count_reattach(ok=False)
+                    self._call.report.tell(CallerNotBack())
                 self._call.finish(EndReason.CALLER_LOST)
                 return
 

@@ -10,12 +10,12 @@ comes is the rest of the word.
 import math
 from collections.abc import Callable
 
-import structlog
 import trio
 
 from relay.call.caller.leg import CallerAudio
 from relay.call.caller.vad_engine import VadEngine, VadStream
-from relay.call.report.counts import Counts
+from relay.call.report.events import CallerPaused, CallerSpoke
+from relay.call.report.report import Report
 from relay.config import VadConfig
 from relay.logic.assistant.replay import ReplayLog
 from relay.logic.assistant.sentences import Sentences
@@ -48,8 +48,6 @@ JUDGED_WITHIN_MS = 160
 LOUD_DB = 6.0
 """Over the noise: what is quieter, and no speech, may be left out of a replay."""
 
-log = structlog.get_logger(__name__)
-
 
 class NewStream:
     """The timestamps of what follows begin anew; meanwhile silence was invented where it was needed."""
@@ -66,7 +64,7 @@ class Analysis:
         log_to: ReplayLog,
         sentences: Sentences,
         *,
-        counts: Counts,
+        report: Report,
         reduce_noise: bool,
         audio_logged: Callable[[float], None],
         caller_heard: Callable[[Decision, float], None],
@@ -79,7 +77,8 @@ class Analysis:
         self._media_clock = MediaClock()
         self._replay = log_to
         self._sentences = sentences
-        self._counts = counts
+        self._report = report
+        self._counts = report.counts
         self._audio_logged = audio_logged
         self._caller_heard = caller_heard
         self._heard_ms = self._judged_ms = 0.0
@@ -186,16 +185,17 @@ class Analysis:
                 self._caller_heard(decision, trio.current_time())
         match decision:
             case Confirmed(onset_ms=onset_ms, likely_ms=likely_ms, decided_ms=decided_ms):
-                log.info(
-                    "speech.started",
-                    onset_ms=round(onset_ms),
-                    likely_ms=round(likely_ms),
-                    decided_ms=round(decided_ms),
-                    level_dbfs=round(self._detector.level_dbfs, 1),
-                    over_floor_db=round(self._detector.over_floor_db, 1),
+                self._report.tell(
+                    CallerSpoke(
+                        onset_ms=round(onset_ms),
+                        likely_ms=round(likely_ms),
+                        decided_ms=round(decided_ms),
+                        level_dbfs=round(self._detector.level_dbfs, 1),
+                        over_floor_db=round(self._detector.over_floor_db, 1),
+                    )
                 )
             case Ended(at_ms=at_ms, decided_ms=decided_ms):
-                log.info("speech.ended", at_ms=round(at_ms), decided_ms=round(decided_ms))
+                self._report.tell(CallerPaused(at_ms=round(at_ms), decided_ms=round(decided_ms)))
 
     def _note_sentence(self, decision: Decision) -> None:
         match decision:

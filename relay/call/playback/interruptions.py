@@ -1,4 +1,4 @@
-"""What is known, counted and told of each interruption: the proof that the caller heard no more.
+"""Keeps what is known of each interruption, and tells it: the proof that the caller heard no more.
 
 | time    | what it is                                                                  |
 |---------|-----------------------------------------------------------------------------|
@@ -11,15 +11,18 @@
 Nobody took an interruption back until the fence says so: what it flushed counts as dropped only then.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from structlog.typing import FilteringBoundLogger
-
-from relay.call.report.counts import Counts
-from relay.call.report.events import EventFeed, FalseAlarm, Interrupted
+from relay.call.report.events import (
+    CallerSilenced,
+    FalseAlarm,
+    Interrupted,
+    InterruptionSettled,
+    LingeringCleared,
+    PauseTakenBack,
+)
+from relay.call.report.report import Report
 from relay.logic.playback.fence import Verdict
-from relay.media.frames import FRAME_MS
-from relay.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +45,8 @@ class Interruption:
 class Interruptions:
     """Those of one call, one after the other."""
 
-    def __init__(self, counts: Counts, metrics: Metrics, events: EventFeed, log: FilteringBoundLogger) -> None:
-        self._counts = counts
-        self._events = events
-        self._metrics = metrics
-        self._log = log
+    def __init__(self, report: Report) -> None:
+        self._report = report
         self._undecided: Interruption | None = None
         self._cleared: Interruption | None = None
         self._cleared_at = 0.0
@@ -63,21 +63,22 @@ class Interruptions:
         self._cleared, self._cleared_at = it, at
         onset_at = it.decided_at if it.onset_at is None else it.onset_at
         if it.onset_at is not None:
-            self._metrics.bargein.observe(at - onset_at)
-        told = Interrupted(
-            turn=it.turn,
-            by="assistant" if it.agreed else "caller",
-            onset_to_clear_ms=round((at - onset_at) * 1000, 2),
-            flushed_ms=round(it.flushed_ms, 1),
-            heard_ms=round(it.heard_ms, 1),
+            self._report.counts.bargein(at - onset_at)
+        self._report.tell(
+            Interrupted(
+                turn=it.turn,
+                by="assistant" if it.agreed else "caller",
+                onset_to_clear_ms=round((at - onset_at) * 1000, 2),
+                decide_to_clear_ms=round((at - it.decided_at) * 1000, 3),
+                flushed_ms=round(it.flushed_ms, 1),
+                heard_ms=round(it.heard_ms, 1),
+            )
         )
-        self._log.info("bargein.flushed", **asdict(told), decide_to_clear_ms=round((at - it.decided_at) * 1000, 3))
-        self._events.publish(told)
 
     def lingering_cleared(self, turn: int, decided_at: float, at: float) -> None:
         """The `clear` for what should have been played, but was not known to be, is on the wire."""
         self.cleared_through = turn
-        self._log.info("bargein.cleared", turn=turn, decide_to_clear_ms=round((at - decided_at) * 1000, 3))
+        self._report.tell(LingeringCleared(turn, decide_to_clear_ms=round((at - decided_at) * 1000, 3)))
 
     def mark_returned(self, turn: int, position_ms: int, at: float) -> bool:
         """Whether this mark is the one behind the last `clear`."""
@@ -86,11 +87,12 @@ class Interruptions:
             return False
         self._cleared = None
         onset_at = it.decided_at if it.onset_at is None else it.onset_at
-        self._log.info(
-            "bargein.silent",
-            turn=it.turn,
-            onset_to_silent_ms=round((at - onset_at) * 1000, 2),
-            clear_to_silent_ms=round((at - self._cleared_at) * 1000, 2),
+        self._report.tell(
+            CallerSilenced(
+                it.turn,
+                onset_to_silent_ms=round((at - onset_at) * 1000, 2),
+                clear_to_silent_ms=round((at - self._cleared_at) * 1000, 2),
+            )
         )
         return True
 
@@ -100,15 +102,10 @@ class Interruptions:
         if it is None:
             return
         if verdict is Verdict.FALSE_ALARM:
-            self._counts.interruptions_false += 1
-            self._log.info("bargein.false", turn=it.turn)
-            self._events.publish(FalseAlarm(it.turn))
-            return
-        self._counts.interruptions_confirmed += 1
-        self._counts.dropped("stale", int(it.flushed_ms // FRAME_MS))
-        self._log.info("bargein.settled", turn=it.turn, by=verdict or "end")
+            self._report.tell(FalseAlarm(it.turn))
+        else:
+            self._report.tell(InterruptionSettled(it.turn, by=verdict or "end", flushed_ms=it.flushed_ms))
 
     def resumed(self, paused_s: float) -> None:
         """A suspicion was taken back before anything was flushed."""
-        self._counts.interruptions_resumed += 1
-        self._log.info("bargein.resumed", paused_ms=round(paused_s * 1000))
+        self._report.tell(PauseTakenBack(round(paused_s * 1000)))

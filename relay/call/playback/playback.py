@@ -9,14 +9,12 @@ from collections.abc import Iterable
 from functools import partial
 
 import trio
-from structlog.typing import FilteringBoundLogger
 
 from relay.call.caller.leg import CallerLeg
 from relay.call.playback.dialogue import Dialogue
 from relay.call.playback.interruptions import Interruption, Interruptions
 from relay.call.playback.speaker import Speaker
-from relay.call.report.counts import Counts
-from relay.call.report.events import EventFeed
+from relay.call.report.report import Report
 from relay.config import BargeInConfig, JitterConfig
 from relay.logic.assistant.conversation import Turn
 from relay.logic.playback.barge_in import Action, BargeIn, BargeInRules, BargeInState
@@ -29,7 +27,6 @@ from relay.media.frames import FRAME_MS, Audio, AudioFormat
 from relay.media.packetizer import Packetizer
 from relay.media.silence import silence_test
 from relay.media.transcode import Transcoder
-from relay.metrics import Metrics
 
 COMFORT_QUEUED_MS = 300
 """So much of a comfort sound may wait; more than the buffer fills with before it plays."""
@@ -51,10 +48,7 @@ class Playback:
         jitter: JitterConfig,
         barge_in: BargeInConfig,
         dialogue: Dialogue,
-        counts: Counts,
-        metrics: Metrics,
-        events: EventFeed,
-        log: FilteringBoundLogger,
+        report: Report,
     ) -> None:
         self.format = target
         self._protect_first = barge_in.protect_first_message
@@ -64,10 +58,10 @@ class Playback:
         self._source = source
         self._downlink = Downlink(source, target)
         self._is_silent = silence_test(target)
-        self._interruptions = Interruptions(counts, metrics, events, log)
-        self._speaker = Speaker(self._playout, counts, log, frame_sent=self._check_fence)
+        self._interruptions = Interruptions(report)
+        self._speaker = Speaker(self._playout, report, frame_sent=self._check_fence)
         self._dialogue = dialogue
-        self._counts = counts
+        self._counts = report.counts
         self._wait = trio.CancelScope()
         self._onset_at: float | None = None
         self._paused_at = 0.0

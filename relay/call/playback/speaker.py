@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import trio
-from structlog.typing import FilteringBoundLogger
 
 from relay.call.caller.leg import CallerLeg
-from relay.call.report.counts import Counts
+from relay.call.report.events import PlayoutHole
+from relay.call.report.report import Report
 from relay.errors import LegLost
 from relay.logic.playback.frame import PlayFrame
 from relay.logic.playback.playout import Cut, Playout, Taken
@@ -23,12 +23,10 @@ class Speaker:
     `frame_sent` is told the turn of every frame of audio that was written.
     """
 
-    def __init__(
-        self, playout: Playout, counts: Counts, log: FilteringBoundLogger, *, frame_sent: Callable[[int], None]
-    ) -> None:
+    def __init__(self, playout: Playout, report: Report, *, frame_sent: Callable[[int], None]) -> None:
         self._playout = playout
-        self._counts = counts
-        self._log = log
+        self._report = report
+        self._counts = report.counts
         self._frame_sent = frame_sent
         self._leg: CallerLeg | None = None
         self._turn_scope = trio.CancelScope()
@@ -109,5 +107,4 @@ class Speaker:
             self.last_audible_at = trio.current_time()
         self._counts.dropped("trimmed", taken.trimmed)
         if taken.hole is not None:
-            self._counts.hole(taken.hole.ms)
-            self._log.info("playout.hole", hole_ms=round(taken.hole.ms, 1))
+            self._report.tell(PlayoutHole(round(taken.hole.ms, 1)))

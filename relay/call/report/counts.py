@@ -1,7 +1,22 @@
-"""What one call counted, for its last log line, and at the same time for the metrics of the daemon."""
+"""Counts what happens in one call, for its last log line, and at the same time for the metrics of the daemon."""
 
 from collections import Counter
 
+from relay.call.report.events import (
+    AssistantChanged,
+    AssistantReconnected,
+    BrowserReattached,
+    CallEnded,
+    CallerNotBack,
+    CallerReattached,
+    CallEvent,
+    CallStarted,
+    FalseAlarm,
+    InterruptionSettled,
+    PauseTakenBack,
+    PlayoutHole,
+    ReconnectFailed,
+)
 from relay.media.frames import FRAME_MS
 from relay.metrics import DIRECTIONS, LEGS, Metrics
 
@@ -21,10 +36,38 @@ class Counts:
         self._changes = 0
         self._vad_skipped = 0
         self._again = 0
-        self.stale = 0
-        self.interruptions_confirmed = 0
-        self.interruptions_false = 0
-        self.interruptions_resumed = 0
+        self._stale = 0
+        self._confirmed = self._false = self._resumed = 0
+
+    def note(self, event: CallEvent) -> None:
+        """Count an event of the call, if it is one that is counted."""
+        match event:
+            case CallStarted():
+                self._metrics.calls_active.inc()
+            case CallEnded(reason=reason):
+                self._metrics.calls_active.dec()
+                self._metrics.calls.labels(reason).inc()
+            case CallerReattached() | BrowserReattached():
+                self._reconnect("caller", ok=True)
+            case CallerNotBack():
+                self._reconnect("caller", ok=False)
+            case AssistantReconnected():
+                self._reconnect("assistant", ok=True)
+            case ReconnectFailed():
+                self._reconnect("assistant", ok=False)
+            case AssistantChanged():
+                self._changes += 1
+                self._metrics.reconnects.labels("assistant", "planned").inc()
+            case FalseAlarm():
+                self._false += 1
+            case InterruptionSettled(flushed_ms=flushed_ms):
+                self._confirmed += 1
+                self.dropped("stale", int(flushed_ms // FRAME_MS))
+            case PauseTakenBack():
+                self._resumed += 1
+            case PlayoutHole(hole_ms=hole_ms):
+                self._metrics.playout_holes.inc()
+                self.invented("underrun", max(1, round(hole_ms / FRAME_MS)))
 
     def frame(self, leg: str, direction: str) -> None:
         """One frame crossed a socket; `direction` up is towards the assistant."""
@@ -38,7 +81,7 @@ class Counts:
     def stale_sent(self) -> None:
         """A frame of a turn that was cut went out behind its `clear`: what must never happen."""
         self._metrics.frames_stale.inc()
-        self.stale += 1
+        self._stale += 1
 
     def dropped(self, cause: str, frames: int = 1) -> None:
         if frames:
@@ -54,21 +97,9 @@ class Counts:
             self._invented[cause] += frames
             self._metrics.frames_invented.labels(cause).inc(frames)
 
-    def hole(self, hole_ms: float) -> None:
-        """The caller heard silence in the middle of the assistant's speech, because nothing was there to play."""
-        self._metrics.playout_holes.inc()
-        self.invented("underrun", max(1, round(hole_ms / FRAME_MS)))
-
-    def reconnect(self, leg: str, *, ok: bool) -> None:
-        """An attempt to get a lost leg back came to its end."""
-        if ok:
-            self._reconnects[leg] += 1
-        self._metrics.reconnects.labels(leg, "ok" if ok else "failed").inc()
-
-    def moved(self) -> None:
-        """The conversation was moved to a new assistant call before its provider ended the old one."""
-        self._changes += 1
-        self._metrics.reconnects.labels("assistant", "planned").inc()
+    def bargein(self, onset_to_clear_s: float) -> None:
+        """The detector noticed an interruption, and its `clear` is on the wire."""
+        self._metrics.bargein.observe(onset_to_clear_s)
 
     def protocol_error(self, leg: str, code: str) -> bool:
         """Count a bad message; True for the first of its kind on this leg of the call, which is worth a log line.
@@ -90,14 +121,19 @@ class Counts:
         return {
             **{f"frames_{leg}_{direction}": self._frames[leg, direction] for leg in LEGS for direction in DIRECTIONS},
             "frames_assistant_again": self._again,
-            "frames_stale": self.stale,
+            "frames_stale": self._stale,
             "frames_dropped": dict(self._dropped),
             "frames_invented": dict(self._invented),
             "reconnects": dict(self._reconnects),
             "planned_changes": self._changes,
             "protocol_errors": dict(self._errors),
             "vad_windows_skipped": self._vad_skipped,
-            "interruptions_confirmed": self.interruptions_confirmed,
-            "interruptions_false": self.interruptions_false,
-            "interruptions_resumed": self.interruptions_resumed,
+            "interruptions_confirmed": self._confirmed,
+            "interruptions_false": self._false,
+            "interruptions_resumed": self._resumed,
         }
+
+    def _reconnect(self, leg: str, *, ok: bool) -> None:
+        if ok:
+            self._reconnects[leg] += 1
+        self._metrics.reconnects.labels(leg, "ok" if ok else "failed").inc()

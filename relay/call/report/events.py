@@ -1,36 +1,153 @@
-"""What a call tells those who watch it: its client, and the operator's event feed."""
+"""Everything that can happen in a call, as values: each becomes a log line, a count, and news for who listens."""
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Literal
 
-import structlog
-import trio
+from structlog.typing import FilteringBoundLogger
 
 Role = Literal["user", "assistant"]
-LISTENERS_MAX = 8
-WAITING_MAX = 256
-"""Half a minute of a lively conversation. The oldest make room, and how many did is told in their place."""
-
-log = structlog.get_logger(__name__)
+Leg = Literal["caller", "assistant", "relay"]
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """Words so far, or for good."""
+class CallEvent:
+    """Base of all. `log_name` is the event's name in the log; None: it has no line there."""
 
-    role: Role
-    text: str
-    final: bool
+    log_name: ClassVar[str | None] = None
+    log_level: ClassVar[int] = logging.INFO
 
-    def __repr__(self) -> str:
-        return f"Said(role={self.role!r}, final={self.final}, {len(self.text)} characters)"
+    def log_values(self) -> dict[str, Any]:
+        """What stands in the log beside the name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def write_to(self, log: FilteringBoundLogger) -> None:
+        if self.log_name is not None:
+            log.log(self.log_level, self.log_name, **self.log_values())
+
+
+# -- the call
 
 
 @dataclass(frozen=True, slots=True)
-class Speech:
+class CallStarted(CallEvent):
+    log_name = "call.started"
+    call_sid: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded(CallEvent):
+    """`totals` are what the call counted."""
+
+    log_name = "call.ended"
+    reason: str
+    duration_s: float
+    call_sid: str
+    assistant_call_id: str | None
+    totals: Mapping[str, object]
+
+    def log_values(self) -> dict[str, Any]:
+        shown = ("reason", "duration_s", "call_sid", "assistant_call_id")
+        return {**{name: getattr(self, name) for name in shown}, **self.totals}
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged(CallEvent):
+    """The call stands differently for its caller. `reason` is the end reason once it is ended."""
+
+    status: Literal["live", "reconnecting", "degraded", "ended"]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble(CallEvent):
+    """Something failed on one leg; the call goes on, or a `StateChanged` says that it does not."""
+
+    log_level = logging.WARNING
+    leg: Leg
+    code: str
+    error: str
+
+    def log_values(self) -> dict[str, Any]:
+        return {"code": self.code, "error": self.error}
+
+
+@dataclass(frozen=True, slots=True)
+class BadCallerMessage(Trouble):
+    log_name = "caller.bad_message"
+
+
+@dataclass(frozen=True, slots=True)
+class BadAssistantMessage(Trouble):
+    log_name = "assistant.bad_message"
+
+
+# -- the caller's leg
+
+
+@dataclass(frozen=True, slots=True)
+class CallerAttached(CallEvent):
+    """The first socket of the caller is there."""
+
+    log_name = "caller.attached"
+
+
+@dataclass(frozen=True, slots=True)
+class CallerLost(CallEvent):
+    """A socket of the caller is gone, and the next is awaited."""
+
+    log_name = "caller.lost"
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallerReattached(CallEvent):
+    """`replayed_ms` of the assistant were not known to have been heard, and are played again."""
+
+    log_name = "caller.reattached"
+    gap_ms: float
+    replayed_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallerNotBack(CallEvent):
+    """The caller was not attached again in time, or too often before."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrowserLost(CallEvent):
+    """A browser has no connection."""
+
+    log_name = "caller.lost"
+    transport: str
+
+
+@dataclass(frozen=True, slots=True)
+class BrowserReattached(CallEvent):
+    log_name = "caller.reattached"
+    transport: str
+    before: str
+    away_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class BrowserGone(CallEvent):
+    """A browser had no connection for its whole grace."""
+
+    log_name = "client.gone"
+    grace_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class KeyWasPressed(CallEvent):
+    """A DTMF digit came; which one is nobody's business."""
+
+    log_name = "caller.key_pressed"
+
+
+@dataclass(frozen=True, slots=True)
+class Speech(CallEvent):
     """Somebody began or stopped to speak."""
 
     role: Role
@@ -38,94 +155,213 @@ class Speech:
 
 
 @dataclass(frozen=True, slots=True)
-class StateChanged:
-    """How the call stands for its caller. `reason` is the end reason once it is ended."""
+class CallerSpoke(Speech):
+    """The detector is sure. Times are of the caller's audio, levels of the window that decided."""
 
-    status: Literal["live", "reconnecting", "degraded", "ended"]
-    reason: str
+    log_name = "speech.started"
+    role: Role = field(default="user", init=False)
+    started: bool = field(default=True, init=False)
+    onset_ms: int
+    likely_ms: int
+    decided_ms: int
+    level_dbfs: float
+    over_floor_db: float
+
+    def log_values(self) -> dict[str, Any]:
+        shown = ("onset_ms", "likely_ms", "decided_ms", "level_dbfs", "over_floor_db")
+        return {name: getattr(self, name) for name in shown}
 
 
 @dataclass(frozen=True, slots=True)
-class Interrupted:
+class CallerPaused(Speech):
+    """The detector is sure that the caller stopped at `at_ms` of the caller's audio."""
+
+    log_name = "speech.ended"
+    role: Role = field(default="user", init=False)
+    started: bool = field(default=False, init=False)
+    at_ms: int
+    decided_ms: int
+
+    def log_values(self) -> dict[str, Any]:
+        return {"at_ms": self.at_ms, "decided_ms": self.decided_ms}
+
+
+# -- the assistant's leg
+
+
+@dataclass(frozen=True, slots=True)
+class Dialing(CallEvent):
+    log_name = "assistant.dialing"
+    assistant: str
+    audio: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantReady(CallEvent):
+    log_name = "assistant.ready"
+    assistant_call_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DialFailed(Trouble):
+    """A call with the assistant could not be made."""
+
+    log_name = "assistant.unavailable"
+    leg: Leg = field(default="assistant", init=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantLost(Trouble):
+    """A call that was live broke off. `close_code` is that of its WebSocket, if it closed."""
+
+    log_name = "assistant.lost"
+    leg: Leg = field(default="assistant", init=False)
+    code: str = field(default="ASSISTANT_LOST", init=False)
+    close_code: int | None = None
+
+    def log_values(self) -> dict[str, Any]:
+        return {"error": self.error, "close_code": self.close_code}
+
+
+@dataclass(frozen=True, slots=True)
+class ReconnectFailed(CallEvent):
+    """An attempt to get the assistant back came to nothing; the next follows, or the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantReconnected(CallEvent):
+    """The conversation goes on after a loss. `replayed_ms` of the caller are sent again, `dropped_ms` cannot be."""
+
+    log_name = "assistant.reconnected"
+    gap_ms: float
+    replayed_ms: int
+    dropped_ms: int
+    attempt: int
+    assistant_call_id: str | None
+    replaces: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantChanged(CallEvent):
+    """The conversation was moved to a new assistant call before the provider ended the old one."""
+
+    log_name = "assistant.changed"
+    moment: str
+    prepared_ms: int
+    replayed_ms: int
+    dropped_ms: int
+    assistant_call_id: str | None
+    replaces: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantGivenUp(CallEvent):
+    """No attempt is left."""
+
+    log_name = "assistant.given_up"
+    log_level = logging.WARNING
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantHungUp(CallEvent):
+    log_name = "assistant.ended"
+    ended_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownMessage(CallEvent):
+    """The assistant sent a message of a type that has no meaning here."""
+
+    log_name = "assistant.unknown_message"
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Said(CallEvent):
+    """Words so far, or for good. In the log they stand at debug only."""
+
+    role: Role
+    text: str
+    final: bool
+
+    def write_to(self, log: FilteringBoundLogger) -> None:
+        if self.final:
+            log.info("transcript.final", role=self.role, characters=len(self.text))
+            log.debug("transcript.text", role=self.role, text=self.text)
+
+    def __repr__(self) -> str:
+        return f"Said(role={self.role!r}, final={self.final}, {len(self.text)} characters)"
+
+
+# -- interruptions, see `relay.call.playback.interruptions`
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted(CallEvent):
     """The caller cut the assistant, and the `clear` is on the wire. `by` says who noticed first; `onset_to_clear_ms`
     counts from the decision where our detector noticed nothing."""
 
+    log_name = "bargein.flushed"
     turn: int
     by: Literal["caller", "assistant"]
     onset_to_clear_ms: float
+    decide_to_clear_ms: float
     flushed_ms: float
     heard_ms: float
 
 
 @dataclass(frozen=True, slots=True)
-class FalseAlarm:
+class InterruptionSettled(CallEvent):
+    """It stands, and what it flushed is gone for good."""
+
+    log_name = "bargein.settled"
+    turn: int
+    by: str
+    flushed_ms: float
+
+    def log_values(self) -> dict[str, Any]:
+        return {"turn": self.turn, "by": self.by}
+
+
+@dataclass(frozen=True, slots=True)
+class FalseAlarm(CallEvent):
     """The assistant never agreed that this turn was interrupted: what was not heard of it plays again."""
 
+    log_name = "bargein.false"
     turn: int
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """Something failed on one leg; the call goes on, or a `StateChanged` says that it does not."""
+class CallerSilenced(CallEvent):
+    """The mark behind the `clear` came back: the caller hears nothing of the turn since then at least."""
 
-    leg: Literal["caller", "assistant", "relay"]
-    code: str
-    what: str
-
-
-CallEvent = Said | Speech | StateChanged | Interrupted | FalseAlarm | Trouble
-Listener = Callable[[CallEvent], None]
+    log_name = "bargein.silent"
+    turn: int
+    onset_to_silent_ms: float
+    clear_to_silent_ms: float
 
 
-class EventFeed:
-    """One per call. Nothing is kept: who listens decides how much it holds, and what it drops when it is full."""
+@dataclass(frozen=True, slots=True)
+class PauseTakenBack(CallEvent):
+    """A suspicion was taken back before anything was flushed."""
 
-    def __init__(self) -> None:
-        self._listeners: list[Listener] = []
-
-    def publish(self, event: CallEvent) -> None:
-        """Tell everybody, at once. A listener that fails is removed: it cannot harm the call."""
-        for listener in tuple(self._listeners):
-            try:
-                listener(event)
-            except Exception:
-                self._listeners.remove(listener)
-                log.exception("events.listener_failed")
-
-    @contextmanager
-    def listening(self, listener: Listener) -> Iterator[bool]:
-        """Have `listener` called with every event; it must not block. False: too many listen already."""
-        room = len(self._listeners) < LISTENERS_MAX
-        if room:
-            self._listeners.append(listener)
-        try:
-            yield room
-        finally:
-            if listener in self._listeners:
-                self._listeners.remove(listener)
+    log_name = "bargein.resumed"
+    paused_ms: int
 
 
-class EventQueue:
-    """`push` is for `EventFeed.listening`. Each event keeps the time at which it happened, on trio's clock."""
+@dataclass(frozen=True, slots=True)
+class LingeringCleared(CallEvent):
+    """All should have been played, but its marks had not come back: a `clear`, and no interruption."""
 
-    def __init__(self) -> None:
-        self._waiting: deque[tuple[float, CallEvent]] = deque()
-        self._dropped = 0
-        self._news = trio.Event()
+    log_name = "bargein.cleared"
+    turn: int
+    decide_to_clear_ms: float
 
-    def push(self, event: CallEvent) -> None:
-        """Never waits."""
-        if len(self._waiting) == WAITING_MAX:
-            self._waiting.popleft()
-            self._dropped += 1
-        self._waiting.append((trio.current_time(), event))
-        self._news.set()
 
-    async def take(self) -> tuple[int, list[tuple[float, CallEvent]]]:
-        """How many were dropped since the last time, and all that wait behind those. Waits until there is something."""
-        await self._news.wait()
-        self._news = trio.Event()
-        taken = (self._dropped, list(self._waiting))
-        self._dropped = 0
-        self._waiting.clear()
-        return taken
+@dataclass(frozen=True, slots=True)
+class PlayoutHole(CallEvent):
+    """The caller heard silence in the middle of the assistant's words, because nothing was there to play."""
+
+    log_name = "playout.hole"
+    hole_ms: float

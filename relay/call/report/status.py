@@ -1,4 +1,4 @@
-"""How a call stands for its caller, told to those who watch it whenever that changes.
+"""Keeps how a call stands for its caller, and tells it whenever that changes.
 
 | status       | meaning                                                                                     |
 |--------------|---------------------------------------------------------------------------------------------|
@@ -11,16 +11,17 @@
 Nothing is told before the first assistant listens or has failed.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
-from relay.call.report.events import EventFeed, StateChanged
+from relay.call.report.events import StateChanged
 
 
 class CallStatus:
     """One per call. `current` is what was told last."""
 
-    def __init__(self, events: EventFeed) -> None:
-        self._events = events
+    def __init__(self, tell: Callable[[StateChanged], None]) -> None:
+        self._publish = tell
         self._rung: int | None = None
         self._polling = False
         self.current: StateChanged | None = None
@@ -53,4 +54,4 @@ class CallStatus:
     def _tell(self, state: StateChanged) -> None:
         if state != self.current and not (self.current and self.current.status == "ended"):
             self.current = state
-            self._events.publish(state)
+            self._publish(state)

@@ -1,6 +1,23 @@
 """What a call counts is in its last log line, and in the metrics of the daemon."""
 
+import pytest
+
 from relay.call.report.counts import Counts
+from relay.call.report.events import (
+    AssistantChanged,
+    AssistantReconnected,
+    BrowserReattached,
+    CallEnded,
+    CallerNotBack,
+    CallerReattached,
+    CallEvent,
+    CallStarted,
+    FalseAlarm,
+    InterruptionSettled,
+    PauseTakenBack,
+    PlayoutHole,
+    ReconnectFailed,
+)
 from relay.metrics import Metrics
 
 
@@ -35,9 +52,9 @@ def test_everything_is_counted_in_both_places() -> None:
     counts.dropped("late", 2)
     counts.dropped("late", 0)
     counts.invented("gap", 3)
-    counts.hole(50)
+    counts.note(PlayoutHole(50))
     counts.stale_sent()
-    counts.moved()
+    counts.note(AssistantChanged("quiet", 100, 0, 0, "new", "old"))
     counts.vad_skipped()
 
     totals = counts.totals()
@@ -51,6 +68,51 @@ def test_everything_is_counted_in_both_places() -> None:
     assert totals["frames_stale"] == value(metrics, "relay_frames_stale_total") == 1
     assert totals["vad_windows_skipped"] == value(metrics, "relay_vad_windows_skipped_total") == 1
     assert value(metrics, "relay_playout_holes_total") == 1
+
+
+@pytest.mark.parametrize(
+    ("event", "leg", "result"),
+    [
+        (CallerReattached(100, 0), "caller", "ok"),
+        (BrowserReattached("polling", "websocket", 100), "caller", "ok"),
+        (CallerNotBack(), "caller", "failed"),
+        (AssistantReconnected(100, 0, 0, 1, "new", "old"), "assistant", "ok"),
+        (ReconnectFailed(), "assistant", "failed"),
+    ],
+)
+def test_each_attempt_to_get_a_leg_back_is_counted_by_its_result(event: CallEvent, leg: str, result: str) -> None:
+    metrics = Metrics()
+    counts = Counts(metrics)
+    counts.note(event)
+
+    assert value(metrics, "relay_reconnects_total", leg=leg, result=result) == 1
+    assert counts.totals()["reconnects"] == ({leg: 1} if result == "ok" else {})
+
+
+def test_interruptions_are_counted_by_what_became_of_them() -> None:
+    metrics = Metrics()
+    counts = Counts(metrics)
+    for event in (InterruptionSettled(1, "new_turn", 810.0), FalseAlarm(2), FalseAlarm(3), PauseTakenBack(60)):
+        counts.note(event)
+    counts.bargein(0.12)
+
+    totals = counts.totals()
+    assert totals["interruptions_confirmed"] == 1
+    assert totals["interruptions_false"] == 2
+    assert totals["interruptions_resumed"] == 1
+    assert totals["frames_dropped"] == {"stale": 40}, "what a cut flushed is dropped once it stands"
+    assert value(metrics, "relay_bargein_seconds_sum") == 0.12
+
+
+def test_a_call_is_active_until_it_has_ended() -> None:
+    metrics = Metrics()
+    counts = Counts(metrics)
+    counts.note(CallStarted("CA1"))
+    assert value(metrics, "relay_calls_active") == 1
+    counts.note(CallEnded("idle", 1.0, "CA1", None, {}))
+
+    assert value(metrics, "relay_calls_active") == 0
+    assert value(metrics, "relay_calls_total", end_reason="idle") == 1
 
 
 def test_the_first_bad_message_of_a_kind_on_each_leg_is_worth_a_line() -> None:

@@ -1,59 +1,125 @@
-"""The feed of a call's events: everybody is told, and nobody who listens can harm the call."""
+"""Each event has the log line that operators rely on: its name, its level, its values."""
+
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from relay.call.report.events import LISTENERS_MAX, CallEvent, EventFeed, Said, Speech, StateChanged
+from relay.call.report import events
+from relay.call.report.events import (
+    AssistantGivenUp,
+    AssistantLost,
+    BadAssistantMessage,
+    BadCallerMessage,
+    CallEnded,
+    CallerPaused,
+    CallerSpoke,
+    CallEvent,
+    CallStarted,
+    DialFailed,
+    Interrupted,
+    InterruptionSettled,
+    KeyWasPressed,
+    PlayoutHole,
+    Said,
+    StateChanged,
+)
+from relay.call.report.report import Report
+from relay.metrics import Metrics
 
 
-def test_everybody_who_listens_is_told_everything_in_order() -> None:
-    feed = EventFeed()
-    first: list[CallEvent] = []
-    second: list[CallEvent] = []
-    events: list[CallEvent] = [
-        Speech("user", started=True),
-        Said("user", "hello", final=True),
-        StateChanged("ended", "idle"),
-    ]
-    feed.publish(events[0])
-    with feed.listening(first.append), feed.listening(second.append):
-        for event in events:
-            feed.publish(event)
-    feed.publish(events[0])
-
-    assert first == second == events
+def logged(event: CallEvent) -> list[dict[str, Any]]:
+    with capture_logs() as logs:
+        Report("c", Metrics()).tell(event)
+    return [{key: value for key, value in line.items() if key != "call_id"} for line in logs]
 
 
-def test_a_listener_that_fails_is_heard_of_once_and_the_others_go_on() -> None:
-    feed = EventFeed()
-    told: list[CallEvent] = []
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (CallStarted("CA1"), {"event": "call.started", "call_sid": "CA1"}),
+        (
+            CallEnded("idle", 1.5, "CA1", None, {"frames_stale": 0}),
+            {
+                "event": "call.ended",
+                "reason": "idle",
+                "duration_s": 1.5,
+                "call_sid": "CA1",
+                "assistant_call_id": None,
+                "frames_stale": 0,
+            },
+        ),
+        (KeyWasPressed(), {"event": "caller.key_pressed"}),
+        (
+            CallerSpoke(onset_ms=20, likely_ms=40, decided_ms=60, level_dbfs=-30.0, over_floor_db=20.0),
+            {
+                "event": "speech.started",
+                "onset_ms": 20,
+                "likely_ms": 40,
+                "decided_ms": 60,
+                "level_dbfs": -30.0,
+                "over_floor_db": 20.0,
+            },
+        ),
+        (CallerPaused(at_ms=300, decided_ms=560), {"event": "speech.ended", "at_ms": 300, "decided_ms": 560}),
+        (
+            Interrupted(2, "caller", 110.5, 0.2, 820.0, 140.0),
+            {
+                "event": "bargein.flushed",
+                "turn": 2,
+                "by": "caller",
+                "onset_to_clear_ms": 110.5,
+                "decide_to_clear_ms": 0.2,
+                "flushed_ms": 820.0,
+                "heard_ms": 140.0,
+            },
+        ),
+        (InterruptionSettled(2, "new_turn", 820.0), {"event": "bargein.settled", "turn": 2, "by": "new_turn"}),
+        (PlayoutHole(60.0), {"event": "playout.hole", "hole_ms": 60.0}),
+        (
+            DialFailed("VAPI_UNREACHABLE", "no answer"),
+            {"event": "assistant.unavailable", "code": "VAPI_UNREACHABLE", "error": "no answer"},
+        ),
+        (AssistantLost("gone", close_code=1006), {"event": "assistant.lost", "error": "gone", "close_code": 1006}),
+        (AssistantGivenUp(3), {"event": "assistant.given_up", "attempts": 3}),
+        (
+            BadCallerMessage("caller", "NOT_JSON", "no"),
+            {"event": "caller.bad_message", "code": "NOT_JSON", "error": "no"},
+        ),
+        (
+            BadAssistantMessage("assistant", "NOT_JSON", "no"),
+            {"event": "assistant.bad_message", "code": "NOT_JSON", "error": "no"},
+        ),
+    ],
+    ids=lambda value: value["event"] if isinstance(value, dict) else "",
+)
+def test_its_line_has_these_values_and_no_others(event: CallEvent, line: dict[str, Any]) -> None:
+    warning = ("assistant.unavailable", "assistant.lost", "assistant.given_up")
+    level = "warning" if line["event"] in warning or "bad_message" in line["event"] else "info"
 
-    def fail(event: CallEvent) -> None:
-        raise ValueError("listener")
-
-    with capture_logs() as logs, feed.listening(fail), feed.listening(told.append):
-        feed.publish(Speech("user", started=True))
-        feed.publish(Speech("user", started=False))
-
-    assert len(told) == 2
-    assert [line["event"] for line in logs] == ["events.listener_failed"]
+    assert logged(event) == [{**line, "log_level": level}]
 
 
-def test_only_so_many_may_listen() -> None:
-    feed = EventFeed()
-    told: list[CallEvent] = []
-    contexts = [feed.listening(told.append) for _ in range(LISTENERS_MAX + 1)]
-    room = [context.__enter__() for context in contexts]
-    feed.publish(Speech("user", started=True))
+def test_some_events_have_no_line() -> None:
+    assert logged(StateChanged("live", "assistant ready")) == []
+    assert logged(Said("user", "hel", final=False)) == []
 
-    assert room == [True] * LISTENERS_MAX + [False]
-    assert len(told) == LISTENERS_MAX
-    for context in contexts:
-        context.__exit__(None, None, None)
-    feed.publish(Speech("user", started=True))
-    assert len(told) == LISTENERS_MAX
+
+def test_words_are_logged_at_debug_only_once_they_are_final() -> None:
+    length, text = logged(Said("user", "hello", final=True))
+
+    assert length == {"event": "transcript.final", "log_level": "info", "role": "user", "characters": 5}
+    assert text == {"event": "transcript.text", "log_level": "debug", "role": "user", "text": "hello"}
 
 
 @pytest.mark.parametrize("text", ["hello", ""])
 def test_what_was_said_is_not_in_a_repr(text: str) -> None:
     assert "hello" not in repr(Said("user", text, final=True))
+
+
+def test_names_are_a_noun_and_a_verb() -> None:
+    kinds = [kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, CallEvent)]
+    names = [kind.log_name for kind in kinds if kind.log_name is not None]
+
+    assert len(names) > 20
+    assert all(name.replace("_", "").replace(".", "", 1).isalpha() for name in names)

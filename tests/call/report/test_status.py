@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from relay.call.report.events import CallEvent, EventFeed, StateChanged
+from relay.call.report.events import StateChanged
 from relay.call.report.status import CallStatus
 
 LIVE = StateChanged("live", "assistant ready")
@@ -50,19 +50,17 @@ def idle(status: CallStatus) -> None:
     ],
 )
 def test_each_change_is_told_once(steps: list[Step], told: list[StateChanged]) -> None:
-    events: list[CallEvent] = []
-    feed = EventFeed()
-    status = CallStatus(feed)
-    with feed.listening(events.append):
-        for step in steps:
-            step(status)
+    events: list[StateChanged] = []
+    status = CallStatus(events.append)
+    for step in steps:
+        step(status)
 
     assert events == told
     assert status.current == told[-1]
 
 
 def test_before_any_assistant_has_answered_or_failed_nothing_is_told() -> None:
-    status = CallStatus(EventFeed())
+    status = CallStatus(lambda _: None)
     polls(status)
 
     assert status.current is None

@@ -31,7 +31,7 @@ async def test_the_second_takes_a_call_that_the_first_refuses(autojump_clock: Mo
         assistant.say(numbered(0, 50))
         await trio.sleep(3)
 
-        status = rig.calls.live()[0].status
+        status = rig.calls.live()[0].report.status
 
         assert status.current == StateChanged("degraded", "assistant stands in")
         assert set(heard_pairs(phone.heard())) == set(range(50))

@@ -60,7 +60,7 @@ async def go_on(rig: Rig, sid: str = SID) -> Assistant:
     """Take the call over; its assistant, once it has heard what there is to know."""
     call = await rig.calls.take_over(sid)
     assert call is not None
-    assert call.status.current == StateChanged("reconnecting", "assistant lost")
+    assert call.report.status.current == StateChanged("reconnecting", "assistant lost")
     rig.call = call
     rig.assistant = await rig.meet_assistant()
     rig.phone = await rig.attach(call)

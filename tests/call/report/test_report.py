@@ -1,0 +1,143 @@
+"""What a call says once becomes a log line, a count, and news for everybody who listens; none of them can harm it."""
+
+import pytest
+import trio
+from structlog.testing import capture_logs
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from relay.call.report.events import BadCallerMessage, CallEvent, CallStarted, Said, Speech, StateChanged
+from relay.call.report.report import LISTENERS_MAX, WAITING_MAX, EventQueue, Report
+from relay.errors import RemoteProtocolError
+from relay.metrics import Metrics
+
+
+def a_report() -> Report:
+    return Report("the-call", Metrics())
+
+
+def test_one_event_is_logged_with_the_call_counted_and_told() -> None:
+    metrics = Metrics()
+    told: list[CallEvent] = []
+    with capture_logs() as logs:
+        report = Report("the-call", metrics)
+        with report.listening(told.append):
+            report.tell(CallStarted("CA1"))
+
+    assert logs == [{"event": "call.started", "log_level": "info", "call_id": "the-call", "call_sid": "CA1"}]
+    assert metrics.registry.get_sample_value("relay_calls_active") == 1
+    assert told == [CallStarted("CA1")]
+
+
+def test_everybody_who_listens_is_told_everything_in_order() -> None:
+    report = a_report()
+    first: list[CallEvent] = []
+    second: list[CallEvent] = []
+    events: list[CallEvent] = [
+        Speech("user", started=True),
+        Said("user", "hello", final=True),
+        StateChanged("ended", "idle"),
+    ]
+    report.tell(events[0])
+    with report.listening(first.append), report.listening(second.append):
+        for event in events:
+            report.tell(event)
+    report.tell(events[0])
+
+    assert first == second == events
+
+
+def test_a_listener_that_fails_is_heard_of_once_and_the_others_go_on() -> None:
+    report = a_report()
+    told: list[CallEvent] = []
+
+    def fail(event: CallEvent) -> None:
+        raise ValueError("listener")
+
+    with capture_logs() as logs, report.listening(fail), report.listening(told.append):
+        report.tell(Speech("user", started=True))
+        report.tell(Speech("user", started=False))
+
+    assert len(told) == 2
+    assert [line["event"] for line in logs] == ["events.listener_failed"]
+
+
+def test_only_so_many_may_listen() -> None:
+    report = a_report()
+    told: list[CallEvent] = []
+    contexts = [report.listening(told.append) for _ in range(LISTENERS_MAX + 1)]
+    room = [context.__enter__() for context in contexts]
+    report.tell(Speech("user", started=True))
+
+    assert room == [True] * LISTENERS_MAX + [False]
+    assert len(told) == LISTENERS_MAX
+    for context in contexts:
+        context.__exit__(None, None, None)
+    report.tell(Speech("user", started=True))
+    assert len(told) == LISTENERS_MAX
+
+
+def test_of_bad_messages_the_first_of_each_kind_is_told_and_all_are_counted() -> None:
+    report = a_report()
+    told: list[CallEvent] = []
+    with report.listening(told.append):
+        for code in ("NOT_JSON", "NOT_JSON", "NOT_TEXT"):
+            report.bad_caller_message(RemoteProtocolError("no good", code))
+        report.bad_assistant_message(RemoteProtocolError("no good", "NOT_JSON"))
+
+    assert [event.log_name for event in told] == ["caller.bad_message"] * 2 + ["assistant.bad_message"]
+    assert told[0] == BadCallerMessage("caller", "NOT_JSON", "no good")
+    totals = report.counts.totals()
+    assert totals["protocol_errors"] == {"caller.NOT_JSON": 2, "caller.NOT_TEXT": 1, "assistant.NOT_JSON": 1}
+    assert totals["frames_dropped"] == {"malformed": 3}
+
+
+# -- the queue of one listener
+
+
+def said(number: int) -> Said:
+    return Said("user", str(number), final=True)
+
+
+async def test_events_come_in_order_with_the_time_at_which_they_happened(autojump_clock: MockClock) -> None:
+    queue = EventQueue()
+    began_at = trio.current_time()
+    for number in range(3):
+        queue.push(said(number))
+        await trio.sleep(1)
+
+    dropped, events = await queue.take()
+
+    assert dropped == 0
+    assert [at - began_at for at, _ in events] == [pytest.approx(number) for number in range(3)]
+    assert [event for _, event in events] == [said(number) for number in range(3)]
+
+
+async def test_it_waits_for_news_and_gives_each_event_once() -> None:
+    queue = EventQueue()
+    taken: list[CallEvent] = []
+
+    async def listen() -> None:
+        for _ in range(2):
+            taken.extend(event for _, event in (await queue.take())[1])
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(listen)
+        for number in range(2):
+            await wait_all_tasks_blocked()
+            assert len(taken) == number
+            queue.push(said(number))
+
+    assert taken == [said(0), said(1)]
+
+
+async def test_when_too_many_wait_the_oldest_are_dropped_and_counted_once() -> None:
+    queue = EventQueue()
+    for number in range(WAITING_MAX + 5):
+        queue.push(said(number))
+
+    dropped, events = await queue.take()
+    queue.push(said(0))
+
+    assert dropped == 5
+    assert [event for _, event in events] == [said(number) for number in range(5, WAITING_MAX + 5)]
+    assert (await queue.take())[0] == 0
