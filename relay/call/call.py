@@ -74,16 +74,9 @@ class Call:
         replay = ReplayLog(config.reconnect.replay_max_ms, config.reconnect.replay_speed)
         sentences = Sentences(replay, config.reconnect.unanswered_s)
         dialogue = Dialogue(sentences, past.conversation if past else ())
-        self._playback = Playback(
-            pool.first.format,
-            caller_format,
-            jitter=config.jitter,
-            barge_in=config.barge_in,
-            dialogue=dialogue,
-            report=self.report,
-        )
+        self._playback = Playback(pool.first.format, caller_format, config, dialogue, self.report)
         self._line = CallerLine(
-            self._playback,
+            self._playback.speaker,
             config.reconnect,
             self.report,
             reattached=self._caller_is_back,
@@ -118,7 +111,7 @@ class Call:
             report=self.report,
             reduce_noise=config.audio.noise_reduction != "off",
             audio_logged=self._forwarder.outgoing.audio_logged,
-            caller_heard=self._playback.caller_heard,
+            caller_heard=self._playback.interrupter.caller_heard,
         )
 
     @property
@@ -259,7 +252,7 @@ class Call:
         self.finish(EndReason.IDLE)
 
     def _idle_at(self) -> float:
-        last_speech_at = max(self._analysis.last_speech_at, self._playback.last_audible_at)
+        last_speech_at = max(self._analysis.last_speech_at, self._playback.speaker.last_audible_at)
         return last_speech_at + self._config.session.idle_timeout_s
 
     def _assistant_listens(self) -> None:

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 import trio
 
 from relay.call.caller.leg import CallerEvent, CallerLeg
-from relay.call.playback.playback import Playback
+from relay.call.playback.speaker import Speaker
 from relay.call.report.events import CallerAttached, CallerLost, CallerNotBack, CallerReattached
 from relay.call.report.report import Report
 from relay.config import ReconnectConfig
@@ -34,7 +34,7 @@ class CallerLine:
 
     def __init__(
         self,
-        playback: Playback,
+        speaker: Speaker,
         config: ReconnectConfig,
         report: Report,
         *,
@@ -42,7 +42,7 @@ class CallerLine:
         ages_s: Iterable[float] = (),
     ) -> None:
         rules = ReattachRules(config.reattach_attempts, config.reattach_window_s, config.reattach_grace_s)
-        self._playback = playback
+        self._speaker = speaker
         self._report = report
         self._reattached = reattached
         self._reattach = Reattach(rules, ages_s=ages_s, now=trio.current_time())
@@ -86,7 +86,7 @@ class CallerLine:
         if self._closed:
             given_back.set()
         self.leg = leg
-        self._playback.attach(leg)
+        self._speaker.attach(leg)
         self._reattach.attached()
         self.lent.set()
         try:
@@ -94,7 +94,7 @@ class CallerLine:
         finally:
             if leg is self.leg and not self._closed:
                 self._lose("its endpoint gave it up")
-            self._playback.detach(leg)
+            self._speaker.detach(leg)
 
     def close(self) -> None:
         """The call is over: give back what there is, and take nothing more."""
@@ -146,7 +146,7 @@ class CallerLine:
         now = trio.current_time()
         self._report.tell(CallerLost(why))
         self._missing_before, self._reordered_before = self.messages_missing, self.messages_reordered
-        self._to_replay_ms = self._playback.detach(self.leg)
+        self._to_replay_ms = self._speaker.detach(self.leg)
         self.leg = None
         self.lent = trio.Event()
         self._lost_at = now

@@ -12,7 +12,9 @@ from trio.testing import MockClock
 from relay.call.assistant.outgoing import Outgoing
 from relay.call.caller.analysis import Analysis
 from relay.call.caller.twilio_leg import TwilioLeg
-from relay.call.playback.playback import LAST_MARK_S, Playback
+from relay.call.playback.intake import Intake
+from relay.call.playback.interrupter import Interrupter
+from relay.call.playback.playback import LAST_MARK_S
 from relay.call.playback.speaker import Speaker
 from relay.config import JitterConfig, ReconnectConfig, SessionConfig, TwilioConfig
 from relay.errors import AssistantUnavailable, LegLost
@@ -417,11 +419,11 @@ CRASHES: dict[str, tuple[Any, str]] = {
     "analysis-judge": (Analysis, "_tell"),
     "analysis-log": (Analysis, "_push"),
     "forwarder-up": (Outgoing, "audio_sent"),
-    "forwarder-down": (Playback, "receive_audio"),
-    "forwarder-message": (Playback, "assistant_stopped"),
-    "playback": (Playback, "_expire"),
-    "playback-send": (Speaker, "_note"),
-    "interruption": (Playback, "_interrupt"),
+    "forwarder-down": (Intake, "push"),
+    "forwarder-message": (Intake, "assistant_stopped"),
+    "playback": (Intake, "expire"),
+    "playback-send": (Speaker, "_put"),
+    "interruption": (Interrupter, "_cut"),
 }
 
 
@@ -436,9 +438,10 @@ async def test_a_crash_ends_its_own_call_and_touches_no_other(
         where, name = CRASHES[place]
         original = getattr(where, name)
         call = rig.call
-        owners: dict[Any, Any] = {Playback: call._playback, Analysis: call._analysis}
+        owners: dict[Any, Any] = {Intake: call._playback.intake, Analysis: call._analysis}
         owners[Outgoing] = call._forwarder.outgoing
-        owners[Speaker] = call._playback._speaker
+        owners[Speaker] = call._playback.speaker
+        owners[Interrupter] = call._playback.interrupter
         owners[TwilioLeg] = call._line.leg
         monkeypatch.setattr(where, name, failing_for(owners[where], original))
         rig.assistant.say(numbered(0, 200))

@@ -34,9 +34,9 @@ class Comfort:
             await self._outage.wait()
             due, number = trio.current_time() + COMFORT_AFTER_S, 0
             while self._needed():
-                due = max(due, self._playback.last_audible_at + COMFORT_AFTER_S)
+                due = max(due, self._playback.speaker.last_audible_at + COMFORT_AFTER_S)
                 await trio.sleep_until(due)
-                if due >= self._playback.last_audible_at + COMFORT_AFTER_S:
+                if due >= self._playback.speaker.last_audible_at + COMFORT_AFTER_S:
                     self._playback.comfort(frames[number % len(frames)])
                     number += 1
                     due += FRAME_MS / 1000

@@ -173,7 +173,7 @@ class Forwarder:
     def _give_floor(self, talk: Talk) -> None:
         self._talk = talk
         self.assistant = talk.dialer.name
-        self._playback.listen_to(talk.dialer.format)
+        self._playback.intake.listen_to(talk.dialer.format)
         self.outgoing.speak_to(talk.dialer.format)
         talk.connection.take_floor()
         if talk.connection.began_at is not None:
@@ -186,7 +186,7 @@ class Forwarder:
         self._backoff.succeeded()
         self._cut_short = moment is Moment.FORCED and old.connection.busy
         self._rewind()
-        self._playback.assistant_lost()
+        self._playback.intake.assistant_lost()
         self._give_floor(new)
         if moment is not Moment.QUIET:
             self._comfort.begin()
@@ -232,7 +232,7 @@ class Forwarder:
             self._lost_at = trio.current_time()
             self._dropped_ms = self._replay.dropped_ms
         self._rewind()
-        self._playback.assistant_lost()
+        self._playback.intake.assistant_lost()
         self._status.assistant_away("assistant lost")
         self._comfort.begin()
 

@@ -33,7 +33,7 @@ class Incoming:
         self._liveness.message()
         if isinstance(message, bytes):
             self.began.set()
-            audible = self._playback.receive_audio(self._half + message)
+            audible = self._playback.intake.push(self._half + message)
             self._half = b""
             self._liveness.audio(trio.current_time(), audible=audible)
             return None
@@ -77,17 +77,17 @@ class Incoming:
         match event:
             case vapi.SpeechUpdate(status="started", role="assistant", turn=turn):
                 self.busy = True
-                self._playback.assistant_started(turn)
+                self._playback.intake.assistant_started(turn)
                 self._report.tell(Speech("assistant", started=True))
             case vapi.SpeechUpdate(status="stopped", role="assistant"):
                 self.busy = False
-                self._playback.assistant_stopped()
+                self._playback.intake.assistant_stopped()
                 self._report.tell(Speech("assistant", started=False))
             case vapi.ToolCalls():
                 self.busy = True
             case vapi.UserInterrupted():
                 self.busy = False
-                self._playback.assistant_interrupted()
+                self._playback.interrupter.assistant_interrupted()
             case vapi.Transcript():
                 self._note_words(event)
             case vapi.StatusUpdate():
@@ -109,7 +109,7 @@ class Incoming:
     def _note_words(self, said: vapi.Transcript) -> None:
         self._report.tell(Said(said.role, said.text, said.final))
         if said.role == "user":
-            self._playback.caller_words(len(said.text.split()))
+            self._playback.interrupter.caller_words(len(said.text.split()))
             self._dialogue.user_said(said.text, final=said.final)
         else:
             self._dialogue.assistant_said(said.text, final=said.final)

@@ -1,4 +1,4 @@
-"""The way out: frames that are due go to the outbox of whichever socket is the caller's now, with marks in between."""
+"""Sends the frames that are due to the outbox of whichever socket is the caller's now, with marks in between."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -8,36 +8,51 @@ import trio
 from relay.call.caller.leg import CallerLeg
 from relay.call.report.events import PlayoutHole
 from relay.call.report.report import Report
+from relay.config import JitterConfig
 from relay.errors import LegLost
 from relay.logic.playback.frame import PlayFrame
-from relay.logic.playback.playout import Cut, Playout, Taken
+from relay.logic.playback.playout import Playout
 from relay.net.outbox import Entry
+from relay.wakeup import Signal
 
 MARK_EVERY_MS = 200
 """How fine the heard position is known; a mark per frame would double the messages."""
 
 
 class Speaker:
-    """One per call. Only `send_due` waits; whatever it is doing, `cut` stops it at once.
+    """One per call: the queue of what is to be played, `playout`, and the only way out of it.
 
-    `frame_sent` is told the turn of every frame of audio that was written.
+    Only `send_due` waits; whatever it is doing, `stop` ends it at once. `changed` is to be fired when there may be
+    something to do earlier than was planned. `frame_sent` is told the turn of every frame of audio that was written.
     """
 
-    def __init__(self, playout: Playout, report: Report, *, frame_sent: Callable[[int], None]) -> None:
-        self._playout = playout
+    def __init__(self, jitter: JitterConfig, report: Report, *, frame_sent: Callable[[int], None]) -> None:
+        self.playout = Playout(target_ms=jitter.target_ms, lead_ms=jitter.lead_ms, max_ms=jitter.max_queue_ms)
+        self.changed = Signal()
         self._report = report
         self._counts = report.counts
         self._frame_sent = frame_sent
         self._leg: CallerLeg | None = None
-        self._turn_scope = trio.CancelScope()
+        self._sending = trio.CancelScope()
         self._marked_ms = 0.0
         self._taken_back_ms = 0.0
         self.last_audible_at = trio.current_time()
+        """When sound was last sent to the caller."""
+
+    def add(self, frames: Sequence[PlayFrame], now: float) -> None:
+        """Queue frames behind all others."""
+        was_empty = self.playout.queued_ms == 0
+        for frame in frames:
+            if cause := self.playout.add(frame, now):
+                self._counts.dropped(cause)
+        if was_empty and frames:
+            self.changed.fire()
 
     def attach(self, leg: CallerLeg) -> None:
         """Play to this socket from now on."""
         self._leg = leg
-        self._playout.attach(trio.current_time())
+        self.playout.attach(trio.current_time())
+        self.changed.fire()
 
     def detach(self, leg: CallerLeg) -> float:
         """This socket is gone, with what the caller's side had not played: that comes first on the next.
@@ -46,18 +61,13 @@ class Speaker:
         """
         if self._leg is leg:
             self._leg = None
-            self._turn_scope.cancel()
-            self._taken_back_ms = self._playout.detach(trio.current_time())
+            self.stop()
+            self._taken_back_ms = self.playout.detach(trio.current_time())
         return self._taken_back_ms
 
-    def next_send_at(self) -> float | None:
-        """When there is something to do for `send_due`; None while there is nothing, or nobody to hear it."""
-        return None if self._leg is None else self._playout.next_send_at()
-
-    def cut(self, turn: int, now: float) -> Cut:
-        """Nothing that was queued until now will be sent."""
-        self._turn_scope.cancel()
-        return self._playout.cut(turn, now)
+    def stop(self) -> None:
+        """The frame that waits for room in the outbox will not be sent."""
+        self._sending.cancel()
 
     def clear(self, turn: int, position_ms: int, cleared: Callable[[float], None]) -> None:
         """Empty the outbox and tell the caller's side to forget what it holds, then to send a mark back.
@@ -68,32 +78,36 @@ class Speaker:
             mark = Entry(self._leg.mark(turn, position_ms), turn=turn)
             self._leg.outbox.flush_and_put([Entry(self._leg.clear(), on_sent=cleared), mark])
 
+    def next_send_at(self) -> float | None:
+        """When there is something to do for `send_due`; None while there is nothing, or nobody to hear it."""
+        return None if self._leg is None else self.playout.next_send_at()
+
     async def send_due(self) -> None:
         """Send what is due now, waiting for room in the outbox, until there is no more or it was cut."""
-        with trio.CancelScope() as self._turn_scope:
+        with trio.CancelScope() as self._sending:
             leg = self._leg
-            while leg is not None and (due_at := self._playout.next_send_at()) is not None:
-                taken = self._playout.take(trio.current_time())
+            while leg is not None and (due_at := self.playout.next_send_at()) is not None:
+                now = trio.current_time()
+                taken = self.playout.take(now)
                 if taken is None:
                     return
-                self._note(taken)
+                frame = taken.frame
+                if frame.audible:
+                    self.last_audible_at = now
+                self._counts.dropped("trimmed", taken.trimmed)
+                if taken.hole is not None:
+                    self._report.tell(PlayoutHole(round(taken.hole.ms, 1)))
                 try:
-                    await self._put(leg, taken.frame, max(due_at, taken.frame.arrived_at))
+                    await self._put(leg, frame, max(due_at, frame.arrived_at))
                 except LegLost:
                     self.detach(leg)
                     return
 
-    def add(self, frames: Sequence[PlayFrame], now: float) -> None:
-        """Queue frames behind all others."""
-        for frame in frames:
-            if cause := self._playout.add(frame, now):
-                self._counts.dropped(cause)
-
     async def _put(self, leg: CallerLeg, frame: PlayFrame, due_at: float) -> None:
         sent = partial(self._sent, frame.turn, due_at)
         await leg.outbox.put(Entry(leg.audio(frame.data), turn=frame.turn, on_sent=sent))
-        position_ms = self._playout.sent_ms
-        if position_ms - self._marked_ms >= MARK_EVERY_MS or self._playout.queued_ms == 0:
+        position_ms = self.playout.sent_ms
+        if position_ms - self._marked_ms >= MARK_EVERY_MS or self.playout.queued_ms == 0:
             self._marked_ms = position_ms
             await leg.outbox.put(Entry(leg.mark(frame.turn, int(position_ms)), turn=frame.turn))
 
@@ -101,10 +115,3 @@ class Speaker:
         self._counts.frame("caller", "down")
         self._counts.frame_delay("down", sent_at - due_at)
         self._frame_sent(turn)
-
-    def _note(self, taken: Taken) -> None:
-        if taken.frame.audible:
-            self.last_audible_at = trio.current_time()
-        self._counts.dropped("trimmed", taken.trimmed)
-        if taken.hole is not None:
-            self._report.tell(PlayoutHole(round(taken.hole.ms, 1)))

@@ -228,6 +228,10 @@ class Playout:
         flying = self._heard.after(self._heard.at(now))
         return any(frame.audible for frame in self._queue) or any(frame.audible for frame in flying)
 
+    def left_ms(self, now: float) -> float:
+        """What is left to hear, by the clock, of all that is here or on its way to the caller."""
+        return self._heard.sent_ms - self._heard.at(now) + self.queued_ms
+
     @property
     def lingers(self) -> bool:
         """Whether, by its marks, the caller's side may still hold something audible, however long ago it was sent."""
@@ -244,7 +248,7 @@ class Playout:
         `turn` is the assistant's newest, of which the heard time is wanted: 0 while an older one plays.
         """
         heard_ms = self._heard.of_turn(turn, now)
-        flushed_ms = self._heard.sent_ms - self._heard.at(now) + self.queued_ms
+        flushed_ms = self.left_ms(now)
         unheard = [*self._heard.after(self._heard.at(now))][::-1]
         unheard.extend(self._queue)
         self._queue.clear()

@@ -1,0 +1,103 @@
+"""Takes the assistant's audio, cuts it into the caller's frames, and queues what the fence lets through."""
+
+from collections.abc import Iterable
+
+import trio
+
+from relay.call.playback.dialogue import Dialogue
+from relay.call.playback.interruptions import Interruptions
+from relay.call.playback.speaker import Speaker
+from relay.call.report.counts import Counts
+from relay.logic.playback.fence import Fence, FenceState, Ruling, Verdict
+from relay.media.downlink import Downlink
+from relay.media.frames import AudioFormat
+from relay.media.silence import silence_test
+
+
+class Intake:
+    """One per call, whichever assistant speaks. `source` is the format it sends, `target` what the caller hears."""
+
+    def __init__(
+        self,
+        source: AudioFormat,
+        target: AudioFormat,
+        *,
+        fence: Fence,
+        speaker: Speaker,
+        dialogue: Dialogue,
+        interruptions: Interruptions,
+        counts: Counts,
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._downlink = Downlink(source, target)
+        self._is_silent = silence_test(target)
+        self._fence = fence
+        self._speaker = speaker
+        self._playout = speaker.playout
+        self._counts = counts
+        self._dialogue = dialogue
+        self._interruptions = interruptions
+
+    def listen_to(self, source: AudioFormat) -> None:
+        """An assistant that sends this format speaks from now on."""
+        if source != self._source:
+            self._source = source
+            self._downlink = Downlink(source, self._target)
+
+    def push(self, data: bytes) -> bool:
+        """A chunk from the assistant, of any length. Returns whether anything can be heard in it."""
+        return self._offer(self._downlink.push(data))
+
+    def finish(self) -> None:
+        """No more will come: what waits for the rest of its frame is played as it is."""
+        self._offer(self._downlink.finish())
+
+    def assistant_lost(self) -> None:
+        """The assistant's connection is gone: what is queued is played, what has half arrived is not."""
+        self._downlink = Downlink(self._source, self._target)
+        self._playout.outage()
+        self._fence.reconnected(trio.current_time())
+        self._speaker.changed.fire()
+
+    def assistant_started(self, turn_index: int | None) -> None:
+        """The assistant says that it began to speak."""
+        now = trio.current_time()
+        self._apply(self._fence.assistant_started(turn_index, now), now)
+        if self._fence.state is FenceState.OPEN:
+            self._dialogue.announced()
+
+    def assistant_stopped(self) -> None:
+        """The assistant says that it stopped speaking."""
+        self._fence.assistant_stopped()
+
+    def expire(self, now: float) -> None:
+        """Act on the fence's deadline, if it has passed."""
+        if self._fence.deadline is not None and now >= self._fence.deadline:
+            self._apply(self._fence.expire(now), now)
+
+    def _offer(self, frames: Iterable[bytes]) -> bool:
+        now = trio.current_time()
+        some_audible = False
+        for frame in frames:
+            audible = not self._is_silent(frame)
+            some_audible = some_audible or audible
+            self._counts.frame("assistant", "down")
+            self._apply(self._fence.offer(frame, audible=audible, now=now), now)
+        return some_audible
+
+    def _apply(self, ruling: Ruling, now: float) -> None:
+        self._counts.dropped("stale", ruling.dropped)
+        if ruling.clean:
+            self._downlink.reset()
+        if ruling.verdict is not None:
+            self._interruptions.settled(ruling.verdict)
+        if ruling.verdict is Verdict.FALSE_ALARM:
+            self._dialogue.taken_back(ruling.frames)
+            self._playout.put_back(ruling.frames, now)
+            self._speaker.changed.fire()
+            return
+        if ruling.verdict is not None:
+            self._dialogue.settled()
+        self._dialogue.added(ruling.frames)
+        self._speaker.add(ruling.frames, now)
