@@ -21,6 +21,7 @@ import trio
 from structlog.contextvars import bound_contextvars
 
 from relay.call.assistant.forwarder import Forwarder
+from relay.call.assistant.outgoing import Outgoing
 from relay.call.assistant.pool import AssistantPool
 from relay.call.caller.analysis import Analysis, NewStream
 from relay.call.caller.leg import CallerAudio, CallerEvent, CallerGone, CallerLeg, Dropped, Heard, KeyPressed
@@ -60,59 +61,43 @@ class Call:
         past: CallRecord | None = None,
     ) -> None:
         """`past` is the call as another process has left it; `note` keeps it for the next."""
-        config, wall_s = services.config, services.wall()
-        self.id = past.call_id if past else secrets.token_hex(16)
-        self.sid = sid
-        self._config = config
-        self._vad = services.vad
-        self._started_at = trio.current_time() - (max(0.0, wall_s - past.started_at) if past else 0.0)
+        config, wall_s, assistant_format = services.config, services.wall(), pool.first.format
+        began_s = past.started_at if past else wall_s
+        self.sid, self.id = sid, past.call_id if past else secrets.token_hex(16)
+        self._config, self._vad = config, services.vad
+        self._started_at = trio.current_time() - max(0.0, wall_s - began_s)
         self._reason: EndReason | None = None
         self._scope = trio.CancelScope()
-        self._frames, self._to_analysis = trio.open_memory_channel[CallerAudio | NewStream](FRAMES_WAITING_MAX)
-        self.report = Report(self.id, services.metrics)
-        self._counts = self.report.counts
+        self.report = report = Report(self.id, services.metrics)
         replay = ReplayLog(config.reconnect.replay_max_ms, config.reconnect.replay_speed)
         sentences = Sentences(replay, config.reconnect.unanswered_s)
         dialogue = Dialogue(sentences, past.conversation if past else ())
-        self._playback = Playback(pool.first.format, caller_format, config, dialogue, self.report)
-        self._line = CallerLine(
-            self._playback.speaker,
-            config.reconnect,
-            self.report,
-            reattached=self._caller_is_back,
-            ages_s=[wall_s - at for at in past.reattached_at] if past else (),
-        )
-        self._last_words = LastWords(self._playback, self._line, config, services.apology)
-        self._forwarder = Forwarder(
-            pool,
+        self._playback = playback = Playback(assistant_format, caller_format, config, dialogue, report)
+        frames, self._frames = trio.open_memory_channel[CallerAudio | NewStream](FRAMES_WAITING_MAX)
+        ages_s = [wall_s - at for at in past.reattached_at] if past else ()
+        self._line = CallerLine(frames, playback.speaker, config.reconnect, report, ages_s=ages_s)
+        self._outgoing = Outgoing(replay, assistant_format, report.counts)
+        self._analysis = Analysis(
+            caller_format,
+            assistant_format,
             replay,
-            self._playback,
-            dialogue,
+            sentences,
             config=config,
-            report=self.report,
-            listening=self._assistant_listens,
+            report=report,
+            audio_logged=self._outgoing.audio_logged,
+            caller_heard=playback.interrupter.caller_heard,
+        )
+        listening = self._analysis.let_flow
+        self._forwarder = Forwarder(
+            pool, self._outgoing, playback, dialogue, config=config, report=report, listening=listening
         )
         if past and past.assistant_call_id:
             self._forwarder.take_over(past.assistant, past.assistant_call_id)
+        identity = CallIdentity(sid, self.id, began_s, services.wall)
         self.checkpoint = Checkpoint(
-            CallIdentity(sid, self.id, past.started_at if past else wall_s, services.wall),
-            config,
-            note,
-            forwarder=self._forwarder,
-            playback=self._playback,
-            line=self._line,
+            identity, config, note, forwarder=self._forwarder, playback=playback, line=self._line
         )
-        self._analysis = Analysis(
-            caller_format,
-            pool.first.format,
-            config.vad,
-            replay,
-            sentences,
-            report=self.report,
-            reduce_noise=config.audio.noise_reduction != "off",
-            audio_logged=self._forwarder.outgoing.audio_logged,
-            caller_heard=self._playback.interrupter.caller_heard,
-        )
+        self._last_words = LastWords(playback, self._line, config, services.apology)
 
     @property
     def queued_ms(self) -> int:
@@ -134,7 +119,7 @@ class Call:
             "caller_attached": self._line.leg is not None,
             "assistant_speaking": self._playback.audible,
             "queued_ms": self.queued_ms,
-            **self._counts.totals(),
+            **self.report.counts.totals(),
         }
 
     @property
@@ -184,7 +169,7 @@ class Call:
         with trio.move_on_at(self._started_at + self._config.session.max_duration_s) as limit, self._scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._receive)
-                nursery.start_soon(self._analysis.run, self._to_analysis, self._vad)
+                nursery.start_soon(self._analysis.run, self._frames, self._vad)
                 nursery.start_soon(self._forward)
                 nursery.start_soon(self._playback.run)
                 nursery.start_soon(self._watch)
@@ -198,42 +183,30 @@ class Call:
         totals = {
             "messages_missing": self._line.messages_missing,
             "messages_reordered": self._line.messages_reordered,
-            **self._counts.totals(),
+            **self.report.counts.totals(),
         }
         call_id = self._forwarder.assistant_call_id
         self.report.tell(CallEnded(reason, round(self.age_s, 3), self.sid, call_id, totals))
 
     async def _receive(self) -> None:
-        """The receiver task: everything the caller says, from whichever socket is the caller's now.
-
-        It ends when the call does, and then gives the socket back, while the assistant is still told goodbye.
-        """
+        """It ends when the call does, and then gives the socket back, while the assistant is still told goodbye."""
         try:
             await self._line.run(self._take)
             self.finish(EndReason.CALLER_LOST)
         finally:
             self._line.close()
 
-    async def _take(self, event: CallerEvent) -> None:
+    def _take(self, event: CallerEvent) -> None:
         match event:
-            case CallerAudio():
-                self._counts.frame("caller", "up")
-                try:
-                    self._frames.send_nowait(event)
-                except trio.WouldBlock:
-                    await self._frames.send(event)
             case Heard(turn=turn, position_ms=position_ms):
                 self._playback.heard(turn, position_ms)
             case KeyPressed(digit=digit):
                 self.report.tell(KeyWasPressed())
-                self._forwarder.outgoing.send_note(vapi_controls.dtmf_note(digit))
+                self._outgoing.send_note(vapi_controls.dtmf_note(digit))
             case Dropped(cause=cause):
-                self._counts.dropped(cause)
+                self.report.counts.dropped(cause)
             case CallerGone():
                 self.finish(EndReason.CALLER_HANGUP)
-
-    async def _caller_is_back(self) -> None:
-        await self._frames.send(NewStream())
 
     async def _forward(self) -> None:
         reason = await self._forwarder.run(self.id)
@@ -244,7 +217,7 @@ class Call:
     async def _watch(self) -> None:
         """Nobody came, or nobody speaks: both have an end."""
         with trio.move_on_after(self._config.twilio.token_ttl_s) as limit:
-            await self._line.lent.wait()
+            await self._line.until_attached()
         if limit.cancelled_caught:
             self.finish(EndReason.CALLER_LOST)
         while (idle_at := self._idle_at()) > trio.current_time():  # noqa: ASYNC110 - it moves with every word
@@ -254,6 +227,3 @@ class Call:
     def _idle_at(self) -> float:
         last_speech_at = max(self._analysis.last_speech_at, self._playback.speaker.last_audible_at)
         return last_speech_at + self._config.session.idle_timeout_s
-
-    def _assistant_listens(self) -> None:
-        self._analysis.let_flow()

@@ -1,4 +1,4 @@
-"""The caller's side of a call: whichever of its sockets is the newest, and the wait for the next when that is lost.
+"""The receiver task: it reads whichever socket of the caller is the newest, and waits for the next when that is lost.
 
 | state    | meaning                                   | leaves when                              | deadline           |
 |----------|-------------------------------------------|------------------------------------------|--------------------|
@@ -14,37 +14,41 @@ nor from its writer, reaches the call.
 """
 
 import math
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import trio
 
-from relay.call.caller.leg import CallerEvent, CallerLeg
+from relay.call.caller.analysis import NewStream
+from relay.call.caller.leg import CallerAudio, CallerEvent, CallerLeg
 from relay.call.playback.speaker import Speaker
 from relay.call.report.events import CallerAttached, CallerLost, CallerNotBack, CallerReattached
 from relay.call.report.report import Report
 from relay.config import ReconnectConfig
 from relay.errors import LegClosed, LegLost, RemoteProtocolError
 from relay.logic.caller.reattach import Reattach, ReattachRules
+from relay.wakeup import Signal
 
 
 class CallerLine:
-    """One per call. `reattached` is called before the first event of a socket that is not the first; `ages_s` are those
-    of the attempts that another process had granted."""
+    """One per call. `frames` is where the caller's audio goes, with a `NewStream` before that of each further socket.
+
+    `ages_s` are those of the attempts that another process had granted.
+    """
 
     def __init__(
         self,
+        frames: trio.MemorySendChannel[CallerAudio | NewStream],
         speaker: Speaker,
         config: ReconnectConfig,
         report: Report,
         *,
-        reattached: Callable[[], Awaitable[None]],
         ages_s: Iterable[float] = (),
     ) -> None:
         rules = ReattachRules(config.reattach_attempts, config.reattach_window_s, config.reattach_grace_s)
+        self._frames = frames
         self._speaker = speaker
         self._report = report
-        self._reattached = reattached
         self._reattach = Reattach(rules, ages_s=ages_s, now=trio.current_time())
         self._given_back = trio.Event()
         self._reading = trio.CancelScope()
@@ -52,9 +56,8 @@ class CallerLine:
         self._to_replay_ms = 0.0
         self._missing_before = self._reordered_before = 0
         self._closed = False
+        self._attached = Signal()
         self.leg: CallerLeg | None = None
-        self.lent = trio.Event()
-        """A socket is there. Another event once it is lost."""
 
     @property
     def messages_missing(self) -> int:
@@ -65,6 +68,12 @@ class CallerLine:
     def messages_reordered(self) -> int:
         """Of all sockets: messages that others had overtaken, and that were put in order again."""
         return self._reordered_before + (self.leg.order().reordered if self.leg else 0)
+
+    async def until_attached(self) -> None:
+        """Return once a socket is there."""
+        await trio.lowlevel.checkpoint()
+        while self.leg is None:
+            await self._attached.wait()
 
     def attempt_ages_s(self) -> tuple[float, ...]:
         """How long ago each attempt to attach the caller again was granted, of those that still count."""
@@ -88,7 +97,7 @@ class CallerLine:
         self.leg = leg
         self._speaker.attach(leg)
         self._reattach.attached()
-        self.lent.set()
+        self._attached.fire()
         try:
             yield given_back
         finally:
@@ -101,9 +110,9 @@ class CallerLine:
         self._closed = True
         self._given_back.set()
 
-    async def run(self, take: Callable[[CallerEvent], Awaitable[None]]) -> None:
-        """Hand on what the caller's sockets say. Returns when the caller is not back in time."""
-        await self.lent.wait()
+    async def run(self, take: Callable[[CallerEvent], None]) -> None:
+        """Hand on what the caller says, all but audio to `take`. Return when the caller is not back in time."""
+        await self.until_attached()
         while (leg := await self._next()) is not None:
             with trio.CancelScope() as self._reading:
                 await self._note_attached()
@@ -119,8 +128,7 @@ class CallerLine:
             if deadline is not None and deadline <= trio.current_time():
                 self._report.tell(CallerNotBack())
                 return None
-            with trio.move_on_at(math.inf if deadline is None else deadline):
-                await self.lent.wait()
+            await self._attached.wait(until=math.inf if deadline is None else deadline)
         return self.leg
 
     async def _note_attached(self) -> None:
@@ -129,17 +137,26 @@ class CallerLine:
             return
         gap_s, self._lost_at = trio.current_time() - self._lost_at, None
         self._report.tell(CallerReattached(round(gap_s * 1000, 1), replayed_ms=round(self._to_replay_ms)))
-        await self._reattached()
+        await self._frames.send(NewStream())
 
-    async def _read(self, leg: CallerLeg, take: Callable[[CallerEvent], Awaitable[None]]) -> None:
+    async def _read(self, leg: CallerLeg, take: Callable[[CallerEvent], None]) -> None:
         while True:
             try:
                 event = await leg.receive()
             except RemoteProtocolError as error:
                 self._report.bad_caller_message(error)
                 continue
-            if event is not None:
-                await take(event)
+            if isinstance(event, CallerAudio):
+                self._report.counts.frame("caller", "up")
+                await self._pass_on(event)
+            elif event is not None:
+                take(event)
+
+    async def _pass_on(self, audio: CallerAudio) -> None:
+        try:
+            self._frames.send_nowait(audio)
+        except trio.WouldBlock:
+            await self._frames.send(audio)
 
     def _lose(self, why: str) -> None:
         assert self.leg is not None
@@ -148,7 +165,6 @@ class CallerLine:
         self._missing_before, self._reordered_before = self.messages_missing, self.messages_reordered
         self._to_replay_ms = self._speaker.detach(self.leg)
         self.leg = None
-        self.lent = trio.Event()
         self._lost_at = now
         self._reattach.lost(now)
         self._given_back.set()

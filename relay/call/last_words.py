@@ -1,4 +1,4 @@
-"""What a caller still hears when the assistant is gone for good: the rest of what it said, or an apology."""
+"""Lets a caller hear something still when the assistant is gone for good: the rest of what it said, or an apology."""
 
 import trio
 
@@ -28,7 +28,7 @@ class LastWords:
 
     async def _apologise(self, apology: Audio) -> None:
         with trio.move_on_after(self._start_timeout_s):
-            await self._line.lent.wait()
+            await self._line.until_attached()
         if self._line.leg is not None:
             self._playback.say(apology)
             await self._play_out(apology.duration_ms / 1000 + self._play_out_max_s)

@@ -11,6 +11,7 @@ from trio.testing import MockClock
 
 from relay.call.assistant.outgoing import Outgoing
 from relay.call.caller.analysis import Analysis
+from relay.call.caller.speech_detection import SpeechDetection
 from relay.call.caller.twilio_leg import TwilioLeg
 from relay.call.playback.intake import Intake
 from relay.call.playback.interrupter import Interrupter
@@ -416,7 +417,7 @@ async def test_a_socket_lent_to_a_call_that_is_over_is_given_back_at_once(autoju
 CRASHES: dict[str, tuple[Any, str]] = {
     "receiver": (TwilioLeg, "receive"),
     "analysis": (Analysis, "_take"),
-    "analysis-judge": (Analysis, "_tell"),
+    "analysis-judge": (SpeechDetection, "take"),
     "analysis-log": (Analysis, "_push"),
     "forwarder-up": (Outgoing, "audio_sent"),
     "forwarder-down": (Intake, "push"),
@@ -439,7 +440,8 @@ async def test_a_crash_ends_its_own_call_and_touches_no_other(
         original = getattr(where, name)
         call = rig.call
         owners: dict[Any, Any] = {Intake: call._playback.intake, Analysis: call._analysis}
-        owners[Outgoing] = call._forwarder.outgoing
+        owners[Outgoing] = call._outgoing
+        owners[SpeechDetection] = call._analysis._detection
         owners[Speaker] = call._playback.speaker
         owners[Interrupter] = call._playback.interrupter
         owners[TwilioLeg] = call._line.leg

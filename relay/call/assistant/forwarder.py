@@ -42,7 +42,6 @@ from relay.config import Config
 from relay.logic.assistant.backoff import Backoff, BackoffRules
 from relay.logic.assistant.ladder import Ladder, Wait
 from relay.logic.assistant.lifetime import Moment
-from relay.logic.assistant.replay import ReplayLog
 from relay.logic.end_reason import EndReason
 from relay.wire.vapi_controls import add_message
 
@@ -56,7 +55,7 @@ class Forwarder:
     def __init__(
         self,
         pool: AssistantPool,
-        replay: ReplayLog,
+        outgoing: Outgoing,
         playback: Playback,
         dialogue: Dialogue,
         *,
@@ -66,10 +65,10 @@ class Forwarder:
     ) -> None:
         self._tries = config.reconnect.max_attempts + 1
         rules = BackoffRules(max_attempts=self._tries * len(pool) - 1, budget_s=config.reconnect.budget_s)
-        self.outgoing = Outgoing(replay, pool.first.format, report.counts)
+        self._outgoing = outgoing
         self._pool = pool
         self._ladder = pool.ladder(self._tries)
-        self._replay = replay
+        self._replay = outgoing.replay
         self._playback = playback
         self._dialogue = dialogue
         self._config = config
@@ -83,7 +82,7 @@ class Forwarder:
         self._lost_call_id: str | None = None
         self._dropped_ms = 0
         self._taken_over = self._cut_short = False
-        self._comfort = Comfort(playback, needed=lambda: self._lost_at is not None or replay.replaying)
+        self._comfort = Comfort(playback, needed=lambda: self._lost_at is not None or self._replay.replaying)
         self.assistant = pool.first.name
         """The assistant that is dialled, or has the call."""
 
@@ -153,7 +152,7 @@ class Forwarder:
     def _dial(self, call_id: str, nursery: trio.Nursery, ladder: Ladder, rung: int, opening: Opening) -> Talk:
         dialer = self._pool.dialers[rung]
         incoming = Incoming(dialer.format, self._playback, self._dialogue, self._report)
-        connection = Connection(dialer, self.outgoing, incoming, opening, config=self._config, report=self._report)
+        connection = Connection(dialer, self._outgoing, incoming, opening, config=self._config, report=self._report)
         talk = Talk(rung, ladder, dialer, connection)
 
         def connected() -> None:
@@ -174,7 +173,7 @@ class Forwarder:
         self._talk = talk
         self.assistant = talk.dialer.name
         self._playback.intake.listen_to(talk.dialer.format)
-        self.outgoing.speak_to(talk.dialer.format)
+        self._outgoing.speak_to(talk.dialer.format)
         talk.connection.take_floor()
         if talk.connection.began_at is not None:
             self._note_listening(talk)

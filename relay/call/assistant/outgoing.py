@@ -1,4 +1,4 @@
-"""What the assistant has to get, whichever connection takes it: messages first, then the caller's audio."""
+"""Holds what the assistant has to get, whichever connection takes it: messages first, then the caller's audio."""
 
 import math
 from collections import deque
@@ -9,6 +9,7 @@ from relay.call.report.counts import Counts
 from relay.logic.assistant.replay import ReplayLog
 from relay.media.frames import Audio, AudioFormat
 from relay.media.transcode import Transcoder
+from relay.wakeup import Signal
 
 NOTES_MAX = 32
 """Text messages that may wait for the assistant's socket: more than anybody's fingers send in a second."""
@@ -19,12 +20,12 @@ class Outgoing:
 
     def __init__(self, replay: ReplayLog, audio_format: AudioFormat, counts: Counts) -> None:
         """`audio_format` is that of the log."""
-        self._replay = replay
+        self.replay = replay
         self._counts = counts
         self._format = audio_format
         self._transcoder: Transcoder | None = None
         self._notes: deque[str] = deque(maxlen=NOTES_MAX)
-        self._news = trio.lowlevel.ParkingLot()
+        self._news = Signal()
         self._unsent_since: float | None = None
 
     def speak_to(self, target: AudioFormat) -> None:
@@ -46,7 +47,7 @@ class Outgoing:
         """What is to be sent now; None: nothing yet."""
         if self._notes:
             return self._notes.popleft()
-        frame, left_out = self._replay.read(trio.current_time())
+        frame, left_out = self.replay.read(trio.current_time())
         self._counts.dropped("pause", left_out)
         if frame is None or self._transcoder is None:
             return frame
@@ -55,14 +56,13 @@ class Outgoing:
     def audio_sent(self) -> float | None:
         """The frame that was taken is written. How long the oldest new audio waited for that, while nothing is old."""
         since, self._unsent_since = self._unsent_since, None
-        return None if since is None or self._replay.replaying else trio.current_time() - since
+        return None if since is None or self.replay.replaying else trio.current_time() - since
 
     async def wait(self) -> None:
         """Return when it is worth asking `take` again."""
-        at = self._replay.next_at(trio.current_time())
-        with trio.move_on_at(math.inf if at is None else at):
-            await self._news.park()
+        at = self.replay.next_at(trio.current_time())
+        await self._news.wait(until=math.inf if at is None else at)
 
     def wake(self) -> None:
         """Have `wait` return."""
-        self._news.unpark_all()
+        self._news.fire()

@@ -1,0 +1,136 @@
+"""Turns the model's answers into decisions about the caller's speech, and tells everybody whom they concern.
+
+Times of the caller's audio are milliseconds since the call began, silence that was put in included; they are numbers of
+20 ms frames in the replay log at the same time.
+"""
+
+import math
+from collections.abc import Callable
+
+import trio
+
+from relay.call.caller.vad_engine import Scored
+from relay.call.report.events import CallerPaused, CallerSpoke
+from relay.call.report.report import Report
+from relay.config import VadConfig
+from relay.logic.assistant.replay import ReplayLog
+from relay.logic.assistant.sentences import Sentences
+from relay.media.detector import (
+    WINDOW_MS,
+    Confirmed,
+    Decision,
+    Detector,
+    DetectorSettings,
+    Ended,
+    Likely,
+    Rejected,
+    State,
+)
+from relay.media.frames import FRAME_MS
+from relay.media.windows import Window
+
+JUDGED_WITHIN_MS = 160
+"""What the detector has not judged for longer may be speech; a pause begins with so much of itself in a replay."""
+LOUD_DB = 6.0
+"""Over the noise: what is quieter, and no speech, may be left out of a replay."""
+
+CallerHeard = Callable[[Decision, float], None]
+"""Told every decision, with the time on the clock at which the speech began."""
+
+
+class SpeechDetection:
+    """One per call. `clock_time` says when the sample at a time of the caller's audio reached us."""
+
+    def __init__(
+        self,
+        vad: VadConfig,
+        replay: ReplayLog,
+        sentences: Sentences,
+        report: Report,
+        *,
+        clock_time: Callable[[float], float],
+        caller_heard: CallerHeard,
+    ) -> None:
+        self._detector = Detector(detector_settings(vad))
+        self._replay = replay
+        self._sentences = sentences
+        self._report = report
+        self._clock_time = clock_time
+        self._caller_heard = caller_heard
+        self._judged_ms = 0.0
+        self._quiet_until_ms = -math.inf
+        self.last_speech_at = trio.current_time()
+
+    def may_be_speech(self, heard_ms: float) -> bool:
+        """Whether a replay must not leave out what is heard now, at this time of the caller's audio.
+
+        Only a detector that keeps up, and hears nothing, says that it may.
+        """
+        return self._detector.state is not State.QUIET or self.may_be_in_a_word(heard_ms)
+
+    def may_be_in_a_word(self, heard_ms: float) -> bool:
+        """Whether the newest that was heard is loud, or not judged yet."""
+        return heard_ms - self._judged_ms > JUDGED_WITHIN_MS or self._detector.over_floor_db > LOUD_DB
+
+    def take(self, scored: Scored) -> None:
+        """The model's answer for the next window."""
+        window = scored.window
+        self._judged_ms = window.end_ms
+        decision = self._detector.push(window.samples, scored.probability, window.end_ms)
+        if self._detector.state is State.SPEAKING:
+            self.last_speech_at = trio.current_time()
+        self._note_pause(window)
+        if decision is not None:
+            self._note_sentence(decision)
+            self._tell(decision)
+
+    def _note_pause(self, window: Window) -> None:
+        """What was logged as possible speech, because the detector was behind, is a pause after all."""
+        begins_ms = window.end_ms - WINDOW_MS
+        if self._detector.state is not State.QUIET or self._detector.over_floor_db > LOUD_DB:
+            self._quiet_until_ms = -math.inf
+            return
+        quiet_before = begins_ms <= self._quiet_until_ms
+        from_frame = begins_ms // FRAME_MS if quiet_before else math.ceil(begins_ms / FRAME_MS)
+        self._quiet_until_ms = window.end_ms
+        self._replay.mark_pause(int(from_frame), int(window.end_ms // FRAME_MS))
+
+    def _note_sentence(self, decision: Decision) -> None:
+        match decision:
+            case Likely(onset_ms=onset_ms):
+                self._replay.mark_speech(int(onset_ms // FRAME_MS))
+            case Confirmed(onset_ms=onset_ms):
+                self._sentences.began(int(onset_ms // FRAME_MS))
+            case Ended(at_ms=at_ms):
+                self._sentences.ended(math.ceil(at_ms / FRAME_MS), trio.current_time())
+
+    def _tell(self, decision: Decision) -> None:
+        """An interruption cannot wait for a log line, so that comes second."""
+        match decision:
+            case Likely(onset_ms=onset_ms) | Confirmed(onset_ms=onset_ms):
+                self._caller_heard(decision, self._clock_time(onset_ms))
+            case Rejected() | Ended():
+                self._caller_heard(decision, trio.current_time())
+        match decision:
+            case Confirmed(onset_ms=onset_ms, likely_ms=likely_ms, decided_ms=decided_ms):
+                self._report.tell(
+                    CallerSpoke(
+                        onset_ms=round(onset_ms),
+                        likely_ms=round(likely_ms),
+                        decided_ms=round(decided_ms),
+                        level_dbfs=round(self._detector.level_dbfs, 1),
+                        over_floor_db=round(self._detector.over_floor_db, 1),
+                    )
+                )
+            case Ended(at_ms=at_ms, decided_ms=decided_ms):
+                self._report.tell(CallerPaused(at_ms=round(at_ms), decided_ms=round(decided_ms)))
+
+
+def detector_settings(vad: VadConfig) -> DetectorSettings:
+    """The detector as [vad] configures it."""
+    return DetectorSettings(
+        threshold=vad.threshold,
+        model_gain_db=vad.model_gain_db,
+        clear_evidence=vad.onset_evidence,
+        hangover_ms=vad.hangover_ms,
+    )
