@@ -1,12 +1,13 @@
-"""Keeps the record of a call, with which another process can go on when this one is gone.
+"""Keeps the record of each call, with which another process can go on when this one is gone.
 
-It is noted at once when words are final, when a turn begins and when a token is given out or used; in between as far as
-the caller has heard, every `HEARD_EVERY_S`. Nothing is noted when nothing has changed.
+A call's record is noted at once when words are final, when a turn begins and when a token is given out or used; in
+between as far as the caller has heard, every `HEARD_EVERY_S`. Nothing is noted when nothing has changed.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import structlog
 import trio
 
 from relay.call.assistant.forwarder import Forwarder
@@ -17,13 +18,21 @@ from relay.call.report.report import Report
 from relay.config import Config
 from relay.logic.caller.reattach import ReattachRules
 from relay.logic.end_reason import EndReason
-from relay.state.record import CallRecord, KeptToken
+from relay.metrics import Metrics
+from relay.state import CallRecord, KeptToken, StateStore, WriteBehind
+from relay.wakeup import Signal
 
 HEARD_EVERY_S = 1.0
 ENDED_KEPT_S = 60.0
 """For what Twilio asks about a call that is over."""
 
+HAND_OVER_S = 3.0
+STORED_WAIT_S = 0.25
+"""A caller does not wait longer for a store that does not answer."""
+
 Note = Callable[[CallRecord], None]
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +73,14 @@ class Checkpoint:
         self._playback = playback
         self._line = line
         self._noted: CallRecord | None = None
-        self._news = trio.Event()
+        self._news = Signal()
 
     async def run(self, report: Report) -> None:
         """Note what changes, until cancelled."""
         with report.listening(self._listen):
             while self._note is not None:
                 self.note()
-                self._news = trio.Event()
-                with trio.move_on_after(HEARD_EVERY_S):
-                    await self._news.wait()
+                await self._news.wait(until=trio.current_time() + HEARD_EVERY_S)
 
     def keep_tokens(self, tokens: Iterable[KeptToken]) -> None:
         """These, and no others, open the call: note that."""
@@ -99,7 +106,7 @@ class Checkpoint:
 
     def _listen(self, event: CallEvent) -> None:
         if not isinstance(event, Said) or event.final:
-            self._news.set()
+            self._news.fire()
 
     def _record(self, expires_at: float, end_reason: str | None) -> CallRecord:
         return CallRecord(
@@ -115,3 +122,53 @@ class Checkpoint:
             tokens=self._tokens,
             end_reason=end_reason,
         )
+
+
+class Checkpoints:
+    """The way of all records to the store: one for the daemon. Without a store nothing is kept, and nothing waits.
+
+    `taken` is told the CallSid of a call that another process has now.
+    """
+
+    def __init__(self, store: StateStore | None, metrics: Metrics, *, taken: Callable[[str], None]) -> None:
+        self._store = store
+        self._behind = None if store is None else WriteBehind(store, metrics, on_taken=taken)
+        self.handed_over = False
+        """The calls are another process's now."""
+
+    @property
+    def note(self) -> Note | None:
+        """Have a record written soon; None: there is nowhere to write it."""
+        return None if self._behind is None else self._note
+
+    @property
+    def failing(self) -> bool:
+        """Whether there is a store, and it does not do its work: calls go on, and end with this process."""
+        return self._store is not None and self._store.failing
+
+    async def run(self) -> None:
+        """Write, until cancelled or handed over."""
+        if self._behind is not None:
+            await self._behind.run()
+
+    async def stored(self, call_sid: str) -> None:
+        """Wait until the store has what is known of this call, but not long."""
+        if self._behind is not None and not self.failing:
+            with trio.move_on_after(STORED_WAIT_S):
+                await self._behind.written(call_sid)
+
+    async def hand_over(self, live: Iterable[Checkpoint]) -> None:
+        """Write how these calls stand and leave them to the next process: nothing is noted from then on."""
+        if self._behind is None:
+            return
+        calls = list(live)
+        for checkpoint in calls:
+            checkpoint.note()
+        self.handed_over = True
+        complete = await self._behind.hand_over(HAND_OVER_S)
+        if calls:
+            log.info("calls.handed_over", calls=len(calls), complete=complete)
+
+    def _note(self, record: CallRecord) -> None:
+        if self._behind is not None and not self.handed_over:
+            self._behind.note(record)

@@ -1,14 +1,27 @@
-"""The calls of other processes, as the state store tells: those they have, and those they have left."""
+"""Lets a caller in wherever Twilio brings it: to a call of this process, or to one that another process has or had.
 
-from dataclasses import replace
+| the call                         | Twilio brings                 | then                                              |
+|----------------------------------|-------------------------------|---------------------------------------------------|
+| runs here                        | anything                      | it is that call                                   |
+| runs in another process          | a media socket with its token | it is taken from the other: it goes on here       |
+|                                  | the voice webhook again       | the same: the other's answer was lost             |
+|                                  | `/twilio/resume`              | the caller waits and asks again; if that reaches  |
+|                                  |                               | this process too, it is taken from the other      |
+| was left by a process that died  | any of these                  | it goes on here                                   |
+| is over, or nobody knows of it   | a media socket                | refused                                           |
+|                                  | a webhook                     | a new call, or a hang-up                          |
 
-import msgspec
+Without a store, and while it is down, there are no calls of other processes.
+"""
+
 import trio
 
+from relay.call.call import Call
+from relay.call.calls import Calls
 from relay.call.services import Services
-from relay.errors import StateUnavailable
+from relay.errors import CallRefused, StateUnavailable
 from relay.logic.tokens import fingerprint
-from relay.state import CallRecord
+from relay.state import CallRecord, KeptToken
 
 TAKE_WAIT_S = 3.0
 """Longer than a process that was killed seems to live."""
@@ -17,17 +30,73 @@ RING_WAIT_S = 0.25
 
 
 class Takeover:
-    """Without a store, and while it is down, there are no such calls."""
+    """One for the daemon."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, calls: Calls, services: Services) -> None:
+        self._calls = calls
         self._store = services.store
         self._wall = services.wall
 
-    async def take(self, sid: str, *, by_force: bool) -> CallRecord | None:
-        """What another process has left of the call, or, `by_force`, has; it is this process's from now on.
+    async def ring(self, sid: str) -> Call:
+        """The call of a phone that rings: one that lives here, one that another process had when its answer was lost,
+        which goes on here, or a new one. Raises CallRefused."""
+        if not (self._calls.find(sid) or self._calls.draining):
+            self._go_on(await self._take_ringing(sid))
+        return self._calls.answer(sid)
 
-        Waits at most `TAKE_WAIT_S` until the other is known to be dead.
+    async def take(self, sid: str, *, by_force: bool = False) -> Call | None:
+        """The call of this CallSid that another process has left or, `by_force`, has: it goes on here. None if there
+        is none. Waits for the store, and until the other process is known to be dead."""
+        if self._calls.draining or self._calls.has_ended(sid):
+            return None
+        past = await self._take(sid, by_force=by_force)
+        return self._calls.find(sid) or self._go_on(past)
+
+    async def goes_on_elsewhere(self, sid: str) -> bool:
+        """Whether another process has this call, or the one that follows may get it. Waits for the store."""
+        if self._store is None or self._calls.has_ended(sid):
+            return False
+        here = self._calls.find(sid) is not None
+        if self._calls.draining:
+            return self._calls.checkpoints.handed_over or not here
+        return not here and await self._is_known(sid)
+
+    # -- tokens of media sockets
+
+    def issue_token(self, call: Call) -> str:
+        """A one-time token for the call's media socket, which may reach another process once it is stored."""
+        token = self._calls.tokens.issue(call.sid, trio.current_time())
+        self._keep_tokens(call)
+        return token
+
+    async def admit(self, token: str, sid: str) -> Call:
+        """The call that this token opens, for a media socket; that of another process goes on here.
+
+        Raises AuthRejected for a bad token, CallRefused when the call is over. Waits for the store.
         """
+        known = self._calls.tokens.knows(token) or self._calls.draining or self._calls.find(sid)
+        past = None if known else await self._claim(token, sid)
+        return self._go_on(past) or self.claim(token, sid)
+
+    def claim(self, token: str, sid: str) -> Call:
+        """As `admit`, for a call that runs here."""
+        self._calls.tokens.claim(token, sid, trio.current_time())
+        if call := self._calls.find(sid):
+            self._keep_tokens(call)
+            return call
+        raise CallRefused("ended")
+
+    def _keep_tokens(self, call: Call) -> None:
+        now, wall_s = trio.current_time(), self._wall()
+        kept = self._calls.tokens.kept(call.sid, now)
+        call.checkpoint.keep_tokens(KeptToken(sha256, expires_at - now + wall_s) for sha256, expires_at in kept)
+
+    # -- what the store says of the calls of others
+
+    def _go_on(self, past: CallRecord | None) -> Call | None:
+        return None if past is None or self._calls.draining else self._calls.go_on(past)
+
+    async def _take(self, sid: str, *, by_force: bool) -> CallRecord | None:
         if self._store is None:
             return None
         try:
@@ -35,17 +104,15 @@ class Takeover:
         except StateUnavailable:
             return None
 
-    async def take_ringing(self, sid: str) -> CallRecord | None:
-        """As `take` by force, within `RING_WAIT_S`."""
+    async def _take_ringing(self, sid: str) -> CallRecord | None:
         if self._store is None or self._store.failing:
             return None
         with trio.move_on_after(RING_WAIT_S):
-            return await self.take(sid, by_force=True)
+            return await self._take(sid, by_force=True)
         return None
 
-    async def claim(self, token: str, sid: str) -> CallRecord | None:
-        """The call that a token of another process opens, whether that lives or not; it is this process's from now on,
-        and the token is used up."""
+    async def _claim(self, token: str, sid: str) -> CallRecord | None:
+        """The record becomes ours, whether its process lives or not, and the token is used up."""
         if self._store is None:
             return None
         try:
@@ -53,26 +120,13 @@ class Takeover:
         except StateUnavailable:
             return None
 
-    async def has(self, sid: str) -> bool:
-        """Whether the call is not over."""
+    async def _is_known(self, sid: str) -> bool:
         if self._store is None:
             return False
         try:
             return _alive(await self._store.load(sid)) is not None
         except StateUnavailable:
             return False
-
-
-def with_policy(services: Services, past: CallRecord) -> Services:
-    """What the call shares with others, but for the rules that it began with."""
-    config, rules = services.config, past.policy
-    reconnect = msgspec.structs.replace(
-        config.reconnect,
-        reattach_attempts=rules.max_attempts,
-        reattach_window_s=rules.window_s,
-        reattach_grace_s=rules.grace_s,
-    )
-    return replace(services, config=replace(config, reconnect=reconnect))
 
 
 def _alive(record: CallRecord | None) -> CallRecord | None:

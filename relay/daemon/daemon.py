@@ -27,6 +27,7 @@ from relay.call.browser.sessions import open_browser_sessions
 from relay.call.caller.vad_engine import VadEngine
 from relay.call.calls import Calls, open_calls
 from relay.call.services import Services
+from relay.call.takeover import Takeover
 from relay.config import AssistantConfig, Config, ServerConfig
 from relay.daemon.apology import load_apology
 from relay.daemon.front import Front
@@ -84,12 +85,14 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
             nursery.start_soon(vad.run)
             nursery.start_soon(probe_loop_lag, metrics)
             dialers = [await _dialer(assistant, config, redactor, stack) for assistant in config.assistants]
+            services = Services(config, metrics, vad, store, apology=apology)
             async with (
-                open_calls(Services(config, metrics, vad, store, apology=apology), *dialers) as calls,
+                open_calls(services, *dialers) as calls,
                 open_browser_sessions(config, calls) as sessions,
             ):
                 watched, gate = WatchedDialers(dialers), Gate(config, metrics)
-                front = Front(config, metrics, calls, sessions, watched, gate, trio.current_time())
+                takeover = Takeover(calls, services)
+                front = Front(config, metrics, calls, takeover, sessions, watched, gate, trio.current_time())
 
                 async def serve(task_status: trio.TaskStatus[None]) -> None:
                     await serve_asgi(Server(front), listener, shutdown=shutdown, task_status=task_status)

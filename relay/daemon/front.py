@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from relay.call.assistant.watched_dialer import WatchedDialer, WatchedDialers
 from relay.call.browser.sessions import BrowserSessions
 from relay.call.calls import Calls
+from relay.call.takeover import Takeover
 from relay.config import Config
 from relay.daemon.gate import Gate
 from relay.metrics import Metrics
@@ -17,6 +18,7 @@ class Front:
     config: Config
     metrics: Metrics
     calls: Calls
+    takeover: Takeover
     sessions: BrowserSessions
     dialer: WatchedDialer | WatchedDialers
     gate: Gate

@@ -43,7 +43,7 @@ class MediaEndpoint:
     def __init__(self, front: Front) -> None:
         self._config = front.config.twilio
         self._reorder_ms = front.config.jitter.reorder_ms
-        self._calls = front.calls
+        self._takeover = front.takeover
         self._gate = front.gate
         self._metrics = front.metrics
         self._starting = 0
@@ -121,7 +121,7 @@ class MediaEndpoint:
         except AuthRejected:
             return None
         try:
-            return await self._calls.admit(start.parameters.get("token", ""), start.call_sid)
+            return await self._takeover.admit(start.parameters.get("token", ""), start.call_sid)
         except AuthRejected as rejected:
             self._gate.rejected(MEDIA, str(rejected))
         except CallRefused as refused:

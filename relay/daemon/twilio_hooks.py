@@ -54,6 +54,7 @@ class Webhook:
 class TwilioHooks:
     def __init__(self, front: Front) -> None:
         self._calls = front.calls
+        self._takeover = front.takeover
         self._gate = front.gate
         self._transfer_number = front.config.twilio.transfer_number
         self._public_url = front.config.server.public_url
@@ -69,7 +70,7 @@ class TwilioHooks:
         """
         hook = await self._read(VOICE)
         try:
-            call = await self._calls.ring(hook.call_sid)
+            call = await self._takeover.ring(hook.call_sid)
         except CallRefused as refused:
             if refused.reason == "draining":
                 return twiml_answer(twiml.pause_and_redirect(PAUSE_S, self._url(VOICE)))
@@ -85,11 +86,11 @@ class TwilioHooks:
         """
         hook = await self._read(RESUME)
         asked_before = request.args.get("asked") == "1"
-        call = self._calls.find(hook.call_sid) or await self._calls.take_over(hook.call_sid, by_force=asked_before)
+        call = self._calls.find(hook.call_sid) or await self._takeover.take(hook.call_sid, by_force=asked_before)
         if call is not None and call.grant_reattach():
             log.info("caller.resuming", call_id=call.id)
             return await self._connect(call)
-        if await self._calls.goes_on_elsewhere(hook.call_sid):
+        if await self._takeover.goes_on_elsewhere(hook.call_sid):
             return self._ask_again()
         self._finish(hook, EndReason.CALLER_LOST)
         if self._transfer_number and self._calls.lacked_assistant(hook.call_sid):
@@ -102,8 +103,8 @@ class TwilioHooks:
         return twiml_answer(twiml.pause_and_redirect(RESUME_PAUSE_S, self._url(again)))
 
     async def _connect(self, call: Call) -> Response:
-        stream, token = stream_url(self._public_url, MEDIA), self._calls.issue_token(call)
-        await self._calls.stored(call)
+        stream, token = stream_url(self._public_url, MEDIA), self._takeover.issue_token(call)
+        await self._calls.checkpoints.stored(call.sid)
         if call.checkpoint.stopped:
             return self._ask_again()
         return twiml_answer(twiml.connect_stream(stream, token, self._url(STATUS), self._url(RESUME)))

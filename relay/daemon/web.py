@@ -51,7 +51,7 @@ class Monitoring:
     async def health(self) -> Response:
         """Always 200: that there is an answer says that the process works."""
         calls, dialer = self._front.calls, self._front.dialer
-        status = "draining" if calls.draining else "degraded" if dialer.failing or calls.store_failing else "ok"
+        status = "draining" if calls.draining else "degraded" if dialer.failing or calls.checkpoints.failing else "ok"
         values = {
             "status": status,
             "activeSessions": len(calls),

@@ -489,7 +489,7 @@ async def test_a_call_leaves_nothing_behind(autojump_clock: MockClock) -> None:
 async def one_call(rig: Rig, number: int) -> Any:
     with trio.CancelScope() as scope:
         async with trio.open_nursery() as nursery:
-            own = Rig(rig.calls, rig.dialer, rig.metrics, nursery, rig.logged)
+            own = Rig(rig.calls, rig.takeover, rig.dialer, rig.metrics, nursery, rig.logged)
             rig.dialer.connected = trio.Event()
             await own.begin()
             own.assistant.say(numbered(0, 60))

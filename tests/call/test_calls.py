@@ -97,37 +97,37 @@ async def test_draining_waits_for_the_last_call_not_for_the_first(autojump_clock
 async def test_a_token_opens_its_own_call_once(autojump_clock: MockClock) -> None:
     async with open_rig() as rig:
         call, other = rig.ring(SIDS[0]), rig.ring(SIDS[1])
-        token = rig.calls.issue_token(call)
+        token = rig.takeover.issue_token(call)
         with pytest.raises(AuthRejected):
-            rig.calls.claim(token, other.sid)
+            rig.takeover.claim(token, other.sid)
 
-        assert rig.calls.claim(token, call.sid) is call
+        assert rig.takeover.claim(token, call.sid) is call
         with pytest.raises(AuthRejected):
-            rig.calls.claim(token, call.sid)
+            rig.takeover.claim(token, call.sid)
 
 
 async def test_a_token_is_good_for_its_time(autojump_clock: MockClock) -> None:
     async with open_rig(twilio=TwilioConfig(token_ttl_s=10)) as rig:
         await rig.begin()
-        token = rig.calls.issue_token(rig.call)
+        token = rig.takeover.issue_token(rig.call)
         await trio.sleep(10.1)
 
         with pytest.raises(AuthRejected):
-            rig.calls.claim(token, SID)
+            rig.takeover.claim(token, SID)
 
 
 async def test_after_the_end_a_token_is_worth_nothing(autojump_clock: MockClock) -> None:
     """Nor does it open a later call of the same CallSid."""
     async with open_rig() as rig:
         await rig.begin()
-        token = rig.calls.issue_token(rig.call)
+        token = rig.takeover.issue_token(rig.call)
         rig.phone.stop()
         await rig.until_over()
         with pytest.raises(AuthRejected):
-            rig.calls.claim(token, SID)
+            rig.takeover.claim(token, SID)
         rig.ring()
         with pytest.raises(AuthRejected):
-            rig.calls.claim(token, SID)
+            rig.takeover.claim(token, SID)
 
 
 async def test_a_call_that_could_not_be_placed_gives_its_place_back(autojump_clock: MockClock) -> None:

@@ -196,7 +196,7 @@ async def test_a_start_without_the_right_to_it_is_closed_at_once_counted_and_log
             "account": start(token),
         }[wrong]
         if wrong == "used":
-            rig.calls.claim(token, SID)
+            rig.front.takeover.claim(token, SID)
         with capture_logs() as logs:
             async with rig.socket() as peer:
                 await peer.send(connected())

@@ -14,6 +14,7 @@ from relay.call.browser.sessions import BrowserSessions
 from relay.call.caller.vad_engine import VadEngine
 from relay.call.calls import open_calls
 from relay.call.services import Services
+from relay.call.takeover import Takeover
 from relay.config import TwilioConfig
 from relay.daemon.front import Front
 from relay.daemon.gate import Gate
@@ -69,12 +70,14 @@ async def test_the_socket_is_given_up_in_bounded_time(
     metrics, inner = Metrics(), FakeDialer(MULAW)
     engine = VadEngine(LoudnessModel(), metrics, executor=run_inline)
     dialer = WatchedDialer(inner, Redactor())
-    async with trio.open_nursery() as nursery, open_calls(Services(CONFIG, metrics, engine), dialer) as calls:
+    services = Services(CONFIG, metrics, engine)
+    async with trio.open_nursery() as nursery, open_calls(services, dialer) as calls:
         nursery.start_soon(engine.run)
         sessions = BrowserSessions(CONFIG, calls, nursery)
-        front = Front(CONFIG, metrics, calls, sessions, dialer, Gate(CONFIG, metrics), trio.current_time())
+        takeover, gate = Takeover(calls, services), Gate(CONFIG, metrics)
+        front = Front(CONFIG, metrics, calls, takeover, sessions, dialer, gate, trio.current_time())
         call = calls.answer(SID)
-        connection = StuckConnection([connected(), start(calls.issue_token(call))])
+        connection = StuckConnection([connected(), start(takeover.issue_token(call))])
         endpoint = MediaEndpoint(front)
         began_at = trio.current_time()
         with capture_logs() as logs:

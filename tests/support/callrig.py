@@ -18,6 +18,7 @@ from relay.call.caller.twilio_leg import TwilioLeg
 from relay.call.caller.vad_engine import Executor, SpeechModel, VadEngine
 from relay.call.calls import Calls, open_calls
 from relay.call.services import Services
+from relay.call.takeover import Takeover
 from relay.config import AssistantConfig, Config
 from relay.errors import LegLost
 from relay.media import g711
@@ -274,6 +275,7 @@ class Rig:
     """The registry, a dialer under the test's control, and, after `begin`, one call with both its sides."""
 
     calls: Calls
+    takeover: Takeover
     dialer: FakeDialer
     metrics: Metrics
     nursery: trio.Nursery
@@ -375,5 +377,5 @@ async def open_rig(
             nursery.start_soon(engine.run)
             services = Services(config(**sections), metrics, engine, store, trio.current_time, apology)
             async with open_calls(services, dialer := FakeDialer(audio_format), *others) as calls:
-                yield Rig(calls, dialer, metrics, nursery, logged)
+                yield Rig(calls, Takeover(calls, services), dialer, metrics, nursery, logged)
             nursery.cancel_scope.cancel()

@@ -19,6 +19,7 @@ from relay.call.browser.sessions import open_browser_sessions
 from relay.call.caller.vad_engine import VadEngine
 from relay.call.calls import Calls, open_calls
 from relay.call.services import Services
+from relay.call.takeover import Takeover
 from relay.config import AssistantConfig, Config
 from relay.daemon.front import Front
 from relay.daemon.gate import Gate
@@ -140,9 +141,11 @@ async def open_front(config: Config | None = None, store: StateStore | None = No
         nursery = await stack.enter_async_context(trio.open_nursery())
         stack.callback(nursery.cancel_scope.cancel)
         nursery.start_soon(engine.run)
-        calls = await stack.enter_async_context(open_calls(Services(config, metrics, engine, store), dialer))
+        services = Services(config, metrics, engine, store)
+        calls = await stack.enter_async_context(open_calls(services, dialer))
         sessions = await stack.enter_async_context(open_browser_sessions(config, calls))
-        front = Front(config, metrics, calls, sessions, dialer, Gate(config, metrics), trio.current_time())
+        takeover, gate = Takeover(calls, services), Gate(config, metrics)
+        front = Front(config, metrics, calls, takeover, sessions, dialer, gate, trio.current_time())
         port = await stack.enter_async_context(serving(Server(front)))
         http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20)
         await stack.enter_async_context(http)

@@ -220,7 +220,7 @@ async def test_a_hundred_hostile_calls_leave_nothing_behind(autojump_clock: Mock
 
 async def hostile_call(rig: Rig, source: random.Random) -> "weakref.ref[Call]":
     async with trio.open_nursery() as nursery:
-        own = Rig(rig.calls, rig.dialer, rig.metrics, nursery, rig.logged)
+        own = Rig(rig.calls, rig.takeover, rig.dialer, rig.metrics, nursery, rig.logged)
         rig.dialer.connected = trio.Event()
         await own.begin()
         own.assistant.say(numbered(0, 60))

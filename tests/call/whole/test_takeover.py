@@ -58,7 +58,7 @@ def context(assistant: Assistant) -> list[tuple[str, str, bool]]:
 
 async def go_on(rig: Rig, sid: str = SID) -> Assistant:
     """Take the call over; its assistant, once it has heard what there is to know."""
-    call = await rig.calls.take_over(sid)
+    call = await rig.takeover.take(sid)
     assert call is not None
     assert call.report.status.current == StateChanged("reconnecting", "assistant lost")
     rig.call = call
@@ -154,8 +154,8 @@ async def test_what_is_not_to_go_on_is_not_taken_over(how: str, autojump_clock: 
             await old.until_over()
             await trio.sleep(1)
         async with open_rig(store=store("new", tables)) as new:
-            assert await new.calls.take_over(SID) is None
-            assert await new.calls.goes_on_elsewhere(SID) == (how == "lives elsewhere")
+            assert await new.takeover.take(SID) is None
+            assert await new.takeover.goes_on_elsewhere(SID) == (how == "lives elsewhere")
             assert len(new.calls) == 0
 
 
@@ -167,7 +167,7 @@ async def test_a_call_that_ended_here_is_over_whatever_the_store_still_says(auto
         rig.phone.stop()
         await rig.calls.wait_empty()
 
-        assert await rig.calls.take_over(SID) is None
+        assert await rig.takeover.take(SID) is None
 
 
 async def test_asked_twice_at_once_there_is_one_call(autojump_clock: MockClock) -> None:
@@ -177,7 +177,7 @@ async def test_asked_twice_at_once_there_is_one_call(autojump_clock: MockClock) 
     async with open_rig(store=store("new", tables)) as rig:
 
         async def take() -> None:
-            found.append(await rig.calls.take_over(SID))
+            found.append(await rig.takeover.take(SID))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(take)
@@ -225,7 +225,7 @@ async def test_drained_with_a_store_a_call_is_handed_over_before_its_caller_is_l
 
         assert rig.phone.hung_up.is_set()
         assert trio.current_time() - before < 2
-        assert await rig.calls.goes_on_elsewhere(SID)
+        assert await rig.takeover.goes_on_elsewhere(SID)
         assert rig.event("calls.handed_over")["complete"]
         await rig.ended("drain")
     before = trio.current_time()
@@ -242,16 +242,16 @@ async def test_a_call_that_ended_while_draining_goes_on_nowhere(autojump_clock: 
         await rig.begin()
         rig.nursery.start_soon(rig.calls.drain, 30.0)
         await trio.sleep(1)
-        lives = await rig.calls.goes_on_elsewhere(SID)
+        lives = await rig.takeover.goes_on_elsewhere(SID)
         rig.assistant.tell(type="status-update", status="ended", endedReason="assistant-ended-call")
         await rig.until_over(10)
         await trio.sleep(1)
 
         assert not lives
-        assert not await rig.calls.goes_on_elsewhere(SID)
-        assert await rig.calls.goes_on_elsewhere("CA" + "9" * 32)
+        assert not await rig.takeover.goes_on_elsewhere(SID)
+        assert await rig.takeover.goes_on_elsewhere("CA" + "9" * 32)
     async with open_rig(store=store("new", tables)) as rig:
-        assert await rig.calls.take_over(SID) is None
+        assert await rig.takeover.take(SID) is None
 
 
 async def test_a_process_that_was_followed_lets_its_call_go_and_leaves_it_to_the_other(
@@ -266,7 +266,7 @@ async def test_a_process_that_was_followed_lets_its_call_go_and_leaves_it_to_the
         assert await store("new", tables).take(SID) is not None
         await talk(rig)
         await rig.ended("drain", within_s=5)
-        assert await rig.calls.goes_on_elsewhere(SID)
+        assert await rig.takeover.goes_on_elsewhere(SID)
     assert tables.rows[SID].owner == "new"
     assert b'"end_reason":null' in tables.rows[SID].record
 

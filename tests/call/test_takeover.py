@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from relay.call.calls import STORED_WAIT_S
+from relay.call.checkpoint import STORED_WAIT_S
 from relay.call.takeover import RING_WAIT_S
 from relay.config import ReconnectConfig, TwilioConfig
 from relay.errors import AuthRejected
@@ -28,7 +28,7 @@ def store(owner: str, tables: MemoryTables) -> StateStore:
 
 async def admitted(rig: Rig, token: str, sid: str = SID) -> bool:
     try:
-        rig.call = await rig.calls.admit(token, sid)
+        rig.call = await rig.takeover.admit(token, sid)
     except AuthRejected:
         return False
     return True
@@ -40,8 +40,8 @@ async def test_a_token_opens_the_call_in_another_process_once_and_the_first_lets
     tables = MemoryTables()
     async with open_rig(store=store("first", tables)) as first, open_rig(store=store("second", tables)) as second:
         call = first.ring()
-        token = first.calls.issue_token(call)
-        await first.calls.stored(call)
+        token = first.takeover.issue_token(call)
+        await first.calls.checkpoints.stored(call.sid)
 
         assert not await admitted(second, token, OTHER_SID)
         assert not await admitted(second, "A" * 32)
@@ -61,14 +61,14 @@ async def test_a_first_that_is_asked_again_takes_its_call_back(autojump_clock: M
     tables = MemoryTables()
     async with open_rig(store=store("first", tables)) as first, open_rig(store=store("second", tables)) as second:
         call = first.ring()
-        token = first.calls.issue_token(call)
-        await first.calls.stored(call)
+        token = first.takeover.issue_token(call)
+        await first.calls.checkpoints.stored(call.sid)
         assert await admitted(second, token)
         await trio.sleep(5)
 
-        assert await first.calls.goes_on_elsewhere(SID)
-        assert await first.calls.take_over(SID) is None
-        again = await first.calls.take_over(SID, by_force=True)
+        assert await first.takeover.goes_on_elsewhere(SID)
+        assert await first.takeover.take(SID) is None
+        again = await first.takeover.take(SID, by_force=True)
         assert again is not None
         await trio.sleep(5)
         assert (len(first.calls), len(second.calls)) == (1, 0)
@@ -83,9 +83,9 @@ async def test_a_token_that_was_used_or_is_too_old_opens_nothing_elsewhere(autoj
         open_rig(store=store("second", tables), twilio=limit) as second,
     ):
         await first.begin()
-        used, old = first.calls.issue_token(first.call), first.calls.issue_token(first.call)
-        first.calls.claim(used, SID)
-        await first.calls.stored(first.call)
+        used, old = first.takeover.issue_token(first.call), first.takeover.issue_token(first.call)
+        first.takeover.claim(used, SID)
+        await first.calls.checkpoints.stored(first.call.sid)
         assert not await admitted(second, used)
         await trio.sleep(60.1)
 
@@ -97,8 +97,8 @@ async def test_a_token_of_a_process_that_was_killed_opens_its_call_at_once(autoj
     tables = MemoryTables()
     async with open_rig(store=store("old", tables)) as old:
         call = old.ring()
-        token = old.calls.issue_token(call)
-        await old.calls.stored(call)
+        token = old.takeover.issue_token(call)
+        await old.calls.checkpoints.stored(call.sid)
     before = trio.current_time()
     async with open_rig(store=store("new", tables)) as new:
         assert await admitted(new, token)
@@ -115,12 +115,12 @@ async def test_a_process_that_drains_takes_no_call_from_another(autojump_clock: 
     tables = MemoryTables()
     async with open_rig(store=store("first", tables)) as first, open_rig(store=store("second", tables)) as second:
         call = first.ring()
-        token = first.calls.issue_token(call)
-        await first.calls.stored(call)
+        token = first.takeover.issue_token(call)
+        await first.calls.checkpoints.stored(call.sid)
         second.calls.draining = True
 
         assert not await admitted(second, token)
-        assert await second.calls.take_over(SID, by_force=True) is None
+        assert await second.takeover.take(SID, by_force=True) is None
         assert tables.rows[SID].owner == "first"
 
 
@@ -128,10 +128,10 @@ async def test_a_phone_that_rings_again_at_another_process_is_the_same_call(auto
     """The answer of the first was lost, as when it is killed in between, or it came too late for Twilio."""
     tables = MemoryTables()
     async with open_rig(store=store("first", tables)) as first, open_rig(store=store("second", tables)) as second:
-        call = await first.calls.ring(SID)
-        first.calls.issue_token(call)
-        await first.calls.stored(call)
-        again = await second.calls.ring(SID)
+        call = await first.takeover.ring(SID)
+        first.takeover.issue_token(call)
+        await first.calls.checkpoints.stored(call.sid)
+        again = await second.takeover.ring(SID)
         await trio.sleep(BEAT_S + 2.5)
 
         assert again.id == call.id
@@ -146,7 +146,7 @@ async def test_a_call_keeps_the_rules_that_it_began_with(autojump_clock: MockClo
         await old.begin()
         await trio.sleep(0.1)
     async with open_rig(store=store("new", tables)) as new:
-        call = await new.calls.take_over(SID)
+        call = await new.takeover.take(SID)
         assert call is not None
         assert [call.grant_reattach(), call.grant_reattach()] == [True, False]
         phone = await new.attach(call)
@@ -166,11 +166,11 @@ async def test_the_attempts_count_across_any_number_of_processes(autojump_clock:
         await trio.sleep(0.1)
     for number in range(1, 5):
         async with open_rig(store=store(str(number), tables)) as rig:
-            call = await rig.calls.take_over(SID)
+            call = await rig.takeover.take(SID)
             assert call is not None
             granted.append(call.grant_reattach())
-            rig.calls.issue_token(call)
-            await rig.calls.stored(call)
+            rig.takeover.issue_token(call)
+            await rig.calls.checkpoints.stored(call.sid)
 
     assert granted == [True, True, True, False]
 
@@ -183,19 +183,19 @@ async def test_a_store_that_does_not_answer_keeps_no_phone_ringing(autojump_cloc
     stuck: Callable[..., Awaitable[object]] = hang
     async with open_rig(store=StateStore(MemoryBackend("only"), Metrics(), executor=stuck)) as rig:  # type: ignore[arg-type]
         before = trio.current_time()
-        call = await rig.calls.ring(SID)
-        token = rig.calls.issue_token(call)
-        await rig.calls.stored(call)
+        call = await rig.takeover.ring(SID)
+        token = rig.takeover.issue_token(call)
+        await rig.calls.checkpoints.stored(call.sid)
         first_s = trio.current_time() - before
         await trio.sleep(5)
         before = trio.current_time()
-        other = await rig.calls.ring(OTHER_SID)
-        await rig.calls.stored(other)
+        other = await rig.takeover.ring(OTHER_SID)
+        await rig.calls.checkpoints.stored(other.sid)
 
         assert first_s == pytest.approx(RING_WAIT_S + STORED_WAIT_S)
         assert trio.current_time() == before
-        assert rig.calls.store_failing
-        assert rig.calls.claim(token, SID) is call
+        assert rig.calls.checkpoints.failing
+        assert rig.takeover.claim(token, SID) is call
 
 
 async def test_a_token_that_the_store_cannot_be_asked_about_is_refused(autojump_clock: MockClock) -> None:
