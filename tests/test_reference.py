@@ -13,7 +13,7 @@ from relay.config import SAMPLE_RATES_HZ, SECTIONS, AssistantKeys, LadderEntry, 
 from relay.logic.end_reason import EndReason
 from relay.metrics import DROP_CAUSES, INVENT_CAUSES, RECONNECT_RESULTS, Metrics
 from scripts.make_reference import CONFIG, Key, Secret, read, renewed
-from tests.support.reference import REFERENCE, ROOT, first_cells
+from tests.support.reference import BROWSER, REFERENCE, ROOT, first_cells
 
 NOT_THE_DAEMON = {"standin", "demo", "bench", "vad", "cli.py"}
 LOG_METHODS = {"debug", "info", "warning", "error", "exception", "log"}
@@ -104,6 +104,13 @@ def test_every_code_and_every_secret_is_explained() -> None:
 
 def test_no_word_is_called_no_code_that_the_daemon_does_not_use() -> None:
     assert {text for tree in daemon_trees() for text in texts(tree)} >= NO_CODES
+
+
+def test_every_code_of_the_client_library_is_explained() -> None:
+    modules = "".join(path.read_text() for path in (ROOT / "relay" / "web").glob("*.js"))
+    explained = {name for name in first_cells("The library", BROWSER) if name.isupper()}
+
+    assert explained == set(re.findall(r'"([A-Z]+(?:_[A-Z]+)+)"', modules))
 
 
 def test_every_log_event_is_explained() -> None:
