@@ -44,10 +44,13 @@ def texts(node: ast.AST) -> set[str]:
 
 
 def log_events() -> set[str]:
-    """What the loggers of the daemon are called with first, or second, behind a level."""
-    calls = [node for tree in daemon_trees() for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    logged = [it.args[:2] for it in calls if isinstance(it.func, ast.Attribute) and it.func.attr in LOG_METHODS]
-    return {text for arguments in logged for argument in arguments for text in texts(argument) if EVENT.fullmatch(text)}
+    """What the loggers of the daemon are called with first, or second behind a level, and the `log_name` of classes."""
+    nodes = [node for tree in daemon_trees() for node in ast.walk(tree)]
+    calls = [node for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    logged = [part for it in calls if it.func.attr in LOG_METHODS for part in it.args[:2]]  # type: ignore[attr-defined]
+    assigned = [node for node in nodes if isinstance(node, ast.Assign)]
+    named = [node.value for node in assigned if ast.unparse(node.targets[0]) == "log_name"]
+    return {text for part in (*logged, *named) for text in texts(part) if EVENT.fullmatch(text)}
 
 
 def keys() -> dict[str, Key]:
