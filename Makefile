@@ -6,7 +6,7 @@ BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test endurance check bench lock clean
+.PHONY: help demo test endurance check bench docs lock clean
 
 help:
 	@echo 'make demo    the whole thing without accounts, in a terminal'
@@ -14,6 +14,7 @@ help:
 	@echo 'make endurance  cut connections, killed daemons, an hour on a bad network: some 35 minutes'
 	@echo 'make check   format, lint, types, tests'
 	@echo 'make bench   the benchmark (ARGS="..." goes to relay bench)'
+	@echo 'make docs    make the tables of docs/reference.md from config.toml'
 	@echo 'make lock    refresh requirements/*.txt (needs uv)'
 
 demo: $(STAMP)
@@ -42,6 +43,9 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(PYTEST) $(ARGS)
+
+docs: $(STAMP)
+	@$(BIN)/python scripts/make_reference.py
 
 $(STAMP): requirements/run.txt requirements/dev.txt pyproject.toml scripts/bootstrap
 	@scripts/bootstrap $(VENV)

@@ -6,7 +6,7 @@ import msgspec
 
 
 class BenchResult(msgspec.Struct, omit_defaults=True):
-    """What `relay bench --json` prints. Times in milliseconds. The README says how each is measured."""
+    """What `relay bench --json` prints. Times in milliseconds. docs/measurements.md says how."""
 
     calls: int
     seconds: float

@@ -1,10 +1,8 @@
-"""The README's table of codes: complete, each provoked by some test, and here those that need a flood or a wait."""
+"""The codes that a browser can meet: all explained, each provoked by some test, and here those of a flood or a wait."""
 
 import ast
 import json
-import re
 import struct
-from pathlib import Path
 
 import pytest
 import trio
@@ -17,21 +15,19 @@ from relay.wire.browser import BrowserCode
 from tests.support.browserrig import FRAME, ORIGIN, BrowserSocket, Down, Poller, binary, browser, start_polling
 from tests.support.callrig import TONE
 from tests.support.frontrig import FrontRig, front_config, open_front
+from tests.support.reference import ROOT, first_cells
 
-ROOT = Path(__file__).resolve().parents[2]
 OF_JSON = {"NOT_JSON", "NOT_OBJECT", "FIELD_MISSING", "FIELD_INVALID"}
 OF_BODIES = {"BODY_TOO_LARGE", "BODY_TIMEOUT"}
 OF_CALLS = {"FULL", "DRAINING"}
 OF_NUMBERS = {"MESSAGES_LOST", "CURSOR_AHEAD"}
-WITHOUT_A_ROW = {"NOT_FOUND"}
+OF_ANY_ADDRESS = {"NOT_FOUND"}
 SECOND = 50
 """Messages of 20 ms."""
 
 
 def documented() -> set[str]:
-    text = (ROOT / "README.md").read_text()
-    table = text[text.index("| code | what was wrong") :]
-    return set(re.findall(r"`([A-Z_0-9]{4,})`", table[: table.index("\n\n")]))
+    return first_cells("To browsers")
 
 
 def refusals() -> set[str]:
@@ -42,11 +38,13 @@ def refusals() -> set[str]:
     return {str(code.value) for code in named if isinstance(code, ast.Constant)}
 
 
-def test_the_table_has_every_code_that_a_browser_can_meet() -> None:
-    assert documented() == (refusals() | set(BrowserCode) | OF_JSON | OF_BODIES | OF_CALLS | OF_NUMBERS) - WITHOUT_A_ROW
+def test_the_reference_explains_every_code_that_a_browser_can_meet() -> None:
+    known = refusals() | set(BrowserCode) | OF_JSON | OF_BODIES | OF_CALLS | OF_NUMBERS
+
+    assert documented() == known - OF_ANY_ADDRESS
 
 
-def test_every_code_of_the_table_is_provoked_by_some_test_of_the_endpoints() -> None:
+def test_every_code_of_a_browser_is_provoked_by_some_test_of_the_endpoints() -> None:
     tests = "".join(path.read_text() for path in (ROOT / "tests" / "daemon").glob("test_*.py"))
 
     assert [code for code in documented() if f'"{code}"' not in tests] == []
