@@ -3,9 +3,11 @@
  * @module
  */
 
-import { checkSupport, RelayClient, RelayError } from "./relay-client.js";
+import { checkSupport, RelayClient } from "./relay-client.js";
 import { loudness, Timeline } from "./timeline.js";
 import { Transcript } from "./transcript.js";
+
+/** @import { Events, RelayError } from "./relay-client.js" */
 
 const STALL_MS = 2_000;
 
@@ -58,9 +60,9 @@ const client = new RelayClient({ token: takeToken() });
 const timeline = new Timeline(/** @type {HTMLCanvasElement} */ (element("timeline")));
 const transcript = new Transcript(element);
 let interruptions = 0;
-/** @type {import("./relay-client.js").Events["state"]} */
+/** @type {Events["state"]} */
 let link = { status: "idle", transport: null, attempt: 0, reason: "" };
-/** @type {import("./relay-client.js").Events["call"]} */
+/** @type {Events["call"]} */
 let call = { status: "live", reason: "" };
 
 /** For the console and for tests. */
@@ -73,7 +75,7 @@ function takeToken() {
   return token;
 }
 
-/** @param {import("./relay-client.js").Events["state"]} state */
+/** @param {Events["state"]} state */
 function showState(state) {
   link = state;
   const { status, transport, reason } = state;
@@ -96,7 +98,7 @@ function showConnection() {
   element("connection-text").textContent = statusText(link);
 }
 
-/** @param {import("./relay-client.js").Events["state"]} state */
+/** @param {Events["state"]} state */
 function statusText({ status, transport, attempt, reason }) {
   if (status === "ended" && reason in TITLES) return STATUS_TEXTS.idle;
   if (status === "live" && call.status === "reconnecting") return "Waiting for the assistant …";
@@ -177,9 +179,9 @@ client.on("call", (state) => {
 
 talk.onclick = () => {
   if (talk.dataset.does === "end") {
-    client.stop();
+    void client.stop();
   } else if (talk.dataset.does === "retry") {
-    client.retry();
+    void client.retry();
   } else {
     element("problem").hidden = true;
     interruptions = 0;
@@ -187,7 +189,7 @@ talk.onclick = () => {
     element("interruptions").textContent = "0";
     transcript.clear();
     timeline.start();
-    client.start();
+    void client.start();
   }
 };
 element("problem-close").onclick = () => {
@@ -195,7 +197,7 @@ element("problem-close").onclick = () => {
   talk.focus();
 };
 element("end").onclick = () => {
-  client.stop();
+  void client.stop();
   talk.focus();
 };
 element("lab-drop").onclick = () => client.dropSocket();

@@ -11,11 +11,15 @@ import { sleep } from "./network-lab.js";
 import { PollingLink } from "./polling-link.js";
 import { WebSocketLink } from "./websocket-link.js";
 
+/** @import { NetworkLab } from "./network-lab.js" */
+/** @import { UplinkLog } from "./uplink-log.js" */
+/** @import { LinkListener } from "./websocket-link.js" */
+/** @import { ClientMessage, Message, Ready } from "./wire.js" */
+
 const BACK_OFF_MS = [300, 1_000, 2_500];
 const UPGRADE_AFTER_MS = 15_000;
 const UPGRADE_AFTER_MOST_MS = 120_000;
 
-/** @typedef {import("./websocket-link.js").Ready} Ready */
 /** @typedef {WebSocketLink | PollingLink} Link */
 /** @typedef {{status: "connecting" | "reconnecting" | "live" | "lost" | "closed", transport: "websocket" | "polling",
  *   attempt: number, error?: RelayError}} LinkState */
@@ -24,11 +28,11 @@ const UPGRADE_AFTER_MOST_MS = 120_000;
  * @typedef {object} ConnectionOptions
  * @property {URL} url
  * @property {object} start the `start` message, without resume and after
- * @property {import("./network-lab.js").NetworkLab} lab
- * @property {import("./uplink-log.js").UplinkLog} log
+ * @property {NetworkLab} lab
+ * @property {UplinkLog} log
  * @property {boolean} forcePolling
  * @property {(ready: Ready) => void} onSession a new session began
- * @property {(message: any) => void} onMessage each downward message once, in order
+ * @property {(message: Message) => void} onMessage each downward message once, in order
  * @property {(state: LinkState) => void} onState
  */
 
@@ -82,7 +86,7 @@ export class Connection {
     this.#link?.pump(this.#options.log);
   }
 
-  /** @param {object} message dropped while there is no connection */
+  /** @param {ClientMessage} message dropped while there is no connection */
   tell(message) {
     this.#link?.tell(message);
   }
@@ -184,15 +188,15 @@ export class Connection {
     this.#attach(ready);
     if (resuming) log.resumeAt(ready.next);
     if (!isObsolete()) return link;
-    await link.close();
+    link.close();
     return null;
   }
 
   /** @param {() => boolean} isObsolete */
   async #openPolling(isObsolete) {
     const { url, start, lab, log } = this.#options;
-    if (this.#session === null) this.#attach(await HttpSession.start(url, { type: "start", ...start }));
-    const http = new HttpSession(url, /** @type {Ready} */ (/** @type {unknown} */ (this.#session)), lab);
+    const session = this.#session ?? this.#attach(await HttpSession.start(url, { type: "start", ...start }));
+    const http = new HttpSession(url, session, lab);
     try {
       log.resumeAt((await http.sendAudio(new Uint8Array())).next);
     } catch (error) {
@@ -207,13 +211,15 @@ export class Connection {
   /** @param {Ready} ready */
   #attach(ready) {
     const isNew = this.#session?.sessionId !== ready.sessionId;
-    this.#session = { ...this.#session, ...ready };
-    if (!isNew) return;
-    this.#cursor = 0;
-    this.#options.onSession(ready);
+    this.#session = ready;
+    if (isNew) {
+      this.#cursor = 0;
+      this.#options.onSession(ready);
+    }
+    return ready;
   }
 
-  /** @returns {import("./websocket-link.js").LinkListener} */
+  /** @returns {LinkListener} */
   #listen() {
     const generation = this.#generation;
     return {
@@ -228,12 +234,11 @@ export class Connection {
 
   #broken() {
     this.#link = null;
-    this.open();
+    void this.open();
   }
 
-  /** @param {any} message */
+  /** @param {Message} message */
   #receive(message) {
-    if (message.type === "ready") return;
     if (message.n !== undefined) {
       if (message.n <= this.#cursor) {
         this.duplicates++;

@@ -5,6 +5,8 @@
 
 import { RelayError } from "./errors.js";
 
+/** @import { ClientMessage, ErrorMessage, JsonAudio, Ready, TextMessage } from "./wire.js" */
+
 const REQUEST_LIMIT_MS = 5_000;
 /** The server holds a GET for up to 10 s. */
 const WAIT_LIMIT_MS = 15_000;
@@ -12,7 +14,7 @@ const WAIT_LIMIT_MS = 15_000;
 export class HttpSession {
   /**
    * @param {URL} url of the relay
-   * @param {import("./websocket-link.js").Ready} ready
+   * @param {Ready} ready
    * @param {import("./network-lab.js").NetworkLab} lab
    */
   constructor(url, ready, lab) {
@@ -29,38 +31,35 @@ export class HttpSession {
    * A new session without a WebSocket.
    * @param {URL} url
    * @param {object} start
-   * @returns {Promise<import("./websocket-link.js").Ready>}
+   * @returns {Promise<Ready>}
    */
-  static start(url, start) {
-    return request(new URL("client", url), json(start), REQUEST_LIMIT_MS);
+  static async start(url, start) {
+    return /** @type {Ready} */ (await request(new URL("client", url), json(start), REQUEST_LIMIT_MS));
   }
 
   /**
    * Sends audio; with an empty body it only asks what the server wants next.
    * @param {Uint8Array<ArrayBuffer>} body
-   * @param {AbortSignal} [signal]
    * @returns {Promise<{received: number, next: number}>}
    */
-  async sendAudio(body, signal) {
+  async sendAudio(body) {
     await this.#lab.pass();
-    return this.#request("audio", { method: "POST", body, headers: { "Content-Type": "application/octet-stream" } }, signal);
+    const init = { method: "POST", body, headers: { "Content-Type": "application/octet-stream" } };
+    return /** @type {{received: number, next: number}} */ (await this.#request("audio", init));
   }
 
   /**
    * @param {number} after
    * @param {AbortSignal} [signal]
-   * @returns {Promise<{next: number, messages: any[]}>}
+   * @returns {Promise<{next: number, messages: (JsonAudio | TextMessage)[]}>}
    */
   async receive(after, signal) {
     const answer = await this.#request(`audio?after=${after}`, { method: "GET" }, signal, WAIT_LIMIT_MS);
     await this.#lab.pass();
-    return answer;
+    return /** @type {{next: number, messages: (JsonAudio | TextMessage)[]}} */ (answer);
   }
 
-  /**
-   * `played` or `stop`.
-   * @param {object} message
-   */
+  /** @param {ClientMessage} message */
   async tell(message) {
     await this.#lab.pass();
     await this.#request("messages", { ...json(message), keepalive: true });
@@ -72,7 +71,8 @@ export class HttpSession {
    * @param {AbortSignal} [signal]
    */
   #request(path, init, signal, limitMs = REQUEST_LIMIT_MS) {
-    const headers = { ...init.headers, Authorization: `Bearer ${this.#token}` };
+    const headers = new Headers(init.headers);
+    headers.set("Authorization", `Bearer ${this.#token}`);
     return request(new URL(path, this.#base), { ...init, headers }, limitMs, signal);
   }
 }
@@ -87,7 +87,7 @@ function json(value) {
  * @param {RequestInit} init
  * @param {number} limitMs
  * @param {AbortSignal} [signal]
- * @returns {Promise<any>} the answer's JSON; RelayError with the server's code, or SERVER_GONE
+ * @returns {Promise<unknown>} the answer's JSON; RelayError with the server's code, or SERVER_GONE
  */
 async function request(url, init, limitMs, signal) {
   const limit = new AbortController();
@@ -96,11 +96,13 @@ async function request(url, init, limitMs, signal) {
   signal?.addEventListener("abort", stop);
   try {
     const response = await fetch(url, { ...init, signal: limit.signal, cache: "no-store" });
+    /** @type {unknown} */
     const answer = await response.json().catch(() => ({}));
     if (response.ok) return answer;
-    if (!answer.code && response.status >= 500) throw serverGone(); // a proxy speaks for it
+    const { code, error } = /** @type {Partial<ErrorMessage>} */ (answer);
+    if (!code && response.status >= 500) throw serverGone(); // a proxy speaks for it
     const fatal = response.status < 500 && response.status !== 429;
-    throw new RelayError(answer.code ?? `HTTP_${response.status}`, answer.error ?? `The server answered ${response.status}.`, { fatal });
+    throw new RelayError(code ?? `HTTP_${response.status}`, error ?? `The server answered ${response.status}.`, { fatal });
   } catch (error) {
     if (error instanceof RelayError) throw error;
     throw serverGone();

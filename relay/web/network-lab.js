@@ -73,5 +73,7 @@ export class Lane {
 
 /** @param {number} ms */
 export function sleep(ms) {
-  return new Promise((resolve) => setTimeout(resolve, ms));
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms);
+  });
 }

@@ -95,7 +95,7 @@ export class Playout {
     this.#measureArrival(ms, nowMs, (pcm.length * 1000) / this.#rate);
     if (this.#read === this.#written && !this.isPlaying) this.#filledFrom = nowMs;
     this.#write(pcm);
-    const last = this.#segments[this.#segments.length - 1];
+    const last = this.#segments.at(-1);
     if (last?.turn === turn) last.end = this.#written;
     else this.#segments.push({ turn, end: this.#written });
   }

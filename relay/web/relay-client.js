@@ -18,6 +18,11 @@ import { NetworkLab } from "./network-lab.js";
 import { RoundTrip } from "./round-trip.js";
 import { UplinkLog } from "./uplink-log.js";
 
+/** @import { AudioListener } from "./audio.js" */
+/** @import { LinkState } from "./connection.js" */
+/** @import { Message, Ready, Role } from "./wire.js" */
+/** @import { CapturedAudio, Flushed, PlaybackStatus, PlayedBlock } from "./worklet-messages.js" */
+
 export { checkSupport, RelayError };
 
 const PLAYED_EVERY_MS = 250;
@@ -37,9 +42,9 @@ const LEVELS_EVERY_MS = 50;
  *   client and its connection
  * @property {{status: "live" | "reconnecting" | "degraded" | "ended", reason: string}} call what the relay says of the call:
  *   no assistant listens while "reconnecting"; "degraded" is over polling, or with another assistant than the first
- * @property {{role: "user" | "assistant", text: string}} partial
- * @property {{role: "user" | "assistant", text: string}} final
- * @property {{role: "user" | "assistant", status: "started" | "stopped"}} speech
+ * @property {{role: Role, text: string}} partial
+ * @property {{role: Role, text: string}} final
+ * @property {{role: Role, status: "started" | "stopped"}} speech
  * @property {{turn: number}} interrupt the relay stopped the assistant
  * @property {{turn: number, flushedMs: number, heardMs: number, frame: number}} flushed what an interruption threw away
  *   here, what had been played of that turn, and from which frame of the context's clock on it is silent (plus a 5 ms fade)
@@ -60,10 +65,10 @@ export class RelayClient {
   }
 
   /** Called with each piece of the very output while it is set before `start`: a recorder, or the ear of a test.
-   * @type {((block: import("./audio.js").PlayedBlock) => void) | null} */
+   * @type {((block: PlayedBlock) => void) | null} */
   onPlayed = null;
   /** Likewise, with what the microphone gave.
-   * @type {((audio: import("./audio.js").CapturedAudio) => void) | null} */
+   * @type {((audio: CapturedAudio) => void) | null} */
   onCaptured = null;
 
   #options;
@@ -71,7 +76,7 @@ export class RelayClient {
   #forcePolling;
   #lab = new NetworkLab();
   #log = new UplinkLog();
-  /** @type {Map<string, Set<(event: any) => void>>} */
+  /** @type {Map<keyof Events, Set<(event: never) => void>>} */
   #listeners = new Map();
   /** @type {ConversationAudio | null} */
   #audio = null;
@@ -182,7 +187,7 @@ export class RelayClient {
     await this.#connection.open();
   }
 
-  /** @param {import("./websocket-link.js").Ready} ready */
+  /** @param {Ready} ready */
   #begin(ready) {
     this.#played = { turn: -1, ms: -1, at: 0 };
     this.#audio?.openPlayback(ready.sampleRate);
@@ -192,24 +197,33 @@ export class RelayClient {
     this.#roundTrip = new RoundTrip(this.#url, this.#lab, (ms) => this.#emit("rtt", { ms }), () => this.#connection?.drop());
   }
 
-  /** @param {any} message */
-  #receive({ type, n: _, ...message }) {
-    if (type === "audio") {
-      this.#audio?.play(message.turn, message.ms, message.pcm);
-    } else if (type === "interrupt") {
-      this.#audio?.interrupt(message.turn);
-      this.#emit("interrupt", message);
-    } else if (type === "partial" || type === "final" || type === "speech") {
-      this.#emit(type, message);
-    } else if (type === "state") {
-      this.#emit("call", message);
-      if (message.status === "ended") this.#release(message.reason ?? "ended");
-    } else if (type === "error") {
-      this.#emit("error", new RelayError(message.code, message.error, { fatal: false, leg: message.leg }));
+  /** @param {Message} message */
+  #receive(message) {
+    switch (message.type) {
+      case "audio":
+        this.#audio?.play(message.turn, message.ms, message.pcm);
+        break;
+      case "interrupt":
+        this.#audio?.interrupt(message.turn);
+        this.#emit("interrupt", { turn: message.turn });
+        break;
+      case "partial":
+      case "final":
+        this.#emit(message.type, { role: message.role, text: message.text });
+        break;
+      case "speech":
+        this.#emit("speech", { role: message.role, status: message.status });
+        break;
+      case "state":
+        this.#emit("call", { status: message.status, reason: message.reason });
+        if (message.status === "ended") void this.#release(message.reason);
+        break;
+      case "error":
+        this.#emit("error", new RelayError(message.code, message.error, { fatal: false, leg: message.leg }));
     }
   }
 
-  /** @param {import("./connection.js").LinkState} state */
+  /** @param {LinkState} state */
   #linkChanged({ status, transport, attempt, error }) {
     if (status === "closed") return;
     if (status === "live") this.#audio?.changeLink();
@@ -220,7 +234,7 @@ export class RelayClient {
     this.#setStatus(status, { transport, attempt, reason: error?.code ?? "" });
   }
 
-  /** @returns {import("./audio.js").AudioListener} */
+  /** @returns {AudioListener} */
   #audioListener() {
     return {
       onCaptured: (audio) => this.#captured(audio),
@@ -231,7 +245,7 @@ export class RelayClient {
     };
   }
 
-  /** @param {import("./audio.js").CapturedAudio} audio */
+  /** @param {CapturedAudio} audio */
   #captured(audio) {
     if (!this.#audio) return;
     this.#inputLevel = Math.max(this.#inputLevel, audio.level);
@@ -242,7 +256,7 @@ export class RelayClient {
     this.#connection?.pump();
   }
 
-  /** @param {import("./audio.js").PlaybackStatus} status */
+  /** @param {PlaybackStatus} status */
   #playing({ turn, heardMs, bufferMs, targetMs, isPlaying, level, counts }) {
     if (!this.#audio) return;
     this.#outputLevel = level;
@@ -252,7 +266,7 @@ export class RelayClient {
     if (heardMs > 0) this.#report(turn, Math.max(0, heardMs - delayMs), PLAYED_EVERY_MS);
   }
 
-  /** @param {import("./audio.js").Flushed} flushed */
+  /** @param {Flushed} flushed */
   #flushed(flushed) {
     this.#emit("flushed", flushed);
     if (flushed.heardMs > 0) this.#report(flushed.turn, flushed.heardMs, 0);
@@ -281,7 +295,7 @@ export class RelayClient {
   /** @param {RelayError} error */
   #fail(error) {
     this.#emit("error", error);
-    this.#release(error.code);
+    void this.#release(error.code);
   }
 
   /** @param {string} reason */
@@ -310,6 +324,7 @@ export class RelayClient {
    * @param {Events[Type]} event
    */
   #emit(type, event) {
-    for (const listener of this.#listeners.get(type) ?? []) listener(event);
+    const listeners = /** @type {Set<(event: Events[Type]) => void> | undefined} */ (this.#listeners.get(type));
+    for (const listener of listeners ?? []) listener(event);
   }
 }

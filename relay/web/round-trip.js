@@ -20,7 +20,7 @@ export class RoundTrip {
     this.#lab = lab;
     this.#onMeasured = onMeasured;
     this.#onDead = onDead;
-    this.#probe();
+    void this.#probe();
   }
 
   #address;

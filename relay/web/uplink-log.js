@@ -41,7 +41,7 @@ export class UplinkLog {
    */
   append(pcm, ms, durationMs) {
     const sequence = ++this.#lastSequence;
-    this.#frames.push({ sequence, durationMs, bytes: encodeFrame(sequence, Math.round(ms), 0, pcm) });
+    this.#frames.push({ sequence, durationMs, bytes: encodeFrame(sequence, Math.round(ms), pcm) });
     this.#keptMs += durationMs;
     while (this.#keptMs > this.#maxMs) {
       const oldest = /** @type {Frame} */ (this.#frames.shift());

@@ -7,6 +7,10 @@ import { RelayError } from "./errors.js";
 import { Lane } from "./network-lab.js";
 import { decodeFrame } from "./wire.js";
 
+/** @import { NetworkLab } from "./network-lab.js" */
+/** @import { UplinkLog } from "./uplink-log.js" */
+/** @import { ClientMessage, ErrorMessage, Message, Ready, TextMessage } from "./wire.js" */
+
 const HANDSHAKE_LIMIT_MS = 5_000;
 /** What the browser holds unsent; beyond, audio waits in the log, where an outage does not lose it. */
 const BUFFERED_MOST_BYTES = 128 * 1024;
@@ -14,17 +18,8 @@ const STUCK_MS = 4_000;
 const RETRY_MS = 50;
 
 /**
- * @typedef {object} Ready
- * @property {string} sessionId
- * @property {string} token for HTTP requests of this session
- * @property {string} resume attaches once more
- * @property {number} sampleRate of the audio to the client
- * @property {number} next the sequence number that the server wants next
- */
-
-/**
  * @typedef {object} LinkListener
- * @property {(message: any) => void} onMessage in order; audio is an `AudioMessage`
+ * @property {(message: Message) => void} onMessage in order
  * @property {(why: "lost" | "gone" | "closed") => void} onEnd `gone`: the server does not know the session
  */
 
@@ -50,16 +45,16 @@ export class WebSocketLink {
    * Throws RelayError: with the server's code and `fatal` if it refused, with SERVER_GONE otherwise.
    * @param {WebSocket} socket
    * @param {object} start the `start` message
-   * @param {import("./network-lab.js").NetworkLab} lab
+   * @param {NetworkLab} lab
    * @param {LinkListener} listener
    * @returns {Promise<{link: WebSocketLink, ready: Ready}>}
    */
   static start(socket, start, lab, listener) {
     return answered(socket, (done, fail) => {
-      socket.onmessage = ({ data }) => {
-        const message = typeof data === "string" ? JSON.parse(data) : {};
-        if (message.type === "error") fail(new RelayError(message.code, message.error));
-        else if (message.type === "ready") done({ link: new WebSocketLink(socket, lab, listener), ready: message });
+      socket.onmessage = (/** @type {MessageEvent<string | ArrayBuffer>} */ { data }) => {
+        const message = typeof data === "string" ? /** @type {Ready | ErrorMessage} */ (JSON.parse(data)) : null;
+        if (message?.type === "error") fail(new RelayError(message.code, message.error));
+        else if (message?.type === "ready") done({ link: new WebSocketLink(socket, lab, listener), ready: message });
       };
       socket.send(JSON.stringify(start));
     });
@@ -67,7 +62,7 @@ export class WebSocketLink {
 
   /**
    * @param {WebSocket} socket
-   * @param {import("./network-lab.js").NetworkLab} lab
+   * @param {NetworkLab} lab
    * @param {LinkListener} listener
    */
   constructor(socket, lab, listener) {
@@ -75,7 +70,8 @@ export class WebSocketLink {
     this.#down = new Lane(lab);
     this.#up = new Lane(lab);
     this.#listener = listener;
-    socket.onmessage = ({ data }) => this.#down.run(() => this.#receive(data));
+    socket.onmessage = (/** @type {MessageEvent<string | ArrayBuffer>} */ { data }) =>
+      this.#down.run(() => this.#receive(data));
     socket.onclose = () => this.#end("lost");
   }
 
@@ -90,7 +86,7 @@ export class WebSocketLink {
 
   /**
    * Sends what the log holds, as far as the connection takes it.
-   * @param {import("./uplink-log.js").UplinkLog} log
+   * @param {UplinkLog} log
    */
   pump(log) {
     clearTimeout(this.#retry);
@@ -106,7 +102,7 @@ export class WebSocketLink {
     else this.#retry = setTimeout(() => this.pump(log), RETRY_MS);
   }
 
-  /** @param {object} message */
+  /** @param {ClientMessage} message */
   tell(message) {
     this.#up.run(() => this.#send(JSON.stringify(message)));
   }
@@ -117,7 +113,7 @@ export class WebSocketLink {
   }
 
   /** Ends the link on purpose; the session goes on. */
-  async close() {
+  close() {
     this.#end("closed");
   }
 
@@ -129,7 +125,7 @@ export class WebSocketLink {
   /** @param {string | ArrayBuffer} data */
   #receive(data) {
     if (this.#ended) return;
-    const message = typeof data === "string" ? JSON.parse(data) : decodeFrame(data);
+    const message = typeof data === "string" ? /** @type {TextMessage} */ (JSON.parse(data)) : decodeFrame(data);
     this.#listener.onMessage(message);
   }
 
