@@ -3,6 +3,7 @@
  * @module
  */
 
+import { NetworkLab } from "./network-lab.js";
 import { checkSupport, RelayClient } from "./relay-client.js";
 import { loudness, Timeline } from "./timeline.js";
 import { Transcript } from "./transcript.js";
@@ -56,7 +57,8 @@ const ENDINGS = {
 const element = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 const talk = /** @type {HTMLButtonElement} */ (element("talk"));
 
-const client = new RelayClient({ token: takeToken() });
+const lab = new NetworkLab();
+const client = new RelayClient({ token: takeToken(), network: lab });
 const timeline = new Timeline(/** @type {HTMLCanvasElement} */ (element("timeline")));
 const transcript = new Transcript(element);
 let interruptions = 0;
@@ -66,7 +68,7 @@ let link = { status: "idle", transport: null, attempt: 0, reason: "" };
 let call = { status: "live", reason: "" };
 
 /** For the console and for tests. */
-Object.assign(globalThis, { relayClient: client });
+Object.assign(globalThis, { relayClient: client, networkLab: lab });
 
 /** A token may be handed over behind the `#`, which no server sees. */
 function takeToken() {
@@ -200,12 +202,12 @@ element("end").onclick = () => {
   void client.stop();
   talk.focus();
 };
-element("lab-drop").onclick = () => client.dropSocket();
-element("lab-stall").onclick = () => client.stall(STALL_MS);
+element("lab-drop").onclick = () => client.reconnect();
+element("lab-stall").onclick = () => lab.stall(STALL_MS);
 const jitter = /** @type {HTMLInputElement} */ (element("lab-jitter"));
 jitter.oninput = () => {
   element("lab-jitter-value").textContent = `${jitter.value} ms`;
-  client.setJitter(Number(jitter.value));
+  lab.jitterMs = Number(jitter.value);
 };
 const polling = /** @type {HTMLInputElement} */ (element("lab-polling"));
 polling.onchange = () => client.forcePolling(polling.checked);

@@ -7,11 +7,11 @@
 
 import { RelayError } from "./errors.js";
 import { HttpSession } from "./http-session.js";
-import { sleep } from "./network-lab.js";
 import { PollingLink } from "./polling-link.js";
+import { sleep } from "./sleep.js";
 import { WebSocketLink } from "./websocket-link.js";
 
-/** @import { NetworkLab } from "./network-lab.js" */
+/** @import { Network } from "./network.js" */
 /** @import { UplinkLog } from "./uplink-log.js" */
 /** @import { LinkListener } from "./websocket-link.js" */
 /** @import { ClientMessage, Message, Ready } from "./wire.js" */
@@ -28,7 +28,7 @@ const UPGRADE_AFTER_MOST_MS = 120_000;
  * @typedef {object} ConnectionOptions
  * @property {URL} url
  * @property {object} start the `start` message, without resume and after
- * @property {NetworkLab} lab
+ * @property {Network} network
  * @property {UplinkLog} log
  * @property {boolean} forcePolling
  * @property {(ready: Ready) => void} onSession a new session began
@@ -141,7 +141,7 @@ export class Connection {
   async #upgradeNow(nextAfterMs) {
     const generation = this.#generation;
     try {
-      const socket = await WebSocketLink.dial(this.#options.url);
+      const socket = await WebSocketLink.dial(this.#options.url, this.#options.network);
       if (generation === this.#generation && !this.#forcePolling) await this.#change(socket);
       else socket.close();
     } catch {
@@ -180,11 +180,10 @@ export class Connection {
    * @param {WebSocket} [dialled]
    */
   async #openWebSocket(isObsolete, dialled) {
-    const { url, start, lab, log } = this.#options;
-    await lab.pass();
-    const socket = dialled ?? (await WebSocketLink.dial(url));
+    const { url, start, network, log } = this.#options;
+    const socket = dialled ?? (await WebSocketLink.dial(url, network));
     const resuming = this.#session && { resume: this.#session.resume, after: this.#cursor };
-    const { link, ready } = await WebSocketLink.start(socket, { type: "start", ...start, ...resuming }, lab, this.#listen());
+    const { link, ready } = await WebSocketLink.start(socket, { type: "start", ...start, ...resuming }, this.#listen());
     this.#attach(ready);
     if (resuming) log.resumeAt(ready.next);
     if (!isObsolete()) return link;
@@ -194,9 +193,9 @@ export class Connection {
 
   /** @param {() => boolean} isObsolete */
   async #openPolling(isObsolete) {
-    const { url, start, lab, log } = this.#options;
-    const session = this.#session ?? this.#attach(await HttpSession.start(url, { type: "start", ...start }));
-    const http = new HttpSession(url, session, lab);
+    const { url, start, network, log } = this.#options;
+    const session = this.#session ?? this.#attach(await HttpSession.start(url, { type: "start", ...start }, network));
+    const http = new HttpSession(url, session, network);
     try {
       log.resumeAt((await http.sendAudio(new Uint8Array())).next);
     } catch (error) {

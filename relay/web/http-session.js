@@ -5,6 +5,7 @@
 
 import { RelayError } from "./errors.js";
 
+/** @import { Network } from "./network.js" */
 /** @import { ClientMessage, ErrorMessage, JsonAudio, Ready, TextMessage } from "./wire.js" */
 
 const REQUEST_LIMIT_MS = 5_000;
@@ -15,26 +16,27 @@ export class HttpSession {
   /**
    * @param {URL} url of the relay
    * @param {Ready} ready
-   * @param {import("./network-lab.js").NetworkLab} lab
+   * @param {Network} network
    */
-  constructor(url, ready, lab) {
+  constructor(url, ready, network) {
     this.#base = new URL(`client/${encodeURIComponent(ready.sessionId)}/`, url);
     this.#token = ready.token;
-    this.#lab = lab;
+    this.#network = network;
   }
 
   #base;
   #token;
-  #lab;
+  #network;
 
   /**
    * A new session without a WebSocket.
    * @param {URL} url
-   * @param {object} start
+   * @param {object} start the `start` message
+   * @param {Network} network
    * @returns {Promise<Ready>}
    */
-  static async start(url, start) {
-    return /** @type {Ready} */ (await request(new URL("client", url), json(start), REQUEST_LIMIT_MS));
+  static async start(url, start, network) {
+    return /** @type {Ready} */ (await request(network, new URL("client", url), json(start), REQUEST_LIMIT_MS));
   }
 
   /**
@@ -43,7 +45,6 @@ export class HttpSession {
    * @returns {Promise<{received: number, next: number}>}
    */
   async sendAudio(body) {
-    await this.#lab.pass();
     const init = { method: "POST", body, headers: { "Content-Type": "application/octet-stream" } };
     return /** @type {{received: number, next: number}} */ (await this.#request("audio", init));
   }
@@ -55,13 +56,11 @@ export class HttpSession {
    */
   async receive(after, signal) {
     const answer = await this.#request(`audio?after=${after}`, { method: "GET" }, signal, WAIT_LIMIT_MS);
-    await this.#lab.pass();
     return /** @type {{next: number, messages: (JsonAudio | TextMessage)[]}} */ (answer);
   }
 
   /** @param {ClientMessage} message */
   async tell(message) {
-    await this.#lab.pass();
     await this.#request("messages", { ...json(message), keepalive: true });
   }
 
@@ -73,7 +72,7 @@ export class HttpSession {
   #request(path, init, signal, limitMs = REQUEST_LIMIT_MS) {
     const headers = new Headers(init.headers);
     headers.set("Authorization", `Bearer ${this.#token}`);
-    return request(new URL(path, this.#base), { ...init, headers }, limitMs, signal);
+    return request(this.#network, new URL(path, this.#base), { ...init, headers }, limitMs, signal);
   }
 }
 
@@ -83,19 +82,20 @@ function json(value) {
 }
 
 /**
+ * @param {Network} network
  * @param {URL} url
  * @param {RequestInit} init
  * @param {number} limitMs
  * @param {AbortSignal} [signal]
  * @returns {Promise<unknown>} the answer's JSON; RelayError with the server's code, or SERVER_GONE
  */
-async function request(url, init, limitMs, signal) {
+async function request(network, url, init, limitMs, signal) {
   const limit = new AbortController();
   const timer = setTimeout(() => limit.abort(), limitMs);
   const stop = () => limit.abort();
   signal?.addEventListener("abort", stop);
   try {
-    const response = await fetch(url, { ...init, signal: limit.signal, cache: "no-store" });
+    const response = await network.fetch(url, { ...init, signal: limit.signal, cache: "no-store" });
     /** @type {unknown} */
     const answer = await response.json().catch(() => ({}));
     if (response.ok) return answer;

@@ -3,7 +3,7 @@
  * @module
  */
 
-import { sleep } from "./network-lab.js";
+import { sleep } from "./sleep.js";
 import { decodeJsonAudio, encodeBatch } from "./wire.js";
 
 /** @import { RelayError } from "./errors.js" */

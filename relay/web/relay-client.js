@@ -14,12 +14,13 @@
 import { checkSupport, ConversationAudio } from "./audio.js";
 import { Connection } from "./connection.js";
 import { RelayError } from "./errors.js";
-import { NetworkLab } from "./network-lab.js";
+import { BROWSER_NETWORK } from "./network.js";
 import { RoundTrip } from "./round-trip.js";
 import { UplinkLog } from "./uplink-log.js";
 
 /** @import { AudioListener } from "./audio.js" */
 /** @import { LinkState } from "./connection.js" */
+/** @import { Network } from "./network.js" */
 /** @import { Message, Ready, Role } from "./wire.js" */
 /** @import { CapturedAudio, Flushed, PlaybackStatus, PlayedBlock } from "./worklet-messages.js" */
 
@@ -34,6 +35,7 @@ const LEVELS_EVERY_MS = 50;
  * @property {string} [token] from `POST /client/token`, where the relay asks for one
  * @property {number} [sampleRate] of the AudioContext; by default the device's
  * @property {boolean} [forcePolling] no WebSocket
+ * @property {Network} [network] that carries all requests and sockets; by default the browser's own
  *
  * @typedef {"idle" | "starting" | "connecting" | "live" | "reconnecting" | "lost" | "ended"} Status
  *
@@ -61,6 +63,7 @@ export class RelayClient {
   constructor(options = {}) {
     this.#options = options;
     this.#url = new URL(options.url ?? "/", globalThis.location?.href);
+    this.#network = options.network ?? BROWSER_NETWORK;
     this.#forcePolling = options.forcePolling ?? false;
   }
 
@@ -73,8 +76,8 @@ export class RelayClient {
 
   #options;
   #url;
+  #network;
   #forcePolling;
-  #lab = new NetworkLab();
   #log = new UplinkLog();
   /** @type {Map<keyof Events, Set<(event: never) => void>>} */
   #listeners = new Map();
@@ -148,22 +151,12 @@ export class RelayClient {
     else await this.#connection.open();
   }
 
-  /** Network lab: the connection breaks. */
-  dropSocket() {
+  /** Gives up the connection and takes up the session over a new one, as after a break. */
+  reconnect() {
     this.#connection?.drop();
   }
 
-  /** Network lab: nothing passes for so long. @param {number} ms */
-  stall(ms) {
-    this.#lab.stall(ms);
-  }
-
-  /** Network lab: each message is delayed by up to so much; 0 ends it. @param {number} ms */
-  setJitter(ms) {
-    this.#lab.jitterMs = ms;
-  }
-
-  /** Network lab: HTTP polling instead of a WebSocket, and back. @param {boolean} on */
+  /** HTTP polling instead of a WebSocket, and back. @param {boolean} on */
   async forcePolling(on) {
     this.#forcePolling = on;
     await this.#connection?.forcePolling(on);
@@ -177,7 +170,7 @@ export class RelayClient {
     this.#connection = new Connection({
       url: this.#url,
       start: { sampleRate, channels: 1, encoding: "pcm_s16le", ...(token && { token }) },
-      lab: this.#lab,
+      network: this.#network,
       log: this.#log,
       forcePolling: this.#forcePolling,
       onSession: (ready) => this.#begin(ready),
@@ -194,7 +187,7 @@ export class RelayClient {
     this.#audio?.tap(this.onPlayed !== null);
     this.#inSession = true;
     this.#roundTrip?.stop();
-    this.#roundTrip = new RoundTrip(this.#url, this.#lab, (ms) => this.#emit("rtt", { ms }), () => this.#connection?.drop());
+    this.#roundTrip = new RoundTrip(this.#url, this.#network, (ms) => this.#emit("rtt", { ms }), () => this.reconnect());
   }
 
   /** @param {Message} message */

@@ -4,10 +4,9 @@
  */
 
 import { RelayError } from "./errors.js";
-import { Lane } from "./network-lab.js";
 import { decodeFrame } from "./wire.js";
 
-/** @import { NetworkLab } from "./network-lab.js" */
+/** @import { Network } from "./network.js" */
 /** @import { UplinkLog } from "./uplink-log.js" */
 /** @import { ClientMessage, ErrorMessage, Message, Ready, TextMessage } from "./wire.js" */
 
@@ -29,12 +28,13 @@ export class WebSocketLink {
   /**
    * An open socket, on which nothing was said yet. RelayError SERVER_GONE otherwise.
    * @param {URL} url of the relay
+   * @param {Network} network
    * @returns {Promise<WebSocket>}
    */
-  static dial(url) {
+  static dial(url, network) {
     const address = new URL("client", url);
     address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
-    const socket = new WebSocket(address);
+    const socket = network.openSocket(address);
     socket.binaryType = "arraybuffer";
     return answered(socket, (done) => (socket.onopen = () => done(socket)));
   }
@@ -45,16 +45,15 @@ export class WebSocketLink {
    * Throws RelayError: with the server's code and `fatal` if it refused, with SERVER_GONE otherwise.
    * @param {WebSocket} socket
    * @param {object} start the `start` message
-   * @param {NetworkLab} lab
    * @param {LinkListener} listener
    * @returns {Promise<{link: WebSocketLink, ready: Ready}>}
    */
-  static start(socket, start, lab, listener) {
+  static start(socket, start, listener) {
     return answered(socket, (done, fail) => {
       socket.onmessage = (/** @type {MessageEvent<string | ArrayBuffer>} */ { data }) => {
         const message = typeof data === "string" ? /** @type {Ready | ErrorMessage} */ (JSON.parse(data)) : null;
         if (message?.type === "error") fail(new RelayError(message.code, message.error));
-        else if (message?.type === "ready") done({ link: new WebSocketLink(socket, lab, listener), ready: message });
+        else if (message?.type === "ready") done({ link: new WebSocketLink(socket, listener), ready: message });
       };
       socket.send(JSON.stringify(start));
     });
@@ -62,22 +61,16 @@ export class WebSocketLink {
 
   /**
    * @param {WebSocket} socket
-   * @param {NetworkLab} lab
    * @param {LinkListener} listener
    */
-  constructor(socket, lab, listener) {
+  constructor(socket, listener) {
     this.#socket = socket;
-    this.#down = new Lane(lab);
-    this.#up = new Lane(lab);
     this.#listener = listener;
-    socket.onmessage = (/** @type {MessageEvent<string | ArrayBuffer>} */ { data }) =>
-      this.#down.run(() => this.#receive(data));
+    socket.onmessage = (/** @type {MessageEvent<string | ArrayBuffer>} */ { data }) => this.#receive(data);
     socket.onclose = () => this.#end("lost");
   }
 
   #socket;
-  #down;
-  #up;
   #listener;
   #ended = false;
   #stuckSince = 0;
@@ -94,7 +87,7 @@ export class WebSocketLink {
       this.#stuckSince = 0;
       const [frame] = log.take(1);
       if (!frame) return;
-      this.#up.run(() => this.#send(frame));
+      this.#send(frame);
     }
     if (this.#ended) return;
     this.#stuckSince ||= performance.now();
@@ -104,7 +97,7 @@ export class WebSocketLink {
 
   /** @param {ClientMessage} message */
   tell(message) {
-    this.#up.run(() => this.#send(JSON.stringify(message)));
+    this.#send(JSON.stringify(message));
   }
 
   /** The connection breaks, as a network would break it. */
@@ -119,12 +112,11 @@ export class WebSocketLink {
 
   /** @param {string | ArrayBuffer} data */
   #send(data) {
-    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(data);
+    if (this.#socket.readyState === this.#socket.OPEN) this.#socket.send(data);
   }
 
   /** @param {string | ArrayBuffer} data */
   #receive(data) {
-    if (this.#ended) return;
     const message = typeof data === "string" ? /** @type {TextMessage} */ (JSON.parse(data)) : decodeFrame(data);
     this.#listener.onMessage(message);
   }
@@ -134,8 +126,6 @@ export class WebSocketLink {
     if (this.#ended) return;
     this.#ended = true;
     clearTimeout(this.#retry);
-    this.#down.cut();
-    this.#up.cut();
     this.#socket.onmessage = this.#socket.onclose = null;
     this.#socket.close();
     this.#listener.onEnd(why);
