@@ -96,13 +96,10 @@ async function request(network, url, init, limitMs, signal) {
   signal?.addEventListener("abort", stop);
   try {
     const response = await network.fetch(url, { ...init, signal: limit.signal, cache: "no-store" });
+    if (!response.ok) throw await refusal(response);
     /** @type {unknown} */
-    const answer = await response.json().catch(() => ({}));
-    if (response.ok) return answer;
-    const { code, error } = /** @type {Partial<ErrorMessage>} */ (answer);
-    if (!code && response.status >= 500) throw serverGone(); // a proxy speaks for it
-    const fatal = response.status < 500 && response.status !== 429;
-    throw new RelayError(code ?? `HTTP_${response.status}`, error ?? `The server answered ${response.status}.`, { fatal });
+    const answer = await response.json();
+    return answer;
   } catch (error) {
     if (error instanceof RelayError) throw error;
     throw serverGone();
@@ -110,6 +107,16 @@ async function request(network, url, init, limitMs, signal) {
     clearTimeout(timer);
     signal?.removeEventListener("abort", stop);
   }
+}
+
+/** @param {Response} response */
+async function refusal(response) {
+  /** @type {unknown} */
+  const answer = await response.json().catch(() => ({}));
+  const { code, error } = /** @type {Partial<ErrorMessage>} */ (answer);
+  if (!code && response.status >= 500) return serverGone(); // a proxy speaks for it
+  const fatal = response.status < 500 && response.status !== 429;
+  return new RelayError(code ?? `HTTP_${response.status}`, error ?? `The server answered ${response.status}.`, { fatal });
 }
 
 function serverGone() {
