@@ -1,5 +1,5 @@
 /**
- * The page: puts on the screen what a RelayClient says.
+ * The page: it shows what a RelayClient says, and passes on what the visitor does.
  * @module
  */
 
@@ -63,7 +63,7 @@ const timeline = new Timeline(/** @type {HTMLCanvasElement} */ (element("timelin
 const transcript = new Transcript(element);
 let interruptions = 0;
 /** @type {Events["state"]} */
-let link = { status: "idle", transport: null, attempt: 0, reason: "" };
+let connection = { status: "idle", transport: null, attempt: 0, reason: "" };
 /** @type {Events["call"]} */
 let call = { status: "live", reason: "" };
 
@@ -79,7 +79,7 @@ function takeToken() {
 
 /** @param {Events["state"]} state */
 function showState(state) {
-  link = state;
+  connection = state;
   const { status, transport, reason } = state;
   showConnection();
   element("transport").textContent = transport === null ? "–" : transport === "polling" ? "HTTP polling" : "WebSocket";
@@ -95,9 +95,9 @@ function showState(state) {
 
 /** The connection to the relay, and while that is good, how the relay stands with the assistant. */
 function showConnection() {
-  const status = link.status === "live" && call.status === "reconnecting" ? "reconnecting" : link.status;
+  const status = connection.status === "live" && call.status === "reconnecting" ? "reconnecting" : connection.status;
   element("connection").dataset.status = status;
-  element("connection-text").textContent = statusText(link);
+  element("connection-text").textContent = statusText(connection);
 }
 
 /** @param {Events["state"]} state */

@@ -27,7 +27,7 @@ const MICROPHONE_PROBLEMS = {
   NotReadableError: ["MICROPHONE_BUSY", "The microphone cannot be opened. Close other programs that use it, then start again."],
 };
 
-/** Throws RelayError when this browser or page cannot do it, before anything is asked of the user. */
+/** Throws RelayError when this browser or page cannot do voice calls, before anything is asked of the user. */
 export function checkSupport() {
   if (!globalThis.isSecureContext) {
     throw new RelayError("INSECURE_PAGE", "Microphones work only on secure pages. Open this page over https://.");
@@ -85,7 +85,8 @@ export class ConversationAudio {
     this.output.connect(context.destination);
     this.#capture = new AudioWorkletNode(context, "relay-capture");
     this.#capture.port.onmessage = (/** @type {MessageEvent<CapturedAudio>} */ { data }) => listener.onCaptured(data);
-    context.createMediaStreamSource(microphone).connect(this.#capture).connect(context.destination); // adds silence
+    // The capture worklet puts out silence; it is connected because a node that is not may not run.
+    context.createMediaStreamSource(microphone).connect(this.#capture).connect(context.destination);
     for (const track of microphone.getAudioTracks()) {
       track.onended = () =>
         listener.onFailed(new RelayError("MICROPHONE_LOST", "The microphone was unplugged or switched off. Connect it, then start again."));

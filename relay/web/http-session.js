@@ -6,10 +6,10 @@
 import { RelayError } from "./errors.js";
 
 /** @import { Network } from "./network.js" */
-/** @import { ClientMessage, ErrorMessage, JsonAudio, Ready, TextMessage } from "./wire.js" */
+/** @import { ClientMessage, ErrorMessage, JsonAudio, Ready, StartMessage, TextMessage } from "./wire.js" */
 
 const REQUEST_LIMIT_MS = 5_000;
-/** The server holds a GET for up to 10 s. */
+/** The relay holds a GET for up to 10 s. */
 const WAIT_LIMIT_MS = 15_000;
 
 export class HttpSession {
@@ -29,9 +29,9 @@ export class HttpSession {
   #network;
 
   /**
-   * A new session without a WebSocket.
+   * Begins a session without a WebSocket.
    * @param {URL} url
-   * @param {object} start the `start` message
+   * @param {StartMessage} start
    * @param {Network} network
    * @returns {Promise<Ready>}
    */
@@ -40,7 +40,7 @@ export class HttpSession {
   }
 
   /**
-   * Sends audio; with an empty body it only asks what the server wants next.
+   * Sends audio; with an empty body it only asks what the relay wants next.
    * @param {Uint8Array<ArrayBuffer>} body
    * @returns {Promise<{received: number, next: number}>}
    */
@@ -50,7 +50,8 @@ export class HttpSession {
   }
 
   /**
-   * @param {number} after
+   * Waits for messages.
+   * @param {number} after the number of the last one had
    * @param {AbortSignal} [signal]
    * @returns {Promise<{next: number, messages: (JsonAudio | TextMessage)[]}>}
    */
@@ -87,7 +88,7 @@ function json(value) {
  * @param {RequestInit} init
  * @param {number} limitMs
  * @param {AbortSignal} [signal]
- * @returns {Promise<unknown>} the answer's JSON; RelayError with the server's code, or SERVER_GONE
+ * @returns {Promise<unknown>} the answer's JSON; RelayError with the relay's code, or SERVER_GONE
  */
 async function request(network, url, init, limitMs, signal) {
   const limit = new AbortController();

@@ -1,6 +1,5 @@
 /**
- * A network as bad as the page's visitor wants it: messages are delayed or held, but as on a real connection they stay in
- * order.
+ * The page's bad network: messages are delayed or held on purpose, but they stay in order, as on a real connection.
  * @module
  */
 

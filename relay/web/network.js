@@ -1,5 +1,5 @@
 /**
- * The client's only ways to the relay: HTTP requests and WebSockets. A page may hand over others than the browser's own.
+ * The client's only ways to the relay: HTTP requests and WebSockets. A page may give it others than the browser's own.
  * @module
  */
 

@@ -12,6 +12,7 @@ import { decodeJsonAudio, encodeBatch } from "./wire.js";
 /** @import { LinkListener } from "./websocket-link.js" */
 /** @import { ClientMessage } from "./wire.js" */
 
+/** Audio is collected for so long before the first request. */
 const BATCH_MS = 80;
 const BATCH_MOST_FRAMES = 25;
 const FAILURES_MOST = 3;
@@ -22,7 +23,7 @@ export class PollingLink {
 
   /**
    * @param {HttpSession} http
-   * @param {number} cursor the number of the last downward message had
+   * @param {number} cursor the number of the last message had from the relay
    * @param {LinkListener} listener
    */
   constructor(http, cursor, listener) {
@@ -51,6 +52,7 @@ export class PollingLink {
     this.#http.tell(message).catch(() => {}); // a later report says more
   }
 
+  /** Treats the link as lost. */
   drop() {
     this.#end("lost");
   }

@@ -48,8 +48,7 @@ const LEVELS_EVERY_MS = 50;
  * @property {{role: Role, text: string}} final
  * @property {{role: Role, status: "started" | "stopped"}} speech
  * @property {{turn: number}} interrupt the relay stopped the assistant
- * @property {{turn: number, flushedMs: number, heardMs: number, frame: number}} flushed what an interruption threw away
- *   here, what had been played of that turn, and from which frame of the context's clock on it is silent (plus a 5 ms fade)
+ * @property {Flushed} flushed what an interruption dropped on this side
  * @property {{input: number, output: number}} level RMS, 0 to 1
  * @property {{ms: number, targetMs: number, holes: number, holeMs: number, staleFrames: number, overflowFrames: number}}
  *   buffer of the assistant's audio
@@ -67,10 +66,10 @@ export class RelayClient {
     this.#forcePolling = options.forcePolling ?? false;
   }
 
-  /** Called with each piece of the very output while it is set before `start`: a recorder, or the ear of a test.
+  /** For a recorder or a test: set before `start`, it is called with each piece of the output.
    * @type {((block: PlayedBlock) => void) | null} */
   onPlayed = null;
-  /** Likewise, with what the microphone gave.
+  /** The same for each piece of the microphone's audio.
    * @type {((audio: CapturedAudio) => void) | null} */
   onCaptured = null;
 
@@ -107,7 +106,7 @@ export class RelayClient {
     return this.#audio?.output ?? null;
   }
 
-  /** What happened so far to downward messages and upward audio. */
+  /** Counts of this session: messages that came twice, and what became of the microphone's audio. */
   get statistics() {
     const { lostMs, resentFrames, waitingMs, nextSequence } = this.#log;
     return { duplicates: this.#connection?.duplicates ?? 0, lostMs, resentFrames, waitingMs, nextSequence };
@@ -156,7 +155,7 @@ export class RelayClient {
     this.#connection?.drop();
   }
 
-  /** HTTP polling instead of a WebSocket, and back. @param {boolean} on */
+  /** Changes to HTTP polling, or back to a WebSocket. @param {boolean} on */
   async forcePolling(on) {
     this.#forcePolling = on;
     await this.#connection?.forcePolling(on);
@@ -169,7 +168,7 @@ export class RelayClient {
     const sampleRate = /** @type {ConversationAudio} */ (this.#audio).sampleRate;
     this.#connection = new Connection({
       url: this.#url,
-      start: { sampleRate, channels: 1, encoding: "pcm_s16le", ...(token && { token }) },
+      start: { type: "start", sampleRate, channels: 1, encoding: "pcm_s16le", ...(token && { token }) },
       network: this.#network,
       log: this.#log,
       forcePolling: this.#forcePolling,
@@ -256,21 +255,22 @@ export class RelayClient {
     this.#emit("buffer", { ms: bufferMs, targetMs, ...counts });
     this.#emit("uplink", this.statistics);
     const delayMs = isPlaying ? this.#audio.outputDelayMs : 0;
-    if (heardMs > 0) this.#report(turn, Math.max(0, heardMs - delayMs), PLAYED_EVERY_MS);
+    if (heardMs > 0) this.#reportPlayed(turn, Math.max(0, heardMs - delayMs), PLAYED_EVERY_MS);
   }
 
   /** @param {Flushed} flushed */
   #flushed(flushed) {
     this.#emit("flushed", flushed);
-    if (flushed.heardMs > 0) this.#report(flushed.turn, flushed.heardMs, 0);
+    if (flushed.heardMs > 0) this.#reportPlayed(flushed.turn, flushed.heardMs, 0);
   }
 
   /**
+   * Tells the relay how much of a turn was played, if that is news.
    * @param {number} turn
    * @param {number} exactMs
-   * @param {number} everyMs
+   * @param {number} everyMs at most so often for one turn
    */
-  #report(turn, exactMs, everyMs) {
+  #reportPlayed(turn, exactMs, everyMs) {
     const ms = Math.round(exactMs);
     const at = performance.now();
     if (turn === this.#played.turn && (ms <= this.#played.ms || at - this.#played.at < everyMs)) return;

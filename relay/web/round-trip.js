@@ -1,6 +1,6 @@
 /**
- * Asks the relay for a sign of life now and then: how long that takes is the round trip; twice none, and the connection
- * is dead, whatever the socket says. A browser cannot send WebSocket pings.
+ * Asks the relay for a sign of life every few seconds. The time of the answer is the round trip; when two in a row fail to
+ * come, the connection is dead, even if its socket still looks open. A browser cannot send WebSocket pings.
  * @module
  */
 

@@ -1,5 +1,5 @@
 /**
- * The timer of code that awaits.
+ * A timer that can be awaited.
  * @module
  */
 

@@ -1,5 +1,6 @@
 /**
- * The rolling timeline, drawn anew with each pair of levels: loudness of both sides, when each was heard to speak, interruptions, breaks of the connection.
+ * The rolling timeline, drawn anew with each pair of levels: loudness of both sides, when each was heard to speak,
+ * interruptions, breaks of the connection.
  * @module
  */
 

@@ -8,25 +8,26 @@ import { decodeFrame } from "./wire.js";
 
 /** @import { Network } from "./network.js" */
 /** @import { UplinkLog } from "./uplink-log.js" */
-/** @import { ClientMessage, ErrorMessage, Message, Ready, TextMessage } from "./wire.js" */
+/** @import { ClientMessage, ErrorMessage, Message, Ready, StartMessage, TextMessage } from "./wire.js" */
 
 const HANDSHAKE_LIMIT_MS = 5_000;
 /** What the browser holds unsent; beyond, audio waits in the log, where an outage does not lose it. */
 const BUFFERED_MOST_BYTES = 128 * 1024;
+/** A socket that takes nothing for so long is lost. */
 const STUCK_MS = 4_000;
 const RETRY_MS = 50;
 
 /**
  * @typedef {object} LinkListener
  * @property {(message: Message) => void} onMessage in order
- * @property {(why: "lost" | "gone" | "closed") => void} onEnd `gone`: the server does not know the session
+ * @property {(why: "lost" | "gone" | "closed") => void} onEnd `gone`: the relay does not know the session
  */
 
 export class WebSocketLink {
   kind = /** @type {const} */ ("websocket");
 
   /**
-   * An open socket, on which nothing was said yet. RelayError SERVER_GONE otherwise.
+   * Opens a socket. Throws RelayError SERVER_GONE when that fails or takes too long.
    * @param {URL} url of the relay
    * @param {Network} network
    * @returns {Promise<WebSocket>}
@@ -42,9 +43,9 @@ export class WebSocketLink {
   /**
    * Sends `start` and waits for `ready`.
    *
-   * Throws RelayError: with the server's code and `fatal` if it refused, with SERVER_GONE otherwise.
+   * Throws RelayError: with the relay's code and `fatal` if it refused, with SERVER_GONE otherwise.
    * @param {WebSocket} socket
-   * @param {object} start the `start` message
+   * @param {StartMessage} start
    * @param {LinkListener} listener
    * @returns {Promise<{link: WebSocketLink, ready: Ready}>}
    */
@@ -100,7 +101,7 @@ export class WebSocketLink {
     this.#send(JSON.stringify(message));
   }
 
-  /** The connection breaks, as a network would break it. */
+  /** Treats the link as lost. */
   drop() {
     this.#end("lost");
   }

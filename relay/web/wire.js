@@ -1,6 +1,6 @@
 /**
- * The messages between client and relay. Text is JSON; audio is a 12-byte header (big-endian uint32 sequence, milliseconds,
- * turn) with PCM behind it, or JSON with base64 in the answer to a poll.
+ * The messages between client and relay. Text is JSON; audio is a 12-byte header (big-endian uint32 sequence,
+ * milliseconds, turn) with PCM behind it, or JSON with base64 in the answer to a poll.
  * @module
  */
 
@@ -9,11 +9,18 @@ const HEADER_BYTES = 12;
 /** @typedef {"user" | "assistant"} Role */
 
 /**
+ * The first message of a session, and of each later WebSocket of that session; those carry the `resume` token and, in
+ * `after`, the number of the last message had.
+ * @typedef {{type: "start", sampleRate: number, channels: 1, encoding: "pcm_s16le", token?: string, resume?: string,
+ *   after?: number}} StartMessage
+ */
+
+/**
  * @typedef {object} Ready the relay's answer to `start`
  * @property {"ready"} type
  * @property {string} sessionId
  * @property {string} token for HTTP requests of this session
- * @property {string} resume attaches once more
+ * @property {string} resume attaches the session to another WebSocket, once
  * @property {number} sampleRate of the audio to the client, Hz
  * @property {number} next the sequence number that the relay wants next
  */
@@ -38,8 +45,8 @@ const HEADER_BYTES = 12;
 /** @typedef {{type: "audio", seq: number, ms: number, turn: number, audio: string}} JsonAudio */
 
 /**
- * Text from the relay once the session has begun. `n` is its number in the same sequence as the audio's; what belongs to
- * the connection and not to the session has none.
+ * Text from the relay once the session has begun. `n` is its number in the same sequence as the audio's; a message that
+ * belongs to the connection, not to the session, has none.
  * @typedef {{n?: number} & (
  *   | {type: "interrupt", turn: number}
  *   | {type: "partial" | "final", role: Role, text: string}
@@ -48,7 +55,7 @@ const HEADER_BYTES = 12;
  *   | ErrorMessage)} TextMessage
  */
 
-/** @typedef {AudioMessage | TextMessage} Message */
+/** @typedef {AudioMessage | TextMessage} Message from the relay */
 
 /** @typedef {{type: "played", turn: number, ms: number} | {type: "stop"}} ClientMessage */
 
