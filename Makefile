@@ -6,13 +6,13 @@ BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test endurance check bench docs lock clean
+.PHONY: help demo test endurance check check-web bench docs lock clean
 
 help:
 	@echo 'make demo    the whole thing without accounts, in a terminal'
 	@echo 'make test    the tests (ARGS="..." goes to pytest)'
 	@echo 'make endurance  cut connections, killed daemons, an hour on a bad network: some 35 minutes'
-	@echo 'make check   format, lint, types, tests'
+	@echo 'make check   format, lint, types, tests; the page, too (needs npm)'
 	@echo 'make bench   the benchmark (ARGS="..." goes to relay bench)'
 	@echo 'make docs    make the tables of docs/reference.md from config.toml'
 	@echo 'make lock    refresh requirements/*.txt (needs uv)'
@@ -38,7 +38,7 @@ endurance: $(STAMP)
 bench: $(STAMP)
 	@$(BIN)/relay bench $(ARGS)
 
-check: $(STAMP)
+check: $(STAMP) check-web
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -46,6 +46,22 @@ check: $(STAMP)
 
 docs: $(STAMP)
 	@$(BIN)/python scripts/make_reference.py
+
+# The page's JavaScript: types, then faults. The tools come from npm and are needed for nothing else; npm update in their
+# folder refreshes package-lock.json.
+WEB_CHECK := tests/web/check
+WEB_BIN   := $(WEB_CHECK)/node_modules/.bin
+WEB_STAMP := $(WEB_CHECK)/node_modules/.installed
+
+check-web: $(WEB_STAMP)
+	$(WEB_BIN)/tsc -p $(WEB_CHECK)/tsconfig.json
+	$(WEB_BIN)/tsc -p $(WEB_CHECK)/tsconfig.worklets.json
+	$(WEB_BIN)/eslint --config $(WEB_CHECK)/eslint.config.js --max-warnings 0 relay/web
+
+$(WEB_STAMP): $(WEB_CHECK)/package.json $(WEB_CHECK)/package-lock.json
+	@command -v npm >/dev/null || { echo 'relay: the page is checked with npm (Debian, Ubuntu: apt-get install nodejs npm)' >&2; exit 1; }
+	@npm ci --prefix $(WEB_CHECK) --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
 
 $(STAMP): requirements/run.txt requirements/dev.txt pyproject.toml scripts/bootstrap
 	@scripts/bootstrap $(VENV)
@@ -60,4 +76,4 @@ lock:
 	$(UV_COMPILE) --group dev --constraints requirements/run.txt --output-file requirements/dev.txt
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(WEB_CHECK)/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage

@@ -1,4 +1,7 @@
-"""The web client: the static files of this folder, where each is served, and the headers that belong to them."""
+"""The web client: the static files of this folder, where each is served, and the headers that belong to them.
+
+`relay-client.js` and what it imports is the client library, for any page. `app.js` and the rest is the page at `/`.
+"""
 
 from dataclasses import dataclass
 from hashlib import sha256

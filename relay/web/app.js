@@ -1,11 +1,14 @@
 /**
- * The page: puts on the screen what a RelayClient says.
+ * The page: it shows what a RelayClient says, and passes on what the visitor does.
  * @module
  */
 
-import { checkSupport, RelayClient, RelayError } from "./relay-client.js";
+import { NetworkLab } from "./network-lab.js";
+import { checkSupport, RelayClient } from "./relay-client.js";
 import { loudness, Timeline } from "./timeline.js";
 import { Transcript } from "./transcript.js";
+
+/** @import { Events, RelayError } from "./relay-client.js" */
 
 const STALL_MS = 2_000;
 
@@ -54,17 +57,18 @@ const ENDINGS = {
 const element = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 const talk = /** @type {HTMLButtonElement} */ (element("talk"));
 
-const client = new RelayClient({ token: takeToken() });
+const lab = new NetworkLab();
+const client = new RelayClient({ token: takeToken(), network: lab });
 const timeline = new Timeline(/** @type {HTMLCanvasElement} */ (element("timeline")));
 const transcript = new Transcript(element);
 let interruptions = 0;
-/** @type {import("./relay-client.js").Events["state"]} */
-let link = { status: "idle", transport: null, attempt: 0, reason: "" };
-/** @type {import("./relay-client.js").Events["call"]} */
+/** @type {Events["state"]} */
+let connection = { status: "idle", transport: null, attempt: 0, reason: "" };
+/** @type {Events["call"]} */
 let call = { status: "live", reason: "" };
 
 /** For the console and for tests. */
-Object.assign(globalThis, { relayClient: client });
+Object.assign(globalThis, { relayClient: client, networkLab: lab });
 
 /** A token may be handed over behind the `#`, which no server sees. */
 function takeToken() {
@@ -73,9 +77,9 @@ function takeToken() {
   return token;
 }
 
-/** @param {import("./relay-client.js").Events["state"]} state */
+/** @param {Events["state"]} state */
 function showState(state) {
-  link = state;
+  connection = state;
   const { status, transport, reason } = state;
   showConnection();
   element("transport").textContent = transport === null ? "–" : transport === "polling" ? "HTTP polling" : "WebSocket";
@@ -91,12 +95,12 @@ function showState(state) {
 
 /** The connection to the relay, and while that is good, how the relay stands with the assistant. */
 function showConnection() {
-  const status = link.status === "live" && call.status === "reconnecting" ? "reconnecting" : link.status;
+  const status = connection.status === "live" && call.status === "reconnecting" ? "reconnecting" : connection.status;
   element("connection").dataset.status = status;
-  element("connection-text").textContent = statusText(link);
+  element("connection-text").textContent = statusText(connection);
 }
 
-/** @param {import("./relay-client.js").Events["state"]} state */
+/** @param {Events["state"]} state */
 function statusText({ status, transport, attempt, reason }) {
   if (status === "ended" && reason in TITLES) return STATUS_TEXTS.idle;
   if (status === "live" && call.status === "reconnecting") return "Waiting for the assistant …";
@@ -177,9 +181,9 @@ client.on("call", (state) => {
 
 talk.onclick = () => {
   if (talk.dataset.does === "end") {
-    client.stop();
+    void client.stop();
   } else if (talk.dataset.does === "retry") {
-    client.retry();
+    void client.retry();
   } else {
     element("problem").hidden = true;
     interruptions = 0;
@@ -187,7 +191,7 @@ talk.onclick = () => {
     element("interruptions").textContent = "0";
     transcript.clear();
     timeline.start();
-    client.start();
+    void client.start();
   }
 };
 element("problem-close").onclick = () => {
@@ -195,15 +199,15 @@ element("problem-close").onclick = () => {
   talk.focus();
 };
 element("end").onclick = () => {
-  client.stop();
+  void client.stop();
   talk.focus();
 };
-element("lab-drop").onclick = () => client.dropSocket();
-element("lab-stall").onclick = () => client.stall(STALL_MS);
+element("lab-drop").onclick = () => client.reconnect();
+element("lab-stall").onclick = () => lab.stall(STALL_MS);
 const jitter = /** @type {HTMLInputElement} */ (element("lab-jitter"));
 jitter.oninput = () => {
   element("lab-jitter-value").textContent = `${jitter.value} ms`;
-  client.setJitter(Number(jitter.value));
+  lab.jitterMs = Number(jitter.value);
 };
 const polling = /** @type {HTMLInputElement} */ (element("lab-polling"));
 polling.onchange = () => client.forcePolling(polling.checked);

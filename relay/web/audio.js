@@ -5,12 +5,9 @@
 
 import { RelayError } from "./errors.js";
 
-/** @typedef {{pcm: Int16Array, ms: number, durationMs: number, level: number}} CapturedAudio */
-/** @typedef {{turn: number, heardMs: number, bufferMs: number, targetMs: number, isPlaying: boolean, level: number,
- *   counts: {holes: number, holeMs: number, staleFrames: number, overflowFrames: number}}} PlaybackStatus */
-/** @typedef {{turn: number, flushedMs: number, heardMs: number, frame: number}} Flushed `frame` of the context's clock */
-/** @typedef {{frame: number, wallMs: number, samples: Float32Array}} PlayedBlock a piece of the output: the context's
- *   frame of its first sample, and `Date.now()` when its last was rendered */
+/** @import { ClientCode } from "./errors.js" */
+/** @import { CapturedAudio, Flushed, PlaybackCommand, PlaybackEvent, PlaybackStatus, PlayedBlock }
+ *   from "./worklet-messages.js" */
 
 /**
  * @typedef {object} AudioListener
@@ -21,7 +18,7 @@ import { RelayError } from "./errors.js";
  * @property {(error: RelayError) => void} onFailed
  */
 
-/** @type {Record<string, [import("./errors.js").ClientCode, string]>} */
+/** @type {Record<string, [ClientCode, string]>} */
 const MICROPHONE_PROBLEMS = {
   NotAllowedError: ["MICROPHONE_REFUSED", "The microphone is not allowed. Allow it for this page in the browser's address bar, then start again."],
   SecurityError: ["MICROPHONE_REFUSED", "The microphone is blocked by this browser's settings."],
@@ -30,7 +27,7 @@ const MICROPHONE_PROBLEMS = {
   NotReadableError: ["MICROPHONE_BUSY", "The microphone cannot be opened. Close other programs that use it, then start again."],
 };
 
-/** Throws RelayError when this browser or page cannot do it, before anything is asked of the user. */
+/** Throws RelayError when this browser or page cannot do voice calls, before anything is asked of the user. */
 export function checkSupport() {
   if (!globalThis.isSecureContext) {
     throw new RelayError("INSECURE_PAGE", "Microphones work only on secure pages. Open this page over https://.");
@@ -87,8 +84,9 @@ export class ConversationAudio {
     this.output = new GainNode(context);
     this.output.connect(context.destination);
     this.#capture = new AudioWorkletNode(context, "relay-capture");
-    this.#capture.port.onmessage = (event) => listener.onCaptured(event.data);
-    context.createMediaStreamSource(microphone).connect(this.#capture).connect(context.destination); // adds silence
+    this.#capture.port.onmessage = (/** @type {MessageEvent<CapturedAudio>} */ { data }) => listener.onCaptured(data);
+    // The capture worklet puts out silence; it is connected because a node that is not may not run.
+    context.createMediaStreamSource(microphone).connect(this.#capture).connect(context.destination);
     for (const track of microphone.getAudioTracks()) {
       track.onended = () =>
         listener.onFailed(new RelayError("MICROPHONE_LOST", "The microphone was unplugged or switched off. Connect it, then start again."));
@@ -113,7 +111,7 @@ export class ConversationAudio {
     this.#closePlayback();
     const options = { numberOfInputs: 0, outputChannelCount: [1], processorOptions: { rate } };
     this.#playback = new AudioWorkletNode(this.#context, "relay-playback", options);
-    this.#playback.port.onmessage = (event) => this.#heard(event.data);
+    this.#playback.port.onmessage = (/** @type {MessageEvent<PlaybackEvent>} */ { data }) => this.#tell(data);
     this.#playback.connect(this.output);
     this.tap(this.#tapped);
   }
@@ -124,23 +122,23 @@ export class ConversationAudio {
    * @param {Int16Array} pcm
    */
   play(turn, ms, pcm) {
-    this.#playback?.port.postMessage({ type: "audio", turn, ms, pcm });
+    this.#command({ type: "audio", turn, ms, pcm });
   }
 
   /** @param {number} turn */
   interrupt(turn) {
-    this.#playback?.port.postMessage({ type: "interrupt", turn });
+    this.#command({ type: "interrupt", turn });
   }
 
   /** What is played comes by another connection from now on. */
   changeLink() {
-    this.#playback?.port.postMessage({ type: "link" });
+    this.#command({ type: "link" });
   }
 
   /** @param {boolean} on */
   tap(on) {
     this.#tapped = on;
-    this.#playback?.port.postMessage({ type: "tap", on });
+    this.#command({ type: "tap", on });
   }
 
   async close() {
@@ -154,15 +152,20 @@ export class ConversationAudio {
   }
 
   #closePlayback() {
-    this.#playback?.port.postMessage({ type: "close" });
+    this.#command({ type: "close" });
     this.#playback?.disconnect();
   }
 
-  /** @param {{type: string} & any} message */
-  #heard({ type, ...message }) {
-    if (type === "status") this.#listener.onStatus(message);
-    else if (type === "flushed") this.#listener.onFlushed(message);
-    else this.#listener.onPlayed(message);
+  /** @param {PlaybackCommand} command */
+  #command(command) {
+    this.#playback?.port.postMessage(command);
+  }
+
+  /** @param {PlaybackEvent} event */
+  #tell({ type, body }) {
+    if (type === "status") this.#listener.onStatus(body);
+    else if (type === "flushed") this.#listener.onFlushed(body);
+    else this.#listener.onPlayed(body);
   }
 }
 

@@ -3,6 +3,8 @@
  * @module
  */
 
+/** @import { CapturedAudio } from "./worklet-messages.js" */
+
 const MESSAGE_S = 0.02;
 
 class CaptureProcessor extends AudioWorkletProcessor {
@@ -35,7 +37,9 @@ class CaptureProcessor extends AudioWorkletProcessor {
     const ms = (this.sent * 1000) / sampleRate;
     const durationMs = (this.length * 1000) / sampleRate;
     const level = Math.sqrt(this.power / this.length);
-    this.port.postMessage({ pcm: this.pcm, ms, durationMs, level }, [this.pcm.buffer]);
+    /** @type {CapturedAudio} */
+    const audio = { pcm: this.pcm, ms, durationMs, level };
+    this.port.postMessage(audio, [this.pcm.buffer]);
     this.pcm = new Int16Array(this.length);
     this.sent += this.length;
     this.filled = 0;

@@ -1,34 +1,38 @@
 /**
  * One session over whatever transport works: a WebSocket, after a break the same session over a new one, after three
  * failures polling, and back to a WebSocket when it can be had again. Nothing is lost and nothing comes twice: upward
- * because the server says which sequence number it wants next, downward because we say which one we had.
+ * because the relay says which sequence number it wants next, downward because the client says which one it had.
  * @module
  */
 
 import { RelayError } from "./errors.js";
 import { HttpSession } from "./http-session.js";
-import { sleep } from "./network-lab.js";
 import { PollingLink } from "./polling-link.js";
+import { sleep } from "./sleep.js";
 import { WebSocketLink } from "./websocket-link.js";
+
+/** @import { Network } from "./network.js" */
+/** @import { UplinkLog } from "./uplink-log.js" */
+/** @import { LinkListener } from "./websocket-link.js" */
+/** @import { ClientMessage, Message, Ready, StartMessage } from "./wire.js" */
 
 const BACK_OFF_MS = [300, 1_000, 2_500];
 const UPGRADE_AFTER_MS = 15_000;
 const UPGRADE_AFTER_MOST_MS = 120_000;
 
-/** @typedef {import("./websocket-link.js").Ready} Ready */
-/** @typedef {WebSocketLink | PollingLink} Link */
+/** @typedef {WebSocketLink | PollingLink} Link one connection over one transport; a session goes from link to link */
 /** @typedef {{status: "connecting" | "reconnecting" | "live" | "lost" | "closed", transport: "websocket" | "polling",
  *   attempt: number, error?: RelayError}} LinkState */
 
 /**
  * @typedef {object} ConnectionOptions
- * @property {URL} url
- * @property {object} start the `start` message, without resume and after
- * @property {import("./network-lab.js").NetworkLab} lab
- * @property {import("./uplink-log.js").UplinkLog} log
+ * @property {URL} url of the relay
+ * @property {StartMessage} start for a new session
+ * @property {Network} network
+ * @property {UplinkLog} log
  * @property {boolean} forcePolling
  * @property {(ready: Ready) => void} onSession a new session began
- * @property {(message: any) => void} onMessage each downward message once, in order
+ * @property {(message: Message) => void} onMessage each downward message once, in order
  * @property {(state: LinkState) => void} onState
  */
 
@@ -39,6 +43,7 @@ export class Connection {
     this.#forcePolling = options.forcePolling;
   }
 
+  /** Messages from the relay that came twice and were dropped. */
   duplicates = 0;
 
   #options;
@@ -47,20 +52,17 @@ export class Connection {
   #session = null;
   /** @type {Link | null} */
   #link = null;
+  /** The number of the last message had from the relay. */
   #cursor = 0;
   #closed = false;
+  /** Rises when a link is left: nothing that an older one still says or does counts. */
   #generation = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #upgrade;
 
-  /** @returns {Link["kind"] | null} */
-  get transport() {
-    return this.#link?.kind ?? null;
-  }
-
   /**
-   * Climbs down the ladder until something works, and keeps it working. Never throws: `onState` tells.
-   * @param {WebSocket} [socket] is open already
+   * Tries one transport after the other until one works. Never throws: `onState` tells.
+   * @param {WebSocket} [socket] is open already, and tried first
    */
   async open(socket) {
     const generation = ++this.#generation;
@@ -82,11 +84,12 @@ export class Connection {
     this.#link?.pump(this.#options.log);
   }
 
-  /** @param {object} message dropped while there is no connection */
+  /** @param {ClientMessage} message dropped while there is no connection */
   tell(message) {
     this.#link?.tell(message);
   }
 
+  /** Treats the link as lost, and looks for a new one. */
   drop() {
     this.#link?.drop();
   }
@@ -102,7 +105,7 @@ export class Connection {
   /** Says goodbye and ends the session. */
   async close() {
     this.#closed = true;
-    this.#generation++; // whatever the link still says or does is of no interest
+    this.#generation++;
     clearTimeout(this.#upgrade);
     const link = this.#link;
     link?.tell({ type: "stop" });
@@ -137,7 +140,7 @@ export class Connection {
   async #upgradeNow(nextAfterMs) {
     const generation = this.#generation;
     try {
-      const socket = await WebSocketLink.dial(this.#options.url);
+      const socket = await WebSocketLink.dial(this.#options.url, this.#options.network);
       if (generation === this.#generation && !this.#forcePolling) await this.#change(socket);
       else socket.close();
     } catch {
@@ -152,10 +155,10 @@ export class Connection {
    */
   async #connect(isObsolete, socket) {
     const isNew = this.#session === null;
-    const isFirstNow = isNew || socket !== undefined;
-    const delays = this.#forcePolling ? [] : isFirstNow ? [0, ...BACK_OFF_MS] : BACK_OFF_MS;
+    const atOnce = isNew || socket !== undefined;
+    const delays = this.#forcePolling ? [] : atOnce ? [0, ...BACK_OFF_MS] : BACK_OFF_MS;
     for (const [attempt, delayMs] of delays.entries()) {
-      this.#tellState(isNew ? "connecting" : "reconnecting", "websocket", attempt + (isFirstNow ? 0 : 1));
+      this.#tellState(isNew ? "connecting" : "reconnecting", "websocket", attempt + (atOnce ? 0 : 1));
       await sleep(delayMs * (0.8 + 0.4 * Math.random()));
       if (isObsolete()) return null;
       try {
@@ -176,23 +179,22 @@ export class Connection {
    * @param {WebSocket} [dialled]
    */
   async #openWebSocket(isObsolete, dialled) {
-    const { url, start, lab, log } = this.#options;
-    await lab.pass();
-    const socket = dialled ?? (await WebSocketLink.dial(url));
+    const { url, start, network, log } = this.#options;
+    const socket = dialled ?? (await WebSocketLink.dial(url, network));
     const resuming = this.#session && { resume: this.#session.resume, after: this.#cursor };
-    const { link, ready } = await WebSocketLink.start(socket, { type: "start", ...start, ...resuming }, lab, this.#listen());
+    const { link, ready } = await WebSocketLink.start(socket, { ...start, ...resuming }, this.#listen());
     this.#attach(ready);
     if (resuming) log.resumeAt(ready.next);
     if (!isObsolete()) return link;
-    await link.close();
+    link.close();
     return null;
   }
 
   /** @param {() => boolean} isObsolete */
   async #openPolling(isObsolete) {
-    const { url, start, lab, log } = this.#options;
-    if (this.#session === null) this.#attach(await HttpSession.start(url, { type: "start", ...start }));
-    const http = new HttpSession(url, /** @type {Ready} */ (/** @type {unknown} */ (this.#session)), lab);
+    const { url, start, network, log } = this.#options;
+    const session = this.#session ?? this.#attach(await HttpSession.start(url, start, network));
+    const http = new HttpSession(url, session, network);
     try {
       log.resumeAt((await http.sendAudio(new Uint8Array())).next);
     } catch (error) {
@@ -207,13 +209,15 @@ export class Connection {
   /** @param {Ready} ready */
   #attach(ready) {
     const isNew = this.#session?.sessionId !== ready.sessionId;
-    this.#session = { ...this.#session, ...ready };
-    if (!isNew) return;
-    this.#cursor = 0;
-    this.#options.onSession(ready);
+    this.#session = ready;
+    if (isNew) {
+      this.#cursor = 0;
+      this.#options.onSession(ready);
+    }
+    return ready;
   }
 
-  /** @returns {import("./websocket-link.js").LinkListener} */
+  /** @returns {LinkListener} */
   #listen() {
     const generation = this.#generation;
     return {
@@ -228,12 +232,11 @@ export class Connection {
 
   #broken() {
     this.#link = null;
-    this.open();
+    void this.open();
   }
 
-  /** @param {any} message */
+  /** @param {Message} message */
   #receive(message) {
-    if (message.type === "ready") return;
     if (message.n !== undefined) {
       if (message.n <= this.#cursor) {
         this.duplicates++;

@@ -1,9 +1,14 @@
 /**
+ * The one error of the client library, and its codes.
+ * @module
+ */
+
+/**
  * @typedef {"BROWSER_UNSUPPORTED" | "INSECURE_PAGE" | "MICROPHONE_REFUSED" | "MICROPHONE_MISSING" | "MICROPHONE_BUSY"
  *   | "MICROPHONE_LOST" | "SERVER_GONE" | "SESSION_GONE" | "AUDIO_FAILED"} ClientCode
  */
 
-/** Something went wrong: `code` is one of `ClientCode`, or what the server said. */
+/** Something went wrong: `code` is one of `ClientCode`, or one of the relay's. */
 export class RelayError extends Error {
   /**
    * @param {ClientCode | string} code

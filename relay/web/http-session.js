@@ -5,64 +5,63 @@
 
 import { RelayError } from "./errors.js";
 
+/** @import { Network } from "./network.js" */
+/** @import { ClientMessage, ErrorMessage, JsonAudio, Ready, StartMessage, TextMessage } from "./wire.js" */
+
 const REQUEST_LIMIT_MS = 5_000;
-/** The server holds a GET for up to 10 s. */
+/** The relay holds a GET for up to 10 s. */
 const WAIT_LIMIT_MS = 15_000;
 
 export class HttpSession {
   /**
    * @param {URL} url of the relay
-   * @param {import("./websocket-link.js").Ready} ready
-   * @param {import("./network-lab.js").NetworkLab} lab
+   * @param {Ready} ready
+   * @param {Network} network
    */
-  constructor(url, ready, lab) {
+  constructor(url, ready, network) {
     this.#base = new URL(`client/${encodeURIComponent(ready.sessionId)}/`, url);
     this.#token = ready.token;
-    this.#lab = lab;
+    this.#network = network;
   }
 
   #base;
   #token;
-  #lab;
+  #network;
 
   /**
-   * A new session without a WebSocket.
+   * Begins a session without a WebSocket.
    * @param {URL} url
-   * @param {object} start
-   * @returns {Promise<import("./websocket-link.js").Ready>}
+   * @param {StartMessage} start
+   * @param {Network} network
+   * @returns {Promise<Ready>}
    */
-  static start(url, start) {
-    return request(new URL("client", url), json(start), REQUEST_LIMIT_MS);
+  static async start(url, start, network) {
+    return /** @type {Ready} */ (await request(network, new URL("client", url), json(start), REQUEST_LIMIT_MS));
   }
 
   /**
-   * Sends audio; with an empty body it only asks what the server wants next.
+   * Sends audio; with an empty body it only asks what the relay wants next.
    * @param {Uint8Array<ArrayBuffer>} body
-   * @param {AbortSignal} [signal]
    * @returns {Promise<{received: number, next: number}>}
    */
-  async sendAudio(body, signal) {
-    await this.#lab.pass();
-    return this.#request("audio", { method: "POST", body, headers: { "Content-Type": "application/octet-stream" } }, signal);
+  async sendAudio(body) {
+    const init = { method: "POST", body, headers: { "Content-Type": "application/octet-stream" } };
+    return /** @type {{received: number, next: number}} */ (await this.#request("audio", init));
   }
 
   /**
-   * @param {number} after
+   * Waits for messages.
+   * @param {number} after the number of the last one had
    * @param {AbortSignal} [signal]
-   * @returns {Promise<{next: number, messages: any[]}>}
+   * @returns {Promise<{next: number, messages: (JsonAudio | TextMessage)[]}>}
    */
   async receive(after, signal) {
     const answer = await this.#request(`audio?after=${after}`, { method: "GET" }, signal, WAIT_LIMIT_MS);
-    await this.#lab.pass();
-    return answer;
+    return /** @type {{next: number, messages: (JsonAudio | TextMessage)[]}} */ (answer);
   }
 
-  /**
-   * `played` or `stop`.
-   * @param {object} message
-   */
+  /** @param {ClientMessage} message */
   async tell(message) {
-    await this.#lab.pass();
     await this.#request("messages", { ...json(message), keepalive: true });
   }
 
@@ -72,8 +71,9 @@ export class HttpSession {
    * @param {AbortSignal} [signal]
    */
   #request(path, init, signal, limitMs = REQUEST_LIMIT_MS) {
-    const headers = { ...init.headers, Authorization: `Bearer ${this.#token}` };
-    return request(new URL(path, this.#base), { ...init, headers }, limitMs, signal);
+    const headers = new Headers(init.headers);
+    headers.set("Authorization", `Bearer ${this.#token}`);
+    return request(this.#network, new URL(path, this.#base), { ...init, headers }, limitMs, signal);
   }
 }
 
@@ -83,24 +83,24 @@ function json(value) {
 }
 
 /**
+ * @param {Network} network
  * @param {URL} url
  * @param {RequestInit} init
  * @param {number} limitMs
  * @param {AbortSignal} [signal]
- * @returns {Promise<any>} the answer's JSON; RelayError with the server's code, or SERVER_GONE
+ * @returns {Promise<unknown>} the answer's JSON; RelayError with the relay's code, or SERVER_GONE
  */
-async function request(url, init, limitMs, signal) {
+async function request(network, url, init, limitMs, signal) {
   const limit = new AbortController();
   const timer = setTimeout(() => limit.abort(), limitMs);
   const stop = () => limit.abort();
   signal?.addEventListener("abort", stop);
   try {
-    const response = await fetch(url, { ...init, signal: limit.signal, cache: "no-store" });
-    const answer = await response.json().catch(() => ({}));
-    if (response.ok) return answer;
-    if (!answer.code && response.status >= 500) throw serverGone(); // a proxy speaks for it
-    const fatal = response.status < 500 && response.status !== 429;
-    throw new RelayError(answer.code ?? `HTTP_${response.status}`, answer.error ?? `The server answered ${response.status}.`, { fatal });
+    const response = await network.fetch(url, { ...init, signal: limit.signal, cache: "no-store" });
+    if (!response.ok) throw await refusal(response);
+    /** @type {unknown} */
+    const answer = await response.json();
+    return answer;
   } catch (error) {
     if (error instanceof RelayError) throw error;
     throw serverGone();
@@ -108,6 +108,16 @@ async function request(url, init, limitMs, signal) {
     clearTimeout(timer);
     signal?.removeEventListener("abort", stop);
   }
+}
+
+/** @param {Response} response */
+async function refusal(response) {
+  /** @type {unknown} */
+  const answer = await response.json().catch(() => ({}));
+  const { code, error } = /** @type {Partial<ErrorMessage>} */ (answer);
+  if (!code && response.status >= 500) return serverGone(); // a proxy speaks for it
+  const fatal = response.status < 500 && response.status !== 429;
+  return new RelayError(code ?? `HTTP_${response.status}`, error ?? `The server answered ${response.status}.`, { fatal });
 }
 
 function serverGone() {

@@ -1,8 +1,13 @@
 /**
- * Makes a good network bad: messages are delayed, held or cut, but as on a real connection they stay in order.
+ * The page's bad network: messages are delayed or held on purpose, but they stay in order, as on a real connection.
  * @module
  */
 
+import { sleep } from "./sleep.js";
+
+/** @import { Network } from "./network.js" */
+
+/** @implements {Network} */
 export class NetworkLab {
   /** The longest random delay of each message, both ways. */
   jitterMs = 0;
@@ -21,10 +26,72 @@ export class NetworkLab {
     return Math.max(Math.random() * this.jitterMs, this.#stalledUntil - performance.now(), 0);
   }
 
-  /** Waits as long as a message would. */
-  async pass() {
+  /**
+   * Delays what is carried: a POST on its way up, the answer to anything else on its way down.
+   * @param {URL} url
+   * @param {RequestInit} init
+   */
+  async fetch(url, init) {
+    const isUpward = init.method === "POST";
+    if (isUpward) await this.#pass();
+    const response = await fetch(url, init);
+    if (!isUpward) await this.#pass();
+    return response;
+  }
+
+  /** @param {URL} url */
+  openSocket(url) {
+    return new DelayedSocket(url, this);
+  }
+
+  async #pass() {
     const delayMs = this.delayMs();
     if (delayMs > 0) await sleep(delayMs);
+  }
+}
+
+/** A WebSocket through the lab. */
+class DelayedSocket extends WebSocket {
+  /**
+   * @param {URL} url
+   * @param {NetworkLab} lab
+   */
+  constructor(url, lab) {
+    super(url);
+    this.#up = new Lane(lab);
+    this.#down = new Lane(lab);
+    this.addEventListener("message", (/** @type {MessageEvent<unknown>} */ event) =>
+      this.#delay(event, new MessageEvent("message", { data: event.data })));
+    this.addEventListener("close", (event) => this.#delay(event, new CloseEvent("close", event)));
+  }
+
+  #up;
+  #down;
+
+  /**
+   * Lets nobody see the event before its copy comes out of the lane.
+   * @param {Event} event
+   * @param {Event} copy
+   */
+  #delay(event, copy) {
+    if (!event.isTrusted) return; // a copy
+    event.stopImmediatePropagation();
+    this.#down.run(() => this.dispatchEvent(copy));
+  }
+
+  /**
+   * @override
+   * @param {string | ArrayBuffer} data
+   */
+  send(data) {
+    this.#up.run(() => super.send(data));
+  }
+
+  /** @override */
+  close() {
+    this.#up.cut();
+    this.#down.cut();
+    super.close();
   }
 }
 
@@ -69,9 +136,4 @@ export class Lane {
     }
     if (this.#waiting.length) this.#arm();
   }
-}
-
-/** @param {number} ms */
-export function sleep(ms) {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

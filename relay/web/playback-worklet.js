@@ -1,11 +1,11 @@
 /**
- * Plays the assistant. Messages in: `{type: "audio", turn, ms, pcm}`, `{type: "interrupt", turn}`, `{type: "link"}` for
- * a new connection, `{type: "tap", on}`, `{type: "close"}`. Messages out: `status` ten times a second, `flushed` after
- * an interruption, `played` (the very output) while tapped.
+ * Plays the assistant in the browser's audio thread, as `PlaybackCommand` says, and reports by `PlaybackEvent`.
  * @module
  */
 
 import { Playout } from "./playout.js";
+
+/** @import { PlaybackCommand, PlaybackEvent } from "./worklet-messages.js" */
 
 const STATUS_EVERY_S = 0.1;
 const TAP_SAMPLES = 256;
@@ -22,26 +22,40 @@ class PlaybackProcessor extends AudioWorkletProcessor {
     this.tapped = null;
     this.tappedLength = 0;
     this.running = true;
-    this.port.onmessage = (event) => this.take(event.data);
+    this.port.onmessage = (/** @type {MessageEvent<PlaybackCommand>} */ { data }) => this.obey(data);
   }
 
-  /** @param {{type: string, turn: number, ms: number, pcm: Int16Array, on: boolean}} message */
-  take(message) {
-    if (message.type === "audio") {
-      this.playout.push(message.turn, message.ms, message.pcm, currentTime * 1000);
-    } else if (message.type === "interrupt") {
-      const flushedMs = this.playout.interrupt(message.turn);
-      const { turn, heardMs } = this.playout;
-      const heard = turn === message.turn ? heardMs : 0;
-      this.port.postMessage({ type: "flushed", turn: message.turn, flushedMs, heardMs: heard, frame: currentFrame });
-    } else if (message.type === "link") {
-      this.playout.changeLink();
-    } else if (message.type === "tap") {
-      this.tapped = message.on ? new Float32Array(TAP_SAMPLES) : null;
-      this.tappedLength = 0;
-    } else if (message.type === "close") {
-      this.running = false;
+  /** @param {PlaybackCommand} command */
+  obey(command) {
+    switch (command.type) {
+      case "audio":
+        this.playout.push(command.turn, command.ms, command.pcm, currentTime * 1000);
+        break;
+      case "interrupt":
+        this.interrupt(command.turn);
+        break;
+      case "link":
+        this.playout.changeLink();
+        break;
+      case "tap":
+        this.tapped = command.on ? new Float32Array(TAP_SAMPLES) : null;
+        this.tappedLength = 0;
+        break;
+      case "close":
+        this.running = false;
     }
+  }
+
+  /** @param {number} turn */
+  interrupt(turn) {
+    const flushedMs = this.playout.interrupt(turn);
+    const heardMs = this.playout.turn === turn ? this.playout.heardMs : 0;
+    this.tell({ type: "flushed", body: { turn, flushedMs, heardMs, frame: currentFrame } });
+  }
+
+  /** @param {PlaybackEvent} event */
+  tell(event) {
+    this.port.postMessage(event);
   }
 
   /**
@@ -67,7 +81,7 @@ class PlaybackProcessor extends AudioWorkletProcessor {
     this.tappedLength += out.length;
     if (this.tappedLength < block.length) return;
     const frame = currentFrame + out.length - block.length;
-    this.port.postMessage({ type: "played", frame, wallMs: Date.now(), samples: block.slice() });
+    this.tell({ type: "played", body: { frame, wallMs: Date.now(), samples: block.slice() } });
     this.tappedLength = 0;
   }
 
@@ -77,7 +91,7 @@ class PlaybackProcessor extends AudioWorkletProcessor {
     const level = Math.sqrt(this.power / Math.max(1, this.samples));
     this.power = this.samples = 0;
     const counts = { holes, holeMs, staleFrames, overflowFrames };
-    this.port.postMessage({ type: "status", turn, heardMs, bufferMs, targetMs, isPlaying, level, counts });
+    this.tell({ type: "status", body: { turn, heardMs, bufferMs, targetMs, isPlaying, level, counts } });
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * What the playback worklet does, without the worklet: a ring buffer of the assistant's audio, by turns, played at an
- * exact rate after an adaptive delay, and stopped at once by an interruption. Time is an argument.
+ * The playback worklet's buffer: a ring of the assistant's audio, by turns, played at an exact rate after an adaptive
+ * delay, and stopped at once by an interruption. It knows no worklet and no clock: time is an argument.
  * @module
  */
 
@@ -9,6 +9,7 @@ import { HALF_TAPS, interpolate, sincTable } from "./resample.js";
 const START_TARGET_MS = 200;
 const LEAST_TARGET_MS = 80;
 const MOST_TARGET_MS = 800;
+/** The target is the delay that would have been enough so far, times SAFETY, plus SAFETY_MS. */
 const SAFETY = 1.25;
 const SAFETY_MS = 40;
 /** Per message: at 50 a second, what was needed once counts half after half a minute. */
@@ -52,9 +53,12 @@ export class Playout {
   #read = 0;
   #fraction = 0;
   #written = 0;
+  /** The last turn that was interrupted: no audio of it or those before it is played. */
   #fence = -1;
   #heard = 0;
+  /** When the first message came that waits to be played. */
   #filledFrom = 0;
+  /** When the buffer ran dry, or -1. */
   #dryAt = -1;
   #nextMs = -Infinity;
   #isNewLink = true;
@@ -95,7 +99,7 @@ export class Playout {
     this.#measureArrival(ms, nowMs, (pcm.length * 1000) / this.#rate);
     if (this.#read === this.#written && !this.isPlaying) this.#filledFrom = nowMs;
     this.#write(pcm);
-    const last = this.#segments[this.#segments.length - 1];
+    const last = this.#segments.at(-1);
     if (last?.turn === turn) last.end = this.#written;
     else this.#segments.push({ turn, end: this.#written });
   }

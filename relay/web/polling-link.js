@@ -3,10 +3,16 @@
  * @module
  */
 
-import { RelayError } from "./errors.js";
-import { sleep } from "./network-lab.js";
+import { sleep } from "./sleep.js";
 import { decodeJsonAudio, encodeBatch } from "./wire.js";
 
+/** @import { RelayError } from "./errors.js" */
+/** @import { HttpSession } from "./http-session.js" */
+/** @import { UplinkLog } from "./uplink-log.js" */
+/** @import { LinkListener } from "./websocket-link.js" */
+/** @import { ClientMessage } from "./wire.js" */
+
+/** Audio is collected for so long before the first request. */
 const BATCH_MS = 80;
 const BATCH_MOST_FRAMES = 25;
 const FAILURES_MOST = 3;
@@ -16,9 +22,9 @@ export class PollingLink {
   kind = /** @type {const} */ ("polling");
 
   /**
-   * @param {import("./http-session.js").HttpSession} http
-   * @param {number} cursor the number of the last downward message had
-   * @param {import("./websocket-link.js").LinkListener} listener
+   * @param {HttpSession} http
+   * @param {number} cursor the number of the last message had from the relay
+   * @param {LinkListener} listener
    */
   constructor(http, cursor, listener) {
     this.#http = http;
@@ -36,27 +42,28 @@ export class PollingLink {
   /** @type {Promise<void> | null} */
   #sending = null;
 
-  /** @param {import("./uplink-log.js").UplinkLog} log */
+  /** @param {UplinkLog} log */
   pump(log) {
     this.#sending ??= this.#send(log).finally(() => (this.#sending = null));
   }
 
-  /** @param {object} message */
+  /** @param {ClientMessage} message */
   tell(message) {
     this.#http.tell(message).catch(() => {}); // a later report says more
   }
 
+  /** Treats the link as lost. */
   drop() {
     this.#end("lost");
   }
 
   /** Ends the link on purpose, after the request under way: the next link begins where this one ended. */
   async close() {
-    this.#stop.signal.aborted || this.#end("closed");
+    this.#end("closed");
     await Promise.allSettled([this.#sending, this.#receiving]);
   }
 
-  /** @param {import("./uplink-log.js").UplinkLog} log */
+  /** @param {UplinkLog} log */
   async #send(log) {
     await sleep(BATCH_MS);
     while (!this.#stop.signal.aborted) {
@@ -89,12 +96,13 @@ export class PollingLink {
       try {
         return await request();
       } catch (error) {
-        if (this.#stop.signal.aborted) return;
+        if (this.#stop.signal.aborted) return undefined;
         if (/** @type {RelayError} */ (error).fatal) this.#end("gone");
         else if (failures === FAILURES_MOST) this.#end("lost");
         else await sleep(BACK_OFF_MS * failures);
       }
     }
+    return undefined;
   }
 
   /** @param {"lost" | "gone" | "closed"} why */

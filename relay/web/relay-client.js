@@ -14,9 +14,15 @@
 import { checkSupport, ConversationAudio } from "./audio.js";
 import { Connection } from "./connection.js";
 import { RelayError } from "./errors.js";
-import { NetworkLab } from "./network-lab.js";
+import { BROWSER_NETWORK } from "./network.js";
 import { RoundTrip } from "./round-trip.js";
 import { UplinkLog } from "./uplink-log.js";
+
+/** @import { AudioListener } from "./audio.js" */
+/** @import { LinkState } from "./connection.js" */
+/** @import { Network } from "./network.js" */
+/** @import { Message, Ready, Role } from "./wire.js" */
+/** @import { CapturedAudio, Flushed, PlaybackStatus, PlayedBlock } from "./worklet-messages.js" */
 
 export { checkSupport, RelayError };
 
@@ -29,6 +35,7 @@ const LEVELS_EVERY_MS = 50;
  * @property {string} [token] from `POST /client/token`, where the relay asks for one
  * @property {number} [sampleRate] of the AudioContext; by default the device's
  * @property {boolean} [forcePolling] no WebSocket
+ * @property {Network} [network] that carries all requests and sockets; by default the browser's own
  *
  * @typedef {"idle" | "starting" | "connecting" | "live" | "reconnecting" | "lost" | "ended"} Status
  *
@@ -37,12 +44,11 @@ const LEVELS_EVERY_MS = 50;
  *   client and its connection
  * @property {{status: "live" | "reconnecting" | "degraded" | "ended", reason: string}} call what the relay says of the call:
  *   no assistant listens while "reconnecting"; "degraded" is over polling, or with another assistant than the first
- * @property {{role: "user" | "assistant", text: string}} partial
- * @property {{role: "user" | "assistant", text: string}} final
- * @property {{role: "user" | "assistant", status: "started" | "stopped"}} speech
+ * @property {{role: Role, text: string}} partial
+ * @property {{role: Role, text: string}} final
+ * @property {{role: Role, status: "started" | "stopped"}} speech
  * @property {{turn: number}} interrupt the relay stopped the assistant
- * @property {{turn: number, flushedMs: number, heardMs: number, frame: number}} flushed what an interruption threw away
- *   here, what had been played of that turn, and from which frame of the context's clock on it is silent (plus a 5 ms fade)
+ * @property {Flushed} flushed what an interruption dropped on this side
  * @property {{input: number, output: number}} level RMS, 0 to 1
  * @property {{ms: number, targetMs: number, holes: number, holeMs: number, staleFrames: number, overflowFrames: number}}
  *   buffer of the assistant's audio
@@ -56,22 +62,23 @@ export class RelayClient {
   constructor(options = {}) {
     this.#options = options;
     this.#url = new URL(options.url ?? "/", globalThis.location?.href);
+    this.#network = options.network ?? BROWSER_NETWORK;
     this.#forcePolling = options.forcePolling ?? false;
   }
 
-  /** Called with each piece of the very output while it is set before `start`: a recorder, or the ear of a test.
-   * @type {((block: import("./audio.js").PlayedBlock) => void) | null} */
+  /** For a recorder or a test: set before `start`, it is called with each piece of the output.
+   * @type {((block: PlayedBlock) => void) | null} */
   onPlayed = null;
-  /** Likewise, with what the microphone gave.
-   * @type {((audio: import("./audio.js").CapturedAudio) => void) | null} */
+  /** The same for each piece of the microphone's audio.
+   * @type {((audio: CapturedAudio) => void) | null} */
   onCaptured = null;
 
   #options;
   #url;
+  #network;
   #forcePolling;
-  #lab = new NetworkLab();
   #log = new UplinkLog();
-  /** @type {Map<string, Set<(event: any) => void>>} */
+  /** @type {Map<keyof Events, Set<(event: never) => void>>} */
   #listeners = new Map();
   /** @type {ConversationAudio | null} */
   #audio = null;
@@ -99,7 +106,7 @@ export class RelayClient {
     return this.#audio?.output ?? null;
   }
 
-  /** What happened so far to downward messages and upward audio. */
+  /** Counts of this session: messages that came twice, and what became of the microphone's audio. */
   get statistics() {
     const { lostMs, resentFrames, waitingMs, nextSequence } = this.#log;
     return { duplicates: this.#connection?.duplicates ?? 0, lostMs, resentFrames, waitingMs, nextSequence };
@@ -143,22 +150,12 @@ export class RelayClient {
     else await this.#connection.open();
   }
 
-  /** Network lab: the connection breaks. */
-  dropSocket() {
+  /** Gives up the connection and takes up the session over a new one, as after a break. */
+  reconnect() {
     this.#connection?.drop();
   }
 
-  /** Network lab: nothing passes for so long. @param {number} ms */
-  stall(ms) {
-    this.#lab.stall(ms);
-  }
-
-  /** Network lab: each message is delayed by up to so much; 0 ends it. @param {number} ms */
-  setJitter(ms) {
-    this.#lab.jitterMs = ms;
-  }
-
-  /** Network lab: HTTP polling instead of a WebSocket, and back. @param {boolean} on */
+  /** Changes to HTTP polling, or back to a WebSocket. @param {boolean} on */
   async forcePolling(on) {
     this.#forcePolling = on;
     await this.#connection?.forcePolling(on);
@@ -171,8 +168,8 @@ export class RelayClient {
     const sampleRate = /** @type {ConversationAudio} */ (this.#audio).sampleRate;
     this.#connection = new Connection({
       url: this.#url,
-      start: { sampleRate, channels: 1, encoding: "pcm_s16le", ...(token && { token }) },
-      lab: this.#lab,
+      start: { type: "start", sampleRate, channels: 1, encoding: "pcm_s16le", ...(token && { token }) },
+      network: this.#network,
       log: this.#log,
       forcePolling: this.#forcePolling,
       onSession: (ready) => this.#begin(ready),
@@ -182,34 +179,43 @@ export class RelayClient {
     await this.#connection.open();
   }
 
-  /** @param {import("./websocket-link.js").Ready} ready */
+  /** @param {Ready} ready */
   #begin(ready) {
     this.#played = { turn: -1, ms: -1, at: 0 };
     this.#audio?.openPlayback(ready.sampleRate);
     this.#audio?.tap(this.onPlayed !== null);
     this.#inSession = true;
     this.#roundTrip?.stop();
-    this.#roundTrip = new RoundTrip(this.#url, this.#lab, (ms) => this.#emit("rtt", { ms }), () => this.#connection?.drop());
+    this.#roundTrip = new RoundTrip(this.#url, this.#network, (ms) => this.#emit("rtt", { ms }), () => this.reconnect());
   }
 
-  /** @param {any} message */
-  #receive({ type, n: _, ...message }) {
-    if (type === "audio") {
-      this.#audio?.play(message.turn, message.ms, message.pcm);
-    } else if (type === "interrupt") {
-      this.#audio?.interrupt(message.turn);
-      this.#emit("interrupt", message);
-    } else if (type === "partial" || type === "final" || type === "speech") {
-      this.#emit(type, message);
-    } else if (type === "state") {
-      this.#emit("call", message);
-      if (message.status === "ended") this.#release(message.reason ?? "ended");
-    } else if (type === "error") {
-      this.#emit("error", new RelayError(message.code, message.error, { fatal: false, leg: message.leg }));
+  /** @param {Message} message */
+  #receive(message) {
+    switch (message.type) {
+      case "audio":
+        this.#audio?.play(message.turn, message.ms, message.pcm);
+        break;
+      case "interrupt":
+        this.#audio?.interrupt(message.turn);
+        this.#emit("interrupt", { turn: message.turn });
+        break;
+      case "partial":
+      case "final":
+        this.#emit(message.type, { role: message.role, text: message.text });
+        break;
+      case "speech":
+        this.#emit("speech", { role: message.role, status: message.status });
+        break;
+      case "state":
+        this.#emit("call", { status: message.status, reason: message.reason });
+        if (message.status === "ended") void this.#release(message.reason);
+        break;
+      case "error":
+        this.#emit("error", new RelayError(message.code, message.error, { fatal: false, leg: message.leg }));
     }
   }
 
-  /** @param {import("./connection.js").LinkState} state */
+  /** @param {LinkState} state */
   #linkChanged({ status, transport, attempt, error }) {
     if (status === "closed") return;
     if (status === "live") this.#audio?.changeLink();
@@ -220,7 +226,7 @@ export class RelayClient {
     this.#setStatus(status, { transport, attempt, reason: error?.code ?? "" });
   }
 
-  /** @returns {import("./audio.js").AudioListener} */
+  /** @returns {AudioListener} */
   #audioListener() {
     return {
       onCaptured: (audio) => this.#captured(audio),
@@ -231,7 +237,7 @@ export class RelayClient {
     };
   }
 
-  /** @param {import("./audio.js").CapturedAudio} audio */
+  /** @param {CapturedAudio} audio */
   #captured(audio) {
     if (!this.#audio) return;
     this.#inputLevel = Math.max(this.#inputLevel, audio.level);
@@ -242,28 +248,29 @@ export class RelayClient {
     this.#connection?.pump();
   }
 
-  /** @param {import("./audio.js").PlaybackStatus} status */
+  /** @param {PlaybackStatus} status */
   #playing({ turn, heardMs, bufferMs, targetMs, isPlaying, level, counts }) {
     if (!this.#audio) return;
     this.#outputLevel = level;
     this.#emit("buffer", { ms: bufferMs, targetMs, ...counts });
     this.#emit("uplink", this.statistics);
     const delayMs = isPlaying ? this.#audio.outputDelayMs : 0;
-    if (heardMs > 0) this.#report(turn, Math.max(0, heardMs - delayMs), PLAYED_EVERY_MS);
+    if (heardMs > 0) this.#reportPlayed(turn, Math.max(0, heardMs - delayMs), PLAYED_EVERY_MS);
   }
 
-  /** @param {import("./audio.js").Flushed} flushed */
+  /** @param {Flushed} flushed */
   #flushed(flushed) {
     this.#emit("flushed", flushed);
-    if (flushed.heardMs > 0) this.#report(flushed.turn, flushed.heardMs, 0);
+    if (flushed.heardMs > 0) this.#reportPlayed(flushed.turn, flushed.heardMs, 0);
   }
 
   /**
+   * Tells the relay how much of a turn was played, if that is news.
    * @param {number} turn
    * @param {number} exactMs
-   * @param {number} everyMs
+   * @param {number} everyMs at most so often for one turn
    */
-  #report(turn, exactMs, everyMs) {
+  #reportPlayed(turn, exactMs, everyMs) {
     const ms = Math.round(exactMs);
     const at = performance.now();
     if (turn === this.#played.turn && (ms <= this.#played.ms || at - this.#played.at < everyMs)) return;
@@ -281,7 +288,7 @@ export class RelayClient {
   /** @param {RelayError} error */
   #fail(error) {
     this.#emit("error", error);
-    this.#release(error.code);
+    void this.#release(error.code);
   }
 
   /** @param {string} reason */
@@ -310,6 +317,7 @@ export class RelayClient {
    * @param {Events[Type]} event
    */
   #emit(type, event) {
-    for (const listener of this.#listeners.get(type) ?? []) listener(event);
+    const listeners = /** @type {Set<(event: Events[Type]) => void> | undefined} */ (this.#listeners.get(type));
+    for (const listener of listeners ?? []) listener(event);
   }
 }

@@ -1,8 +1,10 @@
 /**
- * Asks the relay for a sign of life now and then: how long that takes is the round trip; twice none, and the connection
- * is dead, whatever the socket says. A browser cannot send WebSocket pings.
+ * Asks the relay for a sign of life every few seconds. The time of the answer is the round trip; when two in a row fail to
+ * come, the connection is dead, even if its socket still looks open. A browser cannot send WebSocket pings.
  * @module
  */
+
+/** @import { Network } from "./network.js" */
 
 const EVERY_MS = 2_500;
 const LIMIT_MS = 4_000;
@@ -11,20 +13,20 @@ const FAILURES_MOST = 2;
 export class RoundTrip {
   /**
    * @param {URL} url of the relay
-   * @param {import("./network-lab.js").NetworkLab} lab
+   * @param {Network} network
    * @param {(ms: number) => void} onMeasured
    * @param {() => void} onDead
    */
-  constructor(url, lab, onMeasured, onDead) {
+  constructor(url, network, onMeasured, onDead) {
     this.#address = new URL("health", url);
-    this.#lab = lab;
+    this.#network = network;
     this.#onMeasured = onMeasured;
     this.#onDead = onDead;
-    this.#probe();
+    void this.#probe();
   }
 
   #address;
-  #lab;
+  #network;
   #onMeasured;
   #onDead;
   #failures = 0;
@@ -42,8 +44,8 @@ export class RoundTrip {
     const limit = new AbortController();
     const timer = setTimeout(() => limit.abort(), LIMIT_MS);
     try {
-      await this.#lab.pass();
-      await fetch(this.#address, { signal: limit.signal, cache: "no-store", mode: "no-cors" }); // any answer will do
+      // Any answer will do.
+      await this.#network.fetch(this.#address, { signal: limit.signal, cache: "no-store", mode: "no-cors" });
       if (this.#stopped) return;
       this.#failures = 0;
       this.#onMeasured(performance.now() - began);

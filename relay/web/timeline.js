@@ -1,5 +1,6 @@
 /**
- * The rolling timeline, drawn anew with each pair of levels: loudness of both sides, when each was heard to speak, interruptions, breaks of the connection.
+ * The rolling timeline, drawn anew with each pair of levels: loudness of both sides, when each was heard to speak,
+ * interruptions, breaks of the connection.
  * @module
  */
 
@@ -73,10 +74,8 @@ export class Timeline {
 
   /** @param {string} label */
   markCut(label) {
-    const last = this.#cuts[this.#cuts.length - 1];
     this.#cuts = this.#cuts.filter(({ at }) => at > performance.now() - SPAN_MS);
-    if (last && !last.label) last.label = label;
-    else this.#cuts.push({ at: performance.now(), label });
+    this.#cuts.push({ at: performance.now(), label });
   }
 
   draw() {
@@ -197,5 +196,5 @@ function mark(spans, on) {
 /** @param {Span[]} spans @param {number} now */
 function close(spans, now) {
   const last = spans.at(-1);
-  if (last && last.to === null) last.to = now;
+  if (last?.to === null) last.to = now;
 }

@@ -1,6 +1,6 @@
 /**
- * What the microphone said, as a bounded log with a cursor. After an outage the cursor is set back to what the server
- * wants next, and the same code sends the backlog, then live audio.
+ * A bounded log of the microphone's audio, with a cursor at what is sent next. After an outage the cursor goes back to
+ * where the relay wants to go on, and the same code sends the backlog, then live audio.
  * @module
  */
 
@@ -9,12 +9,14 @@ import { encodeFrame } from "./wire.js";
 /** @typedef {{sequence: number, durationMs: number, bytes: ArrayBuffer}} Frame */
 
 export class UplinkLog {
-  /** @param {number} maxMs how much audio is kept; what falls off unsent is counted in `lostMs` */
+  /** @param {number} maxMs how much audio is kept */
   constructor(maxMs = 10_000) {
-    this.lostMs = 0;
-    this.resentFrames = 0;
     this.#maxMs = maxMs;
   }
+
+  /** Audio that was dropped for lack of room before it could be sent. */
+  lostMs = 0;
+  resentFrames = 0;
 
   #maxMs;
   /** @type {Frame[]} */
@@ -22,7 +24,7 @@ export class UplinkLog {
   #keptMs = 0;
   #lastSequence = 0;
   #cursor = 1;
-  #highest = 0;
+  #highestSent = 0;
 
   /** The sequence number of the next new frame. */
   get nextSequence() {
@@ -41,7 +43,7 @@ export class UplinkLog {
    */
   append(pcm, ms, durationMs) {
     const sequence = ++this.#lastSequence;
-    this.#frames.push({ sequence, durationMs, bytes: encodeFrame(sequence, Math.round(ms), 0, pcm) });
+    this.#frames.push({ sequence, durationMs, bytes: encodeFrame(sequence, Math.round(ms), pcm) });
     this.#keptMs += durationMs;
     while (this.#keptMs > this.#maxMs) {
       const oldest = /** @type {Frame} */ (this.#frames.shift());
@@ -60,13 +62,13 @@ export class UplinkLog {
     if (first < 0) return [];
     const taken = this.#frames.slice(first, first + most);
     this.#cursor = taken[taken.length - 1].sequence + 1;
-    this.resentFrames += taken.filter((frame) => frame.sequence <= this.#highest).length;
-    this.#highest = Math.max(this.#highest, this.#cursor - 1);
+    this.resentFrames += taken.filter((frame) => frame.sequence <= this.#highestSent).length;
+    this.#highestSent = Math.max(this.#highestSent, this.#cursor - 1);
     return taken.map((frame) => frame.bytes);
   }
 
   /**
-   * The server has everything before `next`, and wants to go on there.
+   * The relay has everything before `next`, and wants to go on there.
    * @param {number} next
    */
   resumeAt(next) {

@@ -4,42 +4,38 @@
  */
 
 import { RelayError } from "./errors.js";
-import { Lane } from "./network-lab.js";
 import { decodeFrame } from "./wire.js";
+
+/** @import { Network } from "./network.js" */
+/** @import { UplinkLog } from "./uplink-log.js" */
+/** @import { ClientMessage, ErrorMessage, Message, Ready, StartMessage, TextMessage } from "./wire.js" */
 
 const HANDSHAKE_LIMIT_MS = 5_000;
 /** What the browser holds unsent; beyond, audio waits in the log, where an outage does not lose it. */
 const BUFFERED_MOST_BYTES = 128 * 1024;
+/** A socket that takes nothing for so long is lost. */
 const STUCK_MS = 4_000;
 const RETRY_MS = 50;
 
 /**
- * @typedef {object} Ready
- * @property {string} sessionId
- * @property {string} token for HTTP requests of this session
- * @property {string} resume attaches once more
- * @property {number} sampleRate of the audio to the client
- * @property {number} next the sequence number that the server wants next
- */
-
-/**
  * @typedef {object} LinkListener
- * @property {(message: any) => void} onMessage in order; audio is an `AudioMessage`
- * @property {(why: "lost" | "gone" | "closed") => void} onEnd `gone`: the server does not know the session
+ * @property {(message: Message) => void} onMessage in order
+ * @property {(why: "lost" | "gone" | "closed") => void} onEnd `gone`: the relay does not know the session
  */
 
 export class WebSocketLink {
   kind = /** @type {const} */ ("websocket");
 
   /**
-   * An open socket, on which nothing was said yet. RelayError SERVER_GONE otherwise.
+   * Opens a socket. Throws RelayError SERVER_GONE when that fails or takes too long.
    * @param {URL} url of the relay
+   * @param {Network} network
    * @returns {Promise<WebSocket>}
    */
-  static dial(url) {
+  static dial(url, network) {
     const address = new URL("client", url);
     address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
-    const socket = new WebSocket(address);
+    const socket = network.openSocket(address);
     socket.binaryType = "arraybuffer";
     return answered(socket, (done) => (socket.onopen = () => done(socket)));
   }
@@ -47,19 +43,18 @@ export class WebSocketLink {
   /**
    * Sends `start` and waits for `ready`.
    *
-   * Throws RelayError: with the server's code and `fatal` if it refused, with SERVER_GONE otherwise.
+   * Throws RelayError: with the relay's code and `fatal` if it refused, with SERVER_GONE otherwise.
    * @param {WebSocket} socket
-   * @param {object} start the `start` message
-   * @param {import("./network-lab.js").NetworkLab} lab
+   * @param {StartMessage} start
    * @param {LinkListener} listener
    * @returns {Promise<{link: WebSocketLink, ready: Ready}>}
    */
-  static start(socket, start, lab, listener) {
+  static start(socket, start, listener) {
     return answered(socket, (done, fail) => {
-      socket.onmessage = ({ data }) => {
-        const message = typeof data === "string" ? JSON.parse(data) : {};
-        if (message.type === "error") fail(new RelayError(message.code, message.error));
-        else if (message.type === "ready") done({ link: new WebSocketLink(socket, lab, listener), ready: message });
+      socket.onmessage = (/** @type {MessageEvent<string | ArrayBuffer>} */ { data }) => {
+        const message = typeof data === "string" ? /** @type {Ready | ErrorMessage} */ (JSON.parse(data)) : null;
+        if (message?.type === "error") fail(new RelayError(message.code, message.error));
+        else if (message?.type === "ready") done({ link: new WebSocketLink(socket, listener), ready: message });
       };
       socket.send(JSON.stringify(start));
     });
@@ -67,21 +62,16 @@ export class WebSocketLink {
 
   /**
    * @param {WebSocket} socket
-   * @param {import("./network-lab.js").NetworkLab} lab
    * @param {LinkListener} listener
    */
-  constructor(socket, lab, listener) {
+  constructor(socket, listener) {
     this.#socket = socket;
-    this.#down = new Lane(lab);
-    this.#up = new Lane(lab);
     this.#listener = listener;
-    socket.onmessage = ({ data }) => this.#down.run(() => this.#receive(data));
+    socket.onmessage = (/** @type {MessageEvent<string | ArrayBuffer>} */ { data }) => this.#receive(data);
     socket.onclose = () => this.#end("lost");
   }
 
   #socket;
-  #down;
-  #up;
   #listener;
   #ended = false;
   #stuckSince = 0;
@@ -90,7 +80,7 @@ export class WebSocketLink {
 
   /**
    * Sends what the log holds, as far as the connection takes it.
-   * @param {import("./uplink-log.js").UplinkLog} log
+   * @param {UplinkLog} log
    */
   pump(log) {
     clearTimeout(this.#retry);
@@ -98,7 +88,7 @@ export class WebSocketLink {
       this.#stuckSince = 0;
       const [frame] = log.take(1);
       if (!frame) return;
-      this.#up.run(() => this.#send(frame));
+      this.#send(frame);
     }
     if (this.#ended) return;
     this.#stuckSince ||= performance.now();
@@ -106,30 +96,29 @@ export class WebSocketLink {
     else this.#retry = setTimeout(() => this.pump(log), RETRY_MS);
   }
 
-  /** @param {object} message */
+  /** @param {ClientMessage} message */
   tell(message) {
-    this.#up.run(() => this.#send(JSON.stringify(message)));
+    this.#send(JSON.stringify(message));
   }
 
-  /** The connection breaks, as a network would break it. */
+  /** Treats the link as lost. */
   drop() {
     this.#end("lost");
   }
 
   /** Ends the link on purpose; the session goes on. */
-  async close() {
+  close() {
     this.#end("closed");
   }
 
   /** @param {string | ArrayBuffer} data */
   #send(data) {
-    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(data);
+    if (this.#socket.readyState === this.#socket.OPEN) this.#socket.send(data);
   }
 
   /** @param {string | ArrayBuffer} data */
   #receive(data) {
-    if (this.#ended) return;
-    const message = typeof data === "string" ? JSON.parse(data) : decodeFrame(data);
+    const message = typeof data === "string" ? /** @type {TextMessage} */ (JSON.parse(data)) : decodeFrame(data);
     this.#listener.onMessage(message);
   }
 
@@ -138,8 +127,6 @@ export class WebSocketLink {
     if (this.#ended) return;
     this.#ended = true;
     clearTimeout(this.#retry);
-    this.#down.cut();
-    this.#up.cut();
     this.#socket.onmessage = this.#socket.onclose = null;
     this.#socket.close();
     this.#listener.onEnd(why);

@@ -177,10 +177,10 @@ async def test_nothing_is_lost_or_repeated_when_the_socket_is_cut_and_jitter_and
         audio = counting(session.rate_hz // 50 * 110)
         nursery.start_soon(answer, session, 1, audio)
         await trio.sleep(0.6)
-        await page.js("relayClient.setJitter(60); relayClient.dropSocket()")
+        await page.js("networkLab.jitterMs = 60; relayClient.reconnect()")
         await page.until("events.some(({status}) => status === 'reconnecting')")
         await page.until_live()
-        await page.js("relayClient.setJitter(0); relayClient.stall(400)")
+        await page.js("networkLab.jitterMs = 0; networkLab.stall(400)")
         await trio.sleep(0.5)
         heard = await heard_without_silence(page, len(audio))
         await assert_said_completely(page, session)
@@ -207,6 +207,34 @@ async def test_nothing_is_lost_or_repeated_from_websocket_to_polling_and_back(pa
     assert session.attached == ["websocket", "polling", "websocket"]
     assert set(session.arrived_by.values()) == {"websocket", "polling"}
     assert np.array_equal(heard, audio)
+
+
+async def test_the_relay_is_reached_only_through_the_network_that_the_client_is_given(page: Page) -> None:
+    """With the browser's own ways to it taken away."""
+    async with serving(BrowserPeer()) as port:
+        await page.open(port)
+        used = await page.module(
+            """
+            const { RelayClient } = await import("/web/relay-client.js");
+            const { fetch, WebSocket } = globalThis;
+            globalThis.fetch = globalThis.WebSocket = function () { throw new Error("not through the network"); };
+            const used = [];
+            const network = {
+              fetch: (url, init) => { used.push(init.method ?? "GET", url.pathname); return fetch(url, init); },
+              openSocket: (url) => { used.push(url.pathname); return new WebSocket(url); },
+            };
+            const client = new RelayClient({ network });
+            const measured = new Promise((resolve) => client.on("rtt", resolve));
+            await client.start();
+            await measured;
+            await client.forcePolling(true);
+            await client.stop();
+            return used;
+            """
+        )
+
+    assert used[:3] == ["/client", "GET", "/health"]
+    assert {"/client/session-1/audio", "/client/session-1/messages"} <= set(used)
 
 
 async def test_where_no_websocket_passes_the_conversation_goes_over_polling(page: Page) -> None:

@@ -82,7 +82,7 @@ async def test_a_conversation_survives_a_lost_socket_and_polling_and_no_sample_i
         await page.until("heard.some(({samples}) => samples.some((x) => x !== 0))")
         await page.screenshot("daemon-greeting")
         await trio.sleep(2.5)
-        await page.js("relayClient.dropSocket()")
+        await page.js("relayClient.reconnect()")
         await page.until("events.some(({status}) => status === 'reconnecting')")
         await page.until_live()
         await page.click_in_lab("lab-polling")

@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from relay.web import HEADERS, PREFIX, static_files
 
 
@@ -15,14 +17,32 @@ def test_the_page_is_served_at_the_root_and_refers_only_to_files_that_exist() ->
     assert {f"/{path}" for path in wanted} <= set(served)
 
 
-def test_every_import_of_every_module_is_served_and_none_comes_from_elsewhere() -> None:
-    served = static_files()
-    for path, file in served.items():
-        code = re.sub(r"/\*.*?\*/", "", file.body.decode(), flags=re.DOTALL)
-        for module in re.findall(r'(?:from|import|new URL\()\s*"([^"]+\.js)"', code):
-            assert PREFIX + module.removeprefix("./") in served, f"{path} imports {module}"
-        if path != f"{PREFIX}icon.svg":
-            assert not re.search(r"https?://\w", code), f"{path} names a host"
+def code(path: str) -> str:
+    """Without its comments."""
+    return re.sub(r"/\*.*?\*/", "", static_files()[path].body.decode(), flags=re.DOTALL)
+
+
+def imports(path: str) -> list[str]:
+    found = re.findall(r'(?:from|import|new URL\()\s*"([^"]+\.js)"', code(path))
+    return [PREFIX + module.removeprefix("./") for module in found]
+
+
+def loaded_with(path: str) -> set[str]:
+    """The module, and all that a browser loads for it."""
+    return {path}.union(*map(loaded_with, imports(path)))
+
+
+@pytest.mark.parametrize("path", static_files())
+def test_every_import_is_served_and_none_comes_from_elsewhere(path: str) -> None:
+    assert set(imports(path)) <= set(static_files())
+    if path != f"{PREFIX}icon.svg":  # its namespace is an address
+        assert not re.search(r"https?://\w", code(path))
+
+
+def test_the_client_library_needs_nothing_of_the_page() -> None:
+    page = {f"{PREFIX}{name}.js" for name in ("app", "network-lab", "timeline", "transcript")}
+
+    assert loaded_with(f"{PREFIX}app.js") - loaded_with(f"{PREFIX}relay-client.js") == page
 
 
 def test_nothing_inline_is_allowed_and_nothing_inline_is_there() -> None:

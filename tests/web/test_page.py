@@ -198,6 +198,23 @@ async def test_how_the_assistant_stands_is_on_the_screen(page: Page) -> None:
     ]
 
 
+async def test_the_controls_of_the_network_lab_make_the_network_bad(page: Page) -> None:
+    async with serving(BrowserPeer()) as port:
+        await page.open(port)
+        await page.begin()
+        await page.click_in_lab("lab-drop")
+        await page.until("events.some(({status}) => status === 'reconnecting')")
+        await page.until_live()
+        await page.click_in_lab("lab-stall")
+        stalled_ms = await page.js("return networkLab.delayMs()")
+        await page.js("document.getElementById('lab-jitter').focus()")
+        await page.press("ARROW_RIGHT")
+        jitter_ms, label = await page.js("return networkLab.jitterMs"), await page.text("lab-jitter-value")
+
+    assert 0 < stalled_ms <= 2_000
+    assert (jitter_ms, label) == (10, "10 ms")
+
+
 async def _scene(peer: BrowserPeer) -> None:
     session = peer.session
     session.tell("speech", role="assistant", status="started")

@@ -1,4 +1,4 @@
-"""What the worklet does with time, turns and network jitter, block by block on a given clock."""
+"""The playback buffer with time, turns and network jitter, block by block on a given clock."""
 
 from typing import Any
 
