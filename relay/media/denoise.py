@@ -19,14 +19,12 @@ class Denoiser:
     """One stream of 16 kHz mono audio.
 
     What comes out depends on the samples alone, not on how they were chunked: of n samples in all floor(n / 160) * 160
-    have come out, so chunks of whole 10 ms come out at their length and nothing waits. Silence from the start is
-    returned as zeros. The noise is learnt within about a second.
+    have come out, so chunks of whole 10 ms come out at their length and nothing waits. A sound comes out 6 ms later
+    than it went in: two blocks overlap by so much. Silence from the start is returned as zeros. The noise is learnt
+    within about a second.
     """
 
     __slots__ = ("_held", "_suppressor")
-
-    delay_ms = 6.0
-    """How much later a sound comes out than it went in: the overlap of two blocks."""
 
     def __init__(self) -> None:
         self._suppressor = NoiseSuppressor(sample_rate=RATE_HZ, num_channels=1, level=MILDEST)

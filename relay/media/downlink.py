@@ -1,5 +1,6 @@
 """The assistant's audio on its way to the caller: chunks cut anywhere become frames of the caller's format."""
 
+from relay.media.aligner import SampleAligner
 from relay.media.frames import Audio, AudioFormat
 from relay.media.packetizer import Packetizer
 from relay.media.transcode import Transcoder
@@ -15,14 +16,12 @@ class Downlink:
         self._source = source
         self._transcoder = Transcoder(source, target)
         self._packetizer = Packetizer(target)
-        self._half = b""
+        self._aligner = SampleAligner(source)
 
     def push(self, data: bytes) -> list[bytes]:
         """The frames that are complete now, oldest first."""
-        data = self._half + data
-        whole = len(data) - len(data) % self._source.block_bytes
-        self._half = data[whole:]
-        return self._packetizer.push(self._transcoder.push(Audio(self._source, data[:whole])).data)
+        audio = Audio(self._source, self._aligner.push(data))
+        return self._packetizer.push(self._transcoder.push(audio).data)
 
     def finish(self) -> list[bytes]:
         """The last frame, filled up with silence, if anything waits for the rest of its frame."""

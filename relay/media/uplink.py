@@ -14,8 +14,9 @@ class Uplink:
     Equal formats pass untouched. What the detector needs anyway is not computed again for the assistant.
 
     With `reduce_noise` both get cleaned audio: everything goes through 16 kHz first, so equal formats are decoded and
-    encoded again and nothing above 8 kHz is left. That adds `Denoiser.delay_ms` and the delay of that detour: telephone
-    audio reaches the detector, or an assistant at 16 kHz, 6 ms later than without it, one that takes mu-law 9.5 ms.
+    encoded again and nothing above 8 kHz is left. That adds the 6 ms of the `Denoiser` and the delay of that detour:
+    telephone audio reaches the detector, or an assistant at 16 kHz, 6 ms later than without it, and an assistant that
+    takes mu-law 9.5 ms later.
     """
 
     def __init__(
