@@ -33,7 +33,7 @@ def open_log(
     form: Literal["json", "console"],
     on_drop: Callable[[], None],
     fd: int = STANDARD_ERROR,
-) -> Iterator[LogWriter]:
+) -> Iterator[None]:
     """Sends everything that is logged to the open file `fd` while the context is open.
 
     What libraries log through `logging` at warning and above, and Python warnings, take the same way, as the event
@@ -50,7 +50,7 @@ def open_log(
     )
     try:
         with _library_messages():
-            yield writer
+            yield
     finally:
         structlog.configure(**former)
         writer.close()

@@ -36,8 +36,3 @@ class Denoiser:
         whole = len(held) // _BLOCK_SAMPLES * _BLOCK_SAMPLES
         self._held = held[whole:]
         return self._suppressor.process(held[:whole]) if whole else held[:0]
-
-    def reset(self) -> None:
-        """Forget the audio and what was learnt of the noise, as if new."""
-        self._suppressor.reset()
-        self._held = self._held[:0]

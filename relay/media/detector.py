@@ -121,28 +121,19 @@ class Detector:
         threshold = self.settings.threshold
         self._bias = log(threshold / (1 - threshold))
         self._release = threshold - HYSTERESIS
-        self._memory_windows = round(self.settings.fading_memory_ms / WINDOW_MS)
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything, without saying that speech ended."""
         self.state = State.QUIET
         self.level_dbfs = 0.0
         self.over_floor_db = 0.0
         self.evidence = 0.0
         self._floor = NoiseFloor(WINDOW_MS)
-        self._recent_dbfs: deque[float] = deque(maxlen=self._memory_windows + 1)
+        memory_windows = round(self.settings.fading_memory_ms / WINDOW_MS)
+        self._recent_dbfs: deque[float] = deque(maxlen=memory_windows + 1)
         self._loudest_db = 0.0
         self._armed = True
         self._low_windows = 0
         self._rise_ms: float | None = None
         self._onset_ms = 0.0
         self._likely_ms = 0.0
-
-    @property
-    def noise_floor_dbfs(self) -> float | None:
-        """None before the first window."""
-        return self._floor.level_dbfs
 
     def push(self, samples: NDArray[np.int16], probability: float, window_end_ms: float) -> Decision | None:
         """Take the next window, not amplified, with the probability that the model gave it, and decide."""

@@ -1,7 +1,7 @@
 """How well the detector does on a folder of labelled recordings, beside the plain rule that everybody uses."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -96,21 +96,17 @@ class _Heard:
 def evaluate(
     folder: Path,
     settings: DetectorSettings | None = None,
-    model: SileroModel | None = None,
     *,
     routes: Sequence[Route] = ROUTES,
     plain_rules: Sequence[tuple[float, int]] = PLAIN_RULES,
-    thresholds: Sequence[float] = (),
     reduce_noise: bool = False,
 ) -> Evaluation:
     """Measure on the recordings that the folder's `labels.json` names; takes about 3 s of CPU a minute of recording.
 
-    `thresholds`: measure the detector at these instead of at that of the settings; one run of the model serves all.
     `ConfigError` if there is none, or it makes no sense; `FormatMismatch` or `OSError` for a recording.
     """
     settings = settings or DetectorSettings()
-    variants = [replace(settings, threshold=threshold) for threshold in thresholds] or [settings]
-    model = model or SileroModel.load(16000)
+    model = SileroModel.load(16000)
     recordings = _labels(folder)
     sounds = [read_sound(folder / recording.file) for recording in recordings]
     rows = [
@@ -119,7 +115,7 @@ def evaluate(
         for row in _rows(
             _hear(recordings, sounds, model, route, settings.model_gain_db, reduce_noise=reduce_noise),
             route,
-            variants,
+            settings,
             plain_rules,
         )
     ]
@@ -158,15 +154,14 @@ def _hear(
 def _rows(
     heard: Sequence[_Heard],
     route: Route,
-    variants: Sequence[DetectorSettings],
+    settings: DetectorSettings,
     plain_rules: Sequence[tuple[float, int]],
 ) -> list[Row]:
     rows = []
-    for settings in variants:
-        traces = [(each, follow(each.stream, each.amplified, settings).decisions) for each in heard]
-        for stage, starts in (("duck", guesses_ms), ("cut", confirmations_ms)):
-            trials = [each.trial(starts(decisions)) for each, decisions in traces]
-            rows.append(_row(route, "relay", stage, settings.threshold, trials))
+    traces = [(each, follow(each.stream, each.amplified, settings).decisions) for each in heard]
+    for stage, starts in (("duck", guesses_ms), ("cut", confirmations_ms)):
+        trials = [each.trial(starts(decisions)) for each, decisions in traces]
+        rows.append(_row(route, "relay", stage, settings.threshold, trials))
     for threshold, in_a_row in plain_rules:
         trials = [each.trial(plain_starts_ms(each.plain, threshold, in_a_row)) for each in heard]
         rows.append(_row(route, f"plain, {in_a_row} in a row", "start", threshold, trials))

@@ -73,14 +73,14 @@ class Calibration:
         return table
 
 
-def calibrate(path: Path, settings: DetectorSettings | None = None, model: SileroModel | None = None) -> Calibration:
+def calibrate(path: Path, settings: DetectorSettings | None = None) -> Calibration:
     """Measure a recording of a room (mono, 16 bit, 8 or 16 kHz; a minute is plenty) in which nobody speaks.
 
     The reference speech is the relay's own phrases, put into that room as loud as they are: what counts is how the
     delay changes from threshold to threshold. `FormatMismatch`, `OSError`, `ConfigError` as in `analyse`.
     """
     settings = settings or DetectorSettings()
-    model = model or SileroModel.load(16000)
+    model = SileroModel.load(16000)
     room = read_sound(path)
     if room.duration_s < SHORTEST_S:
         raise FormatMismatch(f"{path}: {room.duration_s:.2f} s, wanted a quiet room for at least {SHORTEST_S:g} s")

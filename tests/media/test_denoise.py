@@ -65,15 +65,6 @@ def test_silence_stays_digital_silence() -> None:
     assert not Denoiser().push(np.zeros(SECOND, np.int16)).any()
 
 
-def test_reset_makes_it_as_new() -> None:
-    """Held samples, the tail of the last block and the noise that was learnt are all forgotten."""
-    used = Denoiser()
-    used.push(NOISE[: SECOND + 77])
-    used.reset()
-
-    assert used.push(NOISE).tolist() == Denoiser().push(NOISE).tolist()
-
-
 def test_streams_share_nothing() -> None:
     one, other = Denoiser(), Denoiser()
     one.push(NOISE)
