@@ -15,19 +15,7 @@ from msgspec import Struct
 
 from relay.errors import AssistantUnavailable, LocalProtocolError
 from relay.media.frames import AudioFormat, Encoding
-
-CLIENT_MESSAGES = (
-    "conversation-update",
-    "hang",
-    "model-output",
-    "speech-update",
-    "status-update",
-    "tool-calls",
-    "transcript",
-    "transfer-update",
-    "user-interrupted",
-    "voice-input",
-)
+from relay.wire.vapi import CLIENT_MESSAGES
 
 _MAX_DURATION_S = (10, 43200)
 _SILENCE_TIMEOUT_S = (5, 3600)
