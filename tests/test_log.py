@@ -103,7 +103,7 @@ async def test_the_call_id_is_on_every_line_of_a_call_and_of_no_other(tmp_path: 
     ("level", "seen"),
     [("debug", ["d", "i", "w", "e"]), ("info", ["i", "w", "e"]), ("warning", ["w", "e"]), ("error", ["e"])],
 )
-def test_the_level_filters(
+def test_lines_under_the_level_are_not_written(
     tmp_path: Path, level: Literal["debug", "info", "warning", "error"], seen: list[str]
 ) -> None:
     with logged(tmp_path, level=level) as log:

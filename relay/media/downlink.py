@@ -1,4 +1,4 @@
-"""The assistant's audio on its way to the caller: chunks cut anywhere become frames of the caller's format."""
+"""Turns the assistant's audio, in chunks cut anywhere, into frames of the caller's format."""
 
 from relay.media.aligner import SampleAligner
 from relay.media.frames import Audio, AudioFormat
@@ -7,7 +7,7 @@ from relay.media.transcode import Transcoder
 
 
 class Downlink:
-    """From the assistant's format to frames of the caller's. Equal formats pass untouched.
+    """Converts one stream of the assistant's audio to 20 ms frames for the caller. Equal formats pass untouched.
 
     A block of samples that is cut in two waits for its other half, in equal formats as well.
     """
@@ -19,12 +19,12 @@ class Downlink:
         self._aligner = SampleAligner(source)
 
     def push(self, data: bytes) -> list[bytes]:
-        """The frames that are complete now, oldest first."""
+        """Return the frames that are complete now, oldest first."""
         audio = Audio(self._source, self._aligner.push(data))
         return self._packetizer.push(self._transcoder.push(audio).data)
 
     def finish(self) -> list[bytes]:
-        """The last frame, filled up with silence, if anything waits for the rest of its frame."""
+        """Return the last frame, filled up with silence, if anything waits for the rest of its frame."""
         last = self._packetizer.flush()
         return [] if last is None else [last]
 

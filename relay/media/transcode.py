@@ -1,4 +1,4 @@
-"""From one audio format to another, chunk by chunk."""
+"""Converts audio from one format to another, chunk by chunk."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ class Transcoder:
     __slots__ = ("_aligner", "_decode", "_encode", "_resampler", "_same", "_target", "source")
 
     def __init__(self, source: AudioFormat, target: AudioFormat) -> None:
-        """`FormatMismatch` if `target` has more than one channel and `source` is not the same."""
+        """Raises `FormatMismatch` if `target` has more than one channel and `source` is not the same."""
         if source != target and target.channels != 1:
             raise FormatMismatch(f"cannot turn {source} into {target}: only mono is made")
         self.source = source
@@ -34,7 +34,7 @@ class Transcoder:
         self._same = source == target
 
     def push(self, audio: Audio) -> Audio:
-        """The part that is ready, perhaps empty. `FormatMismatch` if `audio` is not of the source format."""
+        """Return the part that is ready, perhaps empty. Raises `FormatMismatch` if `audio` is of another format."""
         data = audio.expect(self.source)
         if self._same:
             return audio
@@ -50,7 +50,7 @@ class Transcoder:
 
 
 def _mix(samples: Samples, channels: int) -> Samples:
-    """The mean of the channels, rounded: as loud as each channel if all carry the same."""
+    """Return the mean of the channels, rounded: as loud as each channel if all carry the same."""
     mean: NDArray[np.float64] = samples.reshape(-1, channels).mean(axis=1)
     return mean.round().astype(np.int16)
 

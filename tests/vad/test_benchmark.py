@@ -92,7 +92,9 @@ def test_a_folder_without_good_labels_is_refused(tmp_path: Path, labels: str | N
         ([0.9, *[0.35] * 20, 0.9], 1, [32]),
     ],
 )
-def test_the_plain_rule(judged: list[float], in_a_row: int, starts_ms: list[float]) -> None:
+def test_the_plain_rule_starts_at_the_end_of_so_many_windows_in_a_row(
+    judged: list[float], in_a_row: int, starts_ms: list[float]
+) -> None:
     assert plain_starts_ms(judged, 0.5, in_a_row) == starts_ms
 
 

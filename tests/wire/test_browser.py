@@ -58,7 +58,7 @@ def b64(data: bytes) -> str:
         (binary(2**32 - 1, 2**32 - 1, turn=5), ClientAudio(MONO, b"\1\0" * 4, 2**32 - 1, 2**32 - 1)),
     ],
 )
-def test_messages_are_read(message: str | bytes, event: browser.Event) -> None:
+def test_each_message_of_a_client_becomes_its_event(message: str | bytes, event: browser.Event) -> None:
     assert parse(message, MONO) == event
 
 
