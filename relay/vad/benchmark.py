@@ -1,4 +1,4 @@
-"""How well the detector does on a folder of labelled recordings, beside the plain rule that everybody uses."""
+"""Measures the detector on a folder of labelled recordings, and beside it the plain rule that is usual elsewhere."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +29,10 @@ ROUTES = (Route.TELEPHONE, Route.WIDEBAND)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One way to decide, on one route. `stage`: "duck" or "cut" of the detector, "start" of the plain rule."""
+    """The score of one way to decide, on one route.
+
+    `stage` is "duck" (guessed) or "cut" (confirmed) of the detector, or "start" of the plain rule.
+    """
 
     route: str
     detector: str
@@ -41,7 +44,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """All rows, and what they were measured on."""
+    """The scores of all ways, and what they were measured on."""
 
     folder: str
     model_rate_hz: int
@@ -53,7 +56,7 @@ class Evaluation:
         return dict(msgspec.to_builtins(self))
 
     def table(self) -> Table:
-        """The figures of all kinds of sound together."""
+        """Return the figures of all kinds of sound together."""
         table = Table(
             title=f"{self.recordings} recordings, {self.window_phases} window phases, {self.model_rate_hz} Hz"
         )
@@ -66,7 +69,7 @@ class Evaluation:
         return table
 
     def kinds_table(self) -> Table:
-        """The figures of each kind of sound, of the detector alone."""
+        """Return the figures of each kind of sound, of the detector alone."""
         table = Table(title="by kind of sound")
         for heading in ("route", "stage", "kind"):
             table.add_column(heading)
@@ -81,7 +84,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Heard:
-    """One recording in one window phase: what the detector gets of it."""
+    """One recording in one position of the windows, as the detector gets it."""
 
     recording: Recording
     shift_ms: float
@@ -101,9 +104,9 @@ def evaluate(
     plain_rules: Sequence[tuple[float, int]] = PLAIN_RULES,
     reduce_noise: bool = False,
 ) -> Evaluation:
-    """Measure on the recordings that the folder's `labels.json` names; takes about 3 s of CPU a minute of recording.
+    """Measure on the recordings that the folder's `labels.json` names. A minute of recording takes about 3 s of CPU.
 
-    `ConfigError` if there is none, or it makes no sense; `FormatMismatch` or `OSError` for a recording.
+    Raises `ConfigError` if there is none, or it makes no sense; `FormatMismatch` or `OSError` for a recording.
     """
     settings = settings or DetectorSettings()
     model = SileroModel.load(16000)
@@ -169,7 +172,7 @@ def _rows(
 
 
 def plain_starts_ms(judged: Sequence[float], threshold: float, in_a_row: int) -> list[float]:
-    """When the plain rule declares starts: the end of the last of so many windows in a row at or over the threshold."""
+    """Return when the plain rule declares starts: the end of the last of so many windows in a row at the threshold."""
     gate = SpeechGate(threshold, in_a_row * WINDOW_MS, PLAIN_HANGOVER_MS)
     events = [gate.push(probability, index * WINDOW_MS) for index, probability in enumerate(judged, 1)]
     return [event.decided_ms for event in events if isinstance(event, GateOpened)]

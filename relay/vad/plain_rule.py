@@ -1,4 +1,4 @@
-"""From probabilities of speech to its start and end."""
+"""Decides when speech starts and ends by a threshold alone: the rule that the detector is compared with."""
 
 from dataclasses import dataclass
 from math import ceil
@@ -26,7 +26,7 @@ class GateClosed:
 
 
 class SpeechGate:
-    """A threshold with hysteresis over windows that follow each other.
+    """Applies a threshold with hysteresis to windows that follow each other.
 
     Speech starts after windows at or over `threshold` in a row that cover `onset_ms` (at least one), and began with
     the first of them. It ends after windows under `threshold` - 0.15 in a row that cover `hangover_ms` (at least one),
@@ -43,7 +43,7 @@ class SpeechGate:
         self._speaking = False
 
     def push(self, probability: float, window_end_ms: float) -> GateOpened | GateClosed | None:
-        """Take the next window; say so if it settles a start or an end."""
+        """Take the next window; return the start or the end that it settles, if any."""
         if self._speaking:
             against, needed = probability < self._threshold - HYSTERESIS, self._hangover_windows
         else:
