@@ -1,4 +1,4 @@
-"""From `state.url` to an open store."""
+"""Opens the store that the configuration names in `state.url`."""
 
 import os
 import secrets
@@ -22,10 +22,10 @@ async def open_store(
     timeout_s: float = TIMEOUT_S,
     environ: Mapping[str, str] = os.environ,
 ) -> AsyncIterator[StateStore]:
-    """The store that `url` names, tried out: "memory:", "sqlite:[PATH]", "redis://..." or "rediss://...".
+    """Open the store that `url` names, and try it: "memory:", "sqlite:[PATH]", "redis://..." or "rediss://...".
 
-    `password` is for Redis. A database file that cannot be written raises `ConfigError`; a server that does not answer
-    is logged, and asked again with the next operation.
+    `password` is for Redis. On leaving, the store is closed. A database file that cannot be written raises
+    `ConfigError`; a server that does not answer is logged, and asked again with the next operation.
     """
     scheme, _, rest = url.partition(":")
     store = StateStore(
@@ -52,6 +52,7 @@ def _backend(url: str, password: str | None, timeout_s: float, environ: Mapping[
         case "redis" | "rediss":
             from relay.state.redis import RedisBackend  # noqa: PLC0415 - 6 MB that only its users need
 
+            # Half of the store's deadline each, for the two tries of the client.
             return RedisBackend(owner, url, password=password, timeout_s=timeout_s / 2)
     raise ConfigError(f"state.url is {url!r}, must begin with memory:, sqlite:, redis: or rediss:")
 
