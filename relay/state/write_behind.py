@@ -73,7 +73,7 @@ class WriteBehind:
         self._noted.set()
 
     async def written(self, call_sid: str) -> None:
-        """Wait until nothing of this call is left to write, or it was dropped."""
+        """Wait until nothing of this call is left to write: it is written, dropped, or another process has the call."""
         while call_sid in self._pending:
             await self._written.wait()
 
@@ -155,6 +155,7 @@ class WriteBehind:
         log.warning("state.taken", call_id=record.call_id, call_sid=record.call_sid)
         self._live.pop(record.call_sid, None)
         self._pending.pop(record.call_sid, None)
+        self._tell_written()
         self._on_taken(record.call_sid)
 
     def _tell_written(self) -> None:
