@@ -10,6 +10,7 @@ from collections.abc import Callable
 LINES = 10_000
 """Most lines that wait: about 4 MB, some seconds of debug output under load. Beyond it the newest are dropped."""
 CLOSE_TIMEOUT_S = 2.0
+"""A standard error that takes nothing must not keep the process from ending."""
 RETRY_S = 0.01
 """Between attempts on a non-blocking file that takes nothing now."""
 
@@ -36,17 +37,17 @@ class LogWriter:
         self._thread.start()
 
     def write(self, line: str) -> None:
-        """Never blocks, never raises."""
+        """Queue the line. Never blocks, never raises."""
         try:
             self._queue.put_nowait(line)
         except queue.Full:
             self._on_drop()
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
-        """Waits until the lines are written, at most `timeout_s`; what is left then may be lost."""
+        """Wait until the lines are written, at most `timeout_s`; what is left then may be lost."""
         self._closing.set()
         with contextlib.suppress(queue.Full):
-            self._queue.put_nowait(None)
+            self._queue.put_nowait(None)  # wakes a thread that waits for a line
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
