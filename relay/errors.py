@@ -52,7 +52,7 @@ class LegLost(RelayError):
 
 
 class LegClosed(RelayError):
-    """The peer closed the socket in order. `close_code` is the WebSocket close code, 1005 if it sent none."""
+    """The peer closed the socket in order. `close_code` is that of RFC 6455, section 7.4; 1005 if it sent none."""
 
     code = "LEG_CLOSED"
 

@@ -19,7 +19,7 @@ from relay.log_writer import LogWriter
 from relay.redaction import Redactor
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-_OWN_KEYS = ("timestamp", "level")
+_OWN_KEYS = ("timestamp", "level")  # made here, so never masked
 _FIRST_KEYS = ("timestamp", "level", "event", "call_id")
 _MAX_FRAMES = 20  # of a traceback: a recursion without end must not fill the log
 STANDARD_ERROR = 2

@@ -36,7 +36,7 @@ LONGEST_RISE_MS = 256.0
 
 @dataclass(frozen=True, slots=True)
 class DetectorSettings:
-    """How much it takes to guess, to confirm, to reject and to end. All but the threshold seldom need a change.
+    """The bounds at which the detector guesses, confirms, rejects and ends. All but `threshold` seldom need a change.
 
     Evidence is in natural log-odds (nats).
     """

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 FULL_SCALE = 32768.0
 SILENCE_DBFS = -90.0
-"""The level of digital silence, and about that of half a step of a 16-bit sample."""
+"""The level given to digital silence, and about that of the smallest step of a 16-bit sample."""
 QUIETEST_FLOOR_DBFS = -75.0
 """Silence that a sender invents is no room: a floor lower than any line would make all that follows look loud."""
 FALL_PART = 0.25

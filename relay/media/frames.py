@@ -12,7 +12,7 @@ FRAMES_PER_SECOND = 1000 // FRAME_MS
 
 
 class Encoding(StrEnum):
-    """How one sample is written; the names are those of the configuration and of the wire."""
+    """The ways to write a sample, under their names in the configuration and on the wire."""
 
     MULAW = "mulaw"
     PCM_S16LE = "pcm_s16le"
@@ -80,4 +80,4 @@ class Audio:
 TELEPHONE = AudioFormat(Encoding.MULAW, 8000)
 """Twilio Media Streams, both ways."""
 WIDEBAND = AudioFormat(Encoding.PCM_S16LE, 16000)
-"""What assistants, browsers and the speech model take if nothing else is said."""
+"""The format of assistants, browsers and the speech model, if nothing else is said."""

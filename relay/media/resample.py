@@ -33,7 +33,7 @@ class Resampler(Protocol):
 
     @property
     def delay_ms(self) -> float:
-        """How much later a sound comes out than it went in, counted in audio. Constant."""
+        """By so much a sound comes out later than it went in, counted in audio. It is constant."""
         ...
 
     def push(self, samples: Samples) -> Samples:

@@ -15,6 +15,7 @@ from relay.state.backend import Backend
 from relay.state.record import CallRecord
 
 TIMEOUT_S = 2.0
+"""The default of `state.timeout_s`."""
 TAKE_EVERY_S = 0.1
 """Between two looks at a record whose owner seems to live."""
 CLAIM_TRIES = 5

@@ -1,4 +1,4 @@
-"""Writes the records of live calls behind their backs, so that no call ever waits for the store.
+"""Writes the records of calls in a task of its own, so that no call ever waits for the store.
 
 | state   | meaning                            | leaves when                          | deadline            |
 |---------|------------------------------------|--------------------------------------|---------------------|
@@ -23,6 +23,7 @@ from relay.state.store import StateStore
 BEAT_S = LEASE_S / 4
 """Well within the lease: three beats in a row may be missed."""
 FIRST_PAUSE_S = 0.2
+"""The longest pause after a first failure, and twice the shortest of all."""
 LONGEST_PAUSE_S = 4.0
 _DOUBLINGS_MAX = 5  # five reach the longest pause; more would make a huge number of a long failure
 PENDING_MAX = 2000

@@ -21,7 +21,7 @@ CLIENT_MESSAGES = ("speech-update", "status-update", "tool-calls", "transcript",
 _OF_NO_USE = frozenset({"conversation-update", "hang", "model-output", "transfer-update", "voice-input"})
 """Messages that Vapi sends by default: one that comes unasked is no breach of the protocol."""
 
-_NAME_MAX_CHARS = 200
+_NAME_MAX_CHARS = 200  # longer than the reasons that Vapi documents
 _NOT_NAME = re.compile(r"[^a-zA-Z0-9._-]+")
 
 
