@@ -1,3 +1,5 @@
+"""The log as it is written: its lines, its levels, its libraries, and no secret."""
+
 import json
 import logging
 import re

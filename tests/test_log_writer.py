@@ -1,3 +1,5 @@
+"""The thread that writes the log: in order, never in the way, every loss told."""
+
 import os
 import subprocess
 import sys

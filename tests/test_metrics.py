@@ -1,3 +1,5 @@
+"""The series that operators rely on, from the start."""
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 

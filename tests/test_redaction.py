@@ -1,3 +1,5 @@
+"""Secrets are taken out of whatever is logged, and nothing else is."""
+
 import base64
 import json
 from collections.abc import Callable

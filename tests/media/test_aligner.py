@@ -1,3 +1,5 @@
+"""Half a sample waits for its other half, whatever the chunks."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

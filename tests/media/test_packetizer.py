@@ -1,3 +1,5 @@
+"""Frames of exactly 20 ms, whatever the chunks."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,3 +1,5 @@
+"""The record of a call, to JSON and back."""
+
 import json
 
 import pytest

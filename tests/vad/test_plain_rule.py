@@ -1,3 +1,5 @@
+"""The plain rule: a threshold with hysteresis, and so many windows in a row."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
