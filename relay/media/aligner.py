@@ -17,7 +17,7 @@ class SampleAligner:
         self._rest = b""
 
     def push(self, data: bytes) -> bytes:
-        """The whole blocks that are there now, perhaps none; at most one block less a byte waits."""
+        """Return the whole blocks that are there now, perhaps none. At most one block less a byte waits."""
         if self._rest:
             data = self._rest + data
         whole = len(data) - len(data) % self._block_bytes

@@ -139,7 +139,7 @@ class Detector:
         memory_windows = round(self._settings.fading_memory_ms / WINDOW_MS)
         self._recent_dbfs: deque[float] = deque(maxlen=memory_windows + 1)
         self._loudest_db = 0.0
-        self._armed = True  # not from a rejected guess to the end of that sound: one window must not be enough again
+        self._armed = True  # not after a rejected guess, until its sound has ended: it must not guess on and on
         self._low_windows = 0
         self._rise_ms: float | None = None
         self._onset_ms = 0.0

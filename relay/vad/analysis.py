@@ -39,7 +39,7 @@ class RecordingAnalysis:
         return list(zip(starts, [*ends, self.sound.duration_s], strict=False))
 
     def starts(self) -> list[Confirmed]:
-        """Return the decision that confirmed each of these, in the same order."""
+        """Return the decisions that confirmed the speech of `segments_s`, in the same order."""
         return [decision for decision in self.trace.decisions if isinstance(decision, Confirmed)]
 
 
