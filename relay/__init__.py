@@ -1,4 +1,4 @@
-"""Real-time voice media relay between telephone or browser callers and a voice assistant."""
+"""Relays the voices of live calls between telephone or browser callers and a voice assistant."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The commands. No logic here: each command reads its arguments and calls the function that does the work."""
+"""Defines the commands of `relay`: each reads its arguments and calls the function that does the work."""
 
 import sys
 from collections.abc import Callable

@@ -1,6 +1,6 @@
-"""The shape of the configuration: every key with its default and bounds, frozen.
+"""Defines the configuration: every key with its default and its bounds.
 
-What each key means and what changing it costs is in config.toml. `relay.config_file.load` reads one.
+config.toml says what each key means and what changing it costs. `relay.config_file.load` reads one.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ SAMPLE_RATES_HZ: Mapping[AudioFormatName, tuple[int, ...]] = {
     "pcm_s16le": (16000, 8000, 24000, 48000),
     "mulaw": (8000,),
 }
-"""The rates each format can have; the first is the default."""
+"""The rates that each format can have; the first is the default."""
 
 Text = Annotated[str, Meta(min_length=1)]
 EnvironmentName = Annotated[str, Meta(pattern="^[A-Z][A-Z0-9_]*$")]
@@ -25,6 +25,8 @@ AccountSid = Annotated[str, Meta(pattern="^AC[0-9a-fA-F]{32}$")]
 
 
 class ServerConfig(msgspec.Struct, frozen=True):
+    """The table [server]: the address to listen on, the public URL, how long a stop waits for calls."""
+
     host: Text = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
     public_url: Text = "https://relay.example.com"
@@ -33,6 +35,8 @@ class ServerConfig(msgspec.Struct, frozen=True):
 
 
 class TwilioConfig(msgspec.Struct, frozen=True):
+    """The table [twilio]: the checks on its requests, the deadlines of a stream, the number to transfer to."""
+
     enabled: bool = True
     validate_signatures: bool = True
     account_sids: tuple[AccountSid, ...] = ()
@@ -44,7 +48,7 @@ class TwilioConfig(msgspec.Struct, frozen=True):
 
 
 class AssistantKeys(msgspec.Struct, frozen=True):
-    """What [vapi] and each entry of [[assistants]] have in common."""
+    """The keys that [vapi] and each entry of [[assistants]] have in common."""
 
     api_base: Text = "https://api.vapi.ai"
     assistant_id: str = ""
@@ -57,10 +61,14 @@ class AssistantKeys(msgspec.Struct, frozen=True):
 
 
 class VapiConfig(AssistantKeys, frozen=True):
+    """The table [vapi]: the assistant, where [[assistants]] gives no ladder of them."""
+
     webhook_secret_file: str = ""
 
 
 class LadderEntry(AssistantKeys, frozen=True, kw_only=True):
+    """An entry of [[assistants]]: one assistant of the ladder, which are tried in their order."""
+
     name: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_-]{0,31}$")]
     api_key_env: EnvironmentName = "VAPI_API_KEY"
 
@@ -77,14 +85,18 @@ class AssistantConfig:
     connect_timeout_s: float = 5.0
     request_timeout_s: float = 10.0
     max_call_s: float = 0.0
-    """What the provider allows a call at most; 0: as long as [session] asks for."""
+    """The longest call that the provider allows; 0: as long as [session] asks for."""
 
 
 class AudioConfig(msgspec.Struct, frozen=True):
+    """The table [audio]: the noise reduction."""
+
     noise_reduction: Literal["off", "webrtc"] = "off"
 
 
 class VadConfig(msgspec.Struct, frozen=True):
+    """The table [vad]: how much it takes until sound counts as speech."""
+
     threshold: Annotated[float, Meta(ge=0.3, le=0.9)] = 0.5
     onset_evidence: Annotated[float, Meta(ge=1, le=30)] = 5.0
     hangover_ms: Annotated[int, Meta(ge=32, le=3000)] = 256
@@ -93,6 +105,8 @@ class VadConfig(msgspec.Struct, frozen=True):
 
 
 class BargeInConfig(msgspec.Struct, frozen=True):
+    """The table [barge_in]: who may interrupt the assistant, and how a false alarm is told from a true one."""
+
     enabled: bool = True
     policy: Literal["local", "assistant", "both"] = "local"
     min_words: Annotated[int, Meta(ge=0, le=10)] = 0
@@ -105,6 +119,8 @@ class BargeInConfig(msgspec.Struct, frozen=True):
 
 
 class JitterConfig(msgspec.Struct, frozen=True):
+    """The table [jitter]: how much sound is held against an uneven network."""
+
     target_ms: Annotated[int, Meta(ge=0, le=2000)] = 200
     reorder_ms: Annotated[int, Meta(ge=0, le=1000)] = 80
     lead_ms: Annotated[int, Meta(ge=20, le=1000)] = 100
@@ -112,6 +128,8 @@ class JitterConfig(msgspec.Struct, frozen=True):
 
 
 class ReconnectConfig(msgspec.Struct, frozen=True):
+    """The table [reconnect]: how often and how long a lost assistant is replaced and a lost caller waited for."""
+
     max_attempts: Annotated[int, Meta(ge=0, le=20)] = 3
     budget_s: Annotated[float, Meta(ge=0, le=600)] = 20.0
     answer_timeout_s: Annotated[float, Meta(ge=1, le=120)] = 30.0
@@ -126,6 +144,8 @@ class ReconnectConfig(msgspec.Struct, frozen=True):
 
 
 class SessionConfig(msgspec.Struct, frozen=True):
+    """The table [session]: the longest call, the longest silence, the pings on the sockets."""
+
     idle_timeout_s: Annotated[float, Meta(ge=0.5, le=3600)] = 300.0
     max_duration_s: Annotated[float, Meta(ge=1, le=43200)] = 3600.0
     keepalive_s: Annotated[float, Meta(ge=0.1, le=300)] = 30.0
@@ -134,6 +154,8 @@ class SessionConfig(msgspec.Struct, frozen=True):
 
 
 class LimitsConfig(msgspec.Struct, frozen=True):
+    """The table [limits]: how many calls and requests are accepted."""
+
     max_calls: Annotated[int, Meta(ge=1, le=10000)] = 100
     webhook_per_s: Annotated[float, Meta(ge=0.1, le=10000)] = 50.0
     webhook_burst: Annotated[int, Meta(ge=1, le=10000)] = 100
@@ -143,6 +165,8 @@ class LimitsConfig(msgspec.Struct, frozen=True):
 
 
 class ClientConfig(msgspec.Struct, frozen=True):
+    """The table [client]: which browsers are let in, and how long they may be away."""
+
     require_token: bool = False
     token_ttl_s: Annotated[float, Meta(ge=1, le=3600)] = 60.0
     start_timeout_s: Annotated[float, Meta(ge=0.1, le=60)] = 5.0
@@ -151,16 +175,22 @@ class ClientConfig(msgspec.Struct, frozen=True):
 
 
 class AdminConfig(msgspec.Struct, frozen=True):
+    """The table [admin]: the operators' token."""
+
     token_file: str = ""
 
 
 class StateConfig(msgspec.Struct, frozen=True):
+    """The table [state]: where the records of calls are kept."""
+
     url: Text = "sqlite:"
     timeout_s: Annotated[float, Meta(ge=0.1, le=30)] = 2.0
     password_file: str = ""
 
 
 class LoggingConfig(msgspec.Struct, frozen=True):
+    """The table [logging]: which lines are written, and in which form."""
+
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "console"] = "json"
 

@@ -1,4 +1,4 @@
-"""Every exception the relay raises on purpose, by what the caller of the code can do about it.
+"""Defines every exception that the relay raises on purpose, by what can be done about it.
 
 A normal end (hang-up, end of audio) is a return value or a closed channel, never an exception.
 `code` is the fixed name that clients, operators and counters see.
@@ -6,7 +6,7 @@ A normal end (hang-up, end of audio) is a return value or a closed channel, neve
 
 
 class RelayError(Exception):
-    """Base of all; never raised itself."""
+    """The base of all. It is never raised itself."""
 
     code = "RELAY_ERROR"
 
@@ -24,7 +24,7 @@ class FormatMismatch(RelayError):
 
 
 class ProtocolError(RelayError):
-    """A message breaks its protocol; raised only as one of its two subclasses."""
+    """A message breaks its protocol. It is raised only as one of its two subclasses."""
 
 
 class LocalProtocolError(ProtocolError):
@@ -52,7 +52,7 @@ class LegLost(RelayError):
 
 
 class LegClosed(RelayError):
-    """The peer closed the socket in order. `close_code` is the WebSocket close code, 1005 if it sent none."""
+    """The peer closed the socket in order. `close_code` is that of RFC 6455, section 7.4; 1005 if it sent none."""
 
     code = "LEG_CLOSED"
 

@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line, with the call's id on every line of a call, and never a secret.
+"""Writes structured logs: one JSON object a line, with the call's id on every line of a call, and never a secret.
 
 Anywhere in the program: `structlog.get_logger().info("noun.verb", key=value)`. A call binds its id once with
 `structlog.contextvars.bind_contextvars(call_id=...)`; tasks and threads started from there inherit it.
@@ -19,9 +19,9 @@ from relay.log_writer import LogWriter
 from relay.redaction import Redactor
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-_OWN_KEYS = ("timestamp", "level")
+_OWN_KEYS = ("timestamp", "level")  # made here, so never masked
 _FIRST_KEYS = ("timestamp", "level", "event", "call_id")
-_MAX_FRAMES = 20
+_MAX_FRAMES = 20  # of a traceback: a recursion without end must not fill the log
 STANDARD_ERROR = 2
 
 
@@ -33,8 +33,8 @@ def open_log(
     form: Literal["json", "console"],
     on_drop: Callable[[], None],
     fd: int = STANDARD_ERROR,
-) -> Iterator[LogWriter]:
-    """Sends everything that is logged to the open file `fd` while the context is open.
+) -> Iterator[None]:
+    """Send everything that is logged to the open file `fd` while the context is open.
 
     What libraries log through `logging` at warning and above, and Python warnings, take the same way, as the event
     `library.message`. Logging never blocks and never raises: a file that is slow or broken loses lines, and `on_drop`
@@ -50,14 +50,14 @@ def open_log(
     )
     try:
         with _library_messages():
-            yield writer
+            yield
     finally:
         structlog.configure(**former)
         writer.close()
 
 
 class _Lines:
-    """What structlog hands finished lines to: every level is the same method."""
+    """Takes finished lines from structlog, which calls a method named for the level: here all are the same."""
 
     def __init__(self, writer: LogWriter) -> None:
         self.msg = self.debug = self.info = self.warning = self.error = self.critical = writer.write
@@ -104,12 +104,13 @@ def _library_messages() -> Iterator[None]:
 
 
 class _LibraryHandler(logging.Handler):
-    """Passes what a library logged on as an event of ours."""
+    """Passes what a library has logged on, as an event of ours."""
 
     def emit(self, record: logging.LogRecord) -> None:
         values: dict[str, Any] = {"logger": record.name, "message": _message(record)}
         if record.exc_info:
             values["exc_info"] = record.exc_info
+        # Libraries may use levels in between, for which structlog has no method.
         level = max(logging.WARNING, min(record.levelno // 10 * 10, logging.CRITICAL))
         structlog.get_logger().log(level, "library.message", **values)
 

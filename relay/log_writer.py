@@ -6,19 +6,13 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 LINES = 10_000
 """Most lines that wait: about 4 MB, some seconds of debug output under load. Beyond it the newest are dropped."""
 CLOSE_TIMEOUT_S = 2.0
+"""A standard error that takes nothing must not keep the process from ending."""
 RETRY_S = 0.01
 """Between attempts on a non-blocking file that takes nothing now."""
-
-
-@dataclass(frozen=True, slots=True)
-class LogWriterStatistics:
-    waiting: int
-    dropped: int
 
 
 class LogWriter:
@@ -38,31 +32,23 @@ class LogWriter:
         self._fd = fd
         self._on_drop = on_drop
         self._queue: queue.Queue[str | None] = queue.Queue(lines)
-        self._dropped = 0
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
     def write(self, line: str) -> None:
-        """Never blocks, never raises."""
+        """Queue the line. Never blocks, never raises."""
         try:
             self._queue.put_nowait(line)
         except queue.Full:
-            self._drop()
+            self._on_drop()
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
-        """Waits until the lines are written, at most `timeout_s`; what is left then may be lost."""
+        """Wait until the lines are written, at most `timeout_s`; what is left then may be lost."""
         self._closing.set()
         with contextlib.suppress(queue.Full):
-            self._queue.put_nowait(None)
+            self._queue.put_nowait(None)  # wakes a thread that waits for a line
         self._thread.join(timeout_s)
-
-    def statistics(self) -> LogWriterStatistics:
-        return LogWriterStatistics(waiting=self._queue.qsize(), dropped=self._dropped)
-
-    def _drop(self) -> None:
-        self._dropped += 1
-        self._on_drop()
 
     def _run(self) -> None:
         while not (self._closing.is_set() and self._queue.empty()):
@@ -72,7 +58,7 @@ class LogWriter:
             try:
                 self._write_all(line.encode("utf-8", "backslashreplace") + b"\n")
             except OSError:
-                self._drop()
+                self._on_drop()
 
     def _write_all(self, data: bytes) -> None:
         while data:

@@ -1,6 +1,6 @@
-"""Every Prometheus series of the relay, there from the start with all the label values that are known.
+"""Defines every Prometheus series of the relay. Those with labels from fixed lists are there from the start, at zero.
 
-No series has a call id: label values come from fixed lists, or from the closed sets of codes in `relay.wire`.
+No series has a call id. Labels that come from no list here are the codes of `relay.wire`, which are closed sets.
 """
 
 import itertools
@@ -64,6 +64,7 @@ WEBHOOK_TYPES = (
 )
 """The server messages that Vapi documents (Server URL, events); all others count as "other"."""
 
+# The bounds of the histograms, finest where the promised figures lie.
 _BARGEIN_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0)
 _FRAME_DELAY_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.25, 0.35, 0.5)
 _VAD_DELAY_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5)
@@ -71,9 +72,10 @@ _LOOP_LAG_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 
 
 
 class Metrics:
-    """One attribute for each series, in a registry of its own. Times are in seconds."""
+    """Holds one attribute for each series, in a registry of its own. Times are in seconds."""
 
     def __init__(self) -> None:
+        # A series for the time when each counter was made would double their number. This holds for the whole process.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
@@ -134,7 +136,7 @@ class Metrics:
         self.state_dropped = self._counter("relay_state_dropped", "States of calls that were never stored")
 
     def render(self) -> bytes:
-        """The Prometheus text format; answered with CONTENT_TYPE."""
+        """Return all series in the Prometheus text format, to be answered with CONTENT_TYPE."""
         return generate_latest(self.registry)
 
     def _gauge(self, name: str, text: str) -> Gauge:
@@ -144,7 +146,7 @@ class Metrics:
         return Histogram(name, text, buckets=tuple(buckets), registry=self.registry)
 
     def _counter(self, name: str, text: str, **labels: tuple[str, ...]) -> Counter:
-        """A counter that already has every combination of its label values, at zero."""
+        """Make a counter that already has every combination of its label values, at zero."""
         counter = Counter(name, text, list(labels), registry=self.registry)
         for values in itertools.product(*labels.values()) if labels else ():
             counter.labels(*values)

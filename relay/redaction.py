@@ -14,18 +14,21 @@ _SECRET_KEY = re.compile(
     r"authorization|cookie|token|secret|passw|credential|signature"
     r"|(api|auth|client|private|public|shared)key|(socket|control|listen|websocketcall)url"
 )
+# What a value in a log line may have at most: a stranger can send more.
 _TEXT_CHARACTERS = 4000
 _ITEMS = 100
 _DEPTH = 20
 _SECRET_PATH_CHARACTERS = 16
+"""A shorter path is a common one, such as /call, and would be masked wherever it stands."""
 _ANYWHERE_CHARACTERS = 6
+"""A shorter value is masked only where it is a whole word."""
 
 
 class Redactor:
     """Knows every secret value of the process, and removes each one wherever it stands in a value.
 
-    Found are the value itself and its forms in URLs, JSON and Python text; of an address also the path alone, which is
-    what some libraries name. A value shorter than six characters is found as a whole word only, or it would take
+    It finds the value itself and its forms in URLs, JSON and Python text, and of an address also the path alone, which
+    is what some libraries name. A value shorter than six characters is found as a whole word only, or it would take
     parts of innocent words with it. Values that come and go (socket addresses) are added and discarded; a value added
     twice must be discarded twice.
     """
@@ -38,12 +41,13 @@ class Redactor:
             self.add(value)
 
     def add(self, value: str) -> None:
+        """Mask this value from now on."""
         if value:
             self._values[value] += 1
             self._refresh()
 
     def discard(self, value: str) -> None:
-        """Forgets one `add` of the value; one that is not known is no error."""
+        """Forget one `add` of the value. One that is not known is no error."""
         if self._values[value] <= 1:
             del self._values[value]
         else:
@@ -51,22 +55,19 @@ class Redactor:
         self._refresh()
 
     def text(self, text: str) -> str:
-        """The text with a mask in place of every secret."""
+        """Return the text with a mask in place of every secret."""
         for form in self._forms:
             if form in text:
                 text = text.replace(form, MASK)
         return self._words.sub(MASK, text) if self._words else text
 
     def clean_event(self, event: Mapping[str, object]) -> dict[str, object]:
-        """The same for a log event, whose own keys are names in this program and stay as they are."""
-        return {key: self._entry(key, value, _DEPTH) for key, value in event.items()}
+        """Return a log event with its values made of plain, bounded JSON types, without any secret. Never raises.
 
-    def clean(self, value: object) -> object:
-        """The value made of plain, bounded JSON types without any secret; what is no JSON type becomes its repr.
-
-        A key that looks secret loses its value even if that is not known. Never raises.
+        The event's own keys are names in this program and stay as they are. A value becomes its repr if it is no JSON
+        type; under a key that looks secret, at any depth, it is masked even if it is not known.
         """
-        return self._clean(value, _DEPTH)
+        return {key: self._entry(key, value, _DEPTH) for key, value in event.items()}
 
     def _clean(self, value: object, depth: int) -> object:
         match value:
@@ -104,6 +105,7 @@ class Redactor:
         return clean if len(clean) <= _TEXT_CHARACTERS else clean[:_TEXT_CHARACTERS] + "..."
 
     def _refresh(self) -> None:
+        # The longest first: a secret that contains another must not be left with its ends.
         forms = sorted({form for value in self._values for form in _forms(value)}, key=len, reverse=True)
         self._forms = tuple(form for form in forms if len(form) >= _ANYWHERE_CHARACTERS)
         words = "|".join(re.escape(form) for form in forms if len(form) < _ANYWHERE_CHARACTERS)

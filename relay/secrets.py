@@ -1,7 +1,7 @@
-"""The secrets of the daemon, and the only places they may come from.
+"""Finds the secrets of the daemon in the only places that they may come from.
 
-First found wins: the environment variable NAME, the systemd credential $CREDENTIALS_DIRECTORY/NAME (systemd.exec,
-"Credentials"), the file that a `..._file` key of the configuration names.
+The first of these that has the secret wins: the environment variable NAME, the systemd credential
+$CREDENTIALS_DIRECTORY/NAME (systemd.exec, "Credentials"), the file that a `..._file` key of the configuration names.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from relay.errors import ConfigError
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Secrets:
-    """Every secret that the configuration gives. Its repr and str never show a value."""
+    """Holds every secret that the configuration gives. Its repr and str never show a value."""
 
     twilio_auth_tokens: tuple[str, ...] = ()
     """More than one while the token is being rotated; a signature by any of them is good."""
@@ -27,7 +27,7 @@ class Secrets:
     redis_password: str | None = None
 
     def values(self) -> frozenset[str]:
-        """Every value that must never be seen in a log."""
+        """Return every value that must never be seen in a log."""
         single = (self.vapi_webhook_secret, self.admin_token, self.client_key, self.redis_password)
         several = (*self.twilio_auth_tokens, *self.twilio_shared_keys.values(), *self.vapi_api_keys.values())
         return frozenset(value for value in (*single, *several) if value)
@@ -38,13 +38,13 @@ class Secrets:
 
 @dataclass(frozen=True, slots=True)
 class SecretSource:
-    """Where secrets are looked up. `file` is the configuration file, for error texts."""
+    """Looks secrets up. `file` is the configuration file, for error texts."""
 
     file: str
     environ: Mapping[str, str]
 
     def find(self, name: str, file_key: str, secret_file: str) -> str | None:
-        """The value of secret `name`, None when it is nowhere.
+        """Return the value of secret `name`, None when it is nowhere.
 
         Args:
             name: of the environment variable and of the systemd credential.
@@ -66,7 +66,7 @@ class SecretSource:
         return None
 
     def need(self, name: str, file_key: str, secret_file: str, reason: str) -> str:
-        """Like find, but a secret that is nowhere raises ConfigError."""
+        """Do as `find` does, but raise ConfigError for a secret that is nowhere. `reason` says why it is needed."""
         value = self.find(name, file_key, secret_file)
         if value is None:
             raise ConfigError(

@@ -1,3 +1,5 @@
+"""The series that operators rely on, from the start."""
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -68,7 +70,7 @@ def test_the_reasons_are_those_a_call_can_end_with() -> None:
     assert set(END_REASONS) == {reason.value for reason in EndReason}
 
 
-def test_counting_shows_in_the_text() -> None:
+def test_what_is_counted_stands_in_the_rendered_text() -> None:
     metrics = Metrics()
     metrics.calls_active.inc()
     metrics.calls.labels("drain").inc()

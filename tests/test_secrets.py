@@ -1,3 +1,5 @@
+"""Where secrets come from, and that none is ever shown."""
+
 from pathlib import Path
 
 import pytest

@@ -1,4 +1,4 @@
-"""What each command of `relay` does: one function a file, which returns the exit status."""
+"""The work of each command of `relay`: functions that return the exit status."""
 
 
 class WrongUse(Exception):

@@ -1,4 +1,4 @@
-"""`relay check`: is the configuration good, and what does it come to."""
+"""Runs `relay check`: prints the configuration in force, or says what is wrong with it."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from relay.errors import ConfigError
 
 
 def check(config_file: Path, *, as_json: bool) -> int:
-    """Print the effective configuration, secrets masked. Raises ConfigError when it is not good."""
+    """Print the configuration in force, secrets masked. Raises ConfigError when it is not good."""
     config = load(config_file, os.environ)
     try:
         load_apology(config.reconnect)
@@ -29,6 +29,7 @@ def check(config_file: Path, *, as_json: bool) -> int:
 
 
 def _lines(place: str, value: object) -> Iterator[str]:
+    """Yield `section.key = JSON` for each value under this place."""
     items: Iterator[tuple[str, Any]] | None = None
     if isinstance(value, Mapping):
         items = ((f"{place}.{key}" if place else str(key), item) for key, item in value.items())

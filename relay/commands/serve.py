@@ -1,4 +1,4 @@
-"""`relay serve`: the daemon."""
+"""Runs `relay serve`: the daemon, from its configuration to its exit status."""
 
 import gc
 import os
@@ -33,7 +33,7 @@ def serve(config_file: Path) -> int:
 
 
 def _quieten_garbage_collection() -> None:
-    """What is loaded by now is not looked through again: a full collection stopped all calls for up to 66 ms."""
+    """Spare what is loaded by now from being looked through: a full collection stopped all calls for up to 66 ms."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)

@@ -1,4 +1,4 @@
-"""`relay vad`: recordings through the speech detector."""
+"""Runs `relay vad`: prints and draws what the speech detector makes of recordings."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -24,10 +24,10 @@ TABLE_COLUMNS = 132
 def analyse_files(
     files: Sequence[str], threshold: float | None, png: Path | None, *, reduce_noise: bool, as_json: bool
 ) -> int:
-    """Print the speech of each file, in order; draw each if `png` is given. WrongUse names the file that is none."""
+    """Print the speech of each file, in order; draw each if `png` is given. Raises WrongUse for a file that is none."""
     settings, model = _settings(threshold), SileroModel.load(16000)
     analyses = [
-        # the name as it was given: a Path would have lost a leading "./"
+        # The name as it was given: a Path would have lost a leading "./".
         replace(_read(file, lambda path: vad.analyse(path, settings, model, reduce_noise=reduce_noise)), file=file)
         for file in files
     ]
@@ -43,7 +43,7 @@ def analyse_files(
 
 
 def calibrate_room(room: Path, threshold: float | None, *, as_json: bool) -> int:
-    """Print what a quiet room needs; 1 if no threshold keeps it quiet. WrongUse when it cannot be read."""
+    """Print what a quiet room needs; 1 if no threshold keeps it quiet. Raises WrongUse when it cannot be read."""
     calibration = _read(str(room), lambda path: vad.calibrate(path, _settings(threshold)))
     if as_json:
         click.echo(json.dumps(calibration.as_json()))
@@ -54,7 +54,7 @@ def calibrate_room(room: Path, threshold: float | None, *, as_json: bool) -> int
 
 
 def evaluate_folder(folder: Path, threshold: float | None, *, reduce_noise: bool, as_json: bool) -> int:
-    """Print how well the detector does. ConfigError for the labels, WrongUse for a recording."""
+    """Print how well the detector does. Raises ConfigError for the labels, WrongUse for a recording."""
     evaluation = _read(str(folder), lambda path: vad.evaluate(path, _settings(threshold), reduce_noise=reduce_noise))
     if as_json:
         click.echo(json.dumps(evaluation.as_json()))
@@ -87,7 +87,7 @@ def _draw(analyses: Sequence[RecordingAnalysis], png: Path) -> list[Path]:
 
 
 def _picture_names(analyses: Sequence[RecordingAnalysis], png: Path) -> list[Path]:
-    """`png` with the name of each recording before its suffix; a second recording of the same name gets a number."""
+    """Return `png` with the name of each recording before its suffix; a second one of the same name gets a number."""
     names: list[Path] = []
     for analysis in analyses:
         stem, number = f"{png.stem}-{Path(analysis.file).stem}", 1

@@ -1,4 +1,4 @@
-"""Noise reduction of the caller's audio, with the noise suppressor of WebRTC.
+"""Reduces the noise in the caller's audio with the noise suppressor of WebRTC.
 
 It learns the spectrum of what is there all the time and takes up to 6 dB off it (a Wiener filter, 10 ms at a time, at
 16 kHz). That is its mildest setting; the stronger ones (12, 18, 21 dB) were measured and cost more than they give: the
@@ -12,34 +12,28 @@ from relay.media.resample import Samples
 
 RATE_HZ = 16000
 MILDEST = 0
+"""The suppressor's level for 6 dB; 1, 2 and 3 are the stronger ones."""
 _BLOCK_SAMPLES = RATE_HZ // 100
 
 
 class Denoiser:
-    """One stream of 16 kHz mono audio.
+    """Cleans one stream of 16 kHz mono audio.
 
     What comes out depends on the samples alone, not on how they were chunked: of n samples in all floor(n / 160) * 160
-    have come out, so chunks of whole 10 ms come out at their length and nothing waits. Silence from the start is
-    returned as zeros. The noise is learnt within about a second.
+    have come out, so chunks of whole 10 ms come out at their length and nothing waits. A sound comes out 6 ms later
+    than it went in: two blocks overlap by so much. Silence from the start is returned as zeros. The noise is learnt
+    within about a second.
     """
 
     __slots__ = ("_held", "_suppressor")
-
-    delay_ms = 6.0
-    """How much later a sound comes out than it went in: the overlap of two blocks."""
 
     def __init__(self) -> None:
         self._suppressor = NoiseSuppressor(sample_rate=RATE_HZ, num_channels=1, level=MILDEST)
         self._held: Samples = np.zeros(0, np.int16)
 
     def push(self, samples: Samples) -> Samples:
-        """The part that is ready, perhaps empty."""
+        """Return the part that is ready, perhaps empty."""
         held = np.concatenate((self._held, samples)) if len(self._held) else samples
         whole = len(held) // _BLOCK_SAMPLES * _BLOCK_SAMPLES
         self._held = held[whole:]
         return self._suppressor.process(held[:whole]) if whole else held[:0]
-
-    def reset(self) -> None:
-        """Forget the audio and what was learnt of the noise, as if new."""
-        self._suppressor.reset()
-        self._held = self._held[:0]

@@ -1,4 +1,4 @@
-"""Speech in two stages: a quick guess that costs little when wrong, and a decision that may interrupt somebody.
+"""Finds speech in two stages: a quick guess that costs little when wrong, and a decision that may interrupt somebody.
 
 The guess (`Likely`) is one window over the threshold. The decision (`Confirmed`) adds up evidence: the log-odds of each
 window's probability against the threshold, forgotten slowly (a leaky form of Page's cumulative sum test, Biometrika
@@ -25,16 +25,21 @@ WINDOW_MS = 32.0
 HYSTERESIS = 0.15
 """Speech, and a guess, go on down to this much under the threshold, as in silero-vad's own segmentation."""
 LEAST_PROBABILITY = 1e-4
+"""Probabilities are kept so far from 0 and 1, whose log-odds are infinite."""
 SOUND_PROBABILITY = 0.1
-"""Where the model begins to rise; speech is taken to have begun with the first window of such a row."""
+"""From here on the model hears something; speech begins with the first window of an unbroken row of these."""
 MODEL_LAG_MS = 16.0
 """The model rises about half a window after the sound does: with this the estimated onset is right in the median."""
 LONGEST_RISE_MS = 256.0
+"""The onset lies no further than this before the guess, however long such a row is."""
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorSettings:
-    """How much it takes. All but the threshold seldom need a change; evidence is in natural log-odds (nats)."""
+    """The bounds at which the detector guesses, confirms, rejects and ends. All but `threshold` seldom need a change.
+
+    Evidence is in natural log-odds (nats).
+    """
 
     threshold: float = 0.5
     """Probability at which a window speaks for speech. Lower hears more and sooner, higher is less easily fooled."""
@@ -68,7 +73,10 @@ class DetectorSettings:
 
 @dataclass(frozen=True, slots=True)
 class Likely:
-    """Speech seems to have begun: duck. Followed by `Confirmed` or `Rejected` within `longest_guess_ms`."""
+    """Speech seems to have begun: pause the assistant.
+
+    `Confirmed` or `Rejected` follows within `longest_guess_ms`.
+    """
 
     onset_ms: float
     decided_ms: float
@@ -76,7 +84,7 @@ class Likely:
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """Speech began at `onset_ms`: interrupt. `likely_ms` is when the guess was made, followed by `Ended`."""
+    """Speech began at `onset_ms`: interrupt the assistant. The guess was made at `likely_ms`. `Ended` follows."""
 
     onset_ms: float
     likely_ms: float
@@ -85,7 +93,7 @@ class Confirmed:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The guess was wrong: resume."""
+    """The guess, made at `likely_ms`, was wrong: let the assistant go on."""
 
     likely_ms: float
     decided_ms: float
@@ -103,6 +111,8 @@ Decision = Likely | Confirmed | Rejected | Ended
 
 
 class State(Enum):
+    """The detector's opinion of the caller between two windows."""
+
     QUIET = auto()
     GUESSING = auto()
     SPEAKING = auto()
@@ -111,41 +121,32 @@ class State(Enum):
 class Detector:
     """Decides window by window, from the model's probabilities and the levels of one stream.
 
-    Windows are 32 ms, at whatever rate the model runs. All times are ends and starts of windows in ms of the caller's
+    Windows are 32 ms, at whatever rate the model runs. All times are starts and ends of windows in ms of the caller's
     audio, as given; `decided_ms` is the end of the last window that was used. The order of decisions is always
     (Likely Rejected)* Likely Confirmed Ended, and again.
     """
 
     def __init__(self, settings: DetectorSettings | None = None) -> None:
-        self.settings = settings or DetectorSettings()
-        threshold = self.settings.threshold
+        self._settings = settings or DetectorSettings()
+        threshold = self._settings.threshold
         self._bias = log(threshold / (1 - threshold))
         self._release = threshold - HYSTERESIS
-        self._memory_windows = round(self.settings.fading_memory_ms / WINDOW_MS)
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything, without saying that speech ended."""
         self.state = State.QUIET
         self.level_dbfs = 0.0
         self.over_floor_db = 0.0
-        self.evidence = 0.0
+        self._evidence = 0.0
         self._floor = NoiseFloor(WINDOW_MS)
-        self._recent_dbfs: deque[float] = deque(maxlen=self._memory_windows + 1)
+        memory_windows = round(self._settings.fading_memory_ms / WINDOW_MS)
+        self._recent_dbfs: deque[float] = deque(maxlen=memory_windows + 1)
         self._loudest_db = 0.0
-        self._armed = True
+        self._armed = True  # not after a rejected guess, until its sound has ended: it must not guess on and on
         self._low_windows = 0
         self._rise_ms: float | None = None
         self._onset_ms = 0.0
         self._likely_ms = 0.0
 
-    @property
-    def noise_floor_dbfs(self) -> float | None:
-        """None before the first window."""
-        return self._floor.level_dbfs
-
     def push(self, samples: NDArray[np.int16], probability: float, window_end_ms: float) -> Decision | None:
-        """Take the next window, not amplified, with the probability that the model gave it, and decide."""
+        """Take the next window, not amplified, with the probability that the model gave it; return what it decides."""
         self.level_dbfs = level_dbfs(samples)
         self.over_floor_db = self._floor.push(self.level_dbfs)
         self._low_windows = self._low_windows + 1 if probability < self._release else 0
@@ -158,15 +159,15 @@ class Detector:
             self._armed = True
         if self.state is State.GUESSING:
             return self._guessing(window_end_ms)
-        triggered = self._armed and probability >= self.settings.threshold and not fading
+        triggered = self._armed and probability >= self._settings.threshold and not fading
         return self._guess(window_end_ms) if triggered or self._enough() else None
 
     def _speaking(self, now_ms: float) -> Ended | None:
-        if self._low_windows * WINDOW_MS < self.settings.hangover_ms:
+        if self._low_windows * WINDOW_MS < self._settings.hangover_ms:
             return None
         at_ms = now_ms - self._low_windows * WINDOW_MS
         self.state = State.QUIET
-        self.evidence = 0.0
+        self._evidence = 0.0
         self._armed = True
         self._rise_ms = None
         self._recent_dbfs.clear()
@@ -183,8 +184,8 @@ class Detector:
         if self._enough():
             self.state = State.SPEAKING
             return Confirmed(self._onset_ms, self._likely_ms, now_ms)
-        over = now_ms - self._likely_ms >= self.settings.longest_guess_ms
-        if not over and self._low_windows * WINDOW_MS < self.settings.doubt_ms:
+        over = now_ms - self._likely_ms >= self._settings.longest_guess_ms
+        if not over and self._low_windows * WINDOW_MS < self._settings.doubt_ms:
             return None
         self.state = State.QUIET
         self._armed = self._low_windows > 0
@@ -198,19 +199,19 @@ class Detector:
 
     def _fading(self) -> bool:
         self._recent_dbfs.append(self.level_dbfs)
-        return self.level_dbfs < max(self._recent_dbfs) - self.settings.fading_db
+        return self.level_dbfs < max(self._recent_dbfs) - self._settings.fading_db
 
     def _weigh(self, probability: float, *, fading: bool) -> None:
         sure = min(max(probability, LEAST_PROBABILITY), 1 - LEAST_PROBABILITY)
-        limit = self.settings.evidence_per_window
+        limit = self._settings.evidence_per_window
         log_odds = min(max(log(sure / (1 - sure)) - self._bias, -limit), limit)
         added = 0.0 if fading and log_odds > 0 else log_odds
-        self.evidence = max(0.0, self.settings.evidence_kept * self.evidence + added)
-        self._loudest_db = max(self._loudest_db, self.over_floor_db) if self.evidence else 0.0
+        self._evidence = max(0.0, self._settings.evidence_kept * self._evidence + added)
+        self._loudest_db = max(self._loudest_db, self.over_floor_db) if self._evidence else 0.0
 
     def _enough(self) -> bool:
-        """Whether the evidence suffices for a sound as far over the noise as this one has been."""
-        settings = self.settings
+        """True if the evidence suffices for a sound as far over the noise as this one has been."""
+        settings = self._settings
         span_db = settings.clear_db - settings.buried_db
         clear = min(1.0, max(0.0, (self._loudest_db - settings.buried_db) / span_db))
-        return self.evidence >= settings.buried_evidence + clear * (settings.clear_evidence - settings.buried_evidence)
+        return self._evidence >= settings.buried_evidence + clear * (settings.clear_evidence - settings.buried_evidence)

@@ -1,12 +1,13 @@
-"""The assistant's audio on its way to the caller: chunks cut anywhere become frames of the caller's format."""
+"""Turns the assistant's audio, in chunks cut anywhere, into frames of the caller's format."""
 
+from relay.media.aligner import SampleAligner
 from relay.media.frames import Audio, AudioFormat
 from relay.media.packetizer import Packetizer
 from relay.media.transcode import Transcoder
 
 
 class Downlink:
-    """From the assistant's format to frames of the caller's. Equal formats pass untouched.
+    """Converts one stream of the assistant's audio to 20 ms frames for the caller. Equal formats pass untouched.
 
     A block of samples that is cut in two waits for its other half, in equal formats as well.
     """
@@ -15,17 +16,15 @@ class Downlink:
         self._source = source
         self._transcoder = Transcoder(source, target)
         self._packetizer = Packetizer(target)
-        self._half = b""
+        self._aligner = SampleAligner(source)
 
     def push(self, data: bytes) -> list[bytes]:
-        """The frames that are complete now, oldest first."""
-        data = self._half + data
-        whole = len(data) - len(data) % self._source.block_bytes
-        self._half = data[whole:]
-        return self._packetizer.push(self._transcoder.push(Audio(self._source, data[:whole])).data)
+        """Return the frames that are complete now, oldest first."""
+        audio = Audio(self._source, self._aligner.push(data))
+        return self._packetizer.push(self._transcoder.push(audio).data)
 
     def finish(self) -> list[bytes]:
-        """The last frame, filled up with silence, if anything waits for the rest of its frame."""
+        """Return the last frame, filled up with silence, if anything waits for the rest of its frame."""
         last = self._packetizer.flush()
         return [] if last is None else [last]
 

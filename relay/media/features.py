@@ -1,4 +1,4 @@
-"""What a detector of speech wants to know of a window besides the model's probability: its level, the noise under it.
+"""Measures what the speech detector needs besides the model: the level of a window, and the noise under it.
 
 Levels are in dBFS of the mean square: a square wave of full scale has 0, a sine of full scale -3.
 """
@@ -10,28 +10,30 @@ from numpy.typing import NDArray
 
 FULL_SCALE = 32768.0
 SILENCE_DBFS = -90.0
-"""The level of digital silence, and about that of half a step of a 16-bit sample."""
+"""The level given to digital silence, and about that of the smallest step of a 16-bit sample."""
 QUIETEST_FLOOR_DBFS = -75.0
 """Silence that a sender invents is no room: a floor lower than any line would make all that follows look loud."""
 FALL_PART = 0.25
+"""The floor goes so much of the way down to each quieter window: a single odd one does not become the floor."""
 RISE_DB_PER_S = 3.0
+"""The floor climbs no faster: between two pauses of speech it gains only a few dB."""
 
 
 def level_dbfs(samples: NDArray[np.int16]) -> float:
-    """The level of a window, not under -90 dBFS. Empty audio is silent."""
+    """Return the level of a window, at least -90 dBFS. Empty audio is silent."""
     wide = samples.astype(np.float32)
     power = float(wide @ wide) / (len(wide) or 1) / FULL_SCALE**2
     return max(SILENCE_DBFS, 10 * log10(power)) if power else SILENCE_DBFS
 
 
 def model_input(samples: NDArray[np.int16], gain_db: float) -> NDArray[np.float32]:
-    """The samples with full scale +-1, amplified and clipped to that range."""
+    """Return the samples as the model takes them: full scale +-1, amplified, clipped to that range."""
     scaled = samples * np.float32(10 ** (gain_db / 20) / FULL_SCALE)
     return scaled.clip(-1.0, 1.0)
 
 
 class NoiseFloor:
-    """The level of what is there all the time.
+    """Follows the level of what is there all the time.
 
     It goes a quarter of the way down to each quieter window and climbs by at most 3 dB a second: pauses between words
     pull it back at once, and a new steady noise becomes the floor within seconds.
@@ -44,7 +46,7 @@ class NoiseFloor:
         self.level_dbfs: float | None = None
 
     def push(self, window_dbfs: float) -> float:
-        """Take the next window; how many dB it is over the floor (under it: negative)."""
+        """Take the next window; return how many dB it is over the floor (negative: under it)."""
         heard = max(window_dbfs, QUIETEST_FLOOR_DBFS)
         if self.level_dbfs is None:
             self.level_dbfs = heard

@@ -1,4 +1,4 @@
-"""Audio with its format in the type: a rate, an encoding and a channel count travel with every chunk."""
+"""Defines audio formats, and chunks of audio that carry theirs with them."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,22 +7,26 @@ from functools import cached_property
 from relay.errors import FormatMismatch
 
 FRAME_MS = 20
+"""The usual packet of telephony (RFC 3551, section 4.2), and what Twilio sends in one message."""
 FRAMES_PER_SECOND = 1000 // FRAME_MS
 
 
 class Encoding(StrEnum):
+    """The ways to write a sample, under their names in the configuration and on the wire."""
+
     MULAW = "mulaw"
     PCM_S16LE = "pcm_s16le"
     PCM_F32LE = "pcm_f32le"
 
 
 _SAMPLE_BYTES = {Encoding.MULAW: 1, Encoding.PCM_S16LE: 2, Encoding.PCM_F32LE: 4}
+# Of mu-law's two zeros this is the positive one, which encoding a 0 gives.
 _SILENT_BYTE = {Encoding.MULAW: b"\xff", Encoding.PCM_S16LE: b"\x00", Encoding.PCM_F32LE: b"\x00"}
 
 
 @dataclass(frozen=True)
 class AudioFormat:
-    """How bytes are to be heard. Channels are interleaved, samples little-endian."""
+    """Says how bytes are to be heard. Channels are interleaved, samples little-endian."""
 
     encoding: Encoding
     rate_hz: int
@@ -44,10 +48,11 @@ class AudioFormat:
         return self.silence(self.frame_bytes)
 
     def silence(self, n_bytes: int) -> bytes:
-        """So many bytes of digital silence."""
+        """Return so many bytes of digital silence."""
         return _SILENT_BYTE[self.encoding] * n_bytes
 
     def duration_ms(self, n_bytes: int) -> float:
+        """Return how long so many bytes sound."""
         return n_bytes / self.block_bytes * 1000 / self.rate_hz
 
     def __str__(self) -> str:
@@ -56,7 +61,7 @@ class AudioFormat:
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """A chunk of any length. A stream may be cut anywhere: stages carry an odd byte over to the next chunk."""
+    """A chunk of a stream, with its format. It may be of any length, and cut anywhere, even within a sample."""
 
     format: AudioFormat
     data: bytes
@@ -66,11 +71,13 @@ class Audio:
         return self.format.duration_ms(len(self.data))
 
     def expect(self, wanted: AudioFormat) -> bytes:
-        """The bytes, if they are of the format wanted; else `FormatMismatch`."""
+        """Return the bytes. Raises `FormatMismatch` if they are not of the format wanted."""
         if self.format is not wanted and self.format != wanted:
             raise FormatMismatch(f"got {self.format}, this stage takes {wanted}: resample it first")
         return self.data
 
 
 TELEPHONE = AudioFormat(Encoding.MULAW, 8000)
+"""Twilio Media Streams, both ways."""
 WIDEBAND = AudioFormat(Encoding.PCM_S16LE, 16000)
+"""The format of assistants, browsers and the speech model, if nothing else is said."""

@@ -1,4 +1,4 @@
-"""Mu-law (PCMU) as ITU-T G.711 section 3.2 and table 2 define it, by table look-up.
+"""Encodes and decodes mu-law (PCMU), as ITU-T G.711 section 3.2 with tables 2a and 2b defines it, by table look-up.
 
 Samples are 16-bit, as everywhere in telephony software: the standard's 14-bit values times four. A sample that lies
 exactly on a decision value takes the interval further from zero. The two codes of zero, 0xFF and 0x7F, both decode
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Samples = NDArray[np.int16]
 
-_BIAS = 33 * 4
+_BIAS = 33 * 4  # added to a magnitude so that each segment begins at a power of two
 _CLIP = 8158 * 4 + 3  # the largest magnitude that, with the bias, still fits the 8 segments
 
 SILENCE_PEAK = 164
@@ -27,7 +27,7 @@ def _decode_table() -> Samples:
 def _encode_table() -> NDArray[np.uint8]:
     sample = np.arange(65536, dtype=np.uint16).view(np.int16).astype(np.int32)
     magnitude = np.minimum(np.abs(sample), _CLIP) + _BIAS
-    segment = np.frexp(magnitude)[1] - 8
+    segment = np.frexp(magnitude)[1] - 8  # the exponent: segment 0 begins at 128
     interval = (magnitude >> (segment + 3)) & 15
     sign = np.where(sample < 0, 0x80, 0)
     code: NDArray[np.uint8] = (~(sign | segment << 4 | interval)).astype(np.uint8)
@@ -40,15 +40,15 @@ _QUIET_CODES = bytes(code for code in range(256) if abs(int(_DECODE[code])) <= S
 
 
 def decode(mulaw: bytes) -> Samples:
-    """One int16 sample for each byte."""
+    """Return one int16 sample for each byte."""
     return _DECODE.take(np.frombuffer(mulaw, np.uint8))
 
 
 def encode(samples: Samples) -> bytes:
-    """One byte for each int16 sample; magnitudes over 32635 saturate."""
+    """Return one byte for each int16 sample; magnitudes over 32635 saturate."""
     return _ENCODE.take(samples.view(np.uint16)).tobytes()
 
 
 def is_silent(mulaw: bytes) -> bool:
-    """Whether no sample is louder than `SILENCE_PEAK`. Empty audio is silent. Nothing is decoded."""
+    """True if no sample is louder than `SILENCE_PEAK`. Empty audio is silent. Nothing is decoded."""
     return not mulaw.translate(None, _QUIET_CODES)

@@ -1,4 +1,4 @@
-"""Streaming resamplers of mono int16 audio: a state each, a constant delay, no bursts.
+"""Resamples streams of mono int16 audio, with a constant delay and without bursts.
 
 `PolyphaseFir` serves every pair of rates with a small ratio (8, 16, 24, 32, 48, 96 kHz among each other), `SoxrStream`
 the rest (44.1 kHz). libsoxr's usual mode hands out 20 ms pushes in bursts of up to 100 ms; its variable-rate mode does
@@ -20,22 +20,25 @@ HALF_LENGTH = 14
 KAISER_BETA = 5.65
 """Stop band against transition: Kaiser's figure for 60 dB (Kaiser 1974, the I0-sinh window)."""
 LARGEST_FACTOR = 12
-_RATIOS_PER_BLOCK = 8
-_COEFFICIENT_STEP = 2.0**-20
+"""The ratio of 96 to 8 kHz."""
+_RATIOS_PER_BLOCK = 8  # so many groups of `down` samples in, and of `up` samples out, are one row of a matrix product
+_COEFFICIENT_STEP = 2.0**-20  # see _weights
 
 
 class Resampler(Protocol):
-    """`push` takes any number of samples of the one rate and returns those of the other that are ready.
+    """Turns one stream of samples into the same sound at another rate.
 
     What comes out depends on the samples alone, not on how they were chunked. Out-of-range values saturate.
     """
 
     @property
     def delay_ms(self) -> float:
-        """How much later a sound comes out than it went in, counted in audio. Constant."""
+        """By so much a sound comes out later than it went in, counted in audio. It is constant."""
         ...
 
-    def push(self, samples: Samples) -> Samples: ...
+    def push(self, samples: Samples) -> Samples:
+        """Take any number of samples of the one rate; return those of the other that are ready."""
+        ...
 
     def reset(self) -> None:
         """Forget all audio: silence pushed after this comes out as zeros."""
@@ -43,7 +46,7 @@ class Resampler(Protocol):
 
 
 def resampler(rate_in_hz: int, rate_out_hz: int) -> Resampler:
-    """The resampler of choice for a pair of rates."""
+    """Return the resampler of choice for a pair of rates."""
     if rate_in_hz == rate_out_hz:
         return NoResampling()
     divisor = gcd(rate_in_hz, rate_out_hz)
@@ -53,7 +56,7 @@ def resampler(rate_in_hz: int, rate_out_hz: int) -> Resampler:
 
 
 class NoResampling:
-    """Equal rates: the very same samples."""
+    """Returns the very same samples, for equal rates."""
 
     delay_ms = 0.0
 
@@ -65,7 +68,7 @@ class NoResampling:
 
 
 class PolyphaseFir:
-    """Linear-phase windowed-sinc resampler for a ratio of small whole numbers.
+    """Resamples by a ratio of small whole numbers with a linear-phase windowed sinc.
 
     With N the Nyquist frequency of the lower rate: level within 0.05 dB up to 0.85 N, within 1 dB up to 0.93 N, halved
     at N. What lies beyond (images when the rate is raised, aliases when it is lowered) is 52 dB down from 1.125 N and
@@ -109,7 +112,7 @@ class PolyphaseFir:
 
 @cache
 def _weights(up: int, down: int) -> NDArray[np.float64]:
-    """What each of the samples of a window (history, then a block) adds to each output of that block.
+    """Return what each sample of a window (history, then a block) adds to each output of that block: [input, output].
 
     The coefficients are multiples of 2**-20, so that every product and sum with 16-bit samples is exact in float64:
     the result cannot depend on the order in which a BLAS adds, hence not on the chunking.
@@ -130,7 +133,7 @@ def _weights(up: int, down: int) -> NDArray[np.float64]:
 
 
 class SoxrStream:
-    """libsoxr's variable-rate mode, for rates in no simple ratio.
+    """Resamples with libsoxr's variable-rate mode, for rates in no simple ratio.
 
     The delay is constant and measured when made; the true one is up to two samples of the lower rate longer.
     Pass band to 0.9 N, aliases and images over 90 dB down. 44.1 to 16 kHz: 13.6 ms; 16 to 44.1 kHz: 15 ms;
@@ -142,6 +145,7 @@ class SoxrStream:
     def __init__(self, rate_in_hz: int, rate_out_hz: int) -> None:
         # float32, because for int16 libsoxr adds dither: silence would no longer be zeros
         self._stream = soxr.ResampleStream(rate_in_hz, rate_out_hz, 1, dtype="float32", quality="HQ", vr=True)
+        # The library does not tell its delay: it is what is missing of 200 ms of silence.
         heard = len(self._stream.resample_chunk(np.zeros(rate_in_hz // 5, np.float32)))
         self.delay_ms = round(rate_in_hz // 5 * 1000 / rate_in_hz - heard * 1000 / rate_out_hz, 3)
         self._stream.clear()

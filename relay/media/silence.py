@@ -1,4 +1,4 @@
-"""Whether a piece of audio is worth hearing, by its format."""
+"""Tells silence and comfort noise from audio that is worth hearing."""
 
 from collections.abc import Callable
 
@@ -10,9 +10,9 @@ from relay.media.frames import AudioFormat, Encoding
 
 
 def silence_test(audio_format: AudioFormat) -> Callable[[bytes], bool]:
-    """Says of whole samples of this format whether none is louder than `g711.SILENCE_PEAK`. Empty audio is silent.
+    """Return a function that is true of whole samples of this format if none is louder than `g711.SILENCE_PEAK`.
 
-    `FormatMismatch` for floating point, which no caller is sent.
+    Empty audio is silent. Raises `FormatMismatch` for floating point, which no caller is sent.
     """
     if audio_format.encoding is Encoding.MULAW:
         return g711.is_silent

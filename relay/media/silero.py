@@ -1,4 +1,4 @@
-"""Silero VAD v6 (snakers4/silero-vad) through onnxruntime: one session for all streams, windows run in batches.
+"""Runs the model Silero VAD v6 (snakers4/silero-vad) in onnxruntime: one session for all streams, windows in batches.
 
 The model file comes from the package `silero_vad`, which is never imported, because it imports torch. As in the
 package's own ONNX wrapper the end of the window before stands in front of each window: without it the model gives bad
@@ -27,7 +27,7 @@ _STATE_SIZE = 128
 
 @dataclass(slots=True)
 class SileroState:
-    """What the model remembers of one stream: its RNN state `[2, 1, 128]` and the end of the last window."""
+    """The memory of one stream: the model's RNN state `[2, 1, 128]` and the end of the last window."""
 
     rnn: NDArray[np.float32]
     context: NDArray[np.float32]
@@ -45,13 +45,13 @@ class SileroModel:
 
     @classmethod
     def load(cls, rate_hz: int) -> Self:
-        """Read the model. `ConfigError` if it takes no such rate, or if its file is missing or damaged."""
+        """Read the model. Raises `ConfigError` if it takes no such rate, or if its file is missing or damaged."""
         if rate_hz not in WINDOW_SAMPLES:
             raise ConfigError(f"the voice activity model takes 8000 or 16000 Hz, not {rate_hz}")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 3  # errors only: warnings would go to standard error by themselves
         path = model_path()
         try:
             session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -60,16 +60,16 @@ class SileroModel:
         return cls(session, rate_hz)
 
     def new_state(self) -> SileroState:
-        """The state of a stream that begins."""
+        """Return the state of a stream that begins."""
         return SileroState(np.zeros((2, 1, _STATE_SIZE), np.float32), np.zeros(self._context_samples, np.float32))
 
     def run(
         self, windows: Sequence[NDArray[np.int16] | NDArray[np.float32]], states: Sequence[SileroState]
     ) -> list[float]:
-        """The probability of speech in each window, in one run of the model; `states` move on.
+        """Return the probability of speech in each window, by one run of the model; `states` move on.
 
         Window i belongs to the stream of state i; a stream may appear once. Each window has `window_samples` samples,
-        int16, or float32 with full scale +-1; `ValueError` for another length or count, with no state touched.
+        int16, or float32 with full scale +-1. Raises `ValueError` for another length or count, with no state touched.
         """
         if not windows:
             return []
@@ -91,7 +91,7 @@ class SileroModel:
 
 
 def model_path() -> Path:
-    """Where the model file is installed. `ConfigError` if it is not."""
+    """Return where the model file is installed. Raises `ConfigError` if it is not."""
     spec = find_spec(PACKAGE)
     for folder in (spec.submodule_search_locations or []) if spec else []:
         path = Path(folder) / "data" / MODEL_FILE

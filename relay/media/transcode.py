@@ -1,4 +1,4 @@
-"""From one audio format to another, chunk by chunk."""
+"""Converts audio from one format to another, chunk by chunk."""
 
 from collections.abc import Callable
 
@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from relay.errors import FormatMismatch
 from relay.media import g711
+from relay.media.aligner import SampleAligner
 from relay.media.frames import Audio, AudioFormat, Encoding
 from relay.media.resample import Samples, resampler
 
@@ -15,49 +16,41 @@ class Transcoder:
     """Turns audio of `source` into mono audio of `target`: decode, mix to mono, resample, encode.
 
     Equal formats are passed through: the very same bytes, no decoding. Otherwise a sample block cut in two is carried
-    over to the next chunk, and the sound comes out `delay_ms` later than it went in.
+    over to the next chunk, and the sound comes out later than it went in, by the delay of the resampler.
     """
 
-    __slots__ = ("_decode", "_encode", "_resampler", "_rest", "_same", "delay_ms", "source", "target")
+    __slots__ = ("_aligner", "_decode", "_encode", "_resampler", "_same", "_target", "source")
 
     def __init__(self, source: AudioFormat, target: AudioFormat) -> None:
-        """`FormatMismatch` if `target` has more than one channel and `source` is not the same."""
+        """Raises `FormatMismatch` if `target` has more than one channel and `source` is not the same."""
         if source != target and target.channels != 1:
             raise FormatMismatch(f"cannot turn {source} into {target}: only mono is made")
         self.source = source
-        self.target = target
+        self._target = target
         self._decode = _DECODERS[source.encoding]
         self._encode = _ENCODERS[target.encoding]
         self._resampler = resampler(source.rate_hz, target.rate_hz)
-        self.delay_ms = self._resampler.delay_ms
-        self._rest = b""
+        self._aligner = SampleAligner(source)
         self._same = source == target
 
     def push(self, audio: Audio) -> Audio:
-        """The part that is ready, perhaps empty. `FormatMismatch` if `audio` is not of the source format."""
+        """Return the part that is ready, perhaps empty. Raises `FormatMismatch` if `audio` is of another format."""
         data = audio.expect(self.source)
         if self._same:
             return audio
-        samples = self._decode(self._whole_blocks(data))
+        samples = self._decode(self._aligner.push(data))
         if self.source.channels > 1:
             samples = _mix(samples, self.source.channels)
-        return Audio(self.target, self._encode(self._resampler.push(samples)))
+        return Audio(self._target, self._encode(self._resampler.push(samples)))
 
     def reset(self) -> None:
         """Forget all audio: silence pushed after this comes out as digital silence."""
-        self._rest = b""
+        self._aligner.reset()
         self._resampler.reset()
-
-    def _whole_blocks(self, data: bytes) -> bytes:
-        if self._rest:
-            data = self._rest + data
-        over = len(data) % self.source.block_bytes
-        self._rest = data[len(data) - over :]
-        return data[: len(data) - over]
 
 
 def _mix(samples: Samples, channels: int) -> Samples:
-    """The mean of the channels, rounded: as loud as each channel if all carry the same."""
+    """Return the mean of the channels, rounded: as loud as each channel if all carry the same."""
     mean: NDArray[np.float64] = samples.reshape(-1, channels).mean(axis=1)
     return mean.round().astype(np.int16)
 

@@ -1,4 +1,4 @@
-"""The caller's audio, once decoded, twice used: as bytes for the assistant, as samples for the speech detector."""
+"""Prepares the caller's audio for the two that hear it: the assistant gets bytes, the speech detector samples."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,13 +9,14 @@ from relay.media.transcode import Transcoder
 
 
 class Uplink:
-    """From the caller's mono format to the assistant's, and to 16 or 8 kHz samples for the detector.
+    """Converts the caller's mono audio to the assistant's format, and to 16 or 8 kHz samples for the detector.
 
     Equal formats pass untouched. What the detector needs anyway is not computed again for the assistant.
 
     With `reduce_noise` both get cleaned audio: everything goes through 16 kHz first, so equal formats are decoded and
-    encoded again and nothing above 8 kHz is left. That adds `Denoiser.delay_ms` and the delay of that detour: telephone
-    audio reaches the detector, or an assistant at 16 kHz, 6 ms later than without it, one that takes mu-law 9.5 ms.
+    encoded again and nothing above 8 kHz is left. That adds the 6 ms of the `Denoiser` and the delay of that detour:
+    telephone audio reaches the detector, or an assistant at 16 kHz, 6 ms later than without it, and an assistant that
+    takes mu-law 9.5 ms later.
     """
 
     def __init__(
@@ -31,7 +32,7 @@ class Uplink:
         self._for_assistant = Transcoder(source, target)
 
     def push(self, audio: Audio) -> tuple[bytes, NDArray[np.int16]]:
-        """(audio for the assistant, samples for the detector), each with the delay of its own resampler."""
+        """Return (audio for the assistant, samples for the detector), each with the delay of its own resampler."""
         if self._denoiser is not None:
             audio = _clean(self._widen.push(audio), self._denoiser)
         detector = self._for_detector.push(audio).data

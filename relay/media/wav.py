@@ -1,4 +1,4 @@
-"""WAV files: recordings, and sounds that calls play. Read off the media path."""
+"""Reads WAV files: recordings, and sounds that are loaded before any call plays them."""
 
 import wave
 from pathlib import Path
@@ -8,9 +8,9 @@ from relay.media.frames import Audio, AudioFormat, Encoding
 
 
 def read_wav(path: Path) -> Audio:
-    """A whole mono 16-bit PCM file of any rate.
+    """Return a whole mono 16-bit PCM file of any rate.
 
-    `FormatMismatch` names the file and what it is instead; `OSError` if it cannot be read.
+    Raises `FormatMismatch`, which names the file and what it is instead, or `OSError` if it cannot be read.
     """
     try:
         with wave.open(str(path), "rb") as file:

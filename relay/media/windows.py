@@ -1,4 +1,4 @@
-"""Model windows out of audio that was cut anywhere."""
+"""Cuts audio into the windows that the speech model takes, however it was chunked."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ class WindowCutter:
         self._rest: Samples = np.zeros(0, np.int16)
 
     def push(self, samples: Samples) -> list[Window]:
-        """The windows that are complete now, oldest first."""
+        """Return the windows that are complete now, oldest first."""
         size = self._window_samples
         held = np.concatenate((self._rest, samples)) if len(self._rest) else samples
         whole = len(held) // size * size

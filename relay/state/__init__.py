@@ -1,4 +1,4 @@
-"""What calls need to go on in another process: the record of a call, and where it is kept."""
+"""Keeps a record of each call outside the process, so that another process can go on with the call."""
 
 from relay.state.opening import open_store
 from relay.state.record import CallRecord, KeptToken

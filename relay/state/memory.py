@@ -1,4 +1,4 @@
-"""Records in this process: nothing outlives it. For tests, and for those who can lose calls with the process."""
+"""Keeps records in this process, with which they are lost: for tests, and where calls may end with the process."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -16,14 +16,14 @@ class _Row:
 
 @dataclass(slots=True)
 class MemoryTables:
-    """What several owners share."""
+    """The records and leases that several owners share."""
 
     rows: dict[str, _Row] = field(default_factory=dict)
     alive_until: dict[str, float] = field(default_factory=dict)
 
 
 class MemoryBackend:
-    """See `Backend`."""
+    """A `Backend` in memory. Without `tables` the owner is alone. `wall` is the wall clock."""
 
     def __init__(
         self,

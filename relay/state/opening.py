@@ -1,4 +1,4 @@
-"""From `state.url` to an open store."""
+"""Opens the store that the configuration names in `state.url`."""
 
 import os
 import secrets
@@ -10,7 +10,7 @@ from relay.metrics import Metrics
 from relay.state.backend import Backend
 from relay.state.memory import MemoryBackend
 from relay.state.sqlite import SqliteBackend, file_of
-from relay.state.store import TIMEOUT_S, Executor, StateStore, inline, one_worker
+from relay.state.store import TIMEOUT_S, StateStore, inline, one_worker
 
 
 @asynccontextmanager
@@ -21,18 +21,17 @@ async def open_store(
     password: str | None = None,
     timeout_s: float = TIMEOUT_S,
     environ: Mapping[str, str] = os.environ,
-    executor: Executor | None = None,
 ) -> AsyncIterator[StateStore]:
-    """The store that `url` names, tried out: "memory:", "sqlite:[PATH]", "redis://..." or "rediss://...".
+    """Open the store that `url` names, and try it: "memory:", "sqlite:[PATH]", "redis://..." or "rediss://...".
 
-    `password` is for Redis. `executor` runs the blocking calls; None is one worker thread. A database file that cannot
-    be written raises ConfigError; a server that does not answer is logged, and asked again with the next operation.
+    `password` is for Redis. On leaving, the store is closed. A database file that cannot be written raises
+    `ConfigError`; a server that does not answer is logged, and asked again with the next operation.
     """
     scheme, _, rest = url.partition(":")
     store = StateStore(
         _backend(url, password, timeout_s, environ),
         metrics,
-        executor=executor or (inline if scheme == "memory" else one_worker()),
+        executor=inline if scheme == "memory" else one_worker(),
         timeout_s=timeout_s,
     )
     try:
@@ -53,6 +52,7 @@ def _backend(url: str, password: str | None, timeout_s: float, environ: Mapping[
         case "redis" | "rediss":
             from relay.state.redis import RedisBackend  # noqa: PLC0415 - 6 MB that only its users need
 
+            # Half of the store's deadline each, for the two tries of the client.
             return RedisBackend(owner, url, password=password, timeout_s=timeout_s / 2)
     raise ConfigError(f"state.url is {url!r}, must begin with memory:, sqlite:, redis: or rediss:")
 

@@ -1,6 +1,6 @@
-"""Records in Redis, shared by the processes of several machines.
+"""Keeps records in Redis, where the processes of several machines share them.
 
-Scripts run there one at a time, which makes each operation atomic; a record and a lease are keys that expire by
+Redis runs scripts one at a time, which makes each operation atomic. A record and a lease are keys that expire by
 themselves (Redis documentation, "Scripting with Lua", PEXPIREAT, SET with PX).
 """
 
@@ -18,6 +18,7 @@ _OWNER = "relay:owner:"
 _ONE_MORE_TRY = 1
 """A connection that the server closed while it was idle is found out only by using it."""
 
+# In all scripts: KEYS are the record and the asker's lease; ARGV begins with the asker's name and the lease in ms.
 _MAY_HAVE = """
 local owner = redis.call('HGET', KEYS[1], 'owner')
 local mine = not owner or owner == ARGV[1] or redis.call('EXISTS', '%s' .. owner) == 0
@@ -55,9 +56,9 @@ _DELETE = "if redis.call('HGET', KEYS[1], 'owner') == ARGV[1] then redis.call('D
 
 
 class RedisBackend:
-    """See `Backend`. `url` is `redis://HOST[:PORT][/DB]` or, over TLS with the peer's certificate checked, `rediss://`.
+    """A `Backend` in Redis. Every wait for the server ends after `timeout_s`.
 
-    Every wait for the server ends after `timeout_s`.
+    `url` is `redis://HOST[:PORT][/DB]` or, over TLS with the peer's certificate checked, `rediss://`.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class RedisBackend:
         return bool(self._run(self._swap, call_sid, [self._owner, self._lease_ms, seen, record]) == 1)
 
     def owns(self, call_sids: Sequence[str]) -> list[bool | None]:
-        pipeline = self._client.pipeline(transaction=False)
+        pipeline = self._client.pipeline(transaction=False)  # one round trip; each answer stands for itself
         for call_sid in call_sids:
             pipeline.hget(_CALL + call_sid, "owner")
         return [None if owner is None else owner.decode() == self._owner for owner in pipeline.execute()]

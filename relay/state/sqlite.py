@@ -1,4 +1,4 @@
-"""Records in a file of this machine, shared by the processes on it (SQLite in WAL mode).
+"""Keeps records in a file that the processes of this machine share (SQLite in WAL mode).
 
 A commit is in the file when `save` returns, so it survives the process; with `synchronous = NORMAL` the last ones may
 be lost when the machine loses power, and its calls are lost with it anyway.
@@ -15,7 +15,7 @@ from relay.state.backend import LEASE_S, Claim
 
 FILE_NAME = "relay.db"
 BUSY_TIMEOUT_S = 1.0
-"""How long another process's write is waited for: it takes milliseconds."""
+"""So long another process's write is waited for, which takes milliseconds."""
 _FILE_MODE = 0o600
 _FOLDER_MODE = 0o700
 
@@ -47,16 +47,21 @@ _FORGET = ("DELETE FROM calls WHERE expires_at <= :now", "DELETE FROM owners WHE
 
 
 def file_of(path: str, environ: Mapping[str, str]) -> Path:
-    """The database that `sqlite:path` names: without a path, in the directory that systemd gives the service for its
-    state (systemd.exec, "StateDirectory="), or in ./state."""
+    """Return the database that `sqlite:path` names.
+
+    Without a path it is in the directory that systemd gives the service for its state (systemd.exec,
+    "StateDirectory="), or in ./state.
+    """
     if path:
         return Path(path)
     return Path(environ.get("STATE_DIRECTORY", "").partition(":")[0] or "state", FILE_NAME)
 
 
 class SqliteBackend:
-    """See `Backend`. The file, readable by its user only, is made when it is first needed, and opened again after an
-    error."""
+    """A `Backend` in a file that only its user can read.
+
+    The file is made when it is first needed, and opened again after an error. `wall` is the wall clock.
+    """
 
     def __init__(
         self, owner: str, path: Path, *, lease_s: float = LEASE_S, wall: Callable[[], float] = time.time
@@ -122,11 +127,12 @@ class SqliteBackend:
             self._connection = _connect(self._path)
         connection = self._connection
         try:
+            # At once for writing: a read that becomes a write may be refused without a wait (SQLite, "Transactions").
             connection.execute("BEGIN IMMEDIATE")
             yield connection
             connection.execute("COMMIT")
         except BaseException:
-            self.close()
+            self.close()  # which rolls back
             raise
 
     def _load(self, connection: sqlite3.Connection, call_sid: str) -> bytes | None:
@@ -156,7 +162,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _make_private(path: Path) -> None:
-    """SQLite gives its other files the mode of the database."""
+    """Make the file readable by its user only. SQLite gives the files beside it the mode of the database."""
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
     try:
         os.fchmod(file, _FILE_MODE)

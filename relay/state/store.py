@@ -1,4 +1,4 @@
-"""The store as the daemon sees it: every operation has a deadline, none blocks the event loop, all are counted."""
+"""The store as the daemon uses it: operations have deadlines and never block the event loop, failures are counted."""
 
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,9 +15,11 @@ from relay.state.backend import Backend
 from relay.state.record import CallRecord
 
 TIMEOUT_S = 2.0
+"""The default of `state.timeout_s`."""
 TAKE_EVERY_S = 0.1
+"""Between two looks at a record whose owner seems to live."""
 CLAIM_TRIES = 5
-"""A record that changes each time between two operations is written far more often than calls write theirs."""
+"""Only a record that changes between each reading and writing needs more, and no call writes its own so often."""
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +33,7 @@ class Executor(Protocol):
 
 
 def one_worker() -> Executor:
-    """The executor of the daemon: a thread that runs one function at a time, and is left to itself when one hangs."""
+    """Return the daemon's executor: a thread that runs one function at a time, and is left to itself when one hangs."""
     limiter = trio.CapacityLimiter(1)
 
     async def run(function: Callable[[], T]) -> T:
@@ -41,7 +43,7 @@ def one_worker() -> Executor:
 
 
 async def inline(function: Callable[[], T]) -> T:
-    """For what does not block, and for tests on a virtual clock."""
+    """Run the function here: an executor for what does not block, and for tests on a virtual clock."""
     await trio.lowlevel.checkpoint()
     return function()
 
@@ -62,7 +64,7 @@ class StateStore:
 
     @property
     def failing(self) -> bool:
-        """Whether the last operation did not succeed."""
+        """True if the last operation did not succeed."""
         return self._down_since is not None
 
     async def save(self, record: CallRecord) -> None:
@@ -72,13 +74,14 @@ class StateStore:
             raise RecordTaken("another process has taken the call over")
 
     async def load(self, call_sid: str) -> CallRecord | None:
-        """The record of this call, whoever owns it."""
+        """Return the record of this call, whoever owns it; None if there is none."""
         data = await self._do("load", lambda: self._backend.load(call_sid))
         return self._read(call_sid, data)
 
     async def take(self, call_sid: str, *, wait_s: float = 0.0, by_force: bool = False) -> CallRecord | None:
-        """The record, which belongs to this process from now on; None if there is none, or its owner lives and it is
-        not taken by force.
+        """Return the record, which belongs to this process from now on.
+
+        None if there is none, or its owner lives and it is not taken by force.
 
         For `wait_s` an owner that seems to live is waited for: a process that was killed seems so for LEASE_S more. Of
         several processes that ask without force, one gets the record.
@@ -93,9 +96,10 @@ class StateStore:
         return None
 
     async def claim(self, call_sid: str, sha256: str, now: float) -> CallRecord | None:
-        """The record, if the token with this hash is kept in it and good at `now` (wall-clock time); it belongs to this
-        process from now on, whether its owner lives or not. No token in it is good any more: of several processes that
-        are shown the same, one gets the record. None otherwise.
+        """Return the record, if the token with this hash is kept in it and good at `now` (wall-clock time).
+
+        The record belongs to this process from now on, whether its owner lives or not, and no token in it is good any
+        more: of several processes that are shown the same token, one gets the record. None otherwise.
         """
         for _ in range(CLAIM_TRIES):
             data = await self._do("load", lambda: self._backend.load(call_sid))
@@ -108,7 +112,7 @@ class StateStore:
         return None
 
     async def owns(self, call_sids: Sequence[str]) -> list[bool | None]:
-        """For each of these calls, whether it is this process's; None if the store does not know it (any more)."""
+        """Return for each of these calls whether it is this process's; None if the store does not know it."""
         return await self._do("beat", lambda: self._backend.owns(call_sids))
 
     async def delete(self, call_sid: str) -> None:
@@ -124,7 +128,7 @@ class StateStore:
         await self._do("retire", self._backend.retire)
 
     async def aclose(self) -> None:
-        """Close the connection, within `timeout_s`, shielded. Errors are no matter any more."""
+        """Close the connection, within `timeout_s`, even when cancelled. Errors do not matter any more."""
         with trio.move_on_after(self._timeout_s, shield=True):
             try:
                 await self._executor(self._backend.close)
@@ -163,6 +167,6 @@ class StateStore:
 
 
 def _told(error: Exception) -> str:
-    """The texts of a database server may quote what was sent to it, so of those only the kind is told."""
+    """Return the text of a local error; of others only the kind, because a server may quote what was sent to it."""
     kind = type(error).__name__
     return f"{kind}: {error}" if isinstance(error, sqlite3.Error | OSError) else kind

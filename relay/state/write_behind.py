@@ -1,4 +1,4 @@
-"""Writes the records of live calls behind their backs, so that no call ever waits for the store.
+"""Writes the records of calls in a task of its own, so that no call ever waits for the store.
 
 | state   | meaning                            | leaves when                          | deadline            |
 |---------|------------------------------------|--------------------------------------|---------------------|
@@ -21,9 +21,11 @@ from relay.state.record import CallRecord
 from relay.state.store import StateStore
 
 BEAT_S = LEASE_S / 4
+"""Well within the lease: three beats in a row may be missed."""
 FIRST_PAUSE_S = 0.2
+"""The longest pause after a first failure, and twice the shortest of all."""
 LONGEST_PAUSE_S = 4.0
-_DOUBLINGS_MAX = 5
+_DOUBLINGS_MAX = 5  # five reach the longest pause; more would make a huge number of a long failure
 PENDING_MAX = 2000
 """Calls whose newest record is not written: those that live, and those that ended while the store was down."""
 
@@ -31,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 
 class WriteBehind:
-    """Of each call the newest record is written; `run` is the one task that does it, and keeps this process's lease.
+    """Writes the newest record of each call. `run` is the one task that does it, and it keeps this process's lease.
 
     `on_taken` is called with the CallSid of a call that another process has taken over: it must end here without a word
     to the caller. That is known with the next beat, and with the next record that is to be written. What the store has
@@ -54,7 +56,7 @@ class WriteBehind:
         self._pending_max = pending_max
         self._pending: dict[str, CallRecord] = {}
         self._live: dict[str, CallRecord] = {}
-        """What was written last of the calls that are not over."""
+        """The records that were written last, of the calls that are not over."""
         self._noted = trio.Event()
         self._written = trio.Event()
         self._failures = 0
@@ -72,7 +74,7 @@ class WriteBehind:
         self._noted.set()
 
     async def written(self, call_sid: str) -> None:
-        """Wait until nothing of this call is left to write."""
+        """Wait until nothing of this call is left to write: it is written, dropped, or another process has the call."""
         while call_sid in self._pending:
             await self._written.wait()
 
@@ -154,6 +156,7 @@ class WriteBehind:
         log.warning("state.taken", call_id=record.call_id, call_sid=record.call_sid)
         self._live.pop(record.call_sid, None)
         self._pending.pop(record.call_sid, None)
+        self._tell_written()
         self._on_taken(record.call_sid)
 
     def _tell_written(self) -> None:

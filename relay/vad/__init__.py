@@ -1,6 +1,6 @@
-"""Recordings through the speech detector: what it decides, how well it does, what a quiet room needs.
+"""Runs recordings through the speech detector of calls: its decisions, how good they are, what a quiet room needs.
 
-Files in, tables, JSON and pictures out. The model and the detector are those of calls.
+Files go in; tables, JSON and pictures come out.
 """
 
 from relay.vad.analysis import RecordingAnalysis, analyse, as_json

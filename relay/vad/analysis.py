@@ -1,4 +1,4 @@
-"""What the detector decides of one recording."""
+"""Runs one recording through the model and the detector, and keeps what they say."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from relay.vad.sound import Route, Sound, probabilities, read_sound, windows
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trace:
-    """The detector over one stream: a value for each window, and what was decided when."""
+    """The course of the detector over one stream: a value for each window, and all decisions."""
 
     probabilities: list[float]
     levels_dbfs: list[float]
@@ -25,7 +25,7 @@ class Trace:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RecordingAnalysis:
-    """A recording and what was decided. The times of `decisions` are ms of the recording."""
+    """A recording, and the course of the detector over it. Times of decisions are ms of the recording."""
 
     file: str
     sound: Sound
@@ -33,12 +33,13 @@ class RecordingAnalysis:
     trace: Trace
 
     def segments_s(self) -> list[tuple[float, float]]:
-        """Confirmed speech from its onset to its end, or to that of the recording."""
+        """Return (onset, end) of each confirmed speech, in seconds; one that goes on ends with the recording."""
         starts = [decision.onset_ms / 1000 for decision in self.trace.decisions if isinstance(decision, Confirmed)]
         ends = [decision.at_ms / 1000 for decision in self.trace.decisions if isinstance(decision, Ended)]
         return list(zip(starts, [*ends, self.sound.duration_s], strict=False))
 
     def starts(self) -> list[Confirmed]:
+        """Return the decisions that confirmed the speech of `segments_s`, in the same order."""
         return [decision for decision in self.trace.decisions if isinstance(decision, Confirmed)]
 
 
@@ -52,7 +53,7 @@ def analyse(
 ) -> RecordingAnalysis:
     """Run one WAV file (mono, 16 bit, 8 or 16 kHz) through model and detector.
 
-    `FormatMismatch` for another format, `OSError` if it can't be read, `ConfigError` without the model.
+    Raises `FormatMismatch` for another format, `OSError` if it cannot be read, `ConfigError` without the model.
     """
     settings = settings or DetectorSettings()
     model = model or SileroModel.load(16000)
@@ -63,7 +64,7 @@ def analyse(
 
 
 def follow(stream: NDArray[np.int16], judged: Sequence[float], settings: DetectorSettings) -> Trace:
-    """The detector over windows and their probabilities."""
+    """Run the detector over windows `[n, window_samples]` and the probability of each."""
     detector = Detector(settings)
     trace = Trace(list(judged), [], [], [])
     for index, (window, probability) in enumerate(zip(stream, judged, strict=True), 1):
@@ -76,15 +77,17 @@ def follow(stream: NDArray[np.int16], judged: Sequence[float], settings: Detecto
 
 
 def guesses_ms(decisions: Sequence[Decision]) -> list[float]:
+    """Return the times at which speech was guessed."""
     return [decision.decided_ms for decision in decisions if isinstance(decision, Likely)]
 
 
 def confirmations_ms(decisions: Sequence[Decision]) -> list[float]:
+    """Return the times at which speech was confirmed."""
     return [decision.decided_ms for decision in decisions if isinstance(decision, Confirmed)]
 
 
 def as_json(analyses: Sequence[RecordingAnalysis]) -> dict[str, Any]:
-    """What `relay vad --json` prints: seconds, in the order of the files."""
+    """Return the object that `relay vad --json` prints: seconds, in the order of the files."""
     return {"files": [_file_json(analysis) for analysis in analyses]}
 
 

@@ -1,7 +1,7 @@
-"""How well the detector does on a folder of labelled recordings, beside the plain rule that everybody uses."""
+"""Measures the detector on a folder of labelled recordings, and beside it the plain rule that is usual elsewhere."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,10 @@ ROUTES = (Route.TELEPHONE, Route.WIDEBAND)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One way to decide, on one route. `stage`: "duck" or "cut" of the detector, "start" of the plain rule."""
+    """The score of one way to decide, on one route.
+
+    `stage` is "duck" (guessed) or "cut" (confirmed) of the detector, or "start" of the plain rule.
+    """
 
     route: str
     detector: str
@@ -41,7 +44,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """All rows, and what they were measured on."""
+    """The scores of all ways, and what they were measured on."""
 
     folder: str
     model_rate_hz: int
@@ -53,7 +56,7 @@ class Evaluation:
         return dict(msgspec.to_builtins(self))
 
     def table(self) -> Table:
-        """The figures of all kinds of sound together."""
+        """Return the figures of all kinds of sound together."""
         table = Table(
             title=f"{self.recordings} recordings, {self.window_phases} window phases, {self.model_rate_hz} Hz"
         )
@@ -66,7 +69,7 @@ class Evaluation:
         return table
 
     def kinds_table(self) -> Table:
-        """The figures of each kind of sound, of the detector alone."""
+        """Return the figures of each kind of sound, of the detector alone."""
         table = Table(title="by kind of sound")
         for heading in ("route", "stage", "kind"):
             table.add_column(heading)
@@ -81,7 +84,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Heard:
-    """One recording in one window phase: what the detector gets of it."""
+    """One recording in one position of the windows, as the detector gets it."""
 
     recording: Recording
     shift_ms: float
@@ -96,21 +99,17 @@ class _Heard:
 def evaluate(
     folder: Path,
     settings: DetectorSettings | None = None,
-    model: SileroModel | None = None,
     *,
     routes: Sequence[Route] = ROUTES,
     plain_rules: Sequence[tuple[float, int]] = PLAIN_RULES,
-    thresholds: Sequence[float] = (),
     reduce_noise: bool = False,
 ) -> Evaluation:
-    """Measure on the recordings that the folder's `labels.json` names; takes about 3 s of CPU a minute of recording.
+    """Measure on the recordings that the folder's `labels.json` names. A minute of recording takes about 3 s of CPU.
 
-    `thresholds`: measure the detector at these instead of at that of the settings; one run of the model serves all.
-    `ConfigError` if there is none, or it makes no sense; `FormatMismatch` or `OSError` for a recording.
+    Raises `ConfigError` if there is none, or it makes no sense; `FormatMismatch` or `OSError` for a recording.
     """
     settings = settings or DetectorSettings()
-    variants = [replace(settings, threshold=threshold) for threshold in thresholds] or [settings]
-    model = model or SileroModel.load(16000)
+    model = SileroModel.load(16000)
     recordings = _labels(folder)
     sounds = [read_sound(folder / recording.file) for recording in recordings]
     rows = [
@@ -119,7 +118,7 @@ def evaluate(
         for row in _rows(
             _hear(recordings, sounds, model, route, settings.model_gain_db, reduce_noise=reduce_noise),
             route,
-            variants,
+            settings,
             plain_rules,
         )
     ]
@@ -158,15 +157,14 @@ def _hear(
 def _rows(
     heard: Sequence[_Heard],
     route: Route,
-    variants: Sequence[DetectorSettings],
+    settings: DetectorSettings,
     plain_rules: Sequence[tuple[float, int]],
 ) -> list[Row]:
     rows = []
-    for settings in variants:
-        traces = [(each, follow(each.stream, each.amplified, settings).decisions) for each in heard]
-        for stage, starts in (("duck", guesses_ms), ("cut", confirmations_ms)):
-            trials = [each.trial(starts(decisions)) for each, decisions in traces]
-            rows.append(_row(route, "relay", stage, settings.threshold, trials))
+    traces = [(each, follow(each.stream, each.amplified, settings).decisions) for each in heard]
+    for stage, starts in (("duck", guesses_ms), ("cut", confirmations_ms)):
+        trials = [each.trial(starts(decisions)) for each, decisions in traces]
+        rows.append(_row(route, "relay", stage, settings.threshold, trials))
     for threshold, in_a_row in plain_rules:
         trials = [each.trial(plain_starts_ms(each.plain, threshold, in_a_row)) for each in heard]
         rows.append(_row(route, f"plain, {in_a_row} in a row", "start", threshold, trials))
@@ -174,7 +172,7 @@ def _rows(
 
 
 def plain_starts_ms(judged: Sequence[float], threshold: float, in_a_row: int) -> list[float]:
-    """When the plain rule declares starts: the end of the last of so many windows in a row at or over the threshold."""
+    """Return when the plain rule declares starts: the end of the last of so many windows in a row at the threshold."""
     gate = SpeechGate(threshold, in_a_row * WINDOW_MS, PLAIN_HANGOVER_MS)
     events = [gate.push(probability, index * WINDOW_MS) for index, probability in enumerate(judged, 1)]
     return [event.decided_ms for event in events if isinstance(event, GateOpened)]

@@ -1,4 +1,4 @@
-"""What a quiet room needs: its noise floor, the threshold that keeps it quiet, and what that costs in delay."""
+"""Measures a quiet room: its noise floor, the threshold that it needs, and what that costs in delay."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,13 +22,15 @@ THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 LEAD_S = 2.0
 """How much of the room is heard before each reference phrase."""
 SHORTEST_S = 1.0
+"""Of a room; less says nothing about it."""
 PHASES = 4
+"""Each phrase is heard with the windows in so many positions, spread evenly over a window."""
 LOUDEST_SAMPLE = 32767
 
 
 @dataclass(frozen=True, slots=True)
 class ThresholdCost:
-    """One threshold: what the room sets off, and how late (or not at all) reference speech in it is found."""
+    """The cost of one threshold: what the room sets off, and how late, if at all, reference speech in it is found."""
 
     threshold: float
     false_ducks: int
@@ -39,7 +41,7 @@ class ThresholdCost:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Figures of a recording in which nobody speaks. Levels as in `media.features`."""
+    """The figures of a recording in which nobody speaks. Levels are as in `relay.media.features`."""
 
     file: str
     duration_s: float
@@ -57,6 +59,7 @@ class Calibration:
         return dict(msgspec.to_builtins(self))
 
     def table(self) -> Table:
+        """Return the cost of each threshold."""
         table = Table(title=f"{self.file}: what each threshold does")
         for heading in ("threshold", "false ducks", "false cuts", "duck median ms", "cut median ms", "cut p95 ms"):
             table.add_column(heading, justify="right")
@@ -73,14 +76,14 @@ class Calibration:
         return table
 
 
-def calibrate(path: Path, settings: DetectorSettings | None = None, model: SileroModel | None = None) -> Calibration:
+def calibrate(path: Path, settings: DetectorSettings | None = None) -> Calibration:
     """Measure a recording of a room (mono, 16 bit, 8 or 16 kHz; a minute is plenty) in which nobody speaks.
 
     The reference speech is the relay's own phrases, put into that room as loud as they are: what counts is how the
-    delay changes from threshold to threshold. `FormatMismatch`, `OSError`, `ConfigError` as in `analyse`.
+    delay changes from threshold to threshold. Raises as `analyse` does, and `FormatMismatch` for less than a second.
     """
     settings = settings or DetectorSettings()
-    model = model or SileroModel.load(16000)
+    model = SileroModel.load(16000)
     room = read_sound(path)
     if room.duration_s < SHORTEST_S:
         raise FormatMismatch(f"{path}: {room.duration_s:.2f} s, wanted a quiet room for at least {SHORTEST_S:g} s")
@@ -107,7 +110,7 @@ def calibrate(path: Path, settings: DetectorSettings | None = None, model: Siler
 
 
 def _speech_in(room: Sound, model: SileroModel) -> tuple[list[tuple[Recording, float]], list[NDArray[np.int16]]]:
-    """Each phrase in the room, in each window phase: its label with the shift in ms, and its windows."""
+    """Return each phrase in the room, in each window phase: its label with the shift in ms, and its windows."""
     labels, streams = [], []
     for name in phrases.texts():
         phrase = phrases.phrase(name)

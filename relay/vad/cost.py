@@ -1,4 +1,4 @@
-"""What the speech detector costs a call: all calls in one lane, against a run of the model per window in place.
+"""Measures what the speech detector costs a call: all calls in one lane, and one run of the model a window in place.
 
 The callers speak in real time, spread over a window, in one process with nothing else in it. What the same callers cost
 without a detector is measured beside it and taken off: in a call that is the price of the audio, not of the detector.
@@ -33,7 +33,10 @@ WINDOW_S = WINDOW_MS / 1000
 
 
 class CostRow(msgspec.Struct, frozen=True):
-    """With so many calls: milliseconds of CPU per call and second of audio, and how long a window waits in the lane."""
+    """The cost with so many calls: ms of CPU per call and second of audio, and how long a window waits in the lane.
+
+    `lane_to_inline` is the first cost divided by the second, `answer_ms` the "p50" and "p99" of that wait.
+    """
 
     calls: int
     lane_cpu_ms_per_call_second: float
@@ -43,7 +46,7 @@ class CostRow(msgspec.Struct, frozen=True):
 
 
 class VadCost(msgspec.Struct, frozen=True):
-    """`seconds`: of speech for each figure, all rounds together."""
+    """The cost for each number of calls. Each figure comes from `seconds` of speech, all rounds together."""
 
     seconds: float
     rows: list[CostRow]
@@ -63,7 +66,7 @@ class VadCost(msgspec.Struct, frozen=True):
 
 
 def vad_cost(seconds: float, calls: Sequence[int] = CALLS) -> VadCost:
-    """Measure for each number of calls; takes three times `seconds` for each. `ConfigError` without the model."""
+    """Measure each number of calls. Each takes three times `seconds`. Raises `ConfigError` without the model."""
     model = SileroModel.load(16000)
     speech = np.frombuffer(spoken("description", WIDEBAND), np.int16)
     windows = WindowCutter(model.window_samples, model.rate_hz).push(speech)
@@ -72,7 +75,7 @@ def vad_cost(seconds: float, calls: Sequence[int] = CALLS) -> VadCost:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Load:
-    """`calls` callers who speak for `seconds`. `answers_ms` collects how long their windows waited in the lane."""
+    """Has `calls` callers speak for `seconds`. `answers_ms` collects how long their windows waited in the lane."""
 
     model: SileroModel
     windows: Sequence[Window]
@@ -81,7 +84,7 @@ class _Load:
     answers_ms: list[float] = field(default_factory=list)
 
     async def cpu_ms(self, call: Callable[[VadEngine, float], Awaitable[None]]) -> float:
-        """Per call and second, with this done for each call."""
+        """Return the CPU time per call and second, in ms, with this done for each call."""
         engine = VadEngine(self.model, Metrics(), gain_db=GAIN_DB)
         before_s = time.process_time()
         async with trio.open_nursery() as lane:
@@ -126,7 +129,7 @@ class _Load:
                 nursery.cancel_scope.cancel()
 
     async def _speak(self, part: float, act: Callable[[Window], None]) -> None:
-        """One call's windows, each when its time has come; `part` of a window shifts the call against the others."""
+        """Act on one call's windows, each when its time has come; `part` of a window shifts it against other calls."""
         start_s = trio.current_time() + part * WINDOW_S
         for number in range(int(self.seconds / WINDOW_S)):
             await trio.sleep_until(start_s + number * WINDOW_S)

@@ -1,4 +1,4 @@
-"""How well a detector of speech does on labelled recordings: delays, misses, false starts.
+"""Scores a speech detector on labelled recordings: delays, misses, false starts.
 
 The rules:
 
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
+# The rules above, in figures.
 QUIET_BEFORE_S = 0.5
 EARLY_S = 0.15
 LATE_S = 0.35
@@ -28,7 +29,7 @@ _ROUNDING_S = 1e-9
 
 
 class Recording(msgspec.Struct, frozen=True):
-    """One labelled recording. Times in seconds; `speech` holds [start, end] pairs in order."""
+    """One recording with its labels. Times are in seconds; `speech` holds (start, end) pairs in order."""
 
     file: str
     duration_s: float
@@ -42,7 +43,7 @@ class Recording(msgspec.Struct, frozen=True):
         return self.label_precision != TURN_LABELS
 
     def onsets_s(self) -> list[tuple[float, float]]:
-        """The speech whose onset is scored."""
+        """Return the speech whose onset is scored, as (start, end)."""
         ends = [0.0, *(end for _, end in self.speech)]
         return [
             (start, end)
@@ -51,10 +52,11 @@ class Recording(msgspec.Struct, frozen=True):
         ]
 
     def is_false(self, start_s: float) -> bool:
+        """True if a start declared then lies outside speech and its margins."""
         return not any(start - EARLY_S <= start_s <= end + LATE_S for start, end in self.speech)
 
     def without_speech_s(self) -> float:
-        """How much of the recording lies outside speech and its margins."""
+        """Return how much of the recording lies outside speech and its margins."""
         covered = last = 0.0
         for start, end in self.speech:
             end_s = min(self.duration_s, end + LATE_S)
@@ -64,12 +66,14 @@ class Recording(msgspec.Struct, frozen=True):
 
 
 class Labels(msgspec.Struct, frozen=True):
+    """The content of a `labels.json`."""
+
     files: list[Recording]
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What a detector made of a recording: when it declared starts, in seconds."""
+    """One run of a detector over a recording: when it declared starts, in seconds."""
 
     recording: Recording
     starts_s: Sequence[float]
@@ -77,7 +81,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Delays are None if no onset was found, rates None if there was nothing without speech."""
+    """The figures of some trials. Delays are None if no onset was found, rates if there was nothing without speech."""
 
     onsets: int
     missed: int
@@ -91,12 +95,12 @@ class Score:
 
 
 def read_labels(data: bytes) -> list[Recording]:
-    """The recordings of a `labels.json`. `msgspec.ValidationError` or `msgspec.DecodeError` say what is wrong."""
+    """Return the recordings of a `labels.json`. Raises `msgspec.DecodeError`, which says what is wrong."""
     return msgspec.json.decode(data, type=Labels).files
 
 
 def score(trials: Iterable[Trial]) -> Score:
-    """All trials as one."""
+    """Score all trials as one."""
     scored = [trial for trial in trials if trial.recording.scored]
     delays = [delay for trial in scored for delay in _delays_ms(trial)]
     found = [delay for delay in delays if delay is not None]
@@ -117,7 +121,7 @@ def score(trials: Iterable[Trial]) -> Score:
 
 
 def score_kinds(trials: Iterable[Trial]) -> dict[str, Score]:
-    """The trials of each kind of sound apart, in the order of their appearance."""
+    """Score the trials of each kind of sound apart, in the order of their appearance."""
     kinds: dict[str, list[Trial]] = {}
     for trial in trials:
         kinds.setdefault(trial.recording.kind, []).append(trial)
@@ -125,7 +129,7 @@ def score_kinds(trials: Iterable[Trial]) -> dict[str, Score]:
 
 
 def _delays_ms(trial: Trial) -> list[float | None]:
-    """One for each scored onset, None for a miss."""
+    """Return a delay for each scored onset, None for a miss."""
     return [
         next(((at - start) * 1000 for at in trial.starts_s if start - EARLY_S <= at <= end + LATE_S), None)
         for start, end in trial.recording.onsets_s()
@@ -133,7 +137,7 @@ def _delays_ms(trial: Trial) -> list[float | None]:
 
 
 def _false_starts(trials: Sequence[Trial]) -> tuple[int, float]:
-    """How many, in how many minutes."""
+    """Return how many there are, in how many minutes."""
     false = sum(trial.recording.is_false(at) for trial in trials for at in trial.starts_s)
     return false, sum(trial.recording.without_speech_s() for trial in trials) / 60
 

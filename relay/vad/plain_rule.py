@@ -1,12 +1,10 @@
-"""From probabilities of speech to its start and end."""
+"""Decides when speech starts and ends by a threshold alone: the rule that the detector is compared with."""
 
 from dataclasses import dataclass
 from math import ceil
 
-THRESHOLD = 0.5
-ONSET_MS = 96.0
-HANGOVER_MS = 256.0
-WINDOW_MS = 32.0
+from relay.media.detector import WINDOW_MS
+
 HYSTERESIS = 0.15
 """Speech goes on down to this much under the threshold, as in silero-vad's own segmentation."""
 
@@ -28,44 +26,32 @@ class GateClosed:
 
 
 class SpeechGate:
-    """A threshold with hysteresis over windows that follow each other.
+    """Applies a threshold with hysteresis to windows that follow each other.
 
     Speech starts after windows at or over `threshold` in a row that cover `onset_ms` (at least one), and began with
     the first of them. It ends after windows under `threshold` - 0.15 in a row that cover `hangover_ms` (at least one),
     and ended with the last window before them.
     """
 
-    __slots__ = ("_hangover_windows", "_onset_windows", "_run", "_threshold", "_window_ms", "speaking")
+    __slots__ = ("_hangover_windows", "_onset_windows", "_run", "_speaking", "_threshold")
 
-    def __init__(
-        self,
-        threshold: float = THRESHOLD,
-        onset_ms: float = ONSET_MS,
-        hangover_ms: float = HANGOVER_MS,
-        window_ms: float = WINDOW_MS,
-    ) -> None:
+    def __init__(self, threshold: float, onset_ms: float, hangover_ms: float) -> None:
         self._threshold = threshold
-        self._window_ms = window_ms
-        self._onset_windows = max(1, ceil(onset_ms / window_ms))
-        self._hangover_windows = max(1, ceil(hangover_ms / window_ms))
+        self._onset_windows = max(1, ceil(onset_ms / WINDOW_MS))
+        self._hangover_windows = max(1, ceil(hangover_ms / WINDOW_MS))
         self._run = 0
-        self.speaking = False
+        self._speaking = False
 
     def push(self, probability: float, window_end_ms: float) -> GateOpened | GateClosed | None:
-        """Take the next window; say so if it settles a start or an end."""
-        if self.speaking:
+        """Take the next window; return the start or the end that it settles, if any."""
+        if self._speaking:
             against, needed = probability < self._threshold - HYSTERESIS, self._hangover_windows
         else:
             against, needed = probability >= self._threshold, self._onset_windows
         self._run = self._run + 1 if against else 0
         if self._run < needed:
             return None
-        turned_ms = window_end_ms - self._run * self._window_ms
-        self.speaking = not self.speaking
+        turned_ms = window_end_ms - self._run * WINDOW_MS
+        self._speaking = not self._speaking
         self._run = 0
-        return GateOpened(turned_ms, window_end_ms) if self.speaking else GateClosed(turned_ms, window_end_ms)
-
-    def reset(self) -> None:
-        """Back to silence, without saying that speech ended."""
-        self._run = 0
-        self.speaking = False
+        return GateOpened(turned_ms, window_end_ms) if self._speaking else GateClosed(turned_ms, window_end_ms)

@@ -1,4 +1,4 @@
-"""A picture of one analysis: the waveform, the model, the level, and every decision."""
+"""Draws one analysis: the waveform, the model, the level, and every decision."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -22,7 +22,7 @@ DOTS_PER_INCH = 110
 
 
 def plot(analysis: RecordingAnalysis, png: Path) -> None:
-    """Write the picture; about an inch a second wide, between 11 and 40. `OSError` if it can't be written."""
+    """Write the picture, about an inch a second wide, between 11 and 40. Raises `OSError` if it cannot be written."""
     duration_s = analysis.sound.duration_s
     width_in = min(WIDEST_IN, max(NARROWEST_IN, duration_s * INCHES_PER_S))
     figure = Figure(figsize=(width_in, HEIGHT_IN), layout="constrained")
@@ -86,7 +86,7 @@ def _draw_level(axes: Axes, analysis: RecordingAnalysis) -> None:
 
 
 def _draw_decisions(axes: Axes, analysis: RecordingAnalysis) -> None:
-    """Ducked stretches as yellow bands, confirmations as red lines, ends as blue ones."""
+    """Draw guesses as yellow bands, confirmations as red lines, ends as blue ones."""
     since_s: float | None = None
     for decision in analysis.trace.decisions:
         now_s = decision.decided_ms / 1000

@@ -1,4 +1,4 @@
-"""Sound for the detector: recordings read, sent over the telephone, cut into windows, judged by the model."""
+"""Prepares recordings for the detector: read, sent over the telephone, cut into windows, judged by the model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,10 +21,11 @@ WIDEBAND_HZ = 16000
 LARGEST_BYTES = 2 * 3600 * WIDEBAND_HZ * 2 + 4096
 """Two hours at 16 kHz, and a header."""
 PIECE = 10 * WIDEBAND_HZ
+"""Samples that a resampler gets at a time."""
 
 
 class Route(StrEnum):
-    """How a recording reaches the relay."""
+    """The way by which a recording reaches the relay."""
 
     AS_IT_IS = "as it is"
     TELEPHONE = "mu-law 8 kHz"
@@ -44,9 +45,9 @@ class Sound:
 
 
 def read_sound(path: Path) -> Sound:
-    """A mono 16-bit WAV file of 8 or 16 kHz, of two hours at most. `FormatMismatch` says what it is instead; `OSError`.
+    """Read a mono 16-bit WAV file of 8 or 16 kHz, of two hours at most. It is all held in memory.
 
-    It is all held in memory.
+    Raises `FormatMismatch`, which says what it is instead, or `OSError` if it cannot be read.
     """
     size = path.stat().st_size
     if size > LARGEST_BYTES:
@@ -62,7 +63,7 @@ def read_sound(path: Path) -> Sound:
 
 
 def convert(sound: Sound, rate_hz: int) -> Sound:
-    """At another rate, in place: the delay of the resampler is taken out."""
+    """Return the sound at another rate, as long as before: the delay of the resampler is taken out."""
     if sound.rate_hz == rate_hz:
         return sound
     stage = resampler(sound.rate_hz, rate_hz)
@@ -73,7 +74,7 @@ def convert(sound: Sound, rate_hz: int) -> Sound:
 
 
 def _through(stage: Resampler, samples: Samples) -> Samples:
-    """In pieces: a resampler needs many times the memory of what it gets at once."""
+    """Resample in pieces: a resampler needs many times the memory of what it gets at once."""
     pieces = [stage.push(samples[at : at + PIECE]) for at in range(0, len(samples), PIECE)]
     return np.concatenate((np.zeros(0, np.int16), *pieces))
 
@@ -86,7 +87,7 @@ def windows(
     *,
     reduce_noise: bool = False,
 ) -> NDArray[np.int16]:
-    """The whole windows `[n, window_samples]` that the detector gets, delayed by resampler and denoiser as in a call.
+    """Return the whole windows `[n, window_samples]` that the detector gets, with all delays that they have in a call.
 
     `shift_ms` of silence before the recording moves it against the windows.
     """
@@ -105,7 +106,7 @@ def windows(
 
 
 def probabilities(model: SileroModel, streams: Sequence[NDArray[np.int16]], gain_db: float) -> list[list[float]]:
-    """What the model says of each window of each stream. Streams run side by side, in batches."""
+    """Return the probability of speech in each window of each stream. Streams run side by side, in batches."""
     states = [model.new_state() for _ in streams]
     result: list[list[float]] = [[] for _ in streams]
     for index in range(max(map(len, streams), default=0)):

@@ -1,4 +1,4 @@
-"""The web client: the static files of this folder, where each is served, and the headers that belong to them.
+"""Finds the static files of the web client in this folder, and says where and with which headers each is served.
 
 `relay-client.js` and what it imports is the client library, for any page. `app.js` and the rest is the page at `/`.
 """
@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import PurePosixPath
 
 PREFIX = "/web/"
-"""Where the files are; the page itself is at `/`."""
+"""The path of the files; the page itself is at `/`."""
 
 _CONTENT_SECURITY_POLICY = (
     "default-src 'none'; "
@@ -49,7 +49,7 @@ class StaticFile:
 
 
 def static_files() -> dict[str, StaticFile]:
-    """Every file of the web client by the path of its URL, read now; `/` is the page."""
+    """Read every file of the web client. Return them by the path of their URL; `/` is the page."""
     found = {}
     for entry in files(__name__).iterdir():
         if content_type := _CONTENT_TYPES.get(PurePosixPath(entry.name).suffix):

@@ -1,4 +1,4 @@
-"""What a browser sends: its text and binary messages to events.
+"""Turns the text and binary messages that a browser sends into events.
 
 The same messages travel over a WebSocket and over HTTP polling. Text is JSON with a `type`; a binary message is PCM
 behind a header of three big-endian uint32: sequence, milliseconds since the start, turn.
@@ -20,6 +20,7 @@ HEADER_BYTES = 12
 AUDIO_MAX_BYTES = 32_768
 """In one message: 42 ms of the widest format, a second of the usual one."""
 TEXT_MAX_CHARACTERS = 60_000
+"""Enough for that much audio in base64, which takes 43 692, and all other fields."""
 RATE_MIN_HZ, RATE_MAX_HZ = 8_000, 96_000
 
 HEADER = struct.Struct(">III")
@@ -27,7 +28,7 @@ _TYPE = re.compile(r"^Invalid value '(.*)'")
 
 
 class BrowserCode(StrEnum):
-    """What can be wrong with what a client sends, besides `WireCode`: both together are the closed set."""
+    """The faults of a client's message that `WireCode` has no name for."""
 
     UNKNOWN_TYPE = "UNKNOWN_TYPE"
     NOT_BASE64 = "NOT_BASE64"
@@ -46,8 +47,10 @@ class BrowserCode(StrEnum):
 
 
 class ClientStart(Struct, frozen=True):
-    """Opens a session, or attaches to one again. `format` is None if nothing is said of it, `after` (the number of the
-    last message had) if it is not told."""
+    """The client opens a session, or attaches to one again.
+
+    `format` is None if the message says nothing of it. `after` is the number of the last message that the client has.
+    """
 
     format: AudioFormat | None = None
     token: str | None = None
@@ -59,7 +62,11 @@ class ClientStart(Struct, frozen=True):
 
 
 class ClientAudio(Struct, frozen=True):
-    """Whole sample blocks of `format`. `sequence` and `ms` are None where the message has none."""
+    """The client sends audio: whole sample blocks of `format`.
+
+    `sequence` counts messages from 1; `ms` is media time since the session began. Both are None where the message has
+    none.
+    """
 
     format: AudioFormat
     data: bytes
@@ -71,7 +78,7 @@ class ClientAudio(Struct, frozen=True):
 
 
 class ClientPlayed(Struct, frozen=True):
-    """So much of this turn was heard."""
+    """The client has played `ms` of this turn."""
 
     turn: int
     ms: int
@@ -116,7 +123,7 @@ _decoder: msgspec.json.Decoder[_StartFrame | _AudioFrame | _PlayedFrame | _StopF
 
 
 def parse(message: str | bytes, declared: AudioFormat) -> Event:
-    """The event in one message; `declared` is the format that `start` gave. Unknown fields are passed over.
+    """Return the event in one message; `declared` is the format that `start` gave. Unknown fields are passed over.
 
     Raises `RemoteProtocolError` with a `BrowserCode` or a `WireCode`, and nothing else, whatever the input.
     """
@@ -142,7 +149,7 @@ def parse(message: str | bytes, declared: AudioFormat) -> Event:
 
 
 def parse_binary(message: bytes, declared: AudioFormat) -> ClientAudio:
-    """One binary message; see `parse`."""
+    """Return the audio in one binary message. Raises as `parse` does."""
     if len(message) < HEADER_BYTES:
         raise RemoteProtocolError(
             f"a binary message begins with {HEADER_BYTES} bytes of header", BrowserCode.HEADER_SHORT
@@ -174,7 +181,7 @@ def _audio(audio_format: AudioFormat, data: bytes, sequence: int | None, ms: int
 
 
 def _format_of(frame: _StartFrame) -> AudioFormat | None:
-    """16000 Hz, mono and pcm_s16le for what is not said."""
+    """Return the format, with 16000 Hz, mono and pcm_s16le for what is not said; None if nothing is."""
     if frame.sample_rate is None and frame.channels is None and frame.encoding is None:
         return None
     rate_hz = 16_000 if frame.sample_rate is None else frame.sample_rate
@@ -210,10 +217,10 @@ def _explain(error: msgspec.ValidationError) -> RemoteProtocolError:
 
 
 def parse_frames(body: bytes, declared: AudioFormat) -> tuple[list[ClientAudio], RemoteProtocolError | None]:
-    """The frames of a polling body, {uint32 length, binary message}* in big-endian order.
+    """Return the frames of a polling body, {uint32 length, binary message}* in big-endian order, and the first error.
 
-    What is wrong with one frame does not spoil the others: the first error is returned beside them. A body whose
-    lengths do not add up gives FIELD_INVALID, with the frames before that.
+    What is wrong with one frame does not spoil the others. A body whose lengths do not add up gives FIELD_INVALID, with
+    the frames before that.
     """
     frames: list[ClientAudio] = []
     first: RemoteProtocolError | None = None

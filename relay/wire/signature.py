@@ -1,4 +1,4 @@
-"""Whether a request really comes from Twilio.
+"""Checks by its signature that a request comes from Twilio.
 
 Implements Twilio's "Webhooks security" and "Webhook shared keys" pages: base64 of an HMAC over the URL exactly as
 Twilio requested it and, for form posts, the sorted parameters. The hash is SHA-1 with the account's auth token, or
@@ -37,11 +37,14 @@ class TwilioValidator:
     def form_valid(
         self, url: str, params: Iterable[tuple[str, str]], signature: str | None, settings: str | None
     ) -> bool:
-        """A form post, or a GET with no params. `params` as they came: decoded, blank ones kept, in any order."""
+        """True if a form post is signed, or a GET with no params.
+
+        `params` are as they came: decoded, blank ones kept, in any order.
+        """
         return self._valid(url, _joined(params), signature, settings)
 
     def handshake_valid(self, wss_url: str, signature: str | None, settings: str | None) -> bool:
-        """A WebSocket handshake: over the `wss://` URL of the `<Stream>`, with `:443` or without."""
+        """True if a WebSocket handshake is signed over the `wss://` URL of the `<Stream>`, with `:443` or without."""
         return self._valid(wss_url, "", signature, settings)
 
     def _valid(self, url: str, appended: str, signature: str | None, settings: str | None) -> bool:
@@ -62,7 +65,7 @@ class TwilioValidator:
         return any(matches)
 
     def _signers(self, settings: str | None) -> tuple[str, tuple[bytes, ...]]:
-        """The hash and the secrets that may have signed; no secrets if the settings name what we do not know."""
+        """Return the hash and the secrets that may have signed; no secrets if the settings name what we do not know."""
         fields = [part.partition("=") for part in (settings or "").split(",")]
         algorithms = [
             value.strip().upper() for name, _, value in fields if name.strip() == "algorithm" and value.strip()
@@ -76,12 +79,12 @@ class TwilioValidator:
 
 
 def _joined(params: Iterable[tuple[str, str]]) -> str:
-    """Names sorted, each with every distinct value sorted, without separators."""
+    """Return the names, sorted, each with every distinct value, sorted, without separators."""
     return "".join(name + value for name, value in sorted(set(params)))
 
 
 def _port_forms(url: str) -> set[str]:
-    """The URL without a port and with one: Twilio signs either."""
+    """Return the URL without a port and with one: Twilio signs either."""
     parts = _URL.fullmatch(url)
     if parts is None:
         return {url}

@@ -1,4 +1,4 @@
-"""Twilio's media socket: text frames to events, and the three messages that may be sent back.
+"""Turns the text frames of Twilio's media socket into events, and writes the three messages that may be sent back.
 
 Implements Twilio Media Streams, "WebSocket messages", for a bidirectional `<Connect><Stream>`. Events are
 frozen msgspec structs (a frozen dataclass costs 0.7 us more, 50 times a second for each call); their `repr`
@@ -31,11 +31,12 @@ from relay.wire.twilio_frames import (
     StopFrame,
 )
 
+# Bounded, so that no foreign name is read as a huge number.
 _MARK_NAME = re.compile(r"t(0|[1-9][0-9]{0,8}):(0|[1-9][0-9]{0,9})")
 
 
 class Connected(Struct, frozen=True):
-    """The first message; the stream is not known yet."""
+    """The socket is open. This is the first message; the stream is not known yet."""
 
     protocol: str
     version: str
@@ -103,7 +104,7 @@ _encoder = msgspec.json.Encoder()
 
 
 def parse(message: str | bytes) -> Event:
-    """The event in one WebSocket message. Unknown fields are passed over, unknown events are not.
+    """Return the event in one WebSocket message. Unknown fields are passed over, unknown events are not.
 
     Raises `RemoteProtocolError` with a `WireCode`, and nothing else, whatever the input: `StartUnusable` for a `start`.
     """
@@ -165,7 +166,7 @@ def _unexpected_track(event: str) -> RemoteProtocolError:
 
 
 def _explain(message: str, error: msgspec.ValidationError) -> RemoteProtocolError:
-    """Why a message that did not fit was refused; a second, untyped look, off the hot path."""
+    """Return the reason why a message was refused. Looks at it a second time, untyped: few messages come here."""
     try:
         document = msgspec.json.decode(message)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -183,24 +184,24 @@ def _explain(message: str, error: msgspec.ValidationError) -> RemoteProtocolErro
 
 
 def media(stream_sid: str, payload: bytes) -> str:
-    """Mu-law 8 kHz to play, of any length but none; queued by Twilio and played in order."""
+    """Twilio is to play this mu-law audio, of any length but none, behind what it has in its queue."""
     if not payload:
         raise LocalProtocolError("a Twilio media message without audio")
     return _encoder.encode(MediaOut(stream_sid, Payload(payload))).decode()
 
 
 def mark(stream_sid: str, name: str) -> str:
-    """Asks for a `MarkEcho` when all audio sent before it was played, or was thrown away by a `clear`."""
+    """Twilio is to send a `MarkEcho` when all audio before this was played, or was thrown away by a `clear`."""
     return _encoder.encode(MarkOut(stream_sid, Name(name))).decode()
 
 
 def clear(stream_sid: str) -> str:
-    """Empties Twilio's queue; every pending mark comes back at once."""
+    """Twilio is to empty its queue. Every pending mark comes back at once."""
     return _encoder.encode(ClearOut(stream_sid)).decode()
 
 
 def mark_name(turn: int, position_ms: int) -> str:
-    """The name of the mark after `position_ms` of turn `turn`, so that an echo says what was heard of which turn."""
+    """Return the name of the mark after `position_ms` of turn `turn`: its echo says what was heard of which turn."""
     name = f"t{turn}:{position_ms}"
     if _MARK_NAME.fullmatch(name) is None:
         raise LocalProtocolError(f"no mark can be named for turn {turn} at {position_ms} ms")
@@ -208,6 +209,6 @@ def mark_name(turn: int, position_ms: int) -> str:
 
 
 def parse_mark(name: str) -> tuple[int, int] | None:
-    """(turn, position_ms) of a name made by `mark_name`; None for any other."""
+    """Return (turn, position_ms) of a name made by `mark_name`; None for any other."""
     found = _MARK_NAME.fullmatch(name)
     return (int(found[1]), int(found[2])) if found else None

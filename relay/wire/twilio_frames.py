@@ -1,4 +1,4 @@
-"""The JSON frames of Twilio's media socket exactly as they stand on the wire, as typed structs.
+"""Describes the JSON frames of Twilio's media socket, exactly as they stand on the wire, as typed structs.
 
 Source: Twilio Media Streams, "WebSocket messages". Numbers come as strings, so decode them with `strict=False`.
 """
@@ -7,13 +7,13 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-_Count = Annotated[int, Meta(ge=0, le=2**53)]
+_Count = Annotated[int, Meta(ge=0, le=2**53)]  # every reader of JSON can hold it (RFC 8259, section 6)
 _Sid = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,64}\Z")]
 _Digit = Annotated[str, Meta(pattern=r"\A[0-9*#A-D]\Z")]
 
 
 class _Frame(Struct, tag_field="event", rename="camel"):
-    """What all have: `event`, which selects the struct."""
+    """A frame has the field `event`, which selects its struct."""
 
 
 class ConnectedFrame(_Frame, tag="connected"):

@@ -1,4 +1,4 @@
-"""The TwiML documents that answer Twilio's webhooks.
+"""Writes the TwiML documents that answer Twilio's webhooks.
 
 Sources: Twilio's pages on TwiML `<Stream>`, `<Connect>`, `<Dial>`, `<Redirect>`, `<Say>`, `<Pause>`, `<Reject>` and
 `<Hangup>`.
@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 from relay.errors import LocalProtocolError
 
 _PARAMETER_MAX_CHARS = 499  # Twilio: name and value together stay below 500
-_SAY_MAX_CHARS = 4096
+_SAY_MAX_CHARS = 4096  # Twilio: the longest text of a <Say>
 _TOKEN_NAME = "token"  # noqa: S105 - the parameter's name
 _NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -19,7 +19,7 @@ _NOT_URL = re.compile(r"[^\x21-\x7e]")
 
 
 def connect_stream(stream_url: str, token: str, status_url: str, resume_url: str) -> str:
-    """Connects the call to our media socket both ways; when the stream has ended, Twilio asks `resume_url`.
+    """Twilio connects the call to our media socket, both ways. When the stream has ended, it asks `resume_url`.
 
     `stream_url` is `wss://` without a query, which Twilio may refuse at the handshake; `token` comes back as the
     parameter "token" of the `start` message. Raises `LocalProtocolError` if Twilio would not take it.
@@ -41,13 +41,14 @@ def connect_stream(stream_url: str, token: str, status_url: str, resume_url: str
 
 
 def hangup() -> str:
+    """Twilio ends the call."""
     response = ET.Element("Response")
     ET.SubElement(response, "Hangup")
     return _document(response)
 
 
 def dial(number: str) -> str:
-    """Connects the caller to a telephone number in E.164 form; the call ends when that one does."""
+    """Twilio connects the caller to a telephone number in E.164 form; the call ends when that one does."""
     if _NUMBER.fullmatch(number) is None:
         raise LocalProtocolError("a number to dial is + and 7 to 15 digits")
     response = ET.Element("Response")
@@ -56,7 +57,7 @@ def dial(number: str) -> str:
 
 
 def say_and_hangup(text: str) -> str:
-    """Speaks 1 to 4096 characters with Twilio's own voice, then ends the call."""
+    """Twilio speaks 1 to 4096 characters with a voice of its own, then ends the call."""
     if not 0 < len(text) <= _SAY_MAX_CHARS:
         raise LocalProtocolError(f"<Say> takes 1 to {_SAY_MAX_CHARS} characters, got {len(text)}")
     response = ET.Element("Response")
@@ -66,7 +67,7 @@ def say_and_hangup(text: str) -> str:
 
 
 def pause_and_redirect(seconds: int, url: str) -> str:
-    """Keeps the caller waiting for 1 or more whole seconds, then asks `url` what to do."""
+    """Twilio keeps the caller waiting for 1 or more whole seconds, then asks `url` what to do."""
     if seconds < 1:
         raise LocalProtocolError(f"<Pause> takes 1 second or more, got {seconds}")
     response = ET.Element("Response")
@@ -101,7 +102,7 @@ def _web_url(url: str) -> str:
 
 
 def _scheme(url: str) -> str:
-    """The scheme of an absolute URL in plain ASCII; empty for anything else."""
+    """Return the scheme of an absolute URL in plain ASCII; nothing for anything else."""
     try:
         parts = urlsplit(url)
         usable = bool(parts.hostname) and _NOT_URL.search(url) is None

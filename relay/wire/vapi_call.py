@@ -1,4 +1,4 @@
-"""Vapi's call as its REST interface sees it: what to ask for, what comes back, why it ended.
+"""Writes the request that creates a call at Vapi, reads the answer, and reads why a call has ended.
 
 Sources: Vapi's API reference (`POST /call`, `CreateCallDTO`, `VapiWebsocketTransport`, `endedReason`) and its
 "WebSocket transport", "Call concurrency" and "Troubleshoot call errors" pages.
@@ -15,24 +15,12 @@ from msgspec import Struct
 
 from relay.errors import AssistantUnavailable, LocalProtocolError
 from relay.media.frames import AudioFormat, Encoding
+from relay.wire.vapi import CLIENT_MESSAGES
 
-CLIENT_MESSAGES = (
-    "conversation-update",
-    "hang",
-    "model-output",
-    "speech-update",
-    "status-update",
-    "tool-calls",
-    "transcript",
-    "transfer-update",
-    "user-interrupted",
-    "voice-input",
-)
-
-_MAX_DURATION_S = (10, 43200)
-_SILENCE_TIMEOUT_S = (5, 3600)
-_NAME_MAX_CHARS = 40
-_MESSAGE_READ_CHARS = 4000
+_MAX_DURATION_S = (10, 43200)  # the schema of maxDurationSeconds
+_SILENCE_TIMEOUT_S = (5, 3600)  # what Vapi's own web client allows
+_NAME_MAX_CHARS = 40  # the schema of CreateCallDTO
+_MESSAGE_READ_CHARS = 4000  # of Vapi's error text: more is not worth the search for secrets in it
 _MESSAGE_MAX_CHARS = 200
 _CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _URL = re.compile(r"[\x21-\x7e]{1,2048}")
@@ -57,7 +45,7 @@ _FAILURES = {
 
 
 class CallCreated(Struct, frozen=True):
-    """A call that waits for its socket. Whoever has one of the URLs has the call: the `repr` shows neither."""
+    """A call waits for its socket. Whoever has one of the URLs has the call: the `repr` shows neither."""
 
     call_id: str
     socket_url: str
@@ -78,7 +66,7 @@ def call_request(
     name: str,
     first_message_waits: bool = False,
 ) -> dict[str, Any]:
-    """The body of `POST /call` for one assistant over the WebSocket transport, the same format both ways.
+    """Return the body of `POST /call` for one assistant over the WebSocket transport, the same format both ways.
 
     Times are brought into the range that Vapi takes, rounded up; `name` is cut to 40 characters.
     `first_message_waits`: no greeting, the caller speaks first. Raises `LocalProtocolError` for an empty assistant
@@ -109,7 +97,7 @@ def call_request(
 
 
 def parse_created(status: int, body: bytes) -> CallCreated:
-    """The call in the answer to `POST /call`.
+    """Return the call in the answer to `POST /call`.
 
     Raises `AssistantUnavailable`, with a code for each failure and a text for the operator that holds neither the key
     nor a URL, whatever the answer.
@@ -133,8 +121,10 @@ def parse_created(status: int, body: bytes) -> CallCreated:
 
 
 def retriable_end(reason: str | None) -> bool:
-    """Whether a call that ended for this `endedReason` is worth a new one: Vapi's worker or transport failed, or its
-    longest duration came before ours."""
+    """True if a call that ended for this `endedReason` is worth a new one.
+
+    It is when Vapi's worker or transport failed, and when its longest duration came before ours.
+    """
     return reason is not None and _RETRIABLE_END.search(reason) is not None
 
 
@@ -210,7 +200,7 @@ def _url(value: Any, schemes: tuple[str, ...]) -> str | None:
 
 
 def _message(answer: dict[str, Any] | None) -> str:
-    """Vapi's own words on one line, at most 200 characters, with whatever may be a secret taken out."""
+    """Return Vapi's own words on one line, at most 200 characters, with whatever may be a secret taken out."""
     message = (answer or {}).get("message")
     lines = message if isinstance(message, list) else [message]
     text = " ".join(line for line in lines if isinstance(line, str))[:_MESSAGE_READ_CHARS]

@@ -1,4 +1,4 @@
-"""The text messages that the relay sends on Vapi's socket, which may close on any that it does not know.
+"""Writes the text messages that the relay sends on Vapi's socket, which closes when it does not know one.
 
 Sources: Vapi's "Call features" page and the `ClientInboundMessage*` schemas of its API reference.
 """
@@ -14,12 +14,12 @@ _DIGIT = re.compile(r"[0-9*#A-D]")
 
 
 def end_call() -> str:
-    """Ends the call on Vapi's side; close the socket after it."""
+    """Vapi ends the call. Close the socket after this."""
     return '{"type":"end-call"}'
 
 
 def add_message(role: Literal["system", "user", "assistant"], content: str, *, trigger_response: bool) -> str:
-    """Adds to the conversation; `trigger_response`: the model answers now, otherwise it only knows."""
+    """Vapi adds this to the conversation. With `trigger_response` the model answers it now, otherwise it only knows."""
     return msgspec.json.encode(
         {
             "type": "add-message",
@@ -30,7 +30,7 @@ def add_message(role: Literal["system", "user", "assistant"], content: str, *, t
 
 
 def dtmf_note(digit: str) -> str:
-    """Tells the assistant which key the caller pressed, as a turn of the caller: this transport carries no DTMF."""
+    """The assistant is told which key the caller pressed, as a turn of the caller: this transport carries no DTMF."""
     if _DIGIT.fullmatch(digit) is None:
         raise LocalProtocolError("a DTMF digit is one of 0-9, *, #, A-D")
     return add_message("user", f"[The caller pressed {digit} on the telephone keypad.]", trigger_response=True)

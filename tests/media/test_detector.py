@@ -184,17 +184,15 @@ def test_windows_of_the_8_khz_model_are_as_good() -> None:
     assert run(scene, samples=256) == run(scene, samples=512)
 
 
-def test_reset_forgets_speech_without_a_word() -> None:
+def test_the_state_follows_the_last_decision() -> None:
     detector = Detector()
-    for index in range(1, 5):
-        detector.push(window(VOICE_DBFS), 0.99, index * WINDOW_MS)
-    states = [detector.state]
+    scene = [(0.01, QUIET_DBFS), (0.9, VOICE_DBFS), (0.99, VOICE_DBFS), *[(0.01, QUIET_DBFS)] * 8]
+    states = []
+    for index, (probability, dbfs) in enumerate(scene, 1):
+        detector.push(window(dbfs), probability, index * WINDOW_MS)
+        states.append(detector.state)
 
-    detector.reset()
-
-    assert [*states, detector.state] == [State.SPEAKING, State.QUIET]
-    assert detector.noise_floor_dbfs is None
-    assert detector.push(window(QUIET_DBFS), 0.01, WINDOW_MS) is None
+    assert states == [State.QUIET, State.GUESSING, *[State.SPEAKING] * 8, State.QUIET]
 
 
 @pytest.mark.parametrize("threshold", [0.15, 1.0, -1.0])

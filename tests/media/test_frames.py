@@ -1,3 +1,5 @@
+"""The sizes, the silence and the guard of audio formats."""
+
 import pytest
 
 from relay.errors import FormatMismatch

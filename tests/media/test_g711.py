@@ -1,3 +1,5 @@
+"""Mu-law against the table of the standard, and silence without decoding."""
+
 import warnings
 from bisect import bisect_right
 from itertools import accumulate

@@ -1,3 +1,5 @@
+"""The resamplers: what passes and what does not, the delay, the chunking, the edges."""
+
 import numpy as np
 import pytest
 from hypothesis import given

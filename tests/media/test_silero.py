@@ -1,3 +1,5 @@
+"""The model as it is installed: what it hears, how streams share it, what is said when it is missing."""
+
 import sys
 import wave
 from pathlib import Path

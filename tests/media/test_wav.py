@@ -1,3 +1,5 @@
+"""WAV files that are read, and those that are refused by name."""
+
 import wave
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""Windows for the model, whatever the chunks."""
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st

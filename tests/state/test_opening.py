@@ -1,3 +1,5 @@
+"""From an address to an open store, or to the reason why there is none."""
+
 import shutil
 import subprocess
 import time

@@ -1,3 +1,5 @@
+"""The record of a call, to JSON and back."""
+
 import json
 
 import pytest
@@ -56,7 +58,7 @@ GOOD = {"version": 1, "call_sid": "CA1", "call_id": "1", "assistant": "main", "s
         json.dumps({name: value for name, value in GOOD.items() if name != "call_sid"}).encode(),
     ],
 )
-def test_anything_else_is_refused(data: bytes) -> None:
+def test_what_is_no_record_of_this_version_is_refused(data: bytes) -> None:
     assert CallRecord.from_json(json.dumps(GOOD).encode()).call_sid == "CA1"
     with pytest.raises(ValueError, match="not a call record of version 1"):
         CallRecord.from_json(data)

@@ -25,7 +25,7 @@ from relay.state.sqlite import SqliteBackend, file_of
         ("here/calls.db", {}, "here/calls.db"),
     ],
 )
-def test_where_the_file_is(path: str, environ: dict[str, str], file: str) -> None:
+def test_a_file_without_a_path_is_in_the_state_directory(path: str, environ: dict[str, str], file: str) -> None:
     assert file_of(path, environ) == Path(file)
 
 

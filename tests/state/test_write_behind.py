@@ -248,6 +248,23 @@ async def test_what_is_dropped_is_waited_for_no_longer(autojump_clock: MockClock
             rig.note("CA2", 2)
 
 
+async def test_a_call_that_was_taken_over_is_waited_for_no_longer(autojump_clock: MockClock) -> None:
+    """Found out by the beat, before the newest record is written."""
+    tables = MemoryTables()
+    async with running(Rig(Place("one", tables))) as rig:
+        rig.note("CA1", 1)
+        await trio.sleep(0.01)
+        await StateStore(Place("two", tables), Metrics(), executor=inline).take("CA1", by_force=True)
+        rig.place.down = True
+        rig.note("CA1", 2)
+        await trio.sleep(BEAT_S + 0.01)
+        rig.place.down = False
+        with trio.fail_after(60):
+            await rig.behind.written("CA1")
+
+        assert rig.taken == ["CA1"]
+
+
 async def test_what_the_store_has_forgotten_is_written_again(autojump_clock: MockClock) -> None:
     tables = MemoryTables()
     async with running(Rig(Place("one", tables))) as rig:

@@ -22,7 +22,9 @@ ALL = [
 
 
 @pytest.mark.parametrize(("windows", "decisions", "inches"), [(30, ALL, 11), (900, [], 28.8), (0, [], 11)])
-def test_a_picture_is_written(tmp_path: Path, windows: int, decisions: list[Decision], inches: float) -> None:
+def test_a_picture_is_a_png_about_an_inch_a_second_wide(
+    tmp_path: Path, windows: int, decisions: list[Decision], inches: float
+) -> None:
     samples = np.random.default_rng(1).integers(-20000, 20000, windows * 512).astype(np.int16)
     trace = Trace([0.4] * windows, [-30.0] * windows, [-60.0] * windows, decisions)
 

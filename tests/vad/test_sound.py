@@ -44,7 +44,7 @@ def test_recordings_of_both_rates_are_read(tmp_path: Path, rate_hz: int) -> None
 
 
 @pytest.mark.parametrize(("rate_hz", "channels"), [(44100, 1), (16000, 2)])
-def test_others_are_refused_by_name(tmp_path: Path, rate_hz: int, channels: int) -> None:
+def test_another_file_is_refused_by_name(tmp_path: Path, rate_hz: int, channels: int) -> None:
     path = write(tmp_path / "odd.wav", tone(rate_hz), channels)
 
     with pytest.raises(FormatMismatch, match=r"odd\.wav"):

@@ -1,4 +1,4 @@
-"""The messages of the browser leg: what is read, each way it can be wrong by its own code, and what we write."""
+"""The messages that a browser sends: what is read, and each way it can be wrong by its own code."""
 
 import base64
 import json
@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from relay.errors import RemoteProtocolError
 from relay.media.frames import AudioFormat, Encoding
-from relay.wire import browser, browser_down
+from relay.wire import browser
 from relay.wire.browser import BrowserCode, ClientAudio, ClientPlayed, ClientStart, ClientStop, parse, parse_frames
-from relay.wire.browser_down import AssistantAudio
 from relay.wire.json_text import WireCode
 
 MONO = AudioFormat(Encoding.PCM_S16LE, 16_000)
@@ -59,7 +58,7 @@ def b64(data: bytes) -> str:
         (binary(2**32 - 1, 2**32 - 1, turn=5), ClientAudio(MONO, b"\1\0" * 4, 2**32 - 1, 2**32 - 1)),
     ],
 )
-def test_messages_are_read(message: str | bytes, event: browser.Event) -> None:
+def test_each_message_of_a_client_becomes_its_event(message: str | bytes, event: browser.Event) -> None:
     assert parse(message, MONO) == event
 
 
@@ -168,54 +167,3 @@ def test_any_body_gives_frames_and_at_most_an_error_of_the_closed_set(body: byte
 
     assert all(frame.data for frame in frames)
     assert error is None or error.code in CODES
-
-
-@pytest.mark.parametrize(
-    ("message", "fields"),
-    [
-        (browser_down.interrupt(3), {"type": "interrupt", "turn": 3}),
-        (browser_down.transcript("user", 'h"i', final=False), {"type": "partial", "role": "user", "text": 'h"i'}),
-        (browser_down.transcript("assistant", "ä", final=True), {"type": "final", "role": "assistant", "text": "ä"}),
-        (browser_down.speech("user", started=True), {"type": "speech", "status": "started", "role": "user"}),
-        (browser_down.speech("assistant", started=False), {"type": "speech", "status": "stopped", "role": "assistant"}),
-        (browser_down.state("ended", "idle"), {"type": "state", "status": "ended", "reason": "idle"}),
-        (browser_down.error("ODD_BYTES", "what"), {"type": "error", "error": "what", "code": "ODD_BYTES"}),
-    ],
-)
-def test_texts_have_their_fields_and_a_number_by_either_transport(
-    message: browser_down.Text, fields: dict[str, object]
-) -> None:
-    sent = browser_down.to_websocket(message, 17)
-
-    assert isinstance(sent, str)
-    assert json.loads(sent) == {**fields, "n": 17}
-    assert json.loads(browser_down.to_polling(message, 17)) == {**fields, "n": 17}
-
-
-def test_audio_is_binary_over_a_websocket_and_json_over_polling() -> None:
-    frame = AssistantAudio(turn=2, ms=2**32 + 40, pcm=b"\1\2\3\4")
-
-    assert browser_down.to_websocket(frame, 9) == struct.pack(">III", 9, 40, 2) + b"\1\2\3\4"
-    expected = {"type": "audio", "turn": 2, "seq": 9, "n": 9, "ms": 40, "audio": b64(b"\1\2\3\4")}
-    assert json.loads(browser_down.to_polling(frame, 9)) == expected
-
-
-def test_the_answer_to_a_poll_moves_the_cursor_only_by_what_it_carries() -> None:
-    assert json.loads(browser_down.poll_answer([], 4)) == {"next": 4, "messages": []}
-    answer = json.loads(browser_down.poll_answer([(5, browser_down.interrupt(1)), (6, browser_down.interrupt(2))], 4))
-    assert answer["next"] == 6
-    assert [message["n"] for message in answer["messages"]] == [5, 6]
-
-
-def test_ready_and_the_answer_to_audio() -> None:
-    ready = browser_down.ready("id", token="t", resume="r", rate_hz=16000, next_sequence=3)
-
-    assert json.loads(ready) == {
-        "type": "ready",
-        "sessionId": "id",
-        "token": "t",
-        "resume": "r",
-        "sampleRate": 16000,
-        "next": 3,
-    }
-    assert json.loads(browser_down.audio_answer(4, 12)) == {"received": 4, "next": 12}

@@ -48,7 +48,6 @@ def failure(status: int, body: object) -> AssistantUnavailable:
 @pytest.mark.parametrize(("audio_format", "name", "rate"), [(WIDEBAND, "pcm_s16le", 16000), (TELEPHONE, "mulaw", 8000)])
 def test_the_request_is_exactly_the_documented_one(audio_format: AudioFormat, name: str, rate: int) -> None:
     body = json.loads(json.dumps(request(audio_format)))
-    messages = body["assistantOverrides"].pop("clientMessages")
 
     assert body == {
         "assistantId": "a-1",
@@ -57,6 +56,7 @@ def test_the_request_is_exactly_the_documented_one(audio_format: AudioFormat, na
             "silenceTimeoutSeconds": 300,
             "firstMessageInterruptionsEnabled": True,
             "backgroundSound": "off",
+            "clientMessages": ["speech-update", "status-update", "tool-calls", "transcript", "user-interrupted"],
             "metadata": {"relay_call_id": "c-1"},
         },
         "name": "relay c-1",
@@ -66,7 +66,6 @@ def test_the_request_is_exactly_the_documented_one(audio_format: AudioFormat, na
             "audioFormat": {"format": name, "container": "raw", "sampleRate": rate},
         },
     }
-    assert {"transcript", "speech-update", "user-interrupted", "status-update"} <= set(messages)
 
 
 def test_a_protected_first_message_and_a_call_without_greeting_can_be_asked_for() -> None:

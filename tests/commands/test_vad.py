@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from relay.cli import main
 from relay.standin import phrases
+from tests.support.commands import one_line, relay
 
 SECOND = np.random.default_rng(3).normal(0, 10, 16000).astype("<i2")
 
 
 def relay_vad(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(main, ["vad", *map(str, arguments)])
+    return relay("vad", *map(str, arguments))
 
 
 def write_wav(path: Path, data: bytes, rate_hz: int = 16000, channels: int = 1, sample_bytes: int = 2) -> Path:
@@ -41,10 +41,10 @@ def room(tmp_path: Path) -> Path:
     return write_wav(tmp_path / "room.wav", SECOND.tobytes())
 
 
-def one_line(done: Result) -> str:
-    assert (done.exit_code, done.stdout) == (2, "")
-    assert done.stderr.count("\n") == 1
-    return done.stderr
+def refusal(done: Result) -> str:
+    """What is told, in one line, of a wrong use."""
+    assert done.exit_code == 2
+    return one_line(done)
 
 
 def test_json_is_one_object_with_the_files_in_their_order(spoken: Path, room: Path) -> None:
@@ -135,7 +135,7 @@ BROKEN: dict[str, Callable[[Path], object]] = {
 def test_what_is_no_good_recording_is_refused_by_name(tmp_path: Path, what: str, option: str | None) -> None:
     path = tmp_path / "bad.wav"
     BROKEN[what](path)
-    line = one_line(relay_vad(*([option] if option else []), path, "--json"))
+    line = refusal(relay_vad(*([option] if option else []), path, "--json"))
 
     assert str(path) in line
     assert {"stereo": "2 channel(s)"}.get(what, what) in line
@@ -144,7 +144,7 @@ def test_what_is_no_good_recording_is_refused_by_name(tmp_path: Path, what: str,
 def test_a_recording_that_was_cut_short_is_refused(room: Path) -> None:
     room.write_bytes(room.read_bytes()[:-1000])
 
-    assert "room.wav: cut short, 15500 of 16000 samples" in one_line(relay_vad(room))
+    assert "room.wav: cut short, 15500 of 16000 samples" in refusal(relay_vad(room))
 
 
 def test_a_recording_that_is_far_too_long_is_refused_unread(room: Path) -> None:
@@ -154,16 +154,16 @@ def test_a_recording_that_is_far_too_long_is_refused_unread(room: Path) -> None:
         file.write(header)
         file.truncate(2**31)  # a hole: takes no room on the disk
 
-    assert "at most 230 (2 hours" in one_line(relay_vad(room))
+    assert "at most 230 (2 hours" in refusal(relay_vad(room))
 
 
 def test_nothing_is_printed_if_one_of_the_files_is_bad(room: Path, tmp_path: Path) -> None:
-    assert "nowhere.wav" in one_line(relay_vad(room, tmp_path / "nowhere.wav", "--json"))
+    assert "nowhere.wav" in refusal(relay_vad(room, tmp_path / "nowhere.wav", "--json"))
 
 
 def test_a_picture_that_cannot_be_written_is_wrong_use(room: Path, tmp_path: Path) -> None:
-    assert "--plot" in one_line(relay_vad(room, "--plot", tmp_path / "none" / "x.png"))
-    assert "--plot" in one_line(relay_vad(room, "--plot", tmp_path))
+    assert "--plot" in refusal(relay_vad(room, "--plot", tmp_path / "none" / "x.png"))
+    assert "--plot" in refusal(relay_vad(room, "--plot", tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_a_room_in_which_somebody_speaks_has_no_threshold(spoken: Path) -> None:
 def test_a_room_is_heard_for_a_second_at_least(tmp_path: Path) -> None:
     path = write_wav(tmp_path / "blink.wav", bytes(2000))
 
-    assert "blink.wav: 0.06 s, wanted a quiet room for at least 1 s" in one_line(relay_vad("--calibrate", path))
+    assert "blink.wav: 0.06 s, wanted a quiet room for at least 1 s" in refusal(relay_vad("--calibrate", path))
 
 
 def test_a_folder_is_evaluated(spoken: Path) -> None:
@@ -218,4 +218,4 @@ def test_a_folder_is_evaluated(spoken: Path) -> None:
 
 
 def test_a_folder_without_labels_is_wrong_configuration(tmp_path: Path) -> None:
-    assert f"{tmp_path / 'labels.json'}: cannot be read" in one_line(relay_vad("--evaluate", tmp_path))
+    assert f"{tmp_path / 'labels.json'}: cannot be read" in refusal(relay_vad("--evaluate", tmp_path))

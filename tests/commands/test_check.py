@@ -1,0 +1,86 @@
+"""`relay check`: the effective configuration in two forms, or the one line that says what is wrong with it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.commands import one_line, relay
+from tests.support.daemons import AUTH_TOKEN, VAPI_KEY, settings
+
+LADDER = """
+[[assistants]]
+name = "main"
+assistant_id = "a"
+[[assistants]]
+name = "spare"
+assistant_id = "b"
+api_key_env = "SPARE_KEY"
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "config.toml"
+    path.write_text(settings())
+    return path
+
+
+def flat(value: object, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of the JSON form with its place, written as the text form names it."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from flat(item, f"{place}.{key}" if place else key)
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        for index, item in enumerate(value):
+            yield from flat(item, f"{place}[{index}]")
+    else:
+        yield place, value
+
+
+def test_text_is_a_line_for_each_key_with_its_value_in_force(config: Path) -> None:
+    done = relay("check", "--config", str(config))
+    lines = done.stdout.splitlines()
+
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert 'server.public_url = "https://relay.example.com"' in lines
+    assert "vad.threshold = 0.5" in lines
+    assert 'server.trusted_proxies = ["127.0.0.1", "::1"]' in lines
+    assert 'assistants[0].assistant_id = "assistant-id"' in lines
+
+
+def test_json_is_one_object_that_says_the_same_as_the_text(config: Path) -> None:
+    config.write_text(LADDER)
+    text, printed = (relay("check", "--config", str(config), *form, SPARE_KEY="spare") for form in ([], ["--json"]))
+    told = json.loads(printed.stdout)
+
+    assert (told["ok"], told["file"]) == (True, str(config))
+    assert [assistant["name"] for assistant in told["config"]["assistants"]] == ["main", "spare"]
+    lines = (line.partition(" = ") for line in text.stdout.splitlines())
+    assert {key: json.loads(value) for key, _, value in lines} == dict(flat(told["config"]))
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_secrets_are_told_as_set_or_not_set(config: Path, form: list[str]) -> None:
+    done = relay("check", "--config", str(config), *form)
+
+    assert "not set" in done.stdout
+    assert AUTH_TOKEN not in done.stdout
+    assert VAPI_KEY not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("[limits]\nmax_calls = 0\n", "limits.max_calls = 0 is not allowed"),
+        ('[reconnect]\napology_file = "/nowhere.wav"\n', "reconnect.apology_file is '/nowhere.wav'"),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line_with_the_name_of_the_file(config: Path, wrong: str, told: str) -> None:
+    config.write_text(settings() + wrong)
+    done = relay("check", "--config", str(config), "--json")
+
+    assert done.exit_code == 2
+    assert f"{config}: {told}" in one_line(done)
