@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from relay.errors import FormatMismatch
 from relay.media import g711
-from relay.media.aligner import SampleAligner
 from relay.media.frames import Audio, AudioFormat, Encoding
 from relay.media.resample import Samples, resampler
 
@@ -19,7 +18,7 @@ class Transcoder:
     over to the next chunk, and the sound comes out later than it went in, by the delay of the resampler.
     """
 
-    __slots__ = ("_aligner", "_decode", "_encode", "_resampler", "_same", "_target", "source")
+    __slots__ = ("_decode", "_encode", "_resampler", "_same", "_target", "source")
 
     def __init__(self, source: AudioFormat, target: AudioFormat) -> None:
         """Raises `FormatMismatch` if `target` has more than one channel and `source` is not the same."""
@@ -30,22 +29,25 @@ class Transcoder:
         self._decode = _DECODERS[source.encoding]
         self._encode = _ENCODERS[target.encoding]
         self._resampler = resampler(source.rate_hz, target.rate_hz)
-        self._aligner = SampleAligner(source)
         self._same = source == target
 
     def push(self, audio: Audio) -> Audio:
-        """Return the part that is ready, perhaps empty. Raises `FormatMismatch` if `audio` is of another format."""
+        """Return the part that is ready, perhaps empty.
+
+        Raises `FormatMismatch` if `audio` is of another format, or no whole number of samples (see `SampleAligner`).
+        """
         data = audio.expect(self.source)
         if self._same:
             return audio
-        samples = self._decode(self._aligner.push(data))
+        if len(data) % self.source.block_bytes:
+            raise FormatMismatch(f"{len(data)} bytes are no whole number of samples of {self.source}")
+        samples = self._decode(data)
         if self.source.channels > 1:
             samples = _mix(samples, self.source.channels)
         return Audio(self._target, self._encode(self._resampler.push(samples)))
 
     def reset(self) -> None:
         """Forget all audio: silence pushed after this comes out as digital silence."""
-        self._aligner.reset()
         self._resampler.reset()
 
 

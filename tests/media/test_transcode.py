@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from relay.errors import FormatMismatch
 from relay.media import g711
+from relay.media.aligner import SampleAligner
 from relay.media.frames import TELEPHONE, WIDEBAND, Audio, AudioFormat, Encoding
 from relay.media.transcode import Transcoder
 
@@ -33,11 +34,19 @@ def loud(encoding: Encoding) -> bytes:
 @given(st.lists(st.binary(max_size=500), max_size=8), st.sampled_from(PAIRS))
 def test_any_chunking_gives_the_same_bytes(parts: list[bytes], pair: tuple[AudioFormat, AudioFormat]) -> None:
     source, target = pair
-    transcoder = Transcoder(source, target)
+    transcoder, aligner = Transcoder(source, target), SampleAligner(source)
 
-    out = b"".join(transcoder.push(Audio(source, part)).data for part in parts)
+    out = b"".join(transcoder.push(Audio(source, aligner.push(part))).data for part in parts)
 
-    assert out == Transcoder(source, target).push(Audio(source, b"".join(parts))).data
+    whole = SampleAligner(source).push(b"".join(parts))
+    assert out == Transcoder(source, target).push(Audio(source, whole)).data
+
+
+def test_half_a_sample_is_refused_and_never_decoded_with_the_wrong_other_half() -> None:
+    transcoder = Transcoder(WIDEBAND, TELEPHONE)
+
+    with pytest.raises(FormatMismatch, match="641 bytes"):
+        transcoder.push(Audio(WIDEBAND, bytes(641)))
 
 
 @given(st.binary(max_size=700))
@@ -113,7 +122,7 @@ def test_samples_survive_a_trip_through_floats() -> None:
 @pytest.mark.parametrize(("source", "target"), PAIRS, ids=str)
 def test_after_reset_silence_is_digital_silence(source: AudioFormat, target: AudioFormat) -> None:
     transcoder = Transcoder(source, target)
-    before = transcoder.push(Audio(source, loud(source.encoding) + b"\x01"))
+    before = transcoder.push(Audio(source, loud(source.encoding)))
     transcoder.reset()
 
     out = transcoder.push(Audio(source, source.silence(source.frame_bytes * 5))).data

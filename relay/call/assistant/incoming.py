@@ -8,6 +8,7 @@ from relay.call.report.events import AssistantHungUp, Said, Speech, UnknownMessa
 from relay.call.report.report import Report
 from relay.errors import LegLost, RemoteProtocolError
 from relay.logic.assistant.liveness import Liveness
+from relay.media.aligner import SampleAligner
 from relay.media.frames import AudioFormat
 from relay.wire import vapi
 
@@ -17,8 +18,7 @@ class Incoming:
 
     def __init__(self, audio_format: AudioFormat, playback: Playback, dialogue: Dialogue, report: Report) -> None:
         """`audio_format` is the assistant's."""
-        self._block_bytes = audio_format.block_bytes
-        self._half = b""
+        self._samples = SampleAligner(audio_format)
         self._playback = playback
         self._dialogue = dialogue
         self._report = report
@@ -33,8 +33,7 @@ class Incoming:
         self._liveness.message()
         if isinstance(message, bytes):
             self.began.set()
-            audible = self._playback.intake.push(self._half + message)
-            self._half = b""
+            audible = self._playback.intake.push(self._samples.push(message))
             self._liveness.audio(trio.current_time(), audible=audible)
             return None
         event = self._parse(message)
@@ -47,8 +46,7 @@ class Incoming:
         if isinstance(message, bytes):
             self.began.set()
             self._liveness.audio(trio.current_time(), audible=True)
-            unheard = self._half + message
-            self._half = unheard[len(unheard) - len(unheard) % self._block_bytes :]
+            self._samples.push(message)
             return None
         event = self._parse(message)
         return self._note_status(event) if isinstance(event, vapi.StatusUpdate) else None
