@@ -33,8 +33,10 @@ from relay.call.playback.playback import Playback
 from relay.call.report.events import CallEnded, CallStarted, KeyWasPressed, Trouble
 from relay.call.report.report import Report
 from relay.call.services import Services
+from relay.config import ReconnectConfig
 from relay.logic.assistant.replay import ReplayLog
 from relay.logic.assistant.sentences import Sentences
+from relay.logic.caller.reattach import ReattachRules
 from relay.logic.end_reason import EndReason
 from relay.logic.playback.fence import Fence
 from relay.media.frames import TELEPHONE, AudioFormat
@@ -74,8 +76,9 @@ class Call:
         dialogue = Dialogue(sentences, past.conversation if past else ())
         self._playback = playback = Playback(assistant_format, caller_format, config, dialogue, report)
         frames, self._frames = trio.open_memory_channel[CallerAudio | NewStream](FRAMES_WAITING_MAX)
+        rules = past.policy if past else reattach_rules(config.reconnect)
         ages_s = [wall_s - at for at in past.reattached_at] if past else ()
-        self._line = CallerLine(frames, playback.speaker, config.reconnect, report, ages_s=ages_s)
+        self._line = CallerLine(frames, playback.speaker, rules, report, ages_s=ages_s)
         self._outgoing = Outgoing(replay, assistant_format, report.counts)
         self._analysis = Analysis(
             caller_format,
@@ -95,7 +98,7 @@ class Call:
             self._forwarder.take_over(past.assistant, past.assistant_call_id)
         identity = CallIdentity(sid, self.id, began_s, services.wall)
         self.checkpoint = Checkpoint(
-            identity, config, note, forwarder=self._forwarder, playback=playback, line=self._line
+            identity, config, rules, note, forwarder=self._forwarder, playback=playback, line=self._line
         )
         self._last_words = LastWords(playback, self._line, config, services.apology)
 
@@ -227,3 +230,8 @@ class Call:
     def _idle_at(self) -> float:
         last_speech_at = max(self._analysis.last_speech_at, self._playback.speaker.last_audible_at)
         return last_speech_at + self._config.session.idle_timeout_s
+
+
+def reattach_rules(config: ReconnectConfig) -> ReattachRules:
+    """How often and how long a call waits for its caller, as [reconnect] configures it."""
+    return ReattachRules(config.reattach_attempts, config.reattach_window_s, config.reattach_grace_s)

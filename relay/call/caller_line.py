@@ -24,7 +24,6 @@ from relay.call.caller.leg import CallerAudio, CallerEvent, CallerLeg
 from relay.call.playback.speaker import Speaker
 from relay.call.report.events import CallerAttached, CallerLost, CallerNotBack, CallerReattached
 from relay.call.report.report import Report
-from relay.config import ReconnectConfig
 from relay.errors import LegClosed, LegLost, RemoteProtocolError
 from relay.logic.caller.reattach import Reattach, ReattachRules
 from relay.wakeup import Signal
@@ -40,12 +39,11 @@ class CallerLine:
         self,
         frames: trio.MemorySendChannel[CallerAudio | NewStream],
         speaker: Speaker,
-        config: ReconnectConfig,
+        rules: ReattachRules,
         report: Report,
         *,
         ages_s: Iterable[float] = (),
     ) -> None:
-        rules = ReattachRules(config.reattach_attempts, config.reattach_window_s, config.reattach_grace_s)
         self._frames = frames
         self._speaker = speaker
         self._report = report

@@ -3,9 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import copy_context
-from dataclasses import replace
 
-import msgspec
 import structlog
 import trio
 
@@ -106,8 +104,7 @@ class Calls:
         """The call that another process has left so; it takes no new place, and keeps the rules that it began with."""
         if call := self._by_sid.get(past.call_sid):
             return call
-        services = _with_rules_of(past, self._services)
-        call = Call(past.call_sid, services, self._pool, note=self.checkpoints.note, past=past)
+        call = Call(past.call_sid, self._services, self._pool, note=self.checkpoints.note, past=past)
         age_s = round(self._services.wall() - past.started_at, 3)
         log.info("call.taken_over", call_id=call.id, call_sid=call.sid, age_s=age_s, turns=len(past.conversation))
         return self._begin(call)
@@ -158,17 +155,6 @@ class Calls:
         if call := self._by_sid.get(sid):
             call.checkpoint.stop()
             call.finish(EndReason.DRAIN)
-
-
-def _with_rules_of(past: CallRecord, services: Services) -> Services:
-    config, rules = services.config, past.policy
-    reconnect = msgspec.structs.replace(
-        config.reconnect,
-        reattach_attempts=rules.max_attempts,
-        reattach_window_s=rules.window_s,
-        reattach_grace_s=rules.grace_s,
-    )
-    return replace(services, config=replace(config, reconnect=reconnect))
 
 
 @asynccontextmanager

@@ -52,6 +52,7 @@ class Checkpoint:
         self,
         identity: CallIdentity,
         config: Config,
+        rules: ReattachRules,
         note: Note | None,
         *,
         forwarder: Forwarder,
@@ -61,10 +62,7 @@ class Checkpoint:
         self._identity = identity
         longest_s = config.session.max_duration_s + config.reconnect.reattach_grace_s
         self._expires_at = identity.started_at + longest_s
-        reconnect = config.reconnect
-        self._policy = ReattachRules(
-            reconnect.reattach_attempts, reconnect.reattach_window_s, reconnect.reattach_grace_s
-        )
+        self._rules = rules
         self._tokens: tuple[KeptToken, ...] = ()
         self._note = note
         self.stopped = False
@@ -117,7 +115,7 @@ class Checkpoint:
             expires_at=expires_at,
             assistant_call_id=self._forwarder.assistant_call_id,
             conversation=self._playback.turns(),
-            policy=self._policy,
+            policy=self._rules,
             reattached_at=tuple(round(self._identity.wall() - age_s, 1) for age_s in self._line.attempt_ages_s()),
             tokens=self._tokens,
             end_reason=end_reason,
