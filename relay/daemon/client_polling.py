@@ -109,12 +109,11 @@ class ClientPolling:
         outbox = session.leg.outbox
         with session.attached("polling") as fenced:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_cancel_when_fenced, fenced, nursery.cancel_scope)
                 nursery.start_soon(_cancel_when_gone, request, nursery.cancel_scope)
                 with trio.move_on_after(WAIT_S):
-                    await outbox.wait_after(cursor)
+                    await outbox.wait_after(cursor, fenced)
                     with trio.move_on_after(TOGETHER_S):
-                        await outbox.wait_text_after(cursor)
+                        await outbox.wait_text_after(cursor, fenced)
                 nursery.cancel_scope.cancel()
             if fenced.is_set():
                 raise ClientRefused(409, "SESSION_MOVED", "another connection has taken this session over")
@@ -144,11 +143,6 @@ def _cursor(after: str | None, last: int) -> int:
     if int(text) > last:
         raise ClientRefused(400, "CURSOR_AHEAD", f"after is {text}, but the last message had {last}")
     return int(text)
-
-
-async def _cancel_when_fenced(fenced: trio.Event, scope: trio.CancelScope) -> None:
-    await fenced.wait()
-    scope.cancel()
 
 
 async def _cancel_when_gone(request: AsgiRequest, scope: trio.CancelScope) -> None:

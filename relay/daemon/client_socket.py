@@ -123,7 +123,6 @@ class ClientConnection:
     def __init__(self, socket: AsgiSocket, session: BrowserSession) -> None:
         self._socket = socket
         self._session = session
-        self._waiting = trio.CancelScope()
         self._done = trio.Event()
         self._close_code = 1000
 
@@ -141,7 +140,6 @@ class ClientConnection:
                 )
                 nursery.start_soon(self._write, ready, start.after, fenced)
                 nursery.start_soon(self._read, first)
-                nursery.start_soon(self._wake_when, fenced)
                 await self._done.wait()
             await self._socket.close(self._close_code)
             nursery.cancel_scope.cancel()
@@ -162,10 +160,6 @@ class ClientConnection:
         except LegLost:
             self._done.set()
 
-    async def _wake_when(self, fenced: trio.Event) -> None:
-        await fenced.wait()
-        self._waiting.cancel()
-
     async def _write(self, ready: str, after: int | None, fenced: trio.Event) -> None:
         try:
             await self._socket.send(ready)
@@ -181,12 +175,9 @@ class ClientConnection:
         if cursor > outbox.last:
             await self._send_error("CURSOR_AHEAD", f"after is {cursor}, but the last message had {outbox.last}")
             cursor = outbox.last
-        while not fenced.is_set():
-            with trio.CancelScope() as self._waiting:
-                if fenced.is_set():
-                    break
-                await outbox.wait_after(cursor)
-            if self._waiting.cancelled_caught:
+        while True:
+            await outbox.wait_after(cursor, fenced)
+            if fenced.is_set():
                 break
             messages, gap = outbox.read(cursor, 1)
             if gap is not None:

@@ -24,14 +24,6 @@ class _IssuedToken:
     used: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TokenStatistics:
-    """`kept` counts the used ones too, until their time is over; `evicted` those that had to go before it."""
-
-    kept: int
-    evicted: int
-
-
 class Tokens:
     """Tokens bound to a subject (a CallSid), each good once and for `ttl_s`. Times are monotonic seconds."""
 
@@ -39,14 +31,16 @@ class Tokens:
         self._ttl_s = ttl_s
         self._max_tokens = max_tokens
         self._entries: dict[bytes, _IssuedToken] = {}
-        self._evicted = 0
+
+    def __len__(self) -> int:
+        """How many are kept, used ones too, until their time is over."""
+        return len(self._entries)
 
     def issue(self, subject: str, now: float) -> str:
         """A new token of 192 random bits. When too many are kept, the one that expires first is forgotten."""
         self._forget_expired(now)
         if len(self._entries) >= self._max_tokens:
             del self._entries[next(iter(self._entries))]
-            self._evicted += 1
         token = secrets.token_urlsafe(_TOKEN_BYTES)
         self._entries[_key(token)] = _IssuedToken(subject, now + self._ttl_s)
         return token
@@ -84,9 +78,6 @@ class Tokens:
     def discard(self, subject: str) -> None:
         """Forget every token of this subject."""
         self._entries = {key: entry for key, entry in self._entries.items() if entry.subject != subject}
-
-    def statistics(self) -> TokenStatistics:
-        return TokenStatistics(len(self._entries), self._evicted)
 
     def _forget_expired(self, now: float) -> None:
         while self._entries and next(iter(self._entries.values())).expires_at <= now:

@@ -19,6 +19,7 @@ from relay.metrics import Metrics
 from relay.state.backend import LEASE_S
 from relay.state.record import CallRecord
 from relay.state.store import StateStore
+from relay.wakeup import Signal
 
 BEAT_S = LEASE_S / 4
 """Well within the lease: three beats in a row may be missed."""
@@ -57,8 +58,8 @@ class WriteBehind:
         self._pending: dict[str, CallRecord] = {}
         self._live: dict[str, CallRecord] = {}
         """The records that were written last, of the calls that are not over."""
-        self._noted = trio.Event()
-        self._written = trio.Event()
+        self._noted = Signal()
+        self._written = Signal()
         self._failures = 0
         self._ending = False
         self._over = trio.Event()
@@ -71,7 +72,7 @@ class WriteBehind:
         if record.call_sid not in self._pending and len(self._pending) >= self._pending_max:
             self._drop(next(iter(self._pending)))
         self._pending[record.call_sid] = record
-        self._noted.set()
+        self._noted.fire()
 
     async def written(self, call_sid: str) -> None:
         """Wait until nothing of this call is left to write: it is written, dropped, or another process has the call."""
@@ -93,7 +94,7 @@ class WriteBehind:
         wait for the lease to end, and has the older records.
         """
         self._ending = True
-        self._noted.set()
+        self._noted.fire()
         with trio.move_on_after(timeout_s):
             await self._over.wait()
             try:
@@ -114,16 +115,11 @@ class WriteBehind:
                 elif self._pending:
                     await self._write(next(iter(self._pending.values())))
                 else:
-                    await self._wait(beat_at)
+                    await self._noted.wait(until=beat_at)
             except StateUnavailable:
                 await trio.sleep(self._pause_s())
             else:
                 self._failures = 0
-
-    async def _wait(self, beat_at: float) -> None:
-        self._noted = trio.Event()
-        with trio.move_on_at(beat_at):
-            await self._noted.wait()
 
     async def _beat(self) -> None:
         await self._store.beat()
@@ -150,18 +146,14 @@ class WriteBehind:
                 self._live.pop(record.call_sid, None)
         if self._pending.get(record.call_sid) is record:
             del self._pending[record.call_sid]
-        self._tell_written()
+        self._written.fire()
 
     def _let_go(self, record: CallRecord) -> None:
         log.warning("state.taken", call_id=record.call_id, call_sid=record.call_sid)
         self._live.pop(record.call_sid, None)
         self._pending.pop(record.call_sid, None)
-        self._tell_written()
+        self._written.fire()
         self._on_taken(record.call_sid)
-
-    def _tell_written(self) -> None:
-        self._written.set()
-        self._written = trio.Event()
 
     def _pause_s(self) -> float:
         """Exponential with full jitter, as in `relay.logic.assistant.backoff`, without an end."""
@@ -172,4 +164,4 @@ class WriteBehind:
     def _drop(self, call_sid: str) -> None:
         del self._pending[call_sid]
         self._metrics.state_dropped.inc()
-        self._tell_written()
+        self._written.fire()

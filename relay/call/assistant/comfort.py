@@ -7,6 +7,7 @@ import trio
 from relay.call.playback.playback import Playback
 from relay.media.comfort import comfort_frames
 from relay.media.frames import FRAME_MS
+from relay.wakeup import Signal
 
 COMFORT_AFTER_S = 0.9
 """Without sound, during an outage. With what is queued ahead and the filling of the buffer this is under 1.5 s."""
@@ -21,17 +22,20 @@ class Comfort:
     def __init__(self, playback: Playback, *, needed: Callable[[], bool]) -> None:
         self._playback = playback
         self._needed = needed
-        self._outage = trio.Event()
+        self._outage = False
+        self._news = Signal()
 
     def begin(self) -> None:
         """An outage begins."""
-        self._outage.set()
+        self._outage = True
+        self._news.fire()
 
     async def run(self) -> None:
         """Play a quiet sound where there is no other, as long as it is needed; until cancelled."""
         frames = comfort_frames(self._playback.format)
         while True:
-            await self._outage.wait()
+            while not self._outage:
+                await self._news.wait()
             due, number = trio.current_time() + COMFORT_AFTER_S, 0
             while self._needed():
                 due = max(due, self._playback.speaker.last_audible_at + COMFORT_AFTER_S)
@@ -40,8 +44,7 @@ class Comfort:
                     self._playback.comfort(frames[number % len(frames)])
                     number += 1
                     due += FRAME_MS / 1000
-            self._outage = trio.Event()
-            with trio.move_on_after(PLAYED_S) as played:
-                await self._outage.wait()
-            if number and played.cancelled_caught:
+            self._outage = False
+            await self._news.wait(until=trio.current_time() + PLAYED_S)
+            if number and not self._outage:
                 self._playback.comfort_over()

@@ -43,7 +43,6 @@ from relay.call.report.report import Report
 from relay.config import Config
 from relay.errors import AssistantUnavailable, LegClosed, LegLost
 from relay.logic.assistant.ladder import Ladder
-from relay.wire.vapi import StatusUpdate
 from relay.wire.vapi_call import CallCreated, retriable_end
 
 LEAVE_S = 1.0
@@ -118,10 +117,12 @@ class Connection:
     def take_floor(self) -> None:
         """The conversation is held over this connection from now on."""
         self._pump.take_floor()
+        self._incoming.take_floor()
 
     def leave(self) -> None:
         """Say goodbye. From now on nothing that the assistant says is heard, and it gets nothing of the caller."""
         self._pump.leave_floor()
+        self._incoming.leave_floor()
         self._stay.cancel()
 
     async def run(self, call_id: str, *, listening: Callable[[], None]) -> Ending:
@@ -184,8 +185,7 @@ class Connection:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(socket.run_keepalive, session.keepalive_s, session.pong_timeout_s)
             nursery.start_soon(self._incoming.watch, reconnect.answer_timeout_s, reconnect.audio_timeout_s)
-            while (ended := self._take(await socket.receive())) is None:
-                pass
+            ended = await self._incoming.run(socket)
             nursery.cancel_scope.cancel()
         reason = ended.ended_reason
         if not (retriable_end(reason) or (reason is None and self._has_reached_limit)):
@@ -198,9 +198,6 @@ class Connection:
         """An end that comes now may be the provider's doing, which counts from a moment after our request."""
         limit_s = self._dialer.max_call_s
         return limit_s is not None and trio.current_time() >= self._dialed_at + limit_s - LIMIT_EARLY_S
-
-    def _take(self, message: str | bytes) -> StatusUpdate | None:
-        return self._incoming.take(message) if self._pump.has_floor else self._incoming.overhear(message)
 
     def _broken(self, lost: BaseExceptionGroup[LegLost | LegClosed], *, leaving: bool) -> Ending:
         error: BaseException = lost

@@ -22,6 +22,7 @@ the conversation: nothing that another says goes anywhere. The calls of those th
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from random import Random
 
@@ -49,6 +50,20 @@ StartDial = Callable[[Ladder, int, Opening], Talk]
 """Begin a call with the assistant of this rung, as a task."""
 
 
+@dataclass(slots=True)
+class _Outage:
+    """The time without an assistant: since when, which call was lost, and what a new one has to be told of it."""
+
+    since: float | None = None
+    """None: there is no outage now."""
+    lost_call_id: str | None = None
+    dropped_before_ms: int = 0
+    taken_over: bool = False
+    """The lost call was another process's, whose queued audio is gone as well."""
+    cut_short: bool = False
+    """The assistant was left in mid-sentence."""
+
+
 class Forwarder:
     """One per call."""
 
@@ -73,37 +88,32 @@ class Forwarder:
         self._dialogue = dialogue
         self._config = config
         self._report = report
-        self._counts = report.counts
-        self._status = report.status
         self._listening = listening
         self._backoff = Backoff(rules, Random())
         self._talk: Talk | None = None
-        self._lost_at: float | None = None
-        self._lost_call_id: str | None = None
-        self._dropped_ms = 0
-        self._taken_over = self._cut_short = False
-        self._comfort = Comfort(playback, needed=lambda: self._lost_at is not None or self._replay.replaying)
+        self._outage = _Outage()
+        self._comfort = Comfort(playback, needed=lambda: self._outage.since is not None or self._replay.replaying)
         self.assistant = pool.first.name
         """The assistant that is dialled, or has the call."""
 
     @property
     def assistant_call_id(self) -> str | None:
         """The assistant's id of the call that is under way, or was last."""
-        return (self._talk.connection.call_id if self._talk else None) or self._lost_call_id
+        return (self._talk.connection.call_id if self._talk else None) or self._outage.lost_call_id
 
     def take_over(self, assistant: str, lost_call_id: str) -> None:
         """Before `run`: the conversation was another process's, whose call with the assistant is lost."""
-        self.assistant, self._lost_call_id = assistant, lost_call_id
-        self._lost_at = trio.current_time()
-        self._taken_over = True
-        self._status.assistant_away("assistant lost")
+        self.assistant = assistant
+        self._outage = _Outage(trio.current_time(), lost_call_id, taken_over=True)
+        self._report.status.assistant_away("assistant lost")
         self._comfort.begin()
 
     async def run(self, call_id: str) -> EndReason:
         """Dial and converse until the assistant is gone for good; returns why. Cancelled, it hangs up within 2 s."""
         async with trio.open_nursery() as nursery:
-            if self._lost_call_id is not None and (dialer := self._pool.find(self.assistant)):
-                nursery.start_soon(delete, dialer, self._lost_call_id)
+            lost = self._outage.lost_call_id
+            if lost is not None and (dialer := self._pool.find(self.assistant)):
+                nursery.start_soon(delete, dialer, lost)
             nursery.start_soon(self._comfort.run)
             reason = await self._converse(partial(self._dial, call_id, nursery))
             nursery.cancel_scope.cancel()
@@ -183,7 +193,7 @@ class Forwarder:
         replaces, dropped_ms = self.assistant_call_id, self._replay.dropped_ms
         old.connection.leave()
         self._backoff.succeeded()
-        self._cut_short = moment is Moment.FORCED and old.connection.busy
+        self._outage.cut_short = moment is Moment.FORCED and old.connection.busy
         self._rewind()
         self._playback.intake.assistant_lost()
         self._give_floor(new)
@@ -202,15 +212,15 @@ class Forwarder:
 
     def _note_listening(self, talk: Talk) -> None:
         self._listening()
-        self._status.assistant_listens(talk.rung)
+        self._report.status.assistant_listens(talk.rung)
 
     def _note_failure(self) -> None:
-        self._status.assistant_away("assistant unavailable")
-        if self._lost_at is not None:
+        self._report.status.assistant_away("assistant unavailable")
+        if self._outage.since is not None:
             self._report.tell(ReconnectFailed())
 
     def _opening(self) -> Opening:
-        old = self._lost_call_id
+        old = self._outage.lost_call_id
         if old is None:
             return Opening()
         greet = not self._dialogue.has_begun
@@ -221,37 +231,38 @@ class Forwarder:
         what an assistant had still to say that was left in mid-sentence, or lost with all that was queued."""
         turns = self._playback.turns()
         for number, turn in enumerate(turns, start=1):
-            had_more = self._cut_short or (self._taken_over and turn.interrupted)
+            had_more = self._outage.cut_short or (self._outage.taken_over and turn.interrupted)
             open_end = had_more if turn.role == "assistant" else self._dialogue.all_understood
             yield add_message(turn.role, turn.content, trigger_response=open_end and number == len(turns))
 
     def _note_loss(self) -> None:
-        self._lost_call_id = self.assistant_call_id
-        if self._lost_at is None:
-            self._lost_at = trio.current_time()
-            self._dropped_ms = self._replay.dropped_ms
+        self._outage.lost_call_id = self.assistant_call_id
+        if self._outage.since is None:
+            self._outage.since = trio.current_time()
+            self._outage.dropped_before_ms = self._replay.dropped_ms
         self._rewind()
         self._playback.intake.assistant_lost()
-        self._status.assistant_away("assistant lost")
+        self._report.status.assistant_away("assistant lost")
         self._comfort.begin()
 
     def _rewind(self) -> None:
         rewound = self._dialogue.rewind()
-        self._counts.again(rewound.again)
-        self._counts.dropped("overflow", rewound.dropped)
+        self._report.counts.again(rewound.again)
+        self._report.counts.dropped("overflow", rewound.dropped)
 
     def _note_opened(self) -> None:
-        self._taken_over = self._cut_short = False
-        if self._lost_at is None:
+        outage = self._outage
+        outage.taken_over = outage.cut_short = False
+        if outage.since is None:
             return
         self._report.tell(
             AssistantReconnected(
-                gap_ms=round((trio.current_time() - self._lost_at) * 1000, 1),
+                gap_ms=round((trio.current_time() - outage.since) * 1000, 1),
                 replayed_ms=self._replay.unread_ms,
-                dropped_ms=self._replay.dropped_ms - self._dropped_ms,
+                dropped_ms=self._replay.dropped_ms - outage.dropped_before_ms,
                 attempt=self._backoff.attempt,
                 assistant_call_id=self.assistant_call_id,
-                replaces=self._lost_call_id,
+                replaces=outage.lost_call_id,
             )
         )
-        self._lost_at = None
+        outage.since = None

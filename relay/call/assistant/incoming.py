@@ -10,6 +10,7 @@ from relay.errors import LegLost, RemoteProtocolError
 from relay.logic.assistant.liveness import Liveness
 from relay.media.aligner import SampleAligner
 from relay.media.frames import AudioFormat
+from relay.net.sockets import MessageSocket
 from relay.wire import vapi
 
 
@@ -22,14 +23,33 @@ class Incoming:
         self._playback = playback
         self._dialogue = dialogue
         self._report = report
+        self._has_floor = False
         self.began = trio.Event()
         """The assistant says, or shows, that it listens."""
         self.busy = False
         """It speaks, or is about to: it has said so, or waits for what a function gives."""
         self._liveness = Liveness()
 
-    def take(self, message: str | bytes) -> vapi.StatusUpdate | None:
-        """Act on a message. Returns the one that says that the assistant has ended the call."""
+    def take_floor(self) -> None:
+        """From now on the caller hears what the assistant says."""
+        self._has_floor = True
+
+    def leave_floor(self) -> None:
+        """From now on nobody does."""
+        self._has_floor = False
+
+    async def run(self, socket: MessageSocket) -> vapi.StatusUpdate:
+        """Read until a message says that the assistant has ended the call, which is returned.
+
+        Raises LegLost or LegClosed from the socket. May be cancelled.
+        """
+        while True:
+            message = await socket.receive()
+            ended = self._take(message) if self._has_floor else self._overhear(message)
+            if ended is not None:
+                return ended
+
+    def _take(self, message: str | bytes) -> vapi.StatusUpdate | None:
         self._liveness.message()
         if isinstance(message, bytes):
             self.began.set()
@@ -39,9 +59,9 @@ class Incoming:
         event = self._parse(message)
         return None if event is None else self._handle(event)
 
-    def overhear(self, message: str | bytes) -> vapi.StatusUpdate | None:
-        """The same for a connection that has the conversation not yet, or not any more: nobody hears what it says, but
-        half a sample waits for its other half."""
+    def _overhear(self, message: str | bytes) -> vapi.StatusUpdate | None:
+        """For a connection that has the conversation not yet, or not any more: nobody hears what it says, but half a
+        sample waits for its other half."""
         self._liveness.message()
         if isinstance(message, bytes):
             self.began.set()

@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Sequence
 
 import trio
-from trio.lowlevel import ParkingLot
 
 from relay.call.browser.outbox import BrowserOutbox
 from relay.call.browser.uplink import BrowserUplink
@@ -18,6 +17,7 @@ from relay.errors import LegLost, RemoteProtocolError
 from relay.logic.caller.reorder import ReorderStatistics
 from relay.logic.rate_limit import RateLimit
 from relay.media.frames import AudioFormat
+from relay.wakeup import Signal
 from relay.wire import browser, browser_down
 from relay.wire.browser import ClientAudio, ClientPlayed, ClientStart, ClientStop, Event
 
@@ -36,8 +36,8 @@ class BrowserLeg:
         self.uplink = BrowserUplink(audio_format, reorder_ms, self.complain)
         self._events: deque[CallerEvent | RemoteProtocolError] = deque()
         self._complaints = RateLimit(per_s=COMPLAINTS_PER_S, burst=COMPLAINTS_BURST)
-        self._news = trio.Event()
-        self._room = ParkingLot()
+        self._news = Signal()
+        self._room = Signal()
         self._closed = False
 
     # -- the call's side
@@ -52,12 +52,10 @@ class BrowserLeg:
         while not self._events:
             if self._closed:
                 raise LegLost("session over")
-            self._news = trio.Event()
-            with trio.move_on_at(self.uplink.deadline or math.inf):
-                await self._news.wait()
+            await self._news.wait(until=self.uplink.deadline or math.inf)
             self._events += self.uplink.expire(trio.current_time())
         event = self._events.popleft()
-        self._room.unpark()
+        self._room.fire()
         if isinstance(event, RemoteProtocolError):
             raise event
         return event
@@ -119,15 +117,15 @@ class BrowserLeg:
         """Nothing more comes from the client, and nothing more goes to it."""
         self._closed = True
         self.outbox.close()
-        self._news.set()
-        self._room.unpark_all()
+        self._news.fire()
+        self._room.fire()
 
     async def _wait_for_room(self) -> None:
         await trio.lowlevel.checkpoint()
         while len(self._events) >= EVENTS_WAITING_MAX and not self._closed:
-            await self._room.park()
+            await self._room.wait()
 
     def _push(self, events: Sequence[CallerEvent | RemoteProtocolError]) -> None:
         """Wakes the reader even without an event: there may be a new deadline."""
         self._events += events
-        self._news.set()
+        self._news.fire()

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import trio
-from trio.lowlevel import ParkingLot
 
 from relay.errors import LegLost
-from relay.logic.browser.message_log import MessageLog, MessageLogStatistics, Queued
+from relay.logic.browser.message_log import MessageLog, Queued
 from relay.media.frames import AudioFormat
 from relay.net.outbox import Entry
+from relay.wakeup import Signal
 from relay.wire.browser_down import AssistantAudio, Message, Numbered, Text
 
 AUDIO_WAITING_MAX = 50
@@ -37,9 +37,9 @@ class BrowserOutbox:
 
     def __init__(self, audio_format: AudioFormat) -> None:
         self._format = audio_format
-        self._downlink = MessageLog[_Outgoing](max_waiting=WAITING_MAX, max_kept=KEPT_MAX, max_bytes=KEPT_MAX_BYTES)
-        self._room = ParkingLot()
-        self._news = ParkingLot()
+        self._log = MessageLog[_Outgoing](max_waiting=WAITING_MAX, max_kept=KEPT_MAX, max_bytes=KEPT_MAX_BYTES)
+        self._room = Signal()
+        self._news = Signal()
         self._closed = False
         self._written = 0
         self._position_ms = 0.0
@@ -51,31 +51,31 @@ class BrowserOutbox:
         An empty text is nothing to send.
         """
         await trio.lowlevel.checkpoint()
-        while self._downlink.audio_waiting >= AUDIO_WAITING_MAX and not self._closed:
-            await self._room.park()
+        while self._log.audio_waiting >= AUDIO_WAITING_MAX and not self._closed:
+            await self._room.wait()
         if self._closed:
             raise LegLost("session over")
         self._append(entry)
 
     def flush_and_put(self, entries: Iterable[Entry]) -> None:
         """Drop all audio that no connection has taken, and put `entries` first in line, all in one step."""
-        self._downlink.flush()
+        self._log.flush()
         if not self._closed:
-            self._downlink.put_first([self._queued(entry) for entry in entries if entry.message])
-        self._room.unpark_all()
-        self._news.unpark_all()
+            self._log.put_first([self._queued(entry) for entry in entries if entry.message])
+        self._room.fire()
+        self._news.fire()
 
     def tell(self, text: Text) -> None:
         """Queue a text for the client. Once closed it is dropped."""
         if not self._closed:
-            self._downlink.put(Queued(_Outgoing(text), size_bytes=len(text.body)))
-            self._news.unpark_all()
+            self._log.put(Queued(_Outgoing(text), size_bytes=len(text.body)))
+            self._news.fire()
 
     def close(self) -> None:
         """Nothing more comes. What is queued can still be taken."""
         self._closed = True
-        self._room.unpark_all()
-        self._news.unpark_all()
+        self._room.fire()
+        self._news.fire()
 
     # -- where the client is in what it hears
 
@@ -98,7 +98,7 @@ class BrowserOutbox:
     @property
     def last(self) -> int:
         """The number of the last message that any connection took."""
-        return self._downlink.last
+        return self._log.last
 
     @property
     def closed(self) -> bool:
@@ -106,25 +106,31 @@ class BrowserOutbox:
 
     def has_after(self, cursor: int) -> bool:
         """Whether there is a message behind this number."""
-        return self._downlink.has_after(cursor)
+        return self._log.has_after(cursor)
 
-    async def wait_after(self, cursor: int) -> None:
-        """Return when there is a message behind this number, or never will be."""
-        while not self._downlink.has_after(cursor) and not self._closed:
-            await self._news.park()
+    def wake(self) -> None:
+        """Have the waiting connections look again: one of them may have been fenced off."""
+        self._news.fire()
 
-    async def wait_text_after(self, cursor: int) -> None:
-        """Return when there is a text behind this number, which should not wait for more, or never will be.
+    async def wait_after(self, cursor: int, fenced: trio.Event) -> None:
+        """Return when there is a message behind this number, or never will be, or the connection was `fenced`."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while not (self._log.has_after(cursor) or self._closed or fenced.is_set()):
+            await self._news.wait()
+
+    async def wait_text_after(self, cursor: int, fenced: trio.Event) -> None:
+        """As `wait_after`, for a text, which should not wait for more.
 
         What was taken before counts as text: it has waited enough.
         """
-        while not self._closed and cursor == self._downlink.last and self._downlink.text_waiting == 0:
-            await self._news.park()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while not (self._closed or fenced.is_set()) and cursor == self._log.last and self._log.text_waiting == 0:
+            await self._news.wait()
 
     def read(self, cursor: int, limit: int) -> tuple[list[Numbered], tuple[int, int] | None]:
         """Take at most `limit` messages behind number `cursor`; and say which are gone. See MessageLog.read."""
-        reading = self._downlink.read(cursor, limit)
-        self._room.unpark_all()
+        reading = self._log.read(cursor, limit)
+        self._room.fire()
         return [(n, queued.item.message) for n, queued in reading.messages], reading.gap
 
     def written(self, through: int) -> None:
@@ -132,18 +138,15 @@ class BrowserOutbox:
         if through <= self._written:
             return
         now = trio.current_time()
-        for n, queued in self._downlink.read(self._written, through - self._written).messages:
+        for n, queued in self._log.read(self._written, through - self._written).messages:
             if n <= through and queued.item.on_sent is not None:
                 queued.item.on_sent(now)
         self._written = through
 
-    def statistics(self) -> MessageLogStatistics:
-        return self._downlink.statistics()
-
     def _append(self, entry: Entry) -> None:
         if entry.message:
-            self._downlink.put(self._queued(entry))
-            self._news.unpark_all()
+            self._log.put(self._queued(entry))
+            self._news.fire()
 
     def _queued(self, entry: Entry) -> Queued[_Outgoing]:
         if isinstance(entry.message, str):

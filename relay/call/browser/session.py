@@ -75,6 +75,7 @@ class BrowserSession:
     def attached(self, transport: Transport) -> Iterator[trio.Event]:
         """Be the connection that takes the messages. The event is set when another one is."""
         self._fenced.set()
+        self.leg.outbox.wake()
         self._fenced = fenced = trio.Event()
         self._connections += 1
         self._note_attached(transport)

@@ -4,6 +4,7 @@ import trio
 
 from relay.call.browser.leg import BrowserLeg
 from relay.media.frames import WIDEBAND
+from relay.wakeup import Signal
 
 WAITING_MAX_BYTES = 10_000_000
 """Five minutes, which is one request; more is refused."""
@@ -16,7 +17,7 @@ class Spoken:
 
     def __init__(self) -> None:
         self._audio = bytearray()
-        self._news = trio.Event()
+        self._news = Signal()
 
     @property
     def waiting_ms(self) -> float:
@@ -27,15 +28,14 @@ class Spoken:
         if len(self._audio) + len(pcm) > WAITING_MAX_BYTES:
             return False
         self._audio += pcm
-        self._news.set()
+        self._news.fire()
         return True
 
     async def run(self, leg: BrowserLeg) -> None:
         """Speak until cancelled."""
         due_at = trio.current_time()
         while True:
-            if not self._audio:
-                self._news = trio.Event()
+            while not self._audio:
                 await self._news.wait()
             frame = bytes(self._audio[: WIDEBAND.frame_bytes])
             del self._audio[: len(frame)]

@@ -21,6 +21,7 @@ from relay.media.features import model_input
 from relay.media.silero import SileroState
 from relay.media.windows import Window
 from relay.metrics import Metrics
+from relay.wakeup import Signal
 
 Executor = Callable[[Callable[[], list[float]]], Awaitable[list[float]]]
 
@@ -102,7 +103,7 @@ class VadEngine:
         self._metrics = metrics
         self._executor = executor
         self._ready: dict[VadStream, None] = {}
-        self._some_ready = trio.Event()
+        self._some_ready = Signal()
         self._open_streams = 0
         self._failing = False
 
@@ -120,12 +121,13 @@ class VadEngine:
 
     def _wake(self, stream: VadStream) -> None:
         self._ready[stream] = None
-        self._some_ready.set()
+        self._some_ready.fire()
 
     async def run(self) -> None:
         """Serve all streams until cancelled. A model that fails costs its windows, never the daemon."""
         while True:
-            await self._some_ready.wait()
+            while not self._ready:
+                await self._some_ready.wait()
             await trio.sleep(min(COLLECT_MAX_S, max(COLLECT_MIN_S, self._open_streams * COLLECT_PER_STREAM_S)))
             while self._ready:
                 await self._run_batch()
@@ -137,10 +139,6 @@ class VadEngine:
             del self._ready[stream]
             if stream.pending:
                 self._ready[stream] = None  # behind those that were not in this batch
-        if not self._ready:
-            self._some_ready = trio.Event()
-        if not batch:
-            return
         windows = [model_input(window.samples, self._gain_db) for window, _ in batch]
         states = [stream.state for stream in streams]
         probabilities = await self._score(windows, states)

@@ -1,4 +1,4 @@
-"""What goes down to a client that may change its connection: one rising sequence of numbers, whatever carries it.
+"""Numbers what goes down to a client that may change its connection: one rising sequence, whatever carries it.
 
 A message waits until a connection takes it; then it gets the next number, and is kept for a while, because the
 connection may have been lost with the message in it. The next connection says which number it had last, and reads on
@@ -36,16 +36,6 @@ class Reading(Generic[Item]):
     gap: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MessageLogStatistics:
-    waiting: int
-    kept: int
-    kept_bytes: int
-    read: int
-    flushed: int
-    unread: int
-
-
 class MessageLog(Generic[Item]):
     """For one session. Plain object; nothing in it waits."""
 
@@ -56,7 +46,6 @@ class MessageLog(Generic[Item]):
         self._waiting: deque[Queued[Item]] = deque()
         self._kept: deque[Queued[Item]] = deque()
         self._kept_bytes = 0
-        self._flushed = self._unread = 0
         self.audio_waiting = 0
         """Messages with a turn among those that wait."""
         self.last = 0
@@ -71,7 +60,6 @@ class MessageLog(Generic[Item]):
         self._waiting.append(queued)
         self.audio_waiting += queued.turn is not None
         while len(self._waiting) > self._max_waiting:
-            self._unread += 1
             self._number()
 
     def put_first(self, queued: Iterable[Queued[Item]]) -> None:
@@ -80,13 +68,10 @@ class MessageLog(Generic[Item]):
         self._waiting.extendleft(reversed(first))
         self.audio_waiting += sum(one.turn is not None for one in first)
 
-    def flush(self) -> int:
-        """Drop all waiting audio; returns how many messages that were."""
-        dropped = self.audio_waiting
+    def flush(self) -> None:
+        """Drop all waiting audio."""
         self._waiting = deque(one for one in self._waiting if one.turn is None)
-        self._flushed += dropped
         self.audio_waiting = 0
-        return dropped
 
     def has_after(self, cursor: int) -> bool:
         """Whether there is anything to read behind this number."""
@@ -107,11 +92,6 @@ class MessageLog(Generic[Item]):
         last = min(self.last, first + limit - 1)
         gap = (cursor + 1, oldest - 1) if cursor + 1 < oldest else None
         return Reading([(number, self._kept[number - oldest]) for number in range(first, last + 1)], gap)
-
-    def statistics(self) -> MessageLogStatistics:
-        return MessageLogStatistics(
-            len(self._waiting), len(self._kept), self._kept_bytes, self.last, self._flushed, self._unread
-        )
 
     def _number(self) -> None:
         queued = self._waiting.popleft()

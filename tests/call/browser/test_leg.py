@@ -296,7 +296,6 @@ async def test_playback_stops_while_no_connection_takes_anything(autojump_clock:
     with trio.move_on_after(60) as limit:
         await say(leg, 1, 1000)
     assert limit.cancelled_caught
-    assert leg.outbox.statistics().waiting == AUDIO_WAITING_MAX
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(say, leg, 1, 5)
