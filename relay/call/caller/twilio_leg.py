@@ -1,6 +1,7 @@
 """A Twilio media stream as the call's caller."""
 
 from collections import deque
+from functools import partial
 
 import trio
 
@@ -26,7 +27,9 @@ class TwilioLeg:
         self, socket: MessageSocket, outbox: Outbox, stream_sid: str, *, first: int, reorder_ms: float
     ) -> None:
         self.outbox = outbox
-        self.stream_sid = stream_sid
+        self.audio = partial(twilio.media, stream_sid)
+        self.clear = partial(twilio.clear, stream_sid)
+        self._stream_sid = stream_sid
         self._socket = socket
         self._order = StreamOrder[CallerAudio](reorder_ms, first)
         self._ready: deque[CallerEvent] = deque()
@@ -83,11 +86,5 @@ class TwilioLeg:
             return Dropped(pushed.dropped)
         return self._ready.popleft() if self._ready else None
 
-    def audio(self, data: bytes) -> str:
-        return twilio.media(self.stream_sid, data)
-
     def mark(self, turn: int, position_ms: int) -> str:
-        return twilio.mark(self.stream_sid, twilio.mark_name(turn, position_ms))
-
-    def clear(self) -> str:
-        return twilio.clear(self.stream_sid)
+        return twilio.mark(self._stream_sid, twilio.mark_name(turn, position_ms))

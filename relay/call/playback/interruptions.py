@@ -50,7 +50,6 @@ class Interruptions:
         self._undecided: Interruption | None = None
         self._cleared: Interruption | None = None
         self._cleared_at = 0.0
-        self._cleared_through = 0
 
     def began(self, it: Interruption) -> None:
         """Everything was flushed just now."""
@@ -58,7 +57,6 @@ class Interruptions:
 
     def cleared(self, it: Interruption, at: float) -> None:
         """Its `clear` is on the wire."""
-        self._cleared_through = it.turn
         self._cleared, self._cleared_at = it, at
         onset_at = it.decided_at if it.onset_at is None else it.onset_at
         if it.onset_at is not None:
@@ -76,7 +74,6 @@ class Interruptions:
 
     def lingering_cleared(self, turn: int, decided_at: float, at: float) -> None:
         """The `clear` for what should have been played, but was not known to be, is on the wire."""
-        self._cleared_through = turn
         self._report.tell(LingeringCleared(turn, decide_to_clear_ms=round((at - decided_at) * 1000, 3)))
 
     def mark_returned(self, turn: int, position_ms: int, at: float) -> bool:
@@ -94,11 +91,6 @@ class Interruptions:
             )
         )
         return True
-
-    def frame_sent(self, turn: int) -> None:
-        """A frame of this turn was written. After the `clear` of its turn that must never happen: it is counted."""
-        if turn <= self._cleared_through:
-            self._report.counts.stale_sent()
 
     def settled(self, verdict: Verdict | None) -> None:
         """The fence has opened, or the call ended before it did (None): then nobody took the interruption back."""

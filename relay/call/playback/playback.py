@@ -48,7 +48,7 @@ class Playback:
         self.format = target
         self.fence = Fence(fence_rules(config.barge_in))
         self._interruptions = Interruptions(report)
-        self.speaker = Speaker(config.jitter, report, frame_sent=self._interruptions.frame_sent)
+        self.speaker = Speaker(config.jitter, report)
         self.intake = Intake(
             source,
             target,
@@ -110,20 +110,21 @@ class Playback:
         self.speaker.add([PlayFrame(turn, frame, not is_silent(frame), now) for frame in frames], now)
 
     async def run(self) -> None:
-        """The task: send what is due, when it is due, until cancelled."""
+        """The task: send what is due, and decide what has waited long enough, until cancelled."""
         try:
-            while True:
-                await self.speaker.changed.wait(until=self._next_event_at())
-                await self.speaker.send_due()
-                now = trio.current_time()
-                self.intake.expire(now)
-                self.interrupter.expire(now)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.speaker.run)
+                await self._keep_deadlines()
         finally:
             self._interruptions.settled(None)
 
-    def _next_event_at(self) -> float:
-        times = (self.speaker.next_send_at(), self.fence.deadline, self.interrupter.deadline)
-        return min((at for at in times if at is not None), default=math.inf)
+    async def _keep_deadlines(self) -> None:
+        while True:
+            deadlines = (self.fence.deadline, self.interrupter.deadline)
+            await self.speaker.changed.wait(until=min((at for at in deadlines if at is not None), default=math.inf))
+            now = trio.current_time()
+            self.intake.expire(now)
+            self.interrupter.expire(now)
 
     async def play_out(self) -> None:
         """No more audio will come. Return when the caller has heard everything that is audible.

@@ -1,5 +1,10 @@
-"""Sends the frames that are due to the outbox of whichever socket is the caller's now, with marks in between."""
+"""Sends the frames that are due to the outbox of whichever socket is the caller's now, with marks in between.
 
+No frame of a turn that was cut may be written behind its `clear`. That is proved here, where what was written is known,
+and not by the fence that sees to it.
+"""
+
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -22,16 +27,16 @@ MARK_EVERY_MS = 200
 class Speaker:
     """One per call: the queue of what is to be played, `playout`, and the only way out of it.
 
-    Only `send_due` waits; whatever it is doing, `stop` ends it at once. `changed` is to be fired when there may be
-    something to do earlier than was planned. `frame_sent` is told the turn of every frame of audio that was written.
+    Only `run` waits; whatever it is sending, `stop` ends that at once. `changed` is to be fired when there may be
+    something to do earlier than was planned.
     """
 
-    def __init__(self, jitter: JitterConfig, report: Report, *, frame_sent: Callable[[int], None]) -> None:
+    def __init__(self, jitter: JitterConfig, report: Report) -> None:
         self.playout = Playout(target_ms=jitter.target_ms, lead_ms=jitter.lead_ms, max_ms=jitter.max_queue_ms)
         self.changed = Signal()
         self._report = report
         self._counts = report.counts
-        self._frame_sent = frame_sent
+        self._cleared_before = 0
         self._leg: CallerLeg | None = None
         self._sending = trio.CancelScope()
         self._marked_ms = 0.0
@@ -72,17 +77,26 @@ class Speaker:
     def clear(self, turn: int, position_ms: int, cleared: Callable[[float], None]) -> None:
         """Empty the outbox and tell the caller's side to forget what it holds, then to send a mark back.
 
-        `cleared` is told when that was written. Whether we think that the caller's side holds anything plays no part.
+        `turn` is the one that follows, `cleared` is told when that was written. Whether we think that the caller's side
+        holds anything plays no part.
         """
         if self._leg is not None:
+
+            def written(at: float) -> None:
+                self._cleared_before = turn
+                cleared(at)
+
             mark = Entry(self._leg.mark(turn, position_ms), turn=turn)
-            self._leg.outbox.flush_and_put([Entry(self._leg.clear(), on_sent=cleared), mark])
+            self._leg.outbox.flush_and_put([Entry(self._leg.clear(), on_sent=written), mark])
 
-    def next_send_at(self) -> float | None:
-        """When there is something to do for `send_due`; None while there is nothing, or nobody to hear it."""
-        return None if self._leg is None else self.playout.next_send_at()
+    async def run(self) -> None:
+        """Send what is due, when it is due, until cancelled."""
+        while True:
+            due_at = None if self._leg is None else self.playout.next_send_at()
+            await self.changed.wait(until=math.inf if due_at is None else due_at)
+            await self._send_due()
 
-    async def send_due(self) -> None:
+    async def _send_due(self) -> None:
         """Send what is due now, waiting for room in the outbox, until there is no more or it was cut."""
         with trio.CancelScope() as self._sending:
             leg = self._leg
@@ -114,4 +128,5 @@ class Speaker:
     def _sent(self, turn: int, due_at: float, sent_at: float) -> None:
         self._counts.frame("caller", "down")
         self._counts.frame_delay("down", sent_at - due_at)
-        self._frame_sent(turn)
+        if turn < self._cleared_before:
+            self._counts.stale_sent()

@@ -534,7 +534,7 @@ async def test_an_outbox_that_closed_leaves_the_task_at_rest(
 ) -> None:
     """Until the receiver has noticed that the socket is gone, playback must not spin."""
     rounds = 0
-    send_due = Speaker.send_due
+    send_due = Speaker._send_due
 
     async def counted(self: Speaker) -> None:
         nonlocal rounds
@@ -546,7 +546,7 @@ async def test_an_outbox_that_closed_leaves_the_task_at_rest(
         await rig.begin()
         rig.assistant.say(numbered(0, 100))
         await trio.sleep(1)
-        monkeypatch.setattr(Speaker, "send_due", counted)
+        monkeypatch.setattr(Speaker, "_send_due", counted)
         assert rig.call._line.leg is not None
         rig.call._line.leg.outbox.close()
         await trio.sleep(0.1)

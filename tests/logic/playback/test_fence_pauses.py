@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.logic.playback.pauses import PauseMeter
+from relay.logic.playback.fence import PauseMeter
 
 
 def feed(meter: PauseMeter, arrivals: list[tuple[float, bool]]) -> list[float]:
