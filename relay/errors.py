@@ -91,8 +91,8 @@ class AuthRejected(RelayError):
     code = "AUTH_REJECTED"
 
 
-class ClientRefused(RelayError):
-    """A browser's request is not granted. `status` is the HTTP status that says the same as `code`."""
+class RequestRefused(RelayError):
+    """A request is not granted. `status` is the HTTP status that says the same as `code`."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)

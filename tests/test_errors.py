@@ -10,7 +10,6 @@ from relay.errors import (
     AssistantUnavailable,
     AuthRejected,
     CallRefused,
-    ClientRefused,
     ConfigError,
     FormatMismatch,
     LegClosed,
@@ -20,6 +19,7 @@ from relay.errors import (
     RecordTaken,
     RelayError,
     RemoteProtocolError,
+    RequestRefused,
     StartUnusable,
     StateUnavailable,
 )
@@ -40,7 +40,7 @@ WITH_A_CODE_FOR_EACH_CASE = [
     RemoteProtocolError("what", "CASE"),
     StartUnusable("what", "CASE"),
     AssistantUnavailable("what", "CASE", retriable=True),
-    ClientRefused(404, "CASE", "what"),
+    RequestRefused(404, "CASE", "what"),
 ]
 
 

@@ -5,10 +5,10 @@ from quart_trio import QuartTrio
 
 from relay.call.call import Call
 from relay.call.calls import Calls
-from relay.daemon.answers import Problem, json_answer
+from relay.daemon.answers import json_answer
 from relay.daemon.front import Front
 from relay.daemon.gate import Gate
-from relay.errors import AuthRejected
+from relay.errors import AuthRejected, RequestRefused
 from relay.logic.end_reason import EndReason
 
 CALLS = "/calls"
@@ -44,18 +44,18 @@ class Admin:
 
 
 def check_admin(gate: Gate, authorization: str | None) -> None:
-    """Raises Problem: NOT_FOUND without a configured token, ADMIN_TOKEN_NEEDED for another one."""
+    """Raises RequestRefused: NOT_FOUND without a configured token, ADMIN_TOKEN_NEEDED for another one."""
     if not gate.has_admin:
-        raise Problem(404, "NOT_FOUND", "there is nothing at this address: RELAY_ADMIN_TOKEN is not set")
+        raise RequestRefused(404, "NOT_FOUND", "there is nothing at this address: RELAY_ADMIN_TOKEN is not set")
     try:
         gate.check_admin(CALLS, authorization)
     except AuthRejected:
-        raise Problem(401, "ADMIN_TOKEN_NEEDED", "give the admin token: Authorization: Bearer TOKEN") from None
+        raise RequestRefused(401, "ADMIN_TOKEN_NEEDED", "give the admin token: Authorization: Bearer TOKEN") from None
 
 
 def find_call(calls: Calls, call_id: str) -> Call:
-    """Raises Problem: CALL_NOT_FOUND."""
+    """Raises RequestRefused: CALL_NOT_FOUND."""
     call = calls.find_by_id(call_id)
     if call is None:
-        raise Problem(404, "CALL_NOT_FOUND", "no call with this id runs now")
+        raise RequestRefused(404, "CALL_NOT_FOUND", "no call with this id runs now")
     return call

@@ -16,10 +16,9 @@ from relay.call.call import Call
 from relay.call.report.events import CallEvent, FalseAlarm, Interrupted, Said, Speech, StateChanged, Trouble
 from relay.call.report.report import EventQueue
 from relay.daemon.admin import CALLS, check_admin, find_call
-from relay.daemon.answers import Problem
 from relay.daemon.front import Front
-from relay.daemon.routes import Routes, answer_error
-from relay.errors import ClientRefused
+from relay.daemon.routes import Routes
+from relay.errors import RequestRefused
 from relay.net.asgi_request import AsgiRequest
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
@@ -38,12 +37,8 @@ class CallEvents:
 
     async def listen(self, request: AsgiRequest, call_id: str) -> None:
         """Until the call is over or the client is gone."""
-        try:
-            check_admin(self._gate, request.header("authorization"))
-            call = find_call(self._calls, call_id)
-        except Problem as problem:
-            await answer_error(request, problem.status, problem.code, str(problem))
-            return
+        check_admin(self._gate, request.header("authorization"))
+        call = find_call(self._calls, call_id)
         if request.method == "HEAD":
             await request.answer(200, b"", CONTENT_TYPE)
             return
@@ -55,7 +50,7 @@ class CallEvents:
 
         with call.report.listening(push) as room:
             if not room:
-                raise ClientRefused(503, "BUSY", "too many listen to this call already: end one of them")
+                raise RequestRefused(503, "BUSY", "too many listen to this call already: end one of them")
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_cancel_when_gone, request, nursery.cancel_scope)
                 await _tell(request, call, queue)

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 import trio
 
 from relay.daemon.front import Front
-from relay.errors import AuthRejected, ClientRefused
+from relay.errors import AuthRejected, RequestRefused
 from relay.logic.rate_limit import RateLimit
 from relay.logic.tokens import Tokens
 
@@ -15,7 +15,7 @@ _SUBJECT = "client"
 
 
 class ClientGate:
-    """Raises ClientRefused with a status and a code; refused credentials are counted and logged by the Gate."""
+    """Raises RequestRefused with a status and a code; refused credentials are counted and logged by the Gate."""
 
     def __init__(self, front: Front) -> None:
         config = front.config
@@ -55,41 +55,41 @@ class ClientGate:
         return self._key is not None
 
     def issue_token(self, authorization: str | None) -> str:
-        """A token to begin one session with. Raises ClientRefused: NOT_FOUND, CLIENT_KEY_NEEDED."""
+        """A token to begin one session with. Raises RequestRefused: NOT_FOUND, CLIENT_KEY_NEEDED."""
         if self._key is None:
-            raise ClientRefused(404, "NOT_FOUND", "there is nothing at this address: RELAY_CLIENT_KEY is not set")
+            raise RequestRefused(404, "NOT_FOUND", "there is nothing at this address: RELAY_CLIENT_KEY is not set")
         scheme, _, key = (authorization or "").partition(" ")
         same = hmac.compare_digest(key.strip().encode("utf-8", "replace"), self._key.encode())
         if not (same and scheme.lower() == "bearer"):
             self._gate.rejected(TOKEN, "client key wrong" if authorization else "client key missing")
-            raise ClientRefused(401, "CLIENT_KEY_NEEDED", "give RELAY_CLIENT_KEY: Authorization: Bearer KEY")
+            raise RequestRefused(401, "CLIENT_KEY_NEEDED", "give RELAY_CLIENT_KEY: Authorization: Bearer KEY")
         return self._tokens.issue(_SUBJECT, trio.current_time())
 
-    def origin_problem(self, origin: str | None) -> ClientRefused | None:
+    def origin_problem(self, origin: str | None) -> RequestRefused | None:
         """Why a client of this Origin needs a token; None if it needs none. Nothing is counted."""
         if self._require_token:
-            return ClientRefused(401, "TOKEN_MISSING", "this relay asks for a token of POST /client/token in start")
+            return RequestRefused(401, "TOKEN_MISSING", "this relay asks for a token of POST /client/token in start")
         if origin is not None and origin.rstrip("/").lower() == self._origin.lower():
             return None
         which = "no Origin" if origin is None else "another Origin than server.public_url"
         todo = "open the page at server.public_url, or set that to the address in use"
-        return ClientRefused(403, "ORIGIN_WRONG", f"{which}, and no token: {todo}")
+        return RequestRefused(403, "ORIGIN_WRONG", f"{which}, and no token: {todo}")
 
     def check_start(self, origin: str | None, token: str | None) -> None:
         """A client that wants to begin: a token is enough, and must be good if there is one; else the Origin decides.
 
-        Raises ClientRefused: TOKEN_INVALID, TOKEN_MISSING, ORIGIN_WRONG.
+        Raises RequestRefused: TOKEN_INVALID, TOKEN_MISSING, ORIGIN_WRONG.
         """
         if token is not None:
             try:
                 self._tokens.claim(token, _SUBJECT, trio.current_time())
             except AuthRejected as rejected:
                 self._gate.rejected(CLIENT, str(rejected))
-                raise ClientRefused(403, "TOKEN_INVALID", f"{rejected}: ask for a new one") from None
+                raise RequestRefused(403, "TOKEN_INVALID", f"{rejected}: ask for a new one") from None
         elif problem := self.origin_problem(origin):
             raise self.refused(problem)
 
-    def refused(self, problem: ClientRefused) -> ClientRefused:
+    def refused(self, problem: RequestRefused) -> RequestRefused:
         """Count and log a refusal for its credentials; returns it, to be raised."""
         self._gate.rejected(CLIENT, problem.code)
         return problem
@@ -98,7 +98,7 @@ class ClientGate:
         now = trio.current_time()
         if not limit.allow(address, now):
             wait_s = limit.wait_s(address, now)
-            raise ClientRefused(429, "TOO_MANY_REQUESTS", f"too many requests from this address: wait {wait_s:.2f} s")
+            raise RequestRefused(429, "TOO_MANY_REQUESTS", f"too many requests from this address: wait {wait_s:.2f} s")
 
 
 def _network(address: str) -> str:

@@ -13,7 +13,7 @@ from relay.call.browser.session import BrowserSession
 from relay.daemon.client_gate import CLIENT, TOKEN, ClientGate
 from relay.daemon.front import Front
 from relay.daemon.routes import Routes
-from relay.errors import ClientRefused, RemoteProtocolError
+from relay.errors import RemoteProtocolError, RequestRefused
 from relay.media.frames import WIDEBAND
 from relay.net.asgi_request import AsgiRequest
 from relay.wire import browser, browser_down
@@ -93,7 +93,7 @@ class ClientPolling:
         session = self._sessions.find(session_id, request.header("authorization"))
         cursor = _cursor(request.query("after"), session.leg.outbox.last)
         if session.over and cursor == session.leg.outbox.last and not session.leg.outbox.has_after(cursor):
-            raise ClientRefused(410, "SESSION_OVER", "the session has ended, and everything was said")
+            raise RequestRefused(410, "SESSION_OVER", "the session has ended, and everything was said")
         with bound_contextvars(call_id=session.id):
             await self._wait(request, session, cursor)
         messages, gap = session.leg.outbox.read(cursor, MESSAGES_MAX)
@@ -105,7 +105,7 @@ class ClientPolling:
             session.leg.outbox.written(messages[-1][0])
 
     async def _wait(self, request: AsgiRequest, session: BrowserSession, cursor: int) -> None:
-        """Until there is something to answer, or the time is over. Raises ClientRefused when another one polls."""
+        """Until there is something to answer, or the time is over. Raises RequestRefused when another one polls."""
         outbox = session.leg.outbox
         with session.attached("polling") as fenced:
             async with trio.open_nursery() as nursery:
@@ -116,12 +116,12 @@ class ClientPolling:
                         await outbox.wait_text_after(cursor, fenced)
                 nursery.cancel_scope.cancel()
             if fenced.is_set():
-                raise ClientRefused(409, "SESSION_MOVED", "another connection has taken this session over")
+                raise RequestRefused(409, "SESSION_MOVED", "another connection has taken this session over")
 
     def _live(self, session_id: str, request: AsgiRequest) -> BrowserSession:
         session = self._sessions.find(session_id, request.header("authorization"))
         if session.over:
-            raise ClientRefused(410, "SESSION_OVER", "the session has ended")
+            raise RequestRefused(410, "SESSION_OVER", "the session has ended")
         return session
 
     def _address(self, request: AsgiRequest) -> str:
@@ -141,7 +141,7 @@ def _cursor(after: str | None, last: int) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 10:
         raise RemoteProtocolError("after must be the number of the last message had", WireCode.FIELD_INVALID)
     if int(text) > last:
-        raise ClientRefused(400, "CURSOR_AHEAD", f"after is {text}, but the last message had {last}")
+        raise RequestRefused(400, "CURSOR_AHEAD", f"after is {text}, but the last message had {last}")
     return int(text)
 
 

@@ -16,9 +16,10 @@ from structlog.contextvars import bound_contextvars
 
 from relay.call.browser.session import BrowserSession
 from relay.call.browser.sessions import BrowserSessions
+from relay.daemon.answers import refuse
 from relay.daemon.client_gate import ClientGate
 from relay.daemon.front import Front
-from relay.errors import ClientRefused, LegLost, RemoteProtocolError
+from relay.errors import LegLost, RemoteProtocolError, RequestRefused
 from relay.media.frames import WIDEBAND
 from relay.net.asgi_socket import AsgiSocket, Receive, Scope, Send
 from relay.wire import browser, browser_down
@@ -54,13 +55,10 @@ class ClientSocketEndpoint:
 
     async def _serve(self, socket: AsgiSocket, peer: str) -> None:
         address = self._gate.address(peer, socket.header("x-forwarded-for"))
-        if self._starting >= STARTING_MAX:
-            await socket.refuse(503, error="too many sockets wait for their first message: try again", code="BUSY")
-            return
         try:
-            self._gate.check_start_rate(address)
-        except ClientRefused as refused:
-            await socket.refuse(refused.status, error=str(refused), code=refused.code)
+            self._check_upgrade(address)
+        except RequestRefused as refused:
+            await refuse(socket, refused)
             return
         self._starting += 1
         try:
@@ -75,6 +73,11 @@ class ClientSocketEndpoint:
         with bound_contextvars(call_id=session.id):
             await ClientConnection(socket, session).run(start, self._sessions.renew_resume(session), first)
 
+    def _check_upgrade(self, address: str) -> None:
+        if self._starting >= STARTING_MAX:
+            raise RequestRefused(503, "BUSY", "too many sockets wait for their first message: try again")
+        self._gate.check_start_rate(address)
+
     async def _begin(
         self, socket: AsgiSocket, address: str
     ) -> tuple[BrowserSession, ClientStart, browser.Event | None] | None:
@@ -86,7 +89,7 @@ class ClientSocketEndpoint:
             event = await self._first_event(socket)
             start = event if isinstance(event, ClientStart) else ClientStart()
             session = self._session(start, origin, address)
-        except ClientRefused as refused:
+        except RequestRefused as refused:
             log.info("client.refused", code=refused.code)
             await self._tell(socket, refused.code, str(refused))
             return None
@@ -109,8 +112,8 @@ class ClientSocketEndpoint:
                     await self._tell(socket, error.code, str(error))
                     bad += 1
                     if bad >= BAD_STARTS_MAX:
-                        raise ClientRefused(400, "START_INVALID", "no message could be read") from None
-        raise ClientRefused(408, "START_TIMEOUT", f"no message in {self._config.start_timeout_s:g} s: send start")
+                        raise RequestRefused(400, "START_INVALID", "no message could be read") from None
+        raise RequestRefused(408, "START_TIMEOUT", f"no message in {self._config.start_timeout_s:g} s: send start")
 
     async def _tell(self, socket: AsgiSocket, code: str, what: str) -> None:
         """An error that belongs to no session has no number."""

@@ -16,9 +16,10 @@ from structlog.contextvars import bound_contextvars
 
 from relay.call.call import Call
 from relay.call.caller.twilio_leg import TwilioLeg
+from relay.daemon.answers import refuse
 from relay.daemon.front import Front
 from relay.daemon.twilio_hooks import MEDIA
-from relay.errors import AuthRejected, CallRefused, LegLost, RemoteProtocolError, StartUnusable
+from relay.errors import AuthRejected, CallRefused, LegLost, RemoteProtocolError, RequestRefused, StartUnusable
 from relay.net.asgi_socket import AsgiSocket, Receive, Scope, Send
 from relay.net.outbox import Outbox
 from relay.wire import twilio
@@ -59,20 +60,21 @@ class MediaEndpoint:
                 await socket.close(1011)
 
     async def _serve(self, socket: AsgiSocket) -> None:
-        if not self._config.enabled:
-            await socket.refuse(404, error="twilio.enabled is false", code="NOT_FOUND")
-            return
-        target = f"{socket.raw_path}?{socket.query}" if socket.query else socket.raw_path
         try:
-            signature, settings = socket.header(SIGNATURE_HEADER), socket.header(SETTINGS_HEADER)
-            self._gate.check_handshake(MEDIA, target, signature, settings)
-        except AuthRejected as rejected:
-            await socket.refuse(403, error=f"not let in: {rejected}", code=rejected.code)
-            return
+            self._check_upgrade(socket)
+        except (AuthRejected, RequestRefused) as refused:
+            await refuse(socket, refused)
+        else:
+            await self._begin(socket)
+
+    def _check_upgrade(self, socket: AsgiSocket) -> None:
+        if not self._config.enabled:
+            raise RequestRefused(404, "NOT_FOUND", "twilio.enabled is false")
+        target = f"{socket.raw_path}?{socket.query}" if socket.query else socket.raw_path
+        signature, settings = socket.header(SIGNATURE_HEADER), socket.header(SETTINGS_HEADER)
+        self._gate.check_handshake(MEDIA, target, signature, settings)
         if self._starting >= STARTING_MAX:
-            await socket.refuse(503, error="too many sockets wait for their start message", code="BUSY")
-            return
-        await self._begin(socket)
+            raise RequestRefused(503, "BUSY", "too many sockets wait for their start message")
 
     async def _begin(self, socket: AsgiSocket) -> None:
         self._starting += 1

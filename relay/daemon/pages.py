@@ -1,7 +1,7 @@
 """GET / and /web/...: the web client, from memory."""
 
 from relay.daemon.routes import Routes
-from relay.errors import ClientRefused
+from relay.errors import RequestRefused
 from relay.net.asgi_request import AsgiRequest
 from relay.web import HEADERS, static_files
 
@@ -19,7 +19,7 @@ class Pages:
     async def send(self, request: AsgiRequest, _part: str) -> None:
         file = self._files.get(request.path)
         if file is None:
-            raise ClientRefused(404, "NOT_FOUND", "there is nothing at this address")
+            raise RequestRefused(404, "NOT_FOUND", "there is nothing at this address")
         headers = {**HEADERS, "ETag": file.etag}
         if file.etag in (request.header("if-none-match") or ""):
             await request.answer(304, b"", file.content_type, headers)

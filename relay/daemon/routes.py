@@ -1,21 +1,22 @@
-"""HTTP endpoints without a framework: where audio comes in, and static files. Errors have the one form."""
+"""Serves HTTP endpoints without a framework: where audio comes in, streams of events, static files.
+
+Quart would read a body whole, and put two tasks around each request.
+"""
 
 import json
-import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
+from werkzeug.exceptions import MethodNotAllowed
 
-from relay.errors import ClientRefused, LegLost, RemoteProtocolError
+from relay.daemon.answers import ErrorAnswer, error_answer
+from relay.errors import LegLost
 from relay.net.asgi_request import AsgiRequest
 from relay.net.asgi_socket import Receive, Scope, Send
 
 Handler = Callable[[AsgiRequest, str], Awaitable[None]]
-"""Answers the request; the text is the variable part of the path, "" if it has none. Raises ClientRefused and
-RemoteProtocolError, which are answered, and LegLost for a client that is gone."""
-
-_STATUS = {"BODY_TOO_LARGE": 413, "TOO_LARGE": 413, "BODY_TIMEOUT": 408}
-RETRY_AFTER_S = {429: 1, 503: 5}
+"""Answers the request; the text is the variable part of the path, "" if it has none. What it raises is answered, see
+`error_answer`, but for LegLost: then the client is gone."""
 
 log = structlog.get_logger(__name__)
 
@@ -47,36 +48,29 @@ class Routes:
             return False
         handlers, part = found
         request = AsgiRequest(scope, receive, send)
-        handler = handlers.get("GET" if request.method == "HEAD" else request.method)
+        handler = handlers.get("GET" if request.method == "HEAD" else request.method, _refuse_method(handlers))
         try:
-            if handler is None:
-                allowed = ", ".join(sorted(handlers))
-                await answer_error(request, 405, "METHOD_NOT_ALLOWED", f"this address takes {allowed}", Allow=allowed)
-            else:
-                await self._handle(handler, request, part)
+            try:
+                await handler(request, part)
+            except LegLost:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, it has an answer
+                await answer_error(request, error_answer(error, path=_shown(request.path, part), method=request.method))
         except LegLost:
             log.debug("request.lost", path=_shown(request.path, part))
         return True
 
-    async def _handle(self, handler: Handler, request: AsgiRequest, part: str) -> None:
-        try:
-            await handler(request, part)
-        except ClientRefused as refused:
-            await answer_error(request, refused.status, refused.code, str(refused))
-        except RemoteProtocolError as error:
-            await answer_error(request, _STATUS.get(error.code, 400), error.code, str(error))
-        except LegLost:
-            raise
-        except Exception:
-            log.exception("request.failed", path=_shown(request.path, part), method=request.method)
-            await answer_error(request, 500, "INTERNAL_ERROR", "the relay failed on this request; its log says why")
+
+async def answer_error(request: AsgiRequest, answer: ErrorAnswer) -> None:
+    """Send an error. Raises LegLost for a client that is gone."""
+    await request.answer(answer.status, json.dumps(answer.body).encode(), headers=answer.headers)
 
 
-async def answer_error(request: AsgiRequest, status: int, code: str, text: str, **headers: str) -> None:
-    """`text` says what happened and what to do."""
-    if status in RETRY_AFTER_S:
-        headers["Retry-After"] = str(math.ceil(RETRY_AFTER_S[status]))
-    await request.answer(status, json.dumps({"error": text, "code": code}).encode(), headers=headers)
+def _refuse_method(handlers: Iterable[str]) -> Handler:
+    async def refuse(_request: AsgiRequest, _part: str) -> None:
+        raise MethodNotAllowed(sorted(handlers))
+
+    return refuse
 
 
 def _shown(path: str, part: str) -> str:

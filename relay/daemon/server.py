@@ -7,6 +7,7 @@ from typing import Any
 
 import trio
 
+from relay.daemon.answers import refuse
 from relay.daemon.call_events import CallEvents
 from relay.daemon.client_gate import CLIENT, ClientGate
 from relay.daemon.client_polling import ClientPolling
@@ -18,6 +19,7 @@ from relay.daemon.routes import Routes
 from relay.daemon.twilio_hooks import MEDIA
 from relay.daemon.web import create_app
 from relay.daemon.webhook_audio import WebhookAudio
+from relay.errors import RequestRefused
 from relay.net.asgi_socket import AsgiSocket, Send
 
 
@@ -42,7 +44,7 @@ class Server:
             await serve(scope, receive, send)
         else:
             async with AsgiSocket(scope, receive, send) as socket:
-                await socket.refuse(404, error="there is no WebSocket at this address", code="NOT_FOUND")
+                await refuse(socket, RequestRefused(404, "NOT_FOUND", "there is no WebSocket at this address"))
 
 
 def _uncancelled(send: Send) -> Send:

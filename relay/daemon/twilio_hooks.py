@@ -12,10 +12,10 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from relay.call.call import Call
-from relay.daemon.answers import Problem, empty_answer, twiml_answer
+from relay.daemon.answers import empty_answer, twiml_answer
 from relay.daemon.front import Front
 from relay.daemon.gate import Form, stream_url
-from relay.errors import CallRefused
+from relay.errors import CallRefused, RequestRefused
 from relay.logic.end_reason import EndReason
 from relay.wire import twiml
 from relay.wire.signature import SETTINGS_HEADER, SIGNATURE_HEADER
@@ -144,22 +144,24 @@ class TwilioHooks:
         self._gate.check_account(endpoint, dict(form).get("AccountSid", ""))
         call_sid = _one(form, "CallSid")
         if _CALL_SID.fullmatch(call_sid) is None:
-            raise Problem(400, "CALL_SID_INVALID", "CallSid must be 1 to 64 letters, digits, - or _")
+            raise RequestRefused(400, "CALL_SID_INVALID", "CallSid must be 1 to 64 letters, digits, - or _")
         return Webhook(call_sid, dict(form))
 
 
 def _parse(body: bytes) -> Form:
     if request.mimetype != _FORM:
-        raise Problem(400, "FORM_EXPECTED", f"the body must be {_FORM}")
+        raise RequestRefused(400, "FORM_EXPECTED", f"the body must be {_FORM}")
     try:
         text = body.decode("ascii")
         return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=FIELDS_MAX)
     except ValueError:
-        raise Problem(400, "FORM_INVALID", f"the body must be a form of at most {FIELDS_MAX} fields in UTF-8") from None
+        raise RequestRefused(
+            400, "FORM_INVALID", f"the body must be a form of at most {FIELDS_MAX} fields in UTF-8"
+        ) from None
 
 
 def _one(form: Form, name: str) -> str:
     values = [value for key, value in form if key == name]
     if len(values) != 1:
-        raise Problem(400, "FIELD_MISSING", f"the form must have {name} once")
+        raise RequestRefused(400, "FIELD_MISSING", f"the form must have {name} once")
     return values[0]

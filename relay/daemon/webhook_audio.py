@@ -7,7 +7,7 @@ from structlog.contextvars import bound_contextvars
 from relay.daemon.client_gate import WEBHOOK, ClientGate
 from relay.daemon.front import Front
 from relay.daemon.routes import Routes
-from relay.errors import ClientRefused, RemoteProtocolError
+from relay.errors import RemoteProtocolError, RequestRefused
 from relay.media.frames import WIDEBAND
 from relay.net.asgi_request import AsgiRequest
 from relay.wire.browser import BrowserCode
@@ -46,9 +46,9 @@ class WebhookAudio:
     async def _feed(self, request: AsgiRequest, session_id: str) -> int:
         session = self._sessions.find(session_id, request.header("authorization"))
         if session.over:
-            raise ClientRefused(410, "SESSION_OVER", "the session has ended")
+            raise RequestRefused(410, "SESSION_OVER", "the session has ended")
         if self._feeds >= FEEDS_MAX:
-            raise ClientRefused(503, "BUSY", "too much audio is being sent to sessions: try again")
+            raise RequestRefused(503, "BUSY", "too much audio is being sent to sessions: try again")
         self._feeds += 1
         try:
             body = await request.read(BODY_MAX_BYTES)
@@ -57,7 +57,7 @@ class WebhookAudio:
         _check_even(len(body))
         with bound_contextvars(call_id=session.id):
             if not session.spoken.add(body):
-                raise ClientRefused(429, "TOO_MUCH_AUDIO", "what was sent before is still being spoken: send it later")
+                raise RequestRefused(429, "TOO_MUCH_AUDIO", "what was sent before is still being spoken: send it later")
         return len(body)
 
 

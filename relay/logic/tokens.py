@@ -8,7 +8,7 @@ import secrets
 from dataclasses import dataclass
 from hashlib import sha256
 
-from relay.errors import AuthRejected, ClientRefused
+from relay.errors import AuthRejected, RequestRefused
 
 _TOKEN_BYTES = 24
 MAX_TOKENS = 4096
@@ -102,7 +102,7 @@ class ResumeTokens:
         return token
 
     def claim(self, token: str) -> str:
-        """Use a token up; returns its session. Raises ClientRefused (RESUME_USED, RESUME_UNKNOWN)."""
+        """Use a token up; returns its session. Raises RequestRefused (RESUME_USED, RESUME_UNKNOWN)."""
         key = _key(token)
         session_id = self._valid.pop(key, None)
         if session_id is not None:
@@ -112,8 +112,8 @@ class ResumeTokens:
                 del self._used[next(iter(self._used))]
             return session_id
         if key in self._used:
-            raise ClientRefused(403, "RESUME_USED", "the resume token was used before: it is good once")
-        raise ClientRefused(403, "RESUME_UNKNOWN", "the resume token belongs to no session: begin a new one")
+            raise RequestRefused(403, "RESUME_USED", "the resume token was used before: it is good once")
+        raise RequestRefused(403, "RESUME_UNKNOWN", "the resume token belongs to no session: begin a new one")
 
     def discard(self, session_id: str) -> None:
         """The session is over, or gets another token."""

@@ -22,6 +22,7 @@ OF_BODIES = {"BODY_TOO_LARGE", "BODY_TIMEOUT"}
 OF_CALLS = {"FULL", "DRAINING"}
 OF_NUMBERS = {"MESSAGES_LOST", "CURSOR_AHEAD"}
 OF_ANY_ADDRESS = {"NOT_FOUND"}
+NOT_FOR_BROWSERS = {"admin.py", "twilio_hooks.py"}
 SECOND = 50
 """Messages of 20 ms."""
 
@@ -31,10 +32,11 @@ def documented() -> set[str]:
 
 
 def refusals() -> set[str]:
-    """The codes of every ClientRefused that the program raises."""
-    trees = (ast.parse(path.read_text()) for path in (ROOT / "relay").rglob("*.py"))
+    """The codes of every RequestRefused that the program raises where a browser can meet it."""
+    files = [path for path in (ROOT / "relay").rglob("*.py") if path.name not in NOT_FOR_BROWSERS]
+    trees = (ast.parse(path.read_text()) for path in files)
     calls = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call))
-    named = [call.args[1] for call in calls if isinstance(call.func, ast.Name) and call.func.id == "ClientRefused"]
+    named = [call.args[1] for call in calls if isinstance(call.func, ast.Name) and call.func.id == "RequestRefused"]
     return {str(code.value) for code in named if isinstance(code, ast.Constant)}
 
 

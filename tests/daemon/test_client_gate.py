@@ -4,14 +4,14 @@ import pytest
 
 from relay.config import ClientConfig, LimitsConfig, ServerConfig
 from relay.daemon.client_gate import ClientGate
-from relay.errors import ClientRefused
+from relay.errors import RequestRefused
 from tests.support.frontrig import PUBLIC, front_config, open_front
 
 KEY = "client-key-of-the-test"
 PROXY = "127.0.0.1"
 
 
-def code(refused: ClientRefused | None) -> str | None:
+def code(refused: RequestRefused | None) -> str | None:
     return None if refused is None else refused.code
 
 
@@ -63,7 +63,7 @@ async def test_the_origin_must_be_the_public_address(origin: str | None, problem
 
 
 def refusal(gate: ClientGate, origin: str | None, token: str | None) -> str:
-    with pytest.raises(ClientRefused) as caught:
+    with pytest.raises(RequestRefused) as caught:
         gate.check_start(origin, token)
     return caught.value.code
 
@@ -91,7 +91,7 @@ async def test_with_require_token_nothing_else_is_enough() -> None:
 @pytest.mark.parametrize("authorization", [None, "", KEY, f"Basic {KEY}", "Bearer ", f"Bearer {KEY}x", "Bearer \xff"])
 async def test_a_token_needs_the_key(authorization: str | None) -> None:
     async with open_front(front_config({"client_key": KEY})) as rig:
-        with pytest.raises(ClientRefused) as caught:
+        with pytest.raises(RequestRefused) as caught:
             ClientGate(rig.front).issue_token(authorization)
 
         assert (caught.value.status, caught.value.code) == (401, "CLIENT_KEY_NEEDED")
@@ -105,6 +105,6 @@ async def test_addresses_have_buckets_of_their_own() -> None:
         for check in (gate.check_upload_rate, gate.check_start_rate):
             check("a")
             check("b")
-            with pytest.raises(ClientRefused) as caught:
+            with pytest.raises(RequestRefused) as caught:
                 check("a")
             assert (caught.value.status, caught.value.code) == (429, "TOO_MANY_REQUESTS")

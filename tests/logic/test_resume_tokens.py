@@ -2,13 +2,13 @@
 
 import pytest
 
-from relay.errors import ClientRefused
+from relay.errors import RequestRefused
 from relay.logic import tokens as token_module
 from relay.logic.tokens import ResumeTokens
 
 
 def refusal(tokens: ResumeTokens, token: str) -> str:
-    with pytest.raises(ClientRefused) as caught:
+    with pytest.raises(RequestRefused) as caught:
         tokens.claim(token)
     assert caught.value.status == 403
     assert token not in str(caught.value) or not token

@@ -14,7 +14,7 @@ from relay.call.browser.leg import BrowserLeg
 from relay.call.browser.session import BrowserSession
 from relay.call.calls import Calls
 from relay.config import Config
-from relay.errors import CallRefused, ClientRefused
+from relay.errors import CallRefused, RequestRefused
 from relay.logic.tokens import ResumeTokens
 from relay.media.frames import FRAMES_PER_SECOND, WIDEBAND, AudioFormat, Encoding
 from relay.wire.browser import ClientStart
@@ -45,16 +45,16 @@ class BrowserSessions:
     def begin(self, start: ClientStart, address: str) -> BrowserSession:
         """A new session with a call of its own, which dials at once.
 
-        Raises ClientRefused: TOO_MANY_SESSIONS from this address, or DRAINING or FULL.
+        Raises RequestRefused: TOO_MANY_SESSIONS from this address, or DRAINING or FULL.
         """
         if self._addresses[address] >= self._config.limits.sessions_per_address:
-            raise ClientRefused(429, "TOO_MANY_SESSIONS", "too many sessions from this address: end one of them")
+            raise RequestRefused(429, "TOO_MANY_SESSIONS", "too many sessions from this address: end one of them")
         declared = start.format or WIDEBAND
         audio_format = heard_format(declared)
         try:
             call = self._calls.answer(f"browser-{secrets.token_hex(8)}", audio_format, kept=False)
         except CallRefused as refused:
-            raise ClientRefused(503, refused.reason.upper(), _REFUSALS[refused.reason]) from None
+            raise RequestRefused(503, refused.reason.upper(), _REFUSALS[refused.reason]) from None
         leg = BrowserLeg(audio_format, self._config.jitter.reorder_ms)
         grace_s = self._config.client.resume_grace_s
         session = BrowserSession(call, leg, declared, address=address, grace_s=grace_s)
@@ -64,7 +64,7 @@ class BrowserSessions:
         return session
 
     def resume(self, token: str, start: ClientStart) -> BrowserSession:
-        """The session that this token attaches to, once. Raises ClientRefused (RESUME_USED, RESUME_UNKNOWN)."""
+        """The session that this token attaches to, once. Raises RequestRefused (RESUME_USED, RESUME_UNKNOWN)."""
         session = self._sessions[self._resume.claim(token)]
         session.declared = start.format or session.declared
         return session
@@ -76,16 +76,16 @@ class BrowserSessions:
     def find(self, session_id: str, authorization: str | None) -> BrowserSession:
         """The session of an HTTP request, which shows the session's token as bearer.
 
-        Raises ClientRefused: SESSION_UNKNOWN, SESSION_TOKEN_MISSING, SESSION_TOKEN_WRONG.
+        Raises RequestRefused: SESSION_UNKNOWN, SESSION_TOKEN_MISSING, SESSION_TOKEN_WRONG.
         """
         session = self._sessions.get(session_id)
         if session is None:
-            raise ClientRefused(404, "SESSION_UNKNOWN", "there is no such session: begin a new one with POST /client")
+            raise RequestRefused(404, "SESSION_UNKNOWN", "there is no such session: begin a new one with POST /client")
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer":
-            raise ClientRefused(401, "SESSION_TOKEN_MISSING", "give the session's token: Authorization: Bearer TOKEN")
+            raise RequestRefused(401, "SESSION_TOKEN_MISSING", "give the session's token: Authorization: Bearer TOKEN")
         if not hmac.compare_digest(token.strip().encode("utf-8", "replace"), session.token.encode()):
-            raise ClientRefused(403, "SESSION_TOKEN_WRONG", "this token is not that of the session")
+            raise RequestRefused(403, "SESSION_TOKEN_WRONG", "this token is not that of the session")
         session.seen()
         return session
 

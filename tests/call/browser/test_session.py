@@ -10,7 +10,7 @@ from trio.testing import MockClock
 from relay.call.browser.session import LINGER_S, BrowserSession, Transport
 from relay.call.browser.sessions import BrowserSessions, heard_format, open_browser_sessions
 from relay.config import ClientConfig
-from relay.errors import AssistantUnavailable, ClientRefused
+from relay.errors import AssistantUnavailable, RequestRefused
 from relay.logic.end_reason import EndReason
 from relay.media.frames import AudioFormat, Encoding
 from relay.wire.browser import ClientStart
@@ -147,7 +147,7 @@ async def test_the_end_is_told_with_its_reason_and_the_session_lingers_so_that_i
         assert [one["status"] for one in states].count("ended") == 1
         assert sessions.find(session.id, f"Bearer {session.token}") is session
         await trio.sleep(LINGER_S + 1)
-        with pytest.raises(ClientRefused, match="no such session"):
+        with pytest.raises(RequestRefused, match="no such session"):
             sessions.find(session.id, f"Bearer {session.token}")
         assert len(sessions) == 0
 
