@@ -164,8 +164,7 @@ class _Server:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(stream.write_rest)
-                # hypercorn annotates only the TLS kind of stream and takes any
-                await _Http1Connection(self.app, self.config, self.context, state, stream)  # type: ignore[arg-type]
+                await _Http1Connection(self, state, stream)
                 nursery.cancel_scope.cancel()
         except* Exception as failures:  # noqa: BLE001 - see serve_asgi
             _log.warning("connection.failed", extra={"error": _names(failures)})
@@ -191,6 +190,11 @@ class _Http1Connection(TCPServer):
     and keeps the timer of an idle connection running after the peer closed it.
     """
 
+    def __init__(self, server: _Server, state: ConnectionState, stream: ServerStream) -> None:
+        # hypercorn annotates only the TLS kind of stream and takes any
+        super().__init__(server.app, server.config, server.context, state, stream)  # type: ignore[arg-type]
+        self._all_handed_on = stream.all_handed_on
+
     async def _read_data(self) -> None:
         it = self.protocol
         self.protocol = _Http1Protocol(  # type: ignore[assignment]  # in place of the wrapper that changes to HTTP/2
@@ -200,6 +204,8 @@ class _Http1Connection(TCPServer):
             await super()._read_data()
         except H2ProtocolAssumedError:
             await self.protocol.handle(Closed())
+        finally:
+            self._all_handed_on.set()
         await self.idle_task.stop()
 
 

@@ -11,11 +11,13 @@ CLOSE_FRAME = b"\x88"
 class ServerStream(trio.abc.Stream):
     """A TCP stream that can also be written from a plain function, between the writes of the library above.
 
-    `write_rest` must run for as long as `write_now` is used.
+    `write_rest` must run for as long as `write_now` is used. `all_handed_on` is set by the server, when it reads no
+    more and the application has been given everything that was read.
     """
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self.socket = stream.socket
+        self.all_handed_on = trio.Event()
         self._stream = stream
         self._writing = trio.Lock()
         self._rest = b""

@@ -19,7 +19,10 @@ from tests.support.sockets import StuckStream
 
 
 def scope(**more: Any) -> dict[str, Any]:
-    return {"type": "websocket", "raw_path": b"/media", "query_string": b"", "headers": [], **more}
+    stream = StuckStream()
+    stream.all_handed_on.set()
+    state = {STREAM_STATE: stream}
+    return {"type": "websocket", "raw_path": b"/media", "query_string": b"", "headers": [], "state": state, **more}
 
 
 class Tap:
