@@ -1,12 +1,12 @@
 """A WebSocket accepted by hypercorn, as a MessageSocket. What hypercorn 0.18 does differently is settled here."""
 
 import json
+import struct
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 import trio
-from wsproto.frame_protocol import FrameProtocol
 
 from relay.errors import LegLost
 
@@ -19,6 +19,8 @@ CLOSE_LIMIT_S = 1.0
 SENDS_PER_TURN = 16
 _EMPTY_LIMIT_S = 60.0
 """A last resort: what hypercorn has in hand of a broken connection, 64 KiB at most, takes milliseconds to hand on."""
+
+_FINAL, _TEXT, _BINARY = 0x80, 1, 2
 
 
 class Underneath(Protocol):
@@ -49,7 +51,6 @@ class AsgiSocket:
         self._headers: list[tuple[bytes, bytes]] = list(scope["headers"])
         self._can_refuse = "websocket.http.response" in (scope.get("extensions") or {})
         self._stream: Underneath = scope["state"][STREAM_STATE]
-        self._frames = FrameProtocol(client=False, extensions=[])
         self._receive = receive
         self._send = send
         self._receiving: trio.CancelScope | None = None
@@ -144,12 +145,12 @@ class AsgiSocket:
     def send_now(self, message: str | bytes) -> bool:
         """Write one message in this instant; False, and nothing is written, when that is not possible.
 
-        The frame (RFC 6455, 5.2; unmasked, no extension is ever agreed to) goes past hypercorn, whose way to the
-        kernel is several rounds of the scheduler long, and lies between two of its frames.
+        The frame goes past hypercorn, whose way to the kernel is several rounds of the scheduler long, and lies
+        between two of its frames.
         """
         if self.closed or not self._open:
             return False
-        return self._stream.write_now(self._frames.send_data(message, fin=True))
+        return self._stream.write_now(_frame(message))
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close, wait for the peer's answer up to a limit, and take what hypercorn still hands on; see MessageSocket.
@@ -199,6 +200,19 @@ class AsgiSocket:
     async def _drain(self) -> None:
         while True:
             await self._receive()
+
+
+def _frame(message: str | bytes) -> bytes:
+    """A whole message in one frame of a server (RFC 6455, 5.2): not masked, and no extension is ever agreed to."""
+    opcode, payload = (_TEXT, message.encode()) if isinstance(message, str) else (_BINARY, message)
+    length = len(payload)
+    if length < 126:
+        head = struct.pack(">BB", _FINAL | opcode, length)
+    elif length < 1 << 16:
+        head = struct.pack(">BBH", _FINAL | opcode, 126, length)
+    else:
+        head = struct.pack(">BBQ", _FINAL | opcode, 127, length)
+    return head + payload
 
 
 def _exit_code(error: BaseException | None) -> int:
