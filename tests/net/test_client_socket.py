@@ -466,7 +466,8 @@ async def test_100_connections_in_every_kind_of_ending_leave_nothing() -> None:
             elif how == "drop":
                 await stream.aclose()
             else:
-                await connection._close_handshake.wait()
+                with pytest.raises(ConnectionClosed):
+                    await connection.get_message()
             nursery.cancel_scope.cancel()
 
     async with tcp_server(serve) as port:
