@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 from wsproto.connection import ConnectionState
-from wsproto.utilities import LocalProtocolError
 
 from relay.errors import LegClosed, LegLost
 from relay.net.dial import Target, dial
@@ -51,7 +50,7 @@ class ClientSocket:
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
             await self._connection.send_message(message)
-        except (ConnectionClosed, LocalProtocolError):
+        except ConnectionClosed:
             raise LegLost(f"{self._peer}: socket closed") from None
 
     async def ping(self, timeout_s: float) -> None:
@@ -98,7 +97,7 @@ class ClientSocket:
             raise LegLost(f"{self._peer}: socket lost")
         try:
             yield
-        except (ConnectionClosed, LocalProtocolError):
+        except ConnectionClosed:
             raise LegLost(f"{self._peer}: socket closed") from None
 
     def _ending(self, closed: ConnectionClosed) -> LegLost | LegClosed:
