@@ -1,4 +1,4 @@
-"""A WebSocket accepted by hypercorn, as a MessageSocket. What hypercorn 0.18 does differently is settled here."""
+"""A WebSocket accepted by hypercorn, as a MessageSocket. Where hypercorn 0.18 does otherwise, that is settled here."""
 
 import json
 import struct
@@ -38,8 +38,8 @@ class AsgiSocket:
 
     Use as `async with AsgiSocket(scope, receive, send) as socket:` then `accept()` or `refuse()` once.
     Leaving closes: 1000 normally, 1011 after an exception, 1012 when cancelled. The code hypercorn
-    gives for a disconnect is 1006 whatever the peer said, so `receive` never raises LegClosed: that a
-    call ended in order is for the messages in the socket to say.
+    gives for a disconnect is 1006 whatever the peer said, so `receive` never raises LegClosed: only the
+    messages in the socket tell that a call ended in order.
 
     `send` cannot be cancelled: hypercorn shields it, without a limit. A peer that does not read is
     given up by the kernel (TCP_USER_TIMEOUT of the listener), or by `close`.
