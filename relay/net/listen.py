@@ -221,7 +221,7 @@ class _PlainRequests(h11.Connection):
         event = super().next_event()
         if not isinstance(event, h11.Request):
             return event
-        if event.method == b"PRI":
+        if (event.method, event.http_version) == (b"PRI", b"2.0"):
             raise h11.RemoteProtocolError("HTTP/2 is not served", error_status_hint=505)
         return h11.Request(
             method=event.method,
