@@ -20,9 +20,9 @@ help:
 demo: $(STAMP)
 	@$(BIN)/relay demo $(ARGS)
 
-# Two processes, whatever the machine has: many tests run in real time and would be in each other's way. ARGS="-n 0" takes
-# one, for a debugger.
-PYTEST := $(BIN)/pytest -n 2
+# Two processes, whatever the machine has: many tests run in real time and would be in each other's way. The tests of a
+# file stay together, because they share what is expensive to make. ARGS="-n 0" takes one process, for a debugger.
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile
 
 test: $(STAMP)
 	@$(PYTEST) $(ARGS)

@@ -31,7 +31,7 @@ NOT_PER_ASSISTANT = {"webhook_secret_file"}
 MAX_CALL_LEAST_S = 10
 """The shortest call that Vapi can be asked for (maxDurationSeconds)."""
 FALSE_ALARM_MARGIN_MS = 300
-"""What must lie between the end of an old turn, network and framing included, and the verdict on it."""
+"""The least time from the end of an old turn, network and framing included, to the verdict on it."""
 
 Problem = tuple[str, object, str]
 """A key, its value, and what would be allowed."""
@@ -148,7 +148,7 @@ def _shared_keys(file: str, text: str) -> dict[str, str]:
 
 
 def _problems(sections: Mapping[str, Any], ladder: list[tuple[str, LadderEntry]]) -> Iterator[Problem]:
-    """What the types cannot say: addresses, and keys that depend on each other."""
+    """The rules that types cannot state: about addresses, and about keys that depend on each other."""
     yield from _server_problems(sections["server"])
     yield from _barge_in_problems(sections["barge_in"])
     yield from _state_problems(sections["state"])
@@ -199,7 +199,7 @@ def _barge_in_problems(barge_in: BargeInConfig) -> Iterator[Problem]:
 
 
 _REDIS = re.compile(r"//[^/?#@\s]+(/\d*)?(\?ssl_ca_certs=[^&@\s]+)?")
-"""What may follow the scheme; a password may not, in any form that the client would take."""
+"""An address without its scheme. No form in which the client would take a password is allowed."""
 
 
 def _state_problems(state: StateConfig) -> Iterator[Problem]:

@@ -4,11 +4,9 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from xdist.scheduler import LoadScopeScheduling
 
 from tests.support.redis_server import RedisServer, free_port
 
@@ -18,22 +16,6 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 settings.register_profile("dev", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("dev"), derandomize=True, database=None)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
-
-TOGETHER = {"bench", "vad", "web"}
-"""Folders whose tests share what is expensive to make: a browser, a measurement."""
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Of several processes one runs all of such a folder, and any other test goes to the next that is free."""
-    scheduler = LoadScopeScheduling(config, log)
-    scheduler._split_scope = _kept_together
-    return scheduler
-
-
-def _kept_together(test: str) -> str:
-    folder = Path(test.partition("::")[0]).parent.name
-    return folder if folder in TOGETHER else test
 
 
 @pytest.fixture(scope="session")

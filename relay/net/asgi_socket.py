@@ -1,12 +1,12 @@
-"""A WebSocket accepted by hypercorn, as a MessageSocket. What hypercorn 0.18 does differently is settled here."""
+"""A WebSocket accepted by hypercorn, as a MessageSocket. Where hypercorn 0.18 does otherwise, that is settled here."""
 
 import json
+import struct
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 import trio
-from wsproto.frame_protocol import FrameProtocol
 
 from relay.errors import LegLost
 
@@ -18,13 +18,15 @@ STREAM_STATE = "relay.stream"
 CLOSE_LIMIT_S = 1.0
 SENDS_PER_TURN = 16
 _EMPTY_LIMIT_S = 60.0
-"""A last resort: what the reader has in hand of a broken connection, 64 KiB at most, takes milliseconds to empty."""
-_QUIET_ROUNDS = 50
-"""Of the scheduler. The clock does not tell: it runs on while the process stands still."""
+"""A last resort: what hypercorn has in hand of a broken connection, 64 KiB at most, takes milliseconds to hand on."""
+
+_FINAL, _TEXT, _BINARY = 0x80, 1, 2
 
 
 class Underneath(Protocol):
     """What the server lends of the connection itself; see ServerStream."""
+
+    all_handed_on: trio.Event
 
     def write_now(self, data: bytes | bytearray) -> bool: ...
 
@@ -36,8 +38,8 @@ class AsgiSocket:
 
     Use as `async with AsgiSocket(scope, receive, send) as socket:` then `accept()` or `refuse()` once.
     Leaving closes: 1000 normally, 1011 after an exception, 1012 when cancelled. The code hypercorn
-    gives for a disconnect is 1006 whatever the peer said, so `receive` never raises LegClosed: that a
-    call ended in order is for the messages in the socket to say.
+    gives for a disconnect is 1006 whatever the peer said, so `receive` never raises LegClosed: only the
+    messages in the socket tell that a call ended in order.
 
     `send` cannot be cancelled: hypercorn shields it, without a limit. A peer that does not read is
     given up by the kernel (TCP_USER_TIMEOUT of the listener), or by `close`.
@@ -48,12 +50,11 @@ class AsgiSocket:
         self.query: str = scope["query_string"].decode("latin-1")
         self._headers: list[tuple[bytes, bytes]] = list(scope["headers"])
         self._can_refuse = "websocket.http.response" in (scope.get("extensions") or {})
-        self._stream: Underneath | None = (scope.get("state") or {}).get(STREAM_STATE)
-        self._frames = FrameProtocol(client=False, extensions=[])
+        self._stream: Underneath = scope["state"][STREAM_STATE]
         self._receive = receive
         self._send = send
         self._receiving: trio.CancelScope | None = None
-        self._sends = self._drained = 0
+        self._sends = 0
         self._open = False
         self._answered = False
         self._closing = False
@@ -144,18 +145,18 @@ class AsgiSocket:
     def send_now(self, message: str | bytes) -> bool:
         """Write one message in this instant; False, and nothing is written, when that is not possible.
 
-        The frame (RFC 6455, 5.2; unmasked, no extension is ever agreed to) goes past hypercorn, whose way to the
-        kernel is several rounds of the scheduler long, and lies between two of its frames.
+        The frame goes past hypercorn, whose way to the kernel is several rounds of the scheduler long, and lies
+        between two of its frames.
         """
-        if self.closed or not self._open or self._stream is None:
+        if self.closed or not self._open:
             return False
-        return self._stream.write_now(self._frames.send_data(message, fin=True))
+        return self._stream.write_now(_frame(message))
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close, wait for the peer's answer up to a limit, and empty hypercorn's queue; see MessageSocket.
+        """Close, wait for the peer's answer up to a limit, and take what hypercorn still hands on; see MessageSocket.
 
-        The queue must be empty when the application returns: hypercorn puts a last event into it, and
-        a full one keeps the connection and its tasks for ever.
+        hypercorn waits without limit for room in its queue of messages. If the application returned while there is
+        more to put than room, the connection and its tasks would stay for ever.
         """
         if self._closing:
             return
@@ -170,10 +171,10 @@ class AsgiSocket:
                 nursery.start_soon(self._say_goodbye, code, reason)
                 with trio.move_on_after(CLOSE_LIMIT_S):
                     await self._drain_to_disconnect()
-                if not self._gone and self._stream is not None:
+                if not self._gone:
                     self._stream.abort()
-            with trio.move_on_after(_EMPTY_LIMIT_S if self._gone or self._stream is not None else CLOSE_LIMIT_S):
-                await self._drain_until_quiet()
+            with trio.move_on_after(_EMPTY_LIMIT_S):
+                await self._drain_until_all_handed_on()
 
     async def _close_before_upgrade(self) -> None:
         if not self._answered and not self._gone:
@@ -190,21 +191,28 @@ class AsgiSocket:
             event = await self._receive()
             self._gone = event["type"] == "websocket.disconnect"
 
-    async def _drain_until_quiet(self) -> None:
-        """Also what the reader still had in hand when the connection broke."""
+    async def _drain_until_all_handed_on(self) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._cancel_when_quiet, nursery.cancel_scope)
-            while True:
-                await self._receive()
-                self._drained += 1
+            nursery.start_soon(self._drain)
+            await self._stream.all_handed_on.wait()
+            nursery.cancel_scope.cancel()
 
-    async def _cancel_when_quiet(self, draining: trio.CancelScope) -> None:
-        before = -1
-        while before != self._drained:
-            before = self._drained
-            for _ in range(_QUIET_ROUNDS):
-                await trio.lowlevel.checkpoint()
-        draining.cancel()
+    async def _drain(self) -> None:
+        while True:
+            await self._receive()
+
+
+def _frame(message: str | bytes) -> bytes:
+    """A whole message in one frame of a server (RFC 6455, 5.2): not masked, and no extension is ever agreed to."""
+    opcode, payload = (_TEXT, message.encode()) if isinstance(message, str) else (_BINARY, message)
+    length = len(payload)
+    if length < 126:
+        head = struct.pack(">BB", _FINAL | opcode, length)
+    elif length < 1 << 16:
+        head = struct.pack(">BBH", _FINAL | opcode, 126, length)
+    else:
+        head = struct.pack(">BBQ", _FINAL | opcode, 127, length)
+    return head + payload
 
 
 def _exit_code(error: BaseException | None) -> int:

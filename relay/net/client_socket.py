@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 from wsproto.connection import ConnectionState
-from wsproto.utilities import LocalProtocolError
 
 from relay.errors import LegClosed, LegLost
 from relay.net.dial import Target, dial
@@ -20,7 +19,7 @@ MESSAGE_MAX_BYTES = 2**20
 RECEIVE_BYTES = 65_536
 
 _log = logging.getLogger(__name__)
-_NO_GOODBYE = {1002, 1006, 1007, 1009}  # RFC 6455, 7.4.1: the connection failed, whoever noticed it
+_NO_GOODBYE = {1002, 1006, 1007, 1009}  # RFC 6455, 7.4.1: codes of a connection that failed, on whichever side
 
 
 class ClientSocket:
@@ -51,7 +50,7 @@ class ClientSocket:
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
             await self._connection.send_message(message)
-        except (ConnectionClosed, LocalProtocolError):
+        except ConnectionClosed:
             raise LegLost(f"{self._peer}: socket closed") from None
 
     async def ping(self, timeout_s: float) -> None:
@@ -71,12 +70,12 @@ class ClientSocket:
     async def part(self, code: int = 1000, reason: str = "") -> None:
         """Say goodbye, and return when the peer has answered: it has read all that was sent (RFC 6455, 7.1.2).
 
-        Cancelled, or when the connection breaks, the socket is closed and nothing is known. Raises LegLost then.
+        Cancelled, the socket is closed all the same. Raises LegLost when the connection breaks before the answer comes.
         """
         self._closing = True
         if not self._wire.torn:
             await self._connection.aclose(code, reason)
-        if self._connection._wsproto.state is not ConnectionState.CLOSED:  # noqa: SLF001 - nothing else tells
+        if self._connection._wsproto.state is not ConnectionState.CLOSED:  # noqa: SLF001 - `closed` does not tell
             raise LegLost(f"{self._peer}: no answer to the goodbye")
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
@@ -98,7 +97,7 @@ class ClientSocket:
             raise LegLost(f"{self._peer}: socket lost")
         try:
             yield
-        except (ConnectionClosed, LocalProtocolError):
+        except ConnectionClosed:
             raise LegLost(f"{self._peer}: socket closed") from None
 
     def _ending(self, closed: ConnectionClosed) -> LegLost | LegClosed:

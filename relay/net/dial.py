@@ -1,4 +1,4 @@
-"""Reach a peer by TCP, and TLS where its address says so."""
+"""Connects to a peer by TCP, with TLS where its address asks for it."""
 
 import errno
 import socket
@@ -38,7 +38,7 @@ class Target:
 
     @property
     def host_header(self) -> str:
-        """What the `Host` header says: the port only when it is not the usual one."""
+        """The value of the `Host` header, with the port only when it is not the usual one."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _PORTS["wss" if self.secure else "ws"] else f"{host}:{self.port}"
 

@@ -1,21 +1,23 @@
-"""The byte stream under an accepted connection: hypercorn's, with a way past the scheduler for what cannot wait."""
+"""The byte stream under an accepted connection, for hypercorn to read and write, and for a plain function to write."""
 
 import os
 
 import trio
 
 CLOSE_FRAME = b"\x88"
-"""Its first byte, unmasked. Other data that begins so costs `write_now`, not correctness."""
+"""The first byte of one, unmasked. Behind other data that begins so `write_now` takes nothing, which is only slower."""
 
 
 class ServerStream(trio.abc.Stream):
     """A TCP stream that can also be written from a plain function, between the writes of the library above.
 
-    `write_rest` must run for as long as `write_now` is used.
+    `write_rest` must run for as long as `write_now` is used. `all_handed_on` is set by the server, when it reads no
+    more and the application has been given everything that was read.
     """
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self.socket = stream.socket
+        self.all_handed_on = trio.Event()
         self._stream = stream
         self._writing = trio.Lock()
         self._rest = b""

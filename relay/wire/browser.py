@@ -4,7 +4,6 @@ The same messages travel over a WebSocket and over HTTP polling. Text is JSON wi
 behind a header of three big-endian uint32: sequence, milliseconds since the start, turn.
 """
 
-import re
 import struct
 from enum import StrEnum
 from typing import Annotated
@@ -14,7 +13,7 @@ from msgspec import Meta, Struct
 
 from relay.errors import RemoteProtocolError
 from relay.media.frames import AudioFormat, Encoding
-from relay.wire.json_text import WireCode, field_error, label, not_json
+from relay.wire.json_text import WireCode, field_error, find_misfit, label, not_json
 
 HEADER_BYTES = 12
 AUDIO_MAX_BYTES = 32_768
@@ -24,7 +23,6 @@ TEXT_MAX_CHARACTERS = 60_000
 RATE_MIN_HZ, RATE_MAX_HZ = 8_000, 96_000
 
 HEADER = struct.Struct(">III")
-_TYPE = re.compile(r"^Invalid value '(.*)'")
 
 
 class BrowserCode(StrEnum):
@@ -133,8 +131,8 @@ def parse(message: str | bytes, declared: AudioFormat) -> Event:
         raise _too_large(f"a text message of {len(message)} characters")
     try:
         frame = _decoder.decode(message)
-    except msgspec.ValidationError as error:
-        raise _explain(error) from None
+    except msgspec.ValidationError:
+        raise _explain(message) from None
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         raise not_json("the message") from None
     match frame:
@@ -207,13 +205,13 @@ def _too_large(what: str) -> RemoteProtocolError:
     return RemoteProtocolError(f"{what} is too large: {limit}; send less at a time", BrowserCode.TOO_LARGE)
 
 
-def _explain(error: msgspec.ValidationError) -> RemoteProtocolError:
-    text = str(error)
-    if "base64" in text:
+def _explain(message: str) -> RemoteProtocolError:
+    wrong = find_misfit(_decoder, message, "the message")
+    if wrong.path == "audio" and wrong.string is not None:
         return RemoteProtocolError("audio is not base64", BrowserCode.NOT_BASE64)
-    if text.endswith("`$.type`") and (found := _TYPE.match(text)):
-        return RemoteProtocolError(f"there is no message of the type {label(found[1])!r}", BrowserCode.UNKNOWN_TYPE)
-    return field_error(error, "the message")
+    if wrong.path == "type" and wrong.string is not None:
+        return RemoteProtocolError(f"there is no message of the type {label(wrong.string)!r}", BrowserCode.UNKNOWN_TYPE)
+    return field_error(wrong, "the message")
 
 
 def parse_frames(body: bytes, declared: AudioFormat) -> tuple[list[ClientAudio], RemoteProtocolError | None]:

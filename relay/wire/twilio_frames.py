@@ -82,7 +82,6 @@ class StopFrame(_Frame, tag="stop"):
 
 RareFrame = ConnectedFrame | StartFrame | DtmfFrame | MarkFrame | StopFrame
 AnyFrame = MediaFrame | RareFrame
-EVENTS = ("connected", "start", "media", "dtmf", "mark", "stop")
 
 
 class Payload(Struct):

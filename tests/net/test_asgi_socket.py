@@ -8,6 +8,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 from trio_websocket import ConnectionClosed
+from wsproto import ConnectionType
+from wsproto.connection import Connection
+from wsproto.events import Message
 
 from relay.errors import LegLost
 from relay.net import asgi_socket
@@ -19,7 +22,10 @@ from tests.support.sockets import StuckStream
 
 
 def scope(**more: Any) -> dict[str, Any]:
-    return {"type": "websocket", "raw_path": b"/media", "query_string": b"", "headers": [], **more}
+    stream = StuckStream()
+    stream.all_handed_on.set()
+    state = {STREAM_STATE: stream}
+    return {"type": "websocket", "raw_path": b"/media", "query_string": b"", "headers": [], "state": state, **more}
 
 
 class Tap:
@@ -331,6 +337,36 @@ async def test_closing_frees_a_send_to_a_peer_that_stopped_reading() -> None:
         assert outcome == ["lost", "free"]
         await stream.aclose()
         await resources_return_to(before)
+
+
+class Wire(StuckStream):
+    """Takes whatever is written at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+
+    def write_now(self, data: bytes | bytearray) -> bool:
+        self.written += data
+        return True
+
+
+@pytest.mark.parametrize("length", [0, 125, 126, 65_535, 65_536])
+@pytest.mark.parametrize("letter", ["x", b"x"])
+async def test_a_message_of_any_length_is_one_frame_to_another_library(letter: str | bytes, length: int) -> None:
+    message = letter * length
+    wire = Wire()
+    tap = Tap({"type": "websocket.connect"})
+    async with AsgiSocket(scope(state={STREAM_STATE: wire}), tap.receive, tap.send) as asgi:
+        await asgi.accept()
+        assert asgi.send_now(message)
+        wire.all_handed_on.set()
+
+    peer = Connection(ConnectionType.CLIENT)
+    peer.receive_data(wire.written)
+    events = [event for event in peer.events() if isinstance(event, Message)]
+    assert [event.message_finished for event in events] == [True]
+    assert events[0].data == message
 
 
 async def test_messages_sent_both_ways_arrive_whole_and_in_order_at_a_peer_that_reads_slowly() -> None:

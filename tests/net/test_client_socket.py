@@ -433,6 +433,31 @@ async def test_broken_framing_is_lost_not_closed(autojump_clock: MockClock) -> N
             await client.receive()
 
 
+ENDINGS = {
+    "goodbye": b"\x88\x02\x03\xe9",
+    "a reserved bit": b"\xc1\x00",
+    "a message too long": b"\x82\x7f" + (MESSAGE_MAX_BYTES + 1).to_bytes(8, "big") + bytes(MESSAGE_MAX_BYTES + 1),
+    "the end of the stream": b"",
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS)
+async def test_who_is_sending_learns_of_any_ending_by_leg_lost(ending: bytes, autojump_clock: MockClock) -> None:
+    """The library raises one error of its own then, and none of the libraries below it."""
+    async with connected() as (client, _, far), trio.open_nursery() as nursery:
+        if ending:
+            nursery.start_soon(far.send_all, ending)
+        else:
+            far.send_stream.close()
+        with trio.fail_after(5), pytest.raises(LegLost):
+            await send_on_and_on(client)
+
+
+async def send_on_and_on(client: ClientSocket) -> None:
+    while True:
+        await client.send("on and on")
+
+
 async def test_a_ping_that_meets_our_goodbye_crashes_nothing(autojump_clock: MockClock) -> None:
     """The library cannot answer it any more, and would raise from its reader."""
     async with connected() as (client, _, far), trio.open_nursery() as nursery:
@@ -466,7 +491,8 @@ async def test_100_connections_in_every_kind_of_ending_leave_nothing() -> None:
             elif how == "drop":
                 await stream.aclose()
             else:
-                await connection._close_handshake.wait()
+                with pytest.raises(ConnectionClosed):
+                    await connection.get_message()
             nursery.cancel_scope.cancel()
 
     async with tcp_server(serve) as port:

@@ -137,6 +137,13 @@ async def test_an_offer_of_http2_is_passed_over() -> None:
         assert (await request(port, offer)).startswith(b"HTTP/1.1 204 ")
 
 
+async def test_who_begins_with_http2_is_told_that_it_is_not_served() -> None:
+    async with serving(websocket_app(echo)) as port:
+        answer = await request(port, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 505 ")
+    assert b"connection: close" in answer.lower()
+
+
 async def test_200_connections_that_come_and_go_leave_no_task_and_no_descriptor() -> None:
     async with serving(websocket_app(echo)) as port:
         before = await resources()

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -56,6 +57,12 @@ class Leg:
         await self.socket.send_message(json.dumps({"event": event, "streamSid": self.sid, **body}))
 
 
+def host_of(head: bytes) -> str:
+    found = re.search(rb"^host: *(\S+)", head, re.IGNORECASE | re.MULTILINE)
+    assert found is not None
+    return found[1].decode()
+
+
 @dataclass
 class Relay:
     """Answers each webhook path with its documents, one after the other, and each socket with `handler`."""
@@ -78,13 +85,14 @@ class Relay:
         return Response(200, f"<Response>{document}</Response>".encode(), "text/xml")
 
     async def upgrade(self, target: str, head: Rewound, stream: trio.SocketStream) -> None:
+        raw = bytes(await head.receive_some())
         async with trio.open_nursery() as nursery:
-            request = await wrap_server_stream(nursery, head)
+            request = await wrap_server_stream(nursery, Rewound(raw, stream))
             if self.handler is None:
                 await request.reject(403)
             else:
                 headers = {name.decode().lower(): value.decode() for name, value in request.headers}
-                headers["host"] = request._event.host  # trio-websocket keeps it from `headers`
+                headers["host"] = host_of(raw)  # trio-websocket keeps it to itself
                 leg = Leg(await request.accept(), headers)
                 self.legs.append(leg)
                 with suppress(ConnectionClosed):

@@ -138,7 +138,7 @@ async def test_when_too_many_wait_the_oldest_is_dropped_and_counted(autojump_clo
         await wait_all_tasks_blocked()
 
         assert rig.place.saves == [("CA2", 2), ("CA3", 3), ("CA4", 40)]
-        assert rig.metrics.state_dropped._value.get() == 2
+        assert rig.metrics.registry.get_sample_value("relay_state_dropped_total") == 2
 
 
 async def test_a_call_that_another_process_took_is_reported_and_written_no_more(autojump_clock: MockClock) -> None:

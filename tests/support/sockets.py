@@ -122,13 +122,15 @@ def memory_socket_pair() -> tuple[MemorySocket, MemoryPeer]:
 
 
 class StuckStream:
-    """Under a server's socket, a connection whose peer reads nothing."""
+    """Under a server's socket, a connection whose peer reads nothing and sends nothing."""
 
     def __init__(self) -> None:
         self.aborted = trio.Event()
+        self.all_handed_on = trio.Event()
 
     def write_now(self, data: bytes | bytearray) -> bool:
         return False
 
     def abort(self) -> None:
         self.aborted.set()
+        self.all_handed_on.set()

@@ -81,6 +81,9 @@ def test_each_message_of_a_client_becomes_its_event(message: str | bytes, event:
         (json.dumps({"type": 5}), MONO, WireCode.FIELD_INVALID),
         (text("shout"), MONO, BrowserCode.UNKNOWN_TYPE),
         (text(""), MONO, BrowserCode.UNKNOWN_TYPE),
+        (text("base64"), MONO, BrowserCode.UNKNOWN_TYPE),
+        (text("a\nb"), MONO, BrowserCode.UNKNOWN_TYPE),
+        ('{"type":"shout","x":', MONO, WireCode.NOT_JSON),
         (text("audio", audio="***"), MONO, BrowserCode.NOT_BASE64),
         (text("audio", audio="AAA"), MONO, BrowserCode.NOT_BASE64),
         (text("audio", audio=""), MONO, BrowserCode.AUDIO_EMPTY),
@@ -110,6 +113,25 @@ def test_each_thing_that_is_wrong_has_its_code(message: str | bytes, declared: A
         parse(message, declared)
 
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("message", "says"),
+    [
+        (text("played", turn=1), "the message: ms is missing"),
+        (text("played", turn=1, ms=-1), "the message: ms has a wrong type or value"),
+        (text("start", sampleRate="fast"), "the message: sampleRate has a wrong type or value"),
+        (text(None), "the message: type is missing"),
+        (text("shout"), "there is no message of the type 'shout'"),
+        (text("audio", audio="***"), "audio is not base64"),
+        ("[]", "the message is not a JSON object"),
+    ],
+)
+def test_the_text_of_an_error_names_the_field(message: str, says: str) -> None:
+    with pytest.raises(RemoteProtocolError) as caught:
+        parse(message, MONO)
+
+    assert str(caught.value) == says
 
 
 @given(st.text() | st.binary(max_size=64))

@@ -151,7 +151,7 @@ def test_media_numbers_may_be_strings_or_numbers_and_audio_of_any_length(
         ('{"event":"clear","streamSid":"MZ1"}', WireCode.UNKNOWN_EVENT),
         ('{"event":"connected"}', WireCode.FIELD_MISSING),
         ('{"event":"connected","protocol":null,"version":"1"}', WireCode.FIELD_INVALID),
-        ('{"event":"media","event":"stop","sequenceNumber":"1"}', WireCode.FIELD_INVALID),
+        ('{"event":"media","event":"stop","sequenceNumber":"1"}', WireCode.FIELD_MISSING),
         (media_message(sequenceNumber=...), WireCode.FIELD_MISSING),
         (media_message(media=...), WireCode.FIELD_MISSING),
         (media_message(media=None), WireCode.FIELD_INVALID),
@@ -272,6 +272,24 @@ def test_each_malformed_start_has_its_code(changes: dict[str, object], code: Wir
     assert isinstance(error, StartUnusable)
     assert error.code == code
     assert SECRET not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("message", "says"),
+    [
+        (media_message(timestamp=...), "Twilio media: media.timestamp is missing"),
+        (media_message(timestamp="x"), "Twilio media: media.timestamp has a wrong type or value"),
+        (media_message(payload="*"), "Twilio media: the payload is not base64"),
+        (start_message(callSid=""), "Twilio start: start.callSid has a wrong type or value"),
+        (start_message(mediaFormat={"encoding": "x"}), "Twilio start: start.mediaFormat.sampleRate is missing"),
+        ('{"event":"base64"}', "Twilio sent the unknown event 'base_'"),
+        ('{"event":5}', "Twilio message: event has a wrong type or value"),
+        ("{}", "Twilio message: event is missing"),
+        ("[]", "Twilio message is not a JSON object"),
+    ],
+)
+def test_the_text_of_an_error_names_the_event_and_the_field(message: str, says: str) -> None:
+    assert str(error_of(message)) == says
 
 
 def test_a_start_without_parameters_has_none() -> None:
