@@ -9,7 +9,7 @@ import pytest
 from packaging.requirements import Requirement
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-DOCUMENT = REPOSITORY / "docs" / "innards.md"
+DOCUMENT = REPOSITORY / "docs" / "architecture.md"
 HEADING = "What relies on the insides of libraries"
 COLUMNS = 6
 

@@ -4,6 +4,8 @@ import os
 
 import trio
 
+from relay.wakeup import Signal
+
 CLOSE_FRAME = b"\x88"
 """The first byte of one, unmasked. Behind other data that begins so `write_now` takes nothing, which is only slower."""
 
@@ -21,7 +23,7 @@ class ServerStream(trio.abc.Stream):
         self._stream = stream
         self._writing = trio.Lock()
         self._rest = b""
-        self._some_rest = trio.Event()
+        self._some_rest = Signal()
         self._goodbye_said = False
 
     def write_now(self, data: bytes | bytearray) -> bool:
@@ -37,14 +39,14 @@ class ServerStream(trio.abc.Stream):
             return False
         if taken < len(data):
             self._rest = bytes(data[taken:])
-            self._some_rest.set()
+            self._some_rest.fire()
         return True
 
     async def write_rest(self) -> None:
         """Write what `write_now` began, until cancelled or the connection is gone."""
         while True:
-            await self._some_rest.wait()
-            self._some_rest = trio.Event()
+            while not self._rest:
+                await self._some_rest.wait()
             try:
                 await self.send_all(b"")
             except (trio.BrokenResourceError, trio.ClosedResourceError):

@@ -81,10 +81,10 @@ def test_a_frame_to_twilio_has_exactly_the_documented_fields(frame: msgspec.Stru
     assert json.loads(msgspec.json.encode(frame)) == document
 
 
-def test_the_list_of_events_is_that_of_the_frames() -> None:
+def test_there_is_a_frame_for_each_documented_event() -> None:
     tags = {frame.__struct_config__.tag for frame in get_args(frames.AnyFrame)}
 
-    assert tags == set(frames.EVENTS) == {document["event"] for document in INBOUND}
+    assert tags == {document["event"] for document in INBOUND}
 
 
 @pytest.mark.parametrize("digit", "0123456789*#ABCD")
