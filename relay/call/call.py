@@ -13,7 +13,6 @@
 | ending      | tasks are cancelled, sides hung up     | done                               | 2 s                    |
 """
 
-import secrets
 from contextlib import AbstractContextManager
 
 import structlog
@@ -26,20 +25,18 @@ from relay.call.assistant.pool import AssistantPool
 from relay.call.caller.analysis import Analysis, NewStream
 from relay.call.caller.leg import CallerAudio, CallerEvent, CallerGone, CallerLeg, Dropped, Heard, KeyPressed
 from relay.call.caller_line import CallerLine
-from relay.call.checkpoint import CallIdentity, Checkpoint, Note
+from relay.call.checkpoint import Checkpoint, Note
 from relay.call.last_words import LastWords
 from relay.call.playback.dialogue import Dialogue
 from relay.call.playback.playback import Playback
 from relay.call.report.events import CallEnded, CallStarted, KeyWasPressed, Trouble
 from relay.call.report.report import Report
 from relay.call.services import Services
-from relay.config import ReconnectConfig
 from relay.logic.assistant.replay import ReplayLog
 from relay.logic.assistant.sentences import Sentences
-from relay.logic.caller.reattach import ReattachRules
 from relay.logic.end_reason import EndReason
 from relay.logic.playback.fence import Fence
-from relay.media.frames import TELEPHONE, AudioFormat
+from relay.media.frames import AudioFormat
 from relay.state import CallRecord
 from relay.wire import vapi_controls
 
@@ -53,54 +50,41 @@ class Call:
     """A conversation between one caller and the assistant. `sid` is the caller's CallSid, `id` is ours."""
 
     def __init__(
-        self,
-        sid: str,
-        services: Services,
-        pool: AssistantPool,
-        caller_format: AudioFormat = TELEPHONE,
-        *,
-        note: Note | None = None,
-        past: CallRecord | None = None,
+        self, record: CallRecord, services: Services, pool: AssistantPool, caller_format: AudioFormat, note: Note | None
     ) -> None:
-        """`past` is the call as another process has left it; `note` keeps it for the next."""
+        """`record` is that of a new call, or the call as another process has left it; `note` keeps it for the next."""
         config, wall_s, assistant_format = services.config, services.wall(), pool.first.format
-        began_s = past.started_at if past else wall_s
-        self.sid, self.id = sid, past.call_id if past else secrets.token_hex(16)
+        self.sid, self.id = record.call_sid, record.call_id
         self._config, self._vad = config, services.vad
-        self._started_at = trio.current_time() - max(0.0, wall_s - began_s)
+        self._started_at = trio.current_time() - max(0.0, wall_s - record.started_at)
         self._reason: EndReason | None = None
         self._scope = trio.CancelScope()
         self.report = report = Report(self.id, services.metrics)
         replay = ReplayLog(config.reconnect.replay_max_ms, config.reconnect.replay_speed)
         sentences = Sentences(replay, config.reconnect.unanswered_s)
-        dialogue = Dialogue(sentences, past.conversation if past else ())
+        dialogue = Dialogue(sentences, record.conversation)
         self._playback = playback = Playback(assistant_format, caller_format, config, dialogue, report)
         frames, self._frames = trio.open_memory_channel[CallerAudio | NewStream](FRAMES_WAITING_MAX)
-        rules = past.policy if past else reattach_rules(config.reconnect)
-        ages_s = [wall_s - at for at in past.reattached_at] if past else ()
-        self._line = CallerLine(frames, playback.speaker, rules, report, ages_s=ages_s)
-        self._outgoing = Outgoing(replay, assistant_format, report.counts)
-        self._analysis = Analysis(
+        ages_s = [wall_s - at for at in record.reattached_at]
+        self._line = line = CallerLine(frames, playback.speaker, record.policy, report, ages_s=ages_s)
+        self._outgoing = outgoing = Outgoing(replay, assistant_format, report.counts)
+        self._analysis = analysis = Analysis(
             caller_format,
             assistant_format,
             replay,
             sentences,
             config=config,
             report=report,
-            audio_logged=self._outgoing.audio_logged,
+            audio_logged=outgoing.audio_logged,
             caller_heard=playback.interrupter.caller_heard,
         )
-        listening = self._analysis.let_flow
-        self._forwarder = Forwarder(
-            pool, self._outgoing, playback, dialogue, config=config, report=report, listening=listening
+        self._forwarder = forwarder = Forwarder(
+            pool, outgoing, playback, dialogue, config=config, report=report, listening=analysis.let_flow
         )
-        if past and past.assistant_call_id:
-            self._forwarder.take_over(past.assistant, past.assistant_call_id)
-        identity = CallIdentity(sid, self.id, began_s, services.wall)
-        self.checkpoint = Checkpoint(
-            identity, config, rules, note, forwarder=self._forwarder, playback=playback, line=self._line
-        )
-        self._last_words = LastWords(playback, self._line, config, services.apology)
+        if record.assistant_call_id:
+            forwarder.take_over(record.assistant, record.assistant_call_id)
+        self.checkpoint = Checkpoint(record, services.wall, note, forwarder=forwarder, playback=playback, line=line)
+        self._last_words = LastWords(playback, line, config, services.apology)
 
     @property
     def queued_ms(self) -> int:
@@ -230,8 +214,3 @@ class Call:
     def _idle_at(self) -> float:
         last_speech_at = max(self._analysis.last_speech_at, self._playback.speaker.last_audible_at)
         return last_speech_at + self._config.session.idle_timeout_s
-
-
-def reattach_rules(config: ReconnectConfig) -> ReattachRules:
-    """How often and how long a call waits for its caller, as [reconnect] configures it."""
-    return ReattachRules(config.reattach_attempts, config.reattach_window_s, config.reattach_grace_s)

@@ -10,7 +10,7 @@ import trio
 from relay.call.assistant.dialer import Dialer
 from relay.call.assistant.pool import AssistantPool
 from relay.call.call import Call
-from relay.call.checkpoint import Checkpoints
+from relay.call.checkpoint import Checkpoints, new_record
 from relay.call.services import Services
 from relay.errors import CallRefused
 from relay.logic.end_reason import EndReason
@@ -98,13 +98,15 @@ class Calls:
             self._services.metrics.calls.labels(EndReason.REFUSED).inc()
             raise CallRefused(reason)
         note = self.checkpoints.note if kept else None
-        return self._begin(Call(sid, self._services, self._pool, caller_format, note=note))
+        services = self._services
+        record = new_record(sid, services.config, self._pool.first.name, services.wall())
+        return self._begin(Call(record, services, self._pool, caller_format, note))
 
     def go_on(self, past: CallRecord) -> Call:
         """The call that another process has left so; it takes no new place, and keeps the rules that it began with."""
         if call := self._by_sid.get(past.call_sid):
             return call
-        call = Call(past.call_sid, self._services, self._pool, note=self.checkpoints.note, past=past)
+        call = Call(past, self._services, self._pool, TELEPHONE, self.checkpoints.note)
         age_s = round(self._services.wall() - past.started_at, 3)
         log.info("call.taken_over", call_id=call.id, call_sid=call.sid, age_s=age_s, turns=len(past.conversation))
         return self._begin(call)

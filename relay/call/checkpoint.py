@@ -4,8 +4,8 @@ A call's record is noted at once when words are final, when a turn begins and wh
 between as far as the caller has heard, every `HEARD_EVERY_S`. Nothing is noted when nothing has changed.
 """
 
+import secrets
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 import structlog
 import trio
@@ -35,34 +35,37 @@ Note = Callable[[CallRecord], None]
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class CallIdentity:
-    """What never changes about a call. `started_at` is wall-clock time, as `wall` tells it."""
-
-    call_sid: str
-    call_id: str
-    started_at: float
-    wall: Callable[[], float]
+def new_record(call_sid: str, config: Config, assistant: str, wall_s: float) -> CallRecord:
+    """The record of a call that begins now, at `wall_s` of the wall clock, with this assistant."""
+    reconnect = config.reconnect
+    return CallRecord(
+        call_sid=call_sid,
+        call_id=secrets.token_hex(16),
+        assistant=assistant,
+        started_at=wall_s,
+        expires_at=wall_s + config.session.max_duration_s + reconnect.reattach_grace_s,
+        policy=ReattachRules(reconnect.reattach_attempts, reconnect.reattach_window_s, reconnect.reattach_grace_s),
+    )
 
 
 class Checkpoint:
-    """One per call. `note` never waits; None: nobody could go on with this call."""
+    """One per call, which began as `record` says. `note` never waits; None: nobody could go on with this call.
+
+    `wall` is the wall clock that the record's times are of, in seconds.
+    """
 
     def __init__(
         self,
-        identity: CallIdentity,
-        config: Config,
-        rules: ReattachRules,
+        record: CallRecord,
+        wall: Callable[[], float],
         note: Note | None,
         *,
         forwarder: Forwarder,
         playback: Playback,
         line: CallerLine,
     ) -> None:
-        self._identity = identity
-        longest_s = config.session.max_duration_s + config.reconnect.reattach_grace_s
-        self._expires_at = identity.started_at + longest_s
-        self._rules = rules
+        self._began = record
+        self._wall = wall
         self._tokens: tuple[KeptToken, ...] = ()
         self._note = note
         self.stopped = False
@@ -87,7 +90,7 @@ class Checkpoint:
 
     def note(self) -> None:
         """Note how the call stands now."""
-        record = self._record(self._expires_at, None)
+        record = self._record(self._began.expires_at, None)
         if self._note is not None and record != self._noted:
             self._noted = record
             self._note(record)
@@ -96,7 +99,7 @@ class Checkpoint:
         """The call is over: nobody is to go on with it."""
         self._tokens = ()
         if self._note is not None:
-            self._note(self._record(self._identity.wall() + ENDED_KEPT_S, reason))
+            self._note(self._record(self._wall() + ENDED_KEPT_S, reason))
 
     def stop(self) -> None:
         """Another process has the call now: note nothing more."""
@@ -108,15 +111,15 @@ class Checkpoint:
 
     def _record(self, expires_at: float, end_reason: str | None) -> CallRecord:
         return CallRecord(
-            call_sid=self._identity.call_sid,
-            call_id=self._identity.call_id,
+            call_sid=self._began.call_sid,
+            call_id=self._began.call_id,
             assistant=self._forwarder.assistant,
-            started_at=self._identity.started_at,
+            started_at=self._began.started_at,
             expires_at=expires_at,
             assistant_call_id=self._forwarder.assistant_call_id,
             conversation=self._playback.turns(),
-            policy=self._rules,
-            reattached_at=tuple(round(self._identity.wall() - age_s, 1) for age_s in self._line.attempt_ages_s()),
+            policy=self._began.policy,
+            reattached_at=tuple(round(self._wall() - age_s, 1) for age_s in self._line.attempt_ages_s()),
             tokens=self._tokens,
             end_reason=end_reason,
         )
