@@ -56,7 +56,6 @@ class LoadAssistant:
         self._offset = offset
         self._sampled = sampled
         self.record = AssistantRecord()
-        self.bytes_received = 0
         self._link: LoadLink | None = None
         self._started_at = 0.0
         self._frames = 0
@@ -108,7 +107,6 @@ class LoadAssistant:
 
     def _take(self, opcode: int, payload: bytes) -> None:
         if opcode == websocket.BINARY:
-            self.bytes_received += len(payload)
             if self._sampled:
                 self.record.received.append((time.monotonic(), payload))
         elif b'"end-call"' in payload and self._link is not None:

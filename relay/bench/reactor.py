@@ -96,11 +96,9 @@ class LoadLink:
 
     def send(self, payload: bytes, opcode: int) -> None:
         """What the socket does not take now goes first the next time."""
-        self.write(websocket.frame(payload, opcode, masked=self._client))
-
-    def write(self, data: bytes) -> None:
         if self.closed:
             return
+        data = websocket.frame(payload, opcode, masked=self._client)
         if self._unsent:
             self._unsent += data
             data = bytes(self._unsent)

@@ -141,7 +141,7 @@ async def test_a_call_runs_over_the_socket_and_ends_when_the_client_closes() -> 
         found = (await client.get(f"/call/{call.id}")).json()
     assert (found["status"], found["endedReason"]) == ("ended", "customer-ended-call")
     assert bytes(call.received.audio) == b"\xff" * 160
-    assert call.sent.total_bytes == len(call.sent.audio) > 0
+    assert call.sent.audio
     assert call.record.sent_messages("status-update")[0].message["status"] == "in-progress"
 
 

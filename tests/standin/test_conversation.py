@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -11,6 +11,7 @@ from relay.media.frames import TELEPHONE, WIDEBAND
 from relay.standin.assistant.behaviour import Behaviour
 from relay.standin.assistant.conversation import AssistantConversation
 from relay.standin.assistant.order import Order
+from relay.standin.assistant.timers import EndOfCall
 from relay.standin.phrases import phrase, spoken
 from relay.standin.sound import level_dbfs, mulaw_to_samples
 
@@ -281,25 +282,6 @@ def test_the_longest_duration_is_obeyed() -> None:
     assert stage.now_s - 50.0 == pytest.approx(12, abs=0.05)
 
 
-@pytest.mark.parametrize(
-    ("behaviour", "how"),
-    [(Behaviour(end_after_s=2), "normal"), (Behaviour(close_after_s=2), "bare"), (Behaviour(drop_after_s=2), "drop")],
-)
-def test_it_ends_as_it_was_told_to(behaviour: Behaviour, how: str) -> None:
-    stage = Stage(behaviour)
-    stage.run(5)
-    assert stage.call.ending is not None
-    assert stage.call.ending.how == how
-    assert stage.now_s - 50.0 == pytest.approx(2, abs=0.03)
-
-
-def test_it_can_fall_mute_with_the_socket_open() -> None:
-    stage = Stage(Behaviour(mute_after_s=1))
-    stage.run(5)
-    assert max(at_s for at_s, _ in stage.audio) - 50.0 < 1.02
-    assert stage.reason is None
-
-
 def test_say_is_spoken_as_a_tone_and_can_end_the_call() -> None:
     stage = Stage(Behaviour(script="silent"))
     stage.run(1)
@@ -353,21 +335,29 @@ def test_webhooks_get_what_the_server_list_names() -> None:
     assert [m["type"] for m in stage.call.narrator.hooks] == ["status-update"]
 
 
-def test_uplink_faster_than_real_time_and_gaps_are_measured() -> None:
+@pytest.mark.parametrize(("reason", "how"), [("assistant-ended-call", "normal"), ("customer-ended-call", "gone")])
+def test_an_end_in_order_is_told_before_the_socket_closes(reason: str, how: Literal["normal", "gone"]) -> None:
     stage = Stage()
     stage.run(1)
-    for _ in range(50):
-        stage.call.receive_audio(QUIET, stage.now_s)
-    stage.run(0.4, uplink=None)
-    stage.run(0.1)
-    statistics = stage.call.statistics()
-    assert statistics["uplink_lead_ms"] == pytest.approx(1000, abs=25)
-    assert statistics["uplink_longest_gap_ms"] == pytest.approx(420, abs=1)
+    stage.call.end(reason, how)
+    stage.collect()
+    assert stage.texts[-1][1] == {"type": "status-update", "status": "ended", "endedReason": reason}
+    assert stage.call.ending == EndOfCall(reason, how)
+
+
+def test_when_its_worker_dies_nothing_is_told_and_the_first_ending_stands() -> None:
+    stage = Stage()
+    stage.run(1)
+    told = len(stage.texts)
+    stage.call.break_off()
+    stage.call.end("customer-ended-call")
+    stage.collect()
+    assert len(stage.texts) == told
+    assert stage.call.ending == EndOfCall("call.in-progress.error-vapifault-worker-died", "drop")
 
 
 def test_odd_uplink_bytes_are_tolerated() -> None:
     call = AssistantConversation(Order(WIDEBAND, {}, "a"), Behaviour(), 0.0)
     for n in range(100):
         call.receive_audio(b"\x00" * 639, n * 0.02)
-    assert call.statistics()["uplink_odd_messages"] == 100
     assert call.ending is None

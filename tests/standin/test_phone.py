@@ -197,9 +197,7 @@ async def test_a_clear_returns_the_marks_at_once_and_the_rest_is_never_heard() -
     assert result.marks_cleared == 1
     assert result.clears[0]["cleared_ms"] > 9000
     assert result.heard_ms < 1000
-    kinds = [event.kind for event in events]
-    assert kinds[-1] == "call.ended"
-    assert {"twiml", "stream.started", "clear", "mark-returned", "stream.ended"} <= set(kinds)
+    assert [event.kind for event in events] == ["stream.started", "clear", "stream.ended"]
 
 
 async def test_wrong_messages_are_warnings_and_the_call_goes_on() -> None:

@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from relay.standin.assistant.chunks import Chunking
 
 Script = Literal["demo", "echo", "tone", "file", "silent"]
-SCRIPTS: tuple[str, ...] = get_args(Script)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +24,6 @@ class Behaviour:
     first_audio_ms: from the connection to the first audio.
     monitor_in_reply: whether `POST /call` already names the control URL (else only `GET /call/{id}` does).
     create_status: answer `POST /call` with this status instead (an error without a call).
-    mute_after_s, end_after_s, close_after_s, drop_after_s: stop sending anything; end the call with
-        `assistant-ended-call`; close without a word; reset the TCP connection - so long after the connection.
     user_texts: what the caller's utterances are taken to say, in order; without one, "(1.4 s of speech)".
     """
 
@@ -49,11 +46,6 @@ class Behaviour:
     echo_delay_ms: float = 60.0
     monitor_in_reply: bool = True
     create_status: int | None = None
-    create_delay_s: float = 0.0
     concurrency_limit: int = 10
     refuse_handshake: bool = False
-    mute_after_s: float | None = None
-    end_after_s: float | None = None
-    close_after_s: float | None = None
-    drop_after_s: float | None = None
     user_texts: tuple[str, ...] = ()

@@ -68,16 +68,10 @@ class AssistantCall:
             self.conversation.end(reason)
         self.wake()
 
-    def close(self) -> None:
-        """The assistant's side closes without a close code."""
-        assert self.conversation is not None
-        self.conversation.break_off("bare")
-        self.wake()
-
     def drop(self) -> None:
         """The assistant's side vanishes: TCP reset."""
         assert self.conversation is not None
-        self.conversation.break_off("drop")
+        self.conversation.break_off()
         self.wake()
 
     def wake(self) -> None:

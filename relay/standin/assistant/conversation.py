@@ -2,7 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from relay.standin.assistant.behaviour import Behaviour
 from relay.standin.assistant.brain import Brain, Speak
@@ -14,9 +14,10 @@ from relay.standin.assistant.mouth import Mouth, Utterance
 from relay.standin.assistant.narrator import Narrator
 from relay.standin.assistant.order import Order
 from relay.standin.assistant.script import Voice, script_of
-from relay.standin.assistant.timers import WORKER_DIED, EndOfCall, Timers, UplinkWatch
+from relay.standin.assistant.timers import EndOfCall, Timers
 
 _HANG_AFTER_S = 1.5
+_WORKER_DIED = "call.in-progress.error-vapifault-worker-died"
 
 
 @dataclass(slots=True)
@@ -33,7 +34,7 @@ class AssistantConversation:
     """Feed it with `receive_audio`, `receive_text` and `tick`; send what `outbox` and `hooks` then hold.
 
     Times are seconds on one monotonic clock. Once `ending` is set, what is still in `outbox` is sent, and the socket
-    is closed as it says. `uplink` holds what is known of the caller's audio.
+    is closed as it says.
     """
 
     order: Order
@@ -42,9 +43,9 @@ class AssistantConversation:
     outbox: deque[str | bytes] = field(default_factory=deque)
     context: list[Message] = field(default_factory=list)
     ending: EndOfCall | None = None
-    uplink: UplinkWatch = field(init=False)
     narrator: Narrator = field(init=False)
     chunks: Chunks = field(init=False)
+    _last_uplink_s: float = field(init=False)
     _timers: Timers = field(init=False)
     _ear: Ear = field(init=False)
     _mouth: Mouth = field(init=False)
@@ -59,10 +60,10 @@ class AssistantConversation:
 
     def __post_init__(self) -> None:
         form, behaviour = self.order.format, self.behaviour
-        self.uplink = UplinkWatch(form, self.opened_s)
+        self._last_uplink_s = self.opened_s
         self.narrator = Narrator(self.order, behaviour, self.outbox)
         self.chunks = Chunks(form, behaviour.chunking, behaviour.seed)
-        self._timers = Timers(self.order, behaviour, self.opened_s)
+        self._timers = Timers(self.order, self.opened_s)
         self._ear = Ear(form, behaviour.detect_after_ms)
         self._mouth = Mouth(form, self.chunks, silence=behaviour.downlink_silence, burst=behaviour.burst)
         self._voice = Voice(form, behaviour)
@@ -77,7 +78,7 @@ class AssistantConversation:
             self._loopback = Loopback(self.chunks, behaviour.echo_delay_ms)
 
     def receive_audio(self, data: bytes, now_s: float) -> None:
-        self.uplink.received(len(data), now_s)
+        self._last_uplink_s = now_s
         if self._loopback is not None:
             self._timers.active(now_s)
             self._loopback.hear(data, now_s)
@@ -124,20 +125,20 @@ class AssistantConversation:
             self.narrator.tell({"type": "status-update", "status": "ended", "endedReason": reason})
             self.ending = EndOfCall(reason, how)
 
-    def break_off(self, how: Literal["bare", "drop"]) -> None:
+    def break_off(self) -> None:
         """End it without a word, as when Vapi's worker dies."""
-        self.ending = self.ending or EndOfCall(WORKER_DIED, how)
+        self.ending = self.ending or EndOfCall(_WORKER_DIED, "drop")
 
     def tick(self, now_s: float) -> None:
         """Everything that is due by now."""
         if self.ending is not None:
             return
-        ending = self._timers.check(now_s, self.uplink.last_s)
+        ending = self._timers.check(now_s, self._last_uplink_s)
         if ending is not None and ending.how == "normal":
             self.end(ending.reason)
         elif ending is not None:
             self.ending = ending
-        elif not self._timers.is_mute(now_s):
+        else:
             self._begin(now_s)
             self._think(now_s)
             self._follow_mouth(now_s)
@@ -209,7 +210,3 @@ class AssistantConversation:
                 self._caller_muted = control == "mute-customer"
             case "say-first-message":
                 self._say(self._brain.begin_again(), now_s)
-
-    def statistics(self) -> dict[str, Any]:
-        """Counters of the call so far."""
-        return {**self.uplink.statistics(), "context": len(self.context), "turn": self.narrator.turn}

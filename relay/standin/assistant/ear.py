@@ -5,7 +5,7 @@ A block of 20 ms is loud above -38 dBFS, and once somebody speaks, above -44 dBF
 it ends after 600 ms of quiet, or after a minute in any case.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from relay.media.frames import AudioFormat
 from relay.standin.sound import decode, level_dbfs
@@ -31,10 +31,7 @@ class SpeechStopped:
     """The caller is done; `audio` is what was said, in the call's format, without the quiet after it."""
 
     onset_ms: float
-    audio: bytes
-
-    def __repr__(self) -> str:
-        return f"SpeechStopped(onset_ms={self.onset_ms}, audio={len(self.audio)} bytes)"
+    audio: bytes = field(repr=False)
 
 
 Heard = SpeechStarted | SpeechStopped

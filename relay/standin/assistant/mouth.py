@@ -43,7 +43,6 @@ class Mouth:
         self._chunks = chunks
         self._silence = silence
         self._burst = burst
-        self._bytes_per_s = form.rate_hz * form.block_bytes
         self._opened_s: float | None = None
         self._sent_bytes = 0
         self._next_bytes = chunks.next_bytes()

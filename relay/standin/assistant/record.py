@@ -10,15 +10,13 @@ from relay.standin.sound import Samples, decode, lay_out, write_wav
 
 @dataclass(slots=True)
 class Track:
-    """One direction's audio. Only the first `limit_bytes` are kept; `total_bytes` counts all."""
+    """One direction's audio: the first `limit_bytes` of it."""
 
     limit_bytes: int
     audio: bytearray = field(default_factory=bytearray)
     arrivals: list[tuple[float, int]] = field(default_factory=list)
-    total_bytes: int = 0
 
     def add(self, at_s: float, data: bytes) -> None:
-        self.total_bytes += len(data)
         if len(self.audio) + len(data) <= self.limit_bytes:
             self.audio += data
             self.arrivals.append((at_s, len(data)))

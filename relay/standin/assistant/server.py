@@ -80,7 +80,6 @@ class Assistant:
 
     async def _create(self, request: Request) -> Response:
         behaviour = self.behaviour
-        await trio.sleep(behaviour.create_delay_s)
         if behaviour.create_status is not None:
             return _error(behaviour.create_status, "as configured")
         try:

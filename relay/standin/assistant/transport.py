@@ -84,7 +84,7 @@ async def _send_waiting(call: AssistantCall, conversation: AssistantConversation
                 conversation.end("customer-ended-call", "gone")
                 return False
         if patience.cancelled_caught:
-            conversation.break_off("drop")
+            conversation.break_off()
             return False
         now_s = trio.current_time()
         if isinstance(message, bytes):

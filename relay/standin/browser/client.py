@@ -132,10 +132,10 @@ class BrowserClient:
 
     # What it hears
 
-    def take_audio(self, n: int, turn: int, ms: int, pcm: bytes, transport: str) -> None:
+    def take_audio(self, n: int, turn: int, pcm: bytes) -> None:
         now_s = trio.current_time()
         late = turn <= self.record.fence
-        if self.record.take_audio(HeardFrame(n, turn, ms, pcm, now_s, transport, late)):
+        if self.record.take_audio(HeardFrame(n, turn, pcm, now_s, late)):
             self._playback.play(turn, len(pcm) / 2 / self.ready.rate_hz, now_s)
         self.news()
 

@@ -30,7 +30,7 @@ class Shared(Protocol):
     uplink: Microphone
     said: trio.Event
 
-    def take_audio(self, n: int, turn: int, ms: int, pcm: bytes, transport: str) -> None: ...
+    def take_audio(self, n: int, turn: int, pcm: bytes) -> None: ...
     def take_text(self, message: dict[str, Any]) -> None: ...
 
 
@@ -85,8 +85,8 @@ class WebSocketLink:
             except (LegLost, LegClosed):
                 return
             if isinstance(message, bytes):
-                n, ms, turn = HEADER.unpack_from(message)
-                self._client.take_audio(n, turn, ms, message[HEADER.size :], self.kind)
+                n, _, turn = HEADER.unpack_from(message)
+                self._client.take_audio(n, turn, message[HEADER.size :])
             else:
                 self._client.take_text(json.loads(message))
 
@@ -135,7 +135,7 @@ class PollingLink:
             for message in answer["messages"]:
                 if message["type"] == "audio":
                     pcm = base64.b64decode(message["audio"], validate=True)
-                    self._client.take_audio(message["seq"], message["turn"], message["ms"], pcm, self.kind)
+                    self._client.take_audio(message["seq"], message["turn"], pcm)
                 else:
                     self._client.take_text(message)
 

@@ -58,10 +58,8 @@ class HeardFrame:
 
     n: int
     turn: int
-    ms: int
     pcm: bytes = field(repr=False)
     at_s: float
-    transport: str
     late: bool
 
 
@@ -72,8 +70,6 @@ class BrowserRecord:
     frames: list[HeardFrame] = field(default_factory=list)
     messages: list[dict[str, Any]] = field(default_factory=list)
     cursor: int = 0
-    duplicates: int = 0
-    missing: list[int] = field(default_factory=list)
     fence: int = -1
     interrupted_at_s: dict[int, float] = field(default_factory=dict)
 
@@ -96,14 +92,9 @@ class BrowserRecord:
         """The audio of one turn or of all, without what came after the turn's interruption."""
         return b"".join(frame.pcm for frame in self.frames if not frame.late and turn in {None, frame.turn})
 
-    def of_type(self, *types: str) -> list[dict[str, Any]]:
-        return [message for message in self.messages if message["type"] in types]
-
     def _is_new(self, n: int) -> bool:
         if n <= self.cursor:
-            self.duplicates += 1
             return False
-        self.missing += range(self.cursor + 1, n)
         self.cursor = n
         return True
 
@@ -124,7 +115,7 @@ class BrowserPlayback:
         """What would have sounded after now is never heard."""
         kept = [(t, at_s, min(s, max(0.0, now_s - at_s)) if t <= turn else s) for t, at_s, s in self._pieces]
         self._pieces = [piece for piece in kept if piece[2] > 0]
-        self._free_at_s = max(now_s, *(at_s + s for _, at_s, s in self._pieces), 0.0) if self._pieces else now_s
+        self._free_at_s = max([now_s, *(at_s + s for _, at_s, s in self._pieces)])
 
     def heard_ms(self, now_s: float) -> dict[int, int]:
         """By turn. Turns before the last one that sounds are final."""

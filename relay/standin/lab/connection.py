@@ -84,10 +84,7 @@ class Way:
 class LabConnection:
     """`run` is the connection's whole life; all else acts at once and may be called at any time of it."""
 
-    def __init__(
-        self, number: int, client: trio.SocketStream, server: trio.SocketStream, link: LinkConditions, rng: Random
-    ) -> None:
-        self.number = number
+    def __init__(self, client: trio.SocketStream, server: trio.SocketStream, link: LinkConditions, rng: Random) -> None:
         self.up = Way(client, server, link, Random(rng.random()))
         self.down = Way(server, client, link, Random(rng.random()))
         self.half_opened = False

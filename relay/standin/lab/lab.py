@@ -34,15 +34,10 @@ class Happened:
 
 @dataclass(frozen=True, slots=True)
 class LabStatistics:
-    open_now: int
     opened: int
     refused: int
-    held_bytes: int
-    """Under way."""
     up_bytes: int
     down_bytes: int
-    overtaken: int
-    """Messages that were held for others to overtake."""
 
 
 class Lab:
@@ -59,7 +54,7 @@ class Lab:
         self._tell = tell
         self._began = trio.current_time()
         self._live: dict[int, LabConnection] = {}
-        self._opened = self._refused = self._up_bytes = self._down_bytes = self._overtaken = 0
+        self._opened = self._refused = self._up_bytes = self._down_bytes = 0
         self._stalled_until = self._refused_until = self._slow_until = -1.0
         self._slow_kbit_s: float | None = None
 
@@ -88,15 +83,11 @@ class Lab:
         return self._happen("refuse", for_s)
 
     def statistics(self) -> LabStatistics:
-        ways = [(one.up, one.down) for one in self._live.values()]
         return LabStatistics(
-            open_now=len(self._live),
             opened=self._opened,
             refused=self._refused,
-            held_bytes=sum(up.line.held_bytes + down.line.held_bytes for up, down in ways),
-            up_bytes=self._up_bytes + sum(up.n_bytes for up, _ in ways),
-            down_bytes=self._down_bytes + sum(down.n_bytes for _, down in ways),
-            overtaken=self._overtaken + sum(up.line.overtaken + down.line.overtaken for up, down in ways),
+            up_bytes=self._up_bytes + sum(connection.up.n_bytes for connection in self._live.values()),
+            down_bytes=self._down_bytes + sum(connection.down.n_bytes for connection in self._live.values()),
         )
 
     async def follow(self) -> None:
@@ -119,7 +110,7 @@ class Lab:
             _reset(client)
             self._note("refused a connection", 1)
             return
-        connection = LabConnection(number, client, server, self._schedule.link, self._rng(number))
+        connection = LabConnection(client, server, self._schedule.link, self._rng(number))
         self._live[number] = connection
         self._note("connected", 1)
         try:
@@ -128,7 +119,6 @@ class Lab:
             del self._live[number]
             self._up_bytes += connection.up.n_bytes
             self._down_bytes += connection.down.n_bytes
-            self._overtaken += connection.up.line.overtaken + connection.down.line.overtaken
             self._note("disconnected", 1)
 
     async def _dial(self) -> trio.SocketStream | None:

@@ -21,8 +21,6 @@ class LabLine:
         self._free_at = 0.0
         self._last_due = 0.0
         self.held_bytes = 0
-        self.overtaken = 0
-        """Messages that were held for others to overtake."""
 
     def put(
         self, data: bytes, now: float, *, kbit_s: float | None = None, may_be_held: bool = False, last: bool = False
@@ -37,7 +35,6 @@ class LabLine:
         due = self._sent_at(len(data), now, kbit_s) + (self._link.delay_ms + self._jitter_ms()) / _MS
         due = max(due, self._last_due)
         if may_be_held and self._link.reorder_share and self._rng.random() < self._link.reorder_share:
-            self.overtaken += 1
             due += self._rng.uniform(0, self._link.reorder_ms) / _MS
         else:
             due = max([due, *(at for at, _, _ in self._waiting)]) if last else due

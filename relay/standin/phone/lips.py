@@ -23,7 +23,6 @@ class Lips:
 
     started_s: float
     said: bytearray = field(default_factory=bytearray, repr=False)
-    speaking: bool = False
     _queue: deque[Saying] = field(default_factory=deque)
 
     def say(self, mulaw: bytes) -> Saying:
@@ -45,7 +44,6 @@ class Lips:
                 break
             saying.ended_s = now_s
             self._queue.popleft()
-        self.speaking = bool(frame)
         frame += _QUIET * (BLOCK_BYTES - len(frame))
         begins_byte = round((now_s - self.started_s) * RATE_HZ)
         if begins_byte - len(self.said) > 2 * BLOCK_BYTES:

@@ -105,14 +105,14 @@ class Operator:
             self._step(f"stream refused: {error}")
             self._report(verb, stream_sid, "stream-error", str(error))
             return "refused"
-        phone.end_stream(media, how)
+        phone.end_stream(how)
         self._step(f"stream {how}" if media.close_code is None else f"stream {how} {media.close_code}")
         self._report(verb, stream_sid, "stream-stopped")
         return how
 
     def _step(self, text: str) -> None:
         self.phone.steps.append(text)
-        self.phone.tell("twiml", step=text)
+        self.phone.news()
 
     def _report(self, verb: twiml.Stream, stream_sid: str, event: str, error: str = "") -> None:
         if verb.status_callback is None:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import trio
 
@@ -15,16 +15,15 @@ from relay.standin.sound import lay_out, mulaw_to_samples, write_wav
 
 _HANG_UP_S = 5.0
 
+PhoneEventKind = Literal["stream.started", "stream.ended", "clear", "warning"]
+
 
 @dataclass(frozen=True, slots=True)
 class PhoneEvent:
-    """Something happened. `at_s` is on trio's clock.
-
-    kind: twiml, stream.started, stream.ended, clear, mark-returned, warning, say.began, say.ended, dtmf, call.ended.
-    """
+    """Something happened on the media stream. `at_s` is on trio's clock."""
 
     at_s: float
-    kind: str
+    kind: PhoneEventKind
     detail: dict[str, Any] = field(default_factory=dict)
 
 
@@ -60,7 +59,6 @@ class Phone:
     _current: MediaStream | None = None
     _lines_told: int = 0
     _audible_ms: float = 0.0
-    _speaking: bool = False
     _changed: trio.Event = field(default_factory=trio.Event)
     _ended: trio.Event = field(default_factory=trio.Event)
     _scope: trio.CancelScope = field(default_factory=trio.CancelScope)
@@ -133,7 +131,6 @@ class Phone:
             raise RuntimeError("no stream is open")
         self._current.digits.append(digit)
         self._current.changed.set()
-        self.tell("dtmf")
         await trio.lowlevel.checkpoint()
 
     async def hang_up(self) -> None:
@@ -185,7 +182,7 @@ class Phone:
 
     # What the operator tells it
 
-    def tell(self, kind: str, **detail: Any) -> None:
+    def tell(self, kind: PhoneEventKind, **detail: Any) -> None:
         if self.options.on_event is not None:
             self.options.on_event(PhoneEvent(trio.current_time(), kind, detail))
         self.news()
@@ -198,11 +195,11 @@ class Phone:
         self._current = stream
         self._lines_told, self._audible_ms = 0, 0.0
         stream.opened = True
-        self.tell("stream.started", stream_sid=stream.player.stream_sid)
+        self.tell("stream.started")
 
-    def end_stream(self, stream: MediaStream, how: str) -> None:
+    def end_stream(self, how: str) -> None:
         self._current = None
-        self.tell("stream.ended", how=how, close_code=stream.close_code)
+        self.tell("stream.ended", how=how)
 
     def listen(self) -> None:
         """Something was sent, played or received on the current stream: tell what is new."""
@@ -210,15 +207,12 @@ class Phone:
         if stream is None:
             return
         for line in stream.player.log[self._lines_told :]:
-            if line.kind in ("clear", "warning", "mark-returned"):
+            if line.kind in ("clear", "warning"):
                 self.tell(line.kind, detail=line.detail, n_bytes=line.n_bytes)
         self._lines_told = len(stream.player.log)
         if stream.player.audible_ms > self._audible_ms:
             self.last_audible_s = trio.current_time()
         self._audible_ms = stream.player.audible_ms
-        if self.lips.speaking is not self._speaking:
-            self._speaking = self.lips.speaking
-            self.tell("say.began" if self._speaking else "say.ended")
         self.news()
 
     async def live(self, connect_call: Callable[[], Awaitable[str]]) -> None:
@@ -229,4 +223,4 @@ class Phone:
         self.end = self.end or "caller_hangup"
         self.ended_s = trio.current_time()
         self._ended.set()
-        self.tell("call.ended", end=self.end)
+        self.news()
