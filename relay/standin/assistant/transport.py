@@ -97,6 +97,6 @@ async def _send_waiting(call: AssistantCall, conversation: AssistantConversation
 async def _close(conversation: AssistantConversation, socket: WebSocketConnection, stream: trio.SocketStream) -> None:
     how = conversation.ending.how if conversation.ending is not None else "drop"
     if how == "drop":
-        await reset(stream)
+        reset(stream)
     with trio.move_on_after(_CLOSE_S):
         await socket.aclose(CloseReason.NO_STATUS_RCVD if how == "bare" else CloseReason.NORMAL_CLOSURE)

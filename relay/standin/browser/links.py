@@ -74,9 +74,8 @@ class WebSocketLink:
 
     async def lose(self) -> None:
         if isinstance(self._stream, trio.SocketStream):
-            await reset(self._stream)
-        else:
-            await trio.aclose_forcefully(self._stream)
+            reset(self._stream)
+        await trio.aclose_forcefully(self._stream)
 
     async def _read(self) -> None:
         while True:

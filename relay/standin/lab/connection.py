@@ -7,10 +7,8 @@
 | gone      | both sides are closed or reset           |                                                             |
 """
 
-import socket
-import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from random import Random
 
 import trio
@@ -18,6 +16,7 @@ import trio
 from relay.standin.lab.line import LabLine
 from relay.standin.lab.messages import Piece, Splitter
 from relay.standin.lab.schedule import LinkConditions
+from relay.standin.tcp import reset
 
 _READ_BYTES = 4096
 _HELD_MAX_BYTES = 1 << 18
@@ -100,14 +99,13 @@ class LabConnection:
                         nursery.start_soon(self._read, way, kbit_s)
                         nursery.start_soon(self._write, way, scope, not_before)
         finally:
-            self._close_sockets()
+            self.up.source.socket.close()
+            self.down.source.socket.close()
 
     def drop(self) -> None:
         """Reset both sides."""
-        for stream in (self.up.source, self.down.source):
-            with suppress(OSError):
-                stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._close_sockets()
+        reset(self.up.source)
+        reset(self.down.source)
         self._scope.cancel()
 
     def close(self) -> None:
@@ -148,7 +146,3 @@ class LabConnection:
         except _GONE:
             if not self.half_opened:
                 self.drop()
-
-    def _close_sockets(self) -> None:
-        for stream in (self.up.source, self.down.source):
-            stream.socket.close()

@@ -4,8 +4,6 @@ It shows what a proxy can show. A packet lost is a delay, as it is above TCP; an
 data are accepted and lead to nothing, where a real network would not even acknowledge them.
 """
 
-import socket
-import struct
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,6 +16,7 @@ import trio
 
 from relay.standin.lab.connection import LabConnection
 from relay.standin.lab.schedule import CLEAN, EventKind, NetworkEvent, Schedule
+from relay.standin.tcp import reset
 
 CONNECT_TIMEOUT_S = 10.0
 _JOURNAL_MAX = 10_000
@@ -107,7 +106,7 @@ class Lab:
         server = None if trio.current_time() < self._refused_until else await self._dial()
         if server is None:
             self._refused += 1
-            _reset(client)
+            reset(client)
             self._note("refused a connection", 1)
             return
         connection = LabConnection(client, server, self._schedule.link, self._rng(number))
@@ -195,8 +194,3 @@ def _told(event: NetworkEvent) -> str:
     """For people: the event in a few words."""
     rate = "" if event.kbit_s is None else f", {event.kbit_s:g} kbit/s"
     return f"{event.kind}{f' for {event.for_s:g} s' if event.for_s else ''}{rate}"
-
-
-def _reset(stream: trio.SocketStream) -> None:
-    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    stream.socket.close()

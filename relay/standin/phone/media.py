@@ -170,7 +170,7 @@ async def _run(
         nursery.cancel_scope.cancel()
     media.player.advance(trio.current_time())
     if end == "lost":
-        await reset(tcp)
+        reset(tcp)
     with trio.move_on_after(_CLOSE_S):
         await ws.aclose()
     return end
