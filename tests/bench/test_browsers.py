@@ -7,11 +7,9 @@ from io import StringIO
 
 import msgspec
 import pytest
-from click.testing import CliRunner
 from rich.console import Console
 
 from relay.bench.browsers import BrowserResult, show_browsers
-from relay.cli import main
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +49,3 @@ def test_a_person_sees_them_side_by_side(printed: BrowserResult) -> None:
     text = console.file.getvalue()
     assert "websocket" in text
     assert f"{printed.transports[1].up.added_ms['p50']:.1f}" in text
-
-
-@pytest.mark.parametrize("other", ["--find-limit", "--vad-cost"])
-def test_one_thing_is_measured_at_a_time(other: str) -> None:
-    assert CliRunner().invoke(main, ["bench", "--browsers", other]).exit_code == 2

@@ -6,15 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
-from relay.cli import main
 from relay.standin.lab import LinkConditions, NetworkEvent, Schedule, scheduled
+from tests.support.commands import one_line, relay
 from tests.support.daemons import RELAY, environment
-
-
-def lab(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ["lab", *arguments])
 
 
 def run_until_told(file: Path, words: str) -> tuple[str, list[str], int, str]:
@@ -65,25 +60,24 @@ def test_a_schedule_that_is_not_there_is_written(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_use_is_status_2_and_one_line(arguments: list[str], told: str) -> None:
-    done = lab(*arguments)
+    done = relay("lab", *arguments)
 
     assert done.exit_code == 2
-    assert told in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert told in one_line(done)
 
 
 def test_a_wrong_schedule_is_wrong_use(tmp_path: Path) -> None:
     file = tmp_path / "schedule.json"
     file.write_text("{}x")
-    done = lab("--target", "localhost:9", "--schedule", str(file))
+    done = relay("lab", "--target", "localhost:9", "--schedule", str(file))
 
     assert done.exit_code == 2
-    assert "not a schedule" in done.stderr
+    assert "not a schedule" in one_line(done)
 
 
 def test_a_taken_port_is_wrong_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        done = lab("--listen", str(taken.getsockname()[1]), "--target", "localhost:9")
+        done = relay("lab", "--listen", str(taken.getsockname()[1]), "--target", "localhost:9")
 
     assert done.exit_code == 2
-    assert "--listen" in done.stderr
+    assert "--listen" in one_line(done)

@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 import trio
-from click.testing import CliRunner
 
-from relay.cli import main
 from relay.commands import demo
 from relay.demo.evidence import Evidence
 from relay.demo.promise import Promise
@@ -19,6 +17,7 @@ from relay.demo.reconnect import RECONNECT_FIGURES
 from relay.demo.screen import Screen
 from relay.demo.stage import Performance
 from relay.demo.verdict import FIGURES, DemoVerdict
+from tests.support.commands import one_line, relay
 
 Perform = Callable[[Screen, Path], Any]
 
@@ -45,8 +44,8 @@ def verdict(*kept: bool | None) -> DemoVerdict:
 
 
 def run(*args: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(main, ["demo", *args])
-    return result.exit_code, result.stdout, result.stderr
+    done = relay("demo", *args)
+    return done.exit_code, done.stdout, done.stderr
 
 
 def test_json_is_one_object_and_nothing_else(use: Callable[..., None], tmp_path: Path) -> None:
@@ -90,11 +89,10 @@ def test_a_folder_that_cannot_be_written_is_wrong_use(tmp_path: Path) -> None:
     in_the_way = tmp_path / "file"
     in_the_way.write_text("")
 
-    status, out, err = run("--out", str(in_the_way))
+    done = relay("demo", "--out", str(in_the_way))
 
-    assert (status, out) == (2, "")
-    assert err.startswith(f"relay: --out {in_the_way} cannot be written to")
-    assert err.count("\n") == 1
+    assert done.exit_code == 2
+    assert one_line(done).startswith(f"relay: --out {in_the_way} cannot be written to")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
