@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,24 @@ from relay.demo.screen import Screen
 from relay.demo.stage import Performance
 from relay.demo.verdict import FIGURES, DemoVerdict
 from tests.support.commands import one_line, relay
+from tests.support.daemons import environment
 
 Perform = Callable[[Screen, Path], Any]
+
+TALKS_WITHOUT_END = """
+import trio
+from relay.cli import main
+from relay.commands import demo
+
+async def perform(screen, folder):
+    while True:
+        screen.say("something happens")
+        await trio.lowlevel.checkpoint()
+
+demo.perform = perform
+main()
+"""
+"""A process of its own: what ends it closes its standard output."""
 
 
 @pytest.fixture
@@ -110,3 +128,16 @@ def test_a_signal_ends_it_with_its_status(use: Callable[..., None], tmp_path: Pa
 
     assert run("--out", str(tmp_path))[0] == 128 + number
     assert cleaned_up == [True]
+
+
+def test_when_nobody_reads_any_more_it_ends_quietly_as_by_sigpipe(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", TALKS_WITHOUT_END, "demo", "--out", str(tmp_path)]
+    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        assert run.stderr is not None
+        first = run.stdout.readline()
+        run.stdout.close()
+        errors = run.stderr.read()
+
+    assert first.startswith("relay demo: starting")
+    assert (run.returncode, errors) == (128 + signal.SIGPIPE, "")
