@@ -1,36 +1,22 @@
 """A connection that is lost on purpose is lost at once, for both sides."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from relay.standin.tcp import reset
-
-
-@asynccontextmanager
-async def connected() -> AsyncIterator[tuple[trio.SocketStream, trio.SocketStream]]:
-    """The two ends of one TCP connection on loopback."""
-    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    async with (
-        listener,
-        await trio.open_tcp_stream(*listener.socket.getsockname()) as here,
-        await listener.accept() as there,
-    ):
-        yield here, there
+from tests.support.streams import tcp_pair
 
 
 async def test_the_peer_sees_a_reset_and_not_the_end_of_the_stream() -> None:
-    async with connected() as (here, there):
+    async with tcp_pair() as (here, there):
         reset(here)
         with pytest.raises(trio.BrokenResourceError):
             await there.receive_some()
 
 
 async def test_who_waits_on_the_stream_is_woken() -> None:
-    async with connected() as (here, _there), trio.open_nursery() as nursery:
+    async with tcp_pair() as (here, _there), trio.open_nursery() as nursery:
 
         async def wait() -> None:
             with pytest.raises(trio.ClosedResourceError):
@@ -42,7 +28,7 @@ async def test_who_waits_on_the_stream_is_woken() -> None:
 
 
 async def test_a_closed_stream_stays_closed() -> None:
-    async with connected() as (here, there):
+    async with tcp_pair() as (here, there):
         await here.aclose()
         reset(here)
         assert await there.receive_some() == b""

@@ -125,6 +125,31 @@ async def test_over_the_limit_a_call_is_created_blocked() -> None:
     }
 
 
+async def test_the_control_url_can_be_left_out_of_the_reply_and_looked_up() -> None:
+    behaviour = Behaviour(monitor_in_reply=False)
+    async with open_assistant(key=KEY, behaviour=behaviour) as assistant, client_of(assistant) as client:
+        reply = (await client.post("/call", json=ORDER)).json()
+        found = (await client.get(f"/call/{reply['id']}")).json()
+
+    assert "monitor" not in reply
+    assert found["monitor"]["controlUrl"] == f"{assistant.base_url}/{reply['id']}/control"
+
+
+async def test_of_the_calls_that_ended_the_newest_thousand_are_kept() -> None:
+    request = Request(
+        "POST", "/call", {"user-agent": "test", "authorization": f"Bearer {KEY}"}, json.dumps(ORDER).encode()
+    )
+    async with open_assistant(key=KEY, behaviour=Behaviour(concurrency_limit=1)) as assistant:
+        await assistant.answer(request)
+        for _ in range(1002):
+            await assistant.answer(request)
+        live, *ended = assistant.calls.values()
+
+    assert len(ended) == 1000
+    assert live.status == "queued"
+    assert {call.status for call in ended} == {"ended"}
+
+
 async def test_a_call_runs_over_the_socket_and_ends_when_the_client_closes() -> None:
     behaviour = Behaviour(first_audio_ms=200)
     async with open_assistant(key=KEY, behaviour=behaviour) as assistant, client_of(assistant) as client:
@@ -179,15 +204,6 @@ async def test_a_url_that_nobody_picks_up_goes_dead() -> None:
         call.created_s -= 15
         assert await refused(url)
         assert call.status == "ended"
-
-
-async def test_an_unknown_message_closes_the_socket_without_a_code() -> None:
-    async with open_assistant(key=KEY) as assistant:
-        url, call = await place(assistant)
-        async with dial(url) as socket:
-            await socket.send_message('{"type":"keepalive"}')
-            assert (await read_to_the_end(socket))[1] == 1005
-        await wait_ended(call)
 
 
 async def test_a_drop_is_a_reset_without_a_close_frame() -> None:
