@@ -134,18 +134,25 @@ class _Watched(trio.abc.Stream):
             data = await self._stream.receive_some(max_bytes)
         finally:
             if not data:
-                self.lost = True
-                self.waiting.cancel("the peer is gone")
+                self._lose()
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._stream.send_all(data)
+        try:
+            await self._stream.send_all(data)
+        except trio.BrokenResourceError:
+            self._lose()
+            raise
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+
+    def _lose(self) -> None:
+        self.lost = True
+        self.waiting.cancel("the peer is gone")
 
 
 async def _run(
