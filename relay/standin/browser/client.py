@@ -19,7 +19,7 @@ from relay.standin.browser.record import (
     Ready,
     newer,
 )
-from relay.standin.browser.uplink import Microphone
+from relay.standin.browser.uplink import UplinkLog
 
 
 class BrowserClient:
@@ -28,7 +28,7 @@ class BrowserClient:
     def __init__(self, url: str, options: BrowserOptions, http: httpx.AsyncClient, nursery: trio.Nursery) -> None:
         self.options = options
         self.record = BrowserRecord()
-        self.uplink = Microphone()
+        self.uplink = UplinkLog()
         self.said = trio.Event()
         self.ready: Ready
         self._url = url

@@ -14,7 +14,7 @@ from relay.errors import LegClosed, LegLost
 from relay.net.client_socket import ClientSocket, client_socket_over
 from relay.net.dial import Target, dial
 from relay.standin.browser.record import BrowserOptions, BrowserRecord, BrowserRefused, Ready
-from relay.standin.browser.uplink import HEADER, Microphone
+from relay.standin.browser.uplink import HEADER, UplinkLog
 from relay.standin.tcp import reset
 
 BATCH_MAX = 25
@@ -27,7 +27,7 @@ class Shared(Protocol):
 
     options: BrowserOptions
     record: BrowserRecord
-    uplink: Microphone
+    uplink: UplinkLog
     said: trio.Event
 
     def take_audio(self, n: int, turn: int, pcm: bytes) -> None: ...

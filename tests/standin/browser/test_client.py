@@ -11,8 +11,6 @@ import trio
 from relay.errors import LegLost
 from relay.media.frames import AudioFormat, Encoding
 from relay.standin.browser import BrowserClient, BrowserOptions, BrowserRefused, open_browser
-from relay.standin.browser.record import BrowserPlayback
-from relay.standin.browser.uplink import HEADER, KEPT_MAX, Microphone
 from tests.support.browser_peer import BrowserPeer, BrowserSession
 from tests.support.peers import serving
 
@@ -133,27 +131,3 @@ async def test_a_used_resume_token_is_refused() -> None:
         await browser.lose()
         with pytest.raises(BrowserRefused, match="RESUME_REJECTED"):
             await browser.attach_websocket(resume=used)
-
-
-def test_the_uplink_goes_on_where_the_relay_wants_and_counts_what_it_had_to_forget() -> None:
-    uplink = Microphone()
-    for number in range(KEPT_MAX + 10):
-        uplink.append(number * 20, b"x")
-    first = [HEADER.unpack_from(message)[0] for message in uplink.take(3)]
-    uplink.resume_at(12)
-
-    assert uplink.lost == 10
-    assert first == [11, 12, 13]
-    assert [HEADER.unpack_from(message)[0] for message in uplink.take(2)] == [12, 13]
-    assert uplink.waiting
-
-
-def test_playback_is_as_fast_as_its_audio_and_stops_when_interrupted() -> None:
-    playback = BrowserPlayback()
-    playback.play(1, 1.0, 10.0)
-    playback.play(2, 1.0, 10.5)
-    before = playback.heard_ms(11.25)
-    playback.interrupt(2, 11.5)
-
-    assert before == {1: 1000, 2: 250}
-    assert playback.heard_ms(20.0) == {1: 1000, 2: 500}
