@@ -37,7 +37,7 @@ class AssistantRecord:
     received: list[tuple[float, bytes]] = field(default_factory=list)
 
 
-class NoiseSource(Protocol):
+class TrackPosition(Protocol):
     """The caller, as far as an assistant cares."""
 
     @property
@@ -48,7 +48,7 @@ class LoadAssistant:
     """One call's assistant: talks when the caller's track says so, stops 300 ms after the caller began."""
 
     def __init__(
-        self, caller: NoiseSource, track: CallerTrack, reference: Reference, offset: int, *, sampled: bool
+        self, caller: TrackPosition, track: CallerTrack, reference: Reference, offset: int, *, sampled: bool
     ) -> None:
         self._caller = caller
         self._track = track
@@ -117,7 +117,7 @@ class LoadAssistant:
         self._link.send(json.dumps(message).encode(), websocket.TEXT)
 
 
-class Exchange:
+class AssistantListener:
     """The listening side: HTTP requests are answered, each WebSocket goes to `on_socket(socket, early bytes)`."""
 
     def __init__(

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import msgspec
 import trio
 
-from relay.bench.assistant import Exchange, LoadAssistant
+from relay.bench.assistant import AssistantListener, LoadAssistant
 from relay.bench.caller import FRAME_S, SETUP_TIMEOUT_S, CallerRecord
 from relay.bench.load import DRAIN_S, RAMP_S, WARM_UP_S, DelayResult, LoadSpec, delay_result, offsets, sampled
 from relay.bench.process import cpu_s
@@ -42,7 +42,7 @@ class TransportResult(msgspec.Struct):
 
 
 @dataclass(slots=True)
-class Place:
+class BrowserPosition:
     """Where in the track a browser is."""
 
     track: CallerTrack
@@ -59,7 +59,7 @@ class Browser:
     """One call."""
 
     client: BrowserClient
-    speaker: Place
+    speaker: BrowserPosition
     assistant: LoadAssistant
     record: CallerRecord = field(default_factory=CallerRecord)
 
@@ -94,7 +94,7 @@ class BrowserLoad:
 
     async def run(self) -> list[TransportResult]:
         """Raises BrowserRefused, LegLost, or trio.TooSlowError when the relay does not dial the assistant."""
-        Exchange(socket.socket(fileno=self._spec.listener_fd), self._reactor, self._attach)
+        AssistantListener(socket.socket(fileno=self._spec.listener_fd), self._reactor, self._attach)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._serve_assistants)
             results = [await self._measure(transport) for transport in TRANSPORTS]
@@ -149,7 +149,7 @@ class BrowserLoad:
     ) -> None:
         """One call until its session is over. Raises BrowserRefused if it never began."""
         offset, at = offsets(number, self._track)
-        speaker, attached = Place(self._track, offset), trio.Event()
+        speaker, attached = BrowserPosition(self._track, offset), trio.Event()
         assistant = LoadAssistant(
             speaker, self._track, self._reference, at, sampled=number in sampled(self._spec.calls)
         )

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from relay.bench.browser_load import TransportResult
 from relay.bench.machine import machine
-from relay.bench.report import pair, told
+from relay.bench.report import machine_line, pair
 from relay.bench.run import relay_to_load, run_load
 
 
@@ -50,4 +50,4 @@ def show_browsers(result: BrowserResult, console: Console) -> None:
     for name, cells in rows.items():
         table.add_row(name, *cells)
     console.print(table)
-    console.print(told(result.machine))
+    console.print(machine_line(result.machine))

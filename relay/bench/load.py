@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from relay.bench.assistant import Exchange, LoadAssistant
+from relay.bench.assistant import AssistantListener, LoadAssistant
 from relay.bench.caller import SETUP_TIMEOUT_S, LoadCaller, SetupFailed
 from relay.bench.process import Snapshot, counted_between, cpu_s, quantile_between, rss_mb, scrape
 from relay.bench.reactor import LATE_S, Reactor
@@ -86,7 +86,7 @@ class Load:
     def run(self) -> LoadResult:
         """Raises SetupFailed."""
         spec = self._spec
-        Exchange(socket.socket(fileno=spec.listener_fd), self._reactor, self._attach)
+        AssistantListener(socket.socket(fileno=spec.listener_fd), self._reactor, self._attach)
         rss_before = rss_mb(spec.relay_pid)
         for number in range(spec.calls):
             self._place_call(number, sampled=number in sampled(spec.calls))

@@ -39,7 +39,7 @@ class Arrivals:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Out:
+class FrameDelays:
     """For each frame that was asked for: `delay_s`, NaN if it never came out, and how much of its end was held back."""
 
     delay_s: NDArray[np.float64]
@@ -61,7 +61,9 @@ def trace(arrivals: Arrivals, sent: Waveform, sent_times: Sequence[float]) -> Po
     return _bridge(found, np.asarray(arrivals.ends, np.int64))
 
 
-def deliveries(arrivals: Arrivals, positions: Positions, frames: Sequence[int], sent_times: Sequence[float]) -> Out:
+def deliveries(
+    arrivals: Arrivals, positions: Positions, frames: Sequence[int], sent_times: Sequence[float]
+) -> FrameDelays:
     """The first time at which each frame (numbers, as sent) was out, but for TOLERANCE_SAMPLES."""
     lengths = np.diff(np.asarray(arrivals.ends, np.int64), prepend=0)
     known = positions >= 0
@@ -77,7 +79,7 @@ def deliveries(arrivals: Arrivals, positions: Positions, frames: Sequence[int], 
         message = order[at]
         delay_s[index] = times[message] - sent_times[frame]
         lag_ms[index] = ((frame + 1) * FRAME_SAMPLES - ends[message]) / TELEPHONE_HZ * 1000
-    return Out(delay_s, lag_ms)
+    return FrameDelays(delay_s, lag_ms)
 
 
 def _locate(arrivals: Arrivals, index: int, sent: Waveform, horizon: int, shift: int | None) -> int | None:

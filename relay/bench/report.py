@@ -11,12 +11,12 @@ from relay.bench.result import BenchResult
 def show(result: BenchResult, console: Console) -> None:
     console.print(as_table(result))
     where = "one core for both" if result.machine["relay_core"] is None else "a core each for the relay and the load"
-    console.print(f"{told(result.machine)}, {where}")
+    console.print(f"{machine_line(result.machine)}, {where}")
     if result.limit_calls is not None:
         console.print(f"one core carries {result.limit_calls} calls, limited by {result.limited_by}")
 
 
-def told(machine: dict[str, Any]) -> str:
+def machine_line(machine: dict[str, Any]) -> str:
     """`machine()` in a line."""
     return f"{machine['cpu']}, Python {machine['python']}, load average {machine['load_average']}"
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from relay.bench.assistant import AssistantRecord, SentFrame
 from relay.bench.caller import FRAME_S, CallerRecord
-from relay.bench.match import Arrivals, Out, deliveries, trace
+from relay.bench.match import Arrivals, FrameDelays, deliveries, trace
 from relay.bench.sounds import FRAME_SAMPLES, TELEPHONE_HZ, CallerTrack, Reference, Waveform
 from relay.media.frames import FRAME_MS
 from relay.standin.sound import mulaw_to_samples
@@ -90,7 +90,7 @@ def score_down(
 
 def _score_turn(
     turn: Sequence[SentFrame],
-    out: Out,
+    out: FrameDelays,
     clears: Sequence[float],
     window: SampleWindow,
     target_ms: int,
