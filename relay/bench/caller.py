@@ -127,7 +127,15 @@ class LoadCaller:
         return found[1]
 
     def _connect(self) -> tuple[socket.socket, bytes]:
+        """The media socket after its handshake, and what came behind that."""
         sock = socket.create_connection(("127.0.0.1", self._port), SETUP_TIMEOUT_S)
+        try:
+            return sock, self._shake_hands(sock)
+        except BaseException:
+            sock.close()
+            raise
+
+    def _shake_hands(self, sock: socket.socket) -> bytes:
         sock.sendall(websocket.upgrade_request("/twilio/media", f"127.0.0.1:{self._port}"))
         head = b""
         while websocket.HEAD_END not in head:
@@ -137,7 +145,7 @@ class LoadCaller:
             head += data
         if b" 101 " not in head.split(b"\r\n", 1)[0]:
             raise SetupFailed(f"/twilio/media answered {head[:200]!r}")
-        return sock, head.split(websocket.HEAD_END, 1)[1]
+        return head.split(websocket.HEAD_END, 1)[1]
 
     def _tick(self) -> float | None:
         assert self._link is not None

@@ -1,7 +1,8 @@
 """Two ends of one connection, both in the hands of the test."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import trio
 
@@ -20,6 +21,17 @@ async def tcp_pair() -> AsyncIterator[tuple[trio.SocketStream, trio.SocketStream
         listener,
         await trio.open_tcp_stream(*listener.socket.getsockname()) as here,
         await listener.accept() as there,
+    ):
+        yield here, there
+
+
+@contextmanager
+def tcp_sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """A TCP connection on loopback, without trio."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()) as here,
+        listener.accept()[0] as there,
     ):
         yield here, there
 
