@@ -15,7 +15,6 @@ from relay.standin.sound import Samples, level_dbfs
 
 RATE_HZ = 8000
 FRAME = 160
-FRAME_MS = 20
 SAME = 0.8
 """Correlation from which a window counts as found: the way through the relay keeps more than 0.97."""
 _LOW_HZ, _HIGH_HZ = 200, 3000
@@ -64,7 +63,7 @@ def missing_frames(said: Samples, heard: Samples) -> int:
     missing = 0
     for _, begin, end in windows:
         from_ = max(0, begin + lag - _DRIFT)
-        quality, place = _Place(target[from_ : max(0, end + lag + _DRIFT)]).find(source[begin:end])
+        quality, place = _Recording(target[from_ : max(0, end + lag + _DRIFT)]).find(source[begin:end])
         if quality < SAME:
             missing += 1
         else:
@@ -75,7 +74,7 @@ def missing_frames(said: Samples, heard: Samples) -> int:
 def explain(heard: Samples, first: Samples, second: Samples) -> list[Explained]:
     """For each audible frame of `heard`, how well it is found anywhere in `first` and in `second`. All at 8 kHz."""
     recording = in_band(heard).astype(np.float64)
-    sources = [_Place(in_band(source).astype(np.float64)) for source in (first, second)]
+    sources = [_Recording(in_band(source).astype(np.float64)) for source in (first, second)]
     found = []
     for at, begin, end in _windows(heard):
         in_first, in_second = (source.find(recording[begin:end])[0] for source in sources)
@@ -91,7 +90,7 @@ def _windows(samples: Samples) -> list[tuple[int, int, int]]:
     ]
 
 
-class _Place:
+class _Recording:
     """Where windows are looked for. The delay of a resampler is no whole number of samples, so a copy of the recording
     that is half a sample later is looked at as well."""
 

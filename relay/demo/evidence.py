@@ -10,7 +10,7 @@ import soxr
 
 from relay.demo.child import Daemon
 from relay.demo.compare import FRAME, RATE_HZ, audible_frames
-from relay.demo.story import AT_CUT, Told
+from relay.demo.story import AT_CUT, StoryRecord
 from relay.media.comfort import comfort_frames
 from relay.media.frames import TELEPHONE, AudioFormat
 from relay.standin.assistant import AssistantCall
@@ -73,18 +73,20 @@ class Evidence:
     stood_still_ms: float = 0.0
 
 
-def gather(told: Told, phone: Phone, calls: Sequence[AssistantCall], daemon: Daemon, stood_still_ms: float) -> Evidence:
+def gather(
+    story: StoryRecord, phone: Phone, calls: Sequence[AssistantCall], daemon: Daemon, stood_still_ms: float
+) -> Evidence:
     """Everything that is known when the call is over and the daemon has ended."""
     if not calls or not phone.players:
-        return Evidence(broken="; ".join([told.broken or "no call", *phone.troubles]), daemon_exit=daemon.exit_status)
+        return Evidence(broken="; ".join([story.broken or "no call", *phone.troubles]), daemon_exit=daemon.exit_status)
     call, player, origin_s = calls[0], phone.players[0], phone.placed_s
     clear_s = player.clears[0].at_s if player.clears else None
     before, after = _heard(player, clear_s)
     greeting, old_turn, sent_late = _sent(call, clear_s)
-    said, said_at_cut, said_later = _said(told, phone)
+    said, said_at_cut, said_later = _said(story, phone)
     return Evidence(
-        broken=told.broken,
-        onset_s=_onset_s(told, origin_s),
+        broken=story.broken,
+        onset_s=_onset_s(story, origin_s),
         clears_s=[clear.at_s - origin_s for clear in player.clears],
         cleared_ms=player.clears[0].cleared_ms if player.clears else 0.0,
         greeting=greeting,
@@ -118,8 +120,8 @@ def energy_onset_ms(mulaw: bytes) -> float:
     return frames[0] * 1000 / RATE_HZ if frames else 0.0
 
 
-def _onset_s(told: Told, origin_s: float) -> float | None:
-    stop = told.sayings.get("stop")
+def _onset_s(story: StoryRecord, origin_s: float) -> float | None:
+    stop = story.sayings.get("stop")
     if stop is None or stop.began_s is None:
         return None
     return stop.began_s - origin_s + energy_onset_ms(spoken("stop", TELEPHONE)) / 1000
@@ -136,9 +138,9 @@ def _arrived_after_clear(player: Player) -> Samples:
     return mulaw_to_samples(b"".join(line.audio for line in player.log[before:]))
 
 
-def _said(told: Told, phone: Phone) -> tuple[Samples, Samples, Samples]:
+def _said(story: StoryRecord, phone: Phone) -> tuple[Samples, Samples, Samples]:
     """What the caller said before, during and after the sentence in which the assistant's socket was cut."""
-    samples, sentence = mulaw_to_samples(phone.lips.said), told.sayings.get(AT_CUT)
+    samples, sentence = mulaw_to_samples(phone.lips.said), story.sayings.get(AT_CUT)
     if sentence is None or sentence.began_s is None or sentence.ended_s is None:
         return samples, _nothing(), _nothing()
     first, last = (round((at_s - phone.placed_s) * RATE_HZ) for at_s in (sentence.began_s, sentence.ended_s))

@@ -35,7 +35,7 @@ class StoryBroken(Exception):
 
 
 @dataclass(slots=True)
-class Told:
+class StoryRecord:
     """What came of the story, as far as it went: the caller's phrases, and the cut, on the clock of trio."""
 
     sayings: dict[str, Saying] = field(default_factory=dict)
@@ -49,10 +49,10 @@ def assistant_behaviour() -> Behaviour:
 
 
 class ScriptedCaller:
-    def __init__(self, phone: Phone, told: Told, assistant: Assistant, listen_s: float = LISTEN_S) -> None:
+    def __init__(self, phone: Phone, story: StoryRecord, assistant: Assistant, listen_s: float = LISTEN_S) -> None:
         self._phone = phone
         self._assistant = assistant
-        self._told = told
+        self._story = story
         self._listen_s = listen_s
 
     async def play(self) -> None:
@@ -93,7 +93,7 @@ class ScriptedCaller:
         self._assistant.behaviour = replace(
             self._assistant.behaviour, user_texts=tuple(texts()[name] for name in SAID[SAID.index(AT_CUT) :])
         )
-        self._told.cut_s = trio.current_time()
+        self._story.cut_s = trio.current_time()
         first.drop()
 
     async def _wait_answered(self) -> None:
@@ -108,7 +108,7 @@ class ScriptedCaller:
             raise StoryBroken("the call ended before the question was answered")
 
     async def _say(self, name: str) -> None:
-        saying = self._told.sayings[name] = self._phone.start_saying(spoken(name, TELEPHONE))
+        saying = self._story.sayings[name] = self._phone.start_saying(spoken(name, TELEPHONE))
         if not await self._phone.wait_until(lambda: saying.ended_s is not None):
             raise StoryBroken(f"the call ended while the caller said {texts()[name]!r}")
 

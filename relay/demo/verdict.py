@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from relay.demo.compare import FRAME, FRAME_MS, RATE_HZ, SAME, audible_frames, explain, missing_frames
+from relay.demo.compare import FRAME, RATE_HZ, SAME, audible_frames, explain, missing_frames
 from relay.demo.evidence import Evidence
 from relay.demo.promise import Promise
 from relay.demo.reconnect import (
@@ -17,6 +17,7 @@ from relay.demo.reconnect import (
     reconnect_figures,
     reconnect_promises,
 )
+from relay.media.frames import FRAME_MS
 from relay.standin.sound import Samples
 
 ONSET_TO_CLEAR_MAX_MS = 400.0

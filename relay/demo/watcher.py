@@ -12,7 +12,7 @@ from relay.demo.event import DemoEvent
 from relay.demo.journal import Journal
 from relay.demo.scene import DemoScene, SceneMoment
 from relay.demo.screen import Screen
-from relay.demo.story import Told
+from relay.demo.story import StoryRecord
 from relay.standin.assistant import Assistant
 from relay.standin.phone import Phone, PhoneEvent
 from relay.standin.phone.player import AUDIBLE_DBFS, BLOCK_BYTES
@@ -34,7 +34,7 @@ class Watcher:
     """
 
     screen: Screen
-    told: Told
+    story: StoryRecord
     phone: Phone
     assistant: Assistant
     journal: Journal
@@ -101,11 +101,11 @@ class Watcher:
         self._look_at_assistant()
 
     def _look_at_caller(self) -> None:
-        for name, saying in self.told.sayings.items():
+        for name, saying in self.story.sayings.items():
             if saying.began_s is not None and name not in self._said_seen:
                 self._said_seen.add(name)
                 self._note(DemoEvent(saying.began_s, "caller", f'says "{texts()[name]}"', "speech"))
-        speaking = [name for name, saying in self.told.sayings.items() if saying.began_s and not saying.ended_s]
+        speaking = [name for name, saying in self.story.sayings.items() if saying.began_s and not saying.ended_s]
         self.scene.caller_says = texts()[speaking[0]] if speaking else ""
 
     def _look_at_marks(self) -> None:
@@ -121,9 +121,9 @@ class Watcher:
                 self._note(events.from_message(text.message, text.at_s, outgoing=text.outgoing))
                 self._follow_words(text.message)
             self._messages_seen[call.id] = len(call.record.events)
-        if self.told.cut_s is not None and not self._cut_seen:
+        if self.story.cut_s is not None and not self._cut_seen:
             self._cut_seen = True
-            self._note(DemoEvent(self.told.cut_s, "assistant", "its socket is cut: TCP reset", "trouble"))
+            self._note(DemoEvent(self.story.cut_s, "assistant", "its socket is cut: TCP reset", "trouble"))
 
     def _follow_words(self, message: dict[str, object]) -> None:
         match message:

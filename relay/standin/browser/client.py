@@ -9,9 +9,9 @@ import httpx
 import trio
 
 from relay.errors import LegLost
+from relay.media.frames import FRAME_MS
 from relay.standin.browser.links import Link, PollingLink, WebSocketLink, checked
 from relay.standin.browser.record import (
-    PACE_S,
     BrowserOptions,
     BrowserPlayback,
     BrowserRecord,
@@ -56,7 +56,7 @@ class BrowserClient:
         began_s = trio.current_time()
         for number, at in enumerate(range(0, len(audio), size)):
             if paced:
-                await trio.sleep_until(began_s + number * PACE_S)
+                await trio.sleep_until(began_s + number * FRAME_MS / 1000)
             self.say_message(audio[at : at + size])
         await trio.lowlevel.checkpoint()
 

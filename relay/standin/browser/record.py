@@ -6,8 +6,6 @@ from typing import Any, Self
 
 from relay.media.frames import WIDEBAND, AudioFormat
 
-PACE_S = 0.02
-
 
 @dataclass(frozen=True, slots=True)
 class BrowserOptions:

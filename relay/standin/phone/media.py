@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 import trio
 from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, wrap_client_stream
 
+from relay.media.frames import FRAME_MS
 from relay.standin.phone.lips import Lips
 from relay.standin.phone.player import Player
-from relay.standin.phone.stream import FRAME_MS, StreamMessages
+from relay.standin.phone.stream import StreamMessages
 from relay.standin.tcp import reset
 
 _CONNECT_S = 5.0

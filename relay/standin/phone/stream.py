@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-FRAME_MS = 20
+from relay.media.frames import FRAME_MS
 
 
 @dataclass(slots=True)
