@@ -86,3 +86,13 @@ def test_speech_made_by_a_control_message_can_be_interrupted() -> None:
     mind.begin()
     mind.spoke_up()
     assert mind.user_started() == StopSpeaking()
+
+
+def test_told_to_say_its_first_message_again_it_does_and_can_be_interrupted() -> None:
+    mind = brain(protect=True)
+    assert mind.begin_again() == Speak("greeting")
+    assert mind.user_started() == StopSpeaking()
+
+
+def test_without_a_first_message_it_cannot_say_one_again() -> None:
+    assert brain(Script(None)).begin_again() is None

@@ -315,6 +315,15 @@ def test_context_is_kept_and_answered_only_when_asked() -> None:
     assert stage.call.context == [quiet, {"role": "system", "content": "Now speak."}]
 
 
+def test_context_that_is_appended_is_kept_as_the_systems_and_not_answered() -> None:
+    stage = Stage(Behaviour(script="silent"))
+    stage.run(1)
+    stage.tell({"type": "append-context", "kind": "instructions", "content": "Be brief."})
+    stage.run(2)
+    assert stage.call.context == [{"role": "system", "content": "Be brief."}]
+    assert stage.audible_after(0) == 0
+
+
 def test_mute_assistant_silences_the_downlink_and_mute_customer_the_uplink() -> None:
     stage = Stage()
     stage.tell({"type": "control", "control": "mute-assistant"})

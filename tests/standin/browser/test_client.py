@@ -131,3 +131,33 @@ async def test_a_used_resume_token_is_refused() -> None:
         await browser.lose()
         with pytest.raises(BrowserRefused, match="RESUME_REJECTED"):
             await browser.attach_websocket(resume=used)
+
+
+async def test_it_says_by_which_way_its_session_travels() -> None:
+    async with attached() as (browser, _, _):
+        ways = [browser.transport]
+        for move in (browser.attach_polling, browser.attach_websocket, browser.lose):
+            await move()
+            ways.append(browser.transport)
+
+    assert ways == ["websocket", "polling", "websocket", None]
+
+
+async def test_it_can_report_what_it_likes() -> None:
+    async with attached() as (browser, session, _):
+        await browser.report_played(3, 1500)
+        while not session.reports:
+            await session.changed.wait()
+
+    assert session.reports == [(3, 1500)]
+
+
+async def test_paced_speech_takes_as_long_as_it_lasts_and_says_so_in_its_times() -> None:
+    async with attached() as (browser, session, _):
+        began_s = trio.current_time()
+        await browser.say(SPEECH[: FRAME * 6])
+        took_s = trio.current_time() - began_s
+        await arrived(session, SPEECH[: FRAME * 6])
+
+    assert took_s >= 0.1
+    assert [session.upward[n][0] for n in range(1, 7)] == [0, 20, 40, 60, 80, 100]

@@ -114,6 +114,26 @@ async def test_while_a_drop_lasts_nobody_can_connect() -> None:
         assert lab.statistics().refused == 1
 
 
+async def test_who_connects_while_nobody_may_is_reset_and_the_others_go_on() -> None:
+    async with between() as (lab, client, _):
+        await echoed(client, b"here")
+        assert lab.refuse(for_s=LIMIT_S) == 1
+        with pytest.raises(trio.BrokenResourceError):
+            async with await trio.open_tcp_stream("127.0.0.1", lab.port) as refused:
+                await refused.receive_some()
+
+        assert await echoed(client, b"still") == b"still"
+        assert lab.statistics().refused == 1
+
+
+async def test_a_close_is_the_end_of_the_stream_for_both_sides() -> None:
+    async with between() as (lab, client, server):
+        await echoed(client, b"here")
+        assert lab.close() == 1
+        assert await client.receive_some() == b""
+        await until(lambda: server.ended == ["closed"])
+
+
 async def test_after_a_drop_one_can_connect_again() -> None:
     async with between() as (lab, client, _):
         await echoed(client, b"here")

@@ -175,3 +175,24 @@ async def test_a_document_that_twilio_holds_itself_is_obeyed_once_when_a_webhook
             result = await place_call(small.url, options=options)
         assert result.end == end
         assert result.steps[:2] == ["/twilio/voice: Redirect", "fallback"]
+
+
+async def test_a_stream_that_did_not_come_about_is_reported_with_its_reason() -> None:
+    voice = STREAM.replace("<Stream ", '<Stream name="n" statusCallback="https://relay.example.com/status" ')
+    async with small_relay(None, voice=voice, status=[""]) as small:
+        await place_call(small.url, options=OPTIONS)
+    (form,) = small.forms("/status")
+
+    assert (form["StreamEvent"], form["StreamError"]) == ("stream-error", "31920: handshake refused 403")
+
+
+async def test_a_report_that_cannot_be_delivered_is_a_warning_and_the_call_goes_on() -> None:
+    async def leave(leg: MediaLeg) -> None:
+        await leg.started()
+
+    voice = STREAM.replace("<Stream ", '<Stream name="n" statusCallback="https://relay.example.com/missing" ')
+    async with small_relay(leave, voice=voice) as small:
+        result = await place_call(small.url, options=OPTIONS)
+
+    assert result.end == "twiml_completed"
+    assert result.warnings == ["11200: /missing: 404"] * 2
