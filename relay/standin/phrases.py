@@ -1,4 +1,4 @@
-"""The recorded speech by name: texts and samples, made by scripts/make_speech.py."""
+"""The recorded speech is had here by its name: texts and samples, made by scripts/make_speech.py."""
 
 import json
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ class Phrase:
     rate_hz: int
 
     def in_format(self, form: AudioFormat) -> bytes:
+        """The whole sound, as `form` carries it."""
         return encode(self.samples, self.rate_hz, form)
 
     @property

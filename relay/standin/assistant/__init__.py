@@ -1,4 +1,4 @@
-"""The built-in assistant: Vapi's REST interface and WebSocket transport, served as strictly as they are known."""
+"""The built-in assistant serves Vapi's REST interface and WebSocket transport, as strictly as they are known."""
 
 from relay.standin.assistant.behaviour import Behaviour
 from relay.standin.assistant.call import AssistantCall

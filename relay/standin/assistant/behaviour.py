@@ -1,4 +1,4 @@
-"""How the built-in assistant behaves: what it says, and the ways in which it can be difficult."""
+"""The behaviour of the built-in assistant is set here: what it says, and the ways in which it is difficult."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,19 +11,28 @@ Script = Literal["demo", "echo", "tone", "file", "silent"]
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """One call's conduct; the defaults are those of a healthy call.
+    """One call's behaviour; the defaults are those of a healthy call.
+
+    Several of these are questions that Vapi's documents leave open: pacing, chunk sizes, whether silence is sent, where
+    the control URL is. The relay has to get along with either answer.
 
     script: "demo" greets, answers the first utterance with a 30 s description and every later one by saying it back;
         "tone" and "file" (with `audio`, a WAV) play one sound over and over, and begin it anew after an interruption;
         "silent" never speaks; "echo" sends the caller's own bytes back, untouched, `echo_delay_ms` later.
     agree: whether it takes the caller's speech for an interruption at all.
+    detect_after_ms: how long the caller must have spoken for that.
     answer_interruption: whether the words that interrupted it get an answer.
     stop_lag_ms: how long the old audio goes on after the interruption was recognised.
     think_ms: from the end of the caller's words to the answer; a `hang` is sent after 1.5 s of it.
+    send_user_interrupted, send_speech_updates, send_transcripts: whether such messages are sent.
+    downlink_silence: whether silence is sent while it does not speak, or nothing.
     burst: speech leaves as fast as the socket takes it, not in real time.
-    first_audio_ms: from the connection to the first audio.
+    chunking, seed: the sizes of the audio messages, and which of their random series it is.
+    in_progress_ms, first_audio_ms: from the connection to the first status and to the first audio.
     monitor_in_reply: whether `POST /call` already names the control URL (else only `GET /call/{id}` does).
     create_status: answer `POST /call` with this status instead (an error without a call).
+    concurrency_limit: how many calls may be active; one more is created, and is over at once.
+    refuse_handshake: the socket's handshake is answered with 404, and the call is over.
     user_texts: what the caller's utterances are taken to say, in order; without one, "(1.4 s of speech)".
     """
 

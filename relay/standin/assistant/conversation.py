@@ -1,4 +1,4 @@
-"""One call from the assistant's side, without a socket: what comes in, and what is to go out, on a given clock."""
+"""A conversation turns what the caller sends into what the assistant sends, without a socket and on a given clock."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -17,12 +17,13 @@ from relay.standin.assistant.script import Voice, script_of
 from relay.standin.assistant.timers import EndOfCall, Timers
 
 _HANG_AFTER_S = 1.5
+"""Vapi's `hang` says that an answer is slow."""
 _WORKER_DIED = "call.in-progress.error-vapifault-worker-died"
 
 
 @dataclass(slots=True)
 class Pending:
-    """An answer that is being thought of."""
+    """An answer that is being thought of. `hang_at_s`: when `hang` is sent before it; None: not, or not any more."""
 
     speak: Speak
     at_s: float
@@ -31,7 +32,7 @@ class Pending:
 
 @dataclass(slots=True)
 class AssistantConversation:
-    """Feed it with `receive_audio`, `receive_text` and `tick`; send what `outbox` and `hooks` then hold.
+    """One call of the assistant. Feed it with `receive_audio`, `receive_text` and `tick`; send what is in `outbox`.
 
     Times are seconds on one monotonic clock. Once `ending` is set, what is still in `outbox` is sent, and the socket
     is closed as it says.
@@ -53,7 +54,7 @@ class AssistantConversation:
     _voice: Voice = field(init=False)
     _loopback: Loopback | None = None
     _pending: Pending | None = None
-    in_progress: bool = False
+    _in_progress: bool = False
     _mouth_open: bool = False
     _caller_muted: bool = False
     _end_after: Utterance | None = None
@@ -78,12 +79,14 @@ class AssistantConversation:
             self._loopback = Loopback(self.chunks, behaviour.echo_delay_ms)
 
     def receive_audio(self, data: bytes, now_s: float) -> None:
+        """Audio of the caller, in the call's format; a message may end within a sample."""
         self._last_uplink_s = now_s
         if self._loopback is not None:
             self._timers.active(now_s)
             self._loopback.hear(data, now_s)
             return
-        for heard in self._ear.feed(self.order.format.silent_frame[:1] * len(data) if self._caller_muted else data):
+        # A muted caller is heard as silence, so that the ear's clock, which counts bytes, goes on.
+        for heard in self._ear.feed(self.order.format.silence(len(data)) if self._caller_muted else data):
             self._timers.active(now_s)
             if isinstance(heard, SpeechStarted):
                 self._caller_started(now_s)
@@ -107,6 +110,7 @@ class AssistantConversation:
             case "add-message":
                 self.context.append(message["message"])
                 self._brain.was_told(message["message"]["role"])
+                # Nothing here understands text: a tone stands for the answer.
                 if message.get("triggerResponseEnabled", True):
                     self._beep(f"(noted: {message['message']['content']})", now_s)
             case "append-context":
@@ -145,8 +149,8 @@ class AssistantConversation:
             self.outbox += self._loopback.due(now_s) if self._loopback is not None else self._mouth.due(now_s)
 
     def _begin(self, now_s: float) -> None:
-        if not self.in_progress and now_s >= self.opened_s + self.behaviour.in_progress_ms / 1000:
-            self.in_progress = True
+        if not self._in_progress and now_s >= self.opened_s + self.behaviour.in_progress_ms / 1000:
+            self._in_progress = True
             self.narrator.tell({"type": "status-update", "status": "in-progress"})
         if not self._mouth_open and now_s >= self.opened_s + self.behaviour.first_audio_ms / 1000:
             self._mouth_open = True
@@ -164,6 +168,7 @@ class AssistantConversation:
             self._say(pending.speak, now_s)
 
     def _follow_mouth(self, now_s: float) -> None:
+        """Tell what has been said by now, and notice when it is over."""
         finished = self._mouth.finished(now_s)
         if finished is not None:
             self.narrator.assistant_finished(finished)

@@ -1,4 +1,4 @@
-"""The clocks that end a call, and the watch over the caller's audio."""
+"""The timers end a call that lasts too long, or in which nobody speaks, or to which no audio comes."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -6,6 +6,7 @@ from typing import Literal
 from relay.standin.assistant.order import Order
 
 UPLINK_GAP_LIMIT_S = 20.0
+"""The caller's audio must go on, as silence if need be; public code saw calls closed after about so long without."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The two ways a session travels: a WebSocket, or requests. Each runs as one task until it is lost or left."""
+"""A link carries a session, over a WebSocket or by requests. Each runs as one task until it is lost or left."""
 
 import base64
 import json
@@ -18,12 +18,13 @@ from relay.standin.browser.uplink import HEADER, UplinkLog
 from relay.standin.tcp import reset
 
 BATCH_MAX = 25
+"""Messages in one request: half a second of speech."""
 BATCH_EVERY_S = 0.06
 _LENGTH = struct.Struct(">I")
 
 
 class Shared(Protocol):
-    """What a link needs of its client."""
+    """The client, as far as a link needs it."""
 
     options: BrowserOptions
     record: BrowserRecord
@@ -35,6 +36,8 @@ class Shared(Protocol):
 
 
 class WebSocketLink:
+    """One WebSocket: messages go up as they are said, and come down as they are sent."""
+
     kind = "websocket"
 
     def __init__(self, client: Shared, url: str) -> None:
@@ -49,7 +52,10 @@ class WebSocketLink:
     async def run(
         self, start: dict[str, Any], wanted: Callable[[Ready], None], task_status: trio.TaskStatus[None]
     ) -> None:
-        """Attach, tell `wanted` the answer, and carry messages until the socket is lost. BrowserRefused, LegLost."""
+        """Attach, give the answer to `wanted`, and carry messages until the socket is lost.
+
+        Raises BrowserRefused, LegLost without a connection, trio.TooSlowError when the answer is late.
+        """
         options = self._client.options
         deadline = trio.current_time() + options.timeout_s
         headers = {"Origin": options.origin} if options.origin else {}
@@ -69,10 +75,12 @@ class WebSocketLink:
                 nursery.cancel_scope.cancel()
 
     async def send(self, message: str | bytes) -> None:
+        """Send a message between those of the log. LegLost when the socket is gone."""
         async with self._sending:
             await self._socket.send(message)
 
     async def lose(self) -> None:
+        """Lose the connection by a reset; over TLS it is closed without a goodbye."""
         if isinstance(self._stream, trio.SocketStream):
             reset(self._stream)
         await trio.aclose_forcefully(self._stream)
@@ -102,6 +110,8 @@ class WebSocketLink:
 
 
 class PollingLink:
+    """Requests over HTTP: what is said is collected and posted, what comes down is polled for."""
+
     kind = "polling"
 
     def __init__(self, client: Shared, http: httpx.AsyncClient, ready: Ready) -> None:
@@ -112,7 +122,7 @@ class PollingLink:
         self._over = trio.CancelScope()
 
     async def run(self, task_status: trio.TaskStatus[None]) -> None:
-        """Ask where to go on, then post and poll until left. BrowserRefused."""
+        """Ask where to go on, then post and poll until the link is lost. Raises BrowserRefused."""
         self._client.uplink.resume_at((await self._post_audio([]))["next"])
         task_status.started()
         with self._over:
@@ -125,6 +135,7 @@ class PollingLink:
         await self._request("POST", "/messages", content=message, headers={"Content-Type": "application/json"})
 
     async def lose(self) -> None:
+        """Ask no more."""
         await trio.lowlevel.checkpoint()
         self._over.cancel()
 

@@ -1,4 +1,4 @@
-"""What a simulated browser says about itself, and what it keeps of what it was sent."""
+"""A simulated browser keeps here what it says of itself, what it was sent, and how much of that was heard."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -37,6 +37,7 @@ class Ready:
 
     @classmethod
     def of(cls, message: dict[str, Any]) -> Self:
+        """Read the `ready` message."""
         return cls(
             message["sessionId"], message["token"], message["resume"], message["sampleRate"], message.get("next")
         )
@@ -63,7 +64,8 @@ class HeardFrame:
 
 @dataclass(slots=True)
 class BrowserRecord:
-    """Everything that came down, each message once. `cursor` is the number of the last one."""
+    """Everything that came down, each message once. `cursor` is the number of the last one, `fence` the last turn that
+    was interrupted."""
 
     frames: list[HeardFrame] = field(default_factory=list)
     messages: list[dict[str, Any]] = field(default_factory=list)
@@ -72,13 +74,14 @@ class BrowserRecord:
     interrupted_at_s: dict[int, float] = field(default_factory=dict)
 
     def take_audio(self, frame: HeardFrame) -> bool:
-        """Whether it is to be played: neither had before nor late."""
+        """Keep a frame; returns whether it is to be played: it is new, and not late."""
         if not self._is_new(frame.n):
             return False
         self.frames.append(frame)
         return not frame.late
 
     def take_text(self, message: dict[str, Any], at_s: float) -> None:
+        """Keep a text message that is new."""
         if "n" in message and not self._is_new(message["n"]):
             return
         self.messages.append(message)
@@ -99,12 +102,13 @@ class BrowserRecord:
 
 @dataclass(slots=True)
 class BrowserPlayback:
-    """How much of each turn somebody would have heard who plays everything as soon as it comes, at its own speed."""
+    """A loudspeaker: it plays everything as soon as it comes, at its own speed, and knows how much was heard."""
 
     _free_at_s: float = 0.0
     _pieces: list[tuple[int, float, float]] = field(default_factory=list)
 
     def play(self, turn: int, duration_s: float, now_s: float) -> None:
+        """Play behind what is still sounding."""
         begins_s = max(now_s, self._free_at_s)
         self._free_at_s = begins_s + duration_s
         self._pieces.append((turn, begins_s, duration_s))

@@ -1,4 +1,4 @@
-"""What a simulated browser says: numbered once and for all, kept for a while, sent again from where the relay wants."""
+"""The uplink's log numbers what a browser says, keeps it for a while, and sends it again from where the relay wants."""
 
 import struct
 from collections import deque
@@ -26,6 +26,7 @@ class UplinkLog:
 
     @property
     def waiting(self) -> bool:
+        """Whether there is something to send."""
         return bool(self._kept) and self._kept[-1][0] >= self._cursor
 
     def take(self, most: int) -> list[bytes]:

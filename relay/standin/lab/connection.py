@@ -1,4 +1,4 @@
-"""One connection through the lab: two streams, and a line each way between them.
+"""A connection through the lab joins two streams by a line each way.
 
 | state     | meaning                                  | leaves when                                                 |
 |-----------|------------------------------------------|-------------------------------------------------------------|
@@ -7,6 +7,7 @@
 | gone      | both sides are closed or reset           |                                                             |
 """
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from random import Random
@@ -25,7 +26,7 @@ _GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 class Way:
-    """From one side to the other."""
+    """One direction: what the source sends is put on the line, and written to the sink when it is due."""
 
     def __init__(self, source: trio.SocketStream, sink: trio.SocketStream, link: LinkConditions, rng: Random) -> None:
         self.source = source
@@ -60,13 +61,14 @@ class Way:
         self._room.set()
 
     def wake(self) -> None:
+        """Let `deliver` look at the line and the clock again."""
         self._news.set()
 
     async def deliver(self, not_before: Callable[[], float]) -> None:
         """Write each piece when it is due, until the source has ended and the line is empty."""
         while (next_at := self.line.next_at) is not None or not self.ended:
             self._news = trio.Event()
-            due = trio.current_time() + 1e9 if next_at is None else max(next_at, not_before())
+            due = math.inf if next_at is None else max(next_at, not_before())
             with trio.move_on_at(due):
                 await self._news.wait()
                 continue
@@ -81,7 +83,7 @@ class Way:
 
 
 class LabConnection:
-    """`run` is the connection's whole life; all else acts at once and may be called at any time of it."""
+    """One client and one server. `run` is the connection's whole life; all else acts at once, at any time of it."""
 
     def __init__(self, client: trio.SocketStream, server: trio.SocketStream, link: LinkConditions, rng: Random) -> None:
         self.up = Way(client, server, link, Random(rng.random()))
@@ -91,7 +93,8 @@ class LabConnection:
         self._delivery = trio.CancelScope(), trio.CancelScope()
 
     async def run(self, not_before: Callable[[], float], kbit_s: Callable[[], float | None]) -> None:
-        """Until both ways have ended. `not_before` is when the present stall is over, `kbit_s` what may pass now."""
+        """Carry data until both ways have ended. `not_before` is when the present stall is over, `kbit_s` what may pass
+        now."""
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:

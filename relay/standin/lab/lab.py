@@ -1,4 +1,4 @@
-"""The lab: a TCP proxy that is the network between its clients and one server, and as bad as its schedule says.
+"""The lab is a TCP proxy: the network between its clients and one server, as bad as its schedule says.
 
 It shows what a proxy can show. A packet lost is a delay, as it is above TCP; and a peer that vanished is one whose
 data are accepted and lead to nothing, where a real network would not even acknowledge them.
@@ -33,6 +33,8 @@ class Happened:
 
 @dataclass(frozen=True, slots=True)
 class LabStatistics:
+    """Connections since the beginning, those refused among them, and the bytes that were delivered."""
+
     opened: int
     refused: int
     up_bytes: int
@@ -82,6 +84,7 @@ class Lab:
         return self._happen("refuse", for_s)
 
     def statistics(self) -> LabStatistics:
+        """The figures up to now."""
         return LabStatistics(
             opened=self._opened,
             refused=self._refused,
@@ -129,6 +132,7 @@ class Lab:
         return None
 
     def _rng(self, number: int) -> Random:
+        """For one connection: when it connects must not change what happens to the others."""
         return Random(f"{self._schedule.seed} {number}")
 
     def _kbit_s(self) -> float | None:
@@ -176,7 +180,7 @@ async def open_lab(
     port: int = 0,
     tell: Callable[[Happened], None] = lambda _: None,
 ) -> AsyncIterator[Lab]:
-    """Listens on `port` (0: any) and passes what comes on to `target`, as badly as `schedule` says, which begins now.
+    """Listen on `port` (0: any), and pass what comes on to `target` as badly as `schedule` says, which begins now.
 
     `tell` is called for everything that happens. On leaving, connections are reset. Raises OSError if it cannot listen.
     """

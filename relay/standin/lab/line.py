@@ -1,4 +1,4 @@
-"""One direction of a link: when each piece that goes in comes out. No clock: time is an argument, in seconds."""
+"""A line holds each piece of data until it is due. It has no clock: time is an argument, in seconds."""
 
 import heapq
 from random import Random
@@ -11,7 +11,7 @@ _PARETO_SHAPE = 2.5
 
 
 class LabLine:
-    """Pieces go in with `put` and are had back from `pop` once they are due."""
+    """One direction of a link. Pieces go in with `put` and are had back from `pop` once they are due."""
 
     def __init__(self, link: LinkConditions, rng: Random) -> None:
         self._link = link

@@ -1,4 +1,4 @@
-"""A telephone that a program holds: it dials a relay as Twilio would, and can speak, listen, press keys, hang up."""
+"""A telephone for programs dials a relay as Twilio would, and can speak, listen, press keys and hang up."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -44,7 +44,11 @@ class PhoneOptions:
 
 @dataclass(slots=True)
 class Phone:
-    """One call. Times are trio's clock; `placed_s` is when it was dialled, and where `heard` and `said` begin."""
+    """One call. Times are on trio's clock; `placed_s` is when it was dialled, and where its recording begins.
+
+    `streams`: one for each media stream that was tried. `steps`: what the operator did. `troubles`: what went wrong.
+    `end`: why the call ended, as in `PhoneResult`; None while it goes on.
+    """
 
     options: PhoneOptions
     call_sid: str
@@ -72,6 +76,7 @@ class Phone:
 
     @property
     def heard_audible_ms(self) -> float:
+        """How much the caller has heard, silence left out."""
         return sum(player.audible_ms for player in self.players)
 
     @property
@@ -89,6 +94,7 @@ class Phone:
         write_wav(path, RATE_HZ, mulaw_to_samples(self.lips.said), lay_out(pieces, RATE_HZ))
 
     def result(self) -> PhoneResult:
+        """What the call has come to so far."""
         players = self.players
         clears = [clear for player in players for clear in player.clears]
         returned = [line for player in players for line in player.log if line.kind == "mark-returned"]
@@ -161,12 +167,12 @@ class Phone:
             return True
 
     async def wait_heard(self, audible_ms: float, timeout_s: float = 60.0) -> bool:
-        """Until the caller has heard so much more audible audio than when this was called."""
+        """Until so much more audible audio was heard than when this was called; otherwise as `wait_until`."""
         goal_ms = self.heard_audible_ms + audible_ms
         return await self.wait_until(lambda: self.heard_audible_ms >= goal_ms, timeout_s)
 
     async def wait_quiet(self, quiet_ms: float, timeout_s: float = 60.0) -> bool:
-        """Until nothing audible was heard for so long, counted from now at the earliest."""
+        """Until nothing audible was heard for so long, counted from now at the earliest; otherwise as `wait_until`."""
         from_s = trio.current_time()
 
         def is_quiet() -> bool:
@@ -175,34 +181,40 @@ class Phone:
         return await self.wait_until(is_quiet, timeout_s)
 
     async def wait_streaming(self, timeout_s: float = 15.0) -> bool:
+        """Until a media stream is open; returns and raises as `wait_until`."""
         return await self.wait_until(lambda: self.is_streaming, timeout_s)
 
     async def wait_ended(self) -> None:
+        """Until the call is over."""
         await self._ended.wait()
 
     # What the operator tells it
 
     def tell(self, kind: PhoneEventKind, **detail: Any) -> None:
+        """Call `on_event`, and wake whoever waits for something."""
         if self.options.on_event is not None:
             self.options.on_event(PhoneEvent(trio.current_time(), kind, detail))
         self.news()
 
     def news(self) -> None:
+        """Wake whoever waits for something."""
         self._changed.set()
         self._changed = trio.Event()
 
     def begin_stream(self, stream: MediaStream) -> None:
+        """Its socket is open."""
         self._current = stream
         self._lines_told, self._audible_ms = 0, 0.0
         stream.opened = True
         self.tell("stream.started")
 
     def end_stream(self, how: str) -> None:
+        """The stream is over; `how` is a `StreamEnd`."""
         self._current = None
         self.tell("stream.ended", how=how)
 
     def listen(self) -> None:
-        """Something was sent, played or received on the current stream: tell what is new."""
+        """Tell what is new: something was sent, played or received on the current stream."""
         stream = self._current
         if stream is None:
             return
