@@ -1,4 +1,4 @@
-"""Browsers instead of telephones: the delay that a WebSocket and polling add, from one run."""
+"""A run with browsers measures the delay that a WebSocket adds, and the one that polling adds."""
 
 from typing import Any
 
@@ -23,6 +23,7 @@ class BrowserResult(msgspec.Struct, frozen=True):
 
     @property
     def lost(self) -> bool:
+        """Whether a call or a frame was lost."""
         return any(one.calls_lost or one.up.lost or one.down.lost for one in self.transports)
 
 
@@ -34,6 +35,7 @@ def run_browsers(calls: int, seconds: float, audio: str) -> BrowserResult:
 
 
 def show_browsers(result: BrowserResult, console: Console) -> None:
+    """Print the figures of both transports side by side."""
     table = Table(title=f"{result.calls} browsers, {result.seconds:g} s, {result.audio} to the assistant")
     table.add_column("figure")
     for one in result.transports:

@@ -1,4 +1,4 @@
-"""`relay bench`: what a call costs, and how many a core carries."""
+"""`relay bench` measures what a call costs, and how many a core carries."""
 
 import sys
 
@@ -37,7 +37,7 @@ def bench(calls: int, seconds: float, audio: str, *, limit: bool, as_json: bool)
 
 
 def bench_browsers(calls: int, seconds: float, audio: str, *, as_json: bool) -> int:
-    """The same of browsers, over a WebSocket and by polling."""
+    """Measure browsers, over a WebSocket and by polling, and print; the status is that of `bench`."""
     try:
         result = run_browsers(calls, seconds, audio)
     except BenchFailed as failed:

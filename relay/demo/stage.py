@@ -1,4 +1,4 @@
-"""The performance: assistant, daemon and telephone are opened, and the story is played while it is watched."""
+"""The stage is where the story is played: assistant, daemon and telephone are opened, and watched while it goes on."""
 
 import time
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ _ENDED_S = 5.0
 
 @dataclass(slots=True, kw_only=True)
 class Performance:
-    """What is left of it. `phone` is None when the daemon did not start."""
+    """What is left when it is over. `log` is the daemon's, `lines` the journal; `phone` is None without a daemon."""
 
     evidence: Evidence
     log: list[str]
@@ -54,6 +54,8 @@ async def perform(screen: Screen, folder: Path, listen_s: float = LISTEN_S) -> P
 
 @dataclass(slots=True)
 class Stage:
+    """One performance, once the assistant runs."""
+
     screen: Screen
     assistant: Assistant
     credentials: Credentials
@@ -62,6 +64,7 @@ class Stage:
     watcher: Watcher | None = None
 
     def log_line(self, record: Record) -> None:
+        """An event of the daemon's log; nobody watches before the call is placed."""
         if self.watcher is not None:
             self.watcher.log_line(record)
 
@@ -70,7 +73,7 @@ class Stage:
             self.watcher.phone_event(happened)
 
     async def play(self, daemon: Daemon) -> None:
-        """One call from the ringing to the daemon's last line about it."""
+        """Play one call, from the ringing to the daemon's last line about it."""
         token = self.credentials.auth_token
         options = PhoneOptions(auth_token=token, public_url=PUBLIC_URL, on_event=self._phone_event)
         async with trio.open_nursery() as nursery:
@@ -101,6 +104,7 @@ class Stage:
             self.story.broken = f"the call did not end within {STORY_MAX_S:g} s"
 
     def result(self, daemon: Daemon) -> Performance:
+        """What is left, once the daemon has ended."""
         assert self.watcher is not None
         phone, calls = self.watcher.phone, list(self.assistant.calls.values())
         evidence = gather(self.story, phone, calls, daemon, self.watcher.stood_still_ms)

@@ -1,4 +1,4 @@
-"""Looks at the call fifty times a second: fills the scene, writes the journal, and has both shown."""
+"""The watcher looks at the call fifty times a second, fills the scene, writes the journal, and has both shown."""
 
 from dataclasses import dataclass, field
 from itertools import islice
@@ -28,7 +28,7 @@ _WORDS_SHOWN = 6
 
 @dataclass(slots=True, kw_only=True)
 class Watcher:
-    """`clock_offset_s`: what must be added to the time of day to get trio's clock.
+    """Watches one call. `clock_offset_s`: what must be added to the time of day to get trio's clock.
 
     `stood_still_ms`: the longest time for which the machine let this process, or the daemon, do nothing.
     """
@@ -51,10 +51,10 @@ class Watcher:
     _heard_s: float = float("-inf")
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Look, and show, until cancelled."""
         looks, next_s = 0, trio.current_time()
         while True:
-            next_s = max(next_s + LOOK_EVERY_S, trio.current_time())
+            next_s = max(next_s + LOOK_EVERY_S, trio.current_time())  # looks that were missed are not made up for
             await trio.sleep_until(next_s)
             self.stood_still_ms = max(self.stood_still_ms, (trio.current_time() - next_s) * 1000)
             self._look(trio.current_time())
@@ -63,7 +63,7 @@ class Watcher:
                 self._show(trio.current_time())
 
     def log_line(self, record: Record) -> None:
-        """A line of the daemon's log."""
+        """Take an event of the daemon's log in."""
         self._note(events.from_log(record, events.wall_s(record) + self.clock_offset_s))
         self._waiting |= record["event"] == "assistant.lost"
         if record["event"] == "bargein.flushed":
@@ -72,6 +72,7 @@ class Watcher:
             )
 
     def phone_event(self, happened: PhoneEvent) -> None:
+        """Take an event of the telephone in."""
         self._note(events.from_phone(happened.kind, happened.detail, happened.at_s))
         if happened.kind == "clear":
             self.scene.now.cleared = True

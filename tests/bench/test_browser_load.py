@@ -1,4 +1,4 @@
-"""What a browser of the load heard is put on the clock of the assistants, and a failure leaves an empty list."""
+"""A browser's audio is put on the clock of the assistants, and a load that fails leaves an empty list."""
 
 import math
 import sys

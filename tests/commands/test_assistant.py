@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from relay.cli import assistant
-from relay.standin.assistant.behaviour import Script
+from relay.standin.assistant.behaviour import ScriptName
 from tests.support.commands import one_line, relay
 from tests.support.daemons import RELAY, VAPI_KEY, environment
 
@@ -18,7 +18,7 @@ from tests.support.daemons import RELAY, VAPI_KEY, environment
 def test_it_offers_every_script_that_there_is() -> None:
     (script,) = (option for option in assistant.params if option.name == "script")
     assert isinstance(script.type, click.Choice)
-    assert tuple(script.type.choices) == get_args(Script)
+    assert tuple(script.type.choices) == get_args(ScriptName)
 
 
 @pytest.mark.parametrize("arguments", [["--script", "file"], ["--script", "tone", "--audio", __file__]])

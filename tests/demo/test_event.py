@@ -1,4 +1,4 @@
-"""What the daemon, the assistant and the telephone report becomes a line of the story, or nothing."""
+"""A report of the daemon, the assistant or the telephone becomes a line of the story, or nothing."""
 
 from typing import Any
 

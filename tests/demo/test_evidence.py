@@ -1,4 +1,4 @@
-"""What both sides recorded is put in one form: 8 kHz samples, and seconds since the call was placed."""
+"""Both sides' recordings are put in one form: 8 kHz samples, and seconds since the call was placed."""
 
 import base64
 import json

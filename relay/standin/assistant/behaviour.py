@@ -6,7 +6,7 @@ from typing import Literal
 
 from relay.standin.assistant.chunks import Chunking
 
-Script = Literal["demo", "echo", "tone", "file", "silent"]
+ScriptName = Literal["demo", "echo", "tone", "file", "silent"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Behaviour:
     user_texts: what the caller's utterances are taken to say, in order; without one, "(1.4 s of speech)".
     """
 
-    script: Script = "demo"
+    script: ScriptName = "demo"
     audio: Path | None = None
     agree: bool = True
     answer_interruption: bool = False

@@ -141,7 +141,7 @@ class Lab:
     def _happen(self, kind: EventKind, for_s: float = 0.0, kbit_s: float | None = None) -> int:
         now = trio.current_time()
         met = list(self._live.values())
-        self._note(_told(NetworkEvent(0, kind, for_s, kbit_s)), len(met))
+        self._note(_in_words(NetworkEvent(0, kind, for_s, kbit_s)), len(met))
         match kind:
             case "drop":
                 self._refused_until = max(self._refused_until, now + for_s)
@@ -194,7 +194,7 @@ async def open_lab(
         nursery.cancel_scope.cancel()
 
 
-def _told(event: NetworkEvent) -> str:
-    """For people: the event in a few words."""
+def _in_words(event: NetworkEvent) -> str:
+    """The event in a few words, for people."""
     rate = "" if event.kbit_s is None else f", {event.kbit_s:g} kbit/s"
     return f"{event.kind}{f' for {event.for_s:g} s' if event.for_s else ''}{rate}"

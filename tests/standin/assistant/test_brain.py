@@ -1,3 +1,5 @@
+"""The assistant greets, answers and lets itself be interrupted as its script and the order say."""
+
 import pytest
 
 from relay.standin.assistant.brain import Brain, Script, Speak, StopSpeaking

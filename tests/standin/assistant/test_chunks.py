@@ -1,3 +1,5 @@
+"""Messages of audio have the sizes of a recorded call, the same for the same seed."""
+
 from relay.media.frames import TELEPHONE, WIDEBAND
 from relay.standin.assistant.chunks import Chunks
 

@@ -1,3 +1,5 @@
+"""The ear confirms speech after the time that was asked for, and takes neither silence nor a click for it."""
+
 import numpy as np
 import pytest
 from hypothesis import given

@@ -1,3 +1,5 @@
+"""Every documented message of a client is taken, and nothing else is."""
+
 import json
 from typing import Any
 

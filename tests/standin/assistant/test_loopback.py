@@ -1,3 +1,5 @@
+"""The loopback gives every byte back once, in order and at its time."""
+
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,3 +1,5 @@
+"""The mouth speaks in real time, whole and in order, and stops where it is cut."""
+
 from hypothesis import given
 from hypothesis import strategies as st
 

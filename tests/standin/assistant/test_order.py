@@ -1,3 +1,5 @@
+"""An order means what Vapi takes it to mean, or is refused with the reason."""
+
 from typing import Any
 
 import pytest

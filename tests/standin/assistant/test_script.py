@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 from relay.media.frames import TELEPHONE, WIDEBAND, AudioFormat
-from relay.standin.assistant.behaviour import Behaviour, Script
+from relay.standin.assistant.behaviour import Behaviour, ScriptName
 from relay.standin.assistant.brain import Speak
 from relay.standin.assistant.script import Voice, script_of
 from relay.standin.phrases import spoken, texts
@@ -22,7 +22,7 @@ def first_words(behaviour: Behaviour, form: AudioFormat) -> tuple[str, bytes]:
     return Voice(form, behaviour).sound(Speak(first), "")
 
 
-@pytest.mark.parametrize("name", get_args(Script))
+@pytest.mark.parametrize("name", get_args(ScriptName))
 def test_every_script_that_can_be_asked_for_is_there(name: str) -> None:
     script = script_of(name)
     assert (script.first is None) == (name in {"echo", "silent"})

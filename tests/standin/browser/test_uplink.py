@@ -1,4 +1,4 @@
-"""What a browser says is numbered once, sent once in order, and sent again from where the relay wants it."""
+"""The log numbers speech once, sends it once in order, and sends it again from where the relay wants it."""
 
 from hypothesis import given
 from hypothesis import strategies as st

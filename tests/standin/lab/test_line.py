@@ -1,4 +1,4 @@
-"""When a piece comes out of a line: delay, jitter, bandwidth, order."""
+"""A piece comes out of a line when delay, jitter, bandwidth and order say so."""
 
 import statistics
 from itertools import pairwise

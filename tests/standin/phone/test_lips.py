@@ -1,3 +1,5 @@
+"""The caller's recordings leave in whole frames, one after the other, with silence between."""
+
 from relay.standin.phone.lips import Lips
 
 

@@ -1,3 +1,5 @@
+"""The player plays, clears, counts marks and warns as Twilio does, and loses nothing."""
+
 import base64
 import json
 from typing import Any

@@ -1,3 +1,5 @@
+"""A signature is the one that Twilio publishes, and covers all that was signed."""
+
 from relay.standin.phone.signature import sign
 
 # The published example of Twilio's own libraries.

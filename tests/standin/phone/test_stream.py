@@ -1,3 +1,5 @@
+"""The messages of a media stream are Twilio's, key by key."""
+
 import base64
 import json
 

@@ -1,3 +1,5 @@
+"""TwiML is read as Twilio reads it, or refused with the reason."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""When Twilio asks again, and when it gives up (Twilio docs, "Webhooks connection overrides", the defaults)."""
+"""Webhooks are signed, and asked again, as Twilio does (Twilio docs, "Webhooks connection overrides", the defaults)."""
 
 from collections.abc import Sequence
 
