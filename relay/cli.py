@@ -12,7 +12,7 @@ from relay.commands import WrongUse
 from relay.errors import ConfigError
 
 if TYPE_CHECKING:
-    from relay.standin.assistant.behaviour import Script
+    from relay.standin.assistant.behaviour import ScriptName
 
 CONFIG = click.option(
     "--config",
@@ -62,7 +62,7 @@ def check(config_file: Path, *, as_json: bool) -> None:
 )
 @click.option("--audio", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="WAV for --script file.")
 @click.option("--key", envvar="VAPI_API_KEY", default="builtin", help="The private key it asks for [$VAPI_API_KEY].")
-def assistant(port: int, script: "Script", audio: Path | None, key: str) -> None:
+def assistant(port: int, script: "ScriptName", audio: Path | None, key: str) -> None:
     """Run the built-in assistant, which speaks Vapi's protocol, until Ctrl-C."""
     from relay.commands.assistant import assistant as work
 

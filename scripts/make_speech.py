@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Make the speech of the stand-ins with espeak-ng and sox: relay/standin/speech/*.wav.
+"""Make the recorded speech with espeak-ng and sox: the stand-ins' in relay/standin/speech, the relay's own apology in
+relay/media/sounds.
 
 The texts are in phrases.json beside the files. Nothing random goes in, so the same versions of both programs
 give the same bytes. Every file is 16 kHz, mono, 16 bits, peak at -3 dBFS, without silence at its ends.
@@ -10,7 +11,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-SPEECH = Path(__file__).resolve().parent.parent / "relay" / "standin" / "speech"
+PACKAGE = Path(__file__).resolve().parent.parent / "relay"
+FOLDERS = (PACKAGE / "standin" / "speech", PACKAGE / "media" / "sounds")
 TRIM = ["silence", "1", "0.005", "0.3%", "reverse", "silence", "1", "0.005", "0.3%", "reverse"]
 
 
@@ -25,10 +27,11 @@ def make(phrase: dict[str, object], target: Path) -> None:
 
 
 def main() -> None:
-    for phrase in json.loads((SPEECH / "phrases.json").read_text()):
-        target = SPEECH / f"{phrase['name']}.wav"
-        make(phrase, target)
-        print(f"{target.name}: {target.stat().st_size} bytes")  # noqa: T201 - a script
+    for folder in FOLDERS:
+        for phrase in json.loads((folder / "phrases.json").read_text()):
+            target = folder / f"{phrase['name']}.wav"
+            make(phrase, target)
+            print(f"{target.name}: {target.stat().st_size} bytes")  # noqa: T201 - a script
 
 
 if __name__ == "__main__":

@@ -1,8 +1,5 @@
 """The commands: exit status, and what is printed where."""
 
-import json
-import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +10,7 @@ from relay import __version__
 from relay.cli import main
 from relay.commands import call
 from tests.support.commands import one_line, relay
-from tests.support.daemons import RELAY, environment, settings
+from tests.support.daemons import settings
 
 
 @pytest.fixture
@@ -62,58 +59,11 @@ def test_a_missing_secret_is_status_2_and_one_line(command: str, config: Path) -
     assert "VAPI_API_KEY" in one_line(done)
 
 
-def test_a_call_to_nobody_is_a_failure_that_was_found() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    done = relay("call", f"http://127.0.0.1:{port}", "--json")
-
-    assert done.exit_code == 1
-    assert json.loads(done.stdout)["end"] == "webhook_failed"
-
-
-@pytest.mark.parametrize("url", ["nowhere", "ftp://127.0.0.1", "http://", "http://127.0.0.1:99999", "wss://127.0.0.1"])
-def test_a_call_to_what_is_no_address_is_wrong_use(url: str) -> None:
-    done = relay("call", url)
-
-    assert done.exit_code == 2
-    assert "URL" in one_line(done)
-
-
-def test_a_recording_that_is_none_is_wrong_use(tmp_path: Path) -> None:
-    wav = tmp_path / "x.wav"
-    wav.write_text("no audio")
-    done = relay("call", "http://127.0.0.1:9", "--wav", str(wav))
-
-    assert done.exit_code == 2
-    assert "--wav" in one_line(done)
-
-
-def test_an_assistant_on_a_taken_port_is_wrong_use() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        done = relay("assistant", "--port", str(taken.getsockname()[1]))
-
-    assert done.exit_code == 2
-    assert "--port" in one_line(done)
-
-
 def test_commands_load_only_their_own_part_of_the_program() -> None:
     code = "import sys, relay.cli; print([m for m in ('trio', 'numpy', 'quart', 'onnxruntime') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
 
     assert done.stdout == "[]\n"
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_assistant_runs_until_a_signal(number: signal.Signals) -> None:
-    command = [*RELAY, "assistant", "--port", "0"]
-    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
-        assert run.stdout is not None
-        first = run.stdout.readline()
-        run.send_signal(number)
-        _, errors = run.communicate(timeout=60)
-
-    assert first.startswith("assistant at http://127.0.0.1:")
-    assert (run.returncode, errors) == (0, "")
 
 
 def test_an_interrupted_command_says_so_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

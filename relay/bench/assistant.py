@@ -1,4 +1,4 @@
-"""The assistants of all calls: Vapi's `POST /call` on one port, and the WebSockets that the answers name.
+"""The load's assistants answer Vapi's `POST /call` on one port, and talk on the WebSockets that the answers name.
 
 Calls are dialled one after the other, so the n-th socket belongs to the n-th call.
 """
@@ -33,22 +33,29 @@ class SentFrame:
 
 @dataclass(slots=True)
 class AssistantRecord:
+    """What a sampled call's assistant sent, and the audio that it received, with the times of both."""
+
     sent: list[SentFrame] = field(default_factory=list)
     received: list[tuple[float, bytes]] = field(default_factory=list)
 
 
-class NoiseSource(Protocol):
-    """The caller, as far as an assistant cares."""
+class TrackPosition(Protocol):
+    """Where in the track the caller is."""
 
     @property
-    def place(self) -> int: ...
+    def place(self) -> int:
+        """The frame that is said next."""
+        ...
 
 
 class LoadAssistant:
-    """One call's assistant: talks when the caller's track says so, stops 300 ms after the caller began."""
+    """One call's assistant: it talks when the caller's track says so, and stops 300 ms after the caller began.
+
+    It need not listen for that, and so costs the load nothing: where the caller is in the track says who has the word.
+    """
 
     def __init__(
-        self, caller: NoiseSource, track: CallerTrack, reference: Reference, offset: int, *, sampled: bool
+        self, caller: TrackPosition, track: CallerTrack, reference: Reference, offset: int, *, sampled: bool
     ) -> None:
         self._caller = caller
         self._track = track
@@ -56,7 +63,6 @@ class LoadAssistant:
         self._offset = offset
         self._sampled = sampled
         self.record = AssistantRecord()
-        self.bytes_received = 0
         self._link: LoadLink | None = None
         self._started_at = 0.0
         self._frames = 0
@@ -66,10 +72,12 @@ class LoadAssistant:
 
     @property
     def connected(self) -> bool:
+        """Whether the relay has connected to it."""
         return self._link is not None
 
     @property
     def lost(self) -> bool:
+        """Whether its socket was there and is gone."""
         return self._link is not None and self._link.closed
 
     def attach(self, sock: socket.socket, reactor: Reactor, early: bytes) -> None:
@@ -81,6 +89,7 @@ class LoadAssistant:
         reactor.at(self._started_at, self._tick)
 
     def _tick(self) -> float | None:
+        """Send the frame that is due; returns when the next one is."""
         assert self._link is not None
         if self._link.closed:
             return None
@@ -108,7 +117,6 @@ class LoadAssistant:
 
     def _take(self, opcode: int, payload: bytes) -> None:
         if opcode == websocket.BINARY:
-            self.bytes_received += len(payload)
             if self._sampled:
                 self.record.received.append((time.monotonic(), payload))
         elif b'"end-call"' in payload and self._link is not None:
@@ -119,8 +127,8 @@ class LoadAssistant:
         self._link.send(json.dumps(message).encode(), websocket.TEXT)
 
 
-class Exchange:
-    """The listening side: HTTP requests are answered, each WebSocket goes to `on_socket(socket, early bytes)`."""
+class AssistantListener:
+    """Answers HTTP requests, and hands each WebSocket to `on_socket(socket, bytes that came behind its handshake)`."""
 
     def __init__(
         self, listener: socket.socket, reactor: Reactor, on_socket: Callable[[socket.socket, bytes], None]
@@ -163,6 +171,7 @@ class Exchange:
 
     def _answer(self, head: str) -> bytes:
         if not head.startswith("POST "):
+            # What else the relay asks, as to DELETE a call, needs no answer of its own.
             return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
         self._calls += 1
         url = f"ws://127.0.0.1:{self._port}/{self._calls}/transport"

@@ -1,6 +1,6 @@
-"""The load of browsers, a process of its own: `python -m relay.bench.browser_load SPEC`, as `relay.bench.load`.
+"""The load of browsers is a process of its own, `python -m relay.bench.browser_load SPEC`, as `relay.bench.load` is.
 
-The browsers are the reference client of `relay.standin`: first all of them over a WebSocket, then as many by polling,
+The browsers are those of `relay.standin`: first all of them over a WebSocket, then as many by polling,
 against the same relay and measured in the same way. Prints a list of `TransportResult`.
 """
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import msgspec
 import trio
 
-from relay.bench.assistant import Exchange, LoadAssistant
+from relay.bench.assistant import AssistantListener, LoadAssistant
 from relay.bench.caller import FRAME_S, SETUP_TIMEOUT_S, CallerRecord
 from relay.bench.load import DRAIN_S, RAMP_S, WARM_UP_S, DelayResult, LoadSpec, delay_result, offsets, sampled
 from relay.bench.process import cpu_s
@@ -31,7 +31,7 @@ TRANSPORTS = ("websocket", "polling")
 
 
 class TransportResult(msgspec.Struct):
-    """What one way to travel did. `up` is from what a browser says, which collects it when it polls."""
+    """What one transport did. `up` counts from when a browser says something; when it polls it first collects that."""
 
     transport: str
     cpu_ms_per_call_second: float
@@ -42,8 +42,8 @@ class TransportResult(msgspec.Struct):
 
 
 @dataclass(slots=True)
-class Place:
-    """Where in the track a browser is."""
+class BrowserPosition:
+    """Where in the track a browser is. `offset` is where it began."""
 
     track: CallerTrack
     offset: int
@@ -51,28 +51,34 @@ class Place:
 
     @property
     def place(self) -> int:
+        """The frame that is said next."""
         return (self.offset + self.frames_sent) % len(self.track.frames)
 
 
 @dataclass(frozen=True, slots=True)
 class Browser:
-    """One call."""
+    """One call: the browser, its assistant, and what is known of its audio."""
 
     client: BrowserClient
-    speaker: Place
+    speaker: BrowserPosition
     assistant: LoadAssistant
     record: CallerRecord = field(default_factory=CallerRecord)
 
     @property
     def lost(self) -> bool:
+        """Whether one of its two sockets is gone."""
         return self.client.transport is None or self.assistant.lost
 
     async def leave(self) -> None:
+        """End the session, if it is still there."""
         with suppress(LegLost, BrowserRefused):
             await self.client.stop()
 
     def heard(self) -> CallerRecord:
-        """With what came down, on the monotonic clock. What was interrupted before it came is not heard."""
+        """The record with what came down, on the monotonic clock; call it once.
+
+        What was interrupted before it came is not heard.
+        """
         ahead_s = time.monotonic() - trio.current_time()
         heard = self.client.record
         self.record.received += [(frame.at_s + ahead_s, frame.pcm) for frame in heard.frames if not frame.late]
@@ -81,7 +87,7 @@ class Browser:
 
 
 class BrowserLoad:
-    """Both runs."""
+    """Both runs: all browsers over a WebSocket, then as many by polling."""
 
     def __init__(self, spec: LoadSpec) -> None:
         self._spec = spec
@@ -94,7 +100,7 @@ class BrowserLoad:
 
     async def run(self) -> list[TransportResult]:
         """Raises BrowserRefused, LegLost, or trio.TooSlowError when the relay does not dial the assistant."""
-        Exchange(socket.socket(fileno=self._spec.listener_fd), self._reactor, self._attach)
+        AssistantListener(socket.socket(fileno=self._spec.listener_fd), self._reactor, self._attach)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._serve_assistants)
             results = [await self._measure(transport) for transport in TRANSPORTS]
@@ -119,7 +125,7 @@ class BrowserLoad:
             for number in range(spec.calls):
                 browsers.append(await nursery.start(self._browse, number, transport))
                 await trio.sleep(RAMP_S + number % 20 / 1000)
-            gc.freeze()
+            gc.freeze()  # what is there now stays: the collector need not look at it while it is measured
             await trio.sleep(WARM_UP_S)
             late_s.clear()
             self._reactor.measuring = True
@@ -149,7 +155,7 @@ class BrowserLoad:
     ) -> None:
         """One call until its session is over. Raises BrowserRefused if it never began."""
         offset, at = offsets(number, self._track)
-        speaker, attached = Place(self._track, offset), trio.Event()
+        speaker, attached = BrowserPosition(self._track, offset), trio.Event()
         assistant = LoadAssistant(
             speaker, self._track, self._reference, at, sampled=number in sampled(self._spec.calls)
         )
@@ -188,6 +194,7 @@ class BrowserLoad:
 
 
 def main() -> int:
+    """Run the load that the first argument describes, and print its results; 1 when the relay did not take it."""
     spec = msgspec.json.decode(sys.argv[1], type=LoadSpec)
     results: list[TransportResult] = []
     try:

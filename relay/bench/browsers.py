@@ -1,4 +1,4 @@
-"""Browsers instead of telephones: the delay that a WebSocket and polling add, from one run."""
+"""A run with browsers measures the delay that a WebSocket adds, and the one that polling adds."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from rich.table import Table
 
 from relay.bench.browser_load import TransportResult
 from relay.bench.machine import machine
-from relay.bench.report import pair, told
+from relay.bench.report import machine_line, pair
 from relay.bench.run import relay_to_load, run_load
 
 
@@ -23,6 +23,7 @@ class BrowserResult(msgspec.Struct, frozen=True):
 
     @property
     def lost(self) -> bool:
+        """Whether a call or a frame was lost."""
         return any(one.calls_lost or one.up.lost or one.down.lost for one in self.transports)
 
 
@@ -34,6 +35,7 @@ def run_browsers(calls: int, seconds: float, audio: str) -> BrowserResult:
 
 
 def show_browsers(result: BrowserResult, console: Console) -> None:
+    """Print the figures of both transports side by side."""
     table = Table(title=f"{result.calls} browsers, {result.seconds:g} s, {result.audio} to the assistant")
     table.add_column("figure")
     for one in result.transports:
@@ -50,4 +52,4 @@ def show_browsers(result: BrowserResult, console: Console) -> None:
     for name, cells in rows.items():
         table.add_row(name, *cells)
     console.print(table)
-    console.print(told(result.machine))
+    console.print(machine_line(result.machine))

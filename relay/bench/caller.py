@@ -1,4 +1,4 @@
-"""One caller: the webhook, the token out of the TwiML, then Twilio's side of the media socket."""
+"""A caller of the load rings, takes the token out of the TwiML, and plays Twilio's side of the media socket."""
 
 import base64
 import http.client
@@ -28,11 +28,15 @@ class SetupFailed(Exception):
 
 
 class _Payload(msgspec.Struct):
+    """Either `media` (`payload` in base64) or `mark` (`name`)."""
+
     payload: str = ""
     name: str = ""
 
 
 class _FromRelay(msgspec.Struct):
+    """A message of the relay, as far as a caller needs it."""
+
     event: str
     media: _Payload | None = None
     mark: _Payload | None = None
@@ -52,7 +56,10 @@ class CallerRecord:
 
 
 class LoadCaller:
-    """Speaks the track in a loop from its `offset`, one frame every 20 ms; plays, marks and clears as Twilio does."""
+    """Speaks the track in a loop from its `offset`, one frame every 20 ms; plays, marks and clears as Twilio does.
+
+    Nothing is played: `_played_until` is when it would be, and a mark goes back with the first frame after its time.
+    """
 
     def __init__(self, number: int, port: int, track: CallerTrack, offset: int, *, sampled: bool) -> None:
         self._port = port
@@ -63,6 +70,7 @@ class LoadCaller:
         self._sampled = sampled
         self._call_sid = f"CA{number:032x}"
         self._stream_sid = f"MZ{number:032x}"
+        # A frame's message is put together from bytes: no JSON is encoded fifty times a second for each call.
         self._suffix = f'"}},"streamSid":"{self._stream_sid}"}}'.encode()
         self._sequence = 1
         self._started_at = 0.0
@@ -77,6 +85,7 @@ class LoadCaller:
 
     @property
     def lost(self) -> bool:
+        """Whether its socket was there and is gone."""
         return self._link is not None and self._link.closed
 
     def dial(self, reactor: Reactor) -> None:
@@ -99,6 +108,7 @@ class LoadCaller:
         reactor.at(self._started_at, self._tick)
 
     def hang_up(self) -> None:
+        """Send `stop`, as Twilio does when the caller hangs up."""
         if self._link is not None:
             self._sequence += 1
             stop = {"accountSid": ACCOUNT_SID, "callSid": self._call_sid}
@@ -112,6 +122,7 @@ class LoadCaller:
             )
 
     def _ring(self) -> str:
+        """Post the voice webhook; returns the token."""
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=SETUP_TIMEOUT_S)
         form = {"CallSid": self._call_sid, "AccountSid": ACCOUNT_SID, "From": "+15550100", "To": "+15550101"}
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -127,7 +138,15 @@ class LoadCaller:
         return found[1]
 
     def _connect(self) -> tuple[socket.socket, bytes]:
+        """The media socket after its handshake, and what came behind that."""
         sock = socket.create_connection(("127.0.0.1", self._port), SETUP_TIMEOUT_S)
+        try:
+            return sock, self._shake_hands(sock)
+        except BaseException:
+            sock.close()
+            raise
+
+    def _shake_hands(self, sock: socket.socket) -> bytes:
         sock.sendall(websocket.upgrade_request("/twilio/media", f"127.0.0.1:{self._port}"))
         head = b""
         while websocket.HEAD_END not in head:
@@ -137,9 +156,10 @@ class LoadCaller:
             head += data
         if b" 101 " not in head.split(b"\r\n", 1)[0]:
             raise SetupFailed(f"/twilio/media answered {head[:200]!r}")
-        return sock, head.split(websocket.HEAD_END, 1)[1]
+        return head.split(websocket.HEAD_END, 1)[1]
 
     def _tick(self) -> float | None:
+        """Say the frame that is due; returns when the next one is."""
         assert self._link is not None
         if self._link.closed:
             return None

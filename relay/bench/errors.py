@@ -1,4 +1,4 @@
-"""What can keep the benchmark from measuring."""
+"""The benchmark ends with this error when there is nothing to measure."""
 
 
 class BenchFailed(Exception):

@@ -1,4 +1,4 @@
-"""How many calls one core carries: doubling until a run breaks a limit, then bisecting. Pure."""
+"""The limit of a core is found by doubling the calls until a run breaks a limit, then by halving. Pure."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The load, a process of its own: `python -m relay.bench.load SPEC` with the fields of `LoadSpec` as JSON.
+"""The load is a process of its own: `python -m relay.bench.load SPEC`, with the fields of `LoadSpec` as JSON.
 
 Prints one JSON object, the fields of `LoadResult`; exit status 1 and a line on standard error if the relay did not take
 the calls. The relay's CPU time and /metrics are read at both ends of the window.
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from relay.bench.assistant import Exchange, LoadAssistant
+from relay.bench.assistant import AssistantListener, LoadAssistant
 from relay.bench.caller import SETUP_TIMEOUT_S, LoadCaller, SetupFailed
 from relay.bench.process import Snapshot, counted_between, cpu_s, quantile_between, rss_mb, scrape
 from relay.bench.reactor import LATE_S, Reactor
@@ -20,10 +20,12 @@ from relay.bench.scores import Direction, SampleWindow, percentiles, score_barge
 from relay.bench.sounds import CallerTrack, caller_track, reference
 
 RAMP_S = 0.03
+"""From one call to the next; a caller's number adds up to 19 ms, so that the frames of all spread over 20 ms."""
 WARM_UP_S = 3.0
-SETTLE_S = 0.5
+CATCH_UP_S = 0.5
 """What the load was late with while it waited for /metrics is over after this."""
 DRAIN_S = 0.5
+"""For audio that is under way, and for calls to end."""
 SAMPLED_CALLS = 8
 _OFFSET_FRAMES = 367
 """7.34 s: how far apart two callers are in the loop of speech."""
@@ -31,6 +33,12 @@ _REFERENCE_OFFSET_FRAMES = 131
 
 
 class LoadSpec(msgspec.Struct):
+    """What a load is to do: how many calls for how long, with which audio to the assistant ("mulaw" or "pcm").
+
+    relay_port, relay_pid: the relay under test. listener_fd: the inherited socket on which the assistants listen.
+    target_ms, lead_ms: the relay's playout buffer, and the part of it that is sent ahead.
+    """
+
     calls: int
     seconds: float
     audio: str
@@ -53,6 +61,13 @@ class DelayResult(msgspec.Struct):
 
 
 class LoadResult(msgspec.Struct):
+    """What a load has measured in its window: of the relay, of the calls, and of itself (`load_`).
+
+    rss_before_mb: the relay's memory without a call. bargeins: interruptions that were answered by a `clear`,
+    bargeins_missed: those that were not. dropped, invented: the relay's counters, by their labels. load_late: timers
+    of the load that were over 5 ms late; when there are many, the run says little.
+    """
+
     cpu_s: float
     wall_s: float
     rss_mb: float
@@ -86,14 +101,14 @@ class Load:
     def run(self) -> LoadResult:
         """Raises SetupFailed."""
         spec = self._spec
-        Exchange(socket.socket(fileno=spec.listener_fd), self._reactor, self._attach)
+        AssistantListener(socket.socket(fileno=spec.listener_fd), self._reactor, self._attach)
         rss_before = rss_mb(spec.relay_pid)
         for number in range(spec.calls):
             self._place_call(number, sampled=number in sampled(spec.calls))
-        gc.freeze()
-        self._reactor.run_until(time.monotonic() + WARM_UP_S - SETTLE_S)
+        gc.freeze()  # what is there now stays: the collector need not look at it while it is measured
+        self._reactor.run_until(time.monotonic() + WARM_UP_S - CATCH_UP_S)
         before = scrape(spec.relay_port)
-        self._reactor.run_until(time.monotonic() + SETTLE_S)
+        self._reactor.run_until(time.monotonic() + CATCH_UP_S)
         cpu_before, load_before = cpu_s(spec.relay_pid), time.process_time()
         self._reactor.measuring, start = True, time.monotonic()
         self._reactor.run_until(start + spec.seconds)
@@ -188,7 +203,7 @@ def offsets(number: int, track: CallerTrack) -> tuple[int, int]:
 
 
 def delay_result(direction: Direction, buffer_ms: int) -> DelayResult:
-    """`buffer_ms`: what the configuration asks for."""
+    """The delays of one direction; `buffer_ms` of them were asked for by the configuration."""
     return DelayResult(
         added_ms=percentiles([value - buffer_ms for value in direction.delay_ms], 50, 99),
         raw_ms=percentiles(direction.delay_ms, 50, 99),
@@ -204,6 +219,7 @@ def _in_ms(before: Snapshot, after: Snapshot, name: str, quantile: float) -> flo
 
 
 def main() -> int:
+    """Run the load that the first argument describes, and print its result; 1 when the relay did not take the calls."""
     spec = msgspec.json.decode(sys.argv[1], type=LoadSpec)
     try:
         result = Load(spec).run()

@@ -1,4 +1,4 @@
-"""What a figure was measured on."""
+"""The machine is described here, and its cores are dealt out: a figure is worth little without them."""
 
 import os
 import platform

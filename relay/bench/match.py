@@ -1,4 +1,4 @@
-"""When did a frame come out? Found by the content of the audio, whatever the relay made of its chunks. Pure.
+"""The match finds when each frame came out, by the content of the audio, whatever the relay made of its chunks. Pure.
 
 Positions are samples at 8 kHz of one direction of one call: of all that was sent, or of all that was received.
 """
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from relay.bench.sounds import FRAME_SAMPLES, TELEPHONE_HZ, Waveform
 
 WIDE_SAMPLES, SURE_LIKE = 3 * FRAME_SAMPLES, 0.95
-"""60 ms so alike (correlation) at the place where they are expected are there."""
+"""When 60 ms are so alike (correlation) at the place where they are expected, they are there."""
 NARROW_SAMPLES, NARROW_LIKE = FRAME_SAMPLES, 0.85
-"""Elsewhere 20 ms decide, because 60 ms need not be of one piece."""
+"""Elsewhere 20 ms decide: something may have been left out within 60 ms."""
 BACK_SAMPLES = int(2.5 * TELEPHONE_HZ)
 """How old audio may be when it comes out."""
 TOLERANCE_SAMPLES = FRAME_SAMPLES // 4
@@ -39,7 +39,7 @@ class Arrivals:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Out:
+class FrameDelays:
     """For each frame that was asked for: `delay_s`, NaN if it never came out, and how much of its end was held back."""
 
     delay_s: NDArray[np.float64]
@@ -47,9 +47,10 @@ class Out:
 
 
 def trace(arrivals: Arrivals, sent: Waveform, sent_times: Sequence[float]) -> Positions:
-    """Where in `sent` (a frame for each of `sent_times`) each message ends; -1 where that cannot be told.
+    """The sample of `sent` (a frame for each of `sent_times`) at which each message ends; -1 where that is unknown.
 
-    Silence can not be told from silence. A message that cannot be told between two that follow each other, can.
+    One silence is like another, so a silent message has no place of its own. It gets one when the messages before and
+    after it are where they would be with it between them.
     """
     found = np.full(len(arrivals.ends), -1, np.int64)
     horizons = np.searchsorted(np.asarray(sent_times), np.asarray(arrivals.times), side="right") * FRAME_SAMPLES
@@ -61,7 +62,9 @@ def trace(arrivals: Arrivals, sent: Waveform, sent_times: Sequence[float]) -> Po
     return _bridge(found, np.asarray(arrivals.ends, np.int64))
 
 
-def deliveries(arrivals: Arrivals, positions: Positions, frames: Sequence[int], sent_times: Sequence[float]) -> Out:
+def deliveries(
+    arrivals: Arrivals, positions: Positions, frames: Sequence[int], sent_times: Sequence[float]
+) -> FrameDelays:
     """The first time at which each frame (numbers, as sent) was out, but for TOLERANCE_SAMPLES."""
     lengths = np.diff(np.asarray(arrivals.ends, np.int64), prepend=0)
     known = positions >= 0
@@ -77,7 +80,7 @@ def deliveries(arrivals: Arrivals, positions: Positions, frames: Sequence[int], 
         message = order[at]
         delay_s[index] = times[message] - sent_times[frame]
         lag_ms[index] = ((frame + 1) * FRAME_SAMPLES - ends[message]) / TELEPHONE_HZ * 1000
-    return Out(delay_s, lag_ms)
+    return FrameDelays(delay_s, lag_ms)
 
 
 def _locate(arrivals: Arrivals, index: int, sent: Waveform, horizon: int, shift: int | None) -> int | None:
@@ -117,6 +120,7 @@ def _likeness(where: Waveform, piece: NDArray[np.float64]) -> NDArray[np.float64
     length = len(piece)
     wide = where.astype(np.float64)
     piece = piece - piece.mean()
+    # All correlations at once, by FFT. The transform wraps around, but not within the first len(wide) - length + 1.
     size = 1 << (len(wide) - 1).bit_length()
     product = np.fft.irfft(np.fft.rfft(wide, size) * np.conj(np.fft.rfft(piece, size)), size)[: len(wide) - length + 1]
     sums = np.concatenate(([0.0], np.cumsum(wide)))
@@ -127,6 +131,7 @@ def _likeness(where: Waveform, piece: NDArray[np.float64]) -> NDArray[np.float64
 
 
 def _bridge(found: Positions, ends: Positions) -> Positions:
+    """Place what lies between two known messages that have moved by the same amount."""
     known = np.flatnonzero(found >= 0)
     for before, after in pairwise(known):
         shift = found[before] - ends[before]

@@ -1,4 +1,4 @@
-"""A process seen from outside, as /proc/<pid> and its /metrics show it (Linux)."""
+"""A process is watched from outside, as /proc/<pid> and its /metrics show it (Linux)."""
 
 import http.client
 import os
@@ -13,12 +13,14 @@ _SAMPLE = re.compile(r"^(\w+)(?:\{([^}]*)\})? (\S+)$", re.MULTILINE)
 
 
 def cpu_s(pid: int) -> float:
-    """User and system time so far."""
+    """User and system time so far, in seconds (proc(5), /proc/pid/stat)."""
+    # The second field is the name in brackets, which may hold spaces and brackets itself: count from the last one.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
 
 def rss_mb(pid: int) -> float:
+    """Resident memory in MiB; 0 for a process that has ended and is not yet reaped."""
     found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     return int(found[1]) / 1024 if found else 0.0
 
@@ -32,6 +34,7 @@ class Snapshot:
 
 
 def scrape(port: int) -> Snapshot:
+    """Read /metrics on this port of 127.0.0.1; blocks for up to 10 s. Raises OSError."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         connection.request("GET", "/metrics")

@@ -1,4 +1,4 @@
-"""A loop of sockets and timers for the load: one epoll, one heap, nothing else, so that thousands of messages a second
+"""The reactor is the load's loop of sockets and timers: one epoll and one heap, so that thousands of messages a second
 leave on time."""
 
 import heapq
@@ -12,6 +12,7 @@ from relay.bench import websocket
 
 RECEIVE_BYTES = 262_144
 LATE_S = 0.005
+"""A timer later than this is counted in the result."""
 
 Timer = Callable[[], float | None]
 """Called when due; returns when it wants to be called again, None for never."""
@@ -29,14 +30,17 @@ class Reactor:
         self.late_s: list[float] = []
 
     def watch(self, sock: socket.socket, on_readable: Callable[[], None]) -> None:
+        """Call this whenever the socket can be read."""
         self._readers[sock.fileno()] = on_readable
         self._epoll.register(sock.fileno(), select.EPOLLIN)
 
     def forget(self, sock: socket.socket) -> None:
+        """Watch it no more; before it is closed. Nothing for one that is not watched."""
         if self._readers.pop(sock.fileno(), None) is not None:
             self._epoll.unregister(sock.fileno())
 
     def at(self, when: float, timer: Timer) -> None:
+        """Call this at that time of the monotonic clock, or as soon after it as can be."""
         heapq.heappush(self._timers, (when, next(self._numbers), timer))
 
     def run_until(self, deadline: float, done: Callable[[], bool] = lambda: False) -> bool:
@@ -96,11 +100,9 @@ class LoadLink:
 
     def send(self, payload: bytes, opcode: int) -> None:
         """What the socket does not take now goes first the next time."""
-        self.write(websocket.frame(payload, opcode, masked=self._client))
-
-    def write(self, data: bytes) -> None:
         if self.closed:
             return
+        data = websocket.frame(payload, opcode, masked=self._client)
         if self._unsent:
             self._unsent += data
             data = bytes(self._unsent)
@@ -116,6 +118,7 @@ class LoadLink:
             self._unsent += data[sent:]
 
     def close(self) -> None:
+        """Close the socket, without a goodbye; twice does no harm."""
         if not self.closed:
             self.closed = True
             self._reactor.forget(self._socket)

@@ -1,4 +1,4 @@
-"""The relay under test: `relay serve` with a configuration made for it, on a core of its own where there are two."""
+"""The relay under test is `relay serve` with a configuration made for it, on a core of its own where there are two."""
 
 import json
 import os
@@ -48,6 +48,8 @@ url = "memory:"
 
 @dataclass(frozen=True, slots=True)
 class RelayProcess:
+    """A relay that answers on `port` of 127.0.0.1, and writes its `log`."""
+
     pid: int
     port: int
     log: Path
@@ -61,7 +63,10 @@ class RelayProcess:
 def run_relay(
     folder: Path, assistant_port: int, audio: str, max_calls: int, core: int | None
 ) -> Iterator[RelayProcess]:
-    """A relay that answers, until the context is left. Raises BenchFailed with the end of its log if it does not."""
+    """Run a relay until the context is left; it answers when this is entered.
+
+    Its configuration and log are written to `folder`. Raises BenchFailed with the end of the log if it does not answer.
+    """
     audio_format, rate_hz = FORMATS[audio]
     config = folder / "config.toml"
     config.write_text(

@@ -1,4 +1,4 @@
-"""The result for a person."""
+"""The report shows a result to a person."""
 
 from typing import Any
 
@@ -9,19 +9,21 @@ from relay.bench.result import BenchResult
 
 
 def show(result: BenchResult, console: Console) -> None:
+    """Print the figures, the machine, and the limit where one was looked for."""
     console.print(as_table(result))
     where = "one core for both" if result.machine["relay_core"] is None else "a core each for the relay and the load"
-    console.print(f"{told(result.machine)}, {where}")
+    console.print(f"{machine_line(result.machine)}, {where}")
     if result.limit_calls is not None:
         console.print(f"one core carries {result.limit_calls} calls, limited by {result.limited_by}")
 
 
-def told(machine: dict[str, Any]) -> str:
+def machine_line(machine: dict[str, Any]) -> str:
     """`machine()` in a line."""
     return f"{machine['cpu']}, Python {machine['python']}, load average {machine['load_average']}"
 
 
 def as_table(result: BenchResult) -> Table:
+    """A row for each figure."""
     table = Table(
         title=f"{result.calls} calls, {result.seconds:g} s, {result.audio} to the assistant, speech detection on"
     )
@@ -52,4 +54,5 @@ def _rows(result: BenchResult) -> list[tuple[str, str]]:
 
 
 def pair(values: dict[str, float | None]) -> str:
+    """Figures side by side, with a dash for an unknown one."""
     return " / ".join("-" if value is None else f"{value:.1f}" for value in values.values())

@@ -1,4 +1,4 @@
-"""What one run of the benchmark says."""
+"""A result holds what one run of the benchmark has measured."""
 
 from typing import Any
 
@@ -6,7 +6,10 @@ import msgspec
 
 
 class BenchResult(msgspec.Struct, omit_defaults=True):
-    """What `relay bench --json` prints. Times in milliseconds. docs/measurements.md says how."""
+    """The JSON of `relay bench --json`, where the two limits are missing unless they were looked for.
+
+    Times are in milliseconds. docs/measurements.md says how each figure is measured.
+    """
 
     calls: int
     seconds: float

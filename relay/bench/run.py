@@ -1,4 +1,4 @@
-"""One run: a fresh relay, a load, and what came of it."""
+"""A run starts a fresh relay and a load, waits for the load, and puts the figures of both together."""
 
 import os
 import resource
@@ -85,6 +85,7 @@ def run_load(module: str, spec: LoadSpec, relay: RelayProcess, kind: type[Result
 
 def _result(spec: LoadSpec, load: LoadResult, interruptions: Iterable[Mapping[str, Any]]) -> BenchResult:
     by_caller = [line for line in interruptions if line.get("by") == "caller"]
+    # What an interruption made stale was to be dropped.
     lost = {cause: count for cause, count in load.dropped.items() if "stale" not in cause}
     return BenchResult(
         calls=spec.calls,

@@ -1,4 +1,4 @@
-"""From what the sampled calls sent and got to delays, losses and interruptions. Pure."""
+"""The scores are made of what the sampled calls sent and received: delays, losses, interruptions. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ import numpy as np
 
 from relay.bench.assistant import AssistantRecord, SentFrame
 from relay.bench.caller import FRAME_S, CallerRecord
-from relay.bench.match import Arrivals, Out, deliveries, trace
+from relay.bench.match import Arrivals, FrameDelays, deliveries, trace
 from relay.bench.sounds import FRAME_SAMPLES, TELEPHONE_HZ, CallerTrack, Reference, Waveform
 from relay.media.frames import FRAME_MS
 from relay.standin.sound import mulaw_to_samples
@@ -21,7 +21,11 @@ SETTLE_S = 1.0
 
 @dataclass(slots=True)
 class Direction:
-    """Delays in milliseconds, of all sampled calls together."""
+    """One direction of all sampled calls together.
+
+    delay_ms, lag_ms: of each frame that came, how late it was, and how much of its end a resampler still held back.
+    frames, lost: how many were looked for, and how many of them never came.
+    """
 
     delay_ms: list[float] = field(default_factory=list)
     lag_ms: list[float] = field(default_factory=list)
@@ -31,12 +35,13 @@ class Direction:
 
 @dataclass(frozen=True, slots=True)
 class SampleWindow:
-    """What is measured: from `start` to `end` on the monotonic clock."""
+    """What is measured: from `start` to `end` on the monotonic clock, in seconds."""
 
     start: float
     end: float
 
     def scores(self, at: float) -> bool:
+        """Whether a frame that was sent then counts."""
         return self.start <= at < self.end - SETTLE_S
 
 
@@ -50,7 +55,10 @@ def score_up(
     into: Direction,
     mulaw: bool,
 ) -> None:
-    """A caller's frame written -> its audio out at the assistant."""
+    """Score the way up: from when the caller has written a frame to when its audio is out at the assistant.
+
+    `offset` is where in the track the caller began; `mulaw` says what the assistant receives. Adds to `into`.
+    """
     audio = [(at, _telephone(data, mulaw=mulaw)) for at, data in assistant.received]
     arrivals = _arrivals(audio, cuts=())
     sent = _said(track, offset, len(caller.sent))
@@ -74,9 +82,11 @@ def score_down(
     into: Direction,
     mulaw: bool,
 ) -> None:
-    """An assistant's frame written -> its audio out at the caller, in each turn from the frame on that did not wait for
-    the playout buffer to fill. What an interruption took, which is all after the last frame that came out, is not
-    lost."""
+    """Score the way down: from when the assistant has written a frame to when its audio is out at the caller.
+
+    The delay of a turn counts from the frame on that did not wait for the playout buffer to fill (`target_ms`). What an
+    interruption took, which is all after the last frame that came out, is not lost. Adds to `into`.
+    """
     audio = [(at, _telephone(data, mulaw=mulaw)) for at, data in caller.received]
     arrivals = _arrivals(audio, cuts=caller.clears)
     sent_times = [frame.at for frame in assistant.sent]
@@ -90,7 +100,7 @@ def score_down(
 
 def _score_turn(
     turn: Sequence[SentFrame],
-    out: Out,
+    out: FrameDelays,
     clears: Sequence[float],
     window: SampleWindow,
     target_ms: int,
@@ -111,7 +121,7 @@ def _score_turn(
 def score_barge_in(
     caller: CallerRecord, track: CallerTrack, offset: int, window: SampleWindow
 ) -> tuple[list[float], int]:
-    """(milliseconds from the first sample of an interruption written -> `clear` received, interruptions unanswered)."""
+    """How long each interruption took, from its first sample to the `clear`, in ms; and how many brought no `clear`."""
     answered, missed = [], 0
     clears = np.asarray(caller.clears)
     for at in _onsets(caller.sent, track, offset):

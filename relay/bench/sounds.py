@@ -1,4 +1,4 @@
-"""What is said in the benchmark: a loop of speech for the callers, identifiable noise for the assistant.
+"""The sounds of the benchmark are a loop of speech for the callers, and noise that can be identified for the assistant.
 
 Every 20 ms of both can be told from every other by correlation: the speech lies over a floor of noise (-58 dBFS), and
 the assistant's turns are noise in the telephone band.
@@ -64,6 +64,7 @@ class Reference:
 
 @cache
 def caller_track() -> CallerTrack:
+    """What every caller says, each from an offset of its own: four phrases, with room for answers between them."""
     gap = np.zeros(int(GAP_S * TELEPHONE_HZ), np.float64)
     pieces, onsets, ends = [gap], [], []
     at = len(gap)
@@ -89,13 +90,13 @@ def caller_track() -> CallerTrack:
 
 @cache
 def reference(audio: str) -> Reference:
-    """`audio` is "mulaw" (8 kHz) or "pcm" (16-bit, 16 kHz)."""
+    """What every assistant says; `audio` is "mulaw" (8 kHz) or "pcm" (16-bit, 16 kHz)."""
     length = _REFERENCE_S * _REFERENCE_HZ
     spectrum = np.fft.rfft(np.random.default_rng(2).normal(0, 1, length))
     spectrum[np.fft.rfftfreq(length, 1 / _REFERENCE_HZ) > _REFERENCE_BAND_HZ] = 0
     noise = np.fft.irfft(spectrum, length)
     wide = np.clip(np.rint(noise / noise.std() * _REFERENCE_RMS), -32768, 32767).astype(np.int16)
-    narrow = wide[:: _REFERENCE_HZ // TELEPHONE_HZ]
+    narrow = wide[:: _REFERENCE_HZ // TELEPHONE_HZ]  # no filter: there is nothing over 4 kHz
     if audio == "mulaw":
         frames, silence = _cut(samples_to_mulaw(narrow), FRAME_SAMPLES), b"\xff" * FRAME_SAMPLES
     else:

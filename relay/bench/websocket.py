@@ -1,4 +1,4 @@
-"""WebSocket frames as the load needs them (RFC 6455): whole messages, a zero masking key, no extension.
+"""The load writes and reads its WebSocket frames here (RFC 6455): whole messages, a zero masking key, no extension.
 
 A zero key leaves the payload as it is, which the protocol allows and which spares the load the masking.
 """

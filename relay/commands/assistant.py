@@ -1,4 +1,4 @@
-"""`relay assistant`: the built-in assistant alone."""
+"""`relay assistant` runs the built-in assistant alone."""
 
 import signal
 from collections.abc import AsyncIterator
@@ -10,10 +10,10 @@ import trio
 
 from relay.commands import WrongUse
 from relay.standin.assistant import Behaviour, open_assistant
-from relay.standin.assistant.behaviour import Script
+from relay.standin.assistant.behaviour import ScriptName
 
 
-def assistant(port: int, script: Script, key: str, audio: Path | None) -> int:
+def assistant(port: int, script: ScriptName, key: str, audio: Path | None) -> int:
     """Serve until SIGINT or SIGTERM. Raises WrongUse when the port is taken."""
     try:
         trio.run(partial(_serve, port, Behaviour(script=script, audio=audio), key))

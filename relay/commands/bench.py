@@ -1,4 +1,4 @@
-"""`relay bench`: what a call costs, and how many a core carries."""
+"""`relay bench` measures what a call costs, and how many a core carries."""
 
 import sys
 
@@ -9,7 +9,7 @@ from relay.bench.browsers import run_browsers, show_browsers
 from relay.bench.errors import BenchFailed
 from relay.bench.limit import broken_limit, find_limit
 from relay.bench.machine import machine
-from relay.bench.report import show, told
+from relay.bench.report import machine_line, show
 from relay.bench.result import BenchResult
 from relay.bench.run import run_bench
 from relay.vad.cost import vad_cost
@@ -37,7 +37,7 @@ def bench(calls: int, seconds: float, audio: str, *, limit: bool, as_json: bool)
 
 
 def bench_browsers(calls: int, seconds: float, audio: str, *, as_json: bool) -> int:
-    """The same of browsers, over a WebSocket and by polling."""
+    """Measure browsers, over a WebSocket and by polling, and print; the status is that of `bench`."""
     try:
         result = run_browsers(calls, seconds, audio)
     except BenchFailed as failed:
@@ -57,7 +57,7 @@ def bench_vad(seconds: float, *, as_json: bool) -> int:
     else:
         console = Console()
         console.print(cost.table())
-        console.print(told(machine()))
+        console.print(machine_line(machine()))
     return 0
 
 

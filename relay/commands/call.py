@@ -1,4 +1,4 @@
-"""`relay call`: one simulated Twilio call."""
+"""`relay call` places one simulated Twilio call."""
 
 import json
 from functools import partial
@@ -26,7 +26,7 @@ def call(
     except (OSError, ValueError) as error:
         raise WrongUse(f"--wav {wav}: {error}") from None
     result = trio.run(partial(place_call, url, says, options=options, seconds=seconds, record=record))
-    click.echo(json.dumps(result.as_json()) if as_json else _told(result))
+    click.echo(json.dumps(result.as_json()) if as_json else _as_lines(result))
     return 0 if result.ok else 1
 
 
@@ -38,6 +38,6 @@ def _is_address(url: str) -> bool:
         return False
 
 
-def _told(result: PhoneResult) -> str:
+def _as_lines(result: PhoneResult) -> str:
     lines = [f"{name}: {value}" for name, value in result.as_json().items() if value not in ([], None)]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""`relay demo`: one whole call on this machine, shown and judged."""
+"""`relay demo` plays one whole call on this machine, shows it and judges it."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def _play(screen: Screen) -> Performance | int:
         with screen:
             result = trio.run(_until_signal, screen)
     except* BrokenPipeError:
-        # Nobody reads any more; Python would complain once again when it flushes at the end.
+        # Nobody reads any more, and Python would complain about it once again when it flushes standard output at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return result
 

@@ -1,4 +1,4 @@
-"""`relay lab`: a bad network between two programs."""
+"""`relay lab` is a bad network between two programs."""
 
 import signal
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The daemon as a child process: started for real, its log read as it comes, gone when the context is left."""
+"""The daemon is run as a child process: started for real, its log read as it comes, gone when the context is left."""
 
 import ctypes
 import json
@@ -21,6 +21,7 @@ _POLL_S = 0.02
 _PR_SET_PDEATHSIG = 1
 _READ_BYTES = 65536
 _LAST_WORDS = 12
+# What systemd tells a service about itself: the daemon would take it for its own.
 _NOT_ITS_OWN = ("CREDENTIALS_DIRECTORY", "LISTEN_FDS", "LISTEN_PID", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
 
 Record = dict[str, Any]
@@ -28,7 +29,8 @@ Record = dict[str, Any]
 
 @dataclass(slots=True)
 class Daemon:
-    """`log` is what it wrote to standard error, line by line; `exit_status` is None until it has ended."""
+    """A daemon that was started. `log` is what it wrote to standard error, line by line, and `records` the events among
+    these lines. `exit_status` is None until it has ended."""
 
     process: subprocess.Popen[bytes] = field(repr=False)
     log: list[str] = field(default_factory=list)
@@ -44,10 +46,12 @@ class Daemon:
 
     @property
     def last_words(self) -> str:
+        """The end of its log, for an error text."""
         return "\n".join(self.log[-_LAST_WORDS:]) or f"no answer within {START_S:g} s"
 
     @property
     def url(self) -> str:
+        """Where it answers; only once it is ready."""
         ready = self.record("daemon.ready")
         assert ready is not None
         return f"http://{ready['address']}:{ready['port']}"
@@ -99,17 +103,17 @@ class Daemon:
 async def open_daemon(
     config_file: Path, secrets: Mapping[str, str], on_record: Callable[[Record], None]
 ) -> AsyncIterator[Daemon]:
-    """`relay serve` with this configuration. When this is entered it answers, or could not start; see `is_ready`.
-    It has ended when this is left.
+    """Run `relay serve` with this configuration and these secrets in its environment.
 
-    `on_record` is called with each line of its log.
+    When this is entered the daemon answers, or could not start (see `is_ready`); when this is left it has ended.
+    `on_record` is called with each event of its log.
     """
     reading, writing = os.pipe()
     stderr = trio.lowlevel.FdStream(reading)
     try:
         process = _start(config_file, {**_inherited(), **secrets}, writing)
     finally:
-        os.close(writing)
+        os.close(writing)  # the daemon has its own: the log ends when the last process that holds it has ended
     daemon = Daemon(process)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_read_shielded, daemon, stderr, on_record)
@@ -121,6 +125,7 @@ async def open_daemon(
 
 
 async def _read_shielded(daemon: Daemon, stderr: trio.abc.ReceiveStream, on_record: Callable[[Record], None]) -> None:
+    """Read on after a cancellation, too: the last lines come while the daemon ends."""
     with trio.CancelScope(shield=True):
         await daemon.read(stderr, on_record)
 

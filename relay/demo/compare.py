@@ -1,4 +1,4 @@
-"""Audio compared with audio: which parts of one recording are found in another, whatever coding lies between.
+"""Two recordings are compared here: which parts of one are found in the other, whatever coding lies between.
 
 Two pieces are the same sound when their normalised cross-correlation (1.0: equal but for the level) is high. A window
 of 60 ms tells voices apart, and survives mu-law and resampling. Only 200 to 3000 Hz are looked at: above, telephone
@@ -10,17 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from relay.standin.phone.player import AUDIBLE_DBFS
+from relay.standin.phone.player import AUDIBLE_DBFS, RATE_HZ
 from relay.standin.sound import Samples, level_dbfs
 
-RATE_HZ = 8000
-FRAME = 160
-FRAME_MS = 20
+FRAME_SAMPLES = 160
 SAME = 0.8
 """Correlation from which a window counts as found: the way through the relay keeps more than 0.97."""
 _LOW_HZ, _HIGH_HZ = 200, 3000
-_WINDOW = 3 * FRAME
-_DRIFT = RATE_HZ // 4
+_WINDOW_SAMPLES = 3 * FRAME_SAMPLES
+_DRIFT_SAMPLES = RATE_HZ // 4
 """How far a passage may move against the one before it and still be in order."""
 _QUIETEST = 0.05
 """A place so much weaker than what is looked for is not it."""
@@ -30,7 +28,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """One audible frame: where it is in the recording looked at, and how well each of two sources explains it."""
+    """One audible frame: the sample at which it begins, and how well each of two sources explains it (0 to 1)."""
 
     at: int
     first: float
@@ -38,13 +36,13 @@ class Explained:
 
 
 def audible_frames(samples: Samples) -> list[int]:
-    """Where the audible 20 ms frames begin."""
-    last = len(samples) - FRAME + 1
-    return [at for at in range(0, last, FRAME) if level_dbfs(samples[at : at + FRAME]) > AUDIBLE_DBFS]
+    """The samples at which the audible 20 ms frames begin."""
+    last = len(samples) - FRAME_SAMPLES + 1
+    return [at for at in range(0, last, FRAME_SAMPLES) if level_dbfs(samples[at : at + FRAME_SAMPLES]) > AUDIBLE_DBFS]
 
 
 def in_band(samples: Samples) -> Samples:
-    """The part of it that every telephone carries."""
+    """The part of the sound that every telephone carries, 200 to 3000 Hz."""
     if not len(samples):
         return samples
     spectrum = np.fft.rfft(samples.astype(np.float64))
@@ -63,8 +61,8 @@ def missing_frames(said: Samples, heard: Samples) -> int:
     lag = _whole_lag(source, target)
     missing = 0
     for _, begin, end in windows:
-        from_ = max(0, begin + lag - _DRIFT)
-        quality, place = _Place(target[from_ : max(0, end + lag + _DRIFT)]).find(source[begin:end])
+        from_ = max(0, begin + lag - _DRIFT_SAMPLES)
+        quality, place = _Recording(target[from_ : max(0, end + lag + _DRIFT_SAMPLES)]).find(source[begin:end])
         if quality < SAME:
             missing += 1
         else:
@@ -75,7 +73,7 @@ def missing_frames(said: Samples, heard: Samples) -> int:
 def explain(heard: Samples, first: Samples, second: Samples) -> list[Explained]:
     """For each audible frame of `heard`, how well it is found anywhere in `first` and in `second`. All at 8 kHz."""
     recording = in_band(heard).astype(np.float64)
-    sources = [_Place(in_band(source).astype(np.float64)) for source in (first, second)]
+    sources = [_Recording(in_band(source).astype(np.float64)) for source in (first, second)]
     found = []
     for at, begin, end in _windows(heard):
         in_first, in_second = (source.find(recording[begin:end])[0] for source in sources)
@@ -87,17 +85,22 @@ def _windows(samples: Samples) -> list[tuple[int, int, int]]:
     """The audible frames, each with the bounds of the 60 ms around it, as far as that is audible too."""
     audible = {*audible_frames(samples)} & {*audible_frames(in_band(samples))}
     return [
-        (at, at - FRAME * (at - FRAME in audible), at + FRAME * (1 + (at + FRAME in audible))) for at in sorted(audible)
+        (
+            at,
+            at - FRAME_SAMPLES * (at - FRAME_SAMPLES in audible),
+            at + FRAME_SAMPLES * (1 + (at + FRAME_SAMPLES in audible)),
+        )
+        for at in sorted(audible)
     ]
 
 
-class _Place:
-    """Where windows are looked for. The delay of a resampler is no whole number of samples, so a copy of the recording
+class _Recording:
+    """A recording in which windows are looked for. The delay of a resampler is no whole number of samples, so a copy
     that is half a sample later is looked at as well."""
 
     def __init__(self, samples: Floats) -> None:
         self._length = len(samples)
-        self._fft = 1 << (self._length + _WINDOW).bit_length()
+        self._fft = 1 << (self._length + _WINDOW_SAMPLES).bit_length()
         spectrum = np.fft.rfft(samples, self._fft)
         half_sample = np.exp(-1j * np.pi * np.arange(len(spectrum)) / self._fft)
         self._spectra = (spectrum, spectrum * half_sample)
@@ -108,6 +111,8 @@ class _Place:
         size, norm = len(window), float(np.linalg.norm(window))
         if self._length < size or norm == 0.0:
             return 0.0, 0
+        # The energy of each stretch, by the difference of two running sums. What is much weaker than the window is
+        # divided by more than its own energy, or near silence would correlate with everything.
         local = np.sqrt(np.maximum(self._energy[size:] - self._energy[:-size], 0.0))
         weight = norm * np.maximum(local, _QUIETEST * norm)
         wanted = np.conj(np.fft.rfft(window, self._fft))

@@ -1,4 +1,4 @@
-"""What happens in the call, as one line each: from the daemon's log, the assistant's messages and the telephone."""
+"""An event is one line of the story: it comes from the daemon's log, the assistant's messages or the telephone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _SETTLED = {"new_turn": "a new turn begins", "expired": "the old turn has run ou
 
 @dataclass(frozen=True, slots=True)
 class DemoEvent:
-    """`at_s` is on the clock of the demo; `tone` is how it is drawn."""
+    """Something that happened. `at_s` is on trio's clock; `tone` is how it is drawn."""
 
     at_s: float
     who: Who
@@ -27,7 +27,7 @@ def wall_s(record: Mapping[str, Any]) -> float:
 
 
 def from_log(record: Mapping[str, Any], at_s: float) -> DemoEvent | None:
-    """A line of the daemon's log, if it belongs into the story."""
+    """Tell a line of the daemon's log, if it belongs into the story or is a warning or an error; None for others."""
     told = _log_text(str(record.get("event")), record)
     if told is not None:
         return DemoEvent(at_s, "relay", *told)
@@ -80,7 +80,7 @@ def _log_text(name: str, record: Mapping[str, Any]) -> tuple[str, Tone] | None:
 
 
 def from_message(message: Mapping[str, Any], at_s: float, *, outgoing: bool) -> DemoEvent | None:
-    """A text message on the assistant's socket; `outgoing` when the assistant sent it."""
+    """Tell a text message on the assistant's socket, `outgoing` when the assistant sent it; None for most."""
     if not outgoing:
         kind = message.get("type")
         return DemoEvent(at_s, "assistant", "was told that the call ends") if kind in ("end-call", "hangup") else None
@@ -101,7 +101,7 @@ def from_message(message: Mapping[str, Any], at_s: float, *, outgoing: bool) -> 
 
 
 def from_phone(kind: str, detail: Mapping[str, Any], at_s: float) -> DemoEvent | None:
-    """Something the simulated Twilio did or noticed."""
+    """Tell a `PhoneEvent`."""
     match kind:
         case "stream.started":
             return DemoEvent(at_s, "phone", "media stream open: signed, with a one-time token")

@@ -1,27 +1,25 @@
-"""What both sides of the call recorded, in one form: 8 kHz samples, and times in seconds since it was placed."""
+"""The evidence is what both sides of the call recorded, in one form: 8 kHz samples, and seconds since it was placed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import Any
 
 import numpy as np
 import soxr
 
-from relay.demo.child import Daemon
-from relay.demo.compare import FRAME, RATE_HZ, audible_frames
-from relay.demo.story import AT_CUT, Told
+from relay.demo.child import Daemon, Record
+from relay.demo.compare import FRAME_SAMPLES, audible_frames
+from relay.demo.story import AT_CUT, StoryRecord
 from relay.media.comfort import comfort_frames
 from relay.media.frames import TELEPHONE, AudioFormat
 from relay.standin.assistant import AssistantCall
 from relay.standin.assistant.record import Track
 from relay.standin.phone import Phone
-from relay.standin.phone.player import Player
+from relay.standin.phone.player import RATE_HZ, Player
 from relay.standin.phrases import spoken
 from relay.standin.sound import Samples, decode, mulaw_to_samples
 
-Record = Mapping[str, Any]
-_TAIL = 10 * FRAME
+_TAIL_SAMPLES = 10 * FRAME_SAMPLES
 """What is still sent of a sentence after its last frame was taken up; between sentences there is silence."""
 
 
@@ -31,8 +29,11 @@ def _nothing() -> Samples:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Evidence:
-    """Times are seconds since the call was placed; None or empty where the call did not get so far.
+    """What a call can be judged by. Times are seconds since it was placed; None or empty where it did not get so far.
 
+    broken: what the story did not come to, if it was cut short.
+    onset_s: when the first sound of the interruption was said; clears_s: when the telephone was told to `clear`, and
+        cleared_ms: how much audio the first `clear` took away.
     greeting, old_turn: what the assistant sent until it was lost; old_turn is the one that was interrupted, and
         sent_late what it sent of that after the `clear`. new_turn: what its second call sent.
     said, said_at_cut, said_later: what the caller said before the sentence during which the assistant was lost, that
@@ -73,18 +74,20 @@ class Evidence:
     stood_still_ms: float = 0.0
 
 
-def gather(told: Told, phone: Phone, calls: Sequence[AssistantCall], daemon: Daemon, stood_still_ms: float) -> Evidence:
-    """Everything that is known when the call is over and the daemon has ended."""
+def gather(
+    story: StoryRecord, phone: Phone, calls: Sequence[AssistantCall], daemon: Daemon, stood_still_ms: float
+) -> Evidence:
+    """Gather everything that is known when the call is over and the daemon has ended."""
     if not calls or not phone.players:
-        return Evidence(broken="; ".join([told.broken or "no call", *phone.troubles]), daemon_exit=daemon.exit_status)
+        return Evidence(broken="; ".join([story.broken or "no call", *phone.troubles]), daemon_exit=daemon.exit_status)
     call, player, origin_s = calls[0], phone.players[0], phone.placed_s
     clear_s = player.clears[0].at_s if player.clears else None
     before, after = _heard(player, clear_s)
     greeting, old_turn, sent_late = _sent(call, clear_s)
-    said, said_at_cut, said_later = _said(told, phone)
+    said, said_at_cut, said_later = _said(story, phone)
     return Evidence(
-        broken=told.broken,
-        onset_s=_onset_s(told, origin_s),
+        broken=story.broken,
+        onset_s=_onset_s(story, origin_s),
         clears_s=[clear.at_s - origin_s for clear in player.clears],
         cleared_ms=player.clears[0].cleared_ms if player.clears else 0.0,
         greeting=greeting,
@@ -113,36 +116,38 @@ def gather(told: Told, phone: Phone, calls: Sequence[AssistantCall], daemon: Dae
 
 
 def energy_onset_ms(mulaw: bytes) -> float:
-    """Where in a recording the first sound is, as a telephone carries it."""
+    """Where in a recording (mu-law, 8 kHz) the first audible frame begins; 0 when there is none."""
     frames = audible_frames(mulaw_to_samples(mulaw))
     return frames[0] * 1000 / RATE_HZ if frames else 0.0
 
 
-def _onset_s(told: Told, origin_s: float) -> float | None:
-    stop = told.sayings.get("stop")
+def _onset_s(story: StoryRecord, origin_s: float) -> float | None:
+    stop = story.sayings.get("stop")
     if stop is None or stop.began_s is None:
         return None
     return stop.began_s - origin_s + energy_onset_ms(spoken("stop", TELEPHONE)) / 1000
 
 
 def _heard(player: Player, clear_s: float | None) -> tuple[Samples, Samples]:
+    """What the caller heard before and after the `clear`."""
     heard = mulaw_to_samples(player.heard)
     cut = len(heard) if clear_s is None else int((clear_s - player.started_s) * RATE_HZ + 1e-6)
     return heard[:cut], heard[cut:]
 
 
 def _arrived_after_clear(player: Player) -> Samples:
+    """All audio of messages after the first `clear`, whether it was played or not."""
     before = sum(1 for _ in takewhile(lambda line: line.kind != "clear", player.log))
     return mulaw_to_samples(b"".join(line.audio for line in player.log[before:]))
 
 
-def _said(told: Told, phone: Phone) -> tuple[Samples, Samples, Samples]:
+def _said(story: StoryRecord, phone: Phone) -> tuple[Samples, Samples, Samples]:
     """What the caller said before, during and after the sentence in which the assistant's socket was cut."""
-    samples, sentence = mulaw_to_samples(phone.lips.said), told.sayings.get(AT_CUT)
+    samples, sentence = mulaw_to_samples(phone.lips.said), story.sayings.get(AT_CUT)
     if sentence is None or sentence.began_s is None or sentence.ended_s is None:
         return samples, _nothing(), _nothing()
     first, last = (round((at_s - phone.placed_s) * RATE_HZ) for at_s in (sentence.began_s, sentence.ended_s))
-    first, last = max(0, first - FRAME), last + _TAIL
+    first, last = max(0, first - FRAME_SAMPLES), last + _TAIL_SAMPLES
     return samples[:first], samples[first:last], samples[last:]
 
 

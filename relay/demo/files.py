@@ -1,4 +1,4 @@
-"""The files that a demo leaves."""
+"""The files of a demo are written here: the recording, the daemon's log, the event log and the verdict."""
 
 import json
 import tempfile
@@ -18,14 +18,14 @@ WHAT = {
 
 
 def prepare(folder: Path) -> None:
-    """Make the folder; `OSError` when nothing can be written there."""
+    """Make the folder where there is none; `OSError` when nothing can be written there."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass
 
 
 def write(folder: Path, performance: Performance, verdict: DemoVerdict) -> dict[str, str]:
-    """Paths by the names in `WHAT`; there is no recording when no call came about. Raises OSError."""
+    """Write them; returns their paths by the names in `WHAT`. Without a call there is no recording. Raises OSError."""
     files = {"log": folder / "relay.jsonl", "events": folder / "events.txt", "summary": folder / "summary.json"}
     files["log"].write_text("".join(line + "\n" for line in performance.log), encoding="utf-8")
     files["events"].write_text(all_in_plain(performance.lines), encoding="utf-8")

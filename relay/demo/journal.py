@@ -1,4 +1,4 @@
-"""The event log: lines from three processes' clocks in the order in which things happened."""
+"""The journal brings the events of three processes into the order in which they happened."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +32,7 @@ class Journal:
     _last_s: float | None = None
 
     def add(self, event: DemoEvent) -> None:
+        """Take an event in, in whatever order."""
         self._events.append(event)
         self._waiting.append(event)
 
@@ -45,7 +46,7 @@ class Journal:
             yield self._line(event, before_s)
 
     def lines(self) -> list[JournalLine]:
-        """All of it."""
+        """All lines so far, in their order."""
         ordered = sorted(self._events, key=lambda event: event.at_s)
         first = ordered[:1]
         return [self._line(event, before.at_s) for before, event in pairwise([*first, *ordered])]
@@ -61,4 +62,5 @@ def in_plain(line: JournalLine) -> str:
 
 
 def all_in_plain(lines: Sequence[JournalLine]) -> str:
+    """The lines as a text file."""
     return "".join(in_plain(line) + "\n" for line in lines)

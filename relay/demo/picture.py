@@ -1,4 +1,4 @@
-"""The picture of the present moment: what each side sounds like, the relay's buffer, what was flushed."""
+"""The picture draws the present moment: how loud each side is, the relay's buffer, what was flushed."""
 
 from collections.abc import Iterable, Sequence
 
@@ -19,7 +19,7 @@ _NARROWEST = 10
 
 
 def picture(scene: DemoScene, width: int, *, ascii_only: bool) -> Group:
-    """Six lines of at most `width` columns."""
+    """Draw the scene in six lines of at most `width` columns."""
     room = max(_NARROWEST, width - _LABEL - _NUMBER - 1)
     moments = list(scene.moments)[-room:]
     now = scene.now

@@ -1,10 +1,11 @@
-"""The second act, judged: the assistant's socket was cut while the caller spoke."""
+"""The second act is judged here: the assistant's socket was cut while the caller spoke."""
 
 from collections.abc import Mapping
 
-from relay.demo.compare import FRAME_MS, audible_frames, missing_frames
+from relay.demo.compare import audible_frames, missing_frames
 from relay.demo.evidence import Evidence
 from relay.demo.promise import Promise
+from relay.media.frames import FRAME_MS
 
 GAP_MAX_MS = 1500.0
 """From the cut to the new connection being ready for audio; a first attempt on this machine takes 0.3 to 0.8 s."""
@@ -15,7 +16,10 @@ RECONNECT_FIGURES = ("gap_ms", "replayed_ms", "dropped_ms", "caller_audio_lost_m
 
 
 def caller_frames_lost(evidence: Evidence) -> int:
-    """Audible frames of the caller that reached neither call of the assistant where they had to."""
+    """How many audible frames of the caller did not reach the call of the assistant that was to have them.
+
+    What was said before the cut sentence belongs to the first call; that sentence and the rest belong to the second.
+    """
     before = missing_frames(evidence.said, evidence.received)
     parts = (evidence.said_at_cut, evidence.said_later)
     return before + sum(missing_frames(part, evidence.received_again) for part in parts)
@@ -30,7 +34,7 @@ def reconnect_figures(evidence: Evidence, lost_frames: int) -> dict[str, float |
 
 
 def reconnect_promises(evidence: Evidence, figures: Mapping[str, float | None]) -> list[Promise]:
-    """What the relay says of the reconnect, and what the assistant's second call received."""
+    """Judge what the relay says of the reconnect, and what the assistant's second call received."""
     times = len(evidence.reconnects)
     reconnected = Promise(RECONNECTED, times == 1, f"{times} time after 1 cut" if times == 1 else f"{times} times")
     if not evidence.reconnects:

@@ -1,9 +1,10 @@
-"""What can be seen of the call at this moment, and of the seconds before it."""
+"""The scene is what can be seen of the call at this moment, and of the seconds before it."""
 
 from collections import deque
 from dataclasses import dataclass, field
 
 HISTORY = 240
+"""Moments, of a tenth of a second: more than a terminal is wide."""
 SILENT_DBFS = -100.0
 
 
@@ -31,10 +32,11 @@ class DemoScene:
 
     @property
     def now(self) -> SceneMoment:
+        """The present moment."""
         return self.moments[-1]
 
     def sound(self, caller_dbfs: float, heard_dbfs: float) -> None:
-        """20 ms of both sides."""
+        """Add how loud both sides were for 20 ms."""
         self.now.caller_dbfs = max(self.now.caller_dbfs, caller_dbfs)
         self.now.heard_dbfs = max(self.now.heard_dbfs, heard_dbfs)
         self.now.buffer_ms = self.buffer_ms

@@ -1,4 +1,4 @@
-"""Where the performance is shown: live in a terminal, as plain lines elsewhere, or nowhere."""
+"""The screen shows the performance: live in a terminal, as plain lines elsewhere, or not at all."""
 
 import os
 import sys
@@ -22,7 +22,10 @@ _VERDICT_STYLES = {True: "bold green", False: "bold red", None: "bold yellow"}
 
 
 class Screen:
-    """Shows nothing: for `--json`. Entered before the performance; what follows it is told after it is left."""
+    """Shows nothing: for `--json`, and the interface of those that do.
+
+    It is entered before the performance, and left before the verdict is shown.
+    """
 
     def __enter__(self) -> Self:
         return self
@@ -33,16 +36,16 @@ class Screen:
         pass
 
     def show(self, line: JournalLine) -> None:
-        """The next line of the event log."""
+        """Show the next line of the event log."""
 
     def draw(self, scene: DemoScene) -> None:
-        """The present moment, ten times a second."""
+        """Show the present moment; called ten times a second."""
 
     def say(self, text: str) -> None:
-        """A line of its own."""
+        """Show a line of text."""
 
     def judge(self, verdict: DemoVerdict) -> None:
-        """All promises, each with its figure."""
+        """Show all promises, each with its figure."""
 
 
 class Lines(Screen):
@@ -57,6 +60,7 @@ class Lines(Screen):
 
     def say(self, text: str) -> None:
         encoding = self._out.encoding or "utf-8"
+        # What the encoding does not have becomes "?": a demo must not end with an error over a quotation mark.
         self._out.write(text.encode(encoding, "replace").decode(encoding) + "\n")
         self._out.flush()
 
@@ -115,7 +119,7 @@ def coloured(line: JournalLine) -> Text:
 
 
 def marks(encoding: str | None) -> dict[bool | None, str]:
-    """How kept, broken and not judged are marked, in signs that this encoding has."""
+    """The marks for kept, broken and not judged, in signs that this encoding has."""
     try:
         "✓✗".encode(encoding or "ascii")
     except (UnicodeEncodeError, LookupError):

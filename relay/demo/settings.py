@@ -1,4 +1,4 @@
-"""What the daemon of the demo is configured with: as in production, with addresses and secrets made up for one call."""
+"""The daemon of the demo is configured as in production, with addresses and secrets made up for one call."""
 
 import secrets
 from dataclasses import dataclass, field
@@ -15,11 +15,12 @@ class Credentials:
     vapi_key: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
 
     def environ(self) -> dict[str, str]:
+        """The variables in which the daemon looks for them."""
         return {"TWILIO_AUTH_TOKEN": self.auth_token, "VAPI_API_KEY": self.vapi_key}
 
 
 def config_toml(assistant_url: str) -> str:
-    """Everything that is not written here has its default."""
+    """The configuration file; everything that is not written here has its default."""
     return f"""\
 [server]
 host = "127.0.0.1"

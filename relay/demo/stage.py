@@ -1,4 +1,4 @@
-"""The performance: assistant, daemon and telephone are opened, and the story is played while it is watched."""
+"""The stage is where the story is played: assistant, daemon and telephone are opened, and watched while it goes on."""
 
 import time
 from dataclasses import dataclass, field
@@ -13,20 +13,20 @@ from relay.demo.journal import Journal, JournalLine
 from relay.demo.scene import DemoScene
 from relay.demo.screen import Screen
 from relay.demo.settings import PUBLIC_URL, Credentials, config_toml
-from relay.demo.story import LISTEN_S, ScriptedCaller, StoryBroken, Told, assistant_behaviour
+from relay.demo.story import LISTEN_S, ScriptedCaller, StoryBroken, StoryRecord, assistant_behaviour
 from relay.demo.watcher import Watcher
+from relay.media.frames import FRAME_MS
 from relay.standin.assistant import Assistant, open_assistant
 from relay.standin.phone import Phone, PhoneEvent, PhoneOptions, open_phone
 
 STORY_MAX_S = 90.0
 _BUFFER_EVERY_S = 0.1
 _ENDED_S = 5.0
-_FRAME_MS = 20
 
 
 @dataclass(slots=True, kw_only=True)
 class Performance:
-    """What is left of it. `phone` is None when the daemon did not start."""
+    """What is left when it is over. `log` is the daemon's, `lines` the journal; `phone` is None without a daemon."""
 
     evidence: Evidence
     log: list[str]
@@ -54,14 +54,17 @@ async def perform(screen: Screen, folder: Path, listen_s: float = LISTEN_S) -> P
 
 @dataclass(slots=True)
 class Stage:
+    """One performance, once the assistant runs."""
+
     screen: Screen
     assistant: Assistant
     credentials: Credentials
     listen_s: float
-    told: Told = field(default_factory=Told)
+    story: StoryRecord = field(default_factory=StoryRecord)
     watcher: Watcher | None = None
 
     def log_line(self, record: Record) -> None:
+        """An event of the daemon's log; nobody watches before the call is placed."""
         if self.watcher is not None:
             self.watcher.log_line(record)
 
@@ -70,14 +73,14 @@ class Stage:
             self.watcher.phone_event(happened)
 
     async def play(self, daemon: Daemon) -> None:
-        """One call from the ringing to the daemon's last line about it."""
+        """Play one call, from the ringing to the daemon's last line about it."""
         token = self.credentials.auth_token
         options = PhoneOptions(auth_token=token, public_url=PUBLIC_URL, on_event=self._phone_event)
         async with trio.open_nursery() as nursery:
             async with open_phone(daemon.url, options) as phone:
                 self.watcher = watcher = Watcher(
                     screen=self.screen,
-                    told=self.told,
+                    story=self.story,
                     phone=phone,
                     assistant=self.assistant,
                     journal=Journal(phone.placed_s),
@@ -86,7 +89,7 @@ class Stage:
                 )
                 nursery.start_soon(watcher.run)
                 nursery.start_soon(_watch_buffer, daemon.url, watcher.scene)
-                await self._tell(ScriptedCaller(phone, self.told, self.assistant, self.listen_s))
+                await self._tell(ScriptedCaller(phone, self.story, self.assistant, self.listen_s))
             await daemon.wait_record("call.ended", _ENDED_S)
             nursery.cancel_scope.cancel()
         watcher.finish()
@@ -96,14 +99,15 @@ class Stage:
             with trio.fail_after(STORY_MAX_S):
                 await caller.play()
         except StoryBroken as broken:
-            self.told.broken = str(broken)
+            self.story.broken = str(broken)
         except trio.TooSlowError:
-            self.told.broken = f"the call did not end within {STORY_MAX_S:g} s"
+            self.story.broken = f"the call did not end within {STORY_MAX_S:g} s"
 
     def result(self, daemon: Daemon) -> Performance:
+        """What is left, once the daemon has ended."""
         assert self.watcher is not None
         phone, calls = self.watcher.phone, list(self.assistant.calls.values())
-        evidence = gather(self.told, phone, calls, daemon, self.watcher.stood_still_ms)
+        evidence = gather(self.story, phone, calls, daemon, self.watcher.stood_still_ms)
         return Performance(evidence=evidence, log=daemon.log, lines=self.watcher.journal.lines(), phone=phone)
 
 
@@ -113,7 +117,7 @@ async def _watch_buffer(url: str, scene: DemoScene) -> None:
         while True:
             try:
                 health = (await client.get(f"{url}/health", timeout=1.0)).json()
-                scene.buffer_ms = float(health["bufferSize"]) * _FRAME_MS
+                scene.buffer_ms = float(health["bufferSize"]) * FRAME_MS
             except (httpx.HTTPError, ValueError, KeyError):
                 scene.buffer_ms = 0.0
             await trio.sleep(_BUFFER_EVERY_S)

@@ -1,4 +1,4 @@
-"""What the caller does: asks, listens for eight seconds, says "stop", asks something else, says goodbye.
+"""The story is what the caller does: asks, listens for eight seconds, says "stop", asks something else, says goodbye.
 
 The assistant's socket is cut in the middle of the second question.
 """
@@ -35,8 +35,9 @@ class StoryBroken(Exception):
 
 
 @dataclass(slots=True)
-class Told:
-    """What came of the story, as far as it went: the caller's phrases, and the cut, on the clock of trio."""
+class StoryRecord:
+    """What came of the story, as far as it went: the caller's sentences by their names, when the assistant's socket was
+    cut (on trio's clock), and what did not happen, if something did not."""
 
     sayings: dict[str, Saying] = field(default_factory=dict)
     cut_s: float | None = None
@@ -44,19 +45,21 @@ class Told:
 
 
 def assistant_behaviour() -> Behaviour:
-    """It greets, reads its description, talks on when interrupted, and says back what it is asked."""
+    """An assistant that greets, reads its description, talks on when interrupted, and says back what it is asked."""
     return Behaviour(stop_lag_ms=TALKS_ON_MS, user_texts=tuple(texts()[name] for name in SAID))
 
 
 class ScriptedCaller:
-    def __init__(self, phone: Phone, told: Told, assistant: Assistant, listen_s: float = LISTEN_S) -> None:
+    """Plays the caller's part on `phone`, cuts the assistant's socket, and writes down what came of it in `story`."""
+
+    def __init__(self, phone: Phone, story: StoryRecord, assistant: Assistant, listen_s: float = LISTEN_S) -> None:
         self._phone = phone
         self._assistant = assistant
-        self._told = told
+        self._story = story
         self._listen_s = listen_s
 
     async def play(self) -> None:
-        """The whole part. Raises StoryBroken; the call is over when it returns."""
+        """Play the whole part; the call is over when it returns. Raises StoryBroken."""
         if not await _in_time(self._phone.wait_streaming(_OPEN_S), "the media stream did not open"):
             raise StoryBroken("the call ended before its media stream was open")
         await self._hear_out("the greeting")
@@ -87,13 +90,13 @@ class ScriptedCaller:
             await self._say(name)
 
     async def _cut_later(self) -> None:
-        """The next call hears what is left to say."""
+        """Cut the socket in the middle of the sentence; the assistant's next call hears what is left to say."""
         await trio.sleep(CUT_AFTER_S)
         first = await self._assistant.wait_call(1)
         self._assistant.behaviour = replace(
             self._assistant.behaviour, user_texts=tuple(texts()[name] for name in SAID[SAID.index(AT_CUT) :])
         )
-        self._told.cut_s = trio.current_time()
+        self._story.cut_s = trio.current_time()
         first.drop()
 
     async def _wait_answered(self) -> None:
@@ -108,7 +111,7 @@ class ScriptedCaller:
             raise StoryBroken("the call ended before the question was answered")
 
     async def _say(self, name: str) -> None:
-        saying = self._told.sayings[name] = self._phone.start_saying(spoken(name, TELEPHONE))
+        saying = self._story.sayings[name] = self._phone.start_saying(spoken(name, TELEPHONE))
         if not await self._phone.wait_until(lambda: saying.ended_s is not None):
             raise StoryBroken(f"the call ended while the caller said {texts()[name]!r}")
 

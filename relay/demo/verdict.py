@@ -1,4 +1,4 @@
-"""What was promised, and whether it was kept: the relay's own figures, checked against the other sides' records."""
+"""The verdict says which promises were kept: the relay's own figures are checked against the other sides' records."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from relay.demo.compare import FRAME, FRAME_MS, RATE_HZ, SAME, audible_frames, explain, missing_frames
+from relay.demo.compare import FRAME_SAMPLES, SAME, audible_frames, explain, missing_frames
 from relay.demo.evidence import Evidence
 from relay.demo.promise import Promise
 from relay.demo.reconnect import (
@@ -17,6 +17,8 @@ from relay.demo.reconnect import (
     reconnect_figures,
     reconnect_promises,
 )
+from relay.media.frames import FRAME_MS
+from relay.standin.phone.player import RATE_HZ
 from relay.standin.sound import Samples
 
 ONSET_TO_CLEAR_MAX_MS = 400.0
@@ -30,7 +32,9 @@ NO_LOSS = {"stale", "pause", "trimmed"}
 COMFORT = "reconnect"
 """The cause under which the relay counts the sound that it plays while the assistant is away."""
 _TURN_PAUSE_FRAMES = 30
+"""A longer silence is none within a turn."""
 _CUT_FRAMES = 5
+"""The last frames before a cut may themselves be cut; so many are not asked for."""
 STOOD_STILL_MAX_MS = 40.0
 """Two processes so late each make a pause of 100 ms, which the relay fills up, as it must: whether it loses any shows
 only on a machine with time."""
@@ -38,13 +42,15 @@ only on a machine with time."""
 WHOLE = "no frame lost or invented"
 HEARD_BY_ASSISTANT, HEARD_BY_CALLER = "the assistant heard every word", "the caller heard every word"
 POSITION = "knows what was heard"
+# These say nothing of the relay where the machine kept a process from doing its part in time.
 NEED_REAL_TIME = (WHOLE, HEARD_BY_ASSISTANT, HEARD_BY_CALLER, POSITION, IN_TIME, CAME_AGAIN)
 FIGURES = ("onset_to_clear_ms", "decide_to_clear_ms", "stale_frames_after_clear", "flushed_ms", "heard_ms")
 
 
 @dataclass(frozen=True, slots=True)
 class DemoVerdict:
-    """`bargein` holds `FIGURES`, `reconnect` those of its own; None for what could not be measured."""
+    """All promises, and the figures: `bargein` holds `FIGURES`, `reconnect` `RECONNECT_FIGURES`, each None where it
+    could not be measured."""
 
     promises: Sequence[Promise]
     bargein: Mapping[str, float | None]
@@ -52,24 +58,28 @@ class DemoVerdict:
 
     @property
     def ok(self) -> bool:
+        """Whether no promise was broken."""
         return not self.broken
 
     @property
     def broken(self) -> list[Promise]:
+        """The promises that were not kept."""
         return [promise for promise in self.promises if promise.kept is False]
 
     @property
     def unjudged(self) -> list[Promise]:
+        """The promises that cannot be judged, because the machine stood still."""
         return [promise for promise in self.promises if promise.kept is None]
 
     def as_json(self) -> dict[str, Any]:
+        """The summary, without the files."""
         promises = [{"name": p.name, "kept": p.kept, "figure": p.figure} for p in self.promises]
         figures = {"bargein": dict(self.bargein), "reconnect": dict(self.reconnect)}
         return {"ok": self.ok, **figures, "promises": promises}
 
 
 def judge(evidence: Evidence) -> DemoVerdict:
-    """Pure, and slow: about a second of correlations."""
+    """Judge a call. Pure, and slow: about a second of correlations."""
     story = Promise("the call went as planned", evidence.broken is None, evidence.broken or "from ringing to hang-up")
     if evidence.phone_end is None:
         return DemoVerdict([story], dict.fromkeys(FIGURES))
@@ -86,6 +96,7 @@ def judge(evidence: Evidence) -> DemoVerdict:
 
 
 def _excused(promise: Promise, stood_still_ms: float) -> Promise:
+    """A broken promise that needs real time is not judged when there was none."""
     if promise.kept or promise.name not in NEED_REAL_TIME or stood_still_ms <= STOOD_STILL_MAX_MS:
         return promise
     return replace(promise, kept=None)
@@ -130,7 +141,7 @@ def _interruption(evidence: Evidence) -> list[Promise]:
 def _silence(evidence: Evidence, stale: int, unknown: int, frames: int) -> list[Promise]:
     heard = explain(evidence.heard_after, evidence.old_turn, _expected(evidence))
     late_ms = max(
-        ((each.at + FRAME) * 1000 / RATE_HZ for each in heard if _is_stale(each.first, each.second)), default=0
+        ((each.at + FRAME_SAMPLES) * 1000 / RATE_HZ for each in heard if _is_stale(each.first, each.second)), default=0
     )
     talked_on_ms = len(audible_frames(evidence.sent_late)) * FRAME_MS
     return [
@@ -201,7 +212,7 @@ def _order(evidence: Evidence) -> list[Promise]:
 
 
 def _sorted_out(evidence: Evidence) -> tuple[int, int, int]:
-    """Of what arrived after the `clear`: frames of the old turn, frames from nowhere, audible frames in all."""
+    """Count what arrived after the `clear`: frames of the old turn, frames of unknown origin, audible frames in all."""
     arrived = explain(evidence.arrived_after, evidence.old_turn, _expected(evidence))
     stale = sum(_is_stale(frame.first, frame.second) for frame in arrived)
     unknown = sum(max(frame.first, frame.second) < SAME for frame in arrived)
@@ -222,12 +233,14 @@ def _last_turn(heard: Samples) -> tuple[int, int]:
     frames = audible_frames(heard)
     if not frames:
         return 0, 0
-    pauses = (i for i in range(len(frames) - 1, 0, -1) if frames[i] - frames[i - 1] > _TURN_PAUSE_FRAMES * FRAME)
-    return frames[next(pauses, 0)], frames[-1] + FRAME
+    pauses = (
+        i for i in range(len(frames) - 1, 0, -1) if frames[i] - frames[i - 1] > _TURN_PAUSE_FRAMES * FRAME_SAMPLES
+    )
+    return frames[next(pauses, 0)], frames[-1] + FRAME_SAMPLES
 
 
 def _heard_of_old_turn(evidence: Evidence) -> Samples:
     """The part of the interrupted turn that the caller should have heard whole; the frames at the cut are left out."""
     begin, end = _last_turn(evidence.heard_before)
     first = next(iter(audible_frames(evidence.old_turn)), 0)
-    return evidence.old_turn[first : first + max(0, end - begin - _CUT_FRAMES * FRAME)]
+    return evidence.old_turn[first : first + max(0, end - begin - _CUT_FRAMES * FRAME_SAMPLES)]

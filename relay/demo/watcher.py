@@ -1,4 +1,4 @@
-"""Looks at the call fifty times a second: fills the scene, writes the journal, and has both shown."""
+"""The watcher looks at the call fifty times a second, fills the scene, writes the journal, and has both shown."""
 
 from dataclasses import dataclass, field
 from itertools import islice
@@ -12,7 +12,7 @@ from relay.demo.event import DemoEvent
 from relay.demo.journal import Journal
 from relay.demo.scene import DemoScene, SceneMoment
 from relay.demo.screen import Screen
-from relay.demo.story import Told
+from relay.demo.story import StoryRecord
 from relay.standin.assistant import Assistant
 from relay.standin.phone import Phone, PhoneEvent
 from relay.standin.phone.player import AUDIBLE_DBFS, BLOCK_BYTES
@@ -28,13 +28,13 @@ _WORDS_SHOWN = 6
 
 @dataclass(slots=True, kw_only=True)
 class Watcher:
-    """`clock_offset_s`: what must be added to the time of day to get trio's clock.
+    """Watches one call. `clock_offset_s`: what must be added to the time of day to get trio's clock.
 
     `stood_still_ms`: the longest time for which the machine let this process, or the daemon, do nothing.
     """
 
     screen: Screen
-    told: Told
+    story: StoryRecord
     phone: Phone
     assistant: Assistant
     journal: Journal
@@ -51,10 +51,10 @@ class Watcher:
     _heard_s: float = float("-inf")
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Look, and show, until cancelled."""
         looks, next_s = 0, trio.current_time()
         while True:
-            next_s = max(next_s + LOOK_EVERY_S, trio.current_time())
+            next_s = max(next_s + LOOK_EVERY_S, trio.current_time())  # looks that were missed are not made up for
             await trio.sleep_until(next_s)
             self.stood_still_ms = max(self.stood_still_ms, (trio.current_time() - next_s) * 1000)
             self._look(trio.current_time())
@@ -63,7 +63,7 @@ class Watcher:
                 self._show(trio.current_time())
 
     def log_line(self, record: Record) -> None:
-        """A line of the daemon's log."""
+        """Take an event of the daemon's log in."""
         self._note(events.from_log(record, events.wall_s(record) + self.clock_offset_s))
         self._waiting |= record["event"] == "assistant.lost"
         if record["event"] == "bargein.flushed":
@@ -72,6 +72,7 @@ class Watcher:
             )
 
     def phone_event(self, happened: PhoneEvent) -> None:
+        """Take an event of the telephone in."""
         self._note(events.from_phone(happened.kind, happened.detail, happened.at_s))
         if happened.kind == "clear":
             self.scene.now.cleared = True
@@ -101,11 +102,11 @@ class Watcher:
         self._look_at_assistant()
 
     def _look_at_caller(self) -> None:
-        for name, saying in self.told.sayings.items():
+        for name, saying in self.story.sayings.items():
             if saying.began_s is not None and name not in self._said_seen:
                 self._said_seen.add(name)
                 self._note(DemoEvent(saying.began_s, "caller", f'says "{texts()[name]}"', "speech"))
-        speaking = [name for name, saying in self.told.sayings.items() if saying.began_s and not saying.ended_s]
+        speaking = [name for name, saying in self.story.sayings.items() if saying.began_s and not saying.ended_s]
         self.scene.caller_says = texts()[speaking[0]] if speaking else ""
 
     def _look_at_marks(self) -> None:
@@ -121,9 +122,9 @@ class Watcher:
                 self._note(events.from_message(text.message, text.at_s, outgoing=text.outgoing))
                 self._follow_words(text.message)
             self._messages_seen[call.id] = len(call.record.events)
-        if self.told.cut_s is not None and not self._cut_seen:
+        if self.story.cut_s is not None and not self._cut_seen:
             self._cut_seen = True
-            self._note(DemoEvent(self.told.cut_s, "assistant", "its socket is cut: TCP reset", "trouble"))
+            self._note(DemoEvent(self.story.cut_s, "assistant", "its socket is cut: TCP reset", "trouble"))
 
     def _follow_words(self, message: dict[str, object]) -> None:
         match message:

@@ -1,6 +1,6 @@
-"""A small HTTP/1.1 server beside a WebSocket on one port, close to the socket, so that it can also misbehave.
+"""This small HTTP/1.1 server hands upgrades on with the bare socket, so that a stand-in can also misbehave.
 
-It serves tests, the demo and the load generator on the loopback interface; it is not for the open network.
+It serves tests and the demo on the loopback interface; it is not for the open network.
 """
 
 import json
@@ -30,17 +30,20 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
+    """An answer with its whole body."""
+
     status: int
     body: bytes = b""
     content_type: str = "application/json"
 
     @classmethod
     def of(cls, status: int, value: dict[str, Any]) -> "Response":
+        """An answer in JSON."""
         return cls(status, json.dumps(value).encode())
 
 
 class Rewound(trio.abc.Stream):
-    """A stream whose first bytes were read already."""
+    """A stream that gives its first bytes, `head`, once more: the upgrade request, which a WebSocket library reads."""
 
     def __init__(self, head: bytes, stream: trio.SocketStream) -> None:
         self._head = head
@@ -68,7 +71,11 @@ UpgradeHandler = Callable[[str, Rewound, trio.SocketStream], Awaitable[None]]
 
 
 async def serve_connection(stream: trio.SocketStream, on_http: HttpHandler, on_upgrade: UpgradeHandler) -> None:
-    """Serve one connection until either side closes it. An upgrade request is handed on, unread, with the stream."""
+    """Serve one connection until either side closes it, a minute passes without a byte, or what comes is no HTTP.
+
+    An upgrade is handed to `on_upgrade(target, stream from the request on, the socket below)`, and ends with it. Raises
+    what the handlers raise.
+    """
     connection = h11.Connection(h11.SERVER)
     try:
         async with stream:
@@ -81,7 +88,8 @@ async def serve_connection(stream: trio.SocketStream, on_http: HttpHandler, on_u
 async def _serve_one(
     connection: h11.Connection, stream: trio.SocketStream, on_http: HttpHandler, on_upgrade: UpgradeHandler
 ) -> bool:
-    """Whether another request may follow."""
+    """Serve one request; returns whether another may follow."""
+    # h11 keeps what it has parsed to itself, and an upgrade must be handed on from its first byte.
     raw = bytearray(connection.trailing_data[0])
     head: h11.Request | None = None
     body = bytearray()

@@ -1,4 +1,4 @@
-"""The committed speech of the stand-ins: names, texts and samples (made by scripts/make_speech.py)."""
+"""The recorded speech is had here by its name: texts and samples, made by scripts/make_speech.py."""
 
 import json
 from dataclasses import dataclass
@@ -8,7 +8,8 @@ from pathlib import Path
 from relay.media.frames import AudioFormat
 from relay.standin.sound import Samples, encode, read_wav
 
-_FOLDER = Path(__file__).parent / "speech"
+# No stand-in says the relay's own apology, which is in the second folder; `relay vad --calibrate` listens for it.
+_FOLDERS = (Path(__file__).parent / "speech", Path(__file__).parent.parent / "media" / "sounds")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,6 +21,7 @@ class Phrase:
     rate_hz: int
 
     def in_format(self, form: AudioFormat) -> bytes:
+        """The whole sound, as `form` carries it."""
         return encode(self.samples, self.rate_hz, form)
 
     @property
@@ -29,15 +31,17 @@ class Phrase:
 
 @cache
 def texts() -> dict[str, str]:
-    table = json.loads((_FOLDER / "phrases.json").read_text(encoding="utf-8"))
-    return {entry["name"]: entry["text"] for entry in table}
+    """The words of every phrase, by its name."""
+    tables = [json.loads((folder / "phrases.json").read_text(encoding="utf-8")) for folder in _FOLDERS]
+    return {entry["name"]: entry["text"] for table in tables for entry in table}
 
 
 @cache
 def phrase(name: str) -> Phrase:
     """The committed phrase of that name; `KeyError` if there is none."""
     text = texts()[name]
-    samples, rate_hz = read_wav(_FOLDER / f"{name}.wav")
+    path = next(path for folder in _FOLDERS if (path := folder / f"{name}.wav").exists())
+    samples, rate_hz = read_wav(path)
     return Phrase(text, samples, rate_hz)
 
 

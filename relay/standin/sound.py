@@ -1,6 +1,6 @@
-"""Sound as the stand-ins handle it: mu-law tables (ITU-T G.711), whole-file resampling, WAV files, loudness.
+"""The stand-ins convert whole recordings here: mu-law (ITU-T G.711), sampling rates, WAV files, loudness.
 
-Whole recordings are converted at once, off the media path, so quality counts here and delay does not.
+A recording is converted at once, off the media path, so quality counts and delay does not.
 """
 
 import math
@@ -25,7 +25,7 @@ _CLIP = 32635
 
 @cache
 def _decode_table() -> Samples:
-    code = ~np.arange(256, dtype=np.int32) & 0xFF
+    code = ~np.arange(256, dtype=np.int32) & 0xFF  # G.711 sends all bits inverted
     magnitude = ((((code & 15) << 3) + _BIAS) << (code >> 4 & 7)) - _BIAS
     return np.where(code & 0x80, -magnitude, magnitude).astype(np.int16)
 
@@ -40,10 +40,12 @@ def _encode_table() -> npt.NDArray[np.uint8]:
 
 
 def mulaw_to_samples(data: bytes | bytearray) -> Samples:
+    """One sample of 16 bits for each byte."""
     return _decode_table()[np.frombuffer(data, np.uint8)]
 
 
 def samples_to_mulaw(samples: Samples) -> bytes:
+    """One byte for each sample, rounded as G.711 does."""
     return _encode_table()[samples.astype(np.int32) + 32768].tobytes()
 
 

@@ -4,14 +4,18 @@ import json
 import subprocess
 import sys
 from io import StringIO
+from typing import Any
 
 import msgspec
 import pytest
-from click.testing import CliRunner
 from rich.console import Console
 
+from relay.bench.browser_load import TransportResult
 from relay.bench.browsers import BrowserResult, show_browsers
-from relay.cli import main
+from relay.bench.load import DelayResult
+
+WAY = DelayResult({"p50": 1.0, "p99": 2.0}, {"p50": 1.0, "p99": 2.0}, 0.0, 100, 0)
+LOST = msgspec.structs.replace(WAY, lost=1)
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +57,11 @@ def test_a_person_sees_them_side_by_side(printed: BrowserResult) -> None:
     assert f"{printed.transports[1].up.added_ms['p50']:.1f}" in text
 
 
-@pytest.mark.parametrize("other", ["--find-limit", "--vad-cost"])
-def test_one_thing_is_measured_at_a_time(other: str) -> None:
-    assert CliRunner().invoke(main, ["bench", "--browsers", other]).exit_code == 2
+@pytest.mark.parametrize(
+    ("changes", "lost"), [({}, False), ({"calls_lost": 1}, True), ({"up": LOST}, True), ({"down": LOST}, True)]
+)
+def test_something_was_lost_when_one_transport_lost_a_call_or_a_frame(changes: dict[str, Any], lost: bool) -> None:
+    good = TransportResult("websocket", 1.0, WAY, WAY, 0, 0.0)
+    other = msgspec.structs.replace(good, transport="polling", **changes)
+
+    assert BrowserResult(1, 5.0, "pcm", [good, other], {}).lost is lost

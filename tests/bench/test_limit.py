@@ -6,34 +6,7 @@ from hypothesis import strategies as st
 
 from relay.bench.limit import CALLS_MAX, PRECISION, broken_limit, find_limit
 from relay.bench.result import BenchResult
-
-
-def result(calls: int = 10, *, delay_p99: float | None = 5.0, **changes: object) -> BenchResult:
-    values: dict[str, object] = {
-        "calls": calls,
-        "seconds": 10.0,
-        "audio": "pcm",
-        "cpu_ms_per_call_second": 20.0,
-        "added_delay_ms": {"up": {"p50": 1.0, "p99": 2.0}, "down": {"p50": 1.0, "p99": delay_p99}},
-        "raw_delay_ms": {},
-        "resampler_ms": {},
-        "loop_lag_ms": {"p99": 1.0},
-        "frames_lost": 0,
-        "frames_dropped": {},
-        "frames_invented": {},
-        "calls_lost": 0,
-        "rss_mb": 100.0,
-        "rss_mb_per_call": 0.3,
-        "bargein_ms": {},
-        "onset_to_clear_ms": {},
-        "decide_to_clear_ms": {},
-        "bargeins": 0,
-        "bargeins_missed": 0,
-        "vad_delay_ms": {},
-        "load": {"late_p99_ms": 1.0},
-        "machine": {},
-    }
-    return BenchResult(**{**values, **changes})  # type: ignore[arg-type]
+from tests.support.bench_results import bench_result
 
 
 @pytest.mark.parametrize(
@@ -52,7 +25,7 @@ def result(calls: int = 10, *, delay_p99: float | None = 5.0, **changes: object)
     ],
 )
 def test_what_breaks_a_limit(changes: dict[str, object], broken: str | None) -> None:
-    assert broken_limit(result(**changes)) == broken  # type: ignore[arg-type]
+    assert broken_limit(bench_result(**changes)) == broken  # type: ignore[arg-type]
 
 
 @given(capacity=st.integers(0, CALLS_MAX - 1), first=st.integers(1, 200))
@@ -61,7 +34,7 @@ def test_the_limit_is_found_within_the_precision_in_few_runs(capacity: int, firs
 
     def measure(calls: int) -> BenchResult:
         runs.append(calls)
-        return result(calls, frames_lost=int(calls > capacity))
+        return bench_result(calls, frames_lost=int(calls > capacity))
 
     found = find_limit(first, measure)
 
@@ -72,7 +45,7 @@ def test_the_limit_is_found_within_the_precision_in_few_runs(capacity: int, firs
 
 
 def test_a_machine_that_carries_everything_is_limited_by_the_benchmark() -> None:
-    found = find_limit(10, result)
+    found = find_limit(10, bench_result)
 
     assert found.limit_calls == CALLS_MAX
     assert found.limited_by == f"the benchmark's own {CALLS_MAX} calls"

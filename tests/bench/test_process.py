@@ -4,9 +4,9 @@ import os
 import time
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, start_http_server
 
-from relay.bench.process import counted_between, cpu_s, parse_metrics, quantile_between, rss_mb
+from relay.bench.process import counted_between, cpu_s, parse_metrics, quantile_between, rss_mb, scrape
 
 
 def test_cpu_time_rises_with_work_and_memory_is_there() -> None:
@@ -52,3 +52,17 @@ def test_counters_say_by_label_what_they_rose_by() -> None:
     after = parse_metrics(generate_latest(registry).decode())
 
     assert counted_between(before, after, "dropped_total") == {'cause="stale"': 2.0}
+
+
+def test_the_metrics_of_a_process_are_read_from_its_port() -> None:
+    registry = CollectorRegistry()
+    Counter("dropped", "x", registry=registry).inc(3)
+    server, thread = start_http_server(0, addr="127.0.0.1", registry=registry)
+    try:
+        snapshot = scrape(server.server_port)
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    assert snapshot.counters["dropped_total"] == {"": 3.0}

@@ -161,3 +161,22 @@ async def test_a_dead_assistant_ends_the_call_and_makes_the_relay_not_ready() ->
 
         assert ended == ["assistant_unavailable"]
         assert (ready.status_code, ready.json()["reason"]) == (503, "assistants")
+
+
+async def test_a_key_that_the_caller_presses_reaches_the_assistant_and_the_log_says_only_that_it_came() -> None:
+    async with (
+        open_assistant(key=VAPI_KEY, behaviour=Behaviour(script="tone")) as assistant,
+        running_daemon(settings(assistant.base_url)) as daemon,
+        open_phone(daemon.url, OPTIONS) as phone,
+    ):
+        call = await assistant.wait_call()
+        assert await phone.wait_heard(200)
+        await phone.send_dtmf("7")
+        await until_event(daemon, "caller.key_pressed")
+        with trio.fail_after(20):
+            while call.conversation is None or not call.conversation.context:  # noqa: ASYNC110 - another process
+                await trio.sleep(0.02)
+        (note,), (line,) = call.conversation.context, daemon.events_of("caller.key_pressed")
+
+    assert "7" in note["content"]
+    assert line.keys() == {"timestamp", "level", "event", "call_id"}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soxr
 
-from relay.demo.compare import FRAME, SAME, audible_frames, explain, in_band, missing_frames
+from relay.demo.compare import FRAME_SAMPLES, SAME, audible_frames, explain, in_band, missing_frames
 from relay.media.frames import TELEPHONE
 from relay.standin.phrases import spoken
 from relay.standin.sound import Samples, mulaw_to_samples, samples_to_mulaw
@@ -37,7 +37,7 @@ def test_a_frame_that_was_lost_is_missed() -> None:
     source = said("question")
     at = audible_frames(source)[40]
     heard = source.copy()
-    heard[at - FRAME : at + 2 * FRAME] = 0
+    heard[at - FRAME_SAMPLES : at + 2 * FRAME_SAMPLES] = 0
 
     assert 1 <= missing_frames(source, heard) <= 5
 
@@ -58,8 +58,8 @@ def test_two_turns_are_told_apart() -> None:
 
     frames = explain(heard, old, new)
 
-    assert all(frame.first > max(SAME, frame.second) for frame in frames if frame.at < 3200 - 2 * FRAME)
-    assert all(frame.second > max(SAME, frame.first) for frame in frames if frame.at > 6400 + 2 * FRAME)
+    assert all(frame.first > max(SAME, frame.second) for frame in frames if frame.at < 3200 - 2 * FRAME_SAMPLES)
+    assert all(frame.second > max(SAME, frame.first) for frame in frames if frame.at > 6400 + 2 * FRAME_SAMPLES)
 
 
 def test_only_the_band_of_a_telephone_is_compared() -> None:

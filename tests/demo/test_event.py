@@ -1,4 +1,4 @@
-"""What the daemon, the assistant and the telephone report becomes a line of the story, or nothing."""
+"""A report of the daemon, the assistant or the telephone becomes a line of the story, or nothing."""
 
 from typing import Any
 
@@ -18,6 +18,10 @@ FLUSHED = {"turn": 2, "flushed_ms": 214.4, "onset_to_clear_ms": 90, "decide_to_c
         ("speech.ended", {"at_ms": 100, "decided_ms": 356}, "end of speech, 256 ms of silence were enough"),
         ("bargein.flushed", FLUSHED, "stopped turn 2: clear sent, 214 ms flushed"),
         ("bargein.silent", {"clear_to_silent_ms": 3.2}, "Twilio confirms: silent 3 ms after clear"),
+        ("bargein.resumed", {"paused_ms": 240}, "not speech after all: playback resumed after 240 ms"),
+        ("bargein.false", {}, "a false alarm: what was held is played"),
+        ("assistant.ready", {}, "the assistant is connected"),
+        ("caller.attached", {}, "the caller's media stream is attached"),
         ("bargein.settled", {"by": "new_turn"}, "the interruption is settled: a new turn begins"),
         ("bargein.settled", {"by": "other"}, "the interruption is settled: other"),
         ("assistant.dialing", {}, "dialling the assistant"),
@@ -55,6 +59,21 @@ def test_an_unknown_line_is_told_only_if_it_is_a_warning() -> None:
         ({"type": "speech-update", "role": "user", "status": "started", "turn": 1}, True, "hears the caller speak"),
         ({"type": "speech-update", "role": "user", "status": "stopped", "turn": 1}, True, None),
         (
+            {"type": "speech-update", "role": "assistant", "status": "started", "turn": 2},
+            True,
+            "sends its first audio of exchange 2",
+        ),
+        (
+            {"type": "speech-update", "role": "assistant", "status": "stopped", "turn": 2},
+            True,
+            "has sent its last audio",
+        ),
+        (
+            {"type": "transcript", "role": "user", "transcriptType": "partial", "transcript": "Hi"},
+            True,
+            'partial: "Hi ..."',
+        ),
+        (
             {"type": "transcript", "role": "user", "transcriptType": "final", "transcript": "Hi."},
             True,
             'final: "Hi."',
@@ -66,6 +85,20 @@ def test_messages_of_the_assistants_socket(message: dict[str, Any], outgoing: bo
     told = from_message(message, 0.0, outgoing=outgoing)
 
     assert (told.text if told else None) == text
+
+
+@pytest.mark.parametrize(
+    ("kind", "detail", "text"),
+    [
+        ("stream.started", {}, "media stream open: signed, with a one-time token"),
+        ("stream.ended", {"how": "hung-up"}, "media stream hung-up"),
+    ],
+)
+def test_the_telephones_stream_has_a_beginning_and_an_end(kind: str, detail: dict[str, Any], text: str) -> None:
+    told = from_phone(kind, detail, 1.5)
+
+    assert told is not None
+    assert (told.at_s, told.who, told.text) == (1.5, "phone", text)
 
 
 def test_what_the_telephone_notices() -> None:

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from relay.demo.picture import picture
-from relay.demo.scene import HISTORY, DemoScene, SceneMoment
+from relay.demo.scene import DemoScene, SceneMoment
 
 
 def scene(moments: int = 100) -> DemoScene:
@@ -68,7 +68,3 @@ def test_without_unicode_it_is_ascii() -> None:
     it.now.cleared = True
 
     assert all(line.isascii() for line in drawn(it, 60, ascii_only=True))
-
-
-def test_the_history_is_bounded() -> None:
-    assert len(scene(moments=10 * HISTORY).moments) == HISTORY

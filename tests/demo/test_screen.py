@@ -1,4 +1,4 @@
-"""What is shown suits where it goes: colours and a moving picture in a terminal, plain lines elsewhere."""
+"""The screen suits where it goes: colours and a moving picture in a terminal, plain lines elsewhere."""
 
 import io
 import sys

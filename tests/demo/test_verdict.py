@@ -9,8 +9,9 @@ import pytest
 
 from relay.demo.compare import audible_frames, explain, missing_frames
 from relay.demo.evidence import Evidence
+from relay.demo.promise import Promise
 from relay.demo.reconnect import RECONNECT_FIGURES
-from relay.demo.verdict import FIGURES, NEED_REAL_TIME, judge
+from relay.demo.verdict import FIGURES, NEED_REAL_TIME, DemoVerdict, judge
 from relay.media.comfort import comfort_frames
 from relay.media.frames import TELEPHONE
 from relay.standin.phrases import spoken
@@ -203,3 +204,17 @@ def test_a_busy_machine_excuses_no_stale_audio() -> None:
     verdict = judge(replace(GOOD, arrived_after=stale, heard_after=stale, stood_still_ms=500))
 
     assert [promise.name for promise in verdict.broken] == ["no stale audio sent", "no stale audio heard"]
+
+
+def test_the_json_has_every_promise_with_its_figure() -> None:
+    verdict = DemoVerdict([Promise("one", True, "1 ms"), Promise("two", None, "2 ms")], dict.fromkeys(FIGURES, 1.0))
+
+    assert verdict.as_json() == {
+        "ok": True,
+        "bargein": dict.fromkeys(FIGURES, 1.0),
+        "reconnect": dict.fromkeys(RECONNECT_FIGURES),
+        "promises": [
+            {"name": "one", "kept": True, "figure": "1 ms"},
+            {"name": "two", "kept": None, "figure": "2 ms"},
+        ],
+    }

@@ -1,16 +1,23 @@
+"""The recorded speech is there, once, and as loud and long as speech is."""
+
 from pathlib import Path
 
 import pytest
 
-import relay.standin
+import relay
 from relay.media.frames import TELEPHONE
 from relay.standin.phrases import phrase, spoken, texts
 
-FOLDER = Path(relay.standin.__file__).parent / "speech"
+PACKAGE = Path(relay.__file__).parent
 
 
-def test_every_text_has_its_recording_and_the_other_way_round() -> None:
-    assert {path.stem for path in FOLDER.glob("*.wav")} == set(texts())
+def test_every_text_has_one_recording_and_every_recording_a_text() -> None:
+    assert sorted(path.stem for path in PACKAGE.rglob("*.wav")) == sorted(texts())
+
+
+def test_a_name_that_is_not_recorded_is_a_key_error() -> None:
+    with pytest.raises(KeyError):
+        phrase("silence")
 
 
 @pytest.mark.parametrize("name", ["greeting", "description", "apology", "stop", "question", "goodbye"])
@@ -26,7 +33,7 @@ def test_the_description_lasts_about_30_seconds() -> None:
 
 
 def test_the_recordings_are_small_enough_to_ship() -> None:
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 1_600_000
+    assert sum(path.stat().st_size for path in PACKAGE.rglob("*.wav")) < 1_600_000
 
 
 def test_a_phrase_for_the_telephone_has_8000_bytes_a_second() -> None:

@@ -1,3 +1,5 @@
+"""Sound is converted as the standard says, and keeps its length and level."""
+
 import math
 from pathlib import Path
 

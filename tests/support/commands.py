@@ -1,4 +1,4 @@
-"""The commands of `relay`, run in this process."""
+"""The commands as a shell runs them, within this process."""
 
 from click.testing import CliRunner, Result
 
@@ -7,7 +7,7 @@ from tests.support.daemons import environment
 
 
 def relay(*arguments: str, **environ: str) -> Result:
-    """Run `relay` with these arguments and variables."""
+    """`relay` with these arguments, and with these variables besides those of every test."""
     return CliRunner().invoke(main, arguments, env=environment(**environ))
 
 

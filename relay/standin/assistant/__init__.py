@@ -1,7 +1,7 @@
-"""The built-in assistant: Vapi's REST interface and WebSocket transport, served as strictly as they are known."""
+"""The built-in assistant serves Vapi's REST interface and WebSocket transport, as strictly as they are known."""
 
-from relay.standin.assistant.behaviour import SCRIPTS, Behaviour
+from relay.standin.assistant.behaviour import Behaviour
 from relay.standin.assistant.call import AssistantCall
 from relay.standin.assistant.server import Assistant, open_assistant
 
-__all__ = ["SCRIPTS", "Assistant", "AssistantCall", "Behaviour", "open_assistant"]
+__all__ = ["Assistant", "AssistantCall", "Behaviour", "open_assistant"]

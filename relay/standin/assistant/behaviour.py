@@ -1,36 +1,42 @@
-"""How the built-in assistant behaves: what it says, and the ways in which it can be difficult."""
+"""The behaviour of the built-in assistant is set here: what it says, and the ways in which it is difficult."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from relay.standin.assistant.chunks import Chunking
 
-Script = Literal["demo", "echo", "tone", "file", "silent"]
-SCRIPTS: tuple[str, ...] = get_args(Script)
+ScriptName = Literal["demo", "echo", "tone", "file", "silent"]
 
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """One call's conduct; the defaults are those of a healthy call.
+    """One call's behaviour; the defaults are those of a healthy call.
+
+    Several of these are questions that Vapi's documents leave open: pacing, chunk sizes, whether silence is sent, where
+    the control URL is. The relay has to get along with either answer.
 
     script: "demo" greets, answers the first utterance with a 30 s description and every later one by saying it back;
         "tone" and "file" (with `audio`, a WAV) play one sound over and over, and begin it anew after an interruption;
         "silent" never speaks; "echo" sends the caller's own bytes back, untouched, `echo_delay_ms` later.
     agree: whether it takes the caller's speech for an interruption at all.
+    detect_after_ms: how long the caller must have spoken for that.
     answer_interruption: whether the words that interrupted it get an answer.
     stop_lag_ms: how long the old audio goes on after the interruption was recognised.
     think_ms: from the end of the caller's words to the answer; a `hang` is sent after 1.5 s of it.
+    send_user_interrupted, send_speech_updates, send_transcripts: whether such messages are sent.
+    downlink_silence: whether silence is sent while it does not speak, or nothing.
     burst: speech leaves as fast as the socket takes it, not in real time.
-    first_audio_ms: from the connection to the first audio.
+    chunking, seed: the sizes of the audio messages, and which of their random series it is.
+    in_progress_ms, first_audio_ms: from the connection to the first status and to the first audio.
     monitor_in_reply: whether `POST /call` already names the control URL (else only `GET /call/{id}` does).
     create_status: answer `POST /call` with this status instead (an error without a call).
-    mute_after_s, end_after_s, close_after_s, drop_after_s: stop sending anything; end the call with
-        `assistant-ended-call`; close without a word; reset the TCP connection - so long after the connection.
+    concurrency_limit: how many calls may be active; one more is created, and is over at once.
+    refuse_handshake: the socket's handshake is answered with 404, and the call is over.
     user_texts: what the caller's utterances are taken to say, in order; without one, "(1.4 s of speech)".
     """
 
-    script: Script = "demo"
+    script: ScriptName = "demo"
     audio: Path | None = None
     agree: bool = True
     answer_interruption: bool = False
@@ -49,11 +55,6 @@ class Behaviour:
     echo_delay_ms: float = 60.0
     monitor_in_reply: bool = True
     create_status: int | None = None
-    create_delay_s: float = 0.0
     concurrency_limit: int = 10
     refuse_handshake: bool = False
-    mute_after_s: float | None = None
-    end_after_s: float | None = None
-    close_after_s: float | None = None
-    drop_after_s: float | None = None
     user_texts: tuple[str, ...] = ()

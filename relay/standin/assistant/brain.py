@@ -1,4 +1,4 @@
-"""What the assistant decides to do. Pure: it is told what happened and answers what to say, or to stop."""
+"""The brain decides when the assistant speaks and when it stops. Pure: it is told what happened, and answers."""
 
 from dataclasses import dataclass, field
 
@@ -17,7 +17,10 @@ class StopSpeaking:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """first: what is said unasked. answers: one for each utterance in turn; after the last one, `then` for ever."""
+    """What is said, by the names of phrases.
+
+    first: unasked (None: nothing). answers: one for each utterance of the caller; `then`: after the last of them.
+    """
 
     first: str | None
     answers: tuple[str, ...] = ()
@@ -43,6 +46,7 @@ class Brain:
     _answered: int = 0
 
     def begin(self) -> Speak | None:
+        """The call has begun: the first message, unless the caller is to speak first."""
         if not self.speaks_first or self.script.first is None:
             return None
         self._in_first = self._speaking = True
@@ -56,6 +60,7 @@ class Brain:
         return Speak(self.script.first)
 
     def finished_speaking(self) -> None:
+        """All that was to be said has been heard."""
         self._speaking = self._in_first = False
 
     def was_told(self, role: str) -> None:

@@ -1,4 +1,4 @@
-"""One call as the assistant's REST interface knows it, from `POST /call` to its end."""
+"""A call is what `POST /call` makes: it is queued until its socket is connected, in progress, and ended."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,16 +13,21 @@ from relay.standin.assistant.order import Order
 from relay.standin.assistant.record import SocketRecord, Track
 
 PICK_UP_S = 15.0
+"""A call whose socket is not connected by then is given up."""
 _NEVER_CONNECTED = "call.in-progress.error-vapifault-transport-never-connected"
 
 
 def timestamp() -> str:
+    """Now, as Vapi writes it: ISO 8601 with milliseconds, in UTC."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @dataclass(slots=True)
 class AssistantCall:
-    """What tests and the demo look at. `conversation` exists once the socket was connected."""
+    """One call: tests and the demo look at it here. Times are on trio's clock.
+
+    `conversation` exists once the socket is connected. `changed` wakes the task that writes to the socket.
+    """
 
     id: str
     order: Order
@@ -39,10 +44,12 @@ class AssistantCall:
 
     @property
     def received(self) -> Track:
+        """The caller's audio."""
         return self.record.received
 
     @property
     def sent(self) -> Track:
+        """The assistant's audio."""
         return self.record.sent
 
     def settle(self, now_s: float) -> None:
@@ -68,16 +75,10 @@ class AssistantCall:
             self.conversation.end(reason)
         self.wake()
 
-    def close(self) -> None:
-        """The assistant's side closes without a close code."""
-        assert self.conversation is not None
-        self.conversation.break_off("bare")
-        self.wake()
-
     def drop(self) -> None:
         """The assistant's side vanishes: TCP reset."""
         assert self.conversation is not None
-        self.conversation.break_off("drop")
+        self.conversation.break_off()
         self.wake()
 
     def wake(self) -> None:
@@ -85,6 +86,7 @@ class AssistantCall:
         self.changed.set()
 
     def finish(self, reason: str) -> None:
+        """The call is over, for this reason; the first one stands."""
         if self.status == "ended":
             return
         self.status, self.ended_reason, self.ended_at = "ended", reason, timestamp()
@@ -95,6 +97,7 @@ class AssistantCall:
         self.wake()
 
     def pass_on_hooks(self) -> None:
+        """Hand what the narrator has for the webhook on, or drop it where there is none."""
         if self.conversation is not None:
             waiting = self.conversation.narrator.hooks
             while waiting:
@@ -103,6 +106,7 @@ class AssistantCall:
                     self.hooks.put(message)
 
     def report(self) -> dict[str, Any]:
+        """The `end-of-call-report` (Vapi API reference, ServerMessage)."""
         said = self.conversation.narrator.conversation if self.conversation is not None else []
         return {
             "type": "end-of-call-report",
@@ -113,6 +117,7 @@ class AssistantCall:
         }
 
     def as_json(self) -> dict[str, Any]:
+        """The call as `POST /call` and `GET /call/{id}` show it."""
         value: dict[str, Any] = {
             "id": self.id,
             "orgId": "00000000-0000-4000-8000-000000000000",

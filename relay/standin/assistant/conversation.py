@@ -1,8 +1,8 @@
-"""One call from the assistant's side, without a socket: what comes in, and what is to go out, on a given clock."""
+"""A conversation turns what the caller sends into what the assistant sends, without a socket and on a given clock."""
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from relay.standin.assistant.behaviour import Behaviour
 from relay.standin.assistant.brain import Brain, Speak
@@ -14,14 +14,16 @@ from relay.standin.assistant.mouth import Mouth, Utterance
 from relay.standin.assistant.narrator import Narrator
 from relay.standin.assistant.order import Order
 from relay.standin.assistant.script import Voice, script_of
-from relay.standin.assistant.timers import WORKER_DIED, EndOfCall, Timers, UplinkWatch
+from relay.standin.assistant.timers import EndOfCall, Timers
 
 _HANG_AFTER_S = 1.5
+"""Vapi's `hang` says that an answer is slow."""
+_WORKER_DIED = "call.in-progress.error-vapifault-worker-died"
 
 
 @dataclass(slots=True)
 class Pending:
-    """An answer that is being thought of."""
+    """An answer that is being thought of. `hang_at_s`: when `hang` is sent before it; None: not, or not any more."""
 
     speak: Speak
     at_s: float
@@ -30,10 +32,10 @@ class Pending:
 
 @dataclass(slots=True)
 class AssistantConversation:
-    """Feed it with `receive_audio`, `receive_text` and `tick`; send what `outbox` and `hooks` then hold.
+    """One call of the assistant. Feed it with `receive_audio`, `receive_text` and `tick`; send what is in `outbox`.
 
     Times are seconds on one monotonic clock. Once `ending` is set, what is still in `outbox` is sent, and the socket
-    is closed as it says. `uplink` holds what is known of the caller's audio.
+    is closed as it says.
     """
 
     order: Order
@@ -42,9 +44,9 @@ class AssistantConversation:
     outbox: deque[str | bytes] = field(default_factory=deque)
     context: list[Message] = field(default_factory=list)
     ending: EndOfCall | None = None
-    uplink: UplinkWatch = field(init=False)
     narrator: Narrator = field(init=False)
     chunks: Chunks = field(init=False)
+    _last_uplink_s: float = field(init=False)
     _timers: Timers = field(init=False)
     _ear: Ear = field(init=False)
     _mouth: Mouth = field(init=False)
@@ -52,17 +54,17 @@ class AssistantConversation:
     _voice: Voice = field(init=False)
     _loopback: Loopback | None = None
     _pending: Pending | None = None
-    in_progress: bool = False
+    _in_progress: bool = False
     _mouth_open: bool = False
     _caller_muted: bool = False
     _end_after: Utterance | None = None
 
     def __post_init__(self) -> None:
         form, behaviour = self.order.format, self.behaviour
-        self.uplink = UplinkWatch(form, self.opened_s)
+        self._last_uplink_s = self.opened_s
         self.narrator = Narrator(self.order, behaviour, self.outbox)
         self.chunks = Chunks(form, behaviour.chunking, behaviour.seed)
-        self._timers = Timers(self.order, behaviour, self.opened_s)
+        self._timers = Timers(self.order, self.opened_s)
         self._ear = Ear(form, behaviour.detect_after_ms)
         self._mouth = Mouth(form, self.chunks, silence=behaviour.downlink_silence, burst=behaviour.burst)
         self._voice = Voice(form, behaviour)
@@ -77,12 +79,14 @@ class AssistantConversation:
             self._loopback = Loopback(self.chunks, behaviour.echo_delay_ms)
 
     def receive_audio(self, data: bytes, now_s: float) -> None:
-        self.uplink.received(len(data), now_s)
+        """Audio of the caller, in the call's format; a message may end within a sample."""
+        self._last_uplink_s = now_s
         if self._loopback is not None:
             self._timers.active(now_s)
             self._loopback.hear(data, now_s)
             return
-        for heard in self._ear.feed(self.order.format.silent_frame[:1] * len(data) if self._caller_muted else data):
+        # A muted caller is heard as silence, so that the ear's clock, which counts bytes, goes on.
+        for heard in self._ear.feed(self.order.format.silence(len(data)) if self._caller_muted else data):
             self._timers.active(now_s)
             if isinstance(heard, SpeechStarted):
                 self._caller_started(now_s)
@@ -106,6 +110,7 @@ class AssistantConversation:
             case "add-message":
                 self.context.append(message["message"])
                 self._brain.was_told(message["message"]["role"])
+                # Nothing here understands text: a tone stands for the answer.
                 if message.get("triggerResponseEnabled", True):
                     self._beep(f"(noted: {message['message']['content']})", now_s)
             case "append-context":
@@ -124,28 +129,28 @@ class AssistantConversation:
             self.narrator.tell({"type": "status-update", "status": "ended", "endedReason": reason})
             self.ending = EndOfCall(reason, how)
 
-    def break_off(self, how: Literal["bare", "drop"]) -> None:
+    def break_off(self) -> None:
         """End it without a word, as when Vapi's worker dies."""
-        self.ending = self.ending or EndOfCall(WORKER_DIED, how)
+        self.ending = self.ending or EndOfCall(_WORKER_DIED, "drop")
 
     def tick(self, now_s: float) -> None:
         """Everything that is due by now."""
         if self.ending is not None:
             return
-        ending = self._timers.check(now_s, self.uplink.last_s)
+        ending = self._timers.check(now_s, self._last_uplink_s)
         if ending is not None and ending.how == "normal":
             self.end(ending.reason)
         elif ending is not None:
             self.ending = ending
-        elif not self._timers.is_mute(now_s):
+        else:
             self._begin(now_s)
             self._think(now_s)
             self._follow_mouth(now_s)
             self.outbox += self._loopback.due(now_s) if self._loopback is not None else self._mouth.due(now_s)
 
     def _begin(self, now_s: float) -> None:
-        if not self.in_progress and now_s >= self.opened_s + self.behaviour.in_progress_ms / 1000:
-            self.in_progress = True
+        if not self._in_progress and now_s >= self.opened_s + self.behaviour.in_progress_ms / 1000:
+            self._in_progress = True
             self.narrator.tell({"type": "status-update", "status": "in-progress"})
         if not self._mouth_open and now_s >= self.opened_s + self.behaviour.first_audio_ms / 1000:
             self._mouth_open = True
@@ -163,6 +168,7 @@ class AssistantConversation:
             self._say(pending.speak, now_s)
 
     def _follow_mouth(self, now_s: float) -> None:
+        """Tell what has been said by now, and notice when it is over."""
         finished = self._mouth.finished(now_s)
         if finished is not None:
             self.narrator.assistant_finished(finished)
@@ -209,7 +215,3 @@ class AssistantConversation:
                 self._caller_muted = control == "mute-customer"
             case "say-first-message":
                 self._say(self._brain.begin_again(), now_s)
-
-    def statistics(self) -> dict[str, Any]:
-        """Counters of the call so far."""
-        return {**self.uplink.statistics(), "context": len(self.context), "turn": self.narrator.turn}

@@ -1,11 +1,11 @@
-"""Hears the caller: energy with hysteresis, on the media clock of the audio itself.
+"""The ear finds the caller's speech by its energy, on the clock of the audio itself.
 
 A block of 20 ms is loud above -38 dBFS, and once somebody speaks, above -44 dBFS. Speech is confirmed
 `detect_after_ms` after its first loud block, unless 200 ms of quiet come in between or too little of it was loud;
 it ends after 600 ms of quiet, or after a minute in any case.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from relay.media.frames import AudioFormat
 from relay.standin.sound import decode, level_dbfs
@@ -31,16 +31,18 @@ class SpeechStopped:
     """The caller is done; `audio` is what was said, in the call's format, without the quiet after it."""
 
     onset_ms: float
-    audio: bytes
-
-    def __repr__(self) -> str:
-        return f"SpeechStopped(onset_ms={self.onset_ms}, audio={len(self.audio)} bytes)"
+    audio: bytes = field(repr=False)
 
 
 Heard = SpeechStarted | SpeechStopped
 
 
 class Ear:
+    """The caller's audio goes in, the beginnings and ends of speech come out.
+
+    `speaking`: speech was confirmed and has not ended. To this ear a steady noise is speech, too.
+    """
+
     def __init__(self, form: AudioFormat, detect_after_ms: float) -> None:
         self._form = form
         self._detect_after_ms = detect_after_ms
@@ -78,6 +80,7 @@ class Ear:
         return self._while_speaking(self._onset_ms) if self.speaking else self._while_unsure(self._onset_ms)
 
     def _while_unsure(self, onset_ms: float) -> Heard | None:
+        """Something is loud: is it speech by now, or was it a click?"""
         if self._quiet_ms >= _FORGET_AFTER_MS:
             self._forget()
             return None
@@ -88,6 +91,7 @@ class Ear:
         return SpeechStarted(onset_ms)
 
     def _while_speaking(self, onset_ms: float) -> Heard | None:
+        """Is the caller done?"""
         if self._quiet_ms < _END_AFTER_MS and self._clock_ms - onset_ms < _LONGEST_MS:
             return None
         quiet_bytes = int(self._quiet_ms / _BLOCK_MS) * self._block_bytes

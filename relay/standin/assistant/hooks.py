@@ -1,4 +1,4 @@
-"""Server webhooks (Vapi server URL guide): one POST after the other, in order, best effort."""
+"""The webhooks of a call are posted here, one after the other and in order (Vapi server URL guide)."""
 
 import math
 import time
@@ -14,7 +14,10 @@ _TIMEOUT_S = 20.0
 
 
 class Hooks:
-    """The webhook deliveries of one call. What cannot be delivered, or does not fit in, is counted and forgotten."""
+    """The webhooks of one call. What cannot be delivered, or does not fit into the queue, is counted and dropped.
+
+    `server` is the `server` of the order: `url`, and perhaps `secret`, `headers` and `timeoutSeconds`.
+    """
 
     def __init__(self, server: Mapping[str, Any], call_id: str, counts: Counter[str]) -> None:
         self._url = str(server["url"])
@@ -27,6 +30,7 @@ class Hooks:
         self._send, self._receive = trio.open_memory_channel[dict[str, Any]](_QUEUE)
 
     def put(self, message: dict[str, Any]) -> None:
+        """Queue a message, with the time and the call's id added."""
         stamped = {**message, "timestamp": math.floor(time.time() * 1000), "call": {"id": self._call_id}}
         try:
             self._send.send_nowait({"message": stamped})
@@ -38,6 +42,7 @@ class Hooks:
         self._send.close()
 
     async def deliver(self, client: httpx.AsyncClient) -> None:
+        """Post what is queued until the queue is closed and empty. Cancelled, the rest is lost."""
         async for body in self._receive:
             try:
                 answer = await client.post(self._url, json=body, headers=self._headers, timeout=self._timeout_s)

@@ -1,4 +1,4 @@
-"""The text messages that a client may send (Vapi API reference, ClientInboundMessage; WebSocket transport guide)."""
+"""A client's text messages are checked here (Vapi API reference, ClientInboundMessage; WebSocket transport guide)."""
 
 import json
 from collections.abc import Callable, Mapping

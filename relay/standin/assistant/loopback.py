@@ -1,4 +1,4 @@
-"""The "echo" script: the caller's own bytes, all of them and no others, a fixed time later."""
+"""The loopback sends the caller's own bytes back, all of them and no others, a fixed time later: the script "echo"."""
 
 from collections import deque
 
@@ -16,6 +16,7 @@ class Loopback:
         self._ripe_bytes = 0
 
     def hear(self, data: bytes, now_s: float) -> None:
+        """Take bytes in."""
         self._waiting += data
         self._arrivals.append((now_s, len(data)))
 

@@ -1,4 +1,4 @@
-"""What the assistant is saying, and how much of it has left, on the call's downlink clock."""
+"""The mouth turns what the assistant says into messages of audio, in real time."""
 
 from dataclasses import dataclass, field
 
@@ -8,7 +8,10 @@ from relay.standin.assistant.chunks import Chunks
 
 @dataclass(slots=True, eq=False)
 class Utterance:
-    """One thing said: its bytes in the call's format, and the bytes of the stream before it."""
+    """One thing said: `data` in the call's format, and the byte of the stream at which it begins.
+
+    A cut shortens `data`; `whole_bytes` keeps the length that the words of `text` are spread over.
+    """
 
     turn: int
     text: str
@@ -21,6 +24,7 @@ class Utterance:
 
     @property
     def ends_at_byte(self) -> int:
+        """The byte of the stream behind it."""
         return self.begins_at_byte + len(self.data)
 
     def words_by(self, stream_byte: float) -> str:
@@ -28,14 +32,16 @@ class Utterance:
         spoken_bytes = min(stream_byte, self.ends_at_byte) - self.begins_at_byte
         done = max(0.0, spoken_bytes / max(1, self.whole_bytes))
         words = self.text.split()
-        return " ".join(words[: int(done * len(words) + 1e-9)])
+        return " ".join(words[: int(done * len(words) + 1e-9)])  # 0.1 + 0.2 must not cost a word
 
 
 class Mouth:
-    """A real-time source of bytes: utterances one after the other, and silence between (or nothing).
+    """A source of bytes in real time: utterances one after the other, and silence between them (or nothing).
 
-    With `burst`, an utterance leaves as fast as it is asked for, and the stream then rests until its clock has caught
-    up. Times are seconds on one monotonic clock; before `open(now_s)` nothing is due.
+    Two places in the stream count: how far it should be by now (`clock_bytes`), and how much has left. That may be
+    less, as a message is not full yet, or more, after a burst. With `burst`, an utterance leaves as fast as it is asked
+    for, and the stream then rests until its clock has caught up. Times are seconds on one monotonic clock; before
+    `open(now_s)` nothing is due.
     """
 
     def __init__(self, form: AudioFormat, chunks: Chunks, *, silence: bool = True, burst: bool = False) -> None:
@@ -43,7 +49,6 @@ class Mouth:
         self._chunks = chunks
         self._silence = silence
         self._burst = burst
-        self._bytes_per_s = form.rate_hz * form.block_bytes
         self._opened_s: float | None = None
         self._sent_bytes = 0
         self._next_bytes = chunks.next_bytes()
@@ -51,6 +56,7 @@ class Mouth:
         self.muted = False
 
     def open(self, now_s: float) -> None:
+        """The stream begins now."""
         self._opened_s = now_s
 
     @property
@@ -92,6 +98,7 @@ class Mouth:
         current = self._queue[0]
         lag_bytes = int(lag_ms * self._form.rate_hz / 1000) * self._form.block_bytes
         ends = max(self.clock_bytes(now_s) + lag_bytes, 0 if self._burst else self._sent_bytes)
+        # Rounded up to a whole sample: half of one would shift all that follows by a byte.
         whole = -(-(ends - current.begins_at_byte) // self._form.block_bytes) * self._form.block_bytes
         current.data = current.data[: max(0, whole)]
         del self._queue[1:]
@@ -109,6 +116,7 @@ class Mouth:
         return out
 
     def _may_send_until(self, now_s: float) -> int:
+        """The byte up to which messages may leave; in a burst up to one that holds the end of what is said."""
         clock = self.clock_bytes(now_s)
         if self._burst and self._queue and clock >= self._queue[0].begins_at_byte:
             return max(clock, self._queue[-1].ends_at_byte + self._next_bytes - 1)

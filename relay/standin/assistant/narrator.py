@@ -1,4 +1,5 @@
-"""The text messages of a call (Vapi API reference, ClientMessage and ServerMessage), ordered as on real calls."""
+"""The narrator writes the text messages of a call, in the order of real calls (Vapi API reference, ClientMessage and
+ServerMessage)."""
 
 import json
 from collections import deque
@@ -17,7 +18,7 @@ _SERVER_DEFAULT = (
 
 
 class Narrator:
-    """Tells the client (into `outbox`) and the server webhook (into `hooks`) what happens in the conversation.
+    """Tells the client (into `outbox`) and the webhook (into `hooks`) what happens, as far as the order asks for it.
 
     A turn is one exchange: the caller's words and the answer to them share its number; the greeting is turn 0.
     """
@@ -38,6 +39,7 @@ class Narrator:
         self._turn_used = False
 
     def tell(self, message: dict[str, Any]) -> None:
+        """Say this to whoever ordered messages of its type."""
         kind = message["type"]
         silenced = (kind == "speech-update" and not self._behaviour.send_speech_updates) or (
             kind == "transcript" and not self._behaviour.send_transcripts
@@ -59,6 +61,7 @@ class Narrator:
             self._transcript("assistant", "partial", words)
 
     def assistant_finished(self, utterance: Utterance) -> None:
+        """It has been said to its end, or to where it was cut."""
         if utterance is not self._announced:
             self._announce(utterance)
         spoken = utterance.words_by(utterance.ends_at_byte)
@@ -67,10 +70,12 @@ class Narrator:
         self._announced = None
 
     def interrupted(self, utterance: Utterance) -> None:
+        """The caller has cut this short. Nothing is told of what was not begun."""
         if self._behaviour.send_user_interrupted and utterance is self._announced:
             self.tell({"type": "user-interrupted", "turnId": self._turn_id})
 
     def user_started(self) -> None:
+        """The caller speaks: a new turn, unless nothing was said in this one yet."""
         self.turn += self._turn_used
         self._turn_used = True
         self._speech_update("started", "user", self.turn)
@@ -78,6 +83,7 @@ class Narrator:
         self._transcript("user", "partial", (self.last_user_text or "(speech)").split()[0])
 
     def user_stopped(self, seconds: float) -> None:
+        """The caller is done; where no text is known, its length stands for it."""
         self.last_user_text = self.last_user_text or f"({seconds:.1f} s of speech)"
         self._speech_update("stopped", "user", self.turn)
         self._final("user", self.last_user_text)

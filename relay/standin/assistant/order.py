@@ -1,4 +1,4 @@
-"""`POST /call`: what is ordered, checked as Vapi does (API reference, CreateCallDTO; WebSocket transport guide).
+"""An order is the body of `POST /call`, checked as Vapi does (API reference, CreateCallDTO; WebSocket transport guide).
 
 Unknown keys of the body and of `assistantOverrides` are refused; a misnamed key inside `transport` is ignored, and
 the call then gets 16 kHz PCM, as happens with the real service.
@@ -45,12 +45,12 @@ _RATES = {"pcm_s16le": (8000, 16000, 24000, 48000), "mulaw": (8000,)}
 
 
 class BadOrder(Exception):
-    """Answered with 400 and this text."""
+    """The order is wrong; it is answered with 400 and this text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A call as it was ordered, with Vapi's defaults filled in."""
+    """A call as it was ordered, with Vapi's defaults filled in. `overrides` is `assistantOverrides`."""
 
     format: AudioFormat
     overrides: Mapping[str, Any]
@@ -58,10 +58,12 @@ class Order:
 
     @property
     def speaks_first(self) -> bool:
+        """Whether the assistant greets, or waits for the caller."""
         return self.overrides.get("firstMessageMode") != "assistant-waits-for-user"
 
     @property
     def first_is_interruptible(self) -> bool:
+        """Whether the caller can cut the first message short."""
         return bool(self.overrides.get("firstMessageInterruptionsEnabled", False))
 
     @property

@@ -1,4 +1,4 @@
-"""What passed over one call's socket, with its times: the evidence that tests and the demo read."""
+"""The record of a call's socket keeps what passed over it, with its times; tests and the demo read it."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,15 +10,14 @@ from relay.standin.sound import Samples, decode, lay_out, write_wav
 
 @dataclass(slots=True)
 class Track:
-    """One direction's audio. Only the first `limit_bytes` are kept; `total_bytes` counts all."""
+    """One direction's audio: the first `limit_bytes` of it, and for each message when it came and how long it was."""
 
     limit_bytes: int
     audio: bytearray = field(default_factory=bytearray)
     arrivals: list[tuple[float, int]] = field(default_factory=list)
-    total_bytes: int = 0
 
     def add(self, at_s: float, data: bytes) -> None:
-        self.total_bytes += len(data)
+        """Keep a message, whole or not at all."""
         if len(self.audio) + len(data) <= self.limit_bytes:
             self.audio += data
             self.arrivals.append((at_s, len(data)))
@@ -45,7 +44,7 @@ class TextEvent:
 
 @dataclass(slots=True)
 class SocketRecord:
-    """Everything received and sent; times are on trio's clock. Text events are bounded too (the newest are lost)."""
+    """The first `seconds` of audio each way, and as many texts as 50 a second would be. Times are on trio's clock."""
 
     format: AudioFormat
     seconds: float
@@ -58,10 +57,12 @@ class SocketRecord:
         self.received, self.sent = Track(limit_bytes), Track(limit_bytes)
 
     def note(self, at_s: float, *, outgoing: bool, message: dict[str, Any]) -> None:
+        """Keep a text message."""
         if len(self.events) < self.seconds * 50:
             self.events.append(TextEvent(at_s, outgoing, message))
 
     def sent_messages(self, message_type: str) -> list[TextEvent]:
+        """Those that the assistant sent, of one type."""
         return [e for e in self.events if e.outgoing and e.message.get("type") == message_type]
 
     def write_wav(self, path: Path, origin_s: float) -> None:

@@ -1,4 +1,4 @@
-"""The scripts by name, and their sounds in a call's format."""
+"""The scripts are found here by their names, and the sounds of a script in a call's format."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,6 +23,7 @@ _SCRIPTS: Mapping[str, Script] = {
 
 
 def script_of(name: str) -> Script:
+    """What is said by the script of this name; `KeyError` if there is none."""
     return _SCRIPTS[name]
 
 
@@ -47,6 +48,7 @@ class Voice:
     caller_said: bytes = field(default=b"", repr=False)
 
     def sound(self, speak: Speak, caller_text: str) -> tuple[str, bytes]:
+        """The text and the bytes of what is to be said; `caller_text` is that of the caller's last words."""
         if speak.phrase is None:
             return caller_text, self.caller_said
         if speak.phrase == _LOOP:

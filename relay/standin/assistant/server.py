@@ -1,4 +1,4 @@
-"""The assistant's server: Vapi's REST interface and the WebSocket transport on one port."""
+"""The server of the built-in assistant has Vapi's REST interface and the WebSocket transport on one port."""
 
 import json
 from collections import Counter
@@ -32,8 +32,8 @@ _HANDSHAKE_S = 5.0
 class Assistant:
     """A running assistant. `behaviour` may be replaced: a call keeps the one it was created with.
 
-    `calls` holds the newest 1000 calls, oldest first; `counts` the webhook deliveries (delivered, failed, dropped)
-    and the refusals (`unauthorized`, `forbidden`, `bad_request`, `refused_sockets`).
+    `calls` holds the newest 1000 calls, and older ones that go on, oldest first. `counts` holds the webhook deliveries
+    (delivered, failed, dropped) and the refusals (`unauthorized`, `forbidden`, `bad_request`, `refused_sockets`).
     """
 
     base_url: str
@@ -50,6 +50,7 @@ class Assistant:
 
     @property
     def active_calls(self) -> int:
+        """How many calls have not ended."""
         now_s = trio.current_time()
         for call in self.calls.values():
             call.settle(now_s)
@@ -62,6 +63,8 @@ class Assistant:
         return self._connected[number - 1]
 
     async def answer(self, request: Request) -> Response:
+        """A request to the REST interface or to a control URL, answered as Vapi does."""
+        # Vapi's front refuses the default User-Agent of Python's own library with this text.
         agent = request.headers.get("user-agent", "")
         path = request.target.partition("?")[0].strip("/").split("/")
         if not agent or agent.startswith("Python-urllib"):
@@ -80,7 +83,6 @@ class Assistant:
 
     async def _create(self, request: Request) -> Response:
         behaviour = self.behaviour
-        await trio.sleep(behaviour.create_delay_s)
         if behaviour.create_status is not None:
             return _error(behaviour.create_status, "as configured")
         try:

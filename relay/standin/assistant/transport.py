@@ -1,4 +1,4 @@
-"""The WebSocket of one call: a reader, one writer, and a conversation between them."""
+"""The transport carries one call over its WebSocket: one task reads, one writes, the conversation is between them."""
 
 import json
 
@@ -16,7 +16,10 @@ _MESSAGE_PREVIEW_CHARS = 200
 
 
 async def run_transport(call: AssistantCall, socket: WebSocketConnection, stream: trio.SocketStream) -> None:
-    """Serve an accepted socket until the call is over, and close it as the conversation says."""
+    """Serve an accepted socket until the call is over, and close it as the conversation says.
+
+    `stream` is the TCP connection below, for endings by a reset. A client that takes nothing for 10 s is dropped.
+    """
     conversation = call.conversation
     assert conversation is not None
     async with trio.open_nursery() as nursery:
@@ -41,7 +44,7 @@ async def _read(call: AssistantCall, conversation: AssistantConversation, socket
         else:
             call.record.note(now_s, outgoing=False, message=_as_event(message))
             conversation.receive_text(message, now_s)
-        if conversation.ending is not None or (conversation.outbox and conversation.in_progress):
+        if conversation.ending is not None or conversation.outbox:
             call.wake()
 
 
@@ -62,6 +65,7 @@ async def _write(call: AssistantCall, conversation: AssistantConversation, socke
         now_s = trio.current_time()
         if now_s >= next_tick_s:
             conversation.tick(now_s)
+            # Ticks that were missed are skipped: the audio of all of them was in this one.
             next_tick_s += max(1, int((now_s - next_tick_s) / tick_s) + 1) * tick_s
         sent = await _send_waiting(call, conversation, socket)
         call.pass_on_hooks()
@@ -72,7 +76,7 @@ async def _write(call: AssistantCall, conversation: AssistantConversation, socke
 
 
 async def _send_waiting(call: AssistantCall, conversation: AssistantConversation, socket: WebSocketConnection) -> bool:
-    """Whether the socket took it all."""
+    """Send what is in the outbox; returns whether the socket took it all."""
     while conversation.outbox:
         if conversation.ending is not None and conversation.ending.how in ("drop", "gone"):
             return False
@@ -84,7 +88,7 @@ async def _send_waiting(call: AssistantCall, conversation: AssistantConversation
                 conversation.end("customer-ended-call", "gone")
                 return False
         if patience.cancelled_caught:
-            conversation.break_off("drop")
+            conversation.break_off()
             return False
         now_s = trio.current_time()
         if isinstance(message, bytes):
@@ -97,6 +101,6 @@ async def _send_waiting(call: AssistantCall, conversation: AssistantConversation
 async def _close(conversation: AssistantConversation, socket: WebSocketConnection, stream: trio.SocketStream) -> None:
     how = conversation.ending.how if conversation.ending is not None else "drop"
     if how == "drop":
-        await reset(stream)
+        reset(stream)
     with trio.move_on_after(_CLOSE_S):
         await socket.aclose(CloseReason.NO_STATUS_RCVD if how == "bare" else CloseReason.NORMAL_CLOSURE)

@@ -1,4 +1,4 @@
-"""One simulated browser: says audio, keeps what it hears, and moves its session from one transport to another."""
+"""A simulated browser says audio, keeps what it hears, and moves its session from one transport to the other."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -9,9 +9,9 @@ import httpx
 import trio
 
 from relay.errors import LegLost
+from relay.media.frames import FRAME_MS
 from relay.standin.browser.links import Link, PollingLink, WebSocketLink, checked
 from relay.standin.browser.record import (
-    PACE_S,
     BrowserOptions,
     BrowserPlayback,
     BrowserRecord,
@@ -19,18 +19,21 @@ from relay.standin.browser.record import (
     Ready,
     newer,
 )
-from relay.standin.browser.uplink import Microphone
+from relay.standin.browser.uplink import UplinkLog
 
 
 class BrowserClient:
-    """Made by `open_browser`. `record` keeps what was heard, `uplink` what was said, `ready` the answer to `start`."""
+    """Made by `open_browser`. `record` keeps what was heard, `uplink` what was said, `ready` the answer to `start`.
+
+    `said` wakes the link when there is something to send.
+    """
 
     def __init__(self, url: str, options: BrowserOptions, http: httpx.AsyncClient, nursery: trio.Nursery) -> None:
         self.options = options
         self.record = BrowserRecord()
-        self.uplink = Microphone()
+        self.uplink = UplinkLog()
         self.said = trio.Event()
-        self.ready: Ready
+        self.ready: Ready  # missing until the session has begun: `hasattr` asks whether there is one to resume
         self._url = url
         self._http = http
         self._nursery = nursery
@@ -56,7 +59,7 @@ class BrowserClient:
         began_s = trio.current_time()
         for number, at in enumerate(range(0, len(audio), size)):
             if paced:
-                await trio.sleep_until(began_s + number * PACE_S)
+                await trio.sleep_until(began_s + number * FRAME_MS / 1000)
             self.say_message(audio[at : at + size])
         await trio.lowlevel.checkpoint()
 
@@ -75,10 +78,11 @@ class BrowserClient:
         await self._link.send(message)
 
     async def report_played(self, turn: int, ms: int) -> None:
+        """Say that so much of a turn was heard. LegLost when it cannot be said."""
         await self.send(json.dumps({"type": "played", "turn": turn, "ms": ms}))
 
     async def stop(self) -> None:
-        """End the session."""
+        """End the session in order. LegLost when nothing is attached, BrowserRefused when polling is refused."""
         await self.send(json.dumps({"type": "stop"}))
 
     # How it is attached
@@ -132,14 +136,16 @@ class BrowserClient:
 
     # What it hears
 
-    def take_audio(self, n: int, turn: int, ms: int, pcm: bytes, transport: str) -> None:
+    def take_audio(self, n: int, turn: int, pcm: bytes) -> None:
+        """Audio came, as message `n`; from a link."""
         now_s = trio.current_time()
         late = turn <= self.record.fence
-        if self.record.take_audio(HeardFrame(n, turn, ms, pcm, now_s, transport, late)):
+        if self.record.take_audio(HeardFrame(n, turn, pcm, now_s, late)):
             self._playback.play(turn, len(pcm) / 2 / self.ready.rate_hz, now_s)
         self.news()
 
     def take_text(self, message: dict[str, Any]) -> None:
+        """A text message came; from a link."""
         fence = self.record.fence
         self.record.take_text(message, trio.current_time())
         if self.record.fence > fence:
@@ -147,6 +153,7 @@ class BrowserClient:
         self.news()
 
     def news(self) -> None:
+        """Wake whoever waits for something."""
         self._changed.set()
         self._changed = trio.Event()
 
@@ -193,7 +200,7 @@ async def open_browser(url: str, options: BrowserOptions | None = None) -> Async
 
 @asynccontextmanager
 async def _one_error() -> AsyncIterator[None]:
-    """What the body or the handshake raised, without the nursery's group around it."""
+    """Raise what the body or the handshake raised without the nursery's group around it, where it is one error."""
     try:
         yield
     except BaseExceptionGroup as group:

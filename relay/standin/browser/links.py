@@ -1,4 +1,4 @@
-"""The two ways a session travels: a WebSocket, or requests. Each runs as one task until it is lost or left."""
+"""A link carries a session, over a WebSocket or by requests. Each runs as one task until it is lost or left."""
 
 import base64
 import json
@@ -14,27 +14,30 @@ from relay.errors import LegClosed, LegLost
 from relay.net.client_socket import ClientSocket, client_socket_over
 from relay.net.dial import Target, dial
 from relay.standin.browser.record import BrowserOptions, BrowserRecord, BrowserRefused, Ready
-from relay.standin.browser.uplink import HEADER, Microphone
+from relay.standin.browser.uplink import HEADER, UplinkLog
 from relay.standin.tcp import reset
 
 BATCH_MAX = 25
+"""Messages in one request: half a second of speech."""
 BATCH_EVERY_S = 0.06
 _LENGTH = struct.Struct(">I")
 
 
 class Shared(Protocol):
-    """What a link needs of its client."""
+    """The client, as far as a link needs it."""
 
     options: BrowserOptions
     record: BrowserRecord
-    uplink: Microphone
+    uplink: UplinkLog
     said: trio.Event
 
-    def take_audio(self, n: int, turn: int, ms: int, pcm: bytes, transport: str) -> None: ...
+    def take_audio(self, n: int, turn: int, pcm: bytes) -> None: ...
     def take_text(self, message: dict[str, Any]) -> None: ...
 
 
 class WebSocketLink:
+    """One WebSocket: messages go up as they are said, and come down as they are sent."""
+
     kind = "websocket"
 
     def __init__(self, client: Shared, url: str) -> None:
@@ -49,7 +52,10 @@ class WebSocketLink:
     async def run(
         self, start: dict[str, Any], wanted: Callable[[Ready], None], task_status: trio.TaskStatus[None]
     ) -> None:
-        """Attach, tell `wanted` the answer, and carry messages until the socket is lost. BrowserRefused, LegLost."""
+        """Attach, give the answer to `wanted`, and carry messages until the socket is lost.
+
+        Raises BrowserRefused, LegLost without a connection, trio.TooSlowError when the answer is late.
+        """
         options = self._client.options
         deadline = trio.current_time() + options.timeout_s
         headers = {"Origin": options.origin} if options.origin else {}
@@ -69,14 +75,15 @@ class WebSocketLink:
                 nursery.cancel_scope.cancel()
 
     async def send(self, message: str | bytes) -> None:
+        """Send a message between those of the log. LegLost when the socket is gone."""
         async with self._sending:
             await self._socket.send(message)
 
     async def lose(self) -> None:
+        """Lose the connection by a reset; over TLS it is closed without a goodbye."""
         if isinstance(self._stream, trio.SocketStream):
-            await reset(self._stream)
-        else:
-            await trio.aclose_forcefully(self._stream)
+            reset(self._stream)
+        await trio.aclose_forcefully(self._stream)
 
     async def _read(self) -> None:
         while True:
@@ -85,8 +92,8 @@ class WebSocketLink:
             except (LegLost, LegClosed):
                 return
             if isinstance(message, bytes):
-                n, ms, turn = HEADER.unpack_from(message)
-                self._client.take_audio(n, turn, ms, message[HEADER.size :], self.kind)
+                n, _, turn = HEADER.unpack_from(message)
+                self._client.take_audio(n, turn, message[HEADER.size :])
             else:
                 self._client.take_text(json.loads(message))
 
@@ -103,6 +110,8 @@ class WebSocketLink:
 
 
 class PollingLink:
+    """Requests over HTTP: what is said is collected and posted, what comes down is polled for."""
+
     kind = "polling"
 
     def __init__(self, client: Shared, http: httpx.AsyncClient, ready: Ready) -> None:
@@ -113,7 +122,7 @@ class PollingLink:
         self._over = trio.CancelScope()
 
     async def run(self, task_status: trio.TaskStatus[None]) -> None:
-        """Ask where to go on, then post and poll until left. BrowserRefused."""
+        """Ask where to go on, then post and poll until the link is lost. Raises BrowserRefused."""
         self._client.uplink.resume_at((await self._post_audio([]))["next"])
         task_status.started()
         with self._over:
@@ -126,6 +135,7 @@ class PollingLink:
         await self._request("POST", "/messages", content=message, headers={"Content-Type": "application/json"})
 
     async def lose(self) -> None:
+        """Ask no more."""
         await trio.lowlevel.checkpoint()
         self._over.cancel()
 
@@ -135,7 +145,7 @@ class PollingLink:
             for message in answer["messages"]:
                 if message["type"] == "audio":
                     pcm = base64.b64decode(message["audio"], validate=True)
-                    self._client.take_audio(message["seq"], message["turn"], message["ms"], pcm, self.kind)
+                    self._client.take_audio(message["seq"], message["turn"], pcm)
                 else:
                     self._client.take_text(message)
 

@@ -1,12 +1,10 @@
-"""What a simulated browser says about itself, and what it keeps of what it was sent."""
+"""A simulated browser keeps here what it says of itself, what it was sent, and how much of that was heard."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 from relay.media.frames import WIDEBAND, AudioFormat
-
-PACE_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +37,7 @@ class Ready:
 
     @classmethod
     def of(cls, message: dict[str, Any]) -> Self:
+        """Read the `ready` message."""
         return cls(
             message["sessionId"], message["token"], message["resume"], message["sampleRate"], message.get("next")
         )
@@ -58,33 +57,31 @@ class HeardFrame:
 
     n: int
     turn: int
-    ms: int
     pcm: bytes = field(repr=False)
     at_s: float
-    transport: str
     late: bool
 
 
 @dataclass(slots=True)
 class BrowserRecord:
-    """Everything that came down, each message once. `cursor` is the number of the last one."""
+    """Everything that came down, each message once. `cursor` is the number of the last one, `fence` the last turn that
+    was interrupted."""
 
     frames: list[HeardFrame] = field(default_factory=list)
     messages: list[dict[str, Any]] = field(default_factory=list)
     cursor: int = 0
-    duplicates: int = 0
-    missing: list[int] = field(default_factory=list)
     fence: int = -1
     interrupted_at_s: dict[int, float] = field(default_factory=dict)
 
     def take_audio(self, frame: HeardFrame) -> bool:
-        """Whether it is to be played: neither had before nor late."""
+        """Keep a frame; returns whether it is to be played: it is new, and not late."""
         if not self._is_new(frame.n):
             return False
         self.frames.append(frame)
         return not frame.late
 
     def take_text(self, message: dict[str, Any], at_s: float) -> None:
+        """Keep a text message that is new."""
         if "n" in message and not self._is_new(message["n"]):
             return
         self.messages.append(message)
@@ -96,26 +93,22 @@ class BrowserRecord:
         """The audio of one turn or of all, without what came after the turn's interruption."""
         return b"".join(frame.pcm for frame in self.frames if not frame.late and turn in {None, frame.turn})
 
-    def of_type(self, *types: str) -> list[dict[str, Any]]:
-        return [message for message in self.messages if message["type"] in types]
-
     def _is_new(self, n: int) -> bool:
         if n <= self.cursor:
-            self.duplicates += 1
             return False
-        self.missing += range(self.cursor + 1, n)
         self.cursor = n
         return True
 
 
 @dataclass(slots=True)
 class BrowserPlayback:
-    """How much of each turn somebody would have heard who plays everything as soon as it comes, at its own speed."""
+    """A loudspeaker: it plays everything as soon as it comes, at its own speed, and knows how much was heard."""
 
     _free_at_s: float = 0.0
     _pieces: list[tuple[int, float, float]] = field(default_factory=list)
 
     def play(self, turn: int, duration_s: float, now_s: float) -> None:
+        """Play behind what is still sounding."""
         begins_s = max(now_s, self._free_at_s)
         self._free_at_s = begins_s + duration_s
         self._pieces.append((turn, begins_s, duration_s))
@@ -124,7 +117,7 @@ class BrowserPlayback:
         """What would have sounded after now is never heard."""
         kept = [(t, at_s, min(s, max(0.0, now_s - at_s)) if t <= turn else s) for t, at_s, s in self._pieces]
         self._pieces = [piece for piece in kept if piece[2] > 0]
-        self._free_at_s = max(now_s, *(at_s + s for _, at_s, s in self._pieces), 0.0) if self._pieces else now_s
+        self._free_at_s = max([now_s, *(at_s + s for _, at_s, s in self._pieces)])
 
     def heard_ms(self, now_s: float) -> dict[int, int]:
         """By turn. Turns before the last one that sounds are final."""

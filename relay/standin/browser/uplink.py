@@ -1,4 +1,4 @@
-"""What a simulated browser says: numbered once and for all, kept for a while, sent again from where the relay wants."""
+"""The uplink's log numbers what a browser says, keeps it for a while, and sends it again from where the relay wants."""
 
 import struct
 from collections import deque
@@ -8,26 +8,25 @@ KEPT_MAX = 500
 """Messages: ten seconds at 20 ms each."""
 
 
-class Microphone:
-    """A bounded log with a cursor. `lost` counts messages that fell off before they were sent."""
+class UplinkLog:
+    """A bounded log with a cursor: the newest `KEPT_MAX` messages, and where sending goes on among them."""
 
     def __init__(self) -> None:
         self._kept: deque[tuple[int, bytes]] = deque()
         self._cursor = 1
-        self.last = 0
-        self.lost = 0
+        self._last = 0
 
     def append(self, ms: int, pcm: bytes) -> int:
         """Number and keep one message; returns its sequence number."""
-        self.last += 1
-        self._kept.append((self.last, HEADER.pack(self.last, ms, 0) + pcm))
+        self._last += 1
+        self._kept.append((self._last, HEADER.pack(self._last, ms, 0) + pcm))
         if len(self._kept) > KEPT_MAX:
-            sequence, _ = self._kept.popleft()
-            self.lost += sequence >= self._cursor
-        return self.last
+            self._kept.popleft()
+        return self._last
 
     @property
     def waiting(self) -> bool:
+        """Whether there is something to send."""
         return bool(self._kept) and self._kept[-1][0] >= self._cursor
 
     def take(self, most: int) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""A bad network between a client and a server, the same each time: `open_lab`."""
+"""The lab is a bad network between a client and a server, the same each time: `open_lab`."""
 
 from relay.standin.lab.lab import Lab, open_lab
 from relay.standin.lab.profiles import PROFILES, scheduled

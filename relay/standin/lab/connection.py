@@ -1,4 +1,4 @@
-"""One connection through the lab: two streams, and a line each way between them.
+"""A connection through the lab joins two streams by a line each way.
 
 | state     | meaning                                  | leaves when                                                 |
 |-----------|------------------------------------------|-------------------------------------------------------------|
@@ -7,10 +7,9 @@
 | gone      | both sides are closed or reset           |                                                             |
 """
 
-import socket
-import struct
+import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from random import Random
 
 import trio
@@ -18,6 +17,7 @@ import trio
 from relay.standin.lab.line import LabLine
 from relay.standin.lab.messages import Piece, Splitter
 from relay.standin.lab.schedule import LinkConditions
+from relay.standin.tcp import reset
 
 _READ_BYTES = 4096
 _HELD_MAX_BYTES = 1 << 18
@@ -26,7 +26,7 @@ _GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 class Way:
-    """From one side to the other."""
+    """One direction: what the source sends is put on the line, and written to the sink when it is due."""
 
     def __init__(self, source: trio.SocketStream, sink: trio.SocketStream, link: LinkConditions, rng: Random) -> None:
         self.source = source
@@ -61,13 +61,14 @@ class Way:
         self._room.set()
 
     def wake(self) -> None:
+        """Let `deliver` look at the line and the clock again."""
         self._news.set()
 
     async def deliver(self, not_before: Callable[[], float]) -> None:
         """Write each piece when it is due, until the source has ended and the line is empty."""
         while (next_at := self.line.next_at) is not None or not self.ended:
             self._news = trio.Event()
-            due = trio.current_time() + 1e9 if next_at is None else max(next_at, not_before())
+            due = math.inf if next_at is None else max(next_at, not_before())
             with trio.move_on_at(due):
                 await self._news.wait()
                 continue
@@ -82,12 +83,9 @@ class Way:
 
 
 class LabConnection:
-    """`run` is the connection's whole life; all else acts at once and may be called at any time of it."""
+    """One client and one server. `run` is the connection's whole life; all else acts at once, at any time of it."""
 
-    def __init__(
-        self, number: int, client: trio.SocketStream, server: trio.SocketStream, link: LinkConditions, rng: Random
-    ) -> None:
-        self.number = number
+    def __init__(self, client: trio.SocketStream, server: trio.SocketStream, link: LinkConditions, rng: Random) -> None:
         self.up = Way(client, server, link, Random(rng.random()))
         self.down = Way(server, client, link, Random(rng.random()))
         self.half_opened = False
@@ -95,7 +93,8 @@ class LabConnection:
         self._delivery = trio.CancelScope(), trio.CancelScope()
 
     async def run(self, not_before: Callable[[], float], kbit_s: Callable[[], float | None]) -> None:
-        """Until both ways have ended. `not_before` is when the present stall is over, `kbit_s` what may pass now."""
+        """Carry data until both ways have ended. `not_before` is when the present stall is over, `kbit_s` what may pass
+        now."""
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
@@ -103,14 +102,13 @@ class LabConnection:
                         nursery.start_soon(self._read, way, kbit_s)
                         nursery.start_soon(self._write, way, scope, not_before)
         finally:
-            self._close_sockets()
+            self.up.source.socket.close()
+            self.down.source.socket.close()
 
     def drop(self) -> None:
         """Reset both sides."""
-        for stream in (self.up.source, self.down.source):
-            with suppress(OSError):
-                stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._close_sockets()
+        reset(self.up.source)
+        reset(self.down.source)
         self._scope.cancel()
 
     def close(self) -> None:
@@ -151,7 +149,3 @@ class LabConnection:
         except _GONE:
             if not self.half_opened:
                 self.drop()
-
-    def _close_sockets(self) -> None:
-        for stream in (self.up.source, self.down.source):
-            stream.socket.close()

@@ -1,11 +1,9 @@
-"""The lab: a TCP proxy that is the network between its clients and one server, and as bad as its schedule says.
+"""The lab is a TCP proxy: the network between its clients and one server, as bad as its schedule says.
 
 It shows what a proxy can show. A packet lost is a delay, as it is above TCP; and a peer that vanished is one whose
 data are accepted and lead to nothing, where a real network would not even acknowledge them.
 """
 
-import socket
-import struct
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,6 +16,7 @@ import trio
 
 from relay.standin.lab.connection import LabConnection
 from relay.standin.lab.schedule import CLEAN, EventKind, NetworkEvent, Schedule
+from relay.standin.tcp import reset
 
 CONNECT_TIMEOUT_S = 10.0
 _JOURNAL_MAX = 10_000
@@ -34,15 +33,12 @@ class Happened:
 
 @dataclass(frozen=True, slots=True)
 class LabStatistics:
-    open_now: int
+    """Connections since the beginning, those refused among them, and the bytes that were delivered."""
+
     opened: int
     refused: int
-    held_bytes: int
-    """Under way."""
     up_bytes: int
     down_bytes: int
-    overtaken: int
-    """Messages that were held for others to overtake."""
 
 
 class Lab:
@@ -59,7 +55,7 @@ class Lab:
         self._tell = tell
         self._began = trio.current_time()
         self._live: dict[int, LabConnection] = {}
-        self._opened = self._refused = self._up_bytes = self._down_bytes = self._overtaken = 0
+        self._opened = self._refused = self._up_bytes = self._down_bytes = 0
         self._stalled_until = self._refused_until = self._slow_until = -1.0
         self._slow_kbit_s: float | None = None
 
@@ -88,15 +84,12 @@ class Lab:
         return self._happen("refuse", for_s)
 
     def statistics(self) -> LabStatistics:
-        ways = [(one.up, one.down) for one in self._live.values()]
+        """The figures up to now."""
         return LabStatistics(
-            open_now=len(self._live),
             opened=self._opened,
             refused=self._refused,
-            held_bytes=sum(up.line.held_bytes + down.line.held_bytes for up, down in ways),
-            up_bytes=self._up_bytes + sum(up.n_bytes for up, _ in ways),
-            down_bytes=self._down_bytes + sum(down.n_bytes for _, down in ways),
-            overtaken=self._overtaken + sum(up.line.overtaken + down.line.overtaken for up, down in ways),
+            up_bytes=self._up_bytes + sum(connection.up.n_bytes for connection in self._live.values()),
+            down_bytes=self._down_bytes + sum(connection.down.n_bytes for connection in self._live.values()),
         )
 
     async def follow(self) -> None:
@@ -116,10 +109,10 @@ class Lab:
         server = None if trio.current_time() < self._refused_until else await self._dial()
         if server is None:
             self._refused += 1
-            _reset(client)
+            reset(client)
             self._note("refused a connection", 1)
             return
-        connection = LabConnection(number, client, server, self._schedule.link, self._rng(number))
+        connection = LabConnection(client, server, self._schedule.link, self._rng(number))
         self._live[number] = connection
         self._note("connected", 1)
         try:
@@ -128,7 +121,6 @@ class Lab:
             del self._live[number]
             self._up_bytes += connection.up.n_bytes
             self._down_bytes += connection.down.n_bytes
-            self._overtaken += connection.up.line.overtaken + connection.down.line.overtaken
             self._note("disconnected", 1)
 
     async def _dial(self) -> trio.SocketStream | None:
@@ -140,6 +132,7 @@ class Lab:
         return None
 
     def _rng(self, number: int) -> Random:
+        """For one connection: when it connects must not change what happens to the others."""
         return Random(f"{self._schedule.seed} {number}")
 
     def _kbit_s(self) -> float | None:
@@ -148,7 +141,7 @@ class Lab:
     def _happen(self, kind: EventKind, for_s: float = 0.0, kbit_s: float | None = None) -> int:
         now = trio.current_time()
         met = list(self._live.values())
-        self._note(_told(NetworkEvent(0, kind, for_s, kbit_s)), len(met))
+        self._note(_in_words(NetworkEvent(0, kind, for_s, kbit_s)), len(met))
         match kind:
             case "drop":
                 self._refused_until = max(self._refused_until, now + for_s)
@@ -187,7 +180,7 @@ async def open_lab(
     port: int = 0,
     tell: Callable[[Happened], None] = lambda _: None,
 ) -> AsyncIterator[Lab]:
-    """Listens on `port` (0: any) and passes what comes on to `target`, as badly as `schedule` says, which begins now.
+    """Listen on `port` (0: any), and pass what comes on to `target` as badly as `schedule` says, which begins now.
 
     `tell` is called for everything that happens. On leaving, connections are reset. Raises OSError if it cannot listen.
     """
@@ -201,12 +194,7 @@ async def open_lab(
         nursery.cancel_scope.cancel()
 
 
-def _told(event: NetworkEvent) -> str:
-    """For people: the event in a few words."""
+def _in_words(event: NetworkEvent) -> str:
+    """The event in a few words, for people."""
     rate = "" if event.kbit_s is None else f", {event.kbit_s:g} kbit/s"
     return f"{event.kind}{f' for {event.for_s:g} s' if event.for_s else ''}{rate}"
-
-
-def _reset(stream: trio.SocketStream) -> None:
-    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    stream.socket.close()

@@ -1,4 +1,4 @@
-"""One direction of a link: when each piece that goes in comes out. No clock: time is an argument, in seconds."""
+"""A line holds each piece of data until it is due. It has no clock: time is an argument, in seconds."""
 
 import heapq
 from random import Random
@@ -11,7 +11,7 @@ _PARETO_SHAPE = 2.5
 
 
 class LabLine:
-    """Pieces go in with `put` and are had back from `pop` once they are due."""
+    """One direction of a link. Pieces go in with `put` and are had back from `pop` once they are due."""
 
     def __init__(self, link: LinkConditions, rng: Random) -> None:
         self._link = link
@@ -21,8 +21,6 @@ class LabLine:
         self._free_at = 0.0
         self._last_due = 0.0
         self.held_bytes = 0
-        self.overtaken = 0
-        """Messages that were held for others to overtake."""
 
     def put(
         self, data: bytes, now: float, *, kbit_s: float | None = None, may_be_held: bool = False, last: bool = False
@@ -37,7 +35,6 @@ class LabLine:
         due = self._sent_at(len(data), now, kbit_s) + (self._link.delay_ms + self._jitter_ms()) / _MS
         due = max(due, self._last_due)
         if may_be_held and self._link.reorder_share and self._rng.random() < self._link.reorder_share:
-            self.overtaken += 1
             due += self._rng.uniform(0, self._link.reorder_ms) / _MS
         else:
             due = max([due, *(at for at, _, _ in self._waiting)]) if last else due

@@ -1,4 +1,4 @@
-"""Where one WebSocket message ends and the next begins, in the bytes of a connection (RFC 6455, 5.2 to 5.5).
+"""A splitter finds whole WebSocket messages in the bytes of a connection (RFC 6455, 5.2 to 5.5).
 
 Frames stay as they are, masks included; a message without compression means the same wherever it comes in the order.
 """

@@ -1,4 +1,4 @@
-"""Networks by name. The numbers are chosen to be plausible and hard, not measured."""
+"""Networks are made here by name. Their numbers are chosen to be plausible and hard, not measured."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +19,8 @@ class Recurring:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
+    """What a kind of network does to everything, and what happens on it now and then."""
+
     link: LinkConditions
     events: tuple[Recurring, ...] = ()
 

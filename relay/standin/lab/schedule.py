@@ -1,4 +1,4 @@
-"""What a bad network does and when, as values that can be written to a file and replayed."""
+"""A schedule says what a bad network does and when; it can be written to a file and replayed."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -59,6 +59,7 @@ class Schedule:
     version: Literal[1] = 1
 
     def to_json(self) -> str:
+        """For a file that people can read and change."""
         return msgspec.json.format(msgspec.json.encode(self), indent=2).decode()
 
     @classmethod

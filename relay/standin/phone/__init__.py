@@ -1,4 +1,4 @@
-"""The simulated caller: Twilio's webhooks, TwiML and Media Streams, as strict as they are known to be."""
+"""The simulated caller plays Twilio's webhooks, TwiML and Media Streams, as strictly as they are known."""
 
 from relay.standin.phone.dial import Cue, mulaw_of_wav, open_phone, place_call
 from relay.standin.phone.phone import Phone, PhoneEvent, PhoneOptions

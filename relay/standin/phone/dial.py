@@ -1,4 +1,4 @@
-"""Placing simulated calls: by hand (`open_phone`), or by a plan (`place_call`)."""
+"""Simulated calls are placed here, by hand (`open_phone`) or by a plan (`place_call`)."""
 
 import secrets
 from collections.abc import AsyncGenerator, Sequence
@@ -18,6 +18,7 @@ from relay.standin.phone.webhooks import Site, Webhooks
 from relay.standin.sound import encode, read_wav
 
 _REPORTS_S = 5.0
+"""So long the last status callbacks may take when the call is over."""
 _LISTEN_S = 3.0
 
 
@@ -31,6 +32,7 @@ async def open_phone(url: str, options: PhoneOptions | None = None) -> AsyncGene
     options = options or PhoneOptions()
     placed_s = trio.current_time()
     phone = Phone(options, f"CA{secrets.token_hex(16)}", placed_s, Lips(placed_s))
+    # On a kept connection that the relay just closes, a request would break off, and Twilio does not send it again.
     no_reuse = httpx.Limits(max_keepalive_connections=0)
     async with httpx.AsyncClient(trust_env=False, limits=no_reuse) as client, trio.open_nursery() as callbacks:
         webhooks = Webhooks(Site(url, options.public_url or url), options.auth_token, client)
@@ -44,8 +46,8 @@ async def open_phone(url: str, options: PhoneOptions | None = None) -> AsyncGene
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """Something to say: mu-law, `at_s` after the stream has opened or, with `after_heard_ms`, once so much audible
-    audio was heard since the item before."""
+    """Something to say, in mu-law, `at_s` after the stream has opened; with `after_heard_ms` not before so much audible
+    audio was heard since the cue before it."""
 
     audio: bytes = field(repr=False)
     at_s: float = 0.0

@@ -1,4 +1,4 @@
-"""What the caller says: recordings in a queue, cut into frames of 20 ms, with silence where nothing is said."""
+"""The lips cut what the caller says into frames of 20 ms, with silence where nothing is said."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -19,14 +19,15 @@ class Saying:
 
 @dataclass(slots=True)
 class Lips:
-    """Frame by frame. `said` is everything sent, silence included, on the call's time line from `started_s`."""
+    """A queue of recordings, taken frame by frame. `said` is everything that was sent, silence included, on the call's
+    time line from `started_s`."""
 
     started_s: float
     said: bytearray = field(default_factory=bytearray, repr=False)
-    speaking: bool = False
     _queue: deque[Saying] = field(default_factory=deque)
 
     def say(self, mulaw: bytes) -> Saying:
+        """Queue a recording behind the others."""
         saying = Saying(mulaw)
         self._queue.append(saying)
         return saying
@@ -45,8 +46,8 @@ class Lips:
                 break
             saying.ended_s = now_s
             self._queue.popleft()
-        self.speaking = bool(frame)
         frame += _QUIET * (BLOCK_BYTES - len(frame))
+        # Frames leave a little early or late; only a gap of more than two frames is a time without a stream.
         begins_byte = round((now_s - self.started_s) * RATE_HZ)
         if begins_byte - len(self.said) > 2 * BLOCK_BYTES:
             self.said += _QUIET * (begins_byte - len(self.said))

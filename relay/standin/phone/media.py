@@ -1,4 +1,4 @@
-"""The media stream of a call: one reader, one writer on an absolute 20 ms schedule."""
+"""The media stream of a call is served here: one task reads, one writes a frame every 20 ms on an absolute schedule."""
 
 import math
 import ssl
@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 import trio
 from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, wrap_client_stream
 
+from relay.media.frames import FRAME_MS
 from relay.standin.phone.lips import Lips
 from relay.standin.phone.player import Player
-from relay.standin.phone.stream import FRAME_MS, StreamMessages
+from relay.standin.phone.stream import StreamMessages
 from relay.standin.tcp import reset
 
 _CONNECT_S = 5.0
@@ -30,7 +31,12 @@ class StreamRefused(Exception):
 
 @dataclass(slots=True)
 class MediaStream:
-    """A stream under way. `hang_up` and `drop` only ask; `serve_stream` does it and returns."""
+    """A stream under way, as `serve_stream` and the telephone share it.
+
+    `wish`: how the caller wants it to end. `opened`: its socket was open once. `digits`: keys to send. `returned`:
+    marks that go back with the next write. `close_code`: of the relay's close frame, 1006 without one. `changed` wakes
+    the writer; `read_all` is set when nothing more will be read.
+    """
 
     player: Player
     outgoing: StreamMessages
@@ -44,6 +50,7 @@ class MediaStream:
     wish: Literal["hang-up", "drop"] | None = None
 
     def ask(self, wish: Literal["hang-up", "drop"]) -> None:
+        """Have the stream end; `serve_stream` does it, and returns."""
         self.wish = wish
         self.changed.set()
 
@@ -121,7 +128,7 @@ async def _shake_hands(
 
 
 class _Watched(trio.abc.Stream):
-    """Ends the wait for a handshake when the peer is gone, which trio-websocket does not."""
+    """A stream that ends the wait for a handshake, `waiting`, when the peer is gone, which trio-websocket does not."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
@@ -134,18 +141,25 @@ class _Watched(trio.abc.Stream):
             data = await self._stream.receive_some(max_bytes)
         finally:
             if not data:
-                self.lost = True
-                self.waiting.cancel("the peer is gone")
+                self._lose()
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._stream.send_all(data)
+        try:
+            await self._stream.send_all(data)
+        except trio.BrokenResourceError:
+            self._lose()
+            raise
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+
+    def _lose(self) -> None:
+        self.lost = True
+        self.waiting.cancel("the peer is gone")
 
 
 async def _run(
@@ -163,6 +177,7 @@ async def _run(
             await _write(media, ws, heard)
             end: StreamEnd = "hung-up" if media.wish == "hang-up" else "lost"
         except ConnectionClosed:
+            # What the relay sent before its goodbye may still be unread.
             with trio.move_on_after(_CLOSE_S):
                 await media.read_all.wait()
             media.close_code = ws.closed.code if ws.closed is not None else 1006
@@ -170,7 +185,7 @@ async def _run(
         nursery.cancel_scope.cancel()
     media.player.advance(trio.current_time())
     if end == "lost":
-        await reset(tcp)
+        reset(tcp)
     with trio.move_on_after(_CLOSE_S):
         await ws.aclose()
     return end
@@ -190,7 +205,7 @@ async def _read(media: MediaStream, ws: WebSocketConnection, heard: Callable[[],
 
 
 async def _write(media: MediaStream, ws: WebSocketConnection, heard: Callable[[], None]) -> None:
-    """Until a wish to end is fulfilled; `ConnectionClosed` when the relay ends it."""
+    """Write until a wish to end is fulfilled; `ConnectionClosed` when the relay ends the stream."""
     next_frame_s = trio.current_time()
     while True:
         media.changed = trio.Event()
@@ -199,7 +214,7 @@ async def _write(media: MediaStream, ws: WebSocketConnection, heard: Callable[[]
             await ws.send_message(message)
         while next_frame_s <= now_s:
             await ws.send_message(media.outgoing.media(media.lips.next_frame(now_s)))
-            next_frame_s += FRAME_MS / 1000
+            next_frame_s += FRAME_MS / 1000  # one that is late leaves at once, and none is left out
         heard()
         if media.wish == "hang-up":
             await ws.send_message(media.outgoing.stop())
@@ -212,7 +227,7 @@ async def _write(media: MediaStream, ws: WebSocketConnection, heard: Callable[[]
 
 
 def _due(media: MediaStream, now_s: float) -> list[str]:
-    """The marks that have been played or cleared, and the digits that were pressed."""
+    """The messages to send now: marks that have been played or cleared, and digits that were pressed."""
     names = [*media.returned, *media.player.advance(now_s)]
     media.returned.clear()
     out = [media.outgoing.mark(name) for name in names]

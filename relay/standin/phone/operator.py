@@ -1,4 +1,4 @@
-"""Twilio's part in a call: fetches TwiML, does what it says, verb by verb, and reports to the status callbacks."""
+"""The operator is Twilio's part in a call: it fetches TwiML, does what it says, and reports to the status callbacks."""
 
 import secrets
 from collections.abc import Mapping
@@ -24,13 +24,15 @@ _SAY_S_PER_WORD = 0.35
 
 @dataclass(slots=True)
 class Operator:
+    """Runs one call. What goes wrong is added to the telephone's `troubles`, with Twilio's number for it."""
+
     phone: Phone
     webhooks: Webhooks
     callbacks: trio.Nursery
     _fetched: int = 0
 
     async def connect_call(self) -> str:
-        """Run the call from the ringing to its end; why it ended."""
+        """Run the call from the ringing to its end; returns why it ended (see `PhoneResult.end`)."""
         failed = await self._try([twiml.Redirect(VOICE_PATH)])
         if failed in _FAILURES and self.phone.options.fallback is not None:
             self._step("fallback")
@@ -61,6 +63,7 @@ class Operator:
     async def _obey(self, verbs: list[twiml.Verb]) -> str:
         while verbs:
             match verbs.pop(0):
+                # As Twilio does: with `action`, its document replaces what follows; without, the next verb is done.
                 case twiml.Stream() as stream:
                     if await self._stream(stream) == "hung-up":
                         return "caller_hangup"
@@ -105,14 +108,14 @@ class Operator:
             self._step(f"stream refused: {error}")
             self._report(verb, stream_sid, "stream-error", str(error))
             return "refused"
-        phone.end_stream(media, how)
+        phone.end_stream(how)
         self._step(f"stream {how}" if media.close_code is None else f"stream {how} {media.close_code}")
         self._report(verb, stream_sid, "stream-stopped")
         return how
 
     def _step(self, text: str) -> None:
         self.phone.steps.append(text)
-        self.phone.tell("twiml", step=text)
+        self.phone.news()
 
     def _report(self, verb: twiml.Stream, stream_sid: str, event: str, error: str = "") -> None:
         if verb.status_callback is None:

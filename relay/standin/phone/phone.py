@@ -1,9 +1,9 @@
-"""A telephone that a program holds: it dials a relay as Twilio would, and can speak, listen, press keys, hang up."""
+"""A telephone for programs dials a relay as Twilio would, and can speak, listen, press keys and hang up."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import trio
 
@@ -15,16 +15,15 @@ from relay.standin.sound import lay_out, mulaw_to_samples, write_wav
 
 _HANG_UP_S = 5.0
 
+PhoneEventKind = Literal["stream.started", "stream.ended", "clear", "warning"]
+
 
 @dataclass(frozen=True, slots=True)
 class PhoneEvent:
-    """Something happened. `at_s` is on trio's clock.
-
-    kind: twiml, stream.started, stream.ended, clear, mark-returned, warning, say.began, say.ended, dtmf, call.ended.
-    """
+    """Something happened on the media stream. `at_s` is on trio's clock."""
 
     at_s: float
-    kind: str
+    kind: PhoneEventKind
     detail: dict[str, Any] = field(default_factory=dict)
 
 
@@ -45,7 +44,11 @@ class PhoneOptions:
 
 @dataclass(slots=True)
 class Phone:
-    """One call. Times are trio's clock; `placed_s` is when it was dialled, and where `heard` and `said` begin."""
+    """One call. Times are on trio's clock; `placed_s` is when it was dialled, and where its recording begins.
+
+    `streams`: one for each media stream that was tried. `steps`: what the operator did. `troubles`: what went wrong.
+    `end`: why the call ended, as in `PhoneResult`; None while it goes on.
+    """
 
     options: PhoneOptions
     call_sid: str
@@ -60,7 +63,6 @@ class Phone:
     _current: MediaStream | None = None
     _lines_told: int = 0
     _audible_ms: float = 0.0
-    _speaking: bool = False
     _changed: trio.Event = field(default_factory=trio.Event)
     _ended: trio.Event = field(default_factory=trio.Event)
     _scope: trio.CancelScope = field(default_factory=trio.CancelScope)
@@ -74,6 +76,7 @@ class Phone:
 
     @property
     def heard_audible_ms(self) -> float:
+        """How much the caller has heard, silence left out."""
         return sum(player.audible_ms for player in self.players)
 
     @property
@@ -91,6 +94,7 @@ class Phone:
         write_wav(path, RATE_HZ, mulaw_to_samples(self.lips.said), lay_out(pieces, RATE_HZ))
 
     def result(self) -> PhoneResult:
+        """What the call has come to so far."""
         players = self.players
         clears = [clear for player in players for clear in player.clears]
         returned = [line for player in players for line in player.log if line.kind == "mark-returned"]
@@ -133,7 +137,6 @@ class Phone:
             raise RuntimeError("no stream is open")
         self._current.digits.append(digit)
         self._current.changed.set()
-        self.tell("dtmf")
         await trio.lowlevel.checkpoint()
 
     async def hang_up(self) -> None:
@@ -164,12 +167,12 @@ class Phone:
             return True
 
     async def wait_heard(self, audible_ms: float, timeout_s: float = 60.0) -> bool:
-        """Until the caller has heard so much more audible audio than when this was called."""
+        """Until so much more audible audio was heard than when this was called; otherwise as `wait_until`."""
         goal_ms = self.heard_audible_ms + audible_ms
         return await self.wait_until(lambda: self.heard_audible_ms >= goal_ms, timeout_s)
 
     async def wait_quiet(self, quiet_ms: float, timeout_s: float = 60.0) -> bool:
-        """Until nothing audible was heard for so long, counted from now at the earliest."""
+        """Until nothing audible was heard for so long, counted from now at the earliest; otherwise as `wait_until`."""
         from_s = trio.current_time()
 
         def is_quiet() -> bool:
@@ -178,47 +181,50 @@ class Phone:
         return await self.wait_until(is_quiet, timeout_s)
 
     async def wait_streaming(self, timeout_s: float = 15.0) -> bool:
+        """Until a media stream is open; returns and raises as `wait_until`."""
         return await self.wait_until(lambda: self.is_streaming, timeout_s)
 
     async def wait_ended(self) -> None:
+        """Until the call is over."""
         await self._ended.wait()
 
     # What the operator tells it
 
-    def tell(self, kind: str, **detail: Any) -> None:
+    def tell(self, kind: PhoneEventKind, **detail: Any) -> None:
+        """Call `on_event`, and wake whoever waits for something."""
         if self.options.on_event is not None:
             self.options.on_event(PhoneEvent(trio.current_time(), kind, detail))
         self.news()
 
     def news(self) -> None:
+        """Wake whoever waits for something."""
         self._changed.set()
         self._changed = trio.Event()
 
     def begin_stream(self, stream: MediaStream) -> None:
+        """Its socket is open."""
         self._current = stream
         self._lines_told, self._audible_ms = 0, 0.0
         stream.opened = True
-        self.tell("stream.started", stream_sid=stream.player.stream_sid)
+        self.tell("stream.started")
 
-    def end_stream(self, stream: MediaStream, how: str) -> None:
+    def end_stream(self, how: str) -> None:
+        """The stream is over; `how` is a `StreamEnd`."""
         self._current = None
-        self.tell("stream.ended", how=how, close_code=stream.close_code)
+        self.tell("stream.ended", how=how)
 
     def listen(self) -> None:
-        """Something was sent, played or received on the current stream: tell what is new."""
+        """Tell what is new: something was sent, played or received on the current stream."""
         stream = self._current
         if stream is None:
             return
         for line in stream.player.log[self._lines_told :]:
-            if line.kind in ("clear", "warning", "mark-returned"):
+            if line.kind in ("clear", "warning"):
                 self.tell(line.kind, detail=line.detail, n_bytes=line.n_bytes)
         self._lines_told = len(stream.player.log)
         if stream.player.audible_ms > self._audible_ms:
             self.last_audible_s = trio.current_time()
         self._audible_ms = stream.player.audible_ms
-        if self.lips.speaking is not self._speaking:
-            self._speaking = self.lips.speaking
-            self.tell("say.began" if self._speaking else "say.ended")
         self.news()
 
     async def live(self, connect_call: Callable[[], Awaitable[str]]) -> None:
@@ -229,4 +235,4 @@ class Phone:
         self.end = self.end or "caller_hangup"
         self.ended_s = trio.current_time()
         self._ended.set()
-        self.tell("call.ended", end=self.end)
+        self.news()

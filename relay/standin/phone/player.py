@@ -1,4 +1,4 @@
-"""Twilio's playout: what the relay sends is checked, queued and played in real time; the caller hears the result.
+"""The player is Twilio's playout: what the relay sends is checked, queued and played in real time to the caller.
 
 Sources: Twilio docs, "Media Streams - WebSocket messages", and the pages of warnings 31950 and 31951.
 """
@@ -16,6 +16,7 @@ RATE_HZ = 8000
 BLOCK_BYTES = 160
 AUDIBLE_DBFS = -45.0
 _UNDERRUN_LIMIT_S = 0.2
+"""A longer hole is taken for the end of what was said."""
 _QUIET = b"\xff"
 
 Kind = Literal["media", "mark", "clear", "warning", "mark-returned"]
@@ -118,6 +119,7 @@ class Player:
 
     @property
     def queued_ms(self) -> float:
+        """How much audio waits to be played."""
         return self._queued_bytes * 1000 / RATE_HZ
 
     def next_mark_s(self) -> float | None:
@@ -130,6 +132,7 @@ class Player:
         return None
 
     def receive(self, message: str | bytes, now_s: float) -> list[str]:
+        """Take a message; one that Twilio would not take becomes a warning in the log."""
         returned = self.advance(now_s)
         try:
             event, value = check(message, self.stream_sid)
@@ -147,7 +150,7 @@ class Player:
 
     def advance(self, now_s: float) -> list[str]:
         """Play until `now_s`."""
-        until = int((now_s - self.started_s) * RATE_HZ + 1e-6)
+        until = int((now_s - self.started_s) * RATE_HZ + 1e-6)  # a time that is a whole sample must not fall before it
         returned: list[str] = []
         while self._queue and (isinstance(self._queue[0], str) or len(self.heard) < until):
             item = self._queue.popleft()

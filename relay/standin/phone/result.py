@@ -1,4 +1,4 @@
-"""What a simulated call came to."""
+"""A result says what a simulated call came to: `relay call --json` prints it."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class PhoneResult:
-    """Times are seconds since the call was placed.
+    """One call. Times are seconds since it was placed.
 
     end: caller_hangup, twiml_hangup, twiml_completed (no verb was left), rejected, webhook_failed, twiml_error
         (a document that Twilio would not take, or more than 50 of them).

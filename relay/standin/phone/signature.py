@@ -1,4 +1,4 @@
-"""Twilio's request signature, made as Twilio makes it (Twilio docs, "Webhooks security")."""
+"""Requests are signed here as Twilio signs them (Twilio docs, "Webhooks security")."""
 
 import base64
 import hashlib

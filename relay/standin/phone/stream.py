@@ -1,4 +1,4 @@
-"""What Twilio sends over a media stream (Twilio docs, "Media Streams - WebSocket messages"): numbers are strings."""
+"""Twilio's side of a media stream is written here (Twilio docs, "Media Streams - WebSocket messages")."""
 
 import base64
 import json
@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-FRAME_MS = 20
+from relay.media.frames import FRAME_MS
 
 
 @dataclass(slots=True)
 class StreamMessages:
-    """The messages of one stream, numbered. One `sequenceNumber` runs over all of them but `connected`."""
+    """The messages of one stream, in JSON. One `sequenceNumber` runs over all of them but `connected`.
+
+    Numbers are strings, as Twilio writes them; the track of a `dtmf` is "inbound_track", that of a `media` "inbound".
+    """
 
     account_sid: str
     call_sid: str

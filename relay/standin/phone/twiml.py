@@ -1,4 +1,4 @@
-"""The TwiML verbs that a voice relay uses (Twilio docs, TwiML for Programmable Voice), read strictly."""
+"""TwiML is read here as strictly as Twilio reads it, as far as a voice relay uses it (Twilio docs, TwiML)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ _REASONS = ("rejected", "busy")
 
 
 class BadTwiml(Exception):
-    """Twilio would answer this document with an application error."""
+    """Twilio would not take this document; its error is 12100, or the number with which the text begins."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Twilio's HTTP requests to the relay: form POSTs, signed over the public URL, sent to where the relay really is.
+"""Twilio's webhooks are posted here: forms, signed over the public URL and sent to where the relay really is.
 
 Time-outs and the single retry, for connections that cannot be made, are Twilio's defaults (Twilio docs, "Webhooks
 connection overrides"). A request that broke off after that, or was not answered, is not sent again.
@@ -21,7 +21,7 @@ _PORTS = {"https": 443, "wss": 443, "http": 80, "ws": 80}
 
 
 class WebhookFailed(Exception):
-    """No usable answer."""
+    """There was no usable answer; the text says of which path, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,8 @@ def _place(url: str) -> tuple[str | None, int | None]:
 
 @dataclass(frozen=True, slots=True)
 class Webhooks:
+    """Posts forms to one relay; `auth_token` signs them (None: nothing is signed)."""
+
     site: Site
     auth_token: str | None
     client: httpx.AsyncClient

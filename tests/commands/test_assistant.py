@@ -1,0 +1,57 @@
+"""`relay assistant` offers every script, serves with the key it was given, and ends on a signal."""
+
+import signal
+import socket
+import subprocess
+from typing import get_args
+
+import click
+import httpx
+import pytest
+
+from relay.cli import assistant
+from relay.standin.assistant.behaviour import ScriptName
+from tests.support.commands import one_line, relay
+from tests.support.daemons import RELAY, VAPI_KEY, environment
+
+
+def test_it_offers_every_script_that_there_is() -> None:
+    (script,) = (option for option in assistant.params if option.name == "script")
+    assert isinstance(script.type, click.Choice)
+    assert tuple(script.type.choices) == get_args(ScriptName)
+
+
+@pytest.mark.parametrize("arguments", [["--script", "file"], ["--script", "tone", "--audio", __file__]])
+def test_the_script_file_and_a_file_go_together(arguments: list[str]) -> None:
+    done = relay("assistant", *arguments)
+
+    assert done.exit_code == 2
+    assert "--audio and --script file go together" in done.stderr
+
+
+def test_a_taken_port_is_wrong_use() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = relay("assistant", "--port", str(taken.getsockname()[1]))
+
+    assert done.exit_code == 2
+    assert "--port" in one_line(done)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_says_where_it_serves_and_does_so_until_a_signal(number: signal.Signals) -> None:
+    command = [*RELAY, "assistant", "--port", "0", "--script", "tone"]
+    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        first = run.stdout.readline()
+        url = first.removeprefix("assistant at ").partition(" ")[0]
+        with httpx.Client(base_url=url, trust_env=False) as client:
+            answers = [
+                client.get("/call/none", headers={"Authorization": f"Bearer {key}"}).status_code
+                for key in (VAPI_KEY, "another")
+            ]
+        run.send_signal(number)
+        _, errors = run.communicate(timeout=60)
+
+    assert first == f"assistant at {url} (vapi.api_base), script tone; Ctrl-C ends it\n"
+    assert answers == [404, 401]
+    assert (run.returncode, errors) == (0, "")

@@ -1,0 +1,114 @@
+"""`relay call` places the call that its arguments describe, prints what came of it, and its status says how it was."""
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.commands import call
+from relay.media.frames import TELEPHONE
+from relay.standin.phone import Cue, PhoneOptions, PhoneResult
+from relay.standin.sound import encode, tone, write_wav
+from tests.support.commands import one_line, relay
+from tests.support.daemons import AUTH_TOKEN
+
+URL = "http://127.0.0.1:9"
+GOOD = PhoneResult(
+    call_sid="CA1",
+    end="caller_hangup",
+    duration_s=3.5,
+    steps=["/twilio/voice: Stream"],
+    streams=1,
+    said_ms=3000.0,
+    heard_ms=1200.0,
+    clears=[],
+    marks_returned=4,
+    marks_cleared=0,
+    underruns=[],
+    warnings=[],
+)
+
+
+class Placed:
+    """Stands in the place of `place_call`: keeps what it was asked for, and answers with `result`."""
+
+    def __init__(self, result: PhoneResult) -> None:
+        self.result = result
+        self.asked: dict[str, Any] = {}
+
+    async def __call__(self, url: str, says: list[Cue], **asked: Any) -> PhoneResult:
+        self.asked = {"url": url, "says": says, **asked}
+        return self.result
+
+
+@pytest.fixture
+def placed(monkeypatch: pytest.MonkeyPatch) -> Placed:
+    placed = Placed(GOOD)
+    monkeypatch.setattr(call, "place_call", placed)
+    return placed
+
+
+def test_the_call_is_the_one_that_the_arguments_describe(placed: Placed, tmp_path: Path) -> None:
+    wav, record = tmp_path / "said.wav", tmp_path / "call.wav"
+    write_wav(wav, 16000, tone(440, 0.5))
+    done = relay(
+        *("call", URL, "--wav", str(wav), "--record", str(record), "--seconds", "7"),
+        *("--public-url", "https://relay.example.com"),
+    )
+
+    assert done.exit_code == 0
+    assert placed.asked == {
+        "url": URL,
+        "says": [Cue(encode(tone(440, 0.5), 16000, TELEPHONE))],
+        "options": PhoneOptions(auth_token=AUTH_TOKEN, public_url="https://relay.example.com"),
+        "seconds": 7.0,
+        "record": record,
+    }
+
+
+@pytest.mark.parametrize("changes", [{"warnings": ["31951: not JSON"]}, {"streams": 0}, {"end": "rejected"}])
+def test_a_call_that_did_not_go_well_is_status_1(placed: Placed, changes: dict[str, Any]) -> None:
+    placed.result = PhoneResult(**{**{name: getattr(GOOD, name) for name in GOOD.__slots__}, **changes})
+    done = relay("call", URL, "--json")
+
+    assert done.exit_code == 1
+    assert json.loads(done.stdout) == placed.result.as_json()
+
+
+@pytest.mark.usefixtures("placed")
+def test_a_person_gets_a_line_for_each_figure_that_there_is() -> None:
+    done = relay("call", URL)
+
+    assert (done.exit_code, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[:3] == ["ok: True", "call_sid: CA1", "end: caller_hangup"]
+    assert "heard_ms: 1200.0" in lines
+    assert not any(line.startswith(("clears", "warnings")) for line in lines)
+
+
+def test_a_call_to_nobody_is_a_failure_that_was_found() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    done = relay("call", f"http://127.0.0.1:{port}", "--json")
+
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["end"] == "webhook_failed"
+
+
+@pytest.mark.parametrize("url", ["nowhere", "ftp://127.0.0.1", "http://", "http://127.0.0.1:99999", "wss://127.0.0.1"])
+def test_a_call_to_what_is_no_address_is_wrong_use(url: str) -> None:
+    done = relay("call", url)
+
+    assert done.exit_code == 2
+    assert "URL" in one_line(done)
+
+
+def test_a_recording_that_is_none_is_wrong_use(tmp_path: Path) -> None:
+    wav = tmp_path / "x.wav"
+    wav.write_text("no audio")
+    done = relay("call", URL, "--wav", str(wav))
+
+    assert done.exit_code == 2
+    assert "--wav" in one_line(done)

@@ -1,0 +1,108 @@
+"""An order means what Vapi takes it to mean, or is refused with the reason."""
+
+from typing import Any
+
+import pytest
+
+from relay.media.frames import AudioFormat, Encoding
+from relay.standin.assistant.order import BadOrder, read_order
+
+
+def body(**changes: Any) -> dict[str, Any]:
+    """An acceptable order with some keys replaced, or left out where the new value is `...`."""
+    whole: dict[str, Any] = {"assistantId": "a", "transport": transport(), **changes}
+    return {key: value for key, value in whole.items() if value is not ...}
+
+
+def transport(**audio: Any) -> dict[str, Any]:
+    return {"provider": "vapi.websocket", "audioFormat": audio or {"format": "mulaw", "sampleRate": 8000}}
+
+
+def overrides(**values: Any) -> dict[str, Any]:
+    return body(assistantOverrides=values)
+
+
+@pytest.mark.parametrize(
+    ("audio", "form"),
+    [
+        ({"format": "mulaw", "sampleRate": 8000}, AudioFormat(Encoding.MULAW, 8000)),
+        ({"format": "pcm_s16le", "sampleRate": 24000}, AudioFormat(Encoding.PCM_S16LE, 24000)),
+        ({"format": "pcm_s16le", "container": "raw", "sampleRate": 8000}, AudioFormat(Encoding.PCM_S16LE, 8000)),
+    ],
+)
+def test_the_format_is_the_one_ordered(audio: dict[str, Any], form: AudioFormat) -> None:
+    assert read_order(body(transport=transport(**audio))).format == form
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        {"provider": "vapi.websocket"},
+        {"provider": "vapi.websocket", "audio": {"format": "mulaw", "sampleRate": 8000}},
+    ],
+)
+def test_no_format_or_a_misnamed_one_means_16_khz_pcm(wire: dict[str, Any]) -> None:
+    assert read_order(body(transport=wire)).format == AudioFormat(Encoding.PCM_S16LE, 16000)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        ([], "object"),
+        (body(metadata={}), "metadata should not exist"),
+        (body(assistantId=...), "exactly one"),
+        (body(assistant={"name": "x"}), "exactly one"),
+        (body(assistantId=""), "assistantId"),
+        (body(assistantId=..., assistant="x"), "assistant"),
+        (body(name="n" * 41), "40"),
+        (body(transport=...), "transport"),
+        (body(transport={"provider": "daily"}), "vapi.websocket"),
+        (body(transport={"provider": "vapi.websocket", "conversationType": "chat"}), "conversationType"),
+        (body(transport={"provider": "vapi.websocket", "audioFormat": "mulaw"}), "audioFormat"),
+        (body(phoneNumberId="p"), "phoneNumberId"),
+        (body(phoneNumber={"twilioPhoneNumber": "x"}), "phoneNumber"),
+        (body(transport=transport(format="mulaw")), "sampleRate"),
+        (body(transport=transport(sampleRate=8000)), "format"),
+        (body(transport=transport(format="opus", sampleRate=8000)), "format"),
+        (body(transport=transport(format="mulaw", sampleRate="8000")), "number"),
+        (body(transport=transport(format="mulaw", sampleRate=True)), "number"),
+        (body(transport=transport(format="pcm_s16le", sampleRate=1000)), "3000"),
+        (body(transport=transport(format="mulaw", sampleRate=16000)), "8000"),
+        (body(transport=transport(format="mulaw", sampleRate=8000, container="wav")), "container"),
+        (overrides(surprise=1), "surprise"),
+        (overrides(firstMessageInterruptionsEnabled="yes"), "firstMessageInterruptionsEnabled"),
+        (overrides(firstMessageMode="sings"), "firstMessageMode"),
+        (overrides(maxDurationSeconds=9), "maxDurationSeconds"),
+        (overrides(maxDurationSeconds=True), "maxDurationSeconds"),
+        (overrides(silenceTimeoutSeconds=3601), "silenceTimeoutSeconds"),
+        (overrides(clientMessages=["end-of-call-report"]), "clientMessages"),
+        (overrides(server={"secret": "x"}), "server"),
+    ],
+)
+def test_a_wrong_order_is_refused_with_its_reason(wrong: object, text: str) -> None:
+    with pytest.raises(BadOrder, match=text):
+        read_order(wrong)
+
+
+def test_the_defaults_are_vapis() -> None:
+    order = read_order(body())
+    assert order.speaks_first
+    assert not order.first_is_interruptible
+    assert (order.max_duration_s, order.silence_timeout_s) == (600, 30)
+    assert order.wants("user-interrupted")
+
+
+def test_the_overrides_are_obeyed() -> None:
+    order = read_order(
+        overrides(
+            firstMessageMode="assistant-waits-for-user",
+            firstMessageInterruptionsEnabled=True,
+            maxDurationSeconds=3600,
+            silenceTimeoutSeconds=300,
+            clientMessages=["transcript"],
+        )
+    )
+    assert not order.speaks_first
+    assert order.first_is_interruptible
+    assert (order.max_duration_s, order.silence_timeout_s) == (3600, 300)
+    assert not order.wants("speech-update")

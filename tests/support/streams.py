@@ -1,0 +1,41 @@
+"""Two ends of one connection, both in the hands of the test."""
+
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import trio
+
+
+def socket_pair() -> tuple[trio.SocketStream, trio.SocketStream]:
+    """Within the kernel: what one end writes the other can read at once, also on a virtual clock."""
+    here, there = trio.socket.socketpair()
+    return trio.SocketStream(here), trio.SocketStream(there)
+
+
+@asynccontextmanager
+async def tcp_pair() -> AsyncIterator[tuple[trio.SocketStream, trio.SocketStream]]:
+    """A TCP connection on loopback, which can also be reset."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with (
+        listener,
+        await trio.open_tcp_stream(*listener.socket.getsockname()) as here,
+        await listener.accept() as there,
+    ):
+        yield here, there
+
+
+@contextmanager
+def tcp_sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """A TCP connection on loopback, without trio."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()) as here,
+        listener.accept()[0] as there,
+    ):
+        yield here, there
+
+
+async def read_all(stream: trio.SocketStream) -> bytes:
+    """Everything until the end of the stream."""
+    return b"".join([bytes(data) async for data in stream])
