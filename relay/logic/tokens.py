@@ -32,10 +32,6 @@ class Tokens:
         self._max_tokens = max_tokens
         self._entries: dict[bytes, _IssuedToken] = {}
 
-    def __len__(self) -> int:
-        """How many are kept, used ones too, until their time is over."""
-        return len(self._entries)
-
     def issue(self, subject: str, now: float) -> str:
         """A new token of 192 random bits. When too many are kept, the one that expires first is forgotten."""
         self._forget_expired(now)

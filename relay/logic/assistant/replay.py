@@ -71,11 +71,6 @@ class ReplayLog:
         return self._cursor
 
     @property
-    def end(self) -> int:
-        """The number that the next frame appended will have."""
-        return self._end
-
-    @property
     def replaying(self) -> bool:
         """Whether the reader is still behind, because of a connection that was lost."""
         return self._replaying

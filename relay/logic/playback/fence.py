@@ -109,10 +109,8 @@ class PauseMeter:
     """
 
     def __init__(self) -> None:
-        self.sounded_at = -inf
-        """When the last audible frame arrived."""
         self.sound_until = -inf
-        """When that frame ends if all is played in real time: later than now if the assistant sends ahead."""
+        """When the last sound ends if all is played in real time: later than now if the assistant sends ahead."""
         self._stream_end = -inf
         self._pause_s = inf
 
@@ -123,7 +121,7 @@ class PauseMeter:
         self._stream_end = max(self._stream_end, now) + FRAME_S
         if audible:
             self._pause_s = 0.0
-            self.sounded_at, self.sound_until = now, self._stream_end
+            self.sound_until = self._stream_end
         else:
             self._pause_s = pause_s + FRAME_S
         return pause_s

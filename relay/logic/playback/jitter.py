@@ -37,14 +37,10 @@ class JitterTarget:
         self._backlog_seen = False
         self._measured_ms = 0.0
         self._jitter_ms = 0.0
+        """The buffer that would have sufficed, lately."""
         self._dry_at = -inf
         self._arrived_at = -inf
         self._in_speech = False
-
-    @property
-    def jitter_ms(self) -> float:
-        """The buffer that would have sufficed, lately."""
-        return self._jitter_ms
 
     def arrived(self, at: float, *, audible: bool) -> None:
         """The next frame of the stream."""
