@@ -36,12 +36,12 @@ HASTE = 0.75
 TAIL_FRAMES = 100 // FRAME_MS
 """What still belongs to a segment behind its end: the fall of the last sound, the delay of a resampler."""
 MAX_SEGMENTS = 64
-"""More unfinished ones than any assistant leaves. When there are more, the oldest is finished together with the next."""
+"""More unfinished ones than any assistant leaves. Of more, the oldest is finished together with the next."""
 
 
 @dataclass(slots=True)
 class _Segment:
-    """Speech from frame `start` up to frame `end`, None while it runs. `sent_at`: when it was seen that all was sent."""
+    """Speech from frame `start` up to `end`, None while it runs. `sent_at`: when all of it was seen to be sent."""
 
     start: int
     end: int | None = None

@@ -1,4 +1,4 @@
-"""The playout queue of one call: which frame goes to the caller, when, and how much of it was heard.
+"""The playout queue of one call: it says which frame goes to the caller, when, and how much of it was heard.
 
 Frames are 20 ms in the caller's format. Times are seconds on one monotonic clock; positions are milliseconds of all
 that was sent to the caller. The caller's side plays what it gets in order and in real time, and echoes a mark when all
@@ -36,13 +36,18 @@ from relay.media.frames import FRAME_MS
 HOLE_MAX_S = 1.0
 """A longer silence is the end of what was said, not a hole in it."""
 TRIM_SLACK_MS = 300
+"""Less over the target is no backlog: it comes and goes with the jitter."""
 LATE_S = FRAME_MS / 1000
 """A frame sent so late is still on schedule; it must not move all that follow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """What an interruption took from the caller: `unheard` are, in order, the frames that were not heard."""
+    """Everything that an interruption took from the caller.
+
+    `heard_ms` of the turn were heard, `flushed_ms` of audio were not; `unheard` are the frames of it, in order, the
+    first one perhaps heard in part.
+    """
 
     heard_ms: float
     flushed_ms: float
