@@ -1,4 +1,4 @@
-"""Why a call ended: the values of `end_reason` in logs and metrics."""
+"""The reasons for which a call ends: the values of `end_reason` in logs and metrics."""
 
 from enum import StrEnum
 

@@ -1,4 +1,4 @@
-"""The rule for shortening a pause between words: what is longer than 300 ms is shortened to 300 ms.
+"""The rule that shortens a pause between words: one of more than 300 ms becomes one of 300 ms.
 
 Half of that stays on each side, to the frame: 160 ms behind the word before, where its sound dies away, and 140 ms in
 front of the next word.

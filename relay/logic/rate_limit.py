@@ -1,6 +1,7 @@
-"""Token buckets: so many at once, and so many a second after that, for each key on its own.
+"""Limits how often something is done for a key: so many times at once, and so many a second after that.
 
-A bucket is one number, the time at which it will be full again (the generic cell rate algorithm, ITU-T I.371, annex A).
+Each key has a token bucket, and a bucket is one number: the time at which it will be full again (the generic cell rate
+algorithm, ITU-T I.371, annex A).
 """
 
 

@@ -1,4 +1,4 @@
-"""Tokens that are good once: for the socket that follows a webhook, and for a client that attaches again.
+"""Issues tokens that are good once: for the socket that follows a webhook, and for a client that attaches again.
 
 Only the SHA-256 of a token is kept, and looked up: how long a look-up takes says nothing about a valid token, and a
 dump of the memory shows none.
@@ -19,6 +19,8 @@ USED_MAX = 4096
 
 @dataclass(slots=True)
 class _IssuedToken:
+    """A token that is kept even once it is used, to tell a second use from a guess."""
+
     subject: str
     expires_at: float
     used: bool = False
@@ -31,10 +33,6 @@ class Tokens:
         self._ttl_s = ttl_s
         self._max_tokens = max_tokens
         self._entries: dict[bytes, _IssuedToken] = {}
-
-    def __len__(self) -> int:
-        """How many are kept, used ones too, until their time is over."""
-        return len(self._entries)
 
     def issue(self, subject: str, now: float) -> str:
         """A new token of 192 random bits. When too many are kept, the one that expires first is forgotten."""
@@ -85,7 +83,7 @@ class Tokens:
 
 
 class ResumeTokens:
-    """Only the SHA-256 of a token is kept: how long a look-up takes says nothing about a valid one."""
+    """The token with which each browser session may be taken up again: one at a time, and good once."""
 
     def __init__(self) -> None:
         self._valid: dict[bytes, str] = {}
@@ -116,7 +114,7 @@ class ResumeTokens:
         raise RequestRefused(403, "RESUME_UNKNOWN", "the resume token belongs to no session: begin a new one")
 
     def discard(self, session_id: str) -> None:
-        """The session is over, or gets another token."""
+        """The session is over, or gets another token: the one it has is void."""
         if key := self._by_session.pop(session_id, None):
             del self._valid[key]
 

@@ -1,4 +1,4 @@
-"""The decoder/VAD task: the caller's frames become the log for the assistant and windows for the speech detector.
+"""The task that turns the caller's frames into the assistant's log, and into windows for the speech detector.
 
 Two loops never wait for each other: audio goes to the log the moment it arrives, the detector's opinion of it comes
 back later through the lane. When no audio comes for a while silence takes its place, every 20 ms, because the assistant
@@ -34,7 +34,8 @@ first, for as long as the timer was late and no longer than this."""
 
 
 class NewStream:
-    """The timestamps of what follows begin anew; meanwhile silence was invented where it was needed."""
+    """A sign between two frames: the caller has a new socket, whose timestamps begin anew. The time in between is no
+    gap: silence was put in where it was needed."""
 
 
 class Analysis:

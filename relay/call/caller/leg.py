@@ -1,4 +1,4 @@
-"""What the call knows of a caller's socket: events that come in, messages that go out. The carrier is hidden."""
+"""The caller's socket as the call sees it: events come in, messages go out, and the carrier is hidden."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ class CallerAudio:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """The caller's side has played everything up to `position_ms` of all that was sent, if no `clear` came in between:
-    `turn` is the turn that played there."""
+    """A mark came back: the caller's side has played all that was sent up to `position_ms`, or has forgotten it at a
+    `clear`. `turn` is the assistant's turn that plays there."""
 
     turn: int
     position_ms: int
@@ -29,6 +29,8 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class KeyPressed:
+    """The caller pressed a key of the phone: a DTMF digit."""
+
     digit: str
 
 
@@ -67,7 +69,7 @@ class CallerLeg(Protocol):
     def outbox(self) -> CallerOutbox: ...
 
     def order(self) -> ReorderStatistics:
-        """What the numbers of its messages say about their order."""
+        """Returns how many of its messages came out of order, or never."""
 
     async def receive(self) -> CallerEvent | None:
         """The next event; None for a message without meaning for the call.
@@ -76,8 +78,11 @@ class CallerLeg(Protocol):
         the leg goes on. Cancel-safe.
         """
 
-    def audio(self, data: bytes) -> str | bytes: ...
+    def audio(self, data: bytes) -> str | bytes:
+        """The message that plays this audio, which is in the leg's format."""
 
-    def mark(self, turn: int, position_ms: int) -> str | bytes: ...
+    def mark(self, turn: int, position_ms: int) -> str | bytes:
+        """The message that asks to be told when all before it was played: the answer is `Heard`."""
 
-    def clear(self) -> str | bytes: ...
+    def clear(self) -> str | bytes:
+        """The message that makes the caller's side forget what it has not played."""

@@ -1,4 +1,4 @@
-"""Turns the model's answers into decisions about the caller's speech, and tells everybody whom they concern.
+"""Turns the model's answers into decisions about the caller's speech, and tells all whom they concern.
 
 Times of the caller's audio are milliseconds since the call began, silence that was put in included; they are numbers of
 20 ms frames in the replay log at the same time.

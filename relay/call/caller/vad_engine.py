@@ -1,4 +1,4 @@
-"""One lane for the speech model of all calls: windows are collected for a moment and run as one batch.
+"""Runs the speech model for all calls in one lane: windows are collected for a moment and judged as one batch.
 
 A hop to a worker thread costs as much as the model itself, and a batch of sixteen windows little more than three single
 ones, so one lane for the daemon carries what a hop per window cannot. The audio of a call never waits for it: a window
@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 
 class SpeechModel(Protocol):
-    """What the lane needs of `relay.media.silero.SileroModel`."""
+    """The part of `relay.media.silero.SileroModel` that the lane needs."""
 
     def new_state(self) -> SileroState: ...
 
@@ -74,6 +74,7 @@ class VadStream:
         self._wake(self)
 
     def deliver(self, scored: Scored) -> None:
+        """Give the call an answer. Never waits: if the call reads none, this one is skipped, and counted."""
         try:
             self._send.send_nowait(scored)
         except trio.WouldBlock:
@@ -82,6 +83,7 @@ class VadStream:
             return  # the call ended while the model ran
 
     def close(self) -> None:
+        """Forget what waits; whoever reads `results` is at the end."""
         self.pending.clear()
         self._send.close()
         self.results.close()

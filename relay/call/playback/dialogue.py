@@ -1,4 +1,4 @@
-"""What was said, and how much of it was heard: what a new assistant call has to know, and what it has to get again."""
+"""Keeps what was said and how much of it was heard: a new assistant call has to know it, or to get it again."""
 
 from collections.abc import Iterable, Sequence
 
@@ -12,9 +12,10 @@ from relay.media.frames import FRAME_MS
 
 
 class Dialogue:
-    """One per call. `unheard` are audible frames of the assistant that wait here or are on their way to the caller.
+    """One per call. The share of a turn's audible frames that were heard says how much of its text was.
 
-    `earlier` is what was said while another process had the call.
+    `unheard` below is how many audible frames wait here or are on their way to the caller. `earlier` is what was said
+    while another process had the call.
     """
 
     def __init__(self, sentences: Sentences, earlier: Iterable[Turn] = ()) -> None:

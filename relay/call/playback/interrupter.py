@@ -96,7 +96,7 @@ class Interrupter:
         match action:
             case None:
                 return
-            case Action.DUCK:
+            case Action.PAUSE:
                 self._playout.pause()
                 self._paused_at = now
             case Action.RESUME:

@@ -8,7 +8,8 @@
 | silent  | the mark behind the `clear` came back: the caller's side is silent at least |
 |         | since then                                                                  |
 
-Nobody took an interruption back until the fence says so: what it flushed counts as dropped only then.
+Until the fence has opened, an interruption may be taken back as a false alarm; so what it flushed counts as dropped
+only then.
 """
 
 from dataclasses import dataclass

@@ -6,8 +6,8 @@
 | interrupter | silences it all when the caller interrupts                                             |
 | speaker     | sends what is due, when it is due                                                      |
 
-All three are plain functions but for the sending: no other task can see half a flush. What is due, what is held and
-what was heard is decided in `relay.logic.playback`; here it meets the clock and the sockets.
+Only the speaker's sending waits. All else is done in one step each, so that no other task can see half a flush. What
+is due, what is held and what was heard is decided in `relay.logic.playback`; here it meets the clock and the sockets.
 """
 
 import math

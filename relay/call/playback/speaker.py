@@ -109,8 +109,8 @@ class Speaker:
                 if frame.audible:
                     self.last_audible_at = now
                 self._counts.dropped("trimmed", taken.trimmed)
-                if taken.hole is not None:
-                    self._report.tell(PlayoutHole(round(taken.hole.ms, 1)))
+                if taken.hole_ms is not None:
+                    self._report.tell(PlayoutHole(round(taken.hole_ms, 1)))
                 try:
                     await self._put(leg, frame, max(due_at, frame.arrived_at))
                 except LegLost:

@@ -20,15 +20,13 @@ from relay.call.report.events import (
 from relay.media.frames import FRAME_MS
 from relay.metrics import DIRECTIONS, LEGS, Metrics
 
-FrameKey = tuple[str, str]
-
 
 class Counts:
     """Totals of a call. Every method may be called from any task of the call; none blocks."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._frames: Counter[FrameKey] = Counter()
+        self._frames: Counter[tuple[str, str]] = Counter()
         self._dropped: Counter[str] = Counter()
         self._invented: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()

@@ -15,6 +15,7 @@ from relay.metrics import Metrics
 from relay.wakeup import Signal
 
 LISTENERS_MAX = 8
+"""Each costs a call at every event."""
 WAITING_MAX = 256
 """Half a minute of a lively conversation. The oldest make room, and how many did is told in their place."""
 
@@ -74,7 +75,7 @@ class Report:
 
 
 class EventQueue:
-    """What one listener has still to be told: bounded, because nothing waits for a listener.
+    """The events that one listener has still to be told. It is bounded, because nothing waits for a listener.
 
     `push` is for `Report.listening`. Each event keeps the time at which it happened, on trio's clock.
     """

@@ -1,4 +1,4 @@
-"""Keeps how a call stands for its caller, and tells it whenever that changes.
+"""Keeps the status that a call has for its caller, and tells it whenever it changes.
 
 | status       | meaning                                                                                     |
 |--------------|---------------------------------------------------------------------------------------------|

@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt: exponential back-off with full jitter.
+"""Says how long to wait before the next attempt: exponential back-off with full jitter.
 
 Each wait is drawn evenly between nothing and a limit that doubles, so that many calls which lost the same peer do not
 come back in step (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog).
@@ -10,7 +10,8 @@ from random import Random
 
 @dataclass(frozen=True, slots=True)
 class BackoffRules:
-    """`budget_s` runs from the first attempt asked for until the last may begin."""
+    """At most `max_attempts`. The first wait is up to `first_s`, each further one up to twice as long, but no longer
+    than `longest_s`. `budget_s` runs from the first attempt asked for until the last may begin."""
 
     max_attempts: int = 3
     first_s: float = 0.2

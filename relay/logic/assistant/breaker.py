@@ -1,4 +1,4 @@
-"""A circuit breaker: whether it is worth dialling an assistant that has failed before.
+"""A circuit breaker: it says whether it is worth dialling an assistant that has failed before.
 
 closed: it works, as far as anybody knows.
     `failed`, for the `failures`th time in a row       -> open
@@ -22,6 +22,8 @@ ASK_AGAIN_S = 0.1
 
 
 class BreakerState(StrEnum):
+    """The states above."""
+
     CLOSED = "closed"
     OPEN = "open"
     HALF_OPEN = "half_open"
@@ -29,6 +31,8 @@ class BreakerState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BreakerRules:
+    """The number and the times that the states above name."""
+
     failures: int = 5
     open_s: float = 2.0
     longest_s: float = 30.0

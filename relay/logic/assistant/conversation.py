@@ -1,4 +1,4 @@
-"""What was said so far, for an assistant that joins later: only what the caller has heard of what was said to him.
+"""Keeps what was said, for an assistant that joins later: of the assistant's words only those that were heard.
 
 The text of the assistant comes ahead of its sound, and an interruption takes away sound whose text is here already. So
 the present turn of the assistant is limited to the part of its audio that was heard, down to the last whole word.
@@ -12,13 +12,14 @@ from typing import Literal
 Role = Literal["user", "assistant"]
 
 _CLOSED = -1
+"""In place of the number of the assistant's turn: an entry that no interruption shortens any more."""
 _FIRST_UNSPACED = "\u2e80"
 """From here on (CJK) scripts do not separate words by spaces."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """`interrupted`: more was to be said, and the caller did not hear it."""
+    """One side's words until the other speaks. `interrupted`: there was more of it, which the caller did not hear."""
 
     role: Role
     text: str

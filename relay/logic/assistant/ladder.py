@@ -1,4 +1,4 @@
-"""Which assistant takes the call: first to last, each with its tries, those that are known to be down left out.
+"""Chooses the assistant to dial: first to last, each with its tries, those that are known to be down left out.
 
 | state     | `next` says                                              | leaves when                                  |
 |-----------|----------------------------------------------------------|----------------------------------------------|

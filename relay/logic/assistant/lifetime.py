@@ -1,4 +1,4 @@
-"""When to move a conversation to a new assistant call, because the provider ends its own after a while.
+"""Finds the moment to move a conversation to a new assistant call, before the provider ends the one that it has.
 
 | state  | meaning                                 | the call may move                             | deadline    |
 |--------|-----------------------------------------|-----------------------------------------------|-------------|
@@ -19,7 +19,7 @@ from enum import StrEnum
 
 
 class Moment(StrEnum):
-    """Why the call may move now."""
+    """The reason for which the call may move now."""
 
     QUIET = "quiet"
     HURRIED = "hurried"
@@ -28,8 +28,8 @@ class Moment(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What goes on. `assistant_due`: it is about to speak, or in a pause. `unfinished`: the caller says something, or
-    has said something that the assistant is not known to have understood."""
+    """The call as it is now. `assistant_due`: it is about to speak, or in a pause. `unfinished`: the caller says
+    something, or has said something that the assistant is not known to have understood."""
 
     caller_speaks: bool = False
     assistant_speaks: bool = False

@@ -1,11 +1,13 @@
-"""Whether a peer that sends audio all the time still does.
+"""Notices when a peer that sent audio all the time no longer does.
 
 Not every peer sends silence, so that missing audio says nothing about most of them. One that has sent `STEADY_S` of
 silence without a gap sends always; from then on audio that stays away is a sign. Speech without a gap proves nothing.
 """
 
 GAP_S = 0.5
+"""More without audio is a gap: less may be jitter."""
 STEADY_S = 2.0
+"""A sender that leaves out silence does not send so much of it."""
 
 
 class Liveness:

@@ -1,4 +1,4 @@
-"""The caller's audio on its way to the assistant: a log with a cursor.
+"""The log of the caller's audio, from which the assistant gets it: once, and after a loss again.
 
 The forwarder reads at its cursor and waits when it has read everything. Until a connection stands the log keeps what
 the caller says; then the same code sends what is old and what is new. A new assistant call knows only the sentences
@@ -36,8 +36,8 @@ class NextFrame(NamedTuple):
 
 
 class Rewind(NamedTuple):
-    """In frames: what is `unread` now, what of that is sent `again`, and speech that would have to be sent again but
-    was `dropped`, because the log had no room for it."""
+    """The numbers of frames that are `unread` now, that were sent before and are sent `again`, and of speech that would
+    have to be sent again but was `dropped`, because the log had no room for it."""
 
     unread: int
     again: int
@@ -71,11 +71,6 @@ class ReplayLog:
         return self._cursor
 
     @property
-    def end(self) -> int:
-        """The number that the next frame appended will have."""
-        return self._end
-
-    @property
     def replaying(self) -> bool:
         """Whether the reader is still behind, because of a connection that was lost."""
         return self._replaying
@@ -106,7 +101,10 @@ class ReplayLog:
             self._speech[index] = True
 
     def mark_pause(self, from_frame: int, upto_frame: int) -> None:
-        """The detector has heard nothing in these, which were taken for speech because it had not judged them yet."""
+        """The detector has heard nothing in these, which were taken for speech because it had not judged them yet.
+
+        `upto_frame` is the first that is not meant.
+        """
         for index in range(max(0, from_frame - self._start), min(upto_frame - self._start, len(self._speech))):
             self._speech[index] = False
 

@@ -1,22 +1,26 @@
-"""Which of the caller's sentences the assistant has understood, so that they need never be sent again.
+"""Keeps track of which of the caller's sentences the assistant has understood: those need never be sent again.
 
-The detector says where in the replay log a segment of speech lies; the assistant says, without a position, that it has
-understood something (Vapi, message "transcript"). Each segment goes through these states:
+After a loss the next assistant call gets the caller's audio again from the first sentence that may not have been
+understood. The detector says where in the replay log each segment of speech lies. The assistant only says that it has
+understood something (Vapi, message "transcript"), and not what, so this is worked out here, for each segment:
 
 | state   | meaning                                | leaves when                                                     |
 |---------|----------------------------------------|-----------------------------------------------------------------|
-| running | the caller speaks                      | `ended` -> unsent, or finished if a final transcript came after |
-|         |                                        | its true end, before the detector knew of it                    |
+| running | the caller speaks                      | `ended` -> unsent; or -> finished, if a final transcript came   |
+|         |                                        | after its true end, but before the detector knew of that        |
 | unsent  | this connection has not got all of it  | the log's cursor passes its end -> sent                         |
-| sent    | the assistant has it; nothing is known | final transcript -> finished                                    |
-|         |                                        | without transcripts: the assistant speaks -> finished, or       |
-|         |                                        | `unanswered_s` pass -> finished                                 |
+| sent    | the assistant has it; it is not known  | a final transcript that may be about it -> finished             |
+|         | whether it was understood              | without transcripts: the assistant speaks -> finished;          |
+|         |                                        | `unanswered_s` have passed when the connection is lost          |
+|         |                                        | -> finished                                                     |
 |         |                                        | `rewind`: the connection is lost -> unsent                      |
 
-Finishing a segment finishes all before it. A final transcript never finishes one that runs or began after it. Where two
-segments wait and the last ended less than `REACTION_FRAMES` ago, it is about the one before: no transcriber is so fast.
-Nor is it much faster than this one ever was on this connection, where only one segment could be meant: what comes
-sooner is a transcript that was held up.
+Finishing a segment finishes all before it. A final transcript is about the newest segment that was sent, except
+
+- that it never finishes a segment that still runs, or began after it;
+- that it is about the segment before, if two or more were sent and it comes too soon after the end of the last: sooner
+  than `REACTION_FRAMES`, as no transcriber is so fast, or than `HASTE` times the shortest reaction on this connection.
+  Such a transcript was held up on its way. Reactions are measured only where a single segment could be meant.
 """
 
 from collections import deque
@@ -26,23 +30,29 @@ from relay.logic.assistant.replay import ReplayLog, Rewind
 from relay.media.frames import FRAME_MS
 
 REACTION_FRAMES = 300 // FRAME_MS
-"""Between the end of speech and anything that an assistant makes of it."""
+"""The least time between the end of speech and anything that an assistant makes of it."""
 HASTE = 0.75
-"""The part of the shortest reaction so far that another may take."""
+"""A reaction is believed if it takes at least this part of the shortest that was measured."""
 TAIL_FRAMES = 100 // FRAME_MS
 """What still belongs to a segment behind its end: the fall of the last sound, the delay of a resampler."""
 MAX_SEGMENTS = 64
+"""More unfinished ones than any assistant leaves. Of more, the oldest is finished together with the next."""
 
 
 @dataclass(slots=True)
 class _Segment:
+    """Speech from frame `start` up to `end`, None while it runs. `sent_at`: when all of it was seen to be sent."""
+
     start: int
     end: int | None = None
     sent_at: float | None = None
 
 
 class Sentences:
-    """Watches one replay log for one call. Frames are numbers of that log, times monotonic seconds."""
+    """Watches one replay log, for one call. Frames are numbers of that log, times monotonic seconds.
+
+    `unanswered_s`: without transcripts, an assistant that did not answer for so long has nothing to say to it.
+    """
 
     def __init__(self, replay: ReplayLog, unanswered_s: float) -> None:
         self._replay = replay
@@ -50,7 +60,9 @@ class Sentences:
         self._segments: deque[_Segment] = deque(maxlen=MAX_SEGMENTS)
         self._transcripts = False
         self._early_final: float | None = None
+        """Of a final transcript that came while the last segment ran: the last frame that it can be about."""
         self._quickest: int | None = None
+        """The shortest reaction of this connection, in frames."""
 
     @property
     def unfinished(self) -> bool:
@@ -103,7 +115,10 @@ class Sentences:
             self._finish_last([s for s in self._sent() if self._frames_after(s) >= REACTION_FRAMES])
 
     def rewind(self, now: float) -> Rewind:
-        """The connection is lost. Rewinds the log to the first sentence that is not finished."""
+        """The connection is lost. Rewinds the log to the first sentence that is not finished; returns what that means.
+
+        What was learnt of this assistant plays no part for the next.
+        """
         self._note_sent(now)
         if not self._transcripts:
             before = now - self._unanswered_s

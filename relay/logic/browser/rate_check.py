@@ -1,4 +1,4 @@
-"""Whether a client's audio has the rate that it declared: 48 kHz taken for 16 sounds three times too slow.
+"""Checks that a client's audio has the rate that it declared: 48 kHz taken for 16 sounds three times too slow.
 
 Two witnesses, because either may be silent or lie. Audio lasts `media` by the declared rate, and took `real` time:
 
@@ -36,7 +36,7 @@ COMMON_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000,
 
 @dataclass(frozen=True, slots=True)
 class WrongRate:
-    """`likely_hz`: the common rate that is nearest to what was seen."""
+    """The audio has not the rate that was declared. `likely_hz` is the common rate nearest to what was measured."""
 
     declared_hz: int
     measured_hz: int

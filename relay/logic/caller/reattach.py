@@ -1,4 +1,4 @@
-"""How often and how long a call waits for a caller whose socket dropped.
+"""Limits how often and how long a call waits for a caller whose socket dropped.
 
 | state    | meaning                                 | leaves when                                   | deadline        |
 |----------|-----------------------------------------|-----------------------------------------------|-----------------|
@@ -19,6 +19,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ReattachRules:
+    """At most `max_attempts` in any `window_s`, and no more than `grace_s` without the caller."""
+
     max_attempts: int = 3
     window_s: float = 60.0
     grace_s: float = 15.0

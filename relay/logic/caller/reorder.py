@@ -19,9 +19,8 @@ REMEMBERED = 1024
 
 @dataclass(frozen=True, slots=True)
 class ReorderStatistics:
-    """Messages so far: `held` now; `reordered`, put in order after they came out of it; `missing`, given up."""
+    """Messages so far: `reordered`, put in order after they came out of it; `missing`, given up."""
 
-    held: int = 0
     reordered: int = 0
     missing: int = 0
 
@@ -92,7 +91,7 @@ class ReorderBuffer(Generic[Item]):
         return ready
 
     def statistics(self) -> ReorderStatistics:
-        return ReorderStatistics(len(self._held), self._reordered, self._missing)
+        return ReorderStatistics(self._reordered, self._missing)
 
     def _place(self, seq: int) -> int:
         """The number as it would be if it had any number of bits."""

@@ -1,4 +1,4 @@
-"""The order of a stream in which audio and all else share one run of numbers, and only audio may wait.
+"""Puts the audio of a stream in order whose other messages share its run of numbers, and may not wait.
 
 Twilio Media Streams ("WebSocket messages") count all messages of a stream in `sequenceNumber`. Audio that comes before
 its turn is held for a moment, for the message that is missing. Everything else is acted on when it comes, and only

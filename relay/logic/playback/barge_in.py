@@ -1,25 +1,33 @@
-"""Who may silence the assistant, and when: from the first suspicion that the caller speaks to the cut.
+"""Decides when a caller who speaks may silence the assistant: first a pause, then perhaps a cut.
 
-idle: the assistant speaks or nobody does.
-    `likely`, and the assistant can be heard              -> ducked; duck
-    `confirmed`, and the assistant can be heard           -> as in ducked
-    `confirmed`, our own decision is enough, and all of
-        it should be played by now, but lingers           -> idle; clear
-    `interrupted`: the assistant says that it was cut off -> idle; cut, agreed
-ducked: playback is paused, nothing is lost yet.
-    `rejected`: it was no speech                          -> idle; resume
-    `confirmed`, and our own decision is enough           -> idle; cut
-    `confirmed`, and words or the assistant must agree    -> waiting
-    `interrupted`                                         -> idle; cut, agreed
-    deadline, `DUCK_MAX_S`                                -> idle; resume
-waiting: the caller speaks; playback stays paused until it is known that it is meant as an interruption.
-    `heard_words`, at least `min_words` of them           -> idle; cut
-    `interrupted`                                         -> idle; cut, agreed
-    deadline, `agree_s` after the confirmation            -> idle; resume
+Sound that may be speech pauses playback at once, which costs nothing if it was a cough. A cut throws away what the
+caller has not heard; it comes when it is sure that the caller speaks and, where that is configured, when the assistant
+agrees, or has recognised enough words.
 
-Policies: "local", our detector decides, and the assistant's word counts as well; "assistant", only its word; "both",
-our detector pauses and the assistant decides. Not `enabled`: nobody interrupts, whatever the assistant says. Within
-`debounce_s` of a cut all that follows is the same interruption.
+| state and event                                                    | next state, action                            |
+|--------------------------------------------------------------------|-----------------------------------------------|
+| idle: nothing is paused                                            |                                               |
+| - `likely`, and the caller can hear the assistant                  | paused, PAUSE                                 |
+| - `confirmed`, and the caller can hear the assistant               | as from paused; PAUSE if it leads to waiting  |
+| - `confirmed`, and some sound lingers (see below)                  | idle, CLEAR if the detector decides alone     |
+| - `interrupted`: the assistant says that it was cut off            | idle, CUT                                     |
+| paused: the caller may be speaking; nothing is lost yet            |                                               |
+| - `rejected`: it was no speech                                     | idle, RESUME                                  |
+| - `confirmed`, and the detector decides alone                      | idle, CUT                                     |
+| - `confirmed`, and words or the assistant's consent are needed     | waiting                                       |
+| - `interrupted`                                                    | idle, CUT                                     |
+| - deadline, `PAUSE_MAX_S` after the pause began                    | idle, RESUME                                  |
+| waiting: the caller speaks, perhaps not to interrupt; still paused |                                               |
+| - `heard_words`, at least `min_words` of them, with policy "local" | idle, CUT                                     |
+| - `interrupted`                                                    | idle, CUT                                     |
+| - deadline, `agree_s` after the confirmation                       | idle, RESUME                                  |
+
+With policy "local" the detector decides alone, unless `min_words` are asked for. With "both" it pauses, and the
+assistant has to agree. With "assistant" it is not asked. The assistant's own word cuts with every policy. If
+interrupting is not `enabled`, nothing above happens. All that follows within `debounce_s` of a cut belongs to the same
+interruption, and changes nothing.
+
+Sound lingers when by the clock all of it was played, but the marks that prove it have not come back.
 """
 
 import math
@@ -27,27 +35,37 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-DUCK_MAX_S = 0.7
-"""The detector makes up its mind in less; this is for when it falls silent."""
+PAUSE_MAX_S = 0.7
+"""The detector confirms or rejects a suspicion in 512 ms; this ends the pause when it falls silent."""
 
 Policy = Literal["local", "assistant", "both"]
 
 
 class Action(StrEnum):
-    DUCK = "duck"
+    """What is to be done to playback."""
+
+    PAUSE = "pause"
+    """Send nothing for now; what was sent plays on."""
     RESUME = "resume"
+    """End the pause; nothing was lost."""
     CUT = "cut"
+    """Flush all that the caller has not heard: the caller interrupts."""
     CLEAR = "clear"
+    """Make the caller's side forget what it may still hold. It is no interruption: what comes next is played."""
 
 
 class BargeInState(StrEnum):
+    """The states of the table above."""
+
     IDLE = "idle"
-    DUCKED = "ducked"
+    PAUSED = "paused"
     WAITING = "waiting"
 
 
 @dataclass(frozen=True, slots=True)
 class BargeInRules:
+    """Who may interrupt: see above. Times are seconds, `min_words` of the caller are counted by the assistant."""
+
     enabled: bool = True
     policy: Policy = "local"
     min_words: int = 0
@@ -56,43 +74,44 @@ class BargeInRules:
 
 
 class BargeIn:
-    """The table above. Plain object; methods take the time in seconds and return what is to be done, if anything.
+    """Follows the table above, for one call. Methods return the action to be carried out at once, if there is one.
 
-    `interruptible` says whether there is anything to interrupt: the assistant can be heard, and may be. `lingers`: by
-    the marks something may still be heard, though by the clock nothing should.
+    `now` is monotonic seconds. `interruptible`: the caller can hear the assistant, or is about to, and may interrupt
+    it. `lingers`: see above.
     """
 
     def __init__(self, rules: BargeInRules) -> None:
         self._rules = rules
         self._local = rules.enabled and rules.policy != "assistant"
-        self._own_word_is_enough = rules.policy == "local" and rules.min_words == 0
+        self._detector_is_enough = rules.policy == "local" and rules.min_words == 0
         self.state = BargeInState.IDLE
         self.deadline: float | None = None
+        """When `expire` has something to do; None while nothing is paused."""
         self._cut_at = -math.inf
 
     def likely(self, *, interruptible: bool, now: float) -> Action | None:
-        """The detector suspects that the caller speaks."""
+        """The detector suspects that the caller speaks. The suspicion is confirmed, rejected, or expires."""
         if self.state is not BargeInState.IDLE or not self._may_begin(now, interruptible=interruptible):
             return None
-        self._enter(BargeInState.DUCKED, now + DUCK_MAX_S)
-        return Action.DUCK
+        self._enter(BargeInState.PAUSED, now + PAUSE_MAX_S)
+        return Action.PAUSE
 
     def confirmed(self, *, interruptible: bool, lingers: bool = False, now: float) -> Action | None:
         """The detector is sure that the caller speaks."""
         if self.state is BargeInState.WAITING:
             return None
-        ducked = self.state is BargeInState.DUCKED
-        if not ducked and not self._may_begin(now, interruptible=interruptible):
-            clears = self._own_word_is_enough and self._may_begin(now, interruptible=lingers)
+        paused = self.state is BargeInState.PAUSED
+        if not paused and not self._may_begin(now, interruptible=interruptible):
+            clears = self._detector_is_enough and self._may_begin(now, interruptible=lingers)
             return Action.CLEAR if clears else None
-        if self._own_word_is_enough:
+        if self._detector_is_enough:
             return self._cut(now)
         self._enter(BargeInState.WAITING, now + self._rules.agree_s)
-        return None if ducked else Action.DUCK
+        return None if paused else Action.PAUSE
 
     def rejected(self) -> Action | None:
         """The detector takes its suspicion back."""
-        return self._resume() if self.state is BargeInState.DUCKED else None
+        return self._resume() if self.state is BargeInState.PAUSED else None
 
     def heard_words(self, count: int, now: float) -> Action | None:
         """The assistant has recognised so many words of the caller in a row."""
@@ -106,7 +125,7 @@ class BargeIn:
         return self._cut(now)
 
     def expire(self, now: float) -> Action | None:
-        """The deadline has passed."""
+        """Act on the deadline if it has passed: a pause that nobody has decided about is over."""
         return self._resume() if self.deadline is not None and now >= self.deadline else None
 
     def _may_begin(self, now: float, *, interruptible: bool) -> bool:

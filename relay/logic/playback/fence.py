@@ -1,32 +1,47 @@
-"""The fence: which of the assistant's audio may reach the caller, after an interruption and always.
+"""Decides which of the assistant's audio may reach the caller, above all after an interruption.
 
-Every frame gets the number of the assistant's turn it belongs to. An interruption cuts all turns so far; what arrives
-later is held, because the assistant goes on sending the old turn until its own detector agrees (it has no cancel
-message), and opens only for what is known to be new. Numbers only rise, so a frame is stale exactly if its turn is not
-above `cut_through`.
+An assistant that is interrupted goes on sending the old turn until its own detector has noticed, for up to two seconds,
+and there is no message that makes it stop (Vapi). The fence keeps that tail from the caller. It gives every frame the
+number of the assistant's turn that it belongs to; numbers only rise. An interruption cuts all turns so far, and the
+fence closes: what arrives is held until it is known to belong to a new turn, to an old one, or to a turn that nobody
+interrupted after all. A frame is stale, and must never be sent, exactly if its turn is not above `cut_through`.
 
-open: audio is admitted.
-    `cut(confirmed=False)`, we heard the caller first            -> holding
-    `cut(confirmed=True)`, the assistant said so first           -> confirmed
-    `clear`: all should be played, but may not be                -> open; what was admitted is stale
-holding: we cut, the assistant has not agreed yet; its audio is held.
-    the assistant says `user-interrupted`                        -> confirmed; what was held is old
-    its new turn has begun (below)                               -> open, from there
-    it sounds `old_turn_s` + `MARGIN_S` after the cut            -> open: with the words after a pause of
-        `new_turn_pause_s` if there was one, or of `FRESH_PAUSE_S` just now; else, unless it said that it stopped, it
-        was a false alarm, and all that was not heard plays again; else with the words after the last pause
-    deadline, `false_alarm_s` after the cut: it fell silent      -> open, held audio dropped; but if it had sent more
-        than could be played by now, its silence says nothing, and it was a false alarm
-confirmed: both agree; the old turn may still run on, and is held.
-    its new turn has begun                                       -> open, from there
-    it sounds `old_turn_s` + `MARGIN_S` after it agreed          -> open, as above; no old turn lasts so long
-    deadline, `false_alarm_s` after it agreed: it fell silent    -> open, held audio dropped
+| state and event                                                 | next state, verdict                              |
+|-----------------------------------------------------------------|--------------------------------------------------|
+| open: all audio is admitted                                     |                                                  |
+| - `cut`, not confirmed: our detector heard the caller first     | holding                                          |
+| - `cut`, confirmed: the assistant told of the interruption      | confirmed                                        |
+| - `clear`: by the clock all was played, by the marks not        | open; what was admitted so far is stale          |
+| holding: audio is held; the assistant has not agreed yet        |                                                  |
+| - `confirm`: it says that it was interrupted                    | confirmed; what is held is old                   |
+| - a new turn begins (see below)                                 | open, NEW_TURN                                   |
+| - it sounds `old_turn_s` + `MARGIN_S` after the cut             | open, as told under "Outlasting"                 |
+| - deadline: it is silent `false_alarm_s` after the cut          | open, EXPIRED; what is held is dropped. But its  |
+|                                                                 | silence says nothing if it had sent far ahead of |
+|                                                                 | real time and not stopped: open, FALSE_ALARM     |
+| confirmed: the assistant agrees; its old turn may still run on  |                                                  |
+| - a new turn begins                                             | open, NEW_TURN                                   |
+| - it sounds `old_turn_s` + `MARGIN_S` after it agreed           | open, as told under "Outlasting"                 |
+| - deadline: it is silent `false_alarm_s` after it agreed        | open, EXPIRED; what is held is dropped           |
 
-A new turn has begun when the assistant says that it started to speak (with a higher turn index, or after it said that
-it stopped or was interrupted), when sound follows a pause of `SURE_PAUSE_S` in its audio, or one of
-`new_turn_pause_s` after it said that it stopped. The latter pause alone is not enough to open at once, as sentences
-may have it, but at the deadline what follows it is taken for the new turn: nothing of that is lost, it is only late.
-A cut while the fence is closed changes nothing: no caller can keep it closed by speaking again and again.
+A new turn begins
+- with the sound after a pause of `SURE_PAUSE_S` in the assistant's audio;
+- with the sound after a pause of `new_turn_pause_s`, once the assistant has said that it stopped;
+- when the assistant says that it started to speak. Of what is held, the words after a pause of `new_turn_pause_s` are
+  taken along. In holding, the message may be the late announcement of the turn that was cut, and is ignored: if its
+  turn index is not higher than the last; or if the old turn was not announced yet, did not stop, and was cut less than
+  `LATE_ANNOUNCEMENT_S` ago.
+
+Outlasting: the assistant sounds at a time when no old turn can. What was interrupted is over, or nothing was. The first
+of these that holds decides:
+1. There was a pause of `new_turn_pause_s`: NEW_TURN, with all since the longest pause. Sentences may have such a pause,
+   so it did not open the fence when it came; nothing of a new turn is lost, it is only late.
+2. There was a pause of `FRESH_PAUSE_S` just now: NEW_TURN, with this sound.
+3. The assistant neither agreed nor stopped: FALSE_ALARM. All that the caller has not heard plays again.
+4. NEW_TURN, with all since the last pause. If it sends far ahead of real time, or made no pause, what is held may be
+   old: it is dropped, and the caller hears what comes next.
+
+A cut while the fence is closed changes nothing: else a caller who speaks again and again would keep it closed.
 """
 
 from collections.abc import Sequence
@@ -60,22 +75,30 @@ ANNOUNCED_PAUSE_S = 0.1
 
 
 class FenceState(StrEnum):
+    """The states of the table above."""
+
     OPEN = "open"
     HOLDING = "holding"
     CONFIRMED = "confirmed"
 
 
 class Verdict(StrEnum):
+    """What became of an interruption, when the fence opens."""
+
     NEW_TURN = "new_turn"
+    """The assistant speaks anew; what was cut is gone for good."""
     FALSE_ALARM = "false_alarm"
+    """The assistant was never interrupted; what was cut plays again."""
     EXPIRED = "expired"
+    """The assistant fell silent; what was cut is gone for good."""
 
 
 @dataclass(frozen=True, slots=True)
 class FenceRules:
-    """`old_turn_s`: how long a turn that was interrupted may run on. `false_alarm_s`, which is more: see the table.
+    """Times of the table above, in seconds.
 
-    `new_turn_pause_s`: longer than the pauses of most sentences.
+    `old_turn_s` is how long a turn that was interrupted may run on; `false_alarm_s`, which is longer, is when silence
+    decides; `new_turn_pause_s` is longer than the pauses of most sentences.
     """
 
     old_turn_s: float = 2.0
@@ -87,8 +110,8 @@ class FenceRules:
 class Ruling:
     """Frames for the playout queue, and the verdict if the fence has just opened.
 
-    `dropped` counts frames that nobody will hear. `clean`: the stream was joined at its live edge, in the middle of
-    whatever was there, so resampler and packetizer must forget the old turn.
+    `dropped` counts frames that nobody will hear. `clean`: nothing that was held is played, so what waits in resampler
+    and packetizer belongs to the old turn, and must be forgotten.
     """
 
     frames: Sequence[PlayFrame] = ()
@@ -98,6 +121,7 @@ class Ruling:
 
 
 HELD = Ruling()
+"""Nothing to play, nothing decided."""
 
 
 class PauseMeter:
@@ -109,10 +133,8 @@ class PauseMeter:
     """
 
     def __init__(self) -> None:
-        self.sounded_at = -inf
-        """When the last audible frame arrived."""
         self.sound_until = -inf
-        """When that frame ends if all is played in real time: later than now if the assistant sends ahead."""
+        """When the last sound ends if all is played in real time: later than now if the assistant sends ahead."""
         self._stream_end = -inf
         self._pause_s = inf
 
@@ -123,14 +145,17 @@ class PauseMeter:
         self._stream_end = max(self._stream_end, now) + FRAME_S
         if audible:
             self._pause_s = 0.0
-            self.sounded_at, self.sound_until = now, self._stream_end
+            self.sound_until = self._stream_end
         else:
             self._pause_s = pause_s + FRAME_S
         return pause_s
 
 
 class Fence:
-    """The state table above. Plain object; every method takes the time and returns what to do."""
+    """Follows the table above, for one call. `now` is monotonic seconds; a `Ruling` is to be carried out at once.
+
+    `turn` is the number that the assistant's next frame gets; all turns up to `cut_through` are cut.
+    """
 
     def __init__(self, rules: FenceRules) -> None:
         self._rules = rules
@@ -142,11 +167,14 @@ class Fence:
         self._held = Held()
         self._meter = PauseMeter()
         self._assistant_speaking: bool | None = None
+        """What the assistant said last of itself; None before it said anything."""
         self._assistant_turn: int | None = None
         self._sound_since_stop = 0
         self._old_stopped = False
+        """Whether the assistant has said of the turn that was cut that it stopped."""
         self._turn_announced = False
         self._turn_sounds = False
+        """Whether `turn` has a sound already, so that the next one gets a new number."""
 
     @property
     def deadline(self) -> float | None:
@@ -154,10 +182,14 @@ class Fence:
         return None if self.state is FenceState.OPEN else self._since + self._rules.false_alarm_s
 
     def is_stale(self, turn: int) -> bool:
+        """Whether this turn was cut: none of it may be sent any more."""
         return turn <= self.cut_through
 
     def cut(self, unheard: Sequence[PlayFrame], now: float, *, confirmed: bool) -> int:
-        """Close the fence over all turns so far; returns the number of the turn that was cut."""
+        """Cut all turns so far, and close the fence; returns the number of the newest turn that was cut.
+
+        `unheard` is what plays again if it was a false alarm. `confirmed`: the assistant said it first.
+        """
         if self.state is not FenceState.OPEN:
             if confirmed:
                 self.confirm(now)
@@ -167,30 +199,32 @@ class Fence:
         self.state = FenceState.CONFIRMED if confirmed else FenceState.HOLDING
         self._since = now
         self._unheard = unheard
+        # More sound since it stopped than a tail is a turn that was not announced: that one has not stopped.
         self._old_stopped = self._assistant_speaking is False and self._sound_since_stop <= STOP_TAIL_FRAMES
         self._turn_announced = False
         return self.cut_through
 
     def clear(self) -> None:
-        """Nothing of all turns so far is to be heard any more, and what comes is admitted. Only while open."""
+        """Cut all turns so far, but stay open: what comes is admitted. To be called only while open."""
         self.cut_through = self.turn
         self.turn += 1
         self._turn_sounds = False
 
     def reconnected(self, now: float) -> None:
-        """Another assistant speaks from now on: what the one before was saying is over, its turns do not count."""
+        """Another assistant speaks from now on: what the one before was saying is over, and its turn indexes mean
+        nothing any more."""
         self.confirm(now)
         self._assistant_speaking = self._assistant_turn = None
 
     def confirm(self, now: float) -> None:
-        """The assistant agrees that it was interrupted."""
+        """The assistant agrees that it was interrupted. Times count from now on, and pauses anew."""
         if self.state is FenceState.HOLDING:
             self.state = FenceState.CONFIRMED
             self._since = now
             self._held.forget_pauses()
 
     def assistant_started(self, turn_index: int | None, now: float) -> Ruling:
-        """The assistant says that it began to speak (`turn_index` as it counts, if it does)."""
+        """The assistant says that it began to speak. `turn_index` is its own count of turns, if it tells one."""
         new = self._announces_new_turn(turn_index, now)
         self._assistant_speaking = True
         if turn_index is not None:
@@ -225,7 +259,7 @@ class Fence:
         return HELD
 
     def expire(self, now: float) -> Ruling:
-        """The deadline has passed and the assistant is silent."""
+        """The deadline has passed, and the assistant is silent: open."""
         if self.state is FenceState.OPEN:
             return HELD
         if not self._agreed and self._sends_ahead(now):
@@ -240,6 +274,7 @@ class Fence:
         return self._meter.sound_until >= now + AHEAD_S
 
     def _count_turn(self, pause_s: float) -> None:
+        """A sound is admitted: it belongs to the present turn, or begins the next."""
         if self._turn_sounds and pause_s < (ANNOUNCED_PAUSE_S if self._turn_announced else TURN_PAUSE_S):
             return
         self.turn += self._turn_sounds
@@ -257,7 +292,7 @@ class Fence:
         return bool(self._assistant_speaking) or self._old_stopped or now >= self._since + LATE_ANNOUNCEMENT_S
 
     def _outlast(self, pause_s: float, now: float) -> Ruling:
-        """The assistant sounds when an old turn no longer can."""
+        """The assistant sounds when an old turn no longer can: see "Outlasting" above."""
         start = self._after_long_pause()
         if start is None and pause_s >= FRESH_PAUSE_S:
             start = self._held.after_last
@@ -270,16 +305,16 @@ class Fence:
     def _resume(self) -> Ruling:
         frames = [PlayFrame(self.turn, frame.data, frame.audible) for frame in self._unheard] + self._held.frames
         dropped = self._held.overflow
-        self._close_books(sounds=True)
+        self._reopen(sounds=True)
         return Ruling(frames, Verdict.FALSE_ALARM, dropped)
 
     def _open(self, verdict: Verdict, start: int | None) -> Ruling:
         frames = () if start is None else tuple(self._held.frames[start:])
         dropped = len(self._held.frames) - len(frames) + self._held.overflow
-        self._close_books(sounds=bool(frames))
+        self._reopen(sounds=bool(frames))
         return Ruling(frames, verdict, dropped, clean=start is None)
 
-    def _close_books(self, *, sounds: bool) -> None:
+    def _reopen(self, *, sounds: bool) -> None:
         self.state = FenceState.OPEN
         self._turn_sounds = sounds
         self._unheard = ()

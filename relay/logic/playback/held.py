@@ -1,4 +1,4 @@
-"""The assistant's audio while the fence is closed, and where in it new words begin."""
+"""Keeps the assistant's audio while the fence is closed, and finds where in it new words begin."""
 
 from relay.logic.playback.frame import PlayFrame
 
@@ -9,9 +9,10 @@ MAX_HELD_FRAMES = 3000
 
 
 class Held:
-    """At most `MAX_HELD_FRAMES`, in order; what comes when it is full is dropped and counted in `overflow`.
+    """At most `MAX_HELD_FRAMES` in order. `after_longest` and `after_last` are where words begin: indexes of `frames`.
 
-    Then no new words are known to begin anywhere in it.
+    What comes when it is full is dropped, and counted in `overflow`. Then no words are known to begin anywhere in it,
+    because what follows them is incomplete.
     """
 
     def __init__(self) -> None:
@@ -20,7 +21,7 @@ class Held:
         self.forget_pauses()
 
     def forget_pauses(self) -> None:
-        """What was held so far is no new turn."""
+        """No words that are held so far begin a new turn."""
         self.longest_pause_s = 0.0
         self.after_longest: int | None = None
         self.after_last: int | None = None

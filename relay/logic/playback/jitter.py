@@ -1,4 +1,4 @@
-"""How much of the assistant's audio to collect before playing it: the target of the playout buffer.
+"""Finds out how much of the assistant's audio to collect before it is played: the target of the playout buffer.
 
 Frames are measured against a reader without any buffer: each time it would run dry within speech, the buffer must be
 larger by that much. What was measured fades by `FADE` of the time, so that one stall is forgotten within a minute. A
@@ -27,7 +27,10 @@ SURE_AFTER_MS = 10_000.0
 
 
 class JitterTarget:
-    """Times are monotonic seconds. A configured target outside of 60 to 400 ms widens these bounds."""
+    """The target of one call, and the jitter measured for it. Times are monotonic seconds.
+
+    A configured target outside of `LEAST_MS` to `MOST_MS` widens these bounds.
+    """
 
     def __init__(self, target_ms: float) -> None:
         self._configured_ms = target_ms
@@ -37,14 +40,10 @@ class JitterTarget:
         self._backlog_seen = False
         self._measured_ms = 0.0
         self._jitter_ms = 0.0
+        """The buffer that would have sufficed, lately."""
         self._dry_at = -inf
         self._arrived_at = -inf
         self._in_speech = False
-
-    @property
-    def jitter_ms(self) -> float:
-        """The buffer that would have sufficed, lately."""
-        return self._jitter_ms
 
     def arrived(self, at: float, *, audible: bool) -> None:
         """The next frame of the stream."""

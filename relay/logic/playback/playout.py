@@ -1,4 +1,4 @@
-"""The playout queue of one call: which frame goes to the caller, when, and how much of it was heard.
+"""The playout queue of one call: it says which frame goes to the caller, when, and how much of it was heard.
 
 Frames are 20 ms in the caller's format. Times are seconds on one monotonic clock; positions are milliseconds of all
 that was sent to the caller. The caller's side plays what it gets in order and in real time, and echoes a mark when all
@@ -25,7 +25,6 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Literal, NamedTuple
 
 from relay.logic.pause_rule import BEHIND_WORD_FRAMES, spare_frames
@@ -37,43 +36,34 @@ from relay.media.frames import FRAME_MS
 HOLE_MAX_S = 1.0
 """A longer silence is the end of what was said, not a hole in it."""
 TRIM_SLACK_MS = 300
+"""Less over the target is no backlog: it comes and goes with the jitter."""
 LATE_S = FRAME_MS / 1000
 """A frame sent so late is still on schedule; it must not move all that follow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """What an interruption took from the caller: `unheard` are, in order, the frames that were not heard."""
+    """Everything that an interruption took from the caller.
+
+    `heard_ms` of the turn were heard, `flushed_ms` of audio were not; `unheard` are the frames of it, in order, the
+    first one perhaps heard in part.
+    """
 
     heard_ms: float
     flushed_ms: float
     unheard: tuple[PlayFrame, ...]
 
 
-class HoleCause(StrEnum):
-    """Why the caller heard nothing in the middle of speech."""
-
-    UNDERRUN = "underrun"
-    """What comes next had not arrived."""
-    STALL = "stall"
-    """It was here; we were too late."""
-    RECONNECT = "reconnect"
-    """The assistant was not connected."""
-
-
-class Hole(NamedTuple):
-    """Silence in the middle of the assistant's words."""
-
-    ms: float
-    cause: HoleCause
-
-
 class Taken(NamedTuple):
-    """A frame to send now, how many frames of a pause were left out before it, and the hole that it ends, if any."""
+    """A frame to send now, and how many frames of a pause were left out before it.
+
+    `hole_ms` is how long the caller heard nothing in the middle of the assistant's words, if this frame ends such a
+    hole: the frame had not arrived when it was due, or was sent too late.
+    """
 
     frame: PlayFrame
     trimmed: int = 0
-    hole: Hole | None = None
+    hole_ms: float | None = None
 
 
 @dataclass(slots=True)
@@ -105,12 +95,11 @@ class PlaySchedule:
         """Whether a frame that is sent now cannot keep to this run."""
         return self.due_at is None or self.due_at + LATE_S < now
 
-    def restart(self, now: float) -> tuple[float, bool] | None:
-        """The run begins now. Returns since when something was due, and whether it was there all the time."""
+    def restart(self, now: float) -> float | None:
+        """The run begins now. Returns since when a frame was due; None if none was."""
         since = self.dry_since if self.due_at is None else self.due_at
-        stalled = self.dry_since is None
         self.due_at, self.dry_since = now, None
-        return None if since is None else (since, stalled)
+        return since
 
 
 class Playout:
@@ -148,7 +137,7 @@ class Playout:
         return len(again) * FRAME_MS
 
     def outage(self) -> None:
-        """The assistant's socket is lost: the next hole is due to that."""
+        """The assistant's socket is lost: a hole that follows is due to that, and says nothing about jitter."""
         self._outage = True
         self._target.cut()
 
@@ -203,14 +192,14 @@ class Playout:
         at = self.next_send_at()
         if at is None or now < at:
             return None
-        hole = self._restart(now) if self._schedule.is_behind(now) else None
+        hole_ms = self._restart(now) if self._schedule.is_behind(now) else None
         trimmed = self._trim()
         frame = self._queue.popleft()
         assert self._schedule.due_at is not None
         self._schedule.due_at += FRAME_MS / 1000
         self._silent_run = 0 if frame.audible else self._silent_run + 1
         self._heard.sent(frame)
-        return Taken(frame, trimmed, hole)
+        return Taken(frame, trimmed, hole_ms)
 
     def mark_heard(self, position_ms: float, now: float) -> None:
         """The caller's side says that everything up to this position was played.
@@ -218,10 +207,6 @@ class Playout:
         It cannot have played more than was sent, nor take back what a mark or a cut has settled before.
         """
         self._heard.mark(position_ms, now)
-
-    def heard_ms(self, now: float) -> float:
-        """Position that the caller has heard: the last mark plus the time since, at most what was sent."""
-        return self._heard.at(now)
 
     def audible(self, now: float) -> bool:
         """Whether the caller hears the assistant, or is about to, from what is here or on its way."""
@@ -268,11 +253,6 @@ class Playout:
         return self._heard.sent_ms
 
     @property
-    def target_ms(self) -> float:
-        """How much is collected before it plays: as configured, or as the jitter has shown to be needed."""
-        return self._target.target_ms
-
-    @property
     def _target_s(self) -> float:
         return self._target.target_ms / 1000
 
@@ -291,16 +271,12 @@ class Playout:
                 self._target.underrun()
             self._schedule.run_dry(now + self._target_s)
 
-    def _restart(self, now: float) -> Hole | None:
-        was_due = self._schedule.restart(now)
+    def _restart(self, now: float) -> float | None:
+        """Begin a run; returns the length of the hole that it ends, ms, if it ends one."""
+        due_since = self._schedule.restart(now)
         self._heard.restart(now)
-        outage, self._outage = self._outage, False
-        self._refilling = False
-        if was_due is None or not self._breaks_speech(was_due[0], now):
-            return None
-        since, stalled = was_due
-        cause = HoleCause.RECONNECT if outage else HoleCause.STALL if stalled else HoleCause.UNDERRUN
-        return Hole((now - since) * 1000, cause)
+        self._outage = self._refilling = False
+        return (now - due_since) * 1000 if due_since is not None and self._breaks_speech(due_since, now) else None
 
     def _breaks_speech(self, since: float, now: float) -> bool:
         return self._silent_run == 0 and now - since <= HOLE_MAX_S

@@ -21,19 +21,22 @@ class Line:
         self.sentences = Sentences(self.replay, UNANSWERED_S)
         self.connected = True
         self.now = 0.0
+        self.end = 0
+        """The number of the next frame."""
 
     def goes_on(self, frames: int, *, speech: bool = False) -> None:
         for _ in range(frames):
-            self.replay.append(self.replay.end.to_bytes(4), speech=speech)
+            self.replay.append(self.end.to_bytes(4), speech=speech)
+            self.end += 1
             self.now += 0.02
             while self.connected and (at := self.replay.next_at(self.now)) is not None and at <= self.now:
                 self.replay.read(self.now)
 
     def says(self, frames: int, hangover: int = 13) -> int:
         """A segment, known to have ended after the hangover; returns its end."""
-        self.sentences.began(self.replay.end)
+        self.sentences.began(self.end)
         self.goes_on(frames, speech=True)
-        end = self.replay.end
+        end = self.end
         self.goes_on(hangover)
         self.sentences.ended(end, self.now)
         return end
@@ -44,7 +47,7 @@ class Line:
     def loses(self) -> int:
         """Returns the frame with which the replay begins."""
         self.connected = False
-        return self.replay.end - self.sentences.rewind(self.now).unread
+        return self.end - self.sentences.rewind(self.now).unread
 
     def connects(self) -> None:
         self.connected = True
@@ -73,7 +76,7 @@ def test_a_final_transcript_does_not_finish_a_segment_that_is_running() -> None:
     line = Line()
     end = line.says(50)
     line.goes_on(20)
-    line.sentences.began(line.replay.end)
+    line.sentences.began(line.end)
     line.goes_on(100, speech=True)
     line.final()
 
@@ -110,9 +113,9 @@ def test_so_does_one_that_finishes_the_segment_before_it_too_where_it_can_know_o
     """The detector is behind: what it takes for speech under way has ended long ago."""
     line = Line()
     first = line.says(50)
-    line.sentences.began(line.replay.end)
+    line.sentences.began(line.end)
     line.goes_on(100, speech=True)
-    end = line.replay.end
+    end = line.end
     line.goes_on(after)
     line.final()
     line.goes_on(3)
@@ -161,7 +164,7 @@ def test_a_transcript_that_is_sooner_than_this_assistant_ever_was_is_a_late_one_
 def test_the_next_segment_is_never_cut_at_its_beginning() -> None:
     line = Line()
     end = line.says(50, hangover=2)
-    line.sentences.began(line.replay.end)
+    line.sentences.began(line.end)
     line.goes_on(40, speech=True)
     line.final()
 
@@ -272,7 +275,7 @@ def test_whatever_happens_a_replay_begins_outside_speech(steps: list[tuple[int, 
     line = Line()
     spoken: list[tuple[int, int]] = []
     for speech, pause, event in steps:
-        start = line.replay.end
+        start = line.end
         spoken.append((start, line.says(speech)))
         line.goes_on(pause)
         match event:

@@ -4,32 +4,32 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from relay.logic.playback.barge_in import DUCK_MAX_S, Action, BargeIn, BargeInRules, BargeInState
+from relay.logic.playback.barge_in import PAUSE_MAX_S, Action, BargeIn, BargeInRules, BargeInState
 
 LOCAL = BargeInRules()
 BOTH = BargeInRules(policy="both")
 ASSISTANT = BargeInRules(policy="assistant")
 WORDS = BargeInRules(min_words=2)
 OFF = BargeInRules(enabled=False)
-IDLE, DUCKED, WAITING = BargeInState
+IDLE, PAUSED, WAITING = BargeInState
 
 
-def ducked(rules: BargeInRules = LOCAL, now: float = 10.0) -> BargeIn:
+def paused(rules: BargeInRules = LOCAL, now: float = 10.0) -> BargeIn:
     barge_in = BargeIn(rules)
-    assert barge_in.likely(interruptible=True, now=now) is Action.DUCK
+    assert barge_in.likely(interruptible=True, now=now) is Action.PAUSE
     return barge_in
 
 
 def waiting(rules: BargeInRules = BOTH, now: float = 10.0) -> BargeIn:
-    barge_in = ducked(rules, now)
+    barge_in = paused(rules, now)
     assert barge_in.confirmed(interruptible=True, now=now) is None
     return barge_in
 
 
 def test_a_suspicion_pauses_the_assistant_that_can_be_heard() -> None:
-    barge_in = ducked()
+    barge_in = paused()
 
-    assert (barge_in.state, barge_in.deadline) == (DUCKED, 10.0 + DUCK_MAX_S)
+    assert (barge_in.state, barge_in.deadline) == (PAUSED, 10.0 + PAUSE_MAX_S)
 
 
 @pytest.mark.parametrize("rules", [LOCAL, BOTH, WORDS, ASSISTANT, OFF])
@@ -47,7 +47,7 @@ def test_what_may_linger_at_the_callers_side_is_cleared_once_it_is_sure_that_the
     assert barge_in.likely(interruptible=False, now=1) is None
     assert barge_in.confirmed(interruptible=False, lingers=True, now=1) is Action.CLEAR
     assert (barge_in.state, barge_in.deadline) == (IDLE, None)
-    assert barge_in.likely(interruptible=True, now=1.01) is Action.DUCK
+    assert barge_in.likely(interruptible=True, now=1.01) is Action.PAUSE
 
 
 @pytest.mark.parametrize("rules", [BOTH, WORDS, ASSISTANT, OFF])
@@ -71,17 +71,17 @@ def test_our_detector_has_no_say_when_it_is_not_asked(rules: BargeInRules) -> No
 
 
 def test_certainty_cuts_with_or_without_a_suspicion_before() -> None:
-    assert ducked().confirmed(interruptible=True, now=10.1) is Action.CUT
+    assert paused().confirmed(interruptible=True, now=10.1) is Action.CUT
     assert BargeIn(LOCAL).confirmed(interruptible=True, now=1) is Action.CUT
 
 
 def test_what_is_paused_is_cut_even_if_nothing_can_be_heard_any_more() -> None:
     """Because it is paused."""
-    assert ducked().confirmed(interruptible=False, now=10.1) is Action.CUT
+    assert paused().confirmed(interruptible=False, now=10.1) is Action.CUT
 
 
 def test_a_suspicion_taken_back_resumes() -> None:
-    barge_in = ducked()
+    barge_in = paused()
 
     assert barge_in.rejected() is Action.RESUME
     assert (barge_in.state, barge_in.deadline) == (IDLE, None)
@@ -89,10 +89,10 @@ def test_a_suspicion_taken_back_resumes() -> None:
 
 
 def test_a_detector_that_falls_silent_cannot_keep_the_assistant_paused() -> None:
-    barge_in = ducked()
+    barge_in = paused()
 
-    assert barge_in.expire(10.0 + DUCK_MAX_S - 0.001) is None
-    assert barge_in.expire(10.0 + DUCK_MAX_S) is Action.RESUME
+    assert barge_in.expire(10.0 + PAUSE_MAX_S - 0.001) is None
+    assert barge_in.expire(10.0 + PAUSE_MAX_S) is Action.RESUME
     assert barge_in.expire(99.0) is None
 
 
@@ -110,7 +110,7 @@ def test_who_may_not_decide_alone_waits_paused_and_not_for_ever(rules: BargeInRu
 def test_certainty_without_a_suspicion_pauses_first_then_too(rules: BargeInRules) -> None:
     barge_in = BargeIn(rules)
 
-    assert barge_in.confirmed(interruptible=True, now=1) is Action.DUCK
+    assert barge_in.confirmed(interruptible=True, now=1) is Action.PAUSE
     assert barge_in.state is WAITING
 
 
@@ -126,7 +126,7 @@ def test_words_cut_when_there_are_enough_and_words_are_asked_for(
 @pytest.mark.parametrize("rules", [LOCAL, WORDS])
 def test_words_alone_cut_nothing(rules: BargeInRules) -> None:
     assert BargeIn(rules).heard_words(9, 10) is None
-    assert ducked(rules).heard_words(9, 10) is None
+    assert paused(rules).heard_words(9, 10) is None
 
 
 @pytest.mark.parametrize("rules", [LOCAL, BOTH, WORDS, ASSISTANT])
@@ -135,7 +135,7 @@ def test_the_assistants_word_cuts_whoever_else_decides(rules: BargeInRules) -> N
 
 
 def test_the_assistants_word_cuts_from_every_state() -> None:
-    assert ducked().interrupted(10.1) is Action.CUT
+    assert paused().interrupted(10.1) is Action.CUT
     assert waiting().interrupted(10.1) is Action.CUT
 
 
@@ -150,7 +150,7 @@ def test_shortly_after_a_cut_all_is_the_same_interruption() -> None:
     assert barge_in.interrupted(10.29) is None
     assert barge_in.likely(interruptible=True, now=10.29) is None
     assert barge_in.confirmed(interruptible=True, now=10.29) is None
-    assert barge_in.likely(interruptible=True, now=10.31) is Action.DUCK
+    assert barge_in.likely(interruptible=True, now=10.31) is Action.PAUSE
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -170,7 +170,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     def follow(self, action: Action | None) -> None:
         match action:
-            case Action.DUCK:
+            case Action.PAUSE:
                 assert not self.paused
                 self.paused = True
             case Action.RESUME:

@@ -14,22 +14,28 @@ def stream(target: JitterTarget, frames: int, *, start: float, chunk: int = 1, a
     return start + frames * FRAME_S
 
 
+def needed_ms(target: JitterTarget) -> float:
+    """The target as an underrun shows what was measured, when the configured one is no more than the least."""
+    target.underrun()
+    return target.target_ms
+
+
 def test_a_steady_stream_has_no_jitter_however_it_is_chopped() -> None:
     for chunk in (1, 3, 10):
-        target = JitterTarget(200)
+        target = JitterTarget(LEAST_MS)
         stream(target, 300, start=5.0, chunk=chunk)
 
-        assert target.jitter_ms == pytest.approx(0, abs=0.5)
+        assert needed_ms(target) == LEAST_MS
 
 
 def test_a_stall_counts_once_with_its_length() -> None:
-    target = JitterTarget(200)
+    target = JitterTarget(LEAST_MS)
     end = stream(target, 100, start=0.0)
     for _ in range(15):
         target.arrived(end + 0.3, audible=True)
     stream(target, 100, start=end + 0.3)
 
-    assert target.jitter_ms == pytest.approx(300, abs=25)
+    assert needed_ms(target) == pytest.approx(300 + MARGIN_MS, abs=25)
 
 
 def test_what_is_measured_changes_nothing_before_an_underrun_or_a_backlog() -> None:
@@ -80,30 +86,30 @@ def test_after_a_backlog_a_calm_stream_needs_less_than_configured_once_enough_wa
 
 @pytest.mark.parametrize("gap_s", [1.1, 60.0])
 def test_a_long_gap_is_no_jitter(gap_s: float) -> None:
-    target = JitterTarget(200)
+    target = JitterTarget(LEAST_MS)
     end = stream(target, 100, start=0.0)
     stream(target, 100, start=end + gap_s)
 
-    assert target.jitter_ms == pytest.approx(0, abs=0.5)
+    assert needed_ms(target) == LEAST_MS
 
 
 def test_a_gap_after_silence_or_a_cut_is_no_jitter() -> None:
-    target = JitterTarget(200)
+    target = JitterTarget(LEAST_MS)
     end = stream(target, 100, start=0.0)
     end = stream(target, 10, start=end, audible=False)
     end = stream(target, 100, start=end + 0.4)
     target.cut()
     stream(target, 100, start=end + 0.4)
 
-    assert target.jitter_ms == pytest.approx(0, abs=0.5)
+    assert needed_ms(target) == LEAST_MS
 
 
 def test_a_sender_that_runs_ahead_has_no_jitter_while_it_is_ahead() -> None:
-    target = JitterTarget(200)
+    target = JitterTarget(LEAST_MS)
     for n in range(250):
         target.arrived(0.0 if n < 100 else 1.9, audible=True)
 
-    assert target.jitter_ms == pytest.approx(0, abs=0.5)
+    assert needed_ms(target) == LEAST_MS
 
 
 @pytest.mark.parametrize("configured_ms", [0.0, 20.0, 2000.0])
@@ -144,4 +150,3 @@ def test_whatever_arrives_the_target_stays_within_bounds_and_is_lowered_in_pause
                 target.cut()
         assert event == "pause" or target.target_ms >= before
         assert LEAST_MS <= target.target_ms <= MOST_MS
-        assert 0 <= target.jitter_ms <= MOST_MS
