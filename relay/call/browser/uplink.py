@@ -17,8 +17,6 @@ from relay.wire.browser import BrowserCode, ClientAudio
 AHEAD_PER_S_MS = 4_000.0
 """A backlog may come this many times faster than it was spoken, after `AHEAD_BURST_MS` at any speed."""
 AHEAD_BURST_MS = 30_000.0
-PAUSE_MIN_MS = 60
-"""A hole this long between messages is a pause of the client or a loss; less is rounding."""
 COMPLAIN_EVERY_S = 1.0
 SEQUENCE_MODULUS = 2**32
 
@@ -38,8 +36,6 @@ class BrowserUplink:
         self._spoken = Transcoder(WIDEBAND, target)
         self._rate = RateCheck(target.rate_hz)
         self._wrong_rate_told: AudioFormat | None = None
-        self._last: ClientAudio | None = None
-        self._media_ms = 0.0
         self.next = 1
         """The sequence number that is wanted next: everything before it was taken or given up."""
 
@@ -74,10 +70,7 @@ class BrowserUplink:
 
     def speak(self, pcm: bytes, now: float) -> CallerAudio:
         """Audio at 16 kHz that comes beside what the client's microphone sends; it follows what came before."""
-        data = self._spoken.push(Audio(WIDEBAND, pcm)).data
-        timestamp_ms = self._media_ms
-        self._media_ms += WIDEBAND.duration_ms(len(pcm))
-        return CallerAudio(round(timestamp_ms), data, now)
+        return CallerAudio(None, self._spoken.push(Audio(WIDEBAND, pcm)).data, now)
 
     def interrupted(self) -> None:
         """The client has another connection: how fast its audio came by the old one says nothing any more."""
@@ -90,37 +83,22 @@ class BrowserUplink:
         released: list[CallerEvent] = []
         for audio in ready:
             assert audio.sequence is not None
-            if audio.sequence != self.next:
+            missing = (audio.sequence - self.next) % SEQUENCE_MODULUS
+            if missing:
                 self._rate.interrupted()
             self.next = (audio.sequence + 1) % SEQUENCE_MODULUS
-            released.append(self._convert(audio, now))
+            released.append(self._convert(audio, now, missing))
         return released
 
-    def _convert(self, audio: ClientAudio, now: float) -> CallerAudio:
+    def _convert(self, audio: ClientAudio, now: float, missing: int = 0) -> CallerAudio:
         if self._transcoder is None or self._transcoder.source != audio.format:
             self._transcoder = Transcoder(audio.format, self._target)
             self._rate = RateCheck(audio.format.rate_hz)
         duration_ms = audio.format.duration_ms(len(audio.data))
         if (wrong := self._rate.note(audio.ms, duration_ms, now)) is not None:
             self._tell_wrong_rate(audio.format, wrong, now)
-        timestamp_ms = self._media_ms + self._pause_before(audio)
-        self._media_ms = timestamp_ms + duration_ms
-        self._last = audio
         data = self._transcoder.push(Audio(audio.format, audio.data)).data
-        return CallerAudio(round(timestamp_ms), data, now)
-
-    def _pause_before(self, audio: ClientAudio) -> float:
-        """What is missing between the message before and this one."""
-        last = self._last
-        if last is None:
-            return 0.0
-        last_ms = last.format.duration_ms(len(last.data))
-        if audio.ms is not None and last.ms is not None:
-            pause_ms = audio.ms - last.ms - last_ms
-            return pause_ms if pause_ms >= PAUSE_MIN_MS else 0.0
-        if audio.sequence is not None and last.sequence is not None:
-            return max(0, (audio.sequence - last.sequence) % SEQUENCE_MODULUS - 1) * last_ms
-        return 0.0
+        return CallerAudio(audio.ms, data, now, missing)
 
     def _tell_wrong_rate(self, declared: AudioFormat, wrong: WrongRate, now: float) -> None:
         if self._wrong_rate_told == declared:

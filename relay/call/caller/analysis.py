@@ -1,15 +1,20 @@
 """The task that turns the caller's frames into the assistant's log, and into windows for the speech detector.
 
 Two loops never wait for each other: audio goes to the log the moment it arrives, the detector's opinion of it comes
-back later through the lane. When no audio comes for a while silence takes its place, every 20 ms, because the assistant
-ends a call whose audio stops (Vapi, WebSocket transport): after `FLOW_AFTER_S` where the caller was silent, as senders
-that leave out silence are, but after `FLOW_IN_SPEECH_S` within speech. There the network is late, and what comes is the
-rest of the word.
+back later through the lane.
+
+The assistant ends a call whose audio stops (Vapi, WebSocket transport). So when no audio has come for `FLOW_AFTER_S`,
+silence takes its place from then on, for the time that has passed as well. Until then it may be the network that is
+late, and what comes is the rest of a word. Audio that was later still is not dropped: it follows the silence, and what
+was too much of that is left out of the pauses behind it (see `relay.media.media_clock`), so that the assistant does not
+hear the caller later and later.
 """
 
 from collections.abc import Callable
 
+import numpy as np
 import trio
+from numpy.typing import NDArray
 
 from relay.call.caller.leg import CallerAudio
 from relay.call.caller.speech_detection import CallerHeard, SpeechDetection
@@ -19,15 +24,16 @@ from relay.config import Config
 from relay.logic.assistant.replay import ReplayLog
 from relay.logic.assistant.sentences import Sentences
 from relay.media.frames import FRAME_MS, Audio, AudioFormat
-from relay.media.gaps import MediaClock
+from relay.media.media_clock import MediaClock
 from relay.media.packetizer import Packetizer
 from relay.media.silero import WINDOW_SAMPLES
 from relay.media.uplink import Uplink
 from relay.media.windows import WindowCutter
 
-FLOW_AFTER_S = 0.1
-FLOW_IN_SPEECH_S = 0.4
+FLOW_AFTER_S = 0.4
 """As late as mobile networks deliver at times."""
+SHORTEST_PAUSE_MS = 300
+"""A pause from which silence is left out keeps so much, as in a replay."""
 READING_MAX_S = 0.05
 """A late timer says that this process stood still, not that the caller sent nothing: what has come meanwhile is read
 first, for as long as the timer was late and no longer than this."""
@@ -69,7 +75,8 @@ class Analysis:
         self._counts = report.counts
         self._audio_logged = audio_logged
         self._heard_ms = 0.0
-        self._arrived_at = self._last_media_at = trio.current_time()
+        self._pause_ms = 0.0
+        self._arrived_at = self._last_media_at = self._covered_until = trio.current_time()
         self._flow = trio.Event()
 
     @property
@@ -98,46 +105,59 @@ class Analysis:
         if isinstance(audio, NewStream):
             self._media_clock = MediaClock()
             return
-        self._last_media_at = audio.arrived_at
-        chunk = Audio(self._source, audio.data)
-        place = self._media_clock.place(audio.timestamp_ms, chunk.duration_ms)
-        if place.late:
-            self._counts.dropped("late")
-            return
-        silent_frames = place.fill_ms // FRAME_MS
+        self._last_media_at = self._covered_until = audio.arrived_at
+        duration_ms = self._source.duration_ms(len(audio.data))
+        stamp_ms = audio.arrived_at * 1000 if audio.stamp_ms is None else audio.stamp_ms
+        silent_frames = round(self._media_clock.place(stamp_ms, duration_ms, audio.missing) / FRAME_MS)
         self._counts.invented("gap", silent_frames)
         for _ in range(silent_frames):
             self._push(self._source.silent_frame, audio.arrived_at, stream)
-        self._push(audio.data, audio.arrived_at, stream)
+        self._push(audio.data, audio.arrived_at, stream, sent_by_caller=True)
 
     async def _keep_flowing(self, stream: VadStream) -> None:
         await self._flow.wait()
-        due = trio.current_time()
+        self._covered_until = max(self._covered_until, trio.current_time())
         while True:
-            due = max(due, self._last_media_at + FLOW_AFTER_S)
+            due = max(self._last_media_at + FLOW_AFTER_S, self._covered_until + FRAME_MS / 1000)
             await trio.sleep_until(due)
             await trio.sleep(min(trio.current_time() - due, READING_MAX_S))
-            if due < self._last_media_at + FLOW_AFTER_S:
+            now = trio.current_time()
+            if now < self._last_media_at + FLOW_AFTER_S:
                 continue
-            now, in_speech_until = trio.current_time(), self._last_media_at + FLOW_IN_SPEECH_S
-            if now < in_speech_until and self._detection.may_be_in_a_word(self._heard_ms):
-                due = min(now + FLOW_AFTER_S, in_speech_until)
-                continue
-            self._counts.invented("keepalive")
-            self._media_clock.note_invented(FRAME_MS)
-            self._push(self._source.silent_frame, now, stream)
-            due = max(due + FRAME_MS / 1000, now)
+            missing_s = min(now - self._covered_until, FLOW_AFTER_S)
+            for _ in range(round(missing_s * 1000 / FRAME_MS)):
+                self._counts.invented("keepalive")
+                self._media_clock.note_invented(FRAME_MS)
+                self._push(self._source.silent_frame, now, stream)
+            self._covered_until = now
 
-    def _push(self, data: bytes, arrived_at: float, stream: VadStream) -> None:
-        self._heard_ms += self._source.duration_ms(len(data))
-        self._arrived_at = arrived_at
+    def _push(self, data: bytes, arrived_at: float, stream: VadStream, *, sent_by_caller: bool = False) -> None:
+        duration_ms = self._source.duration_ms(len(data))
         for_assistant, samples = self._uplink.push(Audio(self._source, data))
+        if sent_by_caller and self._is_left_out(samples, duration_ms):
+            return
+        self._heard_ms += duration_ms
+        self._arrived_at = arrived_at
         for frame in self._packetizer.push(for_assistant):
             if cause := self._replay.append(frame, speech=self._detection.may_be_speech(self._heard_ms)):
                 self._counts.dropped(cause)
         self._audio_logged(arrived_at)
         for window in self._windows.push(samples):
             stream.submit(window)
+
+    def _is_left_out(self, samples: NDArray[np.int16], duration_ms: float) -> bool:
+        """Whether this is a part of a pause that makes up for silence that was put in."""
+        if self._detection.may_be_speech(self._heard_ms):
+            self._pause_ms = 0.0
+            return False
+        self._pause_ms += duration_ms
+        if self._pause_ms <= SHORTEST_PAUSE_MS or self._media_clock.surplus_ms < duration_ms:
+            return False
+        if not self._detection.is_quiet(samples):
+            return False
+        self._media_clock.note_left_out(duration_ms)
+        self._counts.dropped("pause", round(duration_ms / FRAME_MS))
+        return True
 
     def _clock_time(self, media_ms: float) -> float:
         """When the sample at this time of the caller's audio reached us."""

@@ -11,11 +11,16 @@ from relay.net.outbox import Entry
 
 @dataclass(frozen=True, slots=True)
 class CallerAudio:
-    """Audio in the leg's format. `timestamp_ms` is media time since the leg's start, `arrived_at` clock time."""
+    """Audio in the leg's format, in order.
 
-    timestamp_ms: int
+    `stamp_ms` is the time of its first sample as the sender says, on a clock of the sender's; None if it does not say.
+    `arrived_at` is our clock's time. `missing` messages of the sender are missing before this one.
+    """
+
+    stamp_ms: float | None
     data: bytes
     arrived_at: float
+    missing: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,9 @@ Times of the caller's audio are milliseconds since the call began, silence that 
 import math
 from collections.abc import Callable
 
+import numpy as np
 import trio
+from numpy.typing import NDArray
 
 from relay.call.caller.vad_engine import Scored
 from relay.call.report.events import CallerPaused, CallerSpoke
@@ -26,6 +28,7 @@ from relay.media.detector import (
     Rejected,
     State,
 )
+from relay.media.features import level_dbfs
 from relay.media.frames import FRAME_MS
 from relay.media.windows import Window
 
@@ -62,15 +65,17 @@ class SpeechDetection:
         self.last_speech_at = trio.current_time()
 
     def may_be_speech(self, heard_ms: float) -> bool:
-        """Whether a replay must not leave out what is heard now, at this time of the caller's audio.
+        """Whether what is heard now, at this time of the caller's audio, must not be left out of a replay, or at all.
 
-        Only a detector that keeps up, and hears nothing, says that it may.
+        Only a detector that keeps up, hears no speech, and nothing louder than the noise, says that it may.
         """
-        return self._detector.state is not State.QUIET or self.may_be_in_a_word(heard_ms)
+        is_behind = heard_ms - self._judged_ms > JUDGED_WITHIN_MS
+        return is_behind or self._detector.state is not State.QUIET or self._detector.over_floor_db > LOUD_DB
 
-    def may_be_in_a_word(self, heard_ms: float) -> bool:
-        """Whether the newest that was heard is loud, or not judged yet."""
-        return heard_ms - self._judged_ms > JUDGED_WITHIN_MS or self._detector.over_floor_db > LOUD_DB
+    def is_quiet(self, samples: NDArray[np.int16]) -> bool:
+        """Whether these, which the detector has not heard yet, are no louder than the noise of the line."""
+        floor_dbfs = self._detector.level_dbfs - self._detector.over_floor_db
+        return level_dbfs(samples) <= floor_dbfs + LOUD_DB
 
     def take(self, scored: Scored) -> None:
         """The model's answer for the next window."""

@@ -1,6 +1,8 @@
 """A Twilio media stream as the call's caller."""
 
 from collections import deque
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 
 import trio
@@ -8,7 +10,7 @@ import trio
 from relay.call.caller.leg import CallerAudio, CallerEvent, CallerGone, Dropped, Heard, KeyPressed
 from relay.errors import LegClosed, LegLost
 from relay.logic.caller.reorder import ReorderStatistics
-from relay.logic.caller.stream_order import StreamOrder
+from relay.logic.caller.stream_order import InOrder, StreamOrder
 from relay.media.frames import TELEPHONE
 from relay.net.outbox import Outbox
 from relay.net.sockets import MessageSocket
@@ -44,12 +46,12 @@ class TwilioLeg:
         try:
             message = await self._next_message()
         except (LegLost, LegClosed):
-            self._ready += self._order.end()
+            self._make_ready(self._order.end())
             if not self._ready:
                 raise
             return self._ready.popleft()
         if message is None:
-            self._ready += self._order.expire(trio.current_time())
+            self._make_ready(self._order.expire(trio.current_time()))
             return self._ready.popleft() if self._ready else None
         return self._take(twilio.parse(message))
 
@@ -66,9 +68,9 @@ class TwilioLeg:
         now = trio.current_time()
         match event:
             case twilio.Media(sequence=number, timestamp_ms=timestamp_ms, payload=payload):
-                return self._take_audio(number, CallerAudio(timestamp_ms, payload, now))
+                return self._take_audio(number, timestamp_ms, payload, now)
             case twilio.MarkEcho() | twilio.Dtmf() | twilio.StreamStop():
-                self._ready += self._order.other(event.sequence, now)
+                self._make_ready(self._order.other(event.sequence, now))
         match event:
             case twilio.MarkEcho(name=name):
                 mark = twilio.parse_mark(name)
@@ -79,12 +81,16 @@ class TwilioLeg:
                 return CallerGone()
         return None
 
-    def _take_audio(self, number: int, audio: CallerAudio) -> CallerEvent | None:
-        pushed = self._order.audio(number, audio.timestamp_ms, audio, audio.arrived_at)
-        self._ready += pushed.ready
-        if pushed.dropped:
-            return Dropped(pushed.dropped)
+    def _take_audio(self, number: int, stamp_ms: int, payload: bytes, now: float) -> CallerEvent | None:
+        taken = self._order.audio(number, stamp_ms, CallerAudio(stamp_ms, payload, now), now)
+        self._make_ready(taken.ready)
+        if taken.dropped:
+            return Dropped(taken.dropped)
         return self._ready.popleft() if self._ready else None
+
+    def _make_ready(self, in_order: Iterable[InOrder[CallerAudio]]) -> None:
+        for audio, missing in in_order:
+            self._ready.append(replace(audio, missing=missing) if missing else audio)
 
     def mark(self, turn: int, position_ms: int) -> str:
         return twilio.mark(self._stream_sid, twilio.mark_name(turn, position_ms))

@@ -9,9 +9,9 @@ it did when a number is far ahead.
 """
 
 from collections.abc import Iterable
-from typing import Generic, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
-from relay.logic.caller.reorder import Pushed, ReorderBuffer, ReorderStatistics
+from relay.logic.caller.reorder import MODULUS, ReorderBuffer, ReorderStatistics
 
 Item = TypeVar("Item")
 
@@ -19,45 +19,70 @@ AHEAD_MAX = 1000
 """Twenty seconds of messages: no network loses so many and goes on."""
 
 
+class InOrder(NamedTuple, Generic[Item]):
+    """Audio whose turn has come, and how many messages of the stream are missing before it."""
+
+    item: Item
+    missing: int
+
+
+class Sequenced(NamedTuple, Generic[Item]):
+    """What became of audio that came: what is in order now, and why this is not used, if it is not (see `Pushed`)."""
+
+    ready: list[InOrder[Item]]
+    dropped: Literal["late", "duplicate"] | None = None
+
+
 class StreamOrder(Generic[Item]):
     """One per stream. `first` is the number of its first message; times are monotonic seconds."""
 
     def __init__(self, max_ms: float, first: int) -> None:
-        self._buffer = ReorderBuffer[Item | None](max_ms, first)
+        self._buffer = ReorderBuffer[tuple[int, Item | None]](max_ms, first)
         self._newest_ms = -1.0
+        self._next = first
+        self._missing = 0
 
     @property
     def deadline(self) -> float | None:
         """When `expire` has something to do."""
         return self._buffer.next_deadline
 
-    def audio(self, number: int, timestamp_ms: float, item: Item, now: float) -> Pushed[Item]:
+    def audio(self, number: int, timestamp_ms: float, item: Item, now: float) -> Sequenced[Item]:
         """Audio came, of this place in the media. Returns what is in order now, or why this is dropped."""
         ahead = self._buffer.ahead(number)
         newer = timestamp_ms > self._newest_ms
         self._newest_ms = max(self._newest_ms, timestamp_ms)
-        anew = ahead > AHEAD_MAX or (ahead < 0 and newer)
-        held = self._buffer.restart(number) if anew else []
-        pushed = self._buffer.push(number, item, now)
-        return Pushed(_audio(held + pushed.ready), pushed.dropped)
+        ready: list[InOrder[Item]] = []
+        if ahead > AHEAD_MAX or (ahead < 0 and newer):
+            ready = self._audio(self._buffer.restart(number))
+            self._next, self._missing = number, 0
+        pushed = self._buffer.push(number, (number, item), now)
+        return Sequenced(ready + self._audio(pushed.ready), pushed.dropped)
 
-    def other(self, number: int, now: float) -> list[Item]:
+    def other(self, number: int, now: float) -> list[InOrder[Item]]:
         """Another message came. Returns the audio that waited for it."""
         if not 0 <= self._buffer.ahead(number) <= AHEAD_MAX:
             return []
-        return _audio(self._buffer.push(number, None, now).ready)
+        return self._audio(self._buffer.push(number, (number, None), now).ready)
 
-    def expire(self, now: float) -> list[Item]:
+    def expire(self, now: float) -> list[InOrder[Item]]:
         """What is in order once the gaps whose time is over are given up."""
-        return _audio(self._buffer.expire(now))
+        return self._audio(self._buffer.expire(now))
 
-    def end(self) -> list[Item]:
+    def end(self) -> list[InOrder[Item]]:
         """The stream is over: what waits will not be followed by what it waited for."""
-        return _audio(self._buffer.restart())
+        return self._audio(self._buffer.restart())
 
     def statistics(self) -> ReorderStatistics:
         return self._buffer.statistics()
 
-
-def _audio(ready: Iterable[Item | None]) -> list[Item]:
-    return [item for item in ready if item is not None]
+    def _audio(self, ready: Iterable[tuple[int, Item | None]]) -> list[InOrder[Item]]:
+        """Missing messages count for the audio behind them, whatever else comes first."""
+        audio: list[InOrder[Item]] = []
+        for number, item in ready:
+            self._missing += (number - self._next) % MODULUS
+            self._next = (number + 1) % MODULUS
+            if item is not None:
+                audio.append(InOrder(item, self._missing))
+                self._missing = 0
+        return audio

@@ -30,7 +30,7 @@ async def test_it_takes_as_long_as_it_lasts_but_for_the_lead(autojump_clock: Moc
         nursery.cancel_scope.cancel()
 
     assert b"".join(audio.data for _, audio in told) == pcm
-    assert [audio.timestamp_ms for _, audio in told] == list(range(0, 5000, 20))
+    assert {audio.stamp_ms for _, audio in told} == {None}
     last_at = told[-1][0] - began_at
     assert 5 - spoken.LEAD_S - 0.05 <= last_at <= 5 - spoken.LEAD_S + 0.05
     assert it.waiting_ms == 0

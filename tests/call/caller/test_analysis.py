@@ -1,6 +1,7 @@
 """What reaches the assistant of the caller's audio: every byte once, silence only where none came."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -111,21 +112,11 @@ async def test_a_caller_who_sends_gets_nothing_invented(autojump_clock: MockCloc
         assert call.summary()["frames_invented"] == {}
 
 
-@pytest.mark.parametrize(
-    ("before", "stall_s", "invented"),
-    [
-        ("pause", 0.06, 0),
-        ("pause", 0.1, 1),
-        ("pause", 0.2, 6),
-        ("pause", 1.0, 46),
-        ("word", 0.36, 0),
-        ("word", 0.6, 11),
-    ],
-)
-async def test_silence_takes_the_place_of_audio_after_100_ms_within_a_word_after_400_and_stops_with_it(
+@pytest.mark.parametrize("before", ["pause", "word"])
+@pytest.mark.parametrize(("stall_s", "invented"), [(0.06, 0), (0.2, 0), (0.36, 0), (0.6, 31), (1.0, 51)])
+async def test_silence_takes_the_place_of_audio_that_is_later_than_400_ms_and_nothing_of_it_is_lost(
     before: str, stall_s: float, invented: int, autojump_clock: MockClock
 ) -> None:
-    """The audio that was only late is not lost, and no more silence is filled in for it."""
     async with open_rig() as rig:
         await rig.begin(speaking=False)
         await speak(rig.phone.media, SILENCE * 50 + numbered(0, 50) + (SILENCE * 5 if before == "pause" else b""))
@@ -141,6 +132,43 @@ async def test_silence_takes_the_place_of_audio_after_100_ms_within_a_word_after
             *range(200, 250),
         ]
         assert counted == ({"keepalive": pytest.approx(invented, abs=1)} if invented else {})
+
+
+async def test_what_was_too_much_of_it_is_left_out_of_the_next_pauses_but_never_of_words(
+    autojump_clock: MockClock,
+) -> None:
+    """Late by a second, in a word; then a pause of 400 ms, which keeps 300, and one of two seconds."""
+    async with open_rig() as rig:
+        await rig.begin(speaking=False)
+        await speak(rig.phone.media, SILENCE * 50 + numbered(0, 50))
+        await trio.sleep(1)
+        for frame in range(50, 100):
+            rig.phone.media(numbered(frame, 1))
+        await speak(rig.phone.media, SILENCE * 20 + numbered(100, 50) + SILENCE * 100 + numbered(150, 50))
+
+        sent = (50 + 100 + 20 + 50 + 100 + 50) * 160
+        assert [number for number, _ in heard_frames(rig.assistant.heard)] == [*range(200)]
+        assert len(rig.assistant.heard) == pytest.approx(sent, abs=2 * 160)
+        assert rig.assistant.heard[(50 + 100) * 160 :].index(numbered(100, 1)) >= 15 * 160
+        dropped = rig.call.summary()["frames_dropped"]
+        assert dropped == {"pause": pytest.approx(49, abs=2)}
+
+
+async def test_a_sender_that_leaves_out_its_pauses_keeps_them(autojump_clock: MockClock) -> None:
+    """Its stamps say that time has passed, so what was put in for that is no surplus."""
+    async with open_rig() as rig:
+        await rig.begin(speaking=False)
+        now_ms = 0
+        for _ in range(5):
+            for frame in range(50):
+                rig.phone.media(TONE if frame < 20 else SILENCE, timestamp_ms=now_ms + 20 * frame)
+                await trio.sleep(0.02)
+            await trio.sleep(2)
+            now_ms += 3000
+
+        assert len(rig.assistant.heard) // 160 == pytest.approx(5 * 150, abs=5)
+        dropped: Any = rig.call.summary()["frames_dropped"]
+        assert dropped.get("pause", 0) <= 3, "the edges of five pauses"
 
 
 @pytest.mark.parametrize("silence", [False, True])
@@ -185,13 +213,16 @@ async def speak(media: Callable[[bytes], None], audio: bytes) -> None:
         await trio.sleep(0.02)
 
 
-@pytest.mark.parametrize(("missing_ms", "filled"), [(20, 0), (40, 0), (60, 3), (80, 4), (500, 25)])
-async def test_a_gap_in_the_media_time_is_filled_once(missing_ms: int, filled: int, autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize(("missing", "filled"), [(1, 0), (2, 0), (3, 3), (4, 4), (15, 15)])
+async def test_missing_messages_are_filled_with_silence_once(
+    missing: int, filled: int, autojump_clock: MockClock
+) -> None:
     async with open_rig() as rig:
         await rig.begin(speaking=False)
         await speak(rig.phone.media, numbered(0, 20))
-        rig.phone.media(numbered(20, 1), timestamp_ms=400 + missing_ms)
-        await speak(rig.phone.media, numbered(21, 20))
+        rig.phone.skip(missing)
+        await speak(rig.phone.media, numbered(20, 21))
+        await trio.sleep(0.2)
 
         assert rig.assistant.heard == numbered(0, 20) + SILENCE * filled + numbered(20, 21)
         assert rig.call.summary()["frames_invented"] == ({"gap": filled} if filled else {})
@@ -211,16 +242,28 @@ async def test_what_keepalive_has_filled_is_not_filled_again(autojump_clock: Moc
         assert rig.assistant.heard.endswith(numbered(20, 1))
 
 
-async def test_a_message_whose_time_has_passed_is_dropped_and_counted(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        lambda n: 100 * (n // 5),
+        lambda n: 155 + 20 * n + n % 3,
+        lambda n: 0,
+        lambda n: 20 * n + (5000 if n == 30 else 0),
+        lambda n: 10**9 - 20 * n,
+    ],
+    ids=["bursts", "as in traces", "still", "one that is wrong", "backwards"],
+)
+async def test_whatever_the_stamps_of_consecutive_messages_what_goes_out_is_what_came_in(
+    stamp: Callable[[int], int], autojump_clock: MockClock
+) -> None:
     async with open_rig() as rig:
         await rig.begin(speaking=False)
-        await speak(rig.phone.media, numbered(0, 20))
-        rig.phone.media(numbered(5, 1), timestamp_ms=100)
-        rig.phone.media(numbered(20, 1), timestamp_ms=400)
-        await trio.sleep(0.05)
+        for number in range(200):
+            rig.phone.media(numbered(number, 1), timestamp_ms=stamp(number))
+            await trio.sleep(0.02)
 
-        assert rig.assistant.heard == numbered(0, 21)
-        assert rig.call.summary()["frames_dropped"] == {"late": 1}
+        assert rig.assistant.heard == numbered(0, 200)
+        assert rig.call.summary()["frames_invented"] == rig.call.summary()["frames_dropped"] == {}
 
 
 async def test_what_the_log_has_no_room_for_is_counted(autojump_clock: MockClock) -> None:

@@ -50,7 +50,7 @@ async def test_what_a_message_means(text: str, meaning: CallerEvent | None, auto
     event = await one.receive()
     if isinstance(event, CallerAudio):
         assert event.arrived_at == trio.current_time()
-        event = CallerAudio(event.timestamp_ms, event.data, 0.0)
+        event = CallerAudio(event.stamp_ms, event.data, 0.0)
 
     assert event == meaning
 
@@ -82,7 +82,8 @@ async def received(one: TwilioLeg, count: int) -> list[tuple[int | str, int]]:
         event = await one.receive()
         after_ms = round((trio.current_time() - began_at) * 1000)
         if isinstance(event, CallerAudio):
-            found.append((event.timestamp_ms // 20, after_ms))
+            assert event.stamp_ms is not None
+            found.append((int(event.stamp_ms) // 20, after_ms))
         elif event is not None:
             found.append((event.cause if isinstance(event, Dropped) else type(event).__name__, after_ms))
     return found
