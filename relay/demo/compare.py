@@ -62,7 +62,7 @@ def missing_frames(said: Samples, heard: Samples) -> int:
     missing = 0
     for _, begin, end in windows:
         from_ = max(0, begin + lag - _DRIFT_SAMPLES)
-        quality, place = _Recording(target[from_ : max(0, end + lag + _DRIFT_SAMPLES)]).find(source[begin:end])
+        quality, place = _SearchedAudio(target[from_ : max(0, end + lag + _DRIFT_SAMPLES)]).find(source[begin:end])
         if quality < SAME:
             missing += 1
         else:
@@ -73,7 +73,7 @@ def missing_frames(said: Samples, heard: Samples) -> int:
 def explain(heard: Samples, first: Samples, second: Samples) -> list[Explained]:
     """For each audible frame of `heard`, how well it is found anywhere in `first` and in `second`. All at 8 kHz."""
     recording = in_band(heard).astype(np.float64)
-    sources = [_Recording(in_band(source).astype(np.float64)) for source in (first, second)]
+    sources = [_SearchedAudio(in_band(source).astype(np.float64)) for source in (first, second)]
     found = []
     for at, begin, end in _windows(heard):
         in_first, in_second = (source.find(recording[begin:end])[0] for source in sources)
@@ -94,7 +94,7 @@ def _windows(samples: Samples) -> list[tuple[int, int, int]]:
     ]
 
 
-class _Recording:
+class _SearchedAudio:
     """A recording in which windows are looked for. The delay of a resampler is no whole number of samples, so a copy
     that is half a sample later is looked at as well."""
 

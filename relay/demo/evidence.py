@@ -31,7 +31,7 @@ def _nothing() -> Samples:
 class Evidence:
     """What a call can be judged by. Times are seconds since it was placed; None or empty where it did not get so far.
 
-    broken: what the story did not come to, if it was cut short.
+    broken: what did not happen, if the story was cut short.
     onset_s: when the first sound of the interruption was said; clears_s: when the telephone was told to `clear`, and
         cleared_ms: how much audio the first `clear` took away.
     greeting, old_turn: what the assistant sent until it was lost; old_turn is the one that was interrupted, and

@@ -158,7 +158,7 @@ def test_it_says_its_track_in_a_loop_from_its_offset_no_frame_before_its_20_ms()
 def test_a_mark_goes_back_when_what_is_before_it_was_played() -> None:
     with called() as (relay, _):
         began = time.monotonic()
-        relay.say(media(bytes(480)), mark("end"))
+        relay.say(media(bytes(240)), media(bytes(240)), mark("end"))
         (echo,) = relay.wait("mark")
         took_s = time.monotonic() - began
 

@@ -89,6 +89,16 @@ async def test_an_upgrade_is_handed_on_with_every_byte_of_it(size: int) -> None:
     assert handlers.requests == []
 
 
+async def test_an_upgrade_that_came_together_with_the_request_before_it_is_whole() -> None:
+    async with served() as (handlers, client):
+        await client.send_all(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n" + UPGRADE + b"abc")
+        await client.send_eof()
+        await read_all(client)
+
+    assert [request.target for request in handlers.requests] == ["/1"]
+    assert handlers.upgrades == [("/m", UPGRADE + b"abc")]
+
+
 @pytest.mark.parametrize(
     "sent",
     [

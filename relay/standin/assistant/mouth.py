@@ -32,7 +32,7 @@ class Utterance:
         spoken_bytes = min(stream_byte, self.ends_at_byte) - self.begins_at_byte
         done = max(0.0, spoken_bytes / max(1, self.whole_bytes))
         words = self.text.split()
-        return " ".join(words[: int(done * len(words) + 1e-9)])  # 0.1 + 0.2 must not cost a word
+        return " ".join(words[: int(done * len(words) + 1e-9)])  # rounding must not cost a word
 
 
 class Mouth:

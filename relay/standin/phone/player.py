@@ -150,7 +150,7 @@ class Player:
 
     def advance(self, now_s: float) -> list[str]:
         """Play until `now_s`."""
-        until = int((now_s - self.started_s) * RATE_HZ + 1e-6)  # a time that is a whole sample must not fall before it
+        until = int((now_s - self.started_s) * RATE_HZ + 1e-6)  # rounding must not cost a sample
         returned: list[str] = []
         while self._queue and (isinstance(self._queue[0], str) or len(self.heard) < until):
             item = self._queue.popleft()

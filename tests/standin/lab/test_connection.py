@@ -145,6 +145,21 @@ async def test_a_side_that_leaves_a_half_open_connection_is_not_missed(autojump_
         await rig.ended.wait()
 
 
+async def test_a_reset_of_a_half_open_connection_is_not_passed_on() -> None:
+    async with tcp_pair() as (client, client_side), tcp_pair() as (server, server_side):
+        connection = LabConnection(client_side, server_side, LinkConditions(), Random(1))
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(connection.run, lambda: 0.0, lambda: None)
+                connection.half_open()
+                reset(client)
+                while not connection.up.ended:  # noqa: ASYNC110 - the lab has no event for it
+                    await trio.sleep(0.001)
+
+                assert await hears_nothing(server, 0.05)
+                connection.drop()
+
+
 async def test_a_half_open_connection_can_be_dropped(autojump_clock: MockClock) -> None:
     async with connected() as rig:
         rig.connection.half_open()
