@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from relay import __version__
@@ -14,6 +15,7 @@ from relay.cli import main
 from relay.commands import call
 from tests.support.commands import one_line, relay
 from tests.support.daemons import RELAY, environment, settings
+from tests.support.recordings import sine, wav
 
 
 @pytest.fixture
@@ -79,13 +81,19 @@ def test_a_call_to_what_is_no_address_is_wrong_use(url: str) -> None:
     assert "URL" in one_line(done)
 
 
-def test_a_recording_that_is_none_is_wrong_use(tmp_path: Path) -> None:
-    wav = tmp_path / "x.wav"
-    wav.write_text("no audio")
-    done = relay("call", "http://127.0.0.1:9", "--wav", str(wav))
+@pytest.mark.parametrize(
+    "command",
+    [["call", "http://127.0.0.1:9", "--wav"], ["assistant", "--port", "0", "--script", "file", "--audio"]],
+    ids=lambda it: it[0],
+)
+@pytest.mark.parametrize("content", [b"no audio", wav(np.zeros(0), 8000), wav(sine(8000), 8000)[:999]])
+def test_a_recording_that_is_none_is_wrong_use(tmp_path: Path, command: list[str], content: bytes) -> None:
+    path = tmp_path / "x.wav"
+    path.write_bytes(content)
+    done = relay(*command, str(path))
 
     assert done.exit_code == 2
-    assert "--wav" in one_line(done)
+    assert f"{command[-1]}: {path}: " in one_line(done)
 
 
 def test_an_assistant_on_a_taken_port_is_wrong_use() -> None:

@@ -6,7 +6,8 @@ from functools import cache
 from pathlib import Path
 
 from relay.media.frames import AudioFormat
-from relay.standin.sound import Samples, encode, read_wav
+from relay.media.wav import read_wav
+from relay.standin.sound import Samples, encode
 
 _FOLDER = Path(__file__).parent / "speech"
 
@@ -37,8 +38,8 @@ def texts() -> dict[str, str]:
 def phrase(name: str) -> Phrase:
     """The committed phrase of that name; `KeyError` if there is none."""
     text = texts()[name]
-    samples, rate_hz = read_wav(_FOLDER / f"{name}.wav")
-    return Phrase(text, samples, rate_hz)
+    sound = read_wav(_FOLDER / f"{name}.wav")
+    return Phrase(text, sound.samples, sound.rate_hz)
 
 
 @cache

@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
+import numpy as np
 import pytest
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 from wsproto.frame_protocol import CloseReason
 
+from relay.media.wav import read_wav
 from relay.standin.http import Request, Response, Rewound, serve_connection
 from relay.standin.phone import Cue, PhoneEvent, PhoneOptions, mulaw_of_wav, open_phone, place_call
 from relay.standin.phone.signature import sign
-from relay.standin.sound import read_wav, samples_to_mulaw, tone, write_wav
+from relay.standin.sound import mulaw_to_samples, samples_to_mulaw, tone, write_wav
+from tests.support.recordings import KINDS, fit_sine, sine, wav
 
 TOKEN = "auth"
 PUBLIC = "https://relay.example.com"
@@ -336,17 +339,17 @@ async def test_a_plan_is_carried_out_and_recorded(tmp_path: Path) -> None:
 
     plan = [Cue(BEEP, at_s=0.1), Cue(BEEP, after_heard_ms=300)]
     async with relay(converse) as small:
-        wav = tmp_path / "call.wav"
-        result = await place_call(small.url, plan, options=OPTIONS, seconds=2.5, record=wav)
+        recording = tmp_path / "call.wav"
+        result = await place_call(small.url, plan, options=OPTIONS, seconds=2.5, record=recording)
     assert result.end == "caller_hangup"
     assert result.ok
     assert result.duration_s == pytest.approx(2.5, abs=0.7)
     assert 1000 < result.heard_ms <= 2020
     said = b"".join(base64.b64decode(m["media"]["payload"]) for m in small.legs[0].messages if m["event"] == "media")
     assert said.count(BEEP) == 2
-    samples, rate_hz = read_wav(wav)
-    assert rate_hz == 8000
-    assert len(samples) / 8000 == pytest.approx(result.duration_s, abs=0.3)
+    sound = read_wav(recording)
+    assert sound.rate_hz == 8000
+    assert sound.duration_s == pytest.approx(result.duration_s, abs=0.3)
     assert json.dumps(result.as_json())
 
 
@@ -394,3 +397,13 @@ async def test_a_relay_that_closes_without_a_code_or_vanishes_ends_the_stream() 
 def test_a_wav_of_any_rate_becomes_telephone_audio(tmp_path: Path) -> None:
     write_wav(tmp_path / "a.wav", 48000, tone(440, 0.5, 48000))
     assert len(mulaw_of_wav(tmp_path / "a.wav")) == 4000
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_wav_of_any_kind_becomes_telephone_audio(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(wav(np.stack([sine(44100)] * 2, axis=1), 44100, kind, size=0))
+    fit = fit_sine(mulaw_to_samples(mulaw_of_wav(path)), 8000)
+
+    assert fit.peak == pytest.approx(16384, rel=0.02)
+    assert fit.rest < 400
