@@ -106,7 +106,7 @@ def _check_whole(form: RawFormat | None, n_bytes: int) -> None:
 
 
 def _converted(body: bytes, form: RawFormat | None) -> tuple[int, bytes]:
-    """The rate of a body, and its audio in the format of a session. For a worker thread: 10 MB take a second or two."""
+    """The rate of a body, and its audio in the format of a session. For a worker thread: 10 MB take half a second."""
     try:
         sound = decode_wav(body) if form is None else decode_raw(body, form)
     except RecordingBroken as error:

@@ -16,6 +16,7 @@ UNKNOWN_FROM_BYTES = 0x7FFF_0000
 CHUNKS_MAX = 1000
 """Before the samples. Editors write a few."""
 _FORMAT_MAX_BYTES = 40
+_IN_DS64 = 0xFFFF_FFFF
 _PCM, _FLOAT, _ALAW, _MULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 _COMPRESSED = {0x02: "ADPCM", 0x11: "IMA ADPCM", 0x31: "GSM 6.10", 0x50: "MPEG audio", 0x55: "MP3", 0xFF: "AAC"}
 
@@ -34,7 +35,7 @@ def mended(content: bytes) -> bytes:
     """
     if not is_wav(content):
         raise FormatMismatch("no WAV file")
-    layout, long_size = b"", None
+    layout, long_size = b"", _IN_DS64
     at = 12
     for _ in range(CHUNKS_MAX):
         if at + 8 > len(content):
@@ -43,7 +44,7 @@ def mended(content: bytes) -> bytes:
         at += 8
         if name == b"data":
             block = _block_bytes(layout)
-            n_bytes = _true_size(content, at, size if long_size is None else long_size, block)
+            n_bytes = _true_size(content, at, long_size if size == _IN_DS64 else size, block)
             return _file(layout, memoryview(content)[at : at + n_bytes - n_bytes % block])
         chunk = content[at : at + min(size, _FORMAT_MAX_BYTES)]
         if name == b"fmt ":

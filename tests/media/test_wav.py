@@ -67,10 +67,22 @@ def test_a_size_that_was_left_open_means_to_the_end(kind: str, size: int) -> Non
         riff(chunk(b"JUNK", bytes(27)), FORM, chunk(b"data", TEN)),
         riff(FORM, chunk(b"data", TEN)) + b"\0",
         riff(DS64, FORM, chunk(b"data", TEN, 0xFFFFFFFF), LIST, name=b"RF64"),
+        riff(chunk(b"ds64", bytes(28)), FORM, chunk(b"data", TEN), LIST),
         riff(chunk(b"fmt ", layout(1, 1, 8000, 16) + b"\0\0"), chunk(b"data", TEN)),
         riff(chunk(b"fmt ", layout(1, 1, 8000, 16) + b"\0"), chunk(b"data", TEN)),
     ],
-    ids=["killed recorder", "pipe", "list behind", "unfinished", "junk before", "padded", "RF64", "18", "17"],
+    ids=[
+        "killed recorder",
+        "pipe",
+        "list behind",
+        "unfinished",
+        "junk before",
+        "padded",
+        "RF64",
+        "no RF64",
+        "18",
+        "17",
+    ],
 )
 def test_samples_are_found_and_nothing_else_is_taken_for_samples(content: bytes) -> None:
     assert decode_wav(content).samples.tolist() == list(range(10))
