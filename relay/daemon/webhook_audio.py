@@ -15,7 +15,7 @@ from relay.daemon.routes import Routes
 from relay.errors import FormatMismatch, RecordingBroken, RemoteProtocolError, RequestRefused
 from relay.media.frames import WIDEBAND
 from relay.media.media_type import HEAD_BYTES, PLAIN, judge
-from relay.media.sound import Sound, convert
+from relay.media.sound import convert
 from relay.media.wav import RawFormat, decode_raw, decode_wav
 from relay.net.asgi_request import AsgiRequest
 from relay.wire.browser import BrowserCode
@@ -46,6 +46,7 @@ class WebhookAudio:
         if session is None and form is not None:  # it is whole samples or not, and nobody hears them: nothing to keep
             received, rate_hz = await request.count(BODY_MAX_BYTES), form.rate_hz
             _check_whole(form, received)
+            _check_duration(received / form.block_bytes / form.rate_hz)
         else:
             with self._place():
                 received, rate_hz, pcm = await self._read(request, form)
@@ -113,14 +114,14 @@ def _converted(body: bytes, form: RawFormat | None) -> tuple[int, bytes]:
         raise RequestRefused(400, "RECORDING_BROKEN", f"{error}: send it again, whole") from None
     except FormatMismatch as error:
         raise RequestRefused(415, "AUDIO_TYPE_UNSUPPORTED", f"{error}: send WAV of PCM, float or G.711") from None
-    _check_duration(sound)
+    _check_duration(sound.duration_s)
     return sound.rate_hz, convert(sound, WIDEBAND.rate_hz).samples.astype("<i2", copy=False).tobytes()
 
 
-def _check_duration(sound: Sound) -> None:
+def _check_duration(duration_s: float) -> None:
     longest_s = WIDEBAND.duration_ms(BODY_MAX_BYTES) / 1000
-    if sound.duration_s > longest_s:
-        raise RequestRefused(413, "BODY_TOO_LARGE", f"{sound.duration_s:.0f} s of audio: at most {longest_s:.0f} s")
+    if duration_s > longest_s:
+        raise RequestRefused(413, "BODY_TOO_LARGE", f"{duration_s:.1f} s of audio: at most {longest_s:.1f} s")
 
 
 def _speak(session: BrowserSession, pcm: bytes) -> None:

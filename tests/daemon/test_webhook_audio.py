@@ -259,6 +259,7 @@ async def test_what_is_not_taken_is_refused_with_what_to_send_instead(what: str,
         (bytes(3), "audio/pcm", 400, "ODD_BYTES"),
         (bytes(642), "audio/L16;rate=8000;channels=2", 400, "ODD_BYTES"),
         (wav(np.zeros(4000 * 313), 4000, "mu-law"), "audio/wav", 413, "BODY_TOO_LARGE"),
+        (bytes(8000 * 313), "audio/PCMA", 413, "BODY_TOO_LARGE"),
     ],
 )
 @pytest.mark.parametrize("with_session", [False, True])
