@@ -19,9 +19,9 @@ HEAD_BYTES = 4096
 PLAIN = RawFormat(RawEncoding.PCM_S16, 16_000)
 """What a body is if nothing else is said: as a session speaks, so that nothing is converted."""
 
-_SAYS_NOTHING = {"", "application/octet-stream", "binary/octet-stream", "application/x-www-form-urlencoded"}
+_SAYS_NOTHING = {"", "application/octet-stream", "application/x-www-form-urlencoded"}
 """curl and other tools put the last on any body."""
-_WAV = {"audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave", "audio/x-pn-wav"}
+_WAV = {"audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave"}
 _RAW = {
     "audio/pcm": PLAIN,
     "audio/basic": RawFormat(RawEncoding.MULAW, 8000),  # RFC 2046, section 4.3
