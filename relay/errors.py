@@ -23,6 +23,12 @@ class FormatMismatch(RelayError):
     code = "FORMAT_MISMATCH"
 
 
+class RecordingBroken(FormatMismatch):
+    """A recording is cut short, or contradicts itself: it could be of the right format, and is of no use."""
+
+    code = "RECORDING_BROKEN"
+
+
 class ProtocolError(RelayError):
     """A message breaks its protocol. It is raised only as one of its two subclasses."""
 

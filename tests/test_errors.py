@@ -16,6 +16,7 @@ from relay.errors import (
     LegLost,
     LocalProtocolError,
     ProtocolError,
+    RecordingBroken,
     RecordTaken,
     RelayError,
     RemoteProtocolError,
@@ -28,6 +29,7 @@ BASES = [RelayError, ProtocolError]
 WITH_ONE_CODE: list[type[RelayError]] = [
     ConfigError,
     FormatMismatch,
+    RecordingBroken,
     LocalProtocolError,
     LegLost,
     LegClosed,

@@ -26,8 +26,10 @@ NO_CODES = {
     *("HMAC_SHA1", "HMAC_SHA256", "COMMIT", "HQ", "ORT_DISABLE_TELEMETRY"),
     *("CREDENTIALS_DIRECTORY", "STATE_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"),
     *("LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID"),
+    *("RAW", "ULAW", "ALAW", "PCM_16", "BIG", "LITTLE", "ADPCM", "MP3", "AAC"),
+    *("AIFF", "AMR", "AU", "CAF", "FLAC", "MP4", "ZIP"),
 }
-"""Words in capitals that nobody has to look up: HTTP, algorithms, SQL, what systemd tells a service."""
+"""Words in capitals that nobody has to look up: HTTP, algorithms, SQL, what systemd tells a service, audio formats."""
 
 
 def daemon_trees() -> Iterator[ast.Module]:

@@ -9,12 +9,19 @@ import click
 import trio
 
 from relay.commands import WrongUse
+from relay.errors import FormatMismatch
+from relay.media.wav import read_wav
 from relay.standin.assistant import Behaviour, open_assistant
 from relay.standin.assistant.behaviour import ScriptName
 
 
 def assistant(port: int, script: ScriptName, key: str, audio: Path | None) -> int:
-    """Serve until SIGINT or SIGTERM. Raises WrongUse when the port is taken."""
+    """Serve until SIGINT or SIGTERM. Raises WrongUse when the port is taken, or `audio` cannot be read."""
+    try:
+        if audio is not None:
+            read_wav(audio)  # now, and not in the middle of the first call
+    except (OSError, FormatMismatch) as error:
+        raise WrongUse(f"--audio: {error}") from None
     try:
         trio.run(partial(_serve, port, Behaviour(script=script, audio=audio), key))
     except OSError as error:

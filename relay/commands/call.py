@@ -9,6 +9,7 @@ import click
 import trio
 
 from relay.commands import WrongUse
+from relay.errors import FormatMismatch
 from relay.standin.phone import Cue, PhoneOptions, PhoneResult, mulaw_of_wav, place_call
 
 
@@ -23,8 +24,8 @@ def call(
         raise WrongUse(f"URL {url}: must be http://HOST[:PORT] or https://HOST[:PORT]")
     try:
         says = [] if wav is None else [Cue(mulaw_of_wav(wav))]
-    except (OSError, ValueError) as error:
-        raise WrongUse(f"--wav {wav}: {error}") from None
+    except (OSError, FormatMismatch) as error:
+        raise WrongUse(f"--wav: {error}") from None
     result = trio.run(partial(place_call, url, says, options=options, seconds=seconds, record=record))
     click.echo(json.dumps(result.as_json()) if as_json else _as_lines(result))
     return 0 if result.ok else 1

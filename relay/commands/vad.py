@@ -71,7 +71,7 @@ def _read(name: str, work: Callable[[Path], T]) -> T:
     try:
         return work(Path(name))
     except FormatMismatch as error:
-        raise WrongUse(f"{error} (allowed: WAV, mono, 16 bits, 8000 or 16000 Hz)") from None
+        raise WrongUse(f"{error} (allowed: WAV files)") from None
     except OSError as error:
         raise WrongUse(f"{error.filename or name}: cannot be read: {error.strerror}") from None
 

@@ -31,7 +31,9 @@ class AsgiRequest:
         self._headers: list[tuple[bytes, bytes]] = list(scope["headers"])
         self._receive = receive
         self._send = send
+        self._peeked = b""
         self._body_over = False
+        self._body_due_at: float | None = None
         self._too_slow = False
 
     def header(self, name: str) -> str | None:
@@ -54,6 +56,21 @@ class AsgiRequest:
         text = self.header("content-length") or ""
         return int(text) if text.isascii() and text.isdigit() else None
 
+    async def peek(self, n_bytes: int, limit_bytes: int) -> bytes:
+        """The first bytes of the body, `n_bytes` of them if it has so many. They can still be read or counted.
+
+        `limit_bytes` is that of the whole body. Raises as `read`.
+        """
+        head = bytearray()
+
+        def is_enough(part: bytes) -> bool:
+            head.extend(part)
+            return len(head) >= n_bytes
+
+        await self._read_until(is_enough, limit_bytes)
+        self._peeked = bytes(head)
+        return self._peeked[:n_bytes]
+
     async def read(self, limit_bytes: int) -> bytes:
         """The whole body.
 
@@ -62,17 +79,17 @@ class AsgiRequest:
             LegLost: the client went away in the middle.
         """
         body = bytearray()
-        await self._read_into(limit_bytes, body.extend)
+        await self._read_until(body.extend, limit_bytes)
         return bytes(body)
 
     async def count(self, limit_bytes: int) -> int:
         """How long the body is, without keeping it. Raises as `read`."""
-        return await self._read_into(limit_bytes, lambda _: None)
+        return await self._read_until(lambda _: None, limit_bytes)
 
     async def wait_gone(self) -> None:
         """Return when the client has gone away. The body must have been read."""
-        while not self._body_over:
-            await self._next_part()
+        while await self._next_part() is not None:
+            pass
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
@@ -107,22 +124,29 @@ class AsgiRequest:
         with trio.CancelScope(shield=True):
             await self._send({"type": "http.response.body", "body": part, "more_body": not last})
 
-    async def _read_into(self, limit_bytes: int, keep: Callable[[bytes], None]) -> int:
+    async def _read_until(self, is_enough: Callable[[bytes], bool | None], limit_bytes: int) -> int:
+        """Give each part to `is_enough`, until it says so or the body is over. Returns how many bytes these were."""
         if (self.content_length or 0) > limit_bytes:
             raise _too_large(limit_bytes)
         received = 0
-        with trio.move_on_after(BODY_TIMEOUT_S) as limit:
+        if self._body_due_at is None:
+            self._body_due_at = trio.current_time() + BODY_TIMEOUT_S
+        with trio.move_on_at(self._body_due_at) as limit:
             while (part := await self._next_part()) is not None:
                 received += len(part)
                 if received > limit_bytes:
                     raise _too_large(limit_bytes)
-                keep(part)
+                if is_enough(part):
+                    break
         if limit.cancelled_caught:
             self._too_slow = True
             raise _timed_out()
         return received
 
     async def _next_part(self) -> bytes | None:
+        if self._peeked:
+            part, self._peeked = self._peeked, b""
+            return part
         if self._body_over:
             return None
         event: Any = await self._receive()
@@ -130,8 +154,8 @@ class AsgiRequest:
             self._body_over = True
             raise LegLost("the client went away")
         self._body_over = not event.get("more_body", False)
-        part: bytes = event.get("body", b"")
-        return part
+        body: bytes = event.get("body", b"")
+        return body
 
     async def _finish_body(self) -> bool:
         """Whether the body has been read to its end."""

@@ -6,7 +6,8 @@ from functools import cache
 from pathlib import Path
 
 from relay.media.frames import AudioFormat
-from relay.standin.sound import Samples, encode, read_wav
+from relay.media.wav import read_wav
+from relay.standin.sound import Samples, encode
 
 # No stand-in says the relay's own apology, which is in the second folder; `relay vad --calibrate` listens for it.
 _FOLDERS = (Path(__file__).parent / "speech", Path(__file__).parent.parent / "media" / "sounds")
@@ -41,8 +42,8 @@ def phrase(name: str) -> Phrase:
     """The committed phrase of that name; `KeyError` if there is none."""
     text = texts()[name]
     path = next(path for folder in _FOLDERS if (path := folder / f"{name}.wav").exists())
-    samples, rate_hz = read_wav(path)
-    return Phrase(text, samples, rate_hz)
+    sound = read_wav(path)
+    return Phrase(text, sound.samples, sound.rate_hz)
 
 
 @cache

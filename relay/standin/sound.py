@@ -1,4 +1,4 @@
-"""The stand-ins convert whole recordings here: mu-law (ITU-T G.711), sampling rates, WAV files, loudness.
+"""The stand-ins convert whole recordings here: mu-law (ITU-T G.711), sampling rates, loudness; they write WAV files.
 
 A recording is converted at once, off the media path, so quality counts and delay does not.
 """
@@ -75,18 +75,6 @@ def tone(hz: float, seconds: float, rate_hz: int = SPEECH_HZ, peak: float = 0.25
     t = np.arange(round(seconds * rate_hz)) / rate_hz
     ramp = np.minimum(1.0, np.minimum(t, seconds - t) / 0.005)
     return cast("Samples", (np.sin(2 * np.pi * hz * t) * ramp * peak * 32767).astype(np.int16))
-
-
-def read_wav(path: Path) -> tuple[Samples, int]:
-    """Mono samples (channels averaged) and the rate. `ValueError` when the file does not hold 16-bit PCM."""
-    try:
-        with wave.open(str(path), "rb") as file:
-            if file.getsampwidth() != 2:
-                raise ValueError(f"{path}: {file.getsampwidth() * 8} bits a sample; 16 are wanted")
-            samples = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, file.getnchannels())
-            return samples.mean(axis=1).astype(np.int16), file.getframerate()
-    except (wave.Error, EOFError) as error:
-        raise ValueError(f"{path}: not a PCM WAV file: {error}") from error
 
 
 def write_wav(path: Path, rate_hz: int, *channels: Samples) -> None:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from relay.media.detector import WINDOW_MS, Confirmed, Decision, Detector, DetectorSettings, Ended, Likely
 from relay.media.silero import SileroModel
-from relay.vad.sound import Route, Sound, probabilities, read_sound, windows
+from relay.media.sound import Sound
+from relay.vad.sound import Route, probabilities, read_sound, windows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,9 +52,9 @@ def analyse(
     *,
     reduce_noise: bool = False,
 ) -> RecordingAnalysis:
-    """Run one WAV file (mono, 16 bit, 8 or 16 kHz) through model and detector.
+    """Run one WAV file through model and detector.
 
-    Raises `FormatMismatch` for another format, `OSError` if it cannot be read, `ConfigError` without the model.
+    Raises `FormatMismatch` for another file, `OSError` if it cannot be read, `ConfigError` without the model.
     """
     settings = settings or DetectorSettings()
     model = model or SileroModel.load(16000)

@@ -13,10 +13,11 @@ from rich.table import Table
 from relay.errors import ConfigError
 from relay.media.detector import WINDOW_MS, DetectorSettings
 from relay.media.silero import SileroModel
+from relay.media.sound import Sound
 from relay.vad.analysis import confirmations_ms, follow, guesses_ms
 from relay.vad.evaluation import Recording, Score, Trial, read_labels, score, score_kinds
 from relay.vad.plain_rule import GateOpened, SpeechGate
-from relay.vad.sound import Route, Sound, probabilities, read_sound, windows
+from relay.vad.sound import Route, probabilities, read_sound, windows
 
 LABELS = "labels.json"
 PHASES = 4

@@ -13,10 +13,11 @@ from rich.table import Table
 from relay.errors import FormatMismatch
 from relay.media.detector import WINDOW_MS, DetectorSettings
 from relay.media.silero import SileroModel
+from relay.media.sound import Sound, convert
 from relay.standin import phrases
 from relay.vad.analysis import Trace, confirmations_ms, follow, guesses_ms
 from relay.vad.evaluation import Recording, Score, Trial, score
-from relay.vad.sound import Sound, convert, probabilities, read_sound, windows
+from relay.vad.sound import probabilities, read_sound, windows
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 LEAD_S = 2.0
@@ -77,7 +78,7 @@ class Calibration:
 
 
 def calibrate(path: Path, settings: DetectorSettings | None = None) -> Calibration:
-    """Measure a recording of a room (mono, 16 bit, 8 or 16 kHz; a minute is plenty) in which nobody speaks.
+    """Measure a recording of a room (a WAV file; a minute is plenty) in which nobody speaks.
 
     The reference speech is the relay's own phrases, put into that room as loud as they are: what counts is how the
     delay changes from threshold to threshold. Raises as `analyse` does, and `FormatMismatch` for less than a second.

@@ -1,7 +1,6 @@
 """Prepares recordings for the detector: read, sent over the telephone, cut into windows, judged by the model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -12,16 +11,15 @@ from relay.errors import FormatMismatch
 from relay.media import g711
 from relay.media.denoise import Denoiser
 from relay.media.features import model_input
-from relay.media.resample import Resampler, Samples, resampler
+from relay.media.resample import resampler
 from relay.media.silero import SileroModel
+from relay.media.sound import Sound, convert, run_through
 from relay.media.wav import read_wav
 
 TELEPHONE_HZ = 8000
 WIDEBAND_HZ = 16000
 LARGEST_BYTES = 2 * 3600 * WIDEBAND_HZ * 2 + 4096
 """Two hours at 16 kHz, and a header."""
-PIECE = 10 * WIDEBAND_HZ
-"""Samples that a resampler gets at a time."""
 
 
 class Route(StrEnum):
@@ -32,51 +30,18 @@ class Route(StrEnum):
     WIDEBAND = "PCM 16 kHz"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Sound:
-    """Mono samples at a rate."""
-
-    samples: Samples
-    rate_hz: int
-
-    @property
-    def duration_s(self) -> float:
-        return len(self.samples) / self.rate_hz
-
-
 def read_sound(path: Path) -> Sound:
-    """Read a mono 16-bit WAV file of 8 or 16 kHz, of two hours at most. It is all held in memory.
+    """Read a WAV file, of two hours at most, its channels averaged. A rate other than 8 or 16 kHz becomes 16.
 
-    Raises `FormatMismatch`, which says what it is instead, or `OSError` if it cannot be read.
+    It is all held in memory. Raises `FormatMismatch`, which says what it is instead, or `OSError` if it cannot be read.
     """
     size = path.stat().st_size
     if size > LARGEST_BYTES:
         raise FormatMismatch(
             f"{path}: {size / 1e6:.0f} MB, wanted at most {LARGEST_BYTES / 1e6:.0f} (2 hours at 16 kHz)"
         )
-    audio = read_wav(path)
-    if audio.format.rate_hz not in {TELEPHONE_HZ, WIDEBAND_HZ}:
-        raise FormatMismatch(f"{path}: {audio.format.rate_hz} Hz, wanted 8000 or 16000 Hz")
-    if not audio.data:
-        raise FormatMismatch(f"{path}: no sample in it, wanted at least one")
-    return Sound(np.frombuffer(audio.data, "<i2").astype(np.int16), audio.format.rate_hz)
-
-
-def convert(sound: Sound, rate_hz: int) -> Sound:
-    """Return the sound at another rate, as long as before: the delay of the resampler is taken out."""
-    if sound.rate_hz == rate_hz:
-        return sound
-    stage = resampler(sound.rate_hz, rate_hz)
-    tail = np.zeros(round(2 * stage.delay_ms * sound.rate_hz / 1000), np.int16)
-    late = _through(stage, np.concatenate((sound.samples, tail)))
-    first = round(stage.delay_ms * rate_hz / 1000)
-    return Sound(late[first : first + len(sound.samples) * rate_hz // sound.rate_hz], rate_hz)
-
-
-def _through(stage: Resampler, samples: Samples) -> Samples:
-    """Resample in pieces: a resampler needs many times the memory of what it gets at once."""
-    pieces = [stage.push(samples[at : at + PIECE]) for at in range(0, len(samples), PIECE)]
-    return np.concatenate((np.zeros(0, np.int16), *pieces))
+    sound = read_wav(path)
+    return sound if sound.rate_hz == TELEPHONE_HZ else convert(sound, WIDEBAND_HZ)
 
 
 def windows(
@@ -97,10 +62,10 @@ def windows(
     elif route is Route.WIDEBAND:
         sound = convert(sound, WIDEBAND_HZ)
     if reduce_noise:
-        widened = _through(resampler(sound.rate_hz, WIDEBAND_HZ), sound.samples)
+        widened = run_through(resampler(sound.rate_hz, WIDEBAND_HZ), sound.samples)
         sound = Sound(Denoiser().push(widened), WIDEBAND_HZ)
     silence = np.zeros(round(shift_ms * model.rate_hz / 1000), np.int16)
-    heard = np.concatenate((silence, _through(resampler(sound.rate_hz, model.rate_hz), sound.samples)))
+    heard = np.concatenate((silence, run_through(resampler(sound.rate_hz, model.rate_hz), sound.samples)))
     size = model.window_samples
     return heard[: len(heard) // size * size].reshape(-1, size)
 

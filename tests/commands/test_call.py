@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from relay.commands import call
@@ -13,6 +14,7 @@ from relay.standin.phone import Cue, PhoneOptions, PhoneResult
 from relay.standin.sound import encode, tone, write_wav
 from tests.support.commands import one_line, relay
 from tests.support.daemons import AUTH_TOKEN
+from tests.support.recordings import sine, wav
 
 URL = "http://127.0.0.1:9"
 GOOD = PhoneResult(
@@ -105,10 +107,16 @@ def test_a_call_to_what_is_no_address_is_wrong_use(url: str) -> None:
     assert "URL" in one_line(done)
 
 
-def test_a_recording_that_is_none_is_wrong_use(tmp_path: Path) -> None:
-    wav = tmp_path / "x.wav"
-    wav.write_text("no audio")
-    done = relay("call", URL, "--wav", str(wav))
+@pytest.mark.parametrize(
+    "command",
+    [["call", URL, "--wav"], ["assistant", "--port", "0", "--script", "file", "--audio"]],
+    ids=lambda it: it[0],
+)
+@pytest.mark.parametrize("content", [b"no audio", wav(np.zeros(0), 8000), wav(sine(8000), 8000)[:999]])
+def test_a_recording_that_is_none_is_wrong_use(tmp_path: Path, command: list[str], content: bytes) -> None:
+    path = tmp_path / "x.wav"
+    path.write_bytes(content)
+    done = relay(*command, str(path))
 
     assert done.exit_code == 2
-    assert "--wav" in one_line(done)
+    assert f"{command[-1]}: {path}: " in one_line(done)

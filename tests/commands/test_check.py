@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.support.commands import one_line, relay
 from tests.support.daemons import AUTH_TOKEN, VAPI_KEY, settings
+from tests.support.recordings import sine, wav
 
 LADDER = """
 [[assistants]]
@@ -84,3 +86,16 @@ def test_what_is_wrong_is_told_in_one_line_with_the_name_of_the_file(config: Pat
 
     assert done.exit_code == 2
     assert f"{config}: {told}" in one_line(done)
+
+
+@pytest.mark.parametrize(
+    "content", [wav(np.zeros(0), 8000), wav(sine(8000), 8000)[:-1]], ids=["no sample", "cut short"]
+)
+def test_an_apology_that_cannot_be_heard_whole_is_told(config: Path, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "sorry.wav"
+    path.write_bytes(content)
+    config.write_text(settings() + f'[reconnect]\napology_file = "{path}"\n')
+    done = relay("check", "--config", str(config))
+
+    assert done.exit_code == 2
+    assert f"{config}: reconnect.apology_file is '{path}'" in one_line(done)

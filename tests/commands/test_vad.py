@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from click.testing import Result
 
+from relay.media.wav import decode_wav
 from relay.standin import phrases
 from tests.support.commands import one_line, relay
+from tests.support.recordings import KINDS, chunk, layout, riff, sine, wav
 
+DATA = chunk(b"data", bytes(64))
 SECOND = np.random.default_rng(3).normal(0, 10, 16000).astype("<i2")
 
 
@@ -74,6 +77,18 @@ def test_telephone_recordings_are_taken_as_they_are(tmp_path: Path) -> None:
     assert json.loads(relay_vad(path, "--json").stdout)["files"][0]["starts"]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_speech_is_found_in_every_kind_of_recording(spoken: Path, tmp_path: Path, kind: str) -> None:
+    """Stereo, at 32 kHz, with the sizes of a streaming tool."""
+    samples = np.repeat(decode_wav(spoken.read_bytes()).samples / 32768, 2)
+    path = tmp_path / "other.wav"
+    path.write_bytes(wav(np.stack((samples, samples), axis=1), 32000, kind, size=0xFFFFFFFF))
+    plain, other = json.loads(relay_vad(spoken, path, "--json").stdout)["files"]
+
+    assert other["duration_s"] == pytest.approx(plain["duration_s"], abs=0.001)
+    assert np.array(other["segments"]) == pytest.approx(np.array(plain["segments"]), abs=0.1)
+
+
 def test_text_says_when_speech_was_and_how_soon_it_was_known(spoken: Path, room: Path) -> None:
     lines = relay_vad(spoken, room).stdout.splitlines()
 
@@ -119,12 +134,12 @@ def test_several_recordings_are_drawn_into_a_file_each(room: Path, tmp_path: Pat
 
 
 BROKEN: dict[str, Callable[[Path], object]] = {
-    "stereo": lambda path: write_wav(path, bytes(64), channels=2),
-    "24 bits": lambda path: write_wav(path, bytes(66), sample_bytes=3),
-    "44100 Hz": lambda path: write_wav(path, bytes(64), 44100),
+    "2000 Hz, wanted": lambda path: write_wav(path, bytes(64), 2000),
     "no sample": lambda path: write_wav(path, b""),
-    "no PCM WAV": lambda path: path.write_text("RIFF and nothing else"),
-    "too soon": lambda path: path.write_bytes(b""),
+    "no WAV file": lambda path: path.write_text("RIFF and nothing else"),
+    "cut short": lambda path: path.write_bytes(wav(sine(16000), 16000)[:-2]),
+    "contradicts itself": lambda path: path.write_bytes(riff(chunk(b"fmt ", layout(1, 1, 8000, 16, block=4)), DATA)),
+    "ADPCM": lambda path: path.write_bytes(riff(chunk(b"fmt ", layout(2, 1, 8000, 4)), DATA)),
     "cannot be read: Is a directory": lambda path: path.mkdir(),
     "cannot be read: No such file": lambda path: None,
 }
@@ -138,7 +153,7 @@ def test_what_is_no_good_recording_is_refused_by_name(tmp_path: Path, what: str,
     line = refusal(relay_vad(*([option] if option else []), path, "--json"))
 
     assert str(path) in line
-    assert {"stereo": "2 channel(s)"}.get(what, what) in line
+    assert what in line
 
 
 def test_a_recording_that_was_cut_short_is_refused(room: Path) -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from relay.media.detector import WINDOW_MS, Confirmed, DetectorSettings, Ended, Likely
 from relay.media.silero import SileroModel
+from relay.media.sound import Sound
 from relay.standin import phrases
 from relay.vad.analysis import RecordingAnalysis, Trace, analyse, as_json, confirmations_ms, follow, guesses_ms
-from relay.vad.sound import Route, Sound
+from relay.vad.sound import Route
 
 LEAD_S = 1.0
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from relay.media.detector import Confirmed, Decision, DetectorSettings, Ended, Likely, Rejected
+from relay.media.sound import Sound
 from relay.vad.analysis import RecordingAnalysis, Trace
 from relay.vad.plot import plot
-from relay.vad.sound import Sound
 
 ALL = [
     Likely(0.0, 64.0),

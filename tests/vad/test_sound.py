@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from relay.errors import FormatMismatch
 from relay.media.silero import SileroModel
-from relay.vad.sound import Route, Sound, convert, probabilities, read_sound, windows
+from relay.media.sound import Sound
+from relay.vad.sound import Route, probabilities, read_sound, windows
+from tests.support.recordings import KINDS, fit_sine, sine, wav
 
 
 def tone(rate_hz: int, seconds: float = 0.5) -> Sound:
@@ -43,20 +45,30 @@ def test_recordings_of_both_rates_are_read(tmp_path: Path, rate_hz: int) -> None
     assert sound.samples.tolist() == tone(rate_hz).samples.tolist()
 
 
-@pytest.mark.parametrize(("rate_hz", "channels"), [(44100, 1), (16000, 2)])
-def test_another_file_is_refused_by_name(tmp_path: Path, rate_hz: int, channels: int) -> None:
-    path = write(tmp_path / "odd.wav", tone(rate_hz), channels)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rate_hz", [11025, 44100, 48000])
+def test_a_recording_of_another_rate_and_kind_is_heard_at_16_khz_and_in_time(
+    tmp_path: Path, rate_hz: int, kind: str
+) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(wav(np.stack([sine(rate_hz, peak=8000 / 32768)] * 2, axis=1), rate_hz, kind))
+    sound = read_sound(path)
+
+    fit = fit_sine(sound.samples, sound.rate_hz)
+
+    assert sound.rate_hz == 16000
+    assert sound.duration_s == pytest.approx(0.5, abs=0.001)
+    assert fit.peak == pytest.approx(8000, rel=0.01)
+    assert fit.late_ms == pytest.approx(0, abs=0.1)
+    assert fit.rest < 200
+
+
+def test_a_file_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "odd.wav"
+    path.write_bytes(b"OggS")
 
     with pytest.raises(FormatMismatch, match=r"odd\.wav"):
         read_sound(path)
-
-
-@pytest.mark.parametrize(("rate_hz", "other_hz"), [(16000, 8000), (8000, 16000), (8000, 8000)])
-def test_conversion_neither_delays_nor_cuts(rate_hz: int, other_hz: int) -> None:
-    converted, wanted = convert(tone(rate_hz), other_hz), tone(other_hz)
-
-    assert len(converted.samples) == len(wanted.samples)
-    assert np.abs(middle(converted.samples) - middle(wanted.samples)).max() < 10
 
 
 def test_the_telephone_route_delays_and_distorts_as_a_call_does(model: SileroModel) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import trio
 from numpy.typing import NDArray
 
-from relay.standin.sound import read_wav
+from relay.media.wav import read_wav
 from tests.support.browser_peer import BrowserPeer, BrowserSession
 from tests.support.peers import serving
 from tests.support.webpage import Page
@@ -76,10 +76,10 @@ async def test_what_is_said_arrives_complete_and_is_the_speech_of_the_microphone
         times = [ms for _, (ms, _) in sorted(session.upward.items())]
         arrived = np.frombuffer(session.pcm, np.int16).astype(float)
 
-    speech, speech_hz = read_wav(microphone)
+    speech = read_wav(microphone)
     assert session.start["channels"] == 1
     assert np.abs(np.diff(times) - 20).max() <= 1
-    assert likeness(envelope(arrived, rate_hz), envelope(speech.astype(float), speech_hz)) > 0.8
+    assert likeness(envelope(arrived, rate_hz), envelope(speech.samples.astype(float), speech.rate_hz)) > 0.8
 
 
 def envelope(audio: NDArray[np.float64], rate_hz: int) -> NDArray[np.float64]:

@@ -6,10 +6,12 @@ from functools import cache
 from pathlib import Path
 
 from relay.media.frames import AudioFormat
+from relay.media.sound import Sound
+from relay.media.wav import read_wav
 from relay.standin.assistant.behaviour import Behaviour
 from relay.standin.assistant.brain import Script, Speak
 from relay.standin.phrases import spoken, texts
-from relay.standin.sound import SPEECH_HZ, encode, read_wav, tone
+from relay.standin.sound import SPEECH_HZ, encode, tone
 
 _LOOP = "loop"
 _LOOP_AT_LEAST_S = 600.0
@@ -29,8 +31,8 @@ def script_of(name: str) -> Script:
 
 @cache
 def _loop(audio: Path | None, form: AudioFormat) -> bytes:
-    samples, rate_hz = (tone(440, 1.0), SPEECH_HZ) if audio is None else read_wav(audio)
-    once = encode(samples, rate_hz, form)
+    sound = Sound(tone(440, 1.0), SPEECH_HZ) if audio is None else read_wav(audio)
+    once = encode(sound.samples, sound.rate_hz, form)
     return once * (int(_LOOP_AT_LEAST_S * 1000 / max(1.0, form.duration_ms(len(once)))) + 1)
 
 

@@ -10,12 +10,13 @@ import httpx
 import trio
 
 from relay.media.frames import TELEPHONE
+from relay.media.wav import read_wav
 from relay.standin.phone.lips import Lips
 from relay.standin.phone.operator import Operator
 from relay.standin.phone.phone import Phone, PhoneOptions
 from relay.standin.phone.result import PhoneResult
 from relay.standin.phone.webhooks import Site, Webhooks
-from relay.standin.sound import encode, read_wav
+from relay.standin.sound import encode
 
 _REPORTS_S = 5.0
 """So long the last status callbacks may take when the call is over."""
@@ -93,6 +94,6 @@ async def _speak(phone: Phone, says: Sequence[Cue]) -> None:
 
 
 def mulaw_of_wav(path: Path) -> bytes:
-    """A WAV of any rate as the telephone carries it. `ValueError` and `OSError` as `read_wav`."""
-    samples, rate_hz = read_wav(path)
-    return encode(samples, rate_hz, TELEPHONE)
+    """A WAV of any rate as the telephone carries it. Raises as `read_wav`."""
+    sound = read_wav(path)
+    return encode(sound.samples, sound.rate_hz, TELEPHONE)

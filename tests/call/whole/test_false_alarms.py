@@ -19,8 +19,9 @@ from relay.config import VadConfig
 from relay.media import g711
 from relay.media.frames import TELEPHONE
 from relay.media.silero import SileroModel, SileroState
+from relay.media.sound import convert
 from relay.standin import phrases
-from relay.vad.sound import convert, read_sound
+from relay.vad.sound import read_sound
 from tests.support.callrig import SILENCE, Rig, open_rig
 from tests.support.numbered import heard_frames, numbered, whole_and_in_order
 

@@ -12,9 +12,9 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 
+from relay.media.wav import read_wav
 from relay.standin.assistant import Assistant, AssistantCall, Behaviour, open_assistant
 from relay.standin.http import Request, Response, serve_connection
-from relay.standin.sound import read_wav
 
 KEY = "private"
 ORDER: dict[str, Any] = {
@@ -291,9 +291,9 @@ async def test_calls_are_recorded_as_wav_when_asked(tmp_path: Path) -> None:
             await socket.get_message()
         await wait_ended(call)
         await trio.sleep(0.05)
-    samples, rate_hz = read_wav(tmp_path / f"{call.id}.wav")
-    assert rate_hz == 8000
-    assert int(samples.max()) == 32124 // 2
+    sound = read_wav(tmp_path / f"{call.id}.wav")
+    assert sound.rate_hz == 8000
+    assert int(sound.samples.max()) == 32124 // 2
 
 
 async def test_behaviour_can_change_between_calls() -> None:

@@ -4,11 +4,14 @@ import base64
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import trio
 
+from relay.media.wav import read_wav
 from relay.standin.phone import Cue, dial, mulaw_of_wav, open_phone, place_call
-from relay.standin.sound import read_wav, tone, write_wav
+from relay.standin.sound import mulaw_to_samples, tone, write_wav
+from tests.support.recordings import KINDS, fit_sine, sine, wav
 from tests.support.small_relay import BEEP, OPTIONS, STREAM, MediaLeg, listen, small_relay
 
 
@@ -20,23 +23,33 @@ async def test_a_plan_is_carried_out_and_recorded(tmp_path: Path) -> None:
 
     plan = [Cue(BEEP, at_s=0.1), Cue(BEEP, after_heard_ms=300)]
     async with small_relay(converse) as small:
-        wav = tmp_path / "call.wav"
-        result = await place_call(small.url, plan, options=OPTIONS, seconds=1.2, record=wav)
+        recording = tmp_path / "call.wav"
+        result = await place_call(small.url, plan, options=OPTIONS, seconds=1.2, record=recording)
     assert result.end == "caller_hangup"
     assert result.ok
     assert result.duration_s == pytest.approx(1.2, abs=0.7)
     assert 500 < result.heard_ms < 2000
     said = b"".join(base64.b64decode(m["media"]["payload"]) for m in small.legs[0].messages if m["event"] == "media")
     assert said.count(BEEP) == 2
-    samples, rate_hz = read_wav(wav)
-    assert rate_hz == 8000
-    assert len(samples) / 8000 == pytest.approx(result.duration_s, abs=0.3)
+    sound = read_wav(recording)
+    assert sound.rate_hz == 8000
+    assert sound.duration_s == pytest.approx(result.duration_s, abs=0.3)
     assert json.dumps(result.as_json())
 
 
 def test_a_wav_of_any_rate_becomes_telephone_audio(tmp_path: Path) -> None:
     write_wav(tmp_path / "a.wav", 48000, tone(440, 0.5, 48000))
     assert len(mulaw_of_wav(tmp_path / "a.wav")) == 4000
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_wav_of_any_kind_becomes_telephone_audio(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(wav(np.stack([sine(44100)] * 2, axis=1), 44100, kind, size=0))
+    fit = fit_sine(mulaw_to_samples(mulaw_of_wav(path)), 8000)
+
+    assert fit.peak == pytest.approx(16384, rel=0.02)
+    assert fit.rest < 400
 
 
 async def test_without_a_time_the_caller_hangs_up_3_s_after_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
