@@ -21,7 +21,7 @@ from relay.logic.assistant.ladder import Dial
 from relay.media.frames import TELEPHONE
 from relay.wire import vapi_controls
 from tests.support.assistant_parts import Parts, assistant_parts
-from tests.support.callrig import MULAW, Assistant, AssistantSocket, FakeDialer
+from tests.support.callrig import MULAW, TONE, Assistant, AssistantSocket, FakeDialer
 from tests.support.sockets import MemoryPeer
 
 DOWN = AssistantUnavailable("no answer", "VAPI_UNREACHABLE", retriable=True)
@@ -193,7 +193,7 @@ async def test_a_peer_that_never_says_a_word_is_lost(autojump_clock: MockClock) 
 
 async def test_from_the_moment_it_is_left_nothing_goes_either_way_but_the_goodbye(autojump_clock: MockClock) -> None:
     async with calling() as rig:
-        rig.peer.send(TELEPHONE.silent_frame)
+        rig.peer.send(TONE)
         rig.parts.replay.append(TELEPHONE.silent_frame)
         rig.parts.outgoing.audio_logged(trio.current_time())
         rig.connection.leave()
