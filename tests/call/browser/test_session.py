@@ -8,11 +8,10 @@ import trio
 from trio.testing import MockClock
 
 from relay.call.browser.session import LINGER_S, BrowserSession, Transport
-from relay.call.browser.sessions import BrowserSessions, heard_format, open_browser_sessions
+from relay.call.browser.sessions import BrowserSessions, open_browser_sessions
 from relay.config import ClientConfig
 from relay.errors import AssistantUnavailable, RequestRefused
 from relay.logic.end_reason import EndReason
-from relay.media.frames import AudioFormat, Encoding
 from relay.wire.browser import ClientStart
 from relay.wire.browser_down import Text
 from tests.support.callrig import Rig, config, open_rig
@@ -152,12 +151,3 @@ async def test_the_end_is_told_with_its_reason_and_the_session_lingers_so_that_i
         assert len(sessions) == 0
 
     await with_sessions(test)
-
-
-@pytest.mark.parametrize(
-    ("rate_hz", "heard_hz"), [(8000, 8000), (16000, 16000), (44100, 44100), (11025, 16000), (8001, 16000)]
-)
-def test_a_client_hears_the_rate_it_sends_where_frames_can_be_made_of_it(rate_hz: int, heard_hz: int) -> None:
-    declared = AudioFormat(Encoding.PCM_F32LE, rate_hz, 2)
-
-    assert heard_format(declared) == AudioFormat(Encoding.PCM_S16LE, heard_hz)

@@ -1,0 +1,146 @@
+"""All sessions: who may begin one, find one again, attach to one again, and that nothing of one stays behind."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from relay.call.browser.session import LINGER_S, BrowserSession
+from relay.call.browser.sessions import BrowserSessions, heard_format, open_browser_sessions
+from relay.config import LimitsConfig
+from relay.errors import RequestRefused
+from relay.logic.end_reason import EndReason
+from relay.media.frames import WIDEBAND, AudioFormat, Encoding
+from relay.wire.browser import ClientStart
+from tests.support.callrig import Rig, config, open_rig
+
+STEREO = AudioFormat(Encoding.PCM_F32LE, 48_000, 2)
+
+
+@asynccontextmanager
+async def registry(**sections: Any) -> AsyncIterator[tuple[Rig, BrowserSessions]]:
+    async with open_rig(**sections) as rig, open_browser_sessions(config(**sections), rig.calls) as sessions:
+        yield rig, sessions
+
+
+def code(refused: pytest.ExceptionInfo[RequestRefused]) -> tuple[int, str]:
+    return refused.value.status, refused.value.code
+
+
+async def end(rig: Rig, *sessions: BrowserSession) -> None:
+    """End these once they run, and wait until they are over."""
+    await trio.testing.wait_all_tasks_blocked()
+    for session in sessions:
+        session.end(EndReason.ADMIN)
+    await rig.calls.wait_empty()
+    await trio.sleep(0.1)
+
+
+async def test_a_session_has_a_call_of_its_own_which_dials_at_once(autojump_clock: MockClock) -> None:
+    async with registry() as (rig, sessions):
+        session = sessions.begin(ClientStart(format=STEREO), "a")
+        with trio.fail_after(1):
+            await rig.dialer.connected.wait()
+
+        assert [call.id for call in rig.calls.live()] == [session.id]
+        assert (session.declared, session.leg.format) == (STEREO, AudioFormat(Encoding.PCM_S16LE, 48_000))
+        assert sessions.begin(ClientStart(), "a").declared == WIDEBAND
+        assert (len(sessions), len(rig.calls)) == (2, 2)
+
+
+async def test_an_address_has_only_so_many_sessions_until_one_is_gone(autojump_clock: MockClock) -> None:
+    async with registry(limits=LimitsConfig(sessions_per_address=2)) as (rig, sessions):
+        begun = [sessions.begin(ClientStart(), address) for address in ("a", "a", "b")]
+        with pytest.raises(RequestRefused) as refused:
+            sessions.begin(ClientStart(), "a")
+        assert code(refused) == (429, "TOO_MANY_SESSIONS")
+        assert len(rig.calls) == 3
+
+        await end(rig, *begun)
+        await trio.sleep(LINGER_S + 1)
+        assert len(sessions) == 0
+        for _ in range(2):
+            sessions.begin(ClientStart(), "a")
+
+
+async def test_a_full_or_draining_relay_begins_none(autojump_clock: MockClock) -> None:
+    async with registry(limits=LimitsConfig(max_calls=1)) as (rig, sessions):
+        sessions.begin(ClientStart(), "a")
+        with pytest.raises(RequestRefused) as refused:
+            sessions.begin(ClientStart(), "a")
+        assert code(refused) == (503, "FULL")
+
+        await rig.calls.drain(0)
+        with pytest.raises(RequestRefused) as refused:
+            sessions.begin(ClientStart(), "a")
+        assert code(refused) == (503, "DRAINING")
+
+
+async def test_a_session_is_found_by_its_token_and_by_nothing_else(autojump_clock: MockClock) -> None:
+    async with registry() as (_, sessions):
+        session, other = sessions.begin(ClientStart(), "a"), sessions.begin(ClientStart(), "a")
+
+        assert sessions.find(session.id, f"Bearer {session.token}") is session
+        assert sessions.find(session.id, f"bearer  {session.token} ") is session
+        for session_id, authorization, expected in [
+            ("unknown", f"Bearer {session.token}", (404, "SESSION_UNKNOWN")),
+            (session.id, None, (401, "SESSION_TOKEN_MISSING")),
+            (session.id, f"Basic {session.token}", (401, "SESSION_TOKEN_MISSING")),
+            (session.id, f"Bearer {other.token}", (403, "SESSION_TOKEN_WRONG")),
+            (session.id, "Bearer \udcff", (403, "SESSION_TOKEN_WRONG")),
+            (session.id, "Bearer ", (403, "SESSION_TOKEN_WRONG")),
+        ]:
+            with pytest.raises(RequestRefused) as refused:
+                sessions.find(session_id, authorization)
+            assert code(refused) == expected
+
+
+async def test_a_resume_token_attaches_once_and_only_the_newest_does(autojump_clock: MockClock) -> None:
+    async with registry() as (_, sessions):
+        session = sessions.begin(ClientStart(), "a")
+        old, new = sessions.renew_resume(session), sessions.renew_resume(session)
+
+        with pytest.raises(RequestRefused) as refused:
+            sessions.resume(old, ClientStart())
+        assert code(refused) == (403, "RESUME_UNKNOWN")
+        assert sessions.resume(new, ClientStart()) is session
+        assert session.declared == WIDEBAND
+        with pytest.raises(RequestRefused) as refused:
+            sessions.resume(new, ClientStart())
+        assert code(refused) == (403, "RESUME_USED")
+
+
+async def test_a_client_that_attaches_again_may_send_another_format(autojump_clock: MockClock) -> None:
+    async with registry() as (_, sessions):
+        session = sessions.begin(ClientStart(), "a")
+        sessions.resume(sessions.renew_resume(session), ClientStart(format=STEREO))
+
+        assert (session.declared, session.leg.format) == (STEREO, WIDEBAND)
+
+
+async def test_a_session_that_is_over_gives_no_token_and_is_forgotten_with_those_it_gave(
+    autojump_clock: MockClock,
+) -> None:
+    async with registry() as (rig, sessions):
+        session = sessions.begin(ClientStart(), "a")
+        resume = sessions.renew_resume(session)
+        await end(rig, session)
+        assert sessions.renew_resume(session) == ""
+
+        await trio.sleep(LINGER_S + 1)
+        with pytest.raises(RequestRefused) as refused:
+            sessions.resume(resume, ClientStart())
+        assert code(refused) == (403, "RESUME_UNKNOWN")
+        assert len(sessions) == 0
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "heard_hz"), [(8000, 8000), (16000, 16000), (44100, 44100), (11025, 16000), (8001, 16000)]
+)
+def test_a_client_hears_the_rate_it_sends_where_frames_can_be_made_of_it(rate_hz: int, heard_hz: int) -> None:
+    declared = AudioFormat(Encoding.PCM_F32LE, rate_hz, 2)
+
+    assert heard_format(declared) == AudioFormat(Encoding.PCM_S16LE, heard_hz)
