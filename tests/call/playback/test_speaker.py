@@ -1,0 +1,276 @@
+"""The speaker sends what is due when it is due, whichever socket is the caller's, and nothing behind a clear."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from relay.call.playback.speaker import Speaker
+from relay.call.report.events import CallEvent, PlayoutHole
+from relay.call.report.report import Report
+from relay.config import JitterConfig
+from relay.logic.playback.frame import PlayFrame
+from relay.metrics import Metrics
+from tests.support.caller_side import NoFence, open_caller_side
+
+JITTER = JitterConfig(target_ms=200, lead_ms=100)
+
+
+class Rig:
+    """A speaker at work. `told` are the events of the call."""
+
+    def __init__(self, jitter: JitterConfig) -> None:
+        self.metrics = Metrics()
+        self.report = Report("the-call", self.metrics)
+        self.speaker = Speaker(jitter, self.report)
+        self.told: list[CallEvent] = []
+
+    def add(self, *frames: PlayFrame) -> None:
+        self.speaker.add(frames, trio.current_time())
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        return self.metrics.registry.get_sample_value(name, labels)
+
+
+@asynccontextmanager
+async def open_rig(jitter: JitterConfig = JITTER) -> AsyncIterator[Rig]:
+    rig = Rig(jitter)
+    with rig.report.listening(rig.told.append):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.speaker.run)
+            yield rig
+            nursery.cancel_scope.cancel()
+
+
+def words(count: int, first: int = 0, turn: int = 1) -> list[PlayFrame]:
+    return [PlayFrame(turn, word(first + n), audible=True) for n in range(count)]
+
+
+def word(n: int) -> bytes:
+    return n.to_bytes(2) * 80
+
+
+def silence(count: int) -> list[PlayFrame]:
+    return [PlayFrame(1, b"\xff" * 160, audible=False)] * count
+
+
+async def test_frames_leave_on_schedule_up_to_the_lead_ahead(autojump_clock: MockClock) -> None:
+    """The buffer fills for 200 ms; then 100 ms are sent ahead, and the rest as it falls due."""
+    async with open_rig() as rig, open_caller_side(NoFence()) as side:
+        rig.speaker.attach(side)
+        rig.add(*words(10))
+        await trio.sleep(1)
+
+        assert side.audio_got == [word(n) for n in range(10)]
+        assert side.audio_ms == [200] * 6 + [220, 240, 260, 280]
+
+
+async def test_what_is_added_while_it_waits_for_nothing_wakes_it(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig, open_caller_side(NoFence()) as side:
+        rig.speaker.attach(side)
+        await trio.sleep(5)
+        rig.add(*words(1))
+        await trio.sleep(1)
+
+        assert side.audio_ms == [5200]
+
+
+async def test_a_mark_follows_each_200_ms_and_the_last_frame_with_its_turn_and_position(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig, open_caller_side(NoFence()) as side:
+        rig.speaker.attach(side)
+        rig.add(*words(12), *words(11, turn=2))
+        await trio.sleep(2)
+
+        assert side.control_got == ["mark 1:200", "mark 2:400", "mark 2:460"]
+        assert [message for _, message in side.arrived][10:12] == ["mark 1:200", word(10)]
+
+
+async def test_before_a_socket_is_attached_everything_waits(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig, open_caller_side(NoFence()) as side:
+        rig.add(*words(20))
+        await trio.sleep(3)
+        assert rig.speaker.playout.queued_ms == 400
+        rig.speaker.attach(side)
+        await trio.sleep(3)
+
+        assert side.audio_got == [word(n) for n in range(20)]
+        assert side.audio_ms[0] == 3000, "the buffer is full already"
+
+
+async def test_on_the_next_socket_what_no_mark_has_confirmed_comes_first(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig, open_caller_side(NoFence()) as first, open_caller_side(NoFence()) as second:
+        rig.speaker.attach(first)
+        rig.add(*words(30))
+        await trio.sleep(0.45)
+        rig.speaker.playout.mark_heard(200, trio.current_time())
+        taken_back_ms = rig.speaker.detach(first)
+        await trio.sleep(1)
+        sent = len(first.audio_got)
+        rig.speaker.attach(second)
+        await trio.sleep(2)
+
+        assert (sent, taken_back_ms) == (18, 160)
+        assert first.audio_got == [word(n) for n in range(18)], "nothing more is sent to a socket that is gone"
+        assert second.audio_got == [word(n) for n in range(10, 30)]
+
+
+async def test_a_socket_that_is_not_the_callers_any_more_detaches_nothing(autojump_clock: MockClock) -> None:
+    """A socket may be told as gone twice, and after the next was attached; what was taken back is told all the same."""
+    async with open_rig() as rig, open_caller_side(NoFence()) as first, open_caller_side(NoFence()) as second:
+        rig.speaker.attach(first)
+        rig.add(*words(30))
+        await trio.sleep(0.21)
+        taken_back_ms = rig.speaker.detach(first)
+        rig.speaker.attach(second)
+
+        assert rig.speaker.detach(first) == taken_back_ms > 0
+        await trio.sleep(2)
+        assert second.audio_got[-1] == word(29)
+
+
+async def test_a_clear_overtakes_what_waits_in_the_outbox_and_a_mark_follows_it(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig, open_caller_side(NoFence(), capacity=100) as side:
+        rig.speaker.attach(side)
+        side.peer.stop_reading()
+        rig.add(*words(6))
+        await trio.sleep(1)
+        cleared_at: list[float] = []
+        rig.speaker.clear(2, 120, cleared_at.append)
+        await trio.sleep(1)
+        assert cleared_at == []
+        side.peer.read_again()
+        await trio.sleep(1)
+
+        assert [message for _, message in side.arrived] == [word(0), "clear", "mark 2:120"], "one was in hand"
+        assert cleared_at == [pytest.approx(trio.current_time() - 1)]
+
+
+async def test_without_a_socket_nothing_is_cleared(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig, open_caller_side(NoFence()) as side:
+        cleared_at: list[float] = []
+        rig.speaker.attach(side)
+        rig.speaker.detach(side)
+        rig.speaker.clear(2, 0, cleared_at.append)
+        await trio.sleep(1)
+
+        assert side.arrived == []
+        assert cleared_at == []
+
+
+@pytest.mark.parametrize("by", ["stop", "detach"])
+async def test_stopped_the_frame_that_waits_for_room_is_not_sent(by: str, autojump_clock: MockClock) -> None:
+    async with open_rig() as rig, open_caller_side(NoFence(), capacity=1) as side:
+        rig.speaker.attach(side)
+        side.peer.stop_reading()
+        rig.add(*words(6))
+        await trio.sleep(0.21)
+        if by == "stop":
+            rig.speaker.stop()
+            rig.speaker.playout.cut(1, trio.current_time())
+        else:
+            rig.speaker.detach(side)
+        await wait_all_tasks_blocked()
+        side.peer.read_again()
+        await trio.sleep(1)
+
+        assert side.audio_got == [word(0), word(1)], "one was in hand, one in the outbox, and the third waited"
+
+
+async def test_a_frame_of_an_old_turn_behind_its_clear_is_counted(autojump_clock: MockClock) -> None:
+    """It takes a fence that lets it through."""
+    async with open_rig() as rig, open_caller_side(NoFence()) as side:
+        rig.speaker.attach(side)
+        rig.add(*words(5, turn=1))
+        await trio.sleep(1)
+        assert rig.metric("relay_frames_stale_total") == 0
+        rig.speaker.clear(2, 100, lambda _: None)
+        rig.add(*words(2, turn=1), *words(3, turn=2))
+        await trio.sleep(1)
+
+        assert rig.metric("relay_frames_stale_total") == 2
+
+
+async def test_each_frame_sent_is_counted_with_its_delay(autojump_clock: MockClock) -> None:
+    """Counted when it was handed over, from the time at which it was due."""
+    async with open_rig() as rig, open_caller_side(NoFence(), capacity=100) as side:
+        rig.speaker.attach(side)
+        rig.add(*words(1))
+        await trio.sleep(0.1)
+        side.peer.slow_down(0.3)
+        await trio.sleep(0.2)
+        assert rig.metric("relay_frames_total", leg="caller", direction="down") == 0
+        await trio.sleep(1)
+
+        assert rig.metric("relay_frames_total", leg="caller", direction="down") == 1
+        assert rig.metric("relay_frame_delay_seconds_sum", direction="down") == pytest.approx(0.3)
+
+
+async def test_what_comes_within_the_lead_is_sent_at_once_and_we_have_not_kept_it(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig, open_caller_side(NoFence()) as side:
+        rig.speaker.attach(side)
+        rig.add(*words(10))
+        await trio.sleep(0.39)
+        before_s = rig.metric("relay_frame_delay_seconds_sum", direction="down")
+        rig.add(PlayFrame(1, word(10), audible=True, arrived_at=trio.current_time()))
+        await trio.sleep(1)
+
+        assert side.audio_ms[-1] == 390
+        assert rig.metric("relay_frame_delay_seconds_sum", direction="down") == before_s
+
+
+async def test_what_the_queue_refuses_or_leaves_out_is_counted_by_its_cause(autojump_clock: MockClock) -> None:
+    async with open_rig(JitterConfig(max_queue_ms=1000)) as rig:
+        rig.add(*silence(3), *words(53))
+
+        assert rig.report.counts.totals()["frames_dropped"] == {"trimmed": 3, "overflow": 3}
+
+
+async def test_a_pause_that_is_shortened_is_counted(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig, open_caller_side(NoFence()) as side:
+        rig.speaker.attach(side)
+        rig.add(*words(5), *silence(45), *words(50))
+        await trio.sleep(5)
+        dropped = rig.report.counts.totals()["frames_dropped"]
+
+        assert dropped == {"trimmed": 30}, "of 900 ms, 300 stay"
+        assert len(side.audio_got) == 70
+
+
+async def test_a_hole_within_speech_is_told(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig, open_caller_side(NoFence()) as side:
+        rig.speaker.attach(side)
+        rig.add(*words(10))
+        await trio.sleep(0.7)
+        rig.add(*words(30))
+        await trio.sleep(1)
+
+        assert rig.told == [PlayoutHole(300.0)]
+
+
+async def test_sound_alone_counts_as_the_last_that_was_audible(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig, open_caller_side(NoFence()) as side:
+        rig.speaker.attach(side)
+        began_at = rig.speaker.last_audible_at
+        rig.add(*words(10), *silence(10))
+        await trio.sleep(2)
+
+        assert rig.speaker.last_audible_at == pytest.approx(began_at + 0.28)
+
+
+async def test_when_the_outbox_has_closed_what_is_due_is_kept_for_the_next_socket(autojump_clock: MockClock) -> None:
+    """The receiver has not noticed yet that the socket is gone. What was heard until then is known by the clock."""
+    async with open_rig() as rig, open_caller_side(NoFence()) as first, open_caller_side(NoFence()) as second:
+        rig.speaker.attach(first)
+        rig.add(*words(20))
+        await trio.sleep(0.25)
+        first.outbox.close()
+        await trio.sleep(5)
+        rig.speaker.attach(second)
+        await trio.sleep(5)
+
+        assert first.audio_got == [word(n) for n in range(8)]
+        assert second.audio_got == [word(n) for n in range(3, 20)]
