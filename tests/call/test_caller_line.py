@@ -226,11 +226,11 @@ async def test_a_newer_socket_takes_the_place_of_one_that_still_stands_at_once()
 
 async def test_the_end_of_a_socket_that_was_replaced_in_the_same_moment_is_no_loss_of_the_newer_one() -> None:
     async with line() as rig:
-        first, second = Leg(), Leg()
+        first, second = Leg(), cast("CallerLeg", Leg())
         await rig.attach(first)
         await quiet()
         first.say(LegLost("reset"))
-        with rig.line.lend(cast("CallerLeg", second)):
+        with rig.line.lend(second):
             await quiet()
 
             assert rig.line.leg is second

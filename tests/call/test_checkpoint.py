@@ -12,12 +12,12 @@ from relay.call.checkpoint import (
     ENDED_KEPT_S,
     HEARD_EVERY_S,
     STORED_WAIT_S,
-    CallIdentity,
     Checkpoint,
     Checkpoints,
+    new_record,
 )
 from relay.call.report.events import Dialing, Said, Speech
-from relay.config import Config, ReconnectConfig, SessionConfig
+from relay.config import ReconnectConfig, SessionConfig
 from relay.errors import StateUnavailable
 from relay.logic.assistant.conversation import Turn
 from relay.logic.caller.reattach import ReattachRules
@@ -35,8 +35,8 @@ RULES = ReattachRules(max_attempts=5, window_s=30.0, grace_s=8.0)
 TOKEN = KeptToken("00" * 32, WALL_S + 60)
 
 
-def known() -> Config:
-    return config(session=SessionConfig(max_duration_s=600), reconnect=ReconnectConfig(reattach_grace_s=8.0))
+def wall() -> float:
+    return WALL_S + trio.current_time()
 
 
 @dataclass
@@ -53,10 +53,28 @@ class Rig:
         self.checkpoint = self.made(self.noted.append)
 
     def made(self, note: Any) -> Checkpoint:
-        identity = CallIdentity("CA1", "our-call", WALL_S, lambda: WALL_S + trio.current_time())
+        began = CallRecord(
+            call_sid="CA1",
+            call_id="our-call",
+            assistant="main",
+            started_at=WALL_S,
+            expires_at=WALL_S + 608,
+            policy=RULES,
+        )
         playback: Any = SimpleNamespace(turns=lambda: self.said)
         line: Any = SimpleNamespace(attempt_ages_s=lambda: self.ages_s)
-        return Checkpoint(identity, known(), RULES, note, forwarder=self.forwarder, playback=playback, line=line)
+        return Checkpoint(began, wall, note, forwarder=self.forwarder, playback=playback, line=line)
+
+
+def test_a_call_begins_with_a_record_of_its_own_and_is_kept_as_long_as_it_may_last() -> None:
+    reconnect = ReconnectConfig(reattach_attempts=5, reattach_window_s=30.0, reattach_grace_s=8.0)
+    known = config(session=SessionConfig(max_duration_s=600), reconnect=reconnect)
+    first, second = new_record("CA1", known, "main", WALL_S), new_record("CA1", known, "main", WALL_S)
+
+    assert (first.call_sid, first.assistant, first.started_at) == ("CA1", "main", WALL_S)
+    assert (first.expires_at, first.policy) == (WALL_S + 608, RULES)
+    assert len(first.call_id) == 32
+    assert first.call_id != second.call_id
 
 
 async def test_the_record_has_all_that_another_process_needs(autojump_clock: MockClock) -> None:

@@ -157,7 +157,7 @@ async def test_only_what_was_judged_in_time_and_is_quiet_may_be_left_out_of_a_re
         assert not rig.detection.may_be_speech(rig.heard_ms)
 
 
-async def test_while_the_detector_suspects_or_hears_speech_a_quiet_moment_is_no_pause_but_no_word_either(
+async def test_while_the_detector_suspects_or_hears_speech_a_quiet_moment_is_no_pause(
     autojump_clock: MockClock,
 ) -> None:
     with open_rig() as rig:
@@ -166,7 +166,15 @@ async def test_while_the_detector_suspects_or_hears_speech_a_quiet_moment_is_no_
         rig.judge(2, NOTHING)
 
         assert rig.detection.may_be_speech(rig.heard_ms)
-        assert not rig.detection.may_be_in_a_word(rig.heard_ms)
+
+
+async def test_what_the_detector_has_not_heard_yet_is_quiet_by_the_noise_it_knows(autojump_clock: MockClock) -> None:
+    with open_rig() as rig:
+        rig.judge(100, (300, 0.0))
+
+        assert rig.detection.is_quiet(np.full(320, 300, np.int16))
+        assert rig.detection.is_quiet(np.zeros(320, np.int16))
+        assert not rig.detection.is_quiet(np.full(320, 3000, np.int16))
 
 
 async def test_a_sentence_begins_with_certainty_and_ends_with_its_last_sound(autojump_clock: MockClock) -> None:
