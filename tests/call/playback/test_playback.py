@@ -1,557 +1,222 @@
-"""Interruptions on a whole call: what the caller hears of the old turn, of the new one, and after a false alarm."""
+"""Playback plays the assistant, the sound of an outage and the last words, and knows when all of it was heard."""
 
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
+import numpy as np
 import pytest
 import trio
 from trio.testing import MockClock
 
-from relay.call.playback.speaker import Speaker
-from relay.config import BargeInConfig
-from relay.media.frames import FRAME_MS
-from tests.support.callrig import MURMUR, SILENCE, TONE, Rig, open_rig
-from tests.support.numbered import heard_frames, numbered, whole_and_in_order
+from relay.call.playback.dialogue import Dialogue
+from relay.call.playback.playback import COMFORT_QUEUED_MS, LAST_MARK_S, Playback, fence_rules
+from relay.call.report.events import CallerSilenced, CallEvent, InterruptionSettled, PauseTakenBack
+from relay.call.report.report import Report
+from relay.config import BargeInConfig, Config
+from relay.logic.assistant.conversation import Turn
+from relay.logic.assistant.replay import ReplayLog
+from relay.logic.assistant.sentences import Sentences
+from relay.logic.playback.fence import FenceRules, FenceState
+from relay.media.detector import Likely
+from relay.media.frames import TELEPHONE, WIDEBAND, Audio
+from relay.metrics import Metrics
+from tests.support.caller_side import CallerSide, open_caller_side
+from tests.support.callrig import config
+from tests.support.numbered import numbered
 
-NEW = 2000
-"""The first frame of the turn after an interruption; the turn that was cut begins at 0."""
-SPEAKS_AT_S = 2.0
-
-
-async def interrupt(rig: Rig, *, sentence: int = 700, frames: int = 15) -> None:
-    """The assistant speaks, and after 2 s the caller does."""
-    await rig.begin()
-    rig.assistant.say(numbered(0, sentence))
-    await trio.sleep(SPEAKS_AT_S)
-    rig.phone.say(TONE * frames)
-
-
-def clears(rig: Rig) -> int:
-    rig.phone.heard()
-    return len(rig.phone.player.clears)
+COMFORT = numbered(900, 1)
 
 
-def holds_the_fence(rig: Rig) -> None:
-    """What is true of every call, whatever happened in it."""
-    assert rig.phone.player.warnings == []
-    assert rig.metric("relay_frames_stale_total") == 0
+class Rig:
+    """Playback at work for a caller. `told` are the events of the call."""
+
+    def __init__(self, settings: Config) -> None:
+        self.report = Report("the-call", Metrics())
+        self.told: list[CallEvent] = []
+        self.dialogue = Dialogue(Sentences(ReplayLog(10_000), 4.0))
+        self.playback = Playback(TELEPHONE, TELEPHONE, settings, self.dialogue, self.report)
+        self.work = trio.CancelScope()
+        self.side: CallerSide
+
+    async def run(self) -> None:
+        with self.work:
+            await self.playback.run()
+
+    @property
+    def heard(self) -> bytes:
+        return b"".join(self.side.audio_got)
 
 
-@pytest.mark.parametrize("phase", range(20))
-async def test_nothing_of_the_old_turn_is_heard_after_the_clear(phase: int, autojump_clock: MockClock) -> None:
-    """At every offset of the caller's frames, and of the detector's windows, to the assistant's frames."""
+@asynccontextmanager
+async def open_rig(settings: Config | None = None) -> AsyncIterator[Rig]:
+    rig = Rig(settings or config())
+    with rig.report.listening(rig.told.append):
+        async with open_caller_side(rig.playback.fence, capacity=100) as rig.side, trio.open_nursery() as nursery:
+            nursery.start_soon(rig.run)
+            rig.playback.speaker.attach(rig.side)
+            yield rig
+            nursery.cancel_scope.cancel()
+
+
+async def played_out_after_s(rig: Rig) -> float:
+    began_at = trio.current_time()
+    await rig.playback.play_out()
+    return trio.current_time() - began_at
+
+
+async def test_last_words_are_played_behind_all_else_in_the_callers_format(autojump_clock: MockClock) -> None:
+    """They are the assistant's words: audible, though nobody sent them."""
     async with open_rig() as rig:
-        await rig.begin(phase_s=phase / 1000)
-        rig.assistant.say(numbered(0, 700))
-        await trio.sleep(SPEAKS_AT_S + phase * 0.02)
-        rig.phone.say(TONE * 15)
-        await trio.sleep(2.1)
-        rig.assistant.stop()
+        rig.playback.intake.push(numbered(0, 5))
+        tone = (8000 * np.sin(np.arange(3200) / 5)).astype("<i2").tobytes()
+        rig.playback.say(Audio(WIDEBAND, tone))
+        assert rig.playback.queued_ms == pytest.approx(300, abs=20)
+        await trio.sleep(0.35)
+        assert rig.playback.audible
         await trio.sleep(1)
-        rig.assistant.say(numbered(NEW, 50))
-        await trio.sleep(3)
 
-        assert clears(rig) == 1
-        assert whole_and_in_order(rig.phone.heard_after_clear(), NEW, 50)
-        assert [rig.call.fence.is_stale(turn) for turn in (1, 2)] == [True, False]
-        holds_the_fence(rig)
+        assert rig.heard.startswith(numbered(0, 5))
+        assert len(rig.side.audio_got) == pytest.approx(15, abs=1)
+        assert not rig.playback.audible
 
 
-@pytest.mark.parametrize("late_s", [0.1, 0.5, 1.0, 1.9])
-@pytest.mark.parametrize("says", ["nothing", "user-interrupted", "all"])
-async def test_an_old_turn_that_runs_on_is_not_heard_with_or_without_messages(
-    says: str, late_s: float, autojump_clock: MockClock
-) -> None:
+async def test_a_comfort_sound_waits_only_so_much_and_cannot_be_interrupted(autojump_clock: MockClock) -> None:
     async with open_rig() as rig:
-        await interrupt(rig)
-        await trio.sleep(0.3)
-        if says != "nothing":
-            rig.assistant.interrupted()
-        if says == "all":
-            rig.assistant.speech("started", "user", turn=1)
-            rig.assistant.speech("stopped", turn=0)
-            rig.assistant.transcript("stop")
-        await trio.sleep(late_s - 0.3 if late_s > 0.3 else 0)
-        rig.assistant.stop()
-        await trio.sleep(4)
+        for _ in range(50):
+            rig.playback.comfort(COMFORT)
 
-        assert clears(rig) == 1
-        assert heard_frames(rig.phone.heard_after_clear()) == []
-        assert rig.event("call.started")["call_id"] == rig.event("bargein.flushed")["call_id"] == rig.call.id
-        holds_the_fence(rig)
+        assert rig.playback.queued_ms == COMFORT_QUEUED_MS
+        assert not rig.playback.audible
+        assert rig.report.counts.totals()["frames_invented"] == {"reconnect": COMFORT_QUEUED_MS // 20}
+        await trio.sleep(1)
+        assert rig.heard == COMFORT * 15
 
 
-async def test_a_new_turn_is_heard_from_its_first_byte_when_the_assistant_announces_it(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_comfort_sound_waits_for_no_place_behind_the_assistant(autojump_clock: MockClock) -> None:
     async with open_rig() as rig:
-        await interrupt(rig)
-        await trio.sleep(0.4)
-        rig.assistant.interrupted()
-        await trio.sleep(0.2)
-        rig.assistant.stop()
-        await trio.sleep(0.4)
-        rig.assistant.speech("started", turn=1)
-        rig.assistant.say(numbered(NEW, 50))
-        await trio.sleep(0.5)
-        announced = rig.phone.heard_after_clear()
+        rig.playback.intake.push(numbered(0, 20))
+        rig.playback.comfort(COMFORT)
+        await trio.sleep(1)
+
+        assert rig.heard == numbered(0, 20)
+
+
+async def test_what_a_comfort_sound_has_left_waiting_is_taken_back_in_the_next_pause(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        rig.playback.comfort_over()
+        rig.playback.intake.push(numbered(0, 2) + TELEPHONE.silent_frame * 20 + numbered(2, 2))
         await trio.sleep(2)
 
-        assert heard_frames(announced)[0] == (NEW, 80)
-        assert whole_and_in_order(rig.phone.heard_after_clear(), NEW, 50)
-        holds_the_fence(rig)
+        assert rig.report.counts.totals()["frames_dropped"] == {"trimmed": 5}
 
 
-async def test_after_a_false_alarm_the_whole_sentence_is_heard_and_soon(autojump_clock: MockClock) -> None:
-    """The assistant never agrees: it goes on, so it was not meant."""
+async def test_a_mark_says_what_was_heard_unless_its_turn_was_cut(autojump_clock: MockClock) -> None:
+    """After a cut the caller's side sends back the marks of what it has forgotten."""
     async with open_rig() as rig:
-        await interrupt(rig, sentence=350)
-        await trio.sleep(11)
-        clear_s = rig.phone.player.clears[0].at_s
-        resumed = next(line.at_s for line in rig.phone.player.log if line.kind == "media" and line.at_s > clear_s)
-
-        assert clears(rig) == 1
-        assert whole_and_in_order(rig.phone.heard(), 0, 350, repeated_frames=1)
-        assert resumed - clear_s <= 2.5
-        assert rig.event("bargein.false")["turn"] == rig.event("bargein.flushed")["turn"]
-        assert rig.call.summary()["interruptions_false"] == 1
-        assert rig.call.summary()["interruptions_confirmed"] == 0
-        assert rig.metric("relay_frames_dropped_total", cause="stale") == 0
-        holds_the_fence(rig)
-
-
-async def test_when_the_assistant_notices_first_its_word_flushes(autojump_clock: MockClock) -> None:
-    async with open_rig() as rig:
-        await interrupt(rig, frames=0)
-        rig.assistant.interrupted()
-        await trio.sleep(0.05)
-        flushed = clears(rig)
-        await trio.sleep(1.5)
-        rig.assistant.stop()
-        await trio.sleep(3)
-
-        assert flushed == 1
-        assert heard_frames(rig.phone.heard_after_clear()) == []
-        assert rig.event("bargein.flushed")["by"] == "assistant"
-        assert rig.metric("relay_bargein_seconds_count") == 0, "nobody knows when the caller began"
-        holds_the_fence(rig)
-
-
-@pytest.mark.parametrize("by", ["assistant", "caller", "both"])
-async def test_five_interruptions_within_500_ms_are_one_flush(by: str, autojump_clock: MockClock) -> None:
-    async with open_rig() as rig:
-        await interrupt(rig, frames=0)
-        for _ in range(5):
-            if by != "assistant":
-                rig.phone.say(TONE * 4)
-            if by != "caller":
-                rig.assistant.interrupted()
-            await trio.sleep(0.1)
+        rig.playback.intake.push(numbered(0, 50))
+        rig.dialogue.assistant_said("one two three four", final=True)
+        await trio.sleep(0.55)
+        assert rig.playback.turns() == (Turn("assistant", "one", interrupted=True),)
+        rig.playback.heard(1, 440)
+        assert rig.playback.turns() == (Turn("assistant", "one two", interrupted=True),)
+        rig.playback.interrupter.assistant_interrupted()
+        rig.playback.intake.assistant_started(1)
+        rig.playback.intake.push(numbered(100, 20))
         await trio.sleep(1)
+        lingers = []
+        for turn in (1, 2):
+            rig.playback.heard(turn, 10_000)
+            lingers.append(rig.playback.speaker.playout.lingers)
 
-        assert clears(rig) == 1
-        assert len(rig.events("bargein.flushed")) == 1
-        assert heard_frames(rig.phone.heard_after_clear()) == []
+        assert lingers == [True, False]
 
 
-@pytest.mark.parametrize(("after_s", "count"), [(0.2, 1), (0.4, 2)])
-async def test_within_the_debounce_time_a_new_turn_is_not_cut(
-    after_s: float, count: int, autojump_clock: MockClock
+async def test_the_mark_behind_a_clear_proves_silence_and_is_no_position(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        rig.playback.intake.push(numbered(0, 50))
+        await trio.sleep(0.7)
+        rig.playback.interrupter.assistant_interrupted()
+        name = str(rig.side.peer.seen[-1])
+        rig.playback.intake.assistant_started(1)
+        rig.playback.intake.push(numbered(100, 20))
+        await trio.sleep(0.4)
+        left_ms = rig.playback.speaker.playout.left_ms(trio.current_time())
+        turn, position_ms = map(int, name.removeprefix("mark ").split(":"))
+        rig.playback.heard(turn, position_ms)
+
+        assert rig.told[-1] == CallerSilenced(1, onset_to_silent_ms=400.0, clear_to_silent_ms=400.0)
+        assert rig.playback.speaker.playout.left_ms(trio.current_time()) == left_ms < 400
+
+
+@pytest.mark.parametrize("mark_after_s", [0.0, 0.3, None])
+async def test_all_was_heard_when_it_was_played_and_its_marks_are_back_or_do_not_come(
+    mark_after_s: float | None, autojump_clock: MockClock
 ) -> None:
-    async with open_rig(barge_in=BargeInConfig(debounce_ms=300)) as rig:
-        await interrupt(rig, frames=0)
-        rig.assistant.interrupted()
-        rig.assistant.stop()
+    async with open_rig() as rig:
+        rig.playback.intake.push(numbered(0, 50) + numbered(50, 1)[:80])
+
+        async def mark() -> None:
+            await trio.sleep(1.22 + (mark_after_s or 0.0))
+            rig.playback.heard(1, 1020)
+
+        async with trio.open_nursery() as nursery:
+            if mark_after_s is not None:
+                nursery.start_soon(mark)
+            took_s = await played_out_after_s(rig)
+
+        assert len(rig.side.audio_got) == 51, "with the rest of the last frame"
+        assert took_s == pytest.approx(1.22 + (LAST_MARK_S if mark_after_s is None else mark_after_s), abs=0.03)
+
+
+async def test_where_nothing_was_said_there_is_nothing_to_wait_for(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        assert await played_out_after_s(rig) == 0
+
+
+async def test_what_the_fence_holds_may_still_be_played(autojump_clock: MockClock) -> None:
+    """The assistant ends the call after an interruption that it never noticed: all it said is heard first."""
+    async with open_rig() as rig:
+        rig.playback.intake.push(numbered(0, 250))
+        await trio.sleep(0.7)
+        rig.playback.interrupter.caller_heard(Likely(0, 0), trio.current_time())
+        unheard = rig.playback.speaker.playout.cut(1, trio.current_time()).unheard
+        rig.playback.fence.cut(unheard, trio.current_time(), confirmed=False)
+        took_s = await played_out_after_s(rig)
+
+        assert rig.playback.fence.state is FenceState.OPEN
+        assert took_s > FenceRules().false_alarm_s + 4, "it had sent far ahead, so its silence said nothing"
+        assert rig.heard.endswith(numbered(249, 1))
+
+
+async def test_deadlines_are_kept_though_nothing_happens(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        rig.playback.intake.push(numbered(0, 50))
+        await trio.sleep(0.7)
+        rig.playback.interrupter.caller_heard(Likely(0, 0), trio.current_time())
+        await trio.sleep(0.69)
+        assert rig.told == []
+        await trio.sleep(0.02)
+        assert rig.told == [PauseTakenBack(700)]
+        rig.playback.interrupter.assistant_interrupted()
+        await trio.sleep(FenceRules().false_alarm_s + 0.01)
+
+        assert isinstance(rig.told[-1], InterruptionSettled)
+        assert rig.told[-1].by == "expired"
+
+
+async def test_an_interruption_that_nobody_took_back_before_the_end_holds(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        rig.playback.intake.push(numbered(0, 50))
+        await trio.sleep(0.7)
+        rig.playback.interrupter.assistant_interrupted()
         await trio.sleep(0.1)
-        rig.assistant.speech("started", turn=1)
-        rig.assistant.say(numbered(NEW, 100))
-        await trio.sleep(after_s - 0.1)
-        rig.assistant.interrupted()
-        await trio.sleep(1)
-
-        assert clears(rig) == count
-
-
-async def test_a_protected_first_message_is_heard_whole_and_the_next_is_not_protected(
-    autojump_clock: MockClock,
-) -> None:
-    async with open_rig(barge_in=BargeInConfig(protect_first_message=True)) as rig:
-        await interrupt(rig, sentence=200)
-        await trio.sleep(0.5)
-        rig.assistant.interrupted()
-        await trio.sleep(4)
-        first = rig.phone.heard()
-        rig.assistant.say(numbered(NEW, 200))
-        await trio.sleep(1)
-        protected = clears(rig)
-        rig.phone.say(TONE * 15)
-        await trio.sleep(1)
-
-        assert whole_and_in_order(first, 0, 200)
-        assert protected == 0
-        assert clears(rig) == 1
-
-
-async def test_when_interrupting_is_off_nothing_interrupts(autojump_clock: MockClock) -> None:
-    async with open_rig(barge_in=BargeInConfig(enabled=False)) as rig:
-        await interrupt(rig, sentence=200)
-        await trio.sleep(0.5)
-        rig.assistant.interrupted()
-        await trio.sleep(4)
-
-        assert clears(rig) == 0
-        assert whole_and_in_order(rig.phone.heard(), 0, 200)
-
-
-@pytest.mark.parametrize(
-    ("keys", "says", "count"),
-    [
-        ({"policy": "local"}, None, 1),
-        ({"policy": "assistant"}, None, 0),
-        ({"policy": "assistant"}, "user-interrupted", 1),
-        ({"policy": "both"}, None, 0),
-        ({"policy": "both"}, "user-interrupted", 1),
-        ({"min_words": 2}, None, 0),
-        ({"min_words": 2}, "wait", 0),
-        ({"min_words": 2}, "wait a moment", 1),
-        ({"min_words": 2}, "user-interrupted", 1),
-    ],
-)
-async def test_who_decides_is_configured(
-    keys: dict[str, Any], says: str | None, count: int, autojump_clock: MockClock
-) -> None:
-    """Who may not cut loses nothing: the whole sentence is heard. The onset is known whoever decides."""
-    async with open_rig(barge_in=BargeInConfig(**keys)) as rig:
-        await interrupt(rig, sentence=300)
-        await trio.sleep(0.4)
-        if says == "user-interrupted":
-            rig.assistant.interrupted()
-        elif says:
-            rig.assistant.transcript(says)
+        rig.work.cancel()
         await trio.sleep(0.1)
-        flushed = clears(rig)
-        if count:
-            rig.assistant.stop()
-        await trio.sleep(8)
 
-        assert flushed == clears(rig) == count
-        if count == 0:
-            assert whole_and_in_order(rig.phone.heard(), 0, 300)
-        else:
-            line = rig.event("bargein.flushed")
-            assert line["by"] == ("assistant" if says == "user-interrupted" else "caller")
-            assert 0 < line["onset_to_clear_ms"] < 500
-            assert rig.metric("relay_bargein_seconds_count") == 1
+        assert isinstance(rig.told[-1], InterruptionSettled)
+        assert rig.told[-1].by == "end"
 
 
-@pytest.mark.parametrize("phase", range(0, 20, 3))
-async def test_a_cough_takes_nothing_from_the_sentence(phase: int, autojump_clock: MockClock) -> None:
-    """It pauses; how long is told. Not a byte is lost or repeated, and nothing is cleared."""
-    async with open_rig() as rig:
-        await rig.begin(phase_s=phase / 1000)
-        rig.assistant.say(numbered(0, 250))
-        await trio.sleep(SPEAKS_AT_S + phase * 0.02)
-        rig.phone.say(MURMUR * 10)
-        await trio.sleep(6)
-
-        assert clears(rig) == 0
-        assert whole_and_in_order(rig.phone.heard(), 0, 250)
-        assert 50 <= rig.event("bargein.resumed")["paused_ms"] <= 700
-        assert rig.call.summary()["interruptions_resumed"] == 1
-        holds_the_fence(rig)
-
-
-async def test_a_pause_with_an_empty_queue_ends_in_time(autojump_clock: MockClock) -> None:
-    """All that is left plays at the caller's side, and nothing comes that would wake anybody."""
-    async with open_rig(barge_in=BargeInConfig(policy="both")) as rig:
-        await rig.begin()
-        rig.assistant.silent_when_quiet = True
-        rig.assistant.say(numbered(0, 100))
-        await trio.sleep(2.1)
-        rig.phone.say(TONE * 15)
-        await trio.sleep(2)
-        resumed = len(rig.events("bargein.resumed"))
-        rig.assistant.say(numbered(NEW, 50))
-        await trio.sleep(3)
-
-        assert resumed == 1
-        assert whole_and_in_order(rig.phone.heard()[3 * 8000 :], NEW, 50)
-
-
-async def test_clear_is_sent_when_only_the_callers_side_still_holds_audio(autojump_clock: MockClock) -> None:
-    async with open_rig() as rig:
-        await rig.begin()
-        rig.assistant.silent_when_quiet = True
-        rig.assistant.say(numbered(0, 50))
-        while rig.call.queued_ms or not rig.phone.player.queued_ms:  # noqa: ASYNC110 - the test looks for the moment
-            await trio.sleep(0.005)
-        rig.assistant.interrupted()
-        await trio.sleep(0.5)
-
-        assert clears(rig) == 1
-        assert rig.phone.player.clears[0].cleared_ms > 0
-        assert heard_frames(rig.phone.heard_after_clear()) == []
-
-
-@pytest.mark.parametrize("marks_come", [True, False])
-async def test_clear_is_sent_while_marks_stay_away_though_all_should_be_played(
-    *, marks_come: bool, autojump_clock: MockClock
-) -> None:
-    """By the marks the caller's side may hold audio. It is no interruption: what comes next is not held back."""
-    async with open_rig() as rig:
-        await rig.begin()
-        rig.phone.mark_delay_s = lambda: 0.0 if marks_come and trio.current_time() < 2 else 1000.0
-        rig.assistant.say(numbered(0, 100))
-        await trio.sleep(4)
-        rig.phone.say(TONE * 15)
-        await trio.sleep(0.4)
-        rig.assistant.say(numbered(NEW, 100))
-        await trio.sleep(4)
-
-        assert clears(rig) == 1
-        assert [line["turn"] for line in rig.events("bargein.cleared")] == [1]
-        assert rig.events("bargein.flushed") == rig.events("bargein.resumed") == []
-        assert whole_and_in_order(rig.phone.heard()[: 4 * 8000], 0, 100)
-        assert whole_and_in_order(rig.phone.heard()[4 * 8000 :], NEW, 100)
-        assert [rig.call.fence.is_stale(turn) for turn in (1, 2)] == [True, False]
-        holds_the_fence(rig)
-
-
-async def test_clear_is_sent_once_for_what_lingers(autojump_clock: MockClock) -> None:
-    async with open_rig() as rig:
-        await rig.begin()
-        rig.phone.mark_delay_s = lambda: 1000.0
-        rig.assistant.say(numbered(0, 100))
-        await trio.sleep(4)
-        for _ in range(3):
-            rig.phone.say(TONE * 15)
-            await trio.sleep(2)
-
-        assert clears(rig) == 1
-
-
-async def test_a_protected_first_message_that_lingers_is_not_cleared(autojump_clock: MockClock) -> None:
-    async with open_rig(barge_in=BargeInConfig(protect_first_message=True)) as rig:
-        await rig.begin()
-        rig.phone.mark_delay_s = lambda: 1000.0
-        rig.assistant.say(numbered(0, 100))
-        await trio.sleep(4)
-        rig.phone.say(TONE * 15)
-        await trio.sleep(2)
-
-        assert clears(rig) == 0
-
-
-async def test_speech_while_the_assistant_is_silent_sends_nothing(autojump_clock: MockClock) -> None:
-    async with open_rig() as rig:
-        await rig.begin()
-        await trio.sleep(1)
-        rig.phone.say(TONE * 50)
-        await trio.sleep(2)
-
-        assert clears(rig) == 0
-        assert rig.events("bargein.flushed") == rig.events("bargein.resumed") == []
-
-
-async def test_marks_that_come_back_because_of_the_clear_do_not_count_as_heard(autojump_clock: MockClock) -> None:
-    """A false alarm plays again from where the caller really was."""
-    async with open_rig() as rig:
-        await interrupt(rig, sentence=350)
-        while not rig.phone.player.clears:  # noqa: ASYNC110 - the test looks for the moment
-            await trio.sleep(0.005)
-        cleared_marks = rig.phone.player.clears[0].marks
-        await trio.sleep(9)
-
-        assert whole_and_in_order(rig.phone.heard(), 0, 350, repeated_frames=1)
-        assert cleared_marks >= 0
-
-
-@pytest.mark.parametrize("delay_ms", [0, 30])
-@pytest.mark.parametrize("speaks_after_s", [0.9, 2.0, 3.33])
-async def test_the_log_says_what_was_heard_of_the_turn_that_was_cut(
-    speaks_after_s: float, delay_ms: int, autojump_clock: MockClock
-) -> None:
-    """Within 40 ms of what the caller's side played; also in a second turn, after another interruption."""
-    async with open_rig() as rig:
-        await rig.begin()
-        rig.phone.mark_delay_s = lambda: delay_ms / 1000
-        for turn in range(2):
-            await trio.sleep(3)
-            rig.assistant.speech("started", turn=turn)
-            rig.assistant.say(numbered(turn * NEW, 400))
-            await trio.sleep(speaks_after_s)
-            rig.phone.say(TONE * 15)
-            await trio.sleep(0.4)
-            rig.assistant.interrupted()
-            rig.assistant.stop()
-        await trio.sleep(3)
-        heard_ms = [
-            sum(pairs for number, pairs in heard_frames(rig.phone.heard()) if (number >= NEW) == turn) / 4
-            for turn in (False, True)
-        ]
-
-        assert [line["heard_ms"] for line in rig.events("bargein.flushed")] == pytest.approx(heard_ms, abs=40)
-
-
-async def test_each_interruption_is_proven(autojump_clock: MockClock) -> None:
-    """Onset in the caller's audio, decision, `clear` on the wire, silence by the mark behind it."""
-    async with open_rig() as rig:
-        await interrupt(rig)
-        rig.phone.mark_delay_s = lambda: 0.05
-        await trio.sleep(1)
-        line, silent = rig.event("bargein.flushed"), rig.event("bargein.silent")
-        clear_ms = (rig.phone.player.clears[0].at_s - rig.phone.player.started_s) * 1000
-        onset_came_ms = rig.event("speech.started")["onset_ms"] - FRAME_MS  # the phone sends a frame as it begins
-
-        assert line["onset_to_clear_ms"] == pytest.approx(clear_ms - onset_came_ms, abs=1)
-        assert line["decide_to_clear_ms"] == 0
-        assert silent["clear_to_silent_ms"] == pytest.approx(50)
-        assert silent["onset_to_silent_ms"] == pytest.approx(line["onset_to_clear_ms"] + 50)
-        assert silent["turn"] == line["turn"] == 1
-        assert rig.metric("relay_bargein_seconds_sum") == pytest.approx(line["onset_to_clear_ms"] / 1000)
-
-
-async def test_an_interruption_that_nobody_took_back_before_the_end_counts_as_confirmed(
-    autojump_clock: MockClock,
-) -> None:
-    async with open_rig() as rig:
-        await interrupt(rig)
-        await trio.sleep(0.5)
-        rig.phone.stop()
-        await rig.until_over()
-        ended = rig.event("call.ended")
-
-        assert ended["interruptions_confirmed"] == 1
-        assert ended["frames_dropped"]["stale"] >= 10
-
-
-async def test_a_stuck_writer_gets_no_old_frame_through_after_the_clear(autojump_clock: MockClock) -> None:
-    async with open_rig() as rig:
-        await rig.begin()
-        rig.assistant.say(numbered(0, 300))
-        await trio.sleep(1.9)
-        rig.phone.peer.stop_reading()
-        await trio.sleep(0.1)
-        rig.phone.say(TONE * 15)
-        await trio.sleep(1)
-        rig.phone.peer.read_again()
-        await trio.sleep(0.5)
-
-        assert clears(rig) == 1
-        assert heard_frames(rig.phone.heard_after_clear()) == []
-        assert rig.event("bargein.flushed")["decide_to_clear_ms"] > 500
-        holds_the_fence(rig)
-
-
-async def test_an_assistant_that_sends_faster_than_is_played_costs_the_oldest_limit_only(
-    autojump_clock: MockClock,
-) -> None:
-    """The queue is bounded, and what did not fit is counted."""
-    async with open_rig() as rig:
-        await rig.begin()
-        for first in range(0, 3900, 100):
-            rig.assistant.send(numbered(first, 100))
-        await trio.sleep(1)
-
-        assert rig.call.queued_ms <= 60_000
-        assert rig.call.summary()["frames_dropped"] == {"overflow": pytest.approx(3900 - 3000, abs=20)}
-        assert rig.metric("relay_playout_buffer_seconds") == rig.call.queued_ms / 1000 > 50
-
-
-async def test_a_hole_in_the_assistants_speech_is_counted_and_told(autojump_clock: MockClock) -> None:
-    async with open_rig() as rig:
-        await rig.begin()
-        rig.assistant.silent_when_quiet = True
-        rig.assistant.say(numbered(0, 50))
-        await trio.sleep(1.5)
-        rig.assistant.say(numbered(50, 50))
-        await trio.sleep(2)
-
-        assert rig.event("playout.hole")["hole_ms"] == pytest.approx(500, abs=210)
-        assert rig.metric("relay_playout_holes_total") == 1
-        assert rig.metric("relay_frames_invented_total", cause="underrun")
-
-
-async def test_the_end_of_an_interruption_is_silence_to_the_sample(autojump_clock: MockClock) -> None:
-    """With resampling too: nothing of the old turn is left in a filter."""
-    async with open_rig() as rig:
-        await interrupt(rig)
-        await trio.sleep(0.4)
-        rig.assistant.stop()
-        await trio.sleep(3)
-
-        assert set(rig.phone.heard_after_clear()) <= set(SILENCE)
-
-
-async def test_half_a_frame_of_the_old_turn_does_not_begin_the_next(autojump_clock: MockClock) -> None:
-    async with open_rig() as rig:
-        await rig.begin()
-        rig.assistant.silent_when_quiet = True
-        rig.assistant.say(numbered(0, 100) + numbered(100, 1)[:80])
-        await trio.sleep(1.98)
-        rig.phone.say(TONE * 15)
-        await trio.sleep(4)
-        rig.assistant.send(numbered(NEW, 20))
-        await trio.sleep(2)
-
-        assert heard_frames(rig.phone.heard_after_clear())[0] == (NEW, 80)
-
-
-@pytest.mark.parametrize("spoke", ["before the assistant did", "and stopped long ago"])
-async def test_speech_that_did_not_interrupt_is_no_onset(spoke: str, autojump_clock: MockClock) -> None:
-    async with open_rig(barge_in=BargeInConfig(policy="assistant")) as rig:
-        await rig.begin()
-        if spoke == "before the assistant did":
-            rig.phone.say(TONE * 150)
-            await trio.sleep(1)
-        rig.assistant.say(numbered(0, 300))
-        await trio.sleep(1)
-        if spoke == "and stopped long ago":
-            rig.phone.say(TONE * 15)
-            await trio.sleep(2)
-        rig.assistant.interrupted()
-        await trio.sleep(0.5)
-
-        assert rig.event("bargein.flushed")["onset_to_clear_ms"] == 0
-        assert rig.metric("relay_bargein_seconds_count") == 0
-
-
-async def test_the_last_word_is_marked(autojump_clock: MockClock) -> None:
-    """So that what was heard is known exactly when all was."""
-    async with open_rig() as rig:
-        await rig.begin()
-        rig.assistant.silent_when_quiet = True
-        await trio.sleep(1)
-        rig.assistant.say(numbered(0, 33))
-        await trio.sleep(2)
-        sent = sum(line.n_bytes for line in rig.phone.player.log if line.kind == "media")
-        marks = [line.detail for line in rig.phone.player.log if line.kind == "mark-returned"]
-
-        assert marks[-1].endswith(f":{sent // 8}")
-
-
-async def test_an_outbox_that_closed_leaves_the_task_at_rest(
-    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
-) -> None:
-    """Until the receiver has noticed that the socket is gone, playback must not spin."""
-    rounds = 0
-    send_due = Speaker._send_due
-
-    async def counted(self: Speaker) -> None:
-        nonlocal rounds
-        rounds += 1
-        assert rounds < 1000
-        await send_due(self)
-
-    async with open_rig() as rig:
-        await rig.begin()
-        rig.assistant.say(numbered(0, 100))
-        await trio.sleep(1)
-        monkeypatch.setattr(Speaker, "_send_due", counted)
-        assert rig.call._line.leg is not None
-        rig.call._line.leg.outbox.close()
-        await trio.sleep(0.1)
-        rounds = 0
-        await trio.sleep(1)
-
-        assert rounds < 60
-        assert rig.events("call.failed") == []
+def test_the_fence_waits_as_long_as_is_configured() -> None:
+    assert fence_rules(BargeInConfig(old_turn_ms=1500, false_alarm_ms=1800, pause_ms=700)) == FenceRules(1.5, 1.8, 0.7)
+    assert fence_rules(BargeInConfig()) == FenceRules()
