@@ -59,7 +59,7 @@ def app() -> QuartTrio:
     made = QuartTrio(__name__, static_folder=None)
     answer_errors_as_json(made)
 
-    async def refused() -> None:
+    async def refused() -> str:
         await request.get_data()
         raise RequestRefused(503, "FULL", "later")
 
@@ -78,7 +78,7 @@ def app() -> QuartTrio:
 async def test_the_framework_answers_errors_of_handlers_and_of_routing_in_that_form(
     method: str, path: str, status: int, code: str, header: tuple[str, str] | None
 ) -> None:
-    answer = await app().test_client().open(path, method=method)
+    answer = await getattr(app().test_client(), method.lower())(path)
     body = await answer.get_json()
 
     assert (answer.status_code, body["code"], set(body)) == (status, code, {"error", "code"})
