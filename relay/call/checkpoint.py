@@ -23,10 +23,12 @@ from relay.state import CallRecord, KeptToken, StateStore, WriteBehind
 from relay.wakeup import Signal
 
 HEARD_EVERY_S = 1.0
+"""What the next process knows of the words that the caller has heard is at most so old."""
 ENDED_KEPT_S = 60.0
 """For what Twilio asks about a call that is over."""
 
 HAND_OVER_S = 3.0
+"""For the last records to be written before the process ends; otherwise the next process has older ones."""
 STORED_WAIT_S = 0.25
 """A caller does not wait longer for a store that does not answer."""
 
@@ -37,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class CallIdentity:
-    """What never changes about a call. `started_at` is wall-clock time, as `wall` tells it."""
+    """Holds what never changes about a call. `started_at` is wall-clock time, as `wall` tells it."""
 
     call_sid: str
     call_id: str
@@ -46,7 +48,10 @@ class CallIdentity:
 
 
 class Checkpoint:
-    """One per call. `note` never waits; None: nobody could go on with this call."""
+    """Makes the record of one call, and notes it when it has changed.
+
+    `note` never waits; None: nobody could go on with this call.
+    """
 
     def __init__(
         self,

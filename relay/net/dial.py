@@ -1,4 +1,4 @@
-"""Reach a peer by TCP, and TLS where its address says so."""
+"""Reaches a peer by TCP, and TLS where its address says so."""
 
 import errno
 import socket
