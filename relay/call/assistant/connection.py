@@ -59,7 +59,7 @@ log = structlog.get_logger(__name__)
 
 
 class Ending(Enum):
-    """How a connection came to its end."""
+    """The ways in which a connection comes to its end."""
 
     ENDED = auto()
     """The assistant hung up."""
