@@ -1,4 +1,6 @@
-"""One call: the nursery of its four tasks, the caller's socket lent to it, and how it ends.
+"""One call: it builds its parts, runs their tasks in one nursery, uses the caller's sockets, and ends.
+
+Its sockets are lent: the endpoint that accepted one owns it, and closes it when the call has given it back.
 
 | state       | meaning                                | leaves when                        | deadline               |
 |-------------|----------------------------------------|------------------------------------|------------------------|
@@ -115,7 +117,7 @@ class Call:
         return self._playback.fence
 
     def lend(self, leg: CallerLeg) -> AbstractContextManager[trio.Event]:
-        """Give the call a socket of the caller for as long as the context is open.
+        """Let the call use a socket of the caller for as long as the context is open; the endpoint goes on owning it.
 
         The event is set when the call does not need it any more: the call is over, the socket is lost, or a newer one
         took its place.

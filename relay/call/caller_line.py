@@ -1,4 +1,4 @@
-"""The receiver task: it reads whichever socket of the caller is the newest, and waits for the next when that is lost.
+"""The receiver task of a call: it reads the caller's newest socket, and waits for the next when that is lost.
 
 | state    | meaning                                   | leaves when                              | deadline           |
 |----------|-------------------------------------------|------------------------------------------|--------------------|
@@ -30,8 +30,9 @@ from relay.wakeup import Signal
 
 
 class CallerLine:
-    """One per call. `frames` is where the caller's audio goes, with a `NewStream` before that of each further socket.
+    """The caller's side of one call, whichever socket carries it.
 
+    `frames` is where the caller's audio goes, with a `NewStream` before that of each further socket.
     `ages_s` are those of the attempts that another process had granted.
     """
 
@@ -151,6 +152,7 @@ class CallerLine:
                 take(event)
 
     async def _pass_on(self, audio: CallerAudio) -> None:
+        """Most frames find room, and then cost no round of the scheduler."""
         try:
             self._frames.send_nowait(audio)
         except trio.WouldBlock:

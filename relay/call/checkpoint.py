@@ -23,10 +23,12 @@ from relay.state import CallRecord, KeptToken, StateStore, WriteBehind
 from relay.wakeup import Signal
 
 HEARD_EVERY_S = 1.0
+"""What the next process knows of the words that the caller has heard is at most so old."""
 ENDED_KEPT_S = 60.0
 """For what Twilio asks about a call that is over."""
 
 HAND_OVER_S = 3.0
+"""For the last records to be written before the process ends; otherwise the next process has older ones."""
 STORED_WAIT_S = 0.25
 """A caller does not wait longer for a store that does not answer."""
 
@@ -49,7 +51,9 @@ def new_record(call_sid: str, config: Config, assistant: str, wall_s: float) -> 
 
 
 class Checkpoint:
-    """One per call, which began as `record` says. `note` never waits; None: nobody could go on with this call.
+    """Makes the record of one call, which began as `record` says, and notes it when it has changed.
+
+    `note` never waits; None: nobody could go on with this call.
 
     `wall` is the wall clock that the record's times are of, in seconds.
     """

@@ -10,7 +10,7 @@ from relay.media.frames import Audio
 
 
 class LastWords:
-    """One per call. `apology` is for a caller who had no assistant; None: the call just ends."""
+    """Plays the end of one call. `apology` is for a caller who had no assistant; None: the call just ends."""
 
     def __init__(self, playback: Playback, line: CallerLine, config: Config, apology: Audio | None) -> None:
         self._playback = playback
@@ -20,7 +20,11 @@ class LastWords:
         self._apology = apology
 
     async def say(self, reason: EndReason) -> None:
-        """Return when the caller has heard it, within `session.play_out_max_s` beyond its length."""
+        """Return when the caller has heard it.
+
+        It takes `session.play_out_max_s` at most, and for an apology its length beside that, after up to
+        `twilio.media_start_timeout_s` for a caller whose socket is still to come.
+        """
         if reason is EndReason.ASSISTANT_ENDED:
             await self._play_out(self._play_out_max_s)
         elif self._apology is not None:

@@ -1,4 +1,4 @@
-"""What all calls of the daemon share."""
+"""Holds what all calls of the daemon share."""
 
 import time
 from collections.abc import Callable
@@ -13,11 +13,14 @@ from relay.state import StateStore
 
 @dataclass(frozen=True, slots=True)
 class Services:
+    """Each of these exists once in the daemon, and outlives every call."""
+
     config: Config
     metrics: Metrics
     vad: VadEngine
     store: StateStore | None = None
     """Where another process finds the calls of this one; None: they end with it."""
     wall: Callable[[], float] = time.time
+    """Wall-clock seconds since 1970, for what another process reads. Everything else uses trio's clock."""
     apology: Audio | None = None
     """What a caller hears when there is no assistant, before the call ends."""

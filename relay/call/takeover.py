@@ -1,4 +1,4 @@
-"""Lets a caller in wherever Twilio brings it: to a call of this process, or to one that another process has or had.
+"""Finds the call of a caller wherever Twilio brings it: a call of this process, or one that another process has or had.
 
 | the call                         | Twilio brings                 | then                                              |
 |----------------------------------|-------------------------------|---------------------------------------------------|
@@ -30,7 +30,7 @@ RING_WAIT_S = 0.25
 
 
 class Takeover:
-    """One for the daemon."""
+    """Takes calls over from other processes, and guards the media sockets with tokens. There is one for the daemon."""
 
     def __init__(self, calls: Calls, services: Services) -> None:
         self._calls = calls

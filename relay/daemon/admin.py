@@ -1,4 +1,4 @@
-"""What runs now, and ending it: only with the admin token, and nothing at all when there is none."""
+"""/calls: shows operators the calls that run, and ends them. Without a configured admin token there is nothing here."""
 
 from quart import Response, request
 from quart_trio import QuartTrio
@@ -15,6 +15,8 @@ CALLS = "/calls"
 
 
 class Admin:
+    """Every request shows the admin token."""
+
     def __init__(self, front: Front) -> None:
         self._calls = front.calls
         self._gate = front.gate

@@ -1,4 +1,4 @@
-"""What a caller hears when no assistant can be had: the operator's recording, or the one that comes with the relay."""
+"""Loads the apology for callers who get no assistant: the operator's recording, or the one that is built in."""
 
 from pathlib import Path
 

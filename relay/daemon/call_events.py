@@ -28,6 +28,8 @@ KEEPALIVE_S = 15.0
 
 
 class CallEvents:
+    """Every listener shows the admin token; so many may listen to one call (`relay.call.report.report`)."""
+
     def __init__(self, front: Front) -> None:
         self._calls = front.calls
         self._gate = front.gate
@@ -52,7 +54,7 @@ class CallEvents:
             if not room:
                 raise RequestRefused(503, "BUSY", "too many listen to this call already: end one of them")
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_cancel_when_gone, request, nursery.cancel_scope)
+                nursery.start_soon(request.cancel_when_gone, nursery.cancel_scope)
                 await _tell(request, call, queue)
                 nursery.cancel_scope.cancel()
 
@@ -96,8 +98,3 @@ def _line(event: CallEvent, at_s: float) -> bytes:
 def _told(name: str, values: Mapping[str, Any], at_s: float | None = None) -> bytes:
     time = {} if at_s is None else {"at_s": round(at_s, 3)}
     return f"event: {name}\ndata: {json.dumps({**time, **values})}\n\n".encode()
-
-
-async def _cancel_when_gone(request: AsgiRequest, scope: trio.CancelScope) -> None:
-    await request.wait_gone()
-    scope.cancel()

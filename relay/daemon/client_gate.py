@@ -1,4 +1,4 @@
-"""Which browsers may begin a session, and how often one address may ask for anything."""
+"""Decides which browsers may begin a session, and how often one address may ask for anything."""
 
 import hmac
 from ipaddress import ip_address

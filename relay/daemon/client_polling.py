@@ -23,12 +23,16 @@ from relay.wire.json_text import WireCode
 AUDIO_BODY_MAX_BYTES = 2**20
 TEXT_BODY_MAX_BYTES = 65_536
 WAIT_S = 10.0
+"""For something to answer: less than proxies wait for an answer, often 30 s or more."""
 TOGETHER_S = 0.04
 """Audio waits so long for more, so that an answer carries two or three frames; a text does not wait."""
 MESSAGES_MAX = 200
+"""Four seconds of audio; what is left over answers the next poll at once."""
 
 
 class ClientPolling:
+    """Browsers begin a session by POST, and show its token with every request after that."""
+
     def __init__(self, front: Front, gate: ClientGate) -> None:
         self._sessions = front.sessions
         self._gate = gate
@@ -109,7 +113,7 @@ class ClientPolling:
         outbox = session.leg.outbox
         with session.attached("polling") as fenced:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_cancel_when_gone, request, nursery.cancel_scope)
+                nursery.start_soon(request.cancel_when_gone, nursery.cancel_scope)
                 with trio.move_on_after(WAIT_S):
                     await outbox.wait_after(cursor, fenced)
                     with trio.move_on_after(TOGETHER_S):
@@ -143,8 +147,3 @@ def _cursor(after: str | None, last: int) -> int:
     if int(text) > last:
         raise RequestRefused(400, "CURSOR_AHEAD", f"after is {text}, but the last message had {last}")
     return int(text)
-
-
-async def _cancel_when_gone(request: AsgiRequest, scope: trio.CancelScope) -> None:
-    await request.wait_gone()
-    scope.cancel()

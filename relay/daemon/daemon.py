@@ -1,4 +1,4 @@
-"""The composition root: what is opened in which order, and how the daemon stops.
+"""The composition root: it opens everything in order, serves, and stops the daemon.
 
 | state    | new calls                  | leaves when                                    | deadline                 |
 |----------|----------------------------|------------------------------------------------|--------------------------|

@@ -1,4 +1,4 @@
-"""What all endpoints share."""
+"""The front of the daemon: the running parts that its endpoints answer from."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,10 @@ from relay.metrics import Metrics
 
 @dataclass(frozen=True, slots=True)
 class Front:
-    """`started_at` is when the daemon became ready, on the clock of `trio.current_time()`."""
+    """Given to every endpoint when it is made.
+
+    `started_at` is when the daemon became ready, on the clock of `trio.current_time()`.
+    """
 
     config: Config
     metrics: Metrics

@@ -1,4 +1,6 @@
-"""Who is let in. Every refusal is counted and logged here, with its reason and without what was sent."""
+"""Decides who is let in: Twilio by its signature, operators by their token. Every refusal is counted
+and logged here, with its reason and without what was sent.
+"""
 
 import hmac
 from collections.abc import Sequence
@@ -21,7 +23,7 @@ def stream_url(public_url: str, target: str) -> str:
 
 
 class Gate:
-    """`endpoint` is the fixed path of the endpoint, for the counter and the log."""
+    """One for the daemon. `endpoint` is the fixed path of the endpoint, for the counter and the log."""
 
     def __init__(self, config: Config, metrics: Metrics) -> None:
         self._public_url = config.server.public_url

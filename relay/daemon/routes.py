@@ -1,4 +1,4 @@
-"""Serves HTTP endpoints without a framework: where audio comes in, streams of events, static files.
+"""Finds the handlers of HTTP endpoints that do without a framework: audio that comes in, events, static files.
 
 Quart would read a body whole, and put two tasks around each request.
 """

@@ -52,6 +52,8 @@ class Webhook:
 
 
 class TwilioHooks:
+    """All checks come first: what a handler acts on is signed, and of an account that is served."""
+
     def __init__(self, front: Front) -> None:
         self._calls = front.calls
         self._takeover = front.takeover
@@ -81,8 +83,8 @@ class TwilioHooks:
         """The stream has ended: connect another to a call that lives, here or until now in another process. After one
         that is over hang up, or, if there was no assistant for it, let a person answer.
 
-        The caller of a call that another process has, or that the one which follows may get, waits and asks again. Who
-        asks here again though another has the call does not reach that one: it is taken from it.
+        The caller of a call that another process has, or that the one which follows may get, waits and asks again. One
+        who asks here a second time does not reach the process that has the call: then the call is taken from that one.
         """
         hook = await self._read(RESUME)
         asked_before = request.args.get("asked") == "1"

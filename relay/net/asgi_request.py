@@ -93,6 +93,11 @@ class AsgiRequest:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
+    async def cancel_when_gone(self, scope: trio.CancelScope) -> None:
+        """Cancel what is done for the client once it has gone away. As `wait_gone`."""
+        await self.wait_gone()
+        scope.cancel()
+
     async def answer(
         self, status: int, body: bytes, content_type: str = "application/json", headers: Mapping[str, str] | None = None
     ) -> None:

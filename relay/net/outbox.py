@@ -38,7 +38,7 @@ class Entry:
 
 
 class TurnFence(Protocol):
-    """Which turns were cut: nothing of them may be written."""
+    """Knows which turns were cut: nothing of them may be written."""
 
     def is_stale(self, turn: int) -> bool: ...
 

@@ -1,4 +1,4 @@
-"""HTTP requests to a peer's REST interface, over one pool of connections."""
+"""Sends HTTP requests to a peer's REST interface, over one pool of connections."""
 
 import logging
 from collections.abc import AsyncIterator, Mapping
@@ -13,7 +13,9 @@ from relay.errors import LegLost, RemoteProtocolError
 from relay.net.transport import default_tls
 
 RESPONSE_MAX_BYTES = 2**20
+"""Answers have some kilobytes; this bounds what one that goes wrong can take of the memory."""
 MAX_CONNECTIONS = 20
+"""Requests under way at a time; more wait for one of these, within their time-out."""
 IDLE_CONNECTION_S = 30.0
 
 _CODES: tuple[tuple[type[Exception], str], ...] = (

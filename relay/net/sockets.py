@@ -1,4 +1,4 @@
-"""What the relay asks of a WebSocket, whichever library carries it."""
+"""Defines what the relay asks of a WebSocket, whichever library carries it."""
 
 from typing import Protocol
 

@@ -1,4 +1,4 @@
-"""What every TCP and TLS connection of the relay has in common."""
+"""Sets what every TCP and TLS connection of the relay has in common."""
 
 import socket
 import ssl
@@ -6,6 +6,7 @@ from functools import cache
 from typing import Protocol
 
 USER_TIMEOUT_MS = 5_000
+"""TCP by itself tries for a quarter of an hour (tcp(7), tcp_retries2): by then nobody is on the line any more."""
 _KEEPALIVE_IDLE_S = 10
 _KEEPALIVE_INTERVAL_S = 5
 _KEEPALIVE_PROBES = 3

@@ -233,7 +233,8 @@ async def test_the_end_of_a_socket_that_was_replaced_in_the_same_moment_is_no_lo
         with rig.line.lend(second):
             await quiet()
 
-            assert rig.line.leg is second
+            assert rig.playing.leg is second
+            assert rig.line.leg is not None
             assert rig.told(CallerLost) == [CallerLost("another stream of the caller took its place")]
 
 

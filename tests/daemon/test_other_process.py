@@ -7,7 +7,7 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from relay.daemon import media
+from relay.daemon import twilio_media
 from relay.metrics import Metrics
 from relay.state import StateStore
 from relay.state.memory import MemoryBackend, MemoryTables
@@ -43,7 +43,7 @@ async def test_a_media_socket_is_let_in_by_a_token_of_the_other_process_once() -
             for rig in (one, two):
                 async with rig.socket() as thief:
                     await thief.send(start(token))
-                    with pytest.raises(Exception, match=str(media.POLICY_VIOLATION)):
+                    with pytest.raises(Exception, match=str(twilio_media.POLICY_VIOLATION)):
                         await thief.receive()
             assert two.calls.find(SID) is not None
 

@@ -195,3 +195,13 @@ async def test_the_end_of_the_client_is_noticed_behind_its_body(autojump_clock: 
     with trio.move_on_after(60) as limit:
         await Tap(part(b"", more=False)).request.wait_gone()
     assert limit.cancelled_caught
+
+
+async def test_what_is_done_for_a_client_ends_when_it_is_gone(autojump_clock: MockClock) -> None:
+    tap = Tap(part(b"", more=False), GONE)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(tap.request.cancel_when_gone, nursery.cancel_scope)
+        await trio.sleep(60)
+
+    assert nursery.cancel_scope.cancelled_caught
+    assert trio.current_time() < 1

@@ -24,11 +24,16 @@ from relay.logic.assistant.ladder import Dial, Ladder
 from relay.logic.assistant.lifetime import Lifetime, LifetimeRules, Moment, Scene
 
 POLL_S = 0.05
+"""The moment depends on what several other parts do; so much later it is still the moment."""
 RETRY_S = 2.0
+"""After a spare call that failed or ended: until the limit there is time for more than one."""
 
 
 class ChangeOver:
-    """One per call. `dial` begins a call with the assistant of a rung, which goes on with the conversation."""
+    """Prepares the change-overs of one call.
+
+    `dial` begins a call with the assistant of this rung (its place in the pool), to go on with the conversation.
+    """
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Keeps the caller from hearing nothing while no assistant can answer."""
+"""Plays a quiet sound to a caller who would otherwise hear nothing, while no assistant can answer."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ PLAYED_S = 0.5
 
 
 class Comfort:
-    """One per call. `needed`: the outage goes on, or what was said in it is still on its way."""
+    """The comfort sound of one call. `needed`: the outage goes on, or what was said in it is still on its way."""
 
     def __init__(self, playback: Playback, *, needed: Callable[[], bool]) -> None:
         self._playback = playback
@@ -40,6 +40,7 @@ class Comfort:
             while self._needed():
                 due = max(due, self._playback.speaker.last_audible_at + COMFORT_AFTER_S)
                 await trio.sleep_until(due)
+                # The assistant may have been heard while this slept; then the silence begins anew.
                 if due >= self._playback.speaker.last_audible_at + COMFORT_AFTER_S:
                     self._playback.comfort(frames[number % len(frames)])
                     number += 1

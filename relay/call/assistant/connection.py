@@ -47,6 +47,7 @@ from relay.wire.vapi_call import CallCreated, retriable_end
 
 LEAVE_S = 1.0
 DELETE_S = 0.8
+"""Both together stay under the 2 s that a call has for its end."""
 STABLE_S = 2.0
 """A connection that breaks off sooner has not helped: its attempt stays counted."""
 LIMIT_EARLY_S = 0.5
@@ -58,7 +59,7 @@ log = structlog.get_logger(__name__)
 
 
 class Ending(Enum):
-    """How a connection came to its end."""
+    """The ways in which a connection comes to its end."""
 
     ENDED = auto()
     """The assistant hung up."""
@@ -71,7 +72,10 @@ class Ending(Enum):
 
 
 class Connection:
-    """Used once. `began_at` is when it was live, `call_id` the assistant's id of the call."""
+    """The life of one call with the assistant; used once.
+
+    `began_at` is when its socket was connected, `call_id` the assistant's id of the call; None: not yet.
+    """
 
     def __init__(
         self,
@@ -222,7 +226,12 @@ class Connection:
 
 @dataclass(eq=False)
 class Talk:
-    """`rung` is the assistant's place in the list, `ladder` who granted the dial and learns what came of it."""
+    """A call with the assistant as the forwarder keeps it: the connection, and what is to be learned from it.
+
+    `rung` is the assistant's place in the pool, 0 the first: the pool is a ladder that a call goes down when assistants
+    fail. `ladder` granted the dial, and is told what came of it. `ending` is None while the connection lives, and when
+    it was cancelled.
+    """
 
     rung: int
     ladder: Ladder

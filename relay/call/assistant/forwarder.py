@@ -65,7 +65,7 @@ class _Outage:
 
 
 class Forwarder:
-    """One per call."""
+    """Keeps an assistant in one call. The talk that has the floor is the one the caller hears and is heard by."""
 
     def __init__(
         self,

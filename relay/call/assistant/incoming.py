@@ -1,4 +1,4 @@
-"""Takes what the assistant sends: its audio goes to playback, its text messages to whom they concern."""
+"""Takes what the assistant sends: its audio goes to playback, its text messages to playback, dialogue and report."""
 
 import trio
 
@@ -15,7 +15,10 @@ from relay.wire import vapi
 
 
 class Incoming:
-    """One per connection, so that what is said by a connection that is lost goes nowhere."""
+    """The reader of one connection. Each has its own, so that what a lost connection still says goes nowhere.
+
+    A connection has the floor, as a speaker in a conference has, while the conversation is held over it.
+    """
 
     def __init__(self, audio_format: AudioFormat, playback: Playback, dialogue: Dialogue, report: Report) -> None:
         """`audio_format` is the assistant's."""

@@ -16,7 +16,7 @@ NOTES_MAX = 32
 
 
 class Outgoing:
-    """One per call, read by one connection at a time."""
+    """The messages and the audio of one call that wait for the assistant; one connection at a time takes them."""
 
     def __init__(self, replay: ReplayLog, audio_format: AudioFormat, counts: Counts) -> None:
         """`audio_format` is that of the log."""

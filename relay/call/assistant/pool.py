@@ -1,4 +1,4 @@
-"""The assistants that calls can be made with, from first to last, and what is known of each."""
+"""The assistants that calls can be made with, from first to last, and what is known of each of them."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from relay.logic.assistant.ladder import Ladder
 
 
 class AssistantPool:
-    """One for the daemon: what one call learns about an assistant, the others need not find out again."""
+    """All assistants of the daemon: what one call learns about an assistant, the others need not find out again."""
 
     def __init__(self, dialers: Sequence[Dialer], rules: BreakerRules | None = None) -> None:
         self.dialers = tuple(dialers)

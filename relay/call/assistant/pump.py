@@ -11,6 +11,8 @@
 | left        | nothing                                   | `say_goodbye` -> leaving, as in any state  | none      |
 | leaving     | `end-call`, and closes                    | the goodbye is answered                    | none      |
 
+The floor is the right to speak, as in a conference: the one connection that has it carries the conversation.
+
 Each write has `SEND_DEADLINE_S`; it is not cancelled inside one as long as anything is to follow.
 """
 
@@ -29,6 +31,7 @@ from relay.media.frames import FRAME_MS, AudioFormat
 from relay.wire import vapi_controls
 
 SEND_DEADLINE_S = 5.0
+"""A peer that takes nothing for so long is gone; the kernel gives its connection up after the same time."""
 LAST_WORDS_S = 1.0
 """When a send fails the assistant is gone, but what it said before, and why it left, can still be read."""
 READY_S = 1.0
@@ -37,7 +40,7 @@ READY_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What a new call begins with. `replaces` is the call whose conversation it goes on with, if there is one.
+    """Says what a new call begins with. `replaces` is the call whose conversation it goes on with, if there is one.
 
     `greet`: it speaks first. `messages` gives the context once the new call listens and has the conversation; None:
     there is nothing to wait for. `opened` is called then, right before the first audio.
@@ -50,7 +53,7 @@ class Opening:
 
 
 class Pump:
-    """Used once, with one connection."""
+    """Writes to one connection; used once."""
 
     def __init__(
         self, outgoing: Outgoing, incoming: Incoming, opening: Opening, audio_format: AudioFormat, counts: Counts
@@ -86,7 +89,7 @@ class Pump:
         """Write nothing more than that."""
         self._messages = deque([vapi_controls.end_call()])
         self._leaving = True
-        self._incoming.began.set()
+        self._incoming.began.set()  # a pump that waits in `_open` for this waits no longer
         self._outgoing.wake()
 
     async def run(self, socket: AssistantSocket) -> None:

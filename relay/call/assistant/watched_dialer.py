@@ -16,7 +16,7 @@ FAILING_S = 60.0
 
 
 class WatchedDialer:
-    """A Dialer like the one inside."""
+    """A dialer like the one inside, for calls and for the health endpoints."""
 
     def __init__(self, inner: Dialer, redactor: Redactor) -> None:
         self._inner = inner
@@ -76,7 +76,7 @@ class WatchedDialer:
 
 
 class WatchedDialers:
-    """All of them together."""
+    """All dialers of the daemon together."""
 
     def __init__(self, dialers: Sequence[WatchedDialer]) -> None:
         self._dialers = dialers

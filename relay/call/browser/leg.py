@@ -28,7 +28,10 @@ COMPLAINTS_PER_S, COMPLAINTS_BURST = 5, 25
 
 
 class BrowserLeg:
-    """`format` is mono pcm_s16le at the rate that the client hears; what it sends is brought to the same."""
+    """The caller's leg of one session.
+
+    `format` is mono pcm_s16le at the rate that the client hears; what it sends is brought to the same.
+    """
 
     def __init__(self, audio_format: AudioFormat, reorder_ms: float) -> None:
         self.format = audio_format

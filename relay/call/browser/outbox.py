@@ -1,4 +1,4 @@
-"""The way out of a browser's leg: one queue for the session, whichever connection takes from it now.
+"""The queue in front of a browser: one for the session, whichever connection takes from it now.
 
 It stands in the place of a socket's outbox. Audio waits for room, so that playback stops by itself while no connection
 takes anything; an interruption empties what no connection has taken, and comes first. Text never waits for room.
@@ -20,10 +20,12 @@ from relay.wire.browser_down import AssistantAudio, Message, Numbered, Text
 AUDIO_WAITING_MAX = 50
 """One second: more than two polls lie apart, and all that an outage lets run ahead of what can be heard."""
 WAITING_MAX = 400
+"""Audio and texts together: what is beyond it is numbered unread, the oldest first."""
 KEPT_MAX = 750
 KEPT_MAX_BYTES = 2_000_000
 """Ten seconds of audio at 96 kHz, which is as long as a dead connection may go unnoticed; at 16 kHz 750 messages."""
 TURNS_KNOWN = 8
+"""A client reports the turn that it plays, which is one of the newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class _Outgoing:
 
 
 class BrowserOutbox:
-    """`put` and `flush_and_put` are the call's side, the rest is for connections."""
+    """One per session. `put` and `flush_and_put` are the call's side, the rest is for connections."""
 
     def __init__(self, audio_format: AudioFormat) -> None:
         self._format = audio_format

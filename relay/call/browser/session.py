@@ -53,7 +53,8 @@ Transport = Literal["websocket", "polling"]
 
 
 class BrowserSession:
-    """`id` is that of the call. `token` is good for every HTTP request of the session, `declared` is what it sends."""
+    """One client's session. `id` is that of the call, `token` is good for every HTTP request of it, `declared` is the
+    format that it sends, `over` says that the call has ended."""
 
     def __init__(self, call: Call, leg: BrowserLeg, declared: AudioFormat, *, address: str, grace_s: float) -> None:
         self.id = call.id

@@ -1,4 +1,4 @@
-"""All browser sessions of the daemon: begun, found again by their tokens, forgotten."""
+"""The registry of browser sessions: it begins them, finds them again by their tokens, and forgets them."""
 
 import hmac
 import secrets

@@ -1,4 +1,4 @@
-"""What a browser sends: put in order, checked, brought to the call's format and to one time line.
+"""Takes what a browser sends: puts it in order, checks it, and brings it to the call's format and one time line.
 
 The order, the numbers and the time line belong to the session: the connection a message came by does not matter. A
 message that cannot be used is told to the client by `complain`, with a code of a closed set; the session goes on.
@@ -24,7 +24,7 @@ Complain = Callable[[str, str], None]
 
 
 class BrowserUplink:
-    """One per session. Plain object; times are the clock's."""
+    """The microphone of one session. Plain object; times are monotonic seconds."""
 
     def __init__(self, target: AudioFormat, reorder_ms: float, complain: Complain) -> None:
         self._target = target

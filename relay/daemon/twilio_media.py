@@ -30,6 +30,7 @@ STARTING_MAX = 100
 OUTBOX_ENTRIES = 25
 """Frames and marks, about 400 ms: more than playback's lead. When it is full, playback waits."""
 SEND_DEADLINE_S = 5.0
+"""A socket that takes nothing for so long is gone: the kernel gives it up after the same time."""
 LAST_WORDS_S = 0.5
 """For what is still queued when the call gives the socket back."""
 BAD_MESSAGES_MAX = 5

@@ -1,19 +1,13 @@
-"""The HTTP endpoints: one Quart application. WebSockets do not pass through here."""
+"""GET /health, /ready and /metrics: they tell operators and load balancers how the relay is doing."""
 
 import trio
 from quart import Response
 from quart_trio import QuartTrio
 
 from relay import __version__
-from relay.daemon.admin import Admin
-from relay.daemon.answers import answer_errors_as_json, json_answer, text_answer
+from relay.daemon.answers import json_answer, text_answer
 from relay.daemon.front import Front
-from relay.daemon.twilio_hooks import TwilioHooks
 from relay.metrics import CONTENT_TYPE
-
-BODY_MAX_BYTES = 65_536
-BODY_TIMEOUT_S = 10
-RESPONSE_TIMEOUT_S = 10
 
 _REASONS = {
     "draining": "the relay is stopping: send calls to another one",
@@ -22,25 +16,9 @@ _REASONS = {
 }
 
 
-def create_app(front: Front) -> QuartTrio:
-    """The application, with the webhooks of Twilio if it is enabled."""
-    app = QuartTrio(__name__, static_folder=None)
-    app.config.update(
-        MAX_CONTENT_LENGTH=BODY_MAX_BYTES,
-        BODY_TIMEOUT=BODY_TIMEOUT_S,
-        RESPONSE_TIMEOUT=RESPONSE_TIMEOUT_S,
-        PROVIDE_AUTOMATIC_OPTIONS=False,
-    )
-    answer_errors_as_json(app)
-    app.after_request(_not_stored)
-    Monitoring(front).add_to(app)
-    Admin(front).add_to(app)
-    if front.config.twilio.enabled:
-        TwilioHooks(front).add_to(app)
-    return app
-
-
 class Monitoring:
+    """The three endpoints. They need no credentials, and say nothing about a single call."""
+
     def __init__(self, front: Front) -> None:
         self._front = front
 
@@ -70,8 +48,3 @@ class Monitoring:
 
     async def metrics(self) -> Response:
         return text_answer(self._front.metrics.render(), CONTENT_TYPE)
-
-
-async def _not_stored(response: Response) -> Response:
-    response.headers["Cache-Control"] = "no-store"
-    return response

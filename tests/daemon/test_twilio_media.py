@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from trio_websocket import ConnectionClosed, ConnectionRejected
 
 from relay.config import ReconnectConfig, TwilioConfig
-from relay.daemon import media
+from relay.daemon import twilio_media
 from tests.support.callrig import TONE
 from tests.support.frontrig import (
     ADMIN_TOKEN,
@@ -99,7 +99,7 @@ async def test_when_signatures_are_not_asked_for_the_token_still_is() -> None:
     async with open_front(config) as rig, rig.socket([]) as peer:
         await peer.send(start("guess"))
 
-        assert await close_code(peer) == media.POLICY_VIOLATION
+        assert await close_code(peer) == twilio_media.POLICY_VIOLATION
 
 
 async def test_without_twilio_there_is_no_media_socket() -> None:
@@ -108,13 +108,13 @@ async def test_without_twilio_there_is_no_media_socket() -> None:
 
 
 async def test_sockets_that_show_no_token_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(media, "STARTING_MAX", 1)
+    monkeypatch.setattr(twilio_media, "STARTING_MAX", 1)
     async with open_front() as rig, rig.socket():
         assert await refusal(rig) == (503, "BUSY")
 
 
 async def test_a_place_among_them_is_free_again_when_the_socket_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(media, "STARTING_MAX", 1)
+    monkeypatch.setattr(twilio_media, "STARTING_MAX", 1)
     async with open_front() as rig:
         for _ in range(3):
             async with rig.socket() as peer:
@@ -201,7 +201,7 @@ async def test_a_start_without_the_right_to_it_is_closed_at_once_counted_and_log
             async with rig.socket() as peer:
                 await peer.send(connected())
                 await peer.send(message)
-                assert await close_code(peer) == media.POLICY_VIOLATION
+                assert await close_code(peer) == twilio_media.POLICY_VIOLATION
 
         (line,) = [line for line in logs if line["event"] == "auth.rejected"]
         assert line["endpoint"] == PATH
@@ -216,14 +216,14 @@ async def test_the_token_of_a_call_that_is_over_opens_nothing() -> None:
         await rig.calls.drain(0)
         async with rig.socket() as peer:
             await peer.send(start(token))
-            assert await close_code(peer) == media.POLICY_VIOLATION
+            assert await close_code(peer) == twilio_media.POLICY_VIOLATION
 
 
 async def test_a_socket_that_never_starts_is_closed_when_its_time_is_over() -> None:
     config = front_config(twilio=TwilioConfig(media_start_timeout_s=0.5))
     async with open_front(config) as rig, rig.socket() as peer:
         await peer.send(connected())
-        assert await close_code(peer) == media.POLICY_VIOLATION
+        assert await close_code(peer) == twilio_media.POLICY_VIOLATION
 
 
 async def test_talking_without_a_start_does_not_make_the_time_longer() -> None:
@@ -236,7 +236,7 @@ async def test_talking_without_a_start_does_not_make_the_time_longer() -> None:
                 await trio.sleep(0.05)
 
         nursery.start_soon(chatter)
-        assert await close_code(peer) == media.POLICY_VIOLATION
+        assert await close_code(peer) == twilio_media.POLICY_VIOLATION
         nursery.cancel_scope.cancel()
 
 
@@ -290,7 +290,7 @@ async def test_a_start_that_cannot_be_used_is_closed_at_once_counted_and_logged(
             async with rig.socket() as peer:
                 await peer.send(connected())
                 await peer.send(wrong if isinstance(wrong, str) else start(token, **wrong))
-                assert await close_code(peer) == media.POLICY_VIOLATION
+                assert await close_code(peer) == twilio_media.POLICY_VIOLATION
 
         (line,) = [line for line in logs if line["event"] == "caller.bad_message"]
         assert line["code"] == code
@@ -307,18 +307,18 @@ async def test_nonsense_before_the_start_is_counted_and_forgiven_a_few_times(mes
     async with open_front() as rig:
         token = await rig.token()
         async with rig.socket() as peer:
-            for _ in range(media.BAD_MESSAGES_MAX - 1):
+            for _ in range(twilio_media.BAD_MESSAGES_MAX - 1):
                 await peer.send(message)
             await peer.send(start(token))
             await peer.send(stop())
             assert await close_code(peer) == 1000
         async with rig.socket() as peer:
-            for _ in range(media.BAD_MESSAGES_MAX):
+            for _ in range(twilio_media.BAD_MESSAGES_MAX):
                 await peer.send(message)
-            assert await close_code(peer) == media.POLICY_VIOLATION
+            assert await close_code(peer) == twilio_media.POLICY_VIOLATION
 
         seen = [s for m in rig.front.metrics.registry.collect() for s in m.samples if s.name.endswith("errors_total")]
-        assert sum(sample.value for sample in seen) == 2 * media.BAD_MESSAGES_MAX - 1
+        assert sum(sample.value for sample in seen) == 2 * twilio_media.BAD_MESSAGES_MAX - 1
 
 
 @pytest.mark.parametrize("message", [case[1] for case in NASTY], ids=[case[0] for case in NASTY])

@@ -18,7 +18,7 @@ from relay.call.takeover import Takeover
 from relay.config import TwilioConfig
 from relay.daemon.front import Front
 from relay.daemon.gate import Gate
-from relay.daemon.media import MediaEndpoint
+from relay.daemon.twilio_media import MediaEndpoint
 from relay.logic.end_reason import EndReason
 from relay.metrics import Metrics
 from relay.net.asgi_socket import STREAM_STATE
