@@ -130,3 +130,51 @@ async def test_a_conversation_survives_a_lost_socket_and_polling_and_no_sample_i
     assert complaints == []
     assert {line["role"] for line in finals} >= {"user"}
     assert caller_came_back(metrics) >= 3
+
+
+NOTE_ARRIVAL = (
+    AT_48_KHZ
+    + """
+window.arrived = [];
+window.WebSocket = class extends WebSocket {
+  constructor(...options) {
+    super(...options);
+    this.addEventListener("message", ({ data }) => {
+      if (typeof data === "string") return;
+      const pcm = new Int16Array(data, 12);
+      const at = pcm.findIndex((x) => Math.abs(x) > 100);
+      if (at >= 0) arrived.push({ turn: new DataView(data).getUint32(8), wallMs: Date.now() + at / 48 });
+    });
+  }
+};
+"""
+)
+DELAY_OF_LAST_TURN = """
+const cut = events.findLast(({ type }) => type === "flushed")?.frame ?? 0;
+const { turn } = arrived.at(-1);
+const arrivedAtMs = arrived.find((message) => message.turn === turn).wallMs;
+for (const { frame, wallMs, samples } of heard) {
+  const at = frame > cut + 2400 ? samples.findIndex((x) => Math.abs(x) > 100 / 32768) : -1;
+  if (at >= 0) return wallMs - (samples.length - at) / 48 - arrivedAtMs;
+}
+return null;
+"""
+
+
+async def test_an_answer_behind_an_interruption_is_heard_as_soon_as_the_first_one(page: Page) -> None:
+    """From the message that brings its first sound to that sound, through the daemon, by the clock of the page."""
+    async with running(Behaviour(script="file", audio=DESCRIPTION)) as (daemon, _):
+        await page.open(daemon.port, before=NOTE_ARRIVAL)
+        await page.begin()
+        delays_ms = []
+        for interruptions in range(3):
+            await page.until("events.filter(({type}) => type === 'interrupt').length >= arguments[0]", interruptions)
+            await page.until("events.filter(({type}) => type === 'flushed').length >= arguments[0]", interruptions)
+            turn = await page.js("return events.findLast(({type}) => type === 'interrupt')?.turn ?? 0")
+            await page.until("arrived.length && arrived.at(-1).turn > arguments[0]", turn)
+            await trio.sleep(1)
+            delays_ms.append(await page.js(DELAY_OF_LAST_TURN))
+        await page.click("talk")
+    page.note("delays-ms", delays_ms)
+
+    assert max(delays_ms) <= delays_ms[0] + 60
