@@ -53,7 +53,10 @@ Transport = Literal["websocket", "polling"]
 
 
 class BrowserSession:
-    """`id` is that of the call. `token` is good for every HTTP request of the session, `declared` is what it sends."""
+    """`id` is that of the call. `token` is good for every HTTP request of the session, `declared` is what it sends.
+
+    `grace_s` is how long it lives without a connection.
+    """
 
     def __init__(self, call: Call, leg: BrowserLeg, declared: AudioFormat, *, address: str, grace_s: float) -> None:
         self.id = call.id
@@ -64,7 +67,7 @@ class BrowserSession:
         self.over = False
         self.spoken = Spoken()
         self._call = call
-        self._grace_s = grace_s
+        self.grace_s = grace_s
         self._connections = 0
         self._transport: Transport | None = None
         self._fenced = trio.Event()
@@ -123,11 +126,11 @@ class BrowserSession:
 
     async def _watch(self) -> None:
         while True:
-            await trio.sleep_until(self._seen_at + self._grace_s)
+            await trio.sleep_until(self._seen_at + self.grace_s)
             if self._connections:
                 self.seen()
-            elif trio.current_time() >= self._seen_at + self._grace_s:
-                self._call.report.tell(BrowserGone(self._grace_s))
+            elif trio.current_time() >= self._seen_at + self.grace_s:
+                self._call.report.tell(BrowserGone(self.grace_s))
                 if self._transport is not None:
                     self._call.report.tell(CallerNotBack())
                 self._call.finish(EndReason.CALLER_LOST)
