@@ -23,6 +23,7 @@ const HEADER_BYTES = 12;
  * @property {string} resume attaches the session to another WebSocket, once
  * @property {number} sampleRate of the audio to the client, Hz
  * @property {number} next the sequence number that the relay wants next
+ * @property {number} [graceMs] how long the relay keeps the session when no connection carries it
  */
 
 /**

@@ -178,3 +178,16 @@ async def test_an_answer_behind_an_interruption_is_heard_as_soon_as_the_first_on
     page.note("delays-ms", delays_ms)
 
     assert max(delays_ms) <= delays_ms[0] + 60
+
+
+async def test_a_page_that_is_closed_ends_its_call_at_once(page: Page) -> None:
+    async with running(Behaviour()) as (daemon, _):
+        await page.open(daemon.port)
+        await page.begin()
+        await page.js("location.href = 'about:blank'")
+        with trio.fail_after(5):
+            while "call.ended" not in daemon.events():  # noqa: ASYNC110 - another process
+                await trio.sleep(0.05)
+        [ended] = [line for line in daemon.log() if line["event"] == "call.ended"]
+
+    assert ended["reason"] == "caller_hangup"
