@@ -162,13 +162,17 @@ client.on("audio", ({ status }) => {
 });
 client.on("partial", ({ role, text }) => transcript.showPartial(role, text));
 client.on("final", ({ role, text }) => transcript.add(role, text));
-client.on("speech", ({ role, status }) => timeline.markSpeech(role, status));
+client.on("speech", ({ role, status }) => {
+  timeline.markSpeech(role, status);
+  transcript.markSpeech(role, status);
+});
 client.on("interrupt", () => (element("interruptions").textContent = String(++interruptions)));
-client.on("flushed", ({ flushedMs }) => {
+client.on("flushed", ({ heardMs, flushedMs }) => {
   element("flushed").textContent = milliseconds(flushedMs);
   timeline.markCut(`flushed ${milliseconds(flushedMs)}`);
-  transcript.note(`Interrupted: ${milliseconds(flushedMs)} of the answer thrown away.`);
+  transcript.cut(heardMs, flushedMs);
 });
+client.on("resumed", () => transcript.takeBackCut());
 client.on("level", ({ input, output }) => {
   showLevel("level-input", input);
   showLevel("level-output", output);

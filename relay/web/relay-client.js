@@ -53,6 +53,7 @@ const RESTING = new Set(["idle", "lost", "ended"]);
  * @property {{role: Role, status: "started" | "stopped"}} speech
  * @property {{turn: number}} interrupt the relay stopped the assistant
  * @property {Flushed} flushed what an interruption dropped on this side
+ * @property {{turn: number}} resumed it was no interruption: what was dropped of the turn plays after all
  * @property {{input: number, output: number}} level RMS, 0 to 1
  * @property {{ms: number, targetMs: number, holes: number, holeMs: number, staleFrames: number, overflowFrames: number}}
  *   buffer of the assistant's audio
@@ -196,6 +197,9 @@ export class RelayClient {
       case "interrupt":
         this.#audio?.interrupt(message.turn);
         this.#emit("interrupt", { turn: message.turn });
+        break;
+      case "resumed":
+        this.#emit("resumed", { turn: message.turn });
         break;
       case "partial":
       case "final":

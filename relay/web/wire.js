@@ -49,7 +49,7 @@ const HEADER_BYTES = 12;
  * Text from the relay once the session has begun. `n` is its number in the same sequence as the audio's; a message that
  * belongs to the connection, not to the session, has none.
  * @typedef {{n?: number} & (
- *   | {type: "interrupt", turn: number}
+ *   | {type: "interrupt" | "resumed", turn: number}
  *   | {type: "partial" | "final", role: Role, text: string}
  *   | {type: "speech", role: Role, status: "started" | "stopped"}
  *   | {type: "state", status: "live" | "reconnecting" | "degraded" | "ended", reason: string}

@@ -191,3 +191,19 @@ async def test_a_page_that_is_closed_ends_its_call_at_once(page: Page) -> None:
         [ended] = [line for line in daemon.log() if line["event"] == "call.ended"]
 
     assert ended["reason"] == "caller_hangup"
+
+
+async def test_an_interruption_that_was_none_is_taken_back_in_the_transcript(page: Page) -> None:
+    """The assistant never agrees, and what was thrown away is played after all."""
+    async with running(Behaviour(script="file", audio=DESCRIPTION, agree=False)) as (daemon, _):
+        await page.open(daemon.port)
+        await page.begin()
+        await page.until("document.getElementById('transcript').innerText.includes('Interrupted')")
+        await page.until("events.some(({type}) => type === 'resumed')")
+        transcript = await page.text("transcript")
+        cut = (await page.events("interrupt"))[-1]
+        resumed = (await page.events("resumed"))[0]
+        await page.click("talk")
+
+    assert "Interrupted" not in transcript
+    assert resumed["turn"] == cut["turn"]

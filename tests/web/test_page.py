@@ -190,18 +190,20 @@ async def test_a_conversation_that_is_ended_while_it_connects_ends_at_the_server
             while not peer.sessions:  # noqa: ASYNC110 - the peer has no event for it
                 await trio.sleep(0.01)
         await page.click("talk")
-        with trio.fail_after(20):
-            while not peer.session.stopped:
-                await peer.session.changed.wait()
+        await _until_stopped(peer)
         await page.begin()
         peer.websockets = False
         await page.js("relayClient.reconnect()")
         await page.click("talk")
-        with trio.fail_after(20):
-            while not peer.session.stopped:
-                await peer.session.changed.wait()
+        await _until_stopped(peer)
 
     assert peer.violations == []
+
+
+async def _until_stopped(peer: BrowserPeer) -> None:
+    with trio.fail_after(20):
+        while not peer.session.stopped:
+            await peer.session.changed.wait()
 
 
 async def test_a_page_that_is_left_says_goodbye(page: Page) -> None:
@@ -213,9 +215,7 @@ async def test_a_page_that_is_left_says_goodbye(page: Page) -> None:
         await trio.sleep(0.5)
         when_kept = peer.session.stopped
         await page.js("location.href = 'about:blank'")
-        with trio.fail_after(5):
-            while not peer.session.stopped:
-                await peer.session.changed.wait()
+        await _until_stopped(peer)
 
     assert not when_kept
     assert peer.violations == []

@@ -16,6 +16,7 @@ from relay.wire.browser_down import AssistantAudio, Text
     ("message", "fields"),
     [
         (browser_down.interrupt(3), {"type": "interrupt", "turn": 3}),
+        (browser_down.resumed(3), {"type": "resumed", "turn": 3}),
         (browser_down.transcript("user", 'h"i', final=False), {"type": "partial", "role": "user", "text": 'h"i'}),
         (browser_down.transcript("assistant", "ä", final=True), {"type": "final", "role": "assistant", "text": "ä"}),
         (browser_down.speech("user", started=True), {"type": "speech", "status": "started", "role": "user"}),

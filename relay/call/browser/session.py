@@ -28,6 +28,7 @@ from relay.call.report.events import (
     BrowserReattached,
     CallerNotBack,
     CallEvent,
+    FalseAlarm,
     Said,
     Speech,
     StateChanged,
@@ -142,6 +143,8 @@ class BrowserSession:
                 self.leg.outbox.tell(browser_down.transcript(role, text, final=final))
             case Speech(role=role, started=started):
                 self.leg.outbox.tell(browser_down.speech(role, started=started))
+            case FalseAlarm(turn=turn):
+                self.leg.outbox.tell(browser_down.resumed(turn))
             case StateChanged(status=status, reason=reason):
                 self.leg.outbox.tell(browser_down.state(status, reason))
                 if status == "ended":
