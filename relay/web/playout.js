@@ -15,6 +15,13 @@ const SAFETY_MS = 40;
 /** Per message: at 50 a second, what was needed once counts half after five seconds of audio. */
 const FORGETTING = 0.9972;
 const CAPACITY_S = 30;
+/** What waits beyond the target by more than this is taken back in pauses. */
+const SLACK_MS = 60;
+/** So much of a pause stays, behind the word before it and in front of the next one. */
+const BEHIND_WORD_MS = 160;
+const BEFORE_WORD_MS = 140;
+/** A message without a larger sample is a pause. */
+const QUIET = 64;
 const FADE_S = 0.005;
 /** Messages of one turn that are closer than this, by their stamps, belong together: silence between them is a hole. */
 const CONTIGUOUS_MS = 40;
@@ -50,6 +57,8 @@ export class Playout {
   #fadeAt;
   /** @type {Segment[]} */
   #segments = [];
+  /** What waits of quiet messages, as positions; those that follow each other are one. @type {{from: number, to: number}[]} */
+  #pauses = [];
   #read = 0;
   #fraction = 0;
   #written = 0;
@@ -102,6 +111,7 @@ export class Playout {
     this.#measureArrival(turn, ms, nowMs);
     this.#last = { turn, endMs: ms + (pcm.length * 1000) / this.#rate };
     if (this.#read === this.#written && !this.isPlaying) this.#filledFrom = nowMs;
+    this.#notePause(pcm);
     this.#write(pcm);
     const last = this.#segments.at(-1);
     if (last?.turn === turn) last.end = this.#written;
@@ -140,6 +150,7 @@ export class Playout {
   render(out, nowMs) {
     out.fill(0);
     if (!this.isPlaying) this.#begin(nowMs);
+    if (this.isPlaying) this.#catchUp();
     if (this.isPlaying) this.#play(out, nowMs);
     for (let i = 0; i < out.length && this.#fadeAt < this.#fade.length; i++) out[i] += this.#fade[this.#fadeAt++];
   }
@@ -154,6 +165,31 @@ export class Playout {
       this.#dryAt = -1;
     }
     this.isPlaying = true;
+  }
+
+  /** @param {Int16Array} pcm that is about to be written */
+  #notePause(pcm) {
+    if (pcm.some((sample) => Math.abs(sample) > QUIET)) return;
+    const to = this.#written + pcm.length;
+    const last = this.#pauses.at(-1);
+    if (last?.to === this.#written) last.to = to;
+    else this.#pauses.push({ from: this.#written, to });
+  }
+
+  /**
+   * Shortens the pause that is played, if more waits than need be: what an outage has left behind would make everything
+   * late for as long as the relay sends without a break. What is left out counts as heard.
+   */
+  #catchUp() {
+    while (this.#pauses.length && this.#pauses[0].to <= this.#read) this.#pauses.shift();
+    const sparesMs = this.bufferMs - this.targetMs - SLACK_MS;
+    if (!this.#pauses.length || sparesMs <= 0) return;
+    const { from, to } = this.#pauses[0];
+    const perMs = this.#rate / 1000;
+    const spared = Math.floor(Math.min(to - BEFORE_WORD_MS * perMs - this.#read, sparesMs * perMs));
+    if (this.#read < from + BEHIND_WORD_MS * perMs || spared <= 0) return;
+    this.#heard += spared;
+    this.#read += spared;
   }
 
   /**

@@ -26,13 +26,14 @@ const render = (ms) => {
   return all;
 };
 /** Messages of 20 ms, from `ms` on, one every 20 ms, each `lateMs(i)` after it was sent; what is due is played. */
-const stream = (turn, ms, count, lateMs = () => 0) => {
+const stream = (turn, ms, count, lateMs = () => 0, value = 8000) => {
   const fromMs = nowMs;
   for (let i = 0; i < count; i++) {
     render(Math.max(0, fromMs + i * 20 + lateMs(i) - nowMs));
-    push(turn, ms + i * 20, tone(320));
+    push(turn, ms + i * 20, tone(320, value));
   }
 };
+const stalled = (i) => (i >= 10 && i < 40 ? 600 - (i - 10) * 20 : 0);
 const sounding = (samples) => samples.filter((x) => x !== 0).length;
 """
 
@@ -181,12 +182,41 @@ CASES: dict[str, tuple[str, Any]] = {
     ),
     "one stall is forgotten within seconds of calm": (
         """
-        stream(1, 0, 50, (i) => (i >= 10 && i < 40 ? 600 - (i - 10) * 20 : 0));
+        stream(1, 0, 50, stalled);
         const after = playout.targetMs;
         stream(1, 1000, 500);
         return [after > 600, playout.targetMs < 250];
         """,
         [True, True],
+    ),
+    "what a stall has left behind is taken back in the next pause, and no word with it": (
+        """
+        stream(1, 0, 50, stalled);
+        const behind = playout.bufferMs;
+        stream(1, 1000, 250, undefined, 0);
+        const taken = playout.bufferMs < playout.targetMs + 80;
+        stream(1, 6000, 50);
+        render(800);
+        return [behind > 500, taken, Math.round(playout.heardMs), playout.holes];
+        """,
+        [True, True, 7000, 1],
+    ),
+    "of such a pause 300 ms are left, as the relay leaves them, and a shorter one is as it was": (
+        """
+        const play = (quietFrames) => {
+          const playout = new Playout(rate, rate);
+          const values = [...Array(20).fill(8000), ...Array(quietFrames).fill(0), ...Array(80).fill(8000)];
+          values.forEach((value, i) => playout.push(1, i * 20, tone(320, value), 0));
+          const out = new Float32Array(size), all = [];
+          for (let i = 0; i < 400; i++) {
+            playout.render(out, (i * size * 1000) / rate);
+            all.push(...out);
+          }
+          return [all.filter((x) => x !== 0).length / 320, all.lastIndexOf(0, all.findLastIndex((x) => x !== 0)) / 320];
+        };
+        return [10, 15, 16, 50].map((quiet) => play(quiet)).map(([loud, end]) => [loud, Math.round(end) - 20]);
+        """,
+        [[100, 10], [100, 15], [100, 15], [100, 15]],
     ),
     "a calm network makes the buffer smaller, but not below its least": (
         """
