@@ -139,7 +139,8 @@ export class Connection {
     this.#link = null;
     this.#generation++;
     await link?.close();
-    if (!this.#over.signal.aborted) await this.#takeUp({ socket, atOnce: true });
+    if (this.#over.signal.aborted) return;
+    await (this.#session ? this.#takeUp({ socket, atOnce: true }) : this.open());
   }
 
   /**
@@ -285,7 +286,7 @@ export class Connection {
     } catch (error) {
       const { fatal } = /** @type {RelayError} */ (error);
       if (!fatal) throw error;
-      this.#session = null;
+      if (!isObsolete()) this.#session = null;
       throw new RelayError("SESSION_GONE", "The conversation was interrupted for too long and could not be continued.");
     }
     return isObsolete() ? null : new PollingLink(http, this.#cursor, this.#listen());

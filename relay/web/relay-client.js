@@ -303,8 +303,7 @@ export class RelayClient {
     this.#inSession = false;
     this.#roundTrip?.stop();
     this.#setStatus(status, { reason });
-    await connection?.close();
-    await audio?.close();
+    await Promise.all([audio?.close(), connection?.close()]); // a connection may take its time
   }
 
   /**
