@@ -200,6 +200,21 @@ async def test_a_conversation_that_is_ended_while_it_connects_ends_at_the_server
     assert peer.violations == []
 
 
+async def test_the_microphone_is_let_go_at_once_however_long_the_connection_takes_to_close(page: Page) -> None:
+    peer = BrowserPeer()
+    async with serving(peer) as port:
+        await page.open(port, before=_REMEMBER_MICROPHONES)
+        await page.click_in_lab("lab-polling")
+        await page.begin("polling")
+        await page.js("networkLab.stall(3000)")
+        await trio.sleep(0.3)  # a request with audio hangs
+        await page.click("talk")
+        open_microphones = await page.js(f"return {_MICROPHONES_OPEN}")
+        await _until_stopped(peer)
+
+    assert open_microphones == 0
+
+
 async def _until_stopped(peer: BrowserPeer) -> None:
     with trio.fail_after(20):
         while not peer.session.stopped:
