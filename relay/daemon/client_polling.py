@@ -68,6 +68,7 @@ class ClientPolling:
             resume=self._sessions.renew_resume(session),
             rate_hz=session.leg.format.rate_hz,
             next_sequence=session.leg.uplink.next,
+            grace_s=session.grace_s,
         )
         await request.answer(201, ready.encode())
 

@@ -140,6 +140,7 @@ class ClientConnection:
                     resume=resume,
                     rate_hz=session.leg.format.rate_hz,
                     next_sequence=session.leg.uplink.next,
+                    grace_s=session.grace_s,
                 )
                 nursery.start_soon(self._write, ready, start.after, fenced)
                 nursery.start_soon(self._read, first)

@@ -28,7 +28,14 @@ const TITLES = {
 /** @type {Record<string, string>} */
 const WHAT_NOW = {
   BROWSER_UNSUPPORTED: "Open this page in a current Chrome, Edge, Firefox or Safari.",
-  SERVER_GONE: "The server does not answer. Check your connection, then try again.",
+  SERVER_GONE: "The server does not answer. Check your connection, then begin again.",
+};
+
+/** What stands in the way of a conversation whose connection is good. @type {Record<Events["audio"]["status"], string>} */
+const AUDIO_TEXTS = {
+  running: "",
+  interrupted: "The sound is interrupted: tap here or press a key to go on",
+  no_microphone: "No microphone: connect one to go on",
 };
 
 /** @type {Record<string, string>} */
@@ -66,6 +73,8 @@ let interruptions = 0;
 let connection = { status: "idle", transport: null, attempt: 0, reason: "" };
 /** @type {Events["call"]} */
 let call = { status: "live", reason: "" };
+/** @type {Events["audio"]["status"]} */
+let audio = "running";
 
 /** For the console and for tests. */
 Object.assign(globalThis, { relayClient: client, networkLab: lab });
@@ -83,19 +92,19 @@ function showState(state) {
   const { status, transport, reason } = state;
   showConnection();
   element("transport").textContent = transport === null ? "–" : transport === "polling" ? "HTTP polling" : "WebSocket";
-  const does = { idle: "start", ended: "start", lost: "retry" }[/** @type {string} */ (status)] ?? "end";
-  talk.dataset.does = does;
-  talk.textContent = { start: "Start talking", retry: "Try again", end: "End conversation" }[does] ?? "";
-  element("end").hidden = does !== "retry";
-  element("hint").hidden = does !== "start";
+  const label = { idle: "Start talking", ended: "Start talking", lost: "Begin again" }[/** @type {string} */ (status)];
+  talk.dataset.does = label ? "start" : "end";
+  talk.textContent = label ?? "End conversation";
+  element("hint").hidden = !label;
   timeline.markBreak(status === "reconnecting" || status === "lost");
   if (status === "live") element("problem").hidden = true;
-  if (status === "ended") finish(reason);
+  if (status === "ended" || status === "lost") finish(reason);
 }
 
-/** The connection to the relay, and while that is good, how the relay stands with the assistant. */
+/** The connection to the relay, and while that is good, the sound, and how the relay stands with the assistant. */
 function showConnection() {
-  const status = connection.status === "live" && call.status === "reconnecting" ? "reconnecting" : connection.status;
+  const isHindered = connection.status === "live" && (audio !== "running" || call.status === "reconnecting");
+  const status = isHindered ? "reconnecting" : connection.status;
   element("connection").dataset.status = status;
   element("connection-text").textContent = statusText(connection);
 }
@@ -103,10 +112,12 @@ function showConnection() {
 /** @param {Events["state"]} state */
 function statusText({ status, transport, attempt, reason }) {
   if (status === "ended" && reason in TITLES) return STATUS_TEXTS.idle;
+  if (status === "live" && audio !== "running") return AUDIO_TEXTS[audio];
   if (status === "live" && call.status === "reconnecting") return "Waiting for the assistant …";
   if (status === "live" && transport === "polling") return "Connected over plain HTTP";
+  if (reason === "offline") return "No network: the conversation goes on when it is back …";
   if (status === "reconnecting" && transport === "polling") return "Trying plain HTTP …";
-  if (status === "reconnecting" && attempt > 0) return `Reconnecting, attempt ${attempt} of 3 …`;
+  if (status === "reconnecting" && attempt > 0) return `Reconnecting, attempt ${attempt} …`;
   return STATUS_TEXTS[status];
 }
 
@@ -144,15 +155,24 @@ const milliseconds = (ms) => `${Math.round(ms)} ms`;
 
 client.on("state", showState);
 client.on("error", showError);
+client.on("audio", ({ status }) => {
+  audio = status;
+  if (status === "running" && element("problem-code").textContent === "MICROPHONE_LOST") element("problem").hidden = true;
+  showConnection();
+});
 client.on("partial", ({ role, text }) => transcript.showPartial(role, text));
 client.on("final", ({ role, text }) => transcript.add(role, text));
-client.on("speech", ({ role, status }) => timeline.markSpeech(role, status));
+client.on("speech", ({ role, status }) => {
+  timeline.markSpeech(role, status);
+  transcript.markSpeech(role, status);
+});
 client.on("interrupt", () => (element("interruptions").textContent = String(++interruptions)));
-client.on("flushed", ({ flushedMs }) => {
+client.on("flushed", ({ heardMs, flushedMs }) => {
   element("flushed").textContent = milliseconds(flushedMs);
   timeline.markCut(`flushed ${milliseconds(flushedMs)}`);
-  transcript.note(`Interrupted: ${milliseconds(flushedMs)} of the answer thrown away.`);
+  transcript.cut(heardMs, flushedMs);
 });
+client.on("resumed", () => transcript.takeBackCut());
 client.on("level", ({ input, output }) => {
   showLevel("level-input", input);
   showLevel("level-output", output);
@@ -182,12 +202,11 @@ client.on("call", (state) => {
 talk.onclick = () => {
   if (talk.dataset.does === "end") {
     void client.stop();
-  } else if (talk.dataset.does === "retry") {
-    void client.retry();
   } else {
     element("problem").hidden = true;
     interruptions = 0;
     call = { status: "live", reason: "" };
+    audio = "running";
     element("interruptions").textContent = "0";
     transcript.clear();
     timeline.start();
@@ -196,10 +215,6 @@ talk.onclick = () => {
 };
 element("problem-close").onclick = () => {
   element("problem").hidden = true;
-  talk.focus();
-};
-element("end").onclick = () => {
-  void client.stop();
   talk.focus();
 };
 element("lab-drop").onclick = () => client.reconnect();

@@ -1,5 +1,6 @@
 /**
- * Microphone and loudspeaker of one conversation: an AudioContext with a capture and a playback worklet.
+ * Microphone and loudspeaker of one conversation: an AudioContext with a capture and a playback worklet. Both may be taken
+ * away at any time, by a telephone call or by unplugging a headset, and are taken back as soon as they can be had.
  * @module
  */
 
@@ -15,8 +16,17 @@ import { RelayError } from "./errors.js";
  * @property {(status: PlaybackStatus) => void} onStatus ten times a second
  * @property {(flushed: Flushed) => void} onFlushed
  * @property {(block: PlayedBlock) => void} onPlayed while tapped
- * @property {(error: RelayError) => void} onFailed
+ * @property {(status: AudioStatus) => void} onAudio
+ * @property {(error: RelayError) => void} onTrouble the conversation goes on all the same
  */
+
+/**
+ * `interrupted`: the device has taken the sound away, in both directions, for a telephone call as a rule.
+ * @typedef {"running" | "interrupted" | "no_microphone"} AudioStatus
+ */
+
+/** What browsers take for a gesture, which some of them want to see before sound is resumed. */
+const GESTURES = ["pointerdown", "pointerup", "keydown"];
 
 /** @type {Record<string, [ClientCode, string]>} */
 const MICROPHONE_PROBLEMS = {
@@ -56,7 +66,7 @@ export class ConversationAudio {
       await context.resume();
       return new ConversationAudio(context, microphone, listener);
     } catch (error) {
-      microphone?.getTracks().forEach((track) => track.stop());
+      if (microphone) stop(microphone);
       await context.close();
       if (error instanceof RelayError) throw error;
       throw new RelayError("AUDIO_FAILED", `The audio could not be started: ${/** @type {Error} */ (error).message}`);
@@ -64,9 +74,15 @@ export class ConversationAudio {
   }
 
   #context;
-  #microphone;
   #listener;
   #capture;
+  /** @type {MediaStreamAudioSourceNode | null} null while there is no microphone */
+  #source = null;
+  #devicesChanged = false;
+  #searching = false;
+  #over = new AbortController();
+  /** @type {AudioStatus} */
+  #status = "running";
   /** @type {AudioWorkletNode | undefined} */
   #playback;
   #tapped = false;
@@ -78,7 +94,6 @@ export class ConversationAudio {
    */
   constructor(context, microphone, listener) {
     this.#context = context;
-    this.#microphone = microphone;
     this.#listener = listener;
     /** Everything that is played passes here: connect an analyser or a recorder to it. */
     this.output = new GainNode(context);
@@ -86,11 +101,13 @@ export class ConversationAudio {
     this.#capture = new AudioWorkletNode(context, "relay-capture");
     this.#capture.port.onmessage = (/** @type {MessageEvent<CapturedAudio>} */ { data }) => listener.onCaptured(data);
     // The capture worklet puts out silence; it is connected because a node that is not may not run.
-    context.createMediaStreamSource(microphone).connect(this.#capture).connect(context.destination);
-    for (const track of microphone.getAudioTracks()) {
-      track.onended = () =>
-        listener.onFailed(new RelayError("MICROPHONE_LOST", "The microphone was unplugged or switched off. Connect it, then start again."));
-    }
+    this.#capture.connect(context.destination);
+    this.#hear(microphone);
+    const { signal } = this.#over;
+    context.addEventListener("statechange", () => this.#resume(), { signal });
+    for (const gesture of GESTURES) document.addEventListener(gesture, () => this.#resume(), { signal, capture: true });
+    document.addEventListener("visibilitychange", () => this.#resume(), { signal });
+    navigator.mediaDevices.addEventListener("devicechange", () => void this.#findMicrophone(), { signal });
   }
 
   /** The rate of what is captured, Hz. */
@@ -142,13 +159,60 @@ export class ConversationAudio {
   }
 
   async close() {
-    for (const track of this.#microphone.getTracks()) {
-      track.onended = null;
-      track.stop();
-    }
+    this.#over.abort();
+    this.#letGo();
     this.#capture.port.postMessage("close");
     this.#closePlayback();
     if (this.#context.state !== "closed") await this.#context.close();
+  }
+
+  /** @param {MediaStream} microphone */
+  #hear(microphone) {
+    this.#source = this.#context.createMediaStreamSource(microphone);
+    this.#source.connect(this.#capture);
+    for (const track of microphone.getTracks()) track.onended = () => this.#microphoneLost();
+    this.#tellStatus();
+  }
+
+  #letGo() {
+    this.#source?.disconnect();
+    if (this.#source) stop(this.#source.mediaStream);
+    this.#source = null;
+  }
+
+  #microphoneLost() {
+    this.#letGo();
+    this.#tellStatus();
+    const text = "The microphone was unplugged or switched off. The conversation goes on as soon as there is one.";
+    this.#listener.onTrouble(new RelayError("MICROPHONE_LOST", text, { fatal: false }));
+    void this.#findMicrophone();
+  }
+
+  /** Takes whatever microphone there is now, if the last one was lost; without one, the next change of devices tries again. */
+  async #findMicrophone() {
+    this.#devicesChanged = true;
+    if (this.#searching) return;
+    this.#searching = true;
+    while (this.#devicesChanged && !this.#source && !this.#over.signal.aborted) {
+      this.#devicesChanged = false;
+      const microphone = await openMicrophone().catch(() => null);
+      if (microphone && this.#over.signal.aborted) stop(microphone);
+      else if (microphone) this.#hear(microphone);
+    }
+    this.#searching = false;
+  }
+
+  /** A context that was taken away comes back by itself, or when it is asked: at once, or at a gesture. */
+  #resume() {
+    this.#tellStatus();
+    if (this.#context.state !== "running" && this.#context.state !== "closed") this.#context.resume().catch(() => {});
+  }
+
+  #tellStatus() {
+    const status = this.#context.state !== "running" ? "interrupted" : this.#source ? "running" : "no_microphone";
+    if (status === this.#status || this.#over.signal.aborted) return;
+    this.#status = status;
+    this.#listener.onAudio(status);
   }
 
   #closePlayback() {
@@ -166,6 +230,14 @@ export class ConversationAudio {
     if (type === "status") this.#listener.onStatus(body);
     else if (type === "flushed") this.#listener.onFlushed(body);
     else this.#listener.onPlayed(body);
+  }
+}
+
+/** @param {MediaStream} microphone */
+function stop(microphone) {
+  for (const track of microphone.getTracks()) {
+    track.onended = null;
+    track.stop();
   }
 }
 

@@ -12,11 +12,18 @@ const MOST_TARGET_MS = 800;
 /** The target is the delay that would have been enough so far, times SAFETY, plus SAFETY_MS. */
 const SAFETY = 1.25;
 const SAFETY_MS = 40;
-/** Per message: at 50 a second, what was needed once counts half after half a minute. */
-const FORGETTING = 0.9995;
+/** Per message: at 50 a second, what was needed once counts half after five seconds of audio. */
+const FORGETTING = 0.9972;
 const CAPACITY_S = 30;
+/** What waits beyond the target by more than this is taken back in pauses. */
+const SLACK_MS = 60;
+/** So much of a pause stays, behind the word before it and in front of the next one. */
+const BEHIND_WORD_MS = 160;
+const BEFORE_WORD_MS = 140;
+/** A message without a larger sample is a pause. */
+const QUIET = 64;
 const FADE_S = 0.005;
-/** Messages closer than this, by the sender's clock, belong together: silence between them is a hole. */
+/** Messages of one turn that are closer than this, by their stamps, belong together: silence between them is a hole. */
 const CONTIGUOUS_MS = 40;
 
 /** @typedef {{turn: number, end: number}} Segment `end` is the position after its last sample */
@@ -50,6 +57,8 @@ export class Playout {
   #fadeAt;
   /** @type {Segment[]} */
   #segments = [];
+  /** What waits of quiet messages, as positions; those that follow each other are one. @type {{from: number, to: number}[]} */
+  #pauses = [];
   #read = 0;
   #fraction = 0;
   #written = 0;
@@ -60,9 +69,12 @@ export class Playout {
   #filledFrom = 0;
   /** When the buffer ran dry, or -1. */
   #dryAt = -1;
-  #nextMs = -Infinity;
+  /** The turn of the last message, and where its audio ends by the stamps. */
+  #last = { turn: -1, endMs: -Infinity };
   #isNewLink = true;
-  #firstLate = 0;
+  /** The least and, fading, the most by which arrival was behind the stamps since the last break. */
+  #least = 0;
+  #most = 0;
   #needMs = (START_TARGET_MS - SAFETY_MS) / SAFETY;
 
   /** What waits to be played. */
@@ -83,7 +95,7 @@ export class Playout {
   /**
    * Takes one message. Audio of an interrupted turn is dropped and counted, as is what does not fit.
    * @param {number} turn
-   * @param {number} ms by the sender's clock
+   * @param {number} ms of audio that the sender had sent before; it stands still while nothing is sent
    * @param {Int16Array} pcm
    * @param {number} nowMs
    */
@@ -96,8 +108,10 @@ export class Playout {
       this.overflowFrames++;
       return;
     }
-    this.#measureArrival(ms, nowMs, (pcm.length * 1000) / this.#rate);
+    this.#measureArrival(turn, ms, nowMs);
+    this.#last = { turn, endMs: ms + (pcm.length * 1000) / this.#rate };
     if (this.#read === this.#written && !this.isPlaying) this.#filledFrom = nowMs;
+    this.#notePause(pcm);
     this.#write(pcm);
     const last = this.#segments.at(-1);
     if (last?.turn === turn) last.end = this.#written;
@@ -136,6 +150,7 @@ export class Playout {
   render(out, nowMs) {
     out.fill(0);
     if (!this.isPlaying) this.#begin(nowMs);
+    if (this.isPlaying) this.#catchUp();
     if (this.isPlaying) this.#play(out, nowMs);
     for (let i = 0; i < out.length && this.#fadeAt < this.#fade.length; i++) out[i] += this.#fade[this.#fadeAt++];
   }
@@ -150,6 +165,31 @@ export class Playout {
       this.#dryAt = -1;
     }
     this.isPlaying = true;
+  }
+
+  /** @param {Int16Array} pcm that is about to be written */
+  #notePause(pcm) {
+    if (pcm.some((sample) => Math.abs(sample) > QUIET)) return;
+    const to = this.#written + pcm.length;
+    const last = this.#pauses.at(-1);
+    if (last?.to === this.#written) last.to = to;
+    else this.#pauses.push({ from: this.#written, to });
+  }
+
+  /**
+   * Shortens the pause that is played, if more waits than need be: what an outage has left behind would make everything
+   * late for as long as the relay sends without a break. What is left out counts as heard.
+   */
+  #catchUp() {
+    while (this.#pauses.length && this.#pauses[0].to <= this.#read) this.#pauses.shift();
+    const sparesMs = this.bufferMs - this.targetMs - SLACK_MS;
+    if (!this.#pauses.length || sparesMs <= 0) return;
+    const { from, to } = this.#pauses[0];
+    const perMs = this.#rate / 1000;
+    const spared = Math.floor(Math.min(to - BEFORE_WORD_MS * perMs - this.#read, sparesMs * perMs));
+    if (this.#read < from + BEHIND_WORD_MS * perMs || spared <= 0) return;
+    this.#heard += spared;
+    this.#read += spared;
   }
 
   /**
@@ -216,18 +256,24 @@ export class Playout {
   }
 
   /**
-   * How late messages are against the first of their run says how much buffer would have kept it without a hole.
+   * Measures how much buffer would have kept the audio so far without a hole.
+   *
+   * A message was late only if a later one is less late: a network that held messages back hands them over one upon the
+   * other. When the delay rises and stays, the sender had paused, for the stamps stand still then. Behind a break (another
+   * turn, stamps that jump, another connection) nothing is known of the delay: what comes at once there was held back by
+   * an outage, or is sent ahead of time.
+   * @param {number} turn
    * @param {number} ms
    * @param {number} nowMs
-   * @param {number} durationMs
    */
-  #measureArrival(ms, nowMs, durationMs) {
-    const contiguous = Math.abs(ms - this.#nextMs) < CONTIGUOUS_MS;
-    this.#nextMs = ms + durationMs;
+  #measureArrival(turn, ms, nowMs) {
+    const isContiguous = turn === this.#last.turn && Math.abs(ms - this.#last.endMs) < CONTIGUOUS_MS;
     const late = nowMs - ms;
-    if (!contiguous) this.#dryAt = -1;
-    if (!contiguous || this.#isNewLink) this.#firstLate = late;
+    if (!isContiguous) this.#dryAt = -1;
+    if (!isContiguous || this.#isNewLink) this.#least = this.#most = late;
     this.#isNewLink = false;
-    this.#needMs = Math.max(late - this.#firstLate, this.#needMs * FORGETTING);
+    this.#most = Math.max(late, late + (this.#most - late) * FORGETTING);
+    this.#needMs = Math.max(this.#needMs * FORGETTING, this.#most - Math.max(late, this.#least));
+    if (late < this.#least) this.#least = this.#most = late;
   }
 }

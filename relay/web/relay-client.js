@@ -6,8 +6,8 @@
  *     client.on("final", ({ role, text }) => console.log(role, text));
  *     button.onclick = () => client.start();
  *
- * It captures the microphone, plays the assistant, and keeps the session through outages: three attempts to reconnect,
- * then HTTP polling. When that fails too, `state` says "lost", and `retry()` tries again.
+ * It captures the microphone, plays the assistant, and keeps the session through outages, by a WebSocket or by HTTP
+ * polling, for as long as the relay keeps it. After that `state` says "lost", and `start()` begins a new conversation.
  * @module
  */
 
@@ -18,7 +18,7 @@ import { BROWSER_NETWORK } from "./network.js";
 import { RoundTrip } from "./round-trip.js";
 import { UplinkLog } from "./uplink-log.js";
 
-/** @import { AudioListener } from "./audio.js" */
+/** @import { AudioListener, AudioStatus } from "./audio.js" */
 /** @import { LinkState } from "./connection.js" */
 /** @import { Network } from "./network.js" */
 /** @import { Message, Ready, Role } from "./wire.js" */
@@ -28,6 +28,9 @@ export { checkSupport, RelayError };
 
 const PLAYED_EVERY_MS = 250;
 const LEVELS_EVERY_MS = 50;
+
+/** No conversation is on: one may begin. @type {Set<Status>} */
+const RESTING = new Set(["idle", "lost", "ended"]);
 
 /**
  * @typedef {object} RelayClientOptions
@@ -41,7 +44,8 @@ const LEVELS_EVERY_MS = 50;
  *
  * @typedef {object} Events
  * @property {{status: Status, transport: "websocket" | "polling" | null, attempt: number, reason: string}} state of this
- *   client and its connection
+ *   client and its connection; the `reason` is "offline" while it reconnects on a device without a network
+ * @property {{status: AudioStatus}} audio whether the microphone and the loudspeaker work
  * @property {{status: "live" | "reconnecting" | "degraded" | "ended", reason: string}} call what the relay says of the call:
  *   no assistant listens while "reconnecting"; "degraded" is over polling, or with another assistant than the first
  * @property {{role: Role, text: string}} partial
@@ -49,6 +53,7 @@ const LEVELS_EVERY_MS = 50;
  * @property {{role: Role, status: "started" | "stopped"}} speech
  * @property {{turn: number}} interrupt the relay stopped the assistant
  * @property {Flushed} flushed what an interruption dropped on this side
+ * @property {{turn: number}} resumed it was no interruption: what was dropped of the turn plays after all
  * @property {{input: number, output: number}} level RMS, 0 to 1
  * @property {{ms: number, targetMs: number, holes: number, holeMs: number, staleFrames: number, overflowFrames: number}}
  *   buffer of the assistant's audio
@@ -89,7 +94,8 @@ export class RelayClient {
   /** @type {Status} */
   #status = "idle";
   #inSession = false;
-  #sessionGone = false;
+  /** Rises with each start and end: an older one that still waits for the microphone does not count. */
+  #conversation = 0;
   #inputLevel = 0;
   #outputLevel = 0;
   #levelsDue = 0;
@@ -126,28 +132,22 @@ export class RelayClient {
 
   /** Asks for the microphone and begins a conversation; call it from a click. What fails comes as `error` and `state`. */
   async start() {
-    if (this.#status !== "idle" && this.#status !== "ended") return;
+    if (!RESTING.has(this.#status)) return;
+    const conversation = ++this.#conversation;
     this.#setStatus("starting");
     try {
-      this.#audio = await ConversationAudio.open(this.#audioListener(), this.#options);
+      const audio = await ConversationAudio.open(this.#audioListener(), this.#options);
+      if (conversation === this.#conversation) this.#audio = audio;
+      else await audio.close();
     } catch (error) {
-      this.#fail(/** @type {RelayError} */ (error));
-      return;
+      if (conversation === this.#conversation) this.#fail(/** @type {RelayError} */ (error));
     }
-    await this.#connect();
+    if (this.#audio && conversation === this.#conversation) await this.#connect(this.#audio.sampleRate);
   }
 
   /** Ends the conversation and lets the microphone go. */
   async stop() {
-    if (this.#status === "idle" || this.#status === "ended") return;
-    await this.#release("stopped");
-  }
-
-  /** After `lost`: the same session again if the relay still has it, a new one otherwise. */
-  async retry() {
-    if (this.#status !== "lost" || !this.#connection) return;
-    if (this.#sessionGone) await this.#connect();
-    else await this.#connection.open();
+    if (!RESTING.has(this.#status)) await this.#release("ended", "stopped");
   }
 
   /** Gives up the connection and takes up the session over a new one, as after a break. */
@@ -161,11 +161,10 @@ export class RelayClient {
     await this.#connection?.forcePolling(on);
   }
 
-  async #connect() {
-    this.#sessionGone = this.#inSession = false;
+  /** @param {number} sampleRate of the microphone, Hz */
+  async #connect(sampleRate) {
     this.#log = new UplinkLog();
     const { token } = this.#options;
-    const sampleRate = /** @type {ConversationAudio} */ (this.#audio).sampleRate;
     this.#connection = new Connection({
       url: this.#url,
       start: { type: "start", sampleRate, channels: 1, encoding: "pcm_s16le", ...(token && { token }) },
@@ -199,6 +198,9 @@ export class RelayClient {
         this.#audio?.interrupt(message.turn);
         this.#emit("interrupt", { turn: message.turn });
         break;
+      case "resumed":
+        this.#emit("resumed", { turn: message.turn });
+        break;
       case "partial":
       case "final":
         this.#emit(message.type, { role: message.role, text: message.text });
@@ -208,7 +210,7 @@ export class RelayClient {
         break;
       case "state":
         this.#emit("call", { status: message.status, reason: message.reason });
-        if (message.status === "ended") void this.#release(message.reason);
+        if (message.status === "ended") void this.#release("ended", message.reason);
         break;
       case "error":
         this.#emit("error", new RelayError(message.code, message.error, { fatal: false, leg: message.leg }));
@@ -219,11 +221,8 @@ export class RelayClient {
   #linkChanged({ status, transport, attempt, error }) {
     if (status === "closed") return;
     if (status === "live") this.#audio?.changeLink();
-    if (error) {
-      this.#sessionGone = error.code === "SESSION_GONE" || !this.#inSession;
-      this.#emit("error", error);
-    }
-    this.#setStatus(status, { transport, attempt, reason: error?.code ?? "" });
+    if (error) this.#fail(error, "lost");
+    else this.#setStatus(status, { transport, attempt, reason: status === "reconnecting" && !navigator.onLine ? "offline" : "" });
   }
 
   /** @returns {AudioListener} */
@@ -233,7 +232,8 @@ export class RelayClient {
       onStatus: (status) => this.#playing(status),
       onFlushed: (flushed) => this.#flushed(flushed),
       onPlayed: (block) => this.onPlayed?.(block),
-      onFailed: (error) => this.#fail(error),
+      onAudio: (status) => this.#emit("audio", { status }),
+      onTrouble: (error) => this.#emit("error", error),
     };
   }
 
@@ -285,21 +285,25 @@ export class RelayClient {
     this.#inputLevel = 0;
   }
 
-  /** @param {RelayError} error */
-  #fail(error) {
+  /** @param {RelayError} error @param {"ended" | "lost"} status */
+  #fail(error, status = "ended") {
     this.#emit("error", error);
-    void this.#release(error.code);
+    void this.#release(status, error.code);
   }
 
-  /** @param {string} reason */
-  async #release(reason) {
+  /**
+   * Lets everything go: no microphone is open while no conversation runs.
+   * @param {"ended" | "lost"} status
+   * @param {string} reason
+   */
+  async #release(status, reason) {
+    this.#conversation++;
     const [connection, audio] = [this.#connection, this.#audio];
     this.#connection = this.#audio = null;
     this.#inSession = false;
     this.#roundTrip?.stop();
-    this.#setStatus("ended", { reason });
-    await connection?.close();
-    await audio?.close();
+    this.#setStatus(status, { reason });
+    await Promise.all([audio?.close(), connection?.close()]); // a connection may take its time
   }
 
   /**

@@ -23,6 +23,7 @@ const HEADER_BYTES = 12;
  * @property {string} resume attaches the session to another WebSocket, once
  * @property {number} sampleRate of the audio to the client, Hz
  * @property {number} next the sequence number that the relay wants next
+ * @property {number} [graceMs] how long the relay keeps the session when no connection carries it
  */
 
 /**
@@ -48,7 +49,7 @@ const HEADER_BYTES = 12;
  * Text from the relay once the session has begun. `n` is its number in the same sequence as the audio's; a message that
  * belongs to the connection, not to the session, has none.
  * @typedef {{n?: number} & (
- *   | {type: "interrupt", turn: number}
+ *   | {type: "interrupt" | "resumed", turn: number}
  *   | {type: "partial" | "final", role: Role, text: string}
  *   | {type: "speech", role: Role, status: "started" | "stopped"}
  *   | {type: "state", status: "live" | "reconnecting" | "degraded" | "ended", reason: string}

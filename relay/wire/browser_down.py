@@ -38,6 +38,11 @@ def interrupt(turn: int) -> Text:
     return _text(type="interrupt", turn=turn)
 
 
+def resumed(turn: int) -> Text:
+    """It was a false alarm that interrupted `turn`: what was not heard of it follows, as a turn of its own."""
+    return _text(type="resumed", turn=turn)
+
+
 def transcript(role: Role, text: str, *, final: bool) -> Text:
     """Somebody said this: for good, or so far."""
     return _text(type="final" if final else "partial", role=role, text=text)
@@ -68,12 +73,14 @@ def gap(first: int, last: int) -> Text:
     return error("MESSAGES_LOST", f"messages {first} to {last} are gone: they waited for too long")
 
 
-def ready(session_id: str, *, token: str, resume: str, rate_hz: int, next_sequence: int) -> str:
+def ready(session_id: str, *, token: str, resume: str, rate_hz: int, next_sequence: int, grace_s: float) -> str:
     """Return the answer to `start`. It belongs to the transport, not to the session, and has no number.
 
-    `next` is the sequence number that is wanted next: after a `resume`, where the client's audio goes on.
+    `next` is the sequence number that is wanted next: after a `resume`, where the client's audio goes on. `graceMs` is
+    how long the session lives without a connection.
     """
-    values = {"sessionId": session_id, "token": token, "resume": resume, "sampleRate": rate_hz, "next": next_sequence}
+    format_and_place = {"sampleRate": rate_hz, "next": next_sequence, "graceMs": round(grace_s * 1000)}
+    values = {"sessionId": session_id, "token": token, "resume": resume, **format_and_place}
     return _encoder.encode({"type": "ready", **values}).decode()
 
 

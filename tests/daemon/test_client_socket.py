@@ -33,9 +33,10 @@ async def assistant_hears(rig: FrontRig, sound: Callable[[int], bool], number: i
 async def test_a_browser_starts_speaks_and_is_heard() -> None:
     async with open_front() as rig, browser(rig) as page:
         ready = await page.start(sampleRate=16000)
-        assert set(ready) == {"type", "sessionId", "token", "resume", "sampleRate", "next"}
+        assert set(ready) == {"type", "sessionId", "token", "resume", "sampleRate", "next", "graceMs"}
         assert ready["sampleRate"] == 16000
         assert ready["next"] == 1
+        assert ready["graceMs"] == 30_000
         assert len(bytes.fromhex(ready["sessionId"])) == 16
         assert (await page.until("state"))["status"] == "live"
 

@@ -25,6 +25,7 @@ class BrowserSession:
     number: int
     start: dict[str, Any]
     rate_hz: int
+    grace_ms: int
     resume: str = ""
     downward: list[Message] = field(default_factory=list)
     upward: dict[int, tuple[int, bytes]] = field(default_factory=dict)
@@ -71,6 +72,7 @@ class BrowserSession:
             "resume": self.resume,
             "sampleRate": self.rate_hz,
             "next": self.next,
+            "graceMs": self.grace_ms,
         }
 
 
@@ -78,6 +80,7 @@ class BrowserPeer:
     """An ASGI application. What a client does against the protocol is in `violations`."""
 
     def __init__(self, *, rate_hz: int | None = None) -> None:
+        self.grace_ms = 30_000
         self.rate_hz = rate_hz  # of what the client hears; None: what it asked for, as it asked
         self.sessions: list[BrowserSession] = []
         self.violations: list[str] = []
@@ -154,7 +157,7 @@ class BrowserPeer:
             if session is None:
                 return "RESUME_REJECTED", "this token was used or never given"
         else:
-            session = BrowserSession(len(self.sessions) + 1, start, self.rate_hz or start["sampleRate"])
+            session = BrowserSession(len(self.sessions) + 1, start, self.rate_hz or start["sampleRate"], self.grace_ms)
             self.sessions.append(session)
         session.holder += 1
         session.attached.append(transport)

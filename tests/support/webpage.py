@@ -30,7 +30,7 @@ window.heard = [];
 window.said = [];
 relayClient.onPlayed = (block) => heard.push(block);
 relayClient.onCaptured = ({ pcm }) => said.push(pcm);
-for (const type of ["state", "interrupt", "flushed", "error", "final", "speech", "call"]) {
+for (const type of ["state", "interrupt", "flushed", "resumed", "error", "final", "speech", "call", "audio"]) {
   relayClient.on(type, (event) => events.push({ type, ...event, code: event.code }));
 }
 """

@@ -70,37 +70,220 @@ async def test_a_refusal_of_the_relay_is_shown_in_its_own_words(page: Page) -> N
     assert ended[-2:] == ["live", "ended"]
 
 
-async def test_a_server_that_goes_away_is_tried_three_times_then_over_http_then_a_button_brings_it_back(
-    page: Page,
-) -> None:
+_REMEMBER_MICROPHONES = """
+window.microphones = [];
+const { mediaDevices } = navigator, getUserMedia = mediaDevices.getUserMedia.bind(mediaDevices);
+window.isUnplugged = false;
+mediaDevices.getUserMedia = async (wanted) => {
+  if (isUnplugged) throw new DOMException("none", "NotFoundError");
+  const stream = await getUserMedia(wanted);
+  microphones.push(...stream.getTracks());
+  return stream;
+};
+"""
+_MICROPHONES_OPEN = "microphones.filter(({ readyState }) => readyState === 'live').length"
+
+
+async def test_a_server_that_is_gone_is_tried_for_as_long_as_it_keeps_the_session(page: Page) -> None:
     peer = BrowserPeer()
+    peer.grace_ms = 7_000
     async with serving(peer) as port:
         await page.open(port)
         await page.begin()
-        await trio.sleep(0.3)
         peer.gone = True
         await page.look()
         await peer.cut()
         await page.until("relayClient.status === 'reconnecting'")
         await page.screenshot("reconnecting")
+        await trio.sleep(peer.grace_ms / 1000 - 2)
+        status = await page.js("return relayClient.status")
+        peer.gone = False
+        await page.until_live()
+        tried = [(event["transport"], event["attempt"]) for event in await page.events("state")]
+        attached = peer.session.attached
+
+    assert status == "reconnecting"
+    assert [("websocket", n) for n in (1, 2, 3)] + [("polling", 3), ("websocket", 4)] == tried[3:8]
+    assert attached[0] == "websocket"
+    assert len(attached) == 2
+    assert len(peer.sessions) == 1
+    assert peer.violations == []
+
+
+async def test_after_that_the_microphone_is_let_go_and_one_click_begins_a_new_conversation(page: Page) -> None:
+    peer = BrowserPeer()
+    peer.grace_ms = 1_000
+    async with serving(peer) as port:
+        await page.open(port, before=_REMEMBER_MICROPHONES)
+        await page.begin()
+        peer.gone = True
+        await peer.cut()
         await page.until("relayClient.status === 'lost'")
+        await page.until(f"{_MICROPHONES_OPEN} === 0")
         await page.screenshot("server-gone")
-        states = [(event["status"], event["transport"], event["attempt"]) for event in await page.events("state")]
         title, button = await page.text("problem-title"), await page.text("talk")
         peer.gone = False
         await page.click("talk")
         await page.until_live()
-        attached = peer.session.attached
+        await page.until("said.length > 3")
+        open_microphones = await page.js(f"return {_MICROPHONES_OPEN}")
 
-    assert states[-5:] == [
-        ("reconnecting", "websocket", 1),
-        ("reconnecting", "websocket", 2),
-        ("reconnecting", "websocket", 3),
-        ("reconnecting", "polling", 0),
-        ("lost", "polling", 0),
-    ]
-    assert (title, button) == ("The server cannot be reached", "Try again")
-    assert attached == ["websocket", "websocket"]
+    assert (title, button) == ("The server cannot be reached", "Begin again")
+    assert len(peer.sessions) == 2
+    assert open_microphones == 1
+    assert peer.violations == []
+
+
+async def test_a_device_without_a_network_is_told_and_tries_at_once_when_there_is_one_again(page: Page) -> None:
+    peer = BrowserPeer()
+    async with serving(peer) as port:
+        await page.open(port)
+        await page.begin()
+        peer.gone = True
+        await page.js(
+            "Object.defineProperty(navigator, 'onLine', { value: false, configurable: true });"
+            "dispatchEvent(new Event('offline'))"
+        )
+        await page.until("events.findLast(({type}) => type === 'state').attempt === 4")
+        reason, shown = (await page.events("state"))[-1]["reason"], await page.text("connection")
+        await page.screenshot("offline")
+        peer.gone = False
+        await page.js("delete navigator.onLine; dispatchEvent(new Event('online'))")
+        took_ms = await page.module(
+            "const began = performance.now();"
+            "while (relayClient.status !== 'live') await new Promise((done) => setTimeout(done, 10));"
+            "return performance.now() - began;"
+        )
+
+    assert reason == "offline"
+    assert shown == "No network: the conversation goes on when it is back …"
+    assert took_ms < 1_000
+    assert peer.violations == []
+
+
+async def test_a_conversation_that_is_ended_while_it_waits_for_the_microphone_does_not_begin(page: Page) -> None:
+    slowly = "const ask = mediaDevices.getUserMedia; mediaDevices.getUserMedia = async (wanted) => {"
+    slowly += " await new Promise((done) => (window.allow = done)); return ask(wanted); };"
+    peer = BrowserPeer()
+    async with serving(peer) as port:
+        await page.open(port, before=_REMEMBER_MICROPHONES + slowly)
+        await page.click("talk")
+        await page.until("window.allow")
+        await page.click("talk")
+        await page.js("allow()")
+        await page.until("microphones.length === 1")
+        await page.until(f"{_MICROPHONES_OPEN} === 0")
+        status = await page.js("return relayClient.status")
+
+    assert status == "ended"
+    assert peer.sessions == []
+
+
+async def test_a_conversation_that_is_ended_while_it_connects_ends_at_the_server_too(page: Page) -> None:
+    """The session is there before the page hears of it; so is one that is looked for again."""
+    peer = BrowserPeer()
+    async with serving(peer) as port:
+        await page.open(port)
+        await page.js("networkLab.stall(600)")
+        await page.click("talk")
+        with trio.fail_after(20):
+            while not peer.sessions:  # noqa: ASYNC110 - the peer has no event for it
+                await trio.sleep(0.01)
+        await page.click("talk")
+        await _until_stopped(peer)
+        await page.begin()
+        peer.websockets = False
+        await page.js("relayClient.reconnect()")
+        await page.click("talk")
+        await _until_stopped(peer)
+
+    assert peer.violations == []
+
+
+async def test_the_microphone_is_let_go_at_once_however_long_the_connection_takes_to_close(page: Page) -> None:
+    peer = BrowserPeer()
+    async with serving(peer) as port:
+        await page.open(port, before=_REMEMBER_MICROPHONES)
+        await page.click_in_lab("lab-polling")
+        await page.begin("polling")
+        await page.js("networkLab.stall(3000)")
+        await trio.sleep(0.3)  # a request with audio hangs
+        await page.click("talk")
+        open_microphones = await page.js(f"return {_MICROPHONES_OPEN}")
+        await _until_stopped(peer)
+
+    assert open_microphones == 0
+
+
+async def _until_stopped(peer: BrowserPeer) -> None:
+    with trio.fail_after(20):
+        while not peer.session.stopped:
+            await peer.session.changed.wait()
+
+
+async def test_a_page_that_is_left_says_goodbye(page: Page) -> None:
+    peer = BrowserPeer()
+    async with serving(peer) as port:
+        await page.open(port)
+        await page.begin()
+        await page.js("dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))")
+        await trio.sleep(0.5)
+        when_kept = peer.session.stopped
+        await page.js("location.href = 'about:blank'")
+        await _until_stopped(peer)
+
+    assert not when_kept
+    assert peer.violations == []
+
+
+async def test_a_headset_that_is_unplugged_is_told_and_the_next_microphone_is_taken(page: Page) -> None:
+    peer = BrowserPeer()
+    async with serving(peer) as port:
+        await page.open(port, before=_REMEMBER_MICROPHONES)
+        await page.look()
+        await page.begin()
+        await page.js("isUnplugged = true; microphones[0].dispatchEvent(new Event('ended'))")
+        await page.until("events.some(({type, status}) => type === 'audio' && status === 'no_microphone')")
+        await page.screenshot("microphone-lost")
+        title, shown = await page.text("problem-title"), await page.text("connection")
+        await page.js("isUnplugged = false; navigator.mediaDevices.dispatchEvent(new Event('devicechange'))")
+        await page.until("events.findLast(({type}) => type === 'audio').status === 'running'")
+        alarmed = await page.js("return !document.getElementById('problem').hidden")
+        await page.until_live()
+        open_microphones = await page.js(f"return {_MICROPHONES_OPEN}")
+        await page.js("said.length = 0")
+        await page.until("said.some((pcm) => pcm.some((x) => x !== 0))")
+
+    assert (title, shown) == ("The microphone is gone", "No microphone: connect one to go on")
+    assert not alarmed
+    assert open_microphones == 1
+    assert peer.violations == []
+
+
+async def test_sound_that_the_device_takes_away_is_told_and_goes_on_at_the_next_gesture(page: Page) -> None:
+    wants_gesture = """
+    window.isTouched = false;
+    const Device = AudioContext;
+    window.AudioContext = class extends Device { async resume() { if (isTouched) await super.resume(); } };
+    """
+    peer = BrowserPeer()
+    async with serving(peer) as port:
+        await page.open(port, before=wants_gesture)
+        await page.look(width=390, height=900)
+        await page.begin()
+        await page.js("void relayClient.output.context.suspend()")
+        await page.until("events.some(({type, status}) => type === 'audio' && status === 'interrupted')")
+        await page.screenshot("sound-interrupted")
+        shown = await page.text("connection")
+        await page.js("isTouched = true")
+        await page.press("SHIFT")
+        await page.until("events.findLast(({type}) => type === 'audio').status === 'running'")
+        await page.js("void relayClient.output.context.suspend()")  # now the browser asks for no gesture
+        await page.until("events.filter(({type}) => type === 'audio').length === 4")
+        statuses = [event["status"] for event in await page.events("audio")]
+
+    assert shown == "The sound is interrupted: tap here or press a key to go on"
+    assert statuses == ["interrupted", "running"] * 2
     assert peer.violations == []
 
 

@@ -25,6 +25,15 @@ const render = (ms) => {
   }
   return all;
 };
+/** Messages of 20 ms, from `ms` on, one every 20 ms, each `lateMs(i)` after it was sent; what is due is played. */
+const stream = (turn, ms, count, lateMs = () => 0, value = 8000) => {
+  const fromMs = nowMs;
+  for (let i = 0; i < count; i++) {
+    render(Math.max(0, fromMs + i * 20 + lateMs(i) - nowMs));
+    push(turn, ms + i * 20, tone(320, value));
+  }
+};
+const stalled = (i) => (i >= 10 && i < 40 ? 600 - (i - 10) * 20 : 0);
 const sounding = (samples) => samples.filter((x) => x !== 0).length;
 """
 
@@ -101,6 +110,113 @@ CASES: dict[str, tuple[str, Any]] = {
         return [playout.holes, Math.round(playout.heardMs)];
         """,
         [0, 600],
+    ),
+    "a turn that follows an interruption is not late because nothing was sent meanwhile": (
+        """
+        stream(1, 0, 100);
+        const before = playout.targetMs;
+        playout.interrupt(1);
+        render(3000);
+        stream(2, 2000, 50);
+        return [playout.targetMs <= before, playout.holes];
+        """,
+        [True, 0],
+    ),
+    "a new turn is not late because nothing was sent meanwhile": (
+        """
+        stream(1, 0, 50);
+        const before = playout.targetMs;
+        render(3000);
+        stream(2, 1000, 50);
+        return [playout.targetMs <= before, playout.holes];
+        """,
+        [True, 0],
+    ),
+    "a pause of the sender within a turn, whose stamps stand still, makes the buffer no larger": (
+        """
+        stream(1, 0, 50);
+        const before = playout.targetMs;
+        render(700);
+        stream(1, 1000, 100);
+        return playout.targetMs <= before;
+        """,
+        True,
+    ),
+    "jitter behind such a pause is measured as before it": (
+        """
+        const jitter = (i) => (i % 10 === 9 ? 180 : 0);
+        stream(1, 0, 200, jitter);
+        const before = playout.targetMs;
+        render(700);
+        stream(1, 4000, 200, jitter);
+        return [before > 200, Math.abs(playout.targetMs - before) < 10];
+        """,
+        [True, True],
+    ),
+    "what an outage held back and what is sent ahead of time, each behind a break, is no jitter": (
+        """
+        stream(1, 0, 50);
+        const before = playout.targetMs;
+        render(1500);
+        playout.changeLink();
+        for (let i = 50; i < 125; i++) push(1, i * 20, tone(320));
+        stream(1, 2500, 50);
+        playout.interrupt(1);
+        render(1000);
+        for (let i = 0; i < 10; i++) push(2, 3500 + i * 20, tone(320));
+        stream(2, 3700, 50);
+        return playout.targetMs <= before;
+        """,
+        True,
+    ),
+    "a stall behind what an outage held back is measured all the same": (
+        """
+        stream(1, 0, 50);
+        render(1500);
+        playout.changeLink();
+        for (let i = 50; i < 125; i++) push(1, i * 20, tone(320));
+        stream(1, 2500, 50, (i) => (i >= 20 && i < 40 ? 400 - (i - 20) * 20 : 0));
+        return playout.targetMs > 450;
+        """,
+        True,
+    ),
+    "one stall is forgotten within seconds of calm": (
+        """
+        stream(1, 0, 50, stalled);
+        const after = playout.targetMs;
+        stream(1, 1000, 500);
+        return [after > 600, playout.targetMs < 250];
+        """,
+        [True, True],
+    ),
+    "what a stall has left behind is taken back in the next pause, and no word with it": (
+        """
+        stream(1, 0, 50, stalled);
+        const behind = playout.bufferMs;
+        stream(1, 1000, 250, undefined, 0);
+        const taken = playout.bufferMs < playout.targetMs + 80;
+        stream(1, 6000, 50);
+        render(800);
+        return [behind > 500, taken, Math.round(playout.heardMs), playout.holes];
+        """,
+        [True, True, 7000, 1],
+    ),
+    "of such a pause 300 ms are left, as the relay leaves them, and a shorter one is as it was": (
+        """
+        const play = (quietFrames) => {
+          const playout = new Playout(rate, rate);
+          const values = [...Array(20).fill(8000), ...Array(quietFrames).fill(0), ...Array(80).fill(8000)];
+          values.forEach((value, i) => playout.push(1, i * 20, tone(320, value), 0));
+          const out = new Float32Array(size), all = [];
+          for (let i = 0; i < 400; i++) {
+            playout.render(out, (i * size * 1000) / rate);
+            all.push(...out);
+          }
+          return [all.filter((x) => x !== 0).length / 320, all.lastIndexOf(0, all.findLastIndex((x) => x !== 0)) / 320];
+        };
+        return [10, 15, 16, 50].map((quiet) => play(quiet)).map(([loud, end]) => [loud, Math.round(end) - 20]);
+        """,
+        [[100, 10], [100, 15], [100, 15], [100, 15]],
     ),
     "a calm network makes the buffer smaller, but not below its least": (
         """

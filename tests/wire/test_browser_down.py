@@ -16,6 +16,7 @@ from relay.wire.browser_down import AssistantAudio, Text
     ("message", "fields"),
     [
         (browser_down.interrupt(3), {"type": "interrupt", "turn": 3}),
+        (browser_down.resumed(3), {"type": "resumed", "turn": 3}),
         (browser_down.transcript("user", 'h"i', final=False), {"type": "partial", "role": "user", "text": 'h"i'}),
         (browser_down.transcript("assistant", "ä", final=True), {"type": "final", "role": "assistant", "text": "ä"}),
         (browser_down.speech("user", started=True), {"type": "speech", "status": "started", "role": "user"}),
@@ -72,8 +73,8 @@ def test_the_answer_to_a_poll_moves_the_cursor_only_by_what_it_carries() -> None
     assert [message["n"] for message in answer["messages"]] == [5, 6]
 
 
-def test_ready_and_the_answer_to_audio_name_the_sequence_number_that_is_wanted_next() -> None:
-    ready = browser_down.ready("id", token="t", resume="r", rate_hz=16000, next_sequence=3)
+def test_ready_and_the_answer_to_audio_name_the_sequence_number_that_is_wanted_next_and_ready_the_grace() -> None:
+    ready = browser_down.ready("id", token="t", resume="r", rate_hz=16000, next_sequence=3, grace_s=30)
 
     assert json.loads(ready) == {
         "type": "ready",
@@ -82,5 +83,6 @@ def test_ready_and_the_answer_to_audio_name_the_sequence_number_that_is_wanted_n
         "resume": "r",
         "sampleRate": 16000,
         "next": 3,
+        "graceMs": 30_000,
     }
     assert json.loads(browser_down.audio_answer(4, 12)) == {"received": 4, "next": 12}

@@ -28,6 +28,7 @@ from relay.call.report.events import (
     BrowserReattached,
     CallerNotBack,
     CallEvent,
+    FalseAlarm,
     Said,
     Speech,
     StateChanged,
@@ -53,8 +54,11 @@ Transport = Literal["websocket", "polling"]
 
 
 class BrowserSession:
-    """One client's session. `id` is that of the call, `token` is good for every HTTP request of it, `declared` is the
-    format that it sends, `over` says that the call has ended."""
+    """One client's session, which lives `grace_s` without a connection.
+
+    `id` is that of the call, `token` is good for every HTTP request of it, `declared` is the format that it sends,
+    `over` says that the call has ended.
+    """
 
     def __init__(self, call: Call, leg: BrowserLeg, declared: AudioFormat, *, address: str, grace_s: float) -> None:
         self.id = call.id
@@ -65,7 +69,7 @@ class BrowserSession:
         self.over = False
         self.spoken = Spoken()
         self._call = call
-        self._grace_s = grace_s
+        self.grace_s = grace_s
         self._connections = 0
         self._transport: Transport | None = None
         self._fenced = trio.Event()
@@ -124,11 +128,11 @@ class BrowserSession:
 
     async def _watch(self) -> None:
         while True:
-            await trio.sleep_until(self._seen_at + self._grace_s)
+            await trio.sleep_until(self._seen_at + self.grace_s)
             if self._connections:
                 self.seen()
-            elif trio.current_time() >= self._seen_at + self._grace_s:
-                self._call.report.tell(BrowserGone(self._grace_s))
+            elif trio.current_time() >= self._seen_at + self.grace_s:
+                self._call.report.tell(BrowserGone(self.grace_s))
                 if self._transport is not None:
                     self._call.report.tell(CallerNotBack())
                 self._call.finish(EndReason.CALLER_LOST)
@@ -140,6 +144,8 @@ class BrowserSession:
                 self.leg.outbox.tell(browser_down.transcript(role, text, final=final))
             case Speech(role=role, started=started):
                 self.leg.outbox.tell(browser_down.speech(role, started=started))
+            case FalseAlarm(turn=turn):
+                self.leg.outbox.tell(browser_down.resumed(turn))
             case StateChanged(status=status, reason=reason):
                 self.leg.outbox.tell(browser_down.state(status, reason))
                 if status == "ended":
