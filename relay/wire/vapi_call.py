@@ -1,7 +1,7 @@
-"""Writes the request that creates a call at Vapi, reads the answer, and reads why a call has ended.
+"""Writes the request that creates a call at Vapi, and reads the answer.
 
-Sources: Vapi's API reference (`POST /call`, `CreateCallDTO`, `VapiWebsocketTransport`, `endedReason`) and its
-"WebSocket transport", "Call concurrency" and "Troubleshoot call errors" pages.
+Sources: Vapi's API reference (`POST /call`, `CreateCallDTO`, `VapiWebsocketTransport`) and its "WebSocket transport",
+"Call timeout settings" and "Call concurrency" pages.
 """
 
 import math
@@ -26,7 +26,6 @@ _CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _URL = re.compile(r"[\x21-\x7e]{1,2048}")
 _ADDRESS = re.compile(r"[a-z]{2,12}://\S+", re.IGNORECASE)
 _LONG_WORD = re.compile(r"[A-Za-z0-9_+/=.-]{20,}")
-_RETRIABLE_END = re.compile(r"\b(?:worker|transport)\b|^exceeded-max-duration$")
 
 # status: code, whether the same request may succeed later, what to do
 _FAILURES = {
@@ -118,14 +117,6 @@ def parse_created(status: int, body: bytes) -> CallCreated:
             retriable=False,
         )
     return _created(answer)
-
-
-def retriable_end(reason: str | None) -> bool:
-    """True if a call that ended for this `endedReason` is worth a new one.
-
-    It is when Vapi's worker or transport failed, and when its longest duration came before ours.
-    """
-    return reason is not None and _RETRIABLE_END.search(reason) is not None
 
 
 def _clamped(seconds: float, least: int, most: int) -> int:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from relay.errors import AssistantUnavailable, LocalProtocolError
 from relay.media.frames import TELEPHONE, WIDEBAND, AudioFormat, Encoding
-from relay.wire.vapi_call import CallCreated, call_request, parse_created, retriable_end
+from relay.wire.vapi_call import CallCreated, call_request, parse_created
 
 SOCKET = "wss://api.vapi.ai/7420f27a-30fd-4f49-a995-5549ae7cc00d/transport"
 CONTROL = "https://phone-call-websocket.aws-us-west-2-backend-production1.vapi.ai/7420f27a/control"
@@ -264,44 +264,3 @@ def test_whatever_the_answer_only_assistant_unavailable_escapes(status: int, bod
         error = caught
 
     assert error is None or (error.code.startswith("VAPI_") and len(str(error)) < 450)
-
-
-@pytest.mark.parametrize(
-    "reason",
-    [
-        "worker-shutdown",
-        "call.start.error-get-transport",
-        "call.in-progress.error-providerfault-transport-never-connected",
-        "call.in-progress.error-vapifault-transport-never-connected",
-        "call.in-progress.error-vapifault-transport-connected-but-call-not-active",
-        "call.in-progress.error-vapifault-call-started-but-connection-to-transport-missing",
-        "call.in-progress.error-vapifault-worker-died",
-        "call.in-progress.error-vapifault-worker-not-available",
-        "exceeded-max-duration",
-    ],
-)
-def test_a_failed_worker_or_transport_or_a_limit_of_theirs_is_worth_a_new_call(reason: str) -> None:
-    assert retriable_end(reason)
-
-
-@pytest.mark.parametrize(
-    "reason",
-    [
-        None,
-        "",
-        "customer-ended-call",
-        "assistant-ended-call",
-        "assistant-said-end-call-phrase",
-        "silence-timed-out",
-        "call.in-progress.error-coworker-left",
-        "call.in-progress.error-transportation",
-        "manually-canceled",
-        "phone-call-provider-closed-websocket",
-        "phone-call-provider-bypass-enabled-but-no-call-received",
-        "call.start.error-subscription-concurrency-limit-reached",
-        "call.start.error-subscription-insufficient-credits",
-        "call.in-progress.error-assistant-did-not-receive-customer-audio",
-    ],
-)
-def test_a_call_that_ended_on_purpose_or_for_money_is_not(reason: str | None) -> None:
-    assert not retriable_end(reason)
