@@ -59,23 +59,24 @@ def call_request(
     audio_format: AudioFormat,
     *,
     max_duration_s: float,
-    silence_timeout_s: float,
     first_message_interruptions: bool,
     metadata: Mapping[str, str],
     name: str,
     first_message_waits: bool = False,
+    silence_timeout_s: float | None = None,
 ) -> dict[str, Any]:
     """Return the body of `POST /call` for one assistant over the WebSocket transport, the same format both ways.
 
     Times are brought into the range that Vapi takes, rounded up; `name` is cut to 40 characters.
-    `first_message_waits`: no greeting, the caller speaks first. Raises `LocalProtocolError` for an empty assistant
-    or a format that the transport has not.
+    `first_message_waits`: no greeting, the caller speaks first. `silence_timeout_s` is in no schema any more, though
+    the guide still names it: a service that refuses properties it does not know refuses the whole call for it. Without
+    it the assistant's own setting holds. Raises `LocalProtocolError` for an empty assistant or a format that the
+    transport has not.
     """
     if not assistant_id:
         raise LocalProtocolError("no assistant_id: Vapi takes exactly one assistant")
     overrides: dict[str, Any] = {
         "maxDurationSeconds": _clamped(max_duration_s, *_MAX_DURATION_S),
-        "silenceTimeoutSeconds": _clamped(silence_timeout_s, *_SILENCE_TIMEOUT_S),
         "firstMessageInterruptionsEnabled": first_message_interruptions,
         "backgroundSound": "off",
         "clientMessages": list(CLIENT_MESSAGES),
@@ -83,6 +84,8 @@ def call_request(
     }
     if first_message_waits:
         overrides["firstMessageMode"] = "assistant-waits-for-user"
+    if silence_timeout_s is not None:
+        overrides["silenceTimeoutSeconds"] = _clamped(silence_timeout_s, *_SILENCE_TIMEOUT_S)
     return {
         "assistantId": assistant_id,
         "assistantOverrides": overrides,

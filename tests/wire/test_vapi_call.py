@@ -27,7 +27,6 @@ CREATED: dict[str, Any] = {
 def request(audio_format: AudioFormat = WIDEBAND, **changes: Any) -> dict[str, Any]:
     values: dict[str, Any] = {
         "max_duration_s": 3600.0,
-        "silence_timeout_s": 300.0,
         "first_message_interruptions": True,
         "metadata": {"relay_call_id": "c-1"},
         "name": "relay c-1",
@@ -53,10 +52,16 @@ def test_the_request_is_exactly_the_documented_one(audio_format: AudioFormat, na
         "assistantId": "a-1",
         "assistantOverrides": {
             "maxDurationSeconds": 3600,
-            "silenceTimeoutSeconds": 300,
             "firstMessageInterruptionsEnabled": True,
             "backgroundSound": "off",
-            "clientMessages": ["speech-update", "status-update", "tool-calls", "transcript", "user-interrupted"],
+            "clientMessages": [
+                "speech-update",
+                "status-update",
+                "tool-calls",
+                "transcript",
+                "transfer-update",
+                "user-interrupted",
+            ],
             "metadata": {"relay_call_id": "c-1"},
         },
         "name": "relay c-1",
@@ -84,6 +89,11 @@ def test_times_are_brought_into_the_range_that_vapi_takes(asked_s: float, durati
 
     assert (overrides["maxDurationSeconds"], overrides["silenceTimeoutSeconds"]) == (duration_s, silence_s)
     assert isinstance(overrides["maxDurationSeconds"], int)
+
+
+def test_the_silence_timeout_is_sent_only_when_it_is_asked_for_because_no_schema_has_it() -> None:
+    assert "silenceTimeoutSeconds" not in request()["assistantOverrides"]
+    assert request(silence_timeout_s=300.0)["assistantOverrides"]["silenceTimeoutSeconds"] == 300
 
 
 def test_a_long_name_is_cut_to_what_vapi_takes() -> None:
