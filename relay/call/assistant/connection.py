@@ -14,9 +14,9 @@
 |            | audio, from a peer that sends       | `reconnect.audio_timeout_s`  | over: lost                       |
 |            | silence too                         |                              |                                  |
 |            | a write                             | `SEND_DEADLINE_S`            | over: lost                       |
-|            | "ended", or a close with 1000       |                              | over: ended; lost, if Vapi says  |
-|            |                                     |                              | that its worker failed, or gives |
-|            |                                     |                              | no reason at `max_call_s`        |
+|            | "ended", or a close with 1000       |                              | over: ended; lost, if the reason |
+|            |                                     |                              | is a passing fault, or there is  |
+|            |                                     |                              | none at `max_call_s`             |
 |            | any other end of the socket         |                              | over: lost                       |
 | leaving    | `end-call` written, the goodbye     | `LEAVE_S`                    | over; without an answer the call |
 |            | answered                            |                              | has to be deleted                |
