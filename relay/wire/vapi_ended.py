@@ -16,9 +16,9 @@ class Family(Enum):
     OTHER_ASSISTANT = auto()
     """A new call with another assistant: the same one would fail again, or nothing says that it would not."""
     ENDED = auto()
-    """Nothing: the caller, the assistant or somebody at Vapi's console has ended the call."""
+    """No new call: the caller, the assistant or somebody at Vapi has ended this one, or nobody spoke."""
     NEVER = auto()
-    """No new call: what was ordered does not fit together, and fails each time."""
+    """No new call: what was ordered does not fit together, so that each call fails."""
 
 
 _SAME_ASSISTANT = re.compile(
