@@ -68,9 +68,12 @@ class TwilioHooks:
     async def voice(self) -> Response:
         """The phone rings: take a place, start to dial the assistant, and connect the caller to the media socket.
 
-        A relay that drains lets the caller wait and ask again, so that the process that follows takes the call.
+        A relay that drains lets the caller wait and ask again, so that the process that follows takes the call. The
+        request may be repeated, by the retry policy of an account: it is the same call, and none when that is over.
         """
         hook = await self._read(VOICE)
+        if hook.fields.get("CallStatus") == "ringing" and self._calls.has_ended(hook.call_sid):
+            return self._farewell(hook)
         try:
             call = await self._takeover.ring(hook.call_sid)
         except CallRefused as refused:
@@ -95,6 +98,9 @@ class TwilioHooks:
         if await self._takeover.goes_on_elsewhere(hook.call_sid):
             return self._ask_again()
         self._finish(hook, EndReason.CALLER_LOST)
+        return self._farewell(hook)
+
+    def _farewell(self, hook: Webhook) -> Response:
         if self._transfer_number and self._calls.lacked_assistant(hook.call_sid):
             log.info("caller.transferred", call_sid=hook.call_sid)
             return twiml_answer(twiml.dial(self._transfer_number))

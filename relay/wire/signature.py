@@ -2,8 +2,9 @@
 
 Implements Twilio's "Webhooks security" and "Webhook shared keys" pages: base64 of an HMAC over the URL exactly as
 Twilio requested it and, for form posts, the sorted parameters. The hash is SHA-1 with the account's auth token, or
-SHA-256 with a shared key when the settings header says so. A check never raises on what a peer sent: what
-cannot be checked is not valid.
+SHA-256 with a shared key when the settings header says so. A header that names a shared key but no hash, or SHA-1, can
+be read in both ways, and Twilio's own library takes the key's secret then: both secrets are good. A check never raises
+on what a peer sent: what cannot be checked is not valid.
 """
 
 import hmac
@@ -53,7 +54,7 @@ class TwilioValidator:
         given = signature.encode("ascii", "replace")
         algorithm, secrets = self._signers(settings)
         try:
-            bases = [(form + appended).encode() for form in _port_forms(url)]
+            bases = [(form + appended).encode() for form in _url_forms(url)]
         except UnicodeEncodeError:
             return False
         # Every candidate is computed, so that the time taken does not tell which one came near.
@@ -70,12 +71,12 @@ class TwilioValidator:
         algorithms = [
             value.strip().upper() for name, _, value in fields if name.strip() == "algorithm" and value.strip()
         ]
-        if not algorithms or algorithms == ["HMAC_SHA1"]:
-            return "sha1", self._tokens
         key_ids = [value.strip() for name, _, value in fields if name.strip() == "key"]
-        if algorithms != ["HMAC_SHA256"] or len(key_ids) != 1 or key_ids[0] not in self._shared_keys:
-            return "sha256", ()
-        return "sha256", (self._shared_keys[key_ids[0]],)
+        secret = self._shared_keys.get(key_ids[0]) if len(key_ids) == 1 else None
+        named = () if secret is None else (secret,)
+        if not algorithms or algorithms == ["HMAC_SHA1"]:
+            return "sha1", named + self._tokens
+        return "sha256", named if algorithms == ["HMAC_SHA256"] else ()
 
 
 def _joined(params: Iterable[tuple[str, str]]) -> str:
@@ -83,11 +84,14 @@ def _joined(params: Iterable[tuple[str, str]]) -> str:
     return "".join(name + value for name, value in sorted(set(params)))
 
 
-def _port_forms(url: str) -> set[str]:
-    """Return the URL without a port and with one: Twilio signs either."""
+def _url_forms(url: str) -> set[str]:
+    """Return what may have been signed: the URL without a port and with one, because Twilio signs either, and where it
+    has no query without a question mark and with one, because servers do not tell an empty query from none."""
     parts = _URL.fullmatch(url)
     if parts is None:
         return {url}
     scheme, user, host, port, rest = (part or "" for part in parts.groups())
     port = port or ":" + _DEFAULT_PORTS.get(scheme.removesuffix("://"), "443")
-    return {f"{scheme}{user}{host}{rest}", f"{scheme}{user}{host}{port}{rest}"}
+    path, _, query = rest.partition("?")
+    rests = (rest,) if query or "#" in rest else (path, path + "?")
+    return {f"{scheme}{user}{host}{shown}{each}" for shown in ("", port) for each in rests}

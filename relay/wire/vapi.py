@@ -16,11 +16,17 @@ from relay.wire.json_text import WireCode, decode, label
 
 Role = Literal["user", "assistant"]
 
-CLIENT_MESSAGES = ("speech-update", "status-update", "tool-calls", "transcript", "user-interrupted")
+CLIENT_MESSAGES = ("speech-update", "status-update", "tool-calls", "transcript", "transfer-update", "user-interrupted")
 """The messages that the relay acts on, and the only ones that it asks for (`assistantOverrides.clientMessages`)."""
-_OF_NO_USE = frozenset({"conversation-update", "hang", "model-output", "transfer-update", "voice-input"})
-"""Messages that Vapi sends by default: one that comes unasked is no breach of the protocol."""
+_OF_NO_USE = frozenset(
+    {
+        *("assistant.started", "conversation-update", "function-call", "hang", "model-output", "voice-input"),
+        "workflow.node.started",
+    }
+)
+"""The other messages that Vapi sends by default: one that comes unasked is no breach of the protocol."""
 
+_ASSISTANT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NAME_MAX_CHARS = 200  # longer than the reasons that Vapi documents
 _NOT_NAME = re.compile(r"[^a-zA-Z0-9._-]+")
 
@@ -65,13 +71,22 @@ class ToolCalls(Struct, frozen=True):
     """The model calls functions. Vapi asks its webhook for the results, never this socket."""
 
 
+class TransferUpdate(Struct, frozen=True):
+    """Another assistant is on the line now, by a hand-off. Its id is None when Vapi does not tell a usable one.
+
+    A new call has to be made with this assistant, or the conversation goes back to the first.
+    """
+
+    assistant_id: str | None
+
+
 class Other(Struct, frozen=True):
     """A message of a type that is not known here. `type` is safe as a label."""
 
     type: str
 
 
-Event = StatusUpdate | SpeechUpdate | Transcript | UserInterrupted | ToolCalls | Other
+Event = StatusUpdate | SpeechUpdate | Transcript | TransferUpdate | UserInterrupted | ToolCalls | Other
 
 
 def parse(text: str) -> Event | None:
@@ -102,6 +117,20 @@ class _FinalFrame(Struct):
     transcript: str
 
 
+class _Assistant(Struct):
+    id: str | None = None
+
+
+class _Destination(Struct, rename="camel"):
+    type: str | None = None
+    assistant_id: str | None = None
+
+
+class _TransferFrame(Struct, rename="camel"):
+    to_assistant: _Assistant | None = None
+    destination: _Destination | None = None
+
+
 _Body = str | msgspec.Raw
 T = TypeVar("T")
 
@@ -117,7 +146,7 @@ def _event(head: _Head, body: _Body) -> Event | None:
     return Other(label(head.type)) if read is None else read(body)
 
 
-def _reader(shape: type[T], name: str, make: Callable[[T], Event]) -> Callable[[_Body], Event]:
+def _reader(shape: type[T], name: str, make: Callable[[T], Event | None]) -> Callable[[_Body], Event | None]:
     decoder = msgspec.json.Decoder(shape)
     return lambda body: make(decode(decoder, body, f"Vapi {name}"))
 
@@ -131,16 +160,29 @@ def _status(frame: StatusUpdate) -> StatusUpdate:
     return StatusUpdate(_name(frame.status), None if reason is None else _name(reason))
 
 
+def _transfer(frame: _TransferFrame) -> TransferUpdate | None:
+    """Return None for a transfer to a telephone, which this transport does not make.
+
+    The schema's `toAssistant` is an assistant as it is created, which has no id; a stored one has.
+    """
+    to, destination = frame.to_assistant, frame.destination or _Destination()
+    if to is None and destination.type != "assistant":
+        return None
+    told = (to and to.id) or destination.assistant_id or ""
+    return TransferUpdate(told if _ASSISTANT_ID.fullmatch(told) else None)
+
+
 def _name(text: str) -> str:
     """A peer's identifier, made safe and short enough to log."""
     return _NOT_NAME.sub("_", text[:_NAME_MAX_CHARS])
 
 
-_READERS: dict[str, Callable[[_Body], Event]] = {
+_READERS: dict[str, Callable[[_Body], Event | None]] = {
     "status-update": _reader(StatusUpdate, "status-update", _status),
     "speech-update": _reader(SpeechUpdate, "speech-update", _as_is),
     "user-interrupted": _reader(UserInterrupted, "user-interrupted", _as_is),
     "tool-calls": _reader(ToolCalls, "tool-calls", _as_is),
+    "transfer-update": _reader(_TransferFrame, "transfer-update", _transfer),
     "transcript": _reader(
         _TranscriptFrame, "transcript", lambda it: Transcript(it.role, it.transcript_type == "final", it.transcript)
     ),

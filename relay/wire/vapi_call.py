@@ -1,7 +1,7 @@
-"""Writes the request that creates a call at Vapi, reads the answer, and reads why a call has ended.
+"""Writes the request that creates a call at Vapi, and reads the answer.
 
-Sources: Vapi's API reference (`POST /call`, `CreateCallDTO`, `VapiWebsocketTransport`, `endedReason`) and its
-"WebSocket transport", "Call concurrency" and "Troubleshoot call errors" pages.
+Sources: Vapi's API reference (`POST /call`, `CreateCallDTO`, `VapiWebsocketTransport`) and its "WebSocket transport",
+"Call timeout settings" and "Call concurrency" pages.
 """
 
 import math
@@ -26,7 +26,6 @@ _CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _URL = re.compile(r"[\x21-\x7e]{1,2048}")
 _ADDRESS = re.compile(r"[a-z]{2,12}://\S+", re.IGNORECASE)
 _LONG_WORD = re.compile(r"[A-Za-z0-9_+/=.-]{20,}")
-_RETRIABLE_END = re.compile(r"\b(?:worker|transport)\b|^exceeded-max-duration$")
 
 # status: code, whether the same request may succeed later, what to do
 _FAILURES = {
@@ -60,23 +59,24 @@ def call_request(
     audio_format: AudioFormat,
     *,
     max_duration_s: float,
-    silence_timeout_s: float,
     first_message_interruptions: bool,
     metadata: Mapping[str, str],
     name: str,
     first_message_waits: bool = False,
+    silence_timeout_s: float | None = None,
 ) -> dict[str, Any]:
     """Return the body of `POST /call` for one assistant over the WebSocket transport, the same format both ways.
 
     Times are brought into the range that Vapi takes, rounded up; `name` is cut to 40 characters.
-    `first_message_waits`: no greeting, the caller speaks first. Raises `LocalProtocolError` for an empty assistant
-    or a format that the transport has not.
+    `first_message_waits`: no greeting, the caller speaks first. `silence_timeout_s` is in no schema any more, though
+    the guide still names it: a service that refuses properties it does not know refuses the whole call for it. Without
+    it the assistant's own setting holds. Raises `LocalProtocolError` for an empty assistant or a format that the
+    transport has not.
     """
     if not assistant_id:
         raise LocalProtocolError("no assistant_id: Vapi takes exactly one assistant")
     overrides: dict[str, Any] = {
         "maxDurationSeconds": _clamped(max_duration_s, *_MAX_DURATION_S),
-        "silenceTimeoutSeconds": _clamped(silence_timeout_s, *_SILENCE_TIMEOUT_S),
         "firstMessageInterruptionsEnabled": first_message_interruptions,
         "backgroundSound": "off",
         "clientMessages": list(CLIENT_MESSAGES),
@@ -84,6 +84,8 @@ def call_request(
     }
     if first_message_waits:
         overrides["firstMessageMode"] = "assistant-waits-for-user"
+    if silence_timeout_s is not None:
+        overrides["silenceTimeoutSeconds"] = _clamped(silence_timeout_s, *_SILENCE_TIMEOUT_S)
     return {
         "assistantId": assistant_id,
         "assistantOverrides": overrides,
@@ -118,14 +120,6 @@ def parse_created(status: int, body: bytes) -> CallCreated:
             retriable=False,
         )
     return _created(answer)
-
-
-def retriable_end(reason: str | None) -> bool:
-    """True if a call that ended for this `endedReason` is worth a new one.
-
-    It is when Vapi's worker or transport failed, and when its longest duration came before ours.
-    """
-    return reason is not None and _RETRIABLE_END.search(reason) is not None
 
 
 def _clamped(seconds: float, least: int, most: int) -> int:

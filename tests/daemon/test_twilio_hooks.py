@@ -68,6 +68,49 @@ async def test_asked_again_for_the_same_call_there_is_one_call_and_another_token
         assert len(rig.calls) == 1
 
 
+async def test_a_webhook_that_is_repeated_gets_the_same_answer_and_rings_no_second_assistant() -> None:
+    """An account's retry policy sends the same request again; whichever answer arrives, its token opens the socket."""
+    answers: list[httpx.Response] = []
+    async with open_front() as rig:
+
+        async def ask() -> None:
+            answers.append(await rig.post("/twilio/voice", ringing()))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(ask)
+        await ask()
+        with trio.fail_after(20):
+            await rig.inner.connected.wait()
+        tokens = [ET.fromstring(answer.text).find("Connect/Stream/Parameter") for answer in answers]
+        values = [token.attrib["value"] for token in tokens if token is not None]
+
+        assert len({answer.text.replace(value, "") for answer, value in zip(answers, values, strict=True)}) == 1
+        assert len(rig.calls) == 1
+        assert len(rig.inner.asked) == 1
+        assert [rig.calls.tokens.claim(value, SID, trio.current_time()) for value in values] == [SID] * 4
+
+
+async def test_a_ringing_that_is_repeated_after_the_call_is_over_begins_no_other() -> None:
+    async with open_front() as rig:
+        await rig.token()
+        await rig.post("/twilio/status", ringing() | {"CallStatus": "completed"})
+        await rig.until_over()
+
+        assert verbs(await rig.post("/twilio/voice", ringing())) == ["Hangup"]
+        assert len(rig.calls) == 0
+        assert verbs(await rig.post("/twilio/voice", ringing() | {"CallStatus": "in-progress"}))[0] == "Connect"
+
+
+@pytest.mark.parametrize("signed", ["/twilio/voice", "/twilio/voice?"])
+async def test_a_bare_question_mark_behind_the_address_in_the_console_does_no_harm(signed: str) -> None:
+    headers = {"X-Twilio-Signature": signature(PUBLIC + signed, ringing())}
+    async with open_front() as rig:
+        answer = await rig.post("/twilio/voice?", ringing(), sign=False, headers=headers)
+
+        assert verbs(answer) == ["Connect", "Redirect"]
+
+
 @pytest.mark.parametrize("target", ["/twilio/voice?a=1&b=%2F%20x", "/twilio/voice"])
 async def test_the_signature_is_over_the_public_address_with_the_query_as_it_was_sent(target: str) -> None:
     async with open_front() as rig:

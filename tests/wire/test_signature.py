@@ -161,6 +161,7 @@ def test_during_a_rotation_old_and_new_token_are_good() -> None:
         "key=webhooks_sharedkey_1,algorithm=HMAC_MD5",
         "key=webhooks_sharedkey_1,algorithm=none",
         "key=webhooks_sharedkey_1,algorithm=HMAC_SHA1,algorithm=HMAC_SHA256",
+        "algorithm=HMAC_SHA512",
     ],
 )
 def test_an_unknown_or_ambiguous_algorithm_or_key_is_refused(settings: str) -> None:
@@ -169,11 +170,49 @@ def test_an_unknown_or_ambiguous_algorithm_or_key_is_refused(settings: str) -> N
 
 
 @pytest.mark.parametrize(
-    "settings", [None, "", "key=webhooks_sharedkey_1", "algorithm=", "nonsense", "algorithm=HMAC_SHA1"]
+    "settings", [None, "", "key=webhooks_sharedkey_1", "algorithm=", "nonsense", "algorithm=HMAC_SHA1", "key=unknown"]
 )
 def test_without_an_algorithm_the_auth_token_signs(settings: str | None) -> None:
     assert validator.handshake_valid(MEDIA, MEDIA_SHA1, settings)
     assert not validator.handshake_valid(MEDIA, MEDIA_SHA256, settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "key=webhooks_sharedkey_1",
+        "key=webhooks_sharedkey_1,algorithm=",
+        "key=webhooks_sharedkey_1,algorithm=HMAC_SHA1",
+        "algorithm=hmac_sha1,key=webhooks_sharedkey_1",
+    ],
+)
+def test_a_shared_key_that_is_named_signs_with_the_old_algorithm_too(settings: str) -> None:
+    assert validator.handshake_valid(MEDIA, sign(MEDIA, "shared-secret"), settings)
+    assert validator.handshake_valid(MEDIA, MEDIA_SHA1, settings)
+    assert not validator.handshake_valid(MEDIA, MEDIA_SHA256, settings)
+    assert not validator.handshake_valid(MEDIA, sign(MEDIA, "another"), settings)
+
+
+@pytest.mark.parametrize(
+    "settings", [None, "algorithm=HMAC_SHA1", "key=unknown", "key=webhooks_sharedkey_1,key=unknown"]
+)
+def test_a_shared_key_that_is_not_named_signs_nothing(settings: str | None) -> None:
+    assert not validator.handshake_valid(MEDIA, sign(MEDIA, "shared-secret"), settings)
+
+
+@pytest.mark.parametrize(("asked", "signed"), [(VOICE, VOICE + "?"), (VOICE + "?", VOICE), (VOICE + "?", VOICE + "?")])
+@pytest.mark.parametrize("port", ["", ":443"])
+def test_a_bare_question_mark_may_or_may_not_be_in_the_signed_url(asked: str, signed: str, port: str) -> None:
+    """Servers pass no query on for either."""
+    signature = sign(signed.replace(".com", ".com" + port) + "ab")
+
+    assert validator.form_valid(asked, [("a", "b")], signature, None)
+
+
+def test_a_question_mark_behind_a_query_is_part_of_the_query() -> None:
+    assert not validator.form_valid(VOICE + "?a=b", [], sign(VOICE + "?a=b?"), None)
+    assert not validator.form_valid(VOICE + "?a=b?", [], sign(VOICE + "?a=b"), None)
+    assert not validator.form_valid(VOICE + "??", [], sign(VOICE + "?"), None)
 
 
 def test_settings_may_have_spaces() -> None:

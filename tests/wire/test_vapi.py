@@ -1,6 +1,7 @@
 """Vapi's text frames to events, flat and wrapped, tolerant of what is new, strict about what is known."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -44,6 +45,7 @@ GOLDEN: list[tuple[dict[str, Any], vapi.Event]] = [
     ({"type": "user-interrupted"}, vapi.UserInterrupted()),
     ({"type": "tool-calls", "toolCallList": [{"id": "1", "function": {"name": "book_table"}}]}, vapi.ToolCalls()),
     ({"type": "tool-calls", "toolCalls": []}, vapi.ToolCalls()),
+    ({"type": "transfer-update", "toAssistant": {"id": "a-2", "name": "x"}}, vapi.TransferUpdate("a-2")),
     ({"type": "assistant.speechStarted", "text": "x"}, vapi.Other("assistant.speechStarted")),
     ({"type": ""}, vapi.Other("")),
     ({"type": "s p\u00e4m\n" + "x" * 99}, vapi.Other("s_p_m_" + "x" * 34)),
@@ -84,13 +86,87 @@ def test_every_message_that_is_asked_for_is_acted_on_and_no_other() -> None:
         {"type": "conversation-update", "conversation": [{"role": "user", "content": "secret"}]},
         {"type": "hang"},
         {"type": "model-output", "output": "text <flush /> ", "turnId": "t-1"},
-        {"type": "transfer-update", "destination": {"type": "number", "number": "+1"}},
         {"type": "voice-input", "input": None},
+        {"type": "assistant.started", "newAssistant": {"name": "x"}},
+        {"type": "function-call", "functionCall": {"name": "x", "parameters": {}}},
+        {"type": "workflow.node.started", "node": {}},
     ],
 )
 def test_known_messages_that_come_unasked_are_passed_over_unread(message: dict[str, Any]) -> None:
     assert vapi.parse(json.dumps(message)) is None
     assert vapi.parse(json.dumps({"message": message})) is None
+
+
+CONVERSATIONS: list[dict[str, Any]] = [
+    {"conversation": [{"role": "system"}, {"role": "user"}]},
+    {"messages": [{"role": "bot", "message": "x", "time": 1.5}]},
+    {"messagesOpenAIFormatted": []},
+    {"artifact": {"messages": [{"role": "tool_calls", "toolCalls": [{}]}]}},
+    {"conversation": None, "messages": "x"},
+    {},
+]
+
+
+@pytest.mark.parametrize("shape", CONVERSATIONS)
+def test_a_conversation_in_every_shape_is_passed_over(shape: dict[str, Any]) -> None:
+    assert vapi.parse(json.dumps({"type": "conversation-update"} | shape)) is None
+
+
+CALL_SHAPES: list[Any] = [
+    {"id": "1", "name": "book", "arguments": "{}"},
+    {"id": "1", "name": "book", "parameters": {"seats": 2}},
+    {"id": "1", "type": "function", "function": {"name": "book", "arguments": "{}"}},
+    {"id": "1", "type": "function", "function": {"name": "book", "arguments": {"seats": 2}}},
+    {"id": 1, "function": None},
+]
+
+
+@pytest.mark.parametrize("key", ["toolCallList", "toolCalls"])
+@pytest.mark.parametrize("call", CALL_SHAPES)
+def test_the_model_calls_functions_in_every_shape(key: str, call: dict[str, Any]) -> None:
+    with_tool = {"toolWithToolCallList": [{"type": "function", "toolCall": call}]}
+
+    assert vapi.parse(json.dumps({"type": "tool-calls", key: [call]})) == vapi.ToolCalls()
+    assert vapi.parse(json.dumps({"type": "tool-calls", key: [call]} | with_tool)) == vapi.ToolCalls()
+
+
+@pytest.mark.parametrize(
+    ("transfer", "event"),
+    [
+        ({"toAssistant": {"id": "a-2"}, "fromAssistant": {"id": "a-1"}}, vapi.TransferUpdate("a-2")),
+        ({"toAssistant": {"name": "inline"}}, vapi.TransferUpdate(None)),
+        ({"toAssistant": {"id": None}, "destination": {"type": "assistant"}}, vapi.TransferUpdate(None)),
+        ({"toAssistant": {"id": "a b"}}, vapi.TransferUpdate(None)),
+        ({"toAssistant": {"id": "x" * 65}}, vapi.TransferUpdate(None)),
+        ({"destination": {"type": "assistant", "assistantName": "Billing"}}, vapi.TransferUpdate(None)),
+        ({"destination": {"type": "assistant", "assistantId": "a-2"}}, vapi.TransferUpdate("a-2")),
+        ({"destination": {"type": "number", "number": "+14155550100"}}, None),
+        ({"destination": {"type": "sip", "sipUri": "sip:x@h"}, "toAssistant": None}, None),
+        ({"toStepRecord": {"id": "s-2"}, "fromStepRecord": {}}, None),
+        ({"destination": None}, None),
+        ({}, None),
+    ],
+)
+def test_a_hand_off_names_the_assistant_that_is_on_the_line_now(
+    transfer: dict[str, Any], event: vapi.TransferUpdate | None
+) -> None:
+    assert vapi.parse(json.dumps({"type": "transfer-update"} | transfer)) == event
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("kind", ["conversation-update", "tool-calls", "transfer-update", "transcript", "new-type"])
+def test_a_message_of_eight_mebibytes_is_read_in_far_less_time_than_it_takes_to_arrive(
+    kind: str, wrapped: bool
+) -> None:
+    turns = [{"role": "user", "content": "said " * 100}] * 16_500
+    message: dict[str, Any] = {"type": kind, "conversation": turns, "toAssistant": {"id": "a-2", "model": turns[:1]}}
+    text = json.dumps({"message": message} if wrapped else message)
+    assert len(text) > 2**23
+
+    begun = time.process_time()
+    refusal(text)
+
+    assert time.process_time() - begun < 1
 
 
 def test_an_ended_reason_is_made_safe_to_log() -> None:
@@ -132,6 +208,8 @@ def test_an_ended_reason_is_made_safe_to_log() -> None:
         ('{"type":"transcript","role":"user","transcript":"x"}', WireCode.FIELD_MISSING),
         ('{"type":"transcript","role":"user","transcriptType":"final"}', WireCode.FIELD_MISSING),
         ('{"type":"transcript","role":"user","transcriptType":"x","transcript":"x"}', WireCode.FIELD_INVALID),
+        ('{"type":"transfer-update","toAssistant":"a-2"}', WireCode.FIELD_INVALID),
+        ('{"type":"transfer-update","toAssistant":{"id":2}}', WireCode.FIELD_INVALID),
         ('{"type":"transcript","role":null,"transcriptType":"final","transcript":"x"}', WireCode.FIELD_INVALID),
     ],
 )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from relay.errors import AssistantUnavailable, LocalProtocolError
 from relay.media.frames import TELEPHONE, WIDEBAND, AudioFormat, Encoding
-from relay.wire.vapi_call import CallCreated, call_request, parse_created, retriable_end
+from relay.wire.vapi_call import CallCreated, call_request, parse_created
 
 SOCKET = "wss://api.vapi.ai/7420f27a-30fd-4f49-a995-5549ae7cc00d/transport"
 CONTROL = "https://phone-call-websocket.aws-us-west-2-backend-production1.vapi.ai/7420f27a/control"
@@ -27,7 +27,6 @@ CREATED: dict[str, Any] = {
 def request(audio_format: AudioFormat = WIDEBAND, **changes: Any) -> dict[str, Any]:
     values: dict[str, Any] = {
         "max_duration_s": 3600.0,
-        "silence_timeout_s": 300.0,
         "first_message_interruptions": True,
         "metadata": {"relay_call_id": "c-1"},
         "name": "relay c-1",
@@ -53,10 +52,16 @@ def test_the_request_is_exactly_the_documented_one(audio_format: AudioFormat, na
         "assistantId": "a-1",
         "assistantOverrides": {
             "maxDurationSeconds": 3600,
-            "silenceTimeoutSeconds": 300,
             "firstMessageInterruptionsEnabled": True,
             "backgroundSound": "off",
-            "clientMessages": ["speech-update", "status-update", "tool-calls", "transcript", "user-interrupted"],
+            "clientMessages": [
+                "speech-update",
+                "status-update",
+                "tool-calls",
+                "transcript",
+                "transfer-update",
+                "user-interrupted",
+            ],
             "metadata": {"relay_call_id": "c-1"},
         },
         "name": "relay c-1",
@@ -84,6 +89,11 @@ def test_times_are_brought_into_the_range_that_vapi_takes(asked_s: float, durati
 
     assert (overrides["maxDurationSeconds"], overrides["silenceTimeoutSeconds"]) == (duration_s, silence_s)
     assert isinstance(overrides["maxDurationSeconds"], int)
+
+
+def test_the_silence_timeout_is_sent_only_when_it_is_asked_for_because_no_schema_has_it() -> None:
+    assert "silenceTimeoutSeconds" not in request()["assistantOverrides"]
+    assert request(silence_timeout_s=300.0)["assistantOverrides"]["silenceTimeoutSeconds"] == 300
 
 
 def test_a_long_name_is_cut_to_what_vapi_takes() -> None:
@@ -264,44 +274,3 @@ def test_whatever_the_answer_only_assistant_unavailable_escapes(status: int, bod
         error = caught
 
     assert error is None or (error.code.startswith("VAPI_") and len(str(error)) < 450)
-
-
-@pytest.mark.parametrize(
-    "reason",
-    [
-        "worker-shutdown",
-        "call.start.error-get-transport",
-        "call.in-progress.error-providerfault-transport-never-connected",
-        "call.in-progress.error-vapifault-transport-never-connected",
-        "call.in-progress.error-vapifault-transport-connected-but-call-not-active",
-        "call.in-progress.error-vapifault-call-started-but-connection-to-transport-missing",
-        "call.in-progress.error-vapifault-worker-died",
-        "call.in-progress.error-vapifault-worker-not-available",
-        "exceeded-max-duration",
-    ],
-)
-def test_a_failed_worker_or_transport_or_a_limit_of_theirs_is_worth_a_new_call(reason: str) -> None:
-    assert retriable_end(reason)
-
-
-@pytest.mark.parametrize(
-    "reason",
-    [
-        None,
-        "",
-        "customer-ended-call",
-        "assistant-ended-call",
-        "assistant-said-end-call-phrase",
-        "silence-timed-out",
-        "call.in-progress.error-coworker-left",
-        "call.in-progress.error-transportation",
-        "manually-canceled",
-        "phone-call-provider-closed-websocket",
-        "phone-call-provider-bypass-enabled-but-no-call-received",
-        "call.start.error-subscription-concurrency-limit-reached",
-        "call.start.error-subscription-insufficient-credits",
-        "call.in-progress.error-assistant-did-not-receive-customer-audio",
-    ],
-)
-def test_a_call_that_ended_on_purpose_or_for_money_is_not(reason: str | None) -> None:
-    assert not retriable_end(reason)

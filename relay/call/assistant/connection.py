@@ -14,9 +14,9 @@
 |            | audio, from a peer that sends       | `reconnect.audio_timeout_s`  | over: lost                       |
 |            | silence too                         |                              |                                  |
 |            | a write                             | `SEND_DEADLINE_S`            | over: lost                       |
-|            | "ended", or a close with 1000       |                              | over: ended; lost, if Vapi says  |
-|            |                                     |                              | that its worker failed, or gives |
-|            |                                     |                              | no reason at `max_call_s`        |
+|            | "ended", or a close with 1000       |                              | over: ended; lost, if the reason |
+|            |                                     |                              | is a passing fault, or there is  |
+|            |                                     |                              | none at `max_call_s`             |
 |            | any other end of the socket         |                              | over: lost                       |
 | leaving    | `end-call` written, the goodbye     | `LEAVE_S`                    | over; without an answer the call |
 |            | answered                            |                              | has to be deleted                |
@@ -43,7 +43,8 @@ from relay.call.report.report import Report
 from relay.config import Config
 from relay.errors import AssistantUnavailable, LegClosed, LegLost
 from relay.logic.assistant.ladder import Ladder
-from relay.wire.vapi_call import CallCreated, retriable_end
+from relay.wire.vapi_call import CallCreated
+from relay.wire.vapi_ended import Family, family
 
 LEAVE_S = 1.0
 DELETE_S = 0.8
@@ -192,7 +193,8 @@ class Connection:
             ended = await self._incoming.run(socket)
             nursery.cancel_scope.cancel()
         reason = ended.ended_reason
-        if not (retriable_end(reason) or (reason is None and self._has_reached_limit)):
+        at_limit = reason is None and self._has_reached_limit
+        if not at_limit and family(reason) is not Family.SAME_ASSISTANT:
             return Ending.ENDED
         self._note_lost(reason or "ended at its limit", None)
         return Ending.LOST

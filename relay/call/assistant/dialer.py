@@ -73,7 +73,6 @@ class VapiDialer:
             assistant_id=self._assistant.assistant_id,
             audio_format=self.format,
             max_duration_s=self.max_call_s or self._config.session.max_duration_s,
-            silence_timeout_s=self._config.session.idle_timeout_s,
             first_message_interruptions=not self._config.barge_in.protect_first_message,
             metadata={"relayCallId": call_id} | ({"replacesCallId": replaces} if replaces else {}),
             name=f"relay {call_id}",

@@ -55,7 +55,8 @@ async def test_a_call_is_asked_for_as_configured() -> None:
     assert (created.call_id, created.socket_url) == ("call-1", "wss://vapi.test/secret")
     assert (method, url, headers) == ("POST", "https://vapi.test/call", {"Authorization": "Bearer private-key"})
     assert body["assistantId"] == "assistant-1"
-    assert (overrides["maxDurationSeconds"], overrides["silenceTimeoutSeconds"]) == (1800, 120)
+    assert overrides["maxDurationSeconds"] == 1800
+    assert "silenceTimeoutSeconds" not in overrides
     assert overrides["firstMessageInterruptionsEnabled"] is True
     assert overrides["metadata"] == {"relayCallId": "our-id"}
 

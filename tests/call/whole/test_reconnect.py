@@ -54,6 +54,11 @@ WAYS: dict[str, Callable[[Rig], object]] = {
     "worker died": lambda rig: rig.assistant.tell(
         type="status-update", status="ended", endedReason="call.in-progress.error-vapifault-worker-died"
     ),
+    "its model overloaded": lambda rig: rig.assistant.tell(
+        type="status-update",
+        status="ended",
+        endedReason="call.in-progress.error-providerfault-openai-503-server-overloaded-error",
+    ),
     "its limit": lambda rig: rig.assistant.tell(
         type="status-update", status="ended", endedReason="exceeded-max-duration"
     ),
@@ -91,7 +96,7 @@ async def test_a_lost_assistant_is_replaced_and_hears_the_unfinished_sentence_wh
         rig.phone.stop()
         ended = await rig.ended("caller_hangup")
         assert ended["reconnects"] == {"assistant": 1}
-        assert rig.dialer.deleted == ([] if way in {"worker died", "its limit"} else ["vapi-0"])
+        assert rig.dialer.deleted == ([] if way in {"worker died", "its model overloaded", "its limit"} else ["vapi-0"])
 
 
 async def test_what_was_lost_before_a_word_was_said_greets_again(autojump_clock: MockClock) -> None:
