@@ -15,6 +15,7 @@ from relay.daemon.client_socket import ClientSocketEndpoint
 from relay.daemon.front import Front
 from relay.daemon.media import MediaEndpoint
 from relay.daemon.pages import Pages
+from relay.daemon.rejections import Rejections
 from relay.daemon.routes import Routes
 from relay.daemon.twilio_hooks import MEDIA
 from relay.daemon.web import create_app
@@ -28,6 +29,7 @@ class Server:
 
     def __init__(self, front: Front) -> None:
         self._web = create_app(front)
+        self._rejections = Rejections(front.metrics)
         gate = ClientGate(front)
         self._sockets = {MEDIA: MediaEndpoint(front).serve, CLIENT: ClientSocketEndpoint(front, gate).serve}
         self._routes = Routes()
@@ -35,11 +37,13 @@ class Server:
             part.add_to(self._routes)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await self._web(scope, receive, send)
+            return
+        send = self._rejections.watched(scope, send)
         if scope["type"] == "http":
             if not await self._routes.serve(scope, receive, send):
                 await self._web(scope, receive, _uncancelled(send))
-        elif scope["type"] == "lifespan":
-            await self._web(scope, receive, send)
         elif serve := self._sockets.get(scope["path"]):
             await serve(scope, receive, send)
         else:

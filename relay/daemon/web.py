@@ -1,8 +1,14 @@
 """The HTTP endpoints: one Quart application. WebSockets do not pass through here."""
 
+from collections.abc import Generator
+from typing import Any
+
 import trio
 from quart import Response
 from quart_trio import QuartTrio
+from quart_trio.asgi import TrioASGIHTTPConnection
+from quart_trio.wrappers import TrioRequest
+from quart_trio.wrappers.request import TrioBody
 
 from relay import __version__
 from relay.daemon.admin import Admin
@@ -22,15 +28,47 @@ _REASONS = {
 }
 
 
+class _Body(TrioBody):
+    """The body of a request, which says when an endpoint wants it."""
+
+    def __init__(self, *lengths: int | None) -> None:
+        super().__init__(*lengths)
+        self.wanted = trio.Event()
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        if self._must_raise is None:
+            self.wanted.set()
+        return super().__await__()
+
+
+class _Request(TrioRequest):
+    body_class = _Body  # type: ignore[assignment]  # quart-trio leaves the type to be inferred
+
+
+class _HttpConnection(TrioASGIHTTPConnection):
+    """quart-trio asks for every body at once. A client that waits to be asked is asked when an endpoint wants it."""
+
+    async def handle_messages(self, nursery: trio.Nursery, request: Any, receive: Any) -> None:  # type: ignore[override]
+        if "expect" in request.headers:
+            await request.body.wanted.wait()
+        await super().handle_messages(nursery, request, receive)
+
+
+class _App(QuartTrio):
+    request_class = _Request
+    asgi_http_class = _HttpConnection
+
+
 def create_app(front: Front) -> QuartTrio:
     """The application, with the webhooks of Twilio if it is enabled."""
-    app = QuartTrio(__name__, static_folder=None)
+    app = _App(__name__, static_folder=None)
     app.config.update(
         MAX_CONTENT_LENGTH=BODY_MAX_BYTES,
         BODY_TIMEOUT=BODY_TIMEOUT_S,
         RESPONSE_TIMEOUT=RESPONSE_TIMEOUT_S,
         PROVIDE_AUTOMATIC_OPTIONS=False,
     )
+    app.url_map.merge_slashes = False  # which would redirect, with a page of HTML, to an address made of the Host
     answer_errors_as_json(app)
     app.after_request(_not_stored)
     Monitoring(front).add_to(app)
