@@ -6,11 +6,14 @@ and the reader of WebSocket frames (wsproto).
 
 import re
 from collections.abc import Awaitable, Callable, Generator
+from contextlib import suppress
 from typing import Any
 
 import h11
+import trio
 from hypercorn.config import Config
-from hypercorn.events import RawData
+from hypercorn.events import Closed, RawData, Updated
+from hypercorn.events import Event as HypercornEvent
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.ws_stream import Handshake, WSStream
 from hypercorn.trio.tcp_server import TCPServer
@@ -25,7 +28,9 @@ from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opc
 from relay.net.server_stream import ServerStream
 
 Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
 
+READ_BYTES = 65_536
 _ORIGIN = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 
 
@@ -44,24 +49,67 @@ class Http1Connection(TCPServer):
         self._application = app
         self._all_handed_on = stream.all_handed_on
         self._requests = PlainRequests(h11.SERVER, max_incomplete_event_size=config.h11_max_incomplete_size)
+        self._upgrade_answered = trio.Event()
 
     async def _read_data(self) -> None:
         self._http.connection = self._requests
         try:
-            await super()._read_data()
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await self._hand_on()
+            await self.protocol.handle(Closed())
         finally:
             self._all_handed_on.set()
         await self.idle_task.stop()
 
-    async def _run_app(self, scope: Any, receive: Receive, send: Any, sync_spawn: Any, call_soon: Any) -> None:
+    async def protocol_send(self, event: HypercornEvent) -> None:
+        """As hypercorn does; but an answer that ends after the reader does not start the timer again."""
+        if not (isinstance(event, Updated) and self._all_handed_on.is_set()):
+            await super().protocol_send(event)
+
+    async def _hand_on(self) -> None:
+        """Give hypercorn what comes, to its end.
+
+        What comes behind the request for a WebSocket waits until the application has answered: hypercorn would answer
+        it too, with 400 (RFC 6455, 4.1, forbids the client to send anything before that).
+        """
+        data = None
+        while data != b"":
+            data = bytes(await self.stream.receive_some(READ_BYTES))
+            await self.protocol.handle(RawData(data))
+            if isinstance(stream := self._http.stream, WSStream) and not self._upgrade_answered.is_set():
+                if stream.closed:  # hypercorn has refused a handshake that is none
+                    return
+                await self._upgrade_answered.wait()
+                if not stream.handshake.accepted:
+                    await self._throw_away()
+                await self.protocol.handle(RawData(self._requests.behind_upgrade))
+
+    async def _throw_away(self) -> None:
+        """Read until the peer has gone, or the connection is closed here."""
+        while await self.stream.receive_some(READ_BYTES):
+            pass
+
+    async def _run_app(self, scope: Any, receive: Receive, send: Send, sync_spawn: Any, call_soon: Any) -> None:
         """Run the application for one request. Who asks `receive` for the body invites it, if the client waits for that
         (RFC 9110, 10.1.1)."""
         stream = self._http.stream
-        if isinstance(stream, WSStream):
-            stream.handshake = BoundedHandshake(scope, self.config.websocket_max_message_size)
-        elif self._requests.waits:
-            receive = self._inviting(receive)
-        await self._application(scope, receive, send, sync_spawn, call_soon)
+        if not isinstance(stream, WSStream):
+            receive = self._inviting(receive) if self._requests.waits else receive
+            await self._application(scope, receive, send, sync_spawn, call_soon)
+            return
+        stream.handshake = BoundedHandshake(scope, self.config.websocket_max_message_size)
+        try:
+            await self._application(scope, receive, self._answering(send), sync_spawn, call_soon)
+        finally:
+            self._upgrade_answered.set()
+
+    def _answering(self, send: Send) -> Send:
+        async def send_and_note(event: Any) -> None:
+            await send(event)
+            if event["type"] != "websocket.http.response.start":
+                self._upgrade_answered.set()
+
+        return send_and_note
 
     def _inviting(self, receive: Receive) -> Receive:
         async def invite_and_receive() -> Any:
@@ -105,9 +153,19 @@ class PlainRequests(h11.Connection):
         return h11.Request(
             method=event.method,
             headers=[(name, value) for name, value in event.headers if not _is_offer(name, value)],
-            target=_origin_form(event.target),
+            target=_origin_form(event.method, event.target),
             http_version=event.http_version,
         )
+
+    @property
+    def trailing_data(self) -> tuple[bytes, bool]:
+        """Nothing, or hypercorn would take what is behind an upgrade for part of what it was upgraded to."""
+        return b"", False
+
+    @property
+    def behind_upgrade(self) -> bytes:
+        """What came with the last request, behind it."""
+        return super().trailing_data[0]
 
     @property
     def they_are_waiting_for_100_continue(self) -> bool:
@@ -138,12 +196,14 @@ def _is_offer(name: bytes, value: bytes) -> bool:
     return name == b"sec-websocket-extensions" or (name == b"upgrade" and value.lower() == b"h2c")
 
 
-def _origin_form(target: bytes) -> bytes:
+def _origin_form(method: bytes, target: bytes) -> bytes:
     origin = _ORIGIN.match(target)
-    if origin is None:
+    if origin is not None:
+        path = target[origin.end() :]
+        return path if path.startswith(b"/") else b"/" + path
+    if target.startswith(b"/") or (method, target) == (b"OPTIONS", b"*"):
         return target
-    path = target[origin.end() :]
-    return path if path.startswith(b"/") else b"/" + path
+    raise h11.RemoteProtocolError("the target of the request is neither a path nor an address", error_status_hint=400)
 
 
 class BoundedHandshake(Handshake):

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from relay.errors import LegLost
 from relay.net.asgi_request import AsgiRequest
@@ -207,3 +208,52 @@ async def test_the_longest_message_passes_and_the_bound_is_of_each_message() -> 
         with trio.fail_after(PATIENCE_S):
             await done.wait()
     assert received == [bytes(MAX), bytes(MAX - 1) + b"x", "y"]
+
+
+@pytest.mark.parametrize("before", [b"", b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"], ids=["first", "second"])
+async def test_what_comes_behind_an_upgrade_waits_for_the_answer(before: bytes) -> None:
+    received: list[str | bytes] = []
+
+    async def answer_late(asgi: AsgiSocket) -> None:
+        await trio.testing.wait_all_tasks_blocked()
+        await asgi.accept()
+        received.extend([await asgi.receive() for _ in range(2)])
+
+    behind = frame(FIN | TEXT, 1, b"a") + frame(FIN | TEXT, 1, b"b")
+    app = raw_websocket_app(answer_late)
+    async with serving(app) as port, await upgraded(port, before=before, behind=behind) as stream:
+        answer = b""
+        with trio.fail_after(PATIENCE_S):
+            while b"\x88" not in answer:
+                answer += await stream.receive_some()
+    assert b"HTTP/1.1 101 " in answer
+    assert b"HTTP/1.1 400 " not in answer
+    assert received == ["a", "b"]
+
+
+async def test_what_comes_behind_a_refused_upgrade_changes_nothing() -> None:
+    async def refuse(asgi: AsgiSocket) -> None:
+        await trio.testing.wait_all_tasks_blocked()
+        await asgi.refuse(503, error="full", code="FULL")
+
+    async with serving(raw_websocket_app(refuse)) as port:
+        before = await resources()
+        async with await upgraded(port, behind=b"noise" * 100) as stream:
+            answer = b""
+            with trio.fail_after(PATIENCE_S):
+                async for part in stream:
+                    answer += part
+        await resources_return_to(before)
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+async def test_a_handshake_that_is_none_is_refused_and_its_connection_closed() -> None:
+    request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+    async with serving(websocket_app(listen)) as port, await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(request)
+        answer = b""
+        with trio.fail_after(PATIENCE_S):
+            async for part in stream:
+                answer += part
+    assert answer.startswith(b"HTTP/1.1 400 ")
