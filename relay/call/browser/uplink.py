@@ -74,10 +74,7 @@ class BrowserUplink:
 
     def speak(self, pcm: bytes, now: float) -> CallerAudio:
         """Audio at 16 kHz that comes beside what the client's microphone sends; it follows what came before."""
-        data = self._spoken.push(Audio(WIDEBAND, pcm)).data
-        timestamp_ms = self._media_ms
-        self._media_ms += WIDEBAND.duration_ms(len(pcm))
-        return CallerAudio(round(timestamp_ms), data, now)
+        return self._placed(self._spoken.push(Audio(WIDEBAND, pcm)).data, 0.0, now)
 
     def interrupted(self) -> None:
         """The client has another connection: how fast its audio came by the old one says nothing any more."""
@@ -103,11 +100,15 @@ class BrowserUplink:
         duration_ms = audio.format.duration_ms(len(audio.data))
         if (wrong := self._rate.note(audio.ms, duration_ms, now)) is not None:
             self._tell_wrong_rate(audio.format, wrong, now)
-        timestamp_ms = self._media_ms + self._pause_before(audio)
-        self._media_ms = timestamp_ms + duration_ms
+        pause_ms = self._pause_before(audio)
         self._last = audio
-        data = self._transcoder.push(Audio(audio.format, audio.data)).data
-        return CallerAudio(round(timestamp_ms), data, now)
+        return self._placed(self._transcoder.push(Audio(audio.format, audio.data)).data, pause_ms, now)
+
+    def _placed(self, data: bytes, pause_ms: float, now: float) -> CallerAudio:
+        """The time line is that of what comes out: a converter holds some back, at times all of a short message."""
+        timestamp_ms = self._media_ms + pause_ms
+        self._media_ms = timestamp_ms + self._target.duration_ms(len(data))
+        return CallerAudio(timestamp_ms, data, now)
 
     def _pause_before(self, audio: ClientAudio) -> float:
         """What is missing between the message before and this one."""

@@ -98,6 +98,8 @@ class Analysis:
             self._media_clock = MediaClock()
             return
         self._last_media_at = audio.arrived_at
+        if not audio.data:
+            return
         chunk = Audio(self._source, audio.data)
         place = self._media_clock.place(audio.timestamp_ms, chunk.duration_ms)
         if place.late:

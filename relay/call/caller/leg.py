@@ -11,9 +11,12 @@ from relay.net.outbox import Entry
 
 @dataclass(frozen=True, slots=True)
 class CallerAudio:
-    """Audio in the leg's format. `timestamp_ms` is media time since the leg's start, `arrived_at` clock time."""
+    """Audio in the leg's format; no bytes, where a converter held them back.
 
-    timestamp_ms: int
+    `timestamp_ms` is media time since the leg's start, `arrived_at` clock time.
+    """
+
+    timestamp_ms: float
     data: bytes
     arrived_at: float
 

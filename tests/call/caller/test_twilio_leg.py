@@ -82,7 +82,7 @@ async def received(one: TwilioLeg, count: int) -> list[tuple[int | str, int]]:
         event = await one.receive()
         after_ms = round((trio.current_time() - began_at) * 1000)
         if isinstance(event, CallerAudio):
-            found.append((event.timestamp_ms // 20, after_ms))
+            found.append((int(event.timestamp_ms // 20), after_ms))
         elif event is not None:
             found.append((event.cause if isinstance(event, Dropped) else type(event).__name__, after_ms))
     return found
