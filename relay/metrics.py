@@ -28,11 +28,9 @@ DROP_CAUSES = ("overflow", "stale", "late", "duplicate", "malformed", "trimmed",
 INVENT_CAUSES = ("gap", "underrun", "reconnect", "keepalive")
 RECONNECT_RESULTS = ("ok", "failed", "planned")
 STATE_OPERATIONS = ("save", "load", "take", "delete", "beat", "retire", "read")
+TWILIO_ENDPOINTS = ("/twilio/voice", "/twilio/resume", "/twilio/status", "/twilio/media")
 ENDPOINTS = (
-    "/twilio/voice",
-    "/twilio/resume",
-    "/twilio/status",
-    "/twilio/media",
+    *TWILIO_ENDPOINTS,
     "/client",
     "/client/token",
     "/webhook/audio",
@@ -121,6 +119,9 @@ class Metrics:
     def _operation(self) -> None:
         self.loop_lag = self._histogram("relay_loop_lag_seconds", "How late the event loop wakes a task", _LOOP_LAG_S)
         self.auth_rejected = self._counter("relay_auth_rejected", "Requests not let in", endpoint=ENDPOINTS)
+        self.webhooks_rejected = self._counter(
+            "relay_webhooks_rejected", "Requests of Twilio answered with 4xx", endpoint=(*TWILIO_ENDPOINTS, OTHER)
+        )
         self._counter("relay_webhook_events", "Vapi's server messages", type=WEBHOOK_TYPES)
         self.protocol_errors = Counter(
             "relay_protocol_errors",

@@ -50,7 +50,7 @@ class CallEvents:
             if isinstance(event, TOLD):
                 queue.push(event)
 
-        with call.report.listening(push) as room:
+        with call.report.listening_guest(push) as room:
             if not room:
                 raise RequestRefused(503, "BUSY", "too many listen to this call already: end one of them")
             async with trio.open_nursery() as nursery:

@@ -35,6 +35,7 @@ class AsgiRequest:
         self._body_over = False
         self._body_due_at: float | None = None
         self._too_slow = False
+        self._uninvited = (self.header("expect") or "").lower() == "100-continue"
 
     def header(self, name: str) -> str | None:
         """The values of the headers of that name, in any case of letters, joined by commas; None if there is none."""
@@ -101,18 +102,25 @@ class AsgiRequest:
     async def answer(
         self, status: int, body: bytes, content_type: str = "application/json", headers: Mapping[str, str] | None = None
     ) -> None:
-        """Send the answer whole. A client that is gone is no error."""
+        """Send the answer whole. A client that is gone is no error.
+
+        A client that waits to be asked for the body (`Expect: 100-continue`), and was not, has the answer before that.
+        """
         lines = {"content-type": content_type, "cache-control": "no-store"}
         if status != 304:
             lines["content-length"] = str(len(body))
         lines |= {name.lower(): value for name, value in (headers or {}).items()}
-        if not await self._finish_body():
+        answer_first = self._uninvited
+        if not answer_first and not await self._finish_body():
             lines["connection"] = "close"
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in lines.items()]
         with trio.CancelScope(shield=True):
             await self._send({"type": "http.response.start", "status": status, "headers": raw})
             sent = b"" if self.method == "HEAD" else body
-            await self._send({"type": "http.response.body", "body": sent, "more_body": False})
+            await self._send({"type": "http.response.body", "body": sent, "more_body": answer_first})
+        if answer_first:
+            await self._finish_body()
+            await self.send_part(b"", last=True)
 
     async def begin(self, content_type: str) -> None:
         """Answer 200 with a body that comes in parts and has no length. The client must not have sent a body.
@@ -154,6 +162,7 @@ class AsgiRequest:
             return part
         if self._body_over:
             return None
+        self._uninvited = False
         event: Any = await self._receive()
         if event["type"] == "http.disconnect":
             self._body_over = True

@@ -7,17 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-import h11
 import trio
 from hypercorn.config import Config
-from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.lifespan import Lifespan
-from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ASGIFramework, ConnectionState, LifespanState
 from hypercorn.utils import wrap_app
 
 from relay.net.asgi_socket import STREAM_STATE
+from relay.net.http1 import Http1Connection
 from relay.net.server_stream import ServerStream
 from relay.net.transport import USER_TIMEOUT_MS, guard_tcp
 
@@ -163,7 +161,7 @@ class _Server:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(stream.write_rest)
-                await _Http1Connection(self, state, stream)
+                await Http1Connection(self.app, self.config, self.context, state, stream)
                 nursery.cancel_scope.cancel()
         except* Exception as failures:  # noqa: BLE001 - see serve_asgi
             _log.warning("connection.failed", extra={"error": _names(failures)})
@@ -180,59 +178,6 @@ class _Server:
                 await self.drained.wait()
             for stream in self.streams:
                 stream.abort()
-
-
-class _Http1Connection(TCPServer):
-    """One connection: HTTP/1.1 and nothing else, gone as soon as the peer is.
-
-    hypercorn would keep the timer of an idle connection running after the peer closed it. And it says nowhere when its
-    reader is done, however it ended, after which the application is given nothing more.
-    """
-
-    def __init__(self, server: _Server, state: ConnectionState, stream: ServerStream) -> None:
-        # hypercorn annotates only the TLS kind of stream and takes any
-        super().__init__(server.app, server.config, server.context, state, stream)  # type: ignore[arg-type]
-        self._all_handed_on = stream.all_handed_on
-
-    async def _read_data(self) -> None:
-        http = self.protocol.protocol
-        assert isinstance(http, H11Protocol)
-        http.connection = _PlainRequests(h11.SERVER, max_incomplete_event_size=self.config.h11_max_incomplete_size)
-        try:
-            await super()._read_data()
-        finally:
-            self._all_handed_on.set()
-        await self.idle_task.stop()
-
-
-class _PlainRequests(h11.Connection):
-    """HTTP/1.1 as h11 reads it, without what hypercorn would take up unasked and has no switch for.
-
-    HTTP/2 without TLS, because one request of it leaves tasks behind for good: the offer to change to it, which some
-    clients make every time, is passed over (RFC 9110, 7.8), and its preface (RFC 9113, 3.4) is answered 505.
-
-    And permessage-deflate, which a browser offers always. Measured on speech in 20 ms messages of 16 kHz: PCM shrinks
-    by 4 to 13 %, base64 in JSON by 25 to 32 %, which makes it as long as the PCM was; each message costs 45 us more, a
-    third of all that it costs here, and each connection 300 KB of memory (RFC 7692, 7.1.2: two windows). PCM as binary
-    messages gains more for nothing.
-    """
-
-    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
-        event = super().next_event()
-        if not isinstance(event, h11.Request):
-            return event
-        if (event.method, event.http_version) == (b"PRI", b"2.0"):
-            raise h11.RemoteProtocolError("HTTP/2 is not served", error_status_hint=505)
-        return h11.Request(
-            method=event.method,
-            headers=[(name, value) for name, value in event.headers if not _is_offer(name, value)],
-            target=event.target,
-            http_version=event.http_version,
-        )
-
-
-def _is_offer(name: bytes, value: bytes) -> bool:
-    return name == b"sec-websocket-extensions" or (name == b"upgrade" and value.lower() == b"h2c")
 
 
 def _names(failures: BaseExceptionGroup[BaseException]) -> str:

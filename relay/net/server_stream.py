@@ -67,7 +67,12 @@ class ServerStream(trio.abc.Stream):
         return await self._stream.receive_some(max_bytes)
 
     async def send_eof(self) -> None:
-        await self._stream.send_eof()
+        """As a stream does. Raises BusyResourceError while somebody writes; who writes meanwhile waits, and finds the
+        stream broken."""
+        if self._writing.locked():
+            raise trio.BusyResourceError("somebody writes")
+        async with self._writing:
+            await self._stream.send_eof()
 
     async def aclose(self) -> None:
         await self._stream.aclose()

@@ -189,15 +189,14 @@ async def test_several_may_listen_but_not_any_number() -> None:
     async with open_front() as rig, AsyncExitStack() as stack:
         call_id = await a_call(rig)
         [call] = rig.calls.live()
-        room = LISTENERS_MAX - 1  # the session of the browser listens too
-        listeners = [await stack.enter_async_context(listening(rig, call_id)) for _ in range(room)]
+        listeners = [await stack.enter_async_context(listening(rig, call_id)) for _ in range(LISTENERS_MAX)]
         for listener in listeners:
             await listener.next()
         refused = await rig.http.get(f"/calls/{call_id}/events", headers=ADMIN)
         call.report.tell(Speech("user", started=True))
 
         assert (refused.status_code, refused.json()["code"]) == (503, "BUSY")
-        assert [(await listener.next())[0] for listener in listeners] == ["speech"] * room
+        assert [(await listener.next())[0] for listener in listeners] == ["speech"] * LISTENERS_MAX
 
 
 async def test_listeners_that_go_away_leave_nothing_behind() -> None:

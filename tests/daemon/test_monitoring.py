@@ -8,7 +8,6 @@ from structlog.testing import capture_logs
 
 from relay import __version__
 from relay.config import LimitsConfig
-from relay.daemon import server
 from relay.errors import AssistantUnavailable
 from tests.support.callrig import TONE
 from tests.support.frontrig import OTHER_SID, SID, FrontRig, front_config, open_front, ringing
@@ -135,7 +134,7 @@ async def test_a_crash_in_an_endpoint_is_a_logged_json_500_and_no_more(
 
 
 async def test_a_body_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "BODY_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(quart_app, "BODY_TIMEOUT_S", 0.2)
     async with open_front() as rig:
         stream = await trio.open_tcp_stream("127.0.0.1", rig.port)
         async with stream:

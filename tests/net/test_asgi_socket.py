@@ -229,30 +229,6 @@ async def test_a_handshake_that_cannot_be_answered_is_leg_lost_or_works(offer: s
     assert results in (["accepted"], ["lost"])
 
 
-async def test_frames_before_the_answer_to_the_upgrade_get_400_and_the_application_goes_on() -> None:
-    results: list[str] = []
-
-    async def accept_late(asgi: AsgiSocket) -> None:
-        await trio.sleep(0.1)
-        try:
-            await asgi.accept()
-            with trio.fail_after(0.1):
-                await asgi.receive()
-        except (LegLost, trio.TooSlowError) as error:
-            results.append(type(error).__name__)
-
-    async with serving(raw_websocket_app(accept_late)) as port:
-        before = await resources()
-        stream = await upgraded(port)
-        await stream.send_all(b"\x81\x81\0\0\0\0x")
-        answer = bytes(await stream.receive_some())
-        await trio.sleep(0.3)
-        await stream.aclose()
-        await resources_return_to(before)
-    assert answer.startswith(b"HTTP/1.1 400 ")
-    assert len(results) == 1
-
-
 async def test_send_after_the_peer_left_is_silent_until_receive_knows_but_lets_others_run() -> None:
     """E3/E9: hypercorn drops the message, and would neither raise nor yield."""
     results: list[str] = []

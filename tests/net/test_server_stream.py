@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 import trio
@@ -100,3 +100,18 @@ async def test_losing_the_connection_ends_the_wait_for_the_rest() -> None:
             assert stream.write_now(b"x" * 4_000_000)
             await wait_all_tasks_blocked()
             stream.abort()
+
+
+async def test_who_writes_while_the_end_is_said_is_told_of_no_bug() -> None:
+    """Two that use one of trio's streams at a time are a bug; the library above does it when a peer leaves."""
+    for _ in range(20):  # trio runs the two in any order
+        with stream_and_peer() as (stream, _peer):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(end, stream)
+                with suppress(trio.BrokenResourceError):
+                    await stream.send_all(b"late")
+
+
+async def end(stream: ServerStream) -> None:
+    with suppress(trio.BusyResourceError):
+        await stream.send_eof()

@@ -106,8 +106,11 @@ async def dialled(port: int, *, path: str = "/media", headers: Any = ()) -> Asyn
         nursery.cancel_scope.cancel()
 
 
-async def upgraded(port: int, *headers: str) -> trio.SocketStream:
-    """A TCP stream that sent a WebSocket upgrade, with further header lines, and did not read the answer yet."""
+async def upgraded(port: int, *headers: str, before: bytes = b"", behind: bytes = b"") -> trio.SocketStream:
+    """A TCP stream that sent a WebSocket upgrade, with further header lines, and did not read the answer yet.
+
+    `before` and `behind` are sent with it at once.
+    """
     stream = await trio.open_tcp_stream("127.0.0.1", port)
     lines = [
         "GET /media HTTP/1.1",
@@ -117,5 +120,5 @@ async def upgraded(port: int, *headers: str) -> trio.SocketStream:
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
         *(headers if any(line.startswith("Connection:") for line in headers) else ("Connection: Upgrade", *headers)),
     ]
-    await stream.send_all("\r\n".join([*lines, "", ""]).encode("latin-1"))
+    await stream.send_all(before + "\r\n".join([*lines, "", ""]).encode("latin-1") + behind)
     return stream

@@ -112,7 +112,8 @@ class Analysis:
         self._counts.invented("gap", silent_frames)
         for _ in range(silent_frames):
             self._push(self._source.silent_frame, audio.arrived_at, stream)
-        self._push(audio.data, audio.arrived_at, stream, sent_by_caller=True)
+        if audio.data:
+            self._push(audio.data, audio.arrived_at, stream, sent_by_caller=True)
 
     async def _keep_flowing(self, stream: VadStream) -> None:
         await self._flow.wait()

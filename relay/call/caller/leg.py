@@ -11,7 +11,7 @@ from relay.net.outbox import Entry
 
 @dataclass(frozen=True, slots=True)
 class CallerAudio:
-    """Audio in the leg's format, in order.
+    """Audio in the leg's format, in order; no bytes, where a converter held them back.
 
     `stamp_ms` is the time of its first sample as the sender says, on a clock of the sender's; None if it does not say.
     `arrived_at` is our clock's time. `missing` messages of the sender are missing before this one.

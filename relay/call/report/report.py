@@ -15,7 +15,7 @@ from relay.metrics import Metrics
 from relay.wakeup import Signal
 
 LISTENERS_MAX = 8
-"""Each costs a call at every event."""
+"""Each costs a call at every event. The relay's own parts take no place from those outside it."""
 WAITING_MAX = 256
 """Half a minute of a lively conversation. The oldest make room, and how many did is told in their place."""
 
@@ -35,6 +35,7 @@ class Report:
         self.status = CallStatus(self.tell)
         self._log = structlog.get_logger().bind(call_id=call_id)
         self._listeners: list[Listener] = []
+        self._guests = 0
 
     def tell(self, event: CallEvent) -> None:
         """Count it, log it, and tell everybody, at once. A listener that fails is removed: it cannot harm the call."""
@@ -59,19 +60,30 @@ class Report:
             self.tell(BadAssistantMessage("assistant", error.code, str(error)))
 
     @contextmanager
-    def listening(self, listener: Listener) -> Iterator[bool]:
-        """Have `listener` called with every event; it must not block. False: too many listen already.
+    def listening(self, listener: Listener) -> Iterator[None]:
+        """Have `listener`, a part of the relay, called with every event; it must not block.
 
         Nothing is kept for it: a listener decides how much it holds, and what it drops when it is full.
         """
-        room = len(self._listeners) < LISTENERS_MAX
-        if room:
-            self._listeners.append(listener)
+        self._listeners.append(listener)
         try:
-            yield room
+            yield
         finally:
             if listener in self._listeners:
                 self._listeners.remove(listener)
+
+    @contextmanager
+    def listening_guest(self, listener: Listener) -> Iterator[bool]:
+        """As `listening`, for somebody outside the relay. False: LISTENERS_MAX of them listen already."""
+        if self._guests >= LISTENERS_MAX:
+            yield False
+            return
+        self._guests += 1
+        try:
+            with self.listening(listener):
+                yield True
+        finally:
+            self._guests -= 1
 
 
 class EventQueue:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from relay.call.browser.uplink import BrowserUplink
 from relay.call.caller.leg import CallerAudio, Dropped
 from relay.media.frames import WIDEBAND, AudioFormat, Encoding
+from relay.media.media_clock import MediaClock
 from relay.wire.browser import ClientAudio
 
 REORDER_MS = 80
@@ -189,3 +190,41 @@ def test_audio_that_comes_beside_the_microphone_follows_what_came_before_without
 
     assert (spoken.stamp_ms, spoken.arrived_at) == (None, 0.5)
     assert abs(len(spoken.data) - 100 * 96) < 200
+
+
+HELD_BACK_MAX_MS = 30.0
+"""What a converter of rates keeps for the samples to come."""
+
+
+def used_ms(rate_hz: int, lengths: list[int], target: AudioFormat) -> float:
+    """Send messages of so many samples, with stamps in whole milliseconds; returns how much audio comes out."""
+    source = AudioFormat(Encoding.PCM_S16LE, rate_hz)
+    taken = Taken(target)
+    clock = MediaClock()
+    sent = 0
+    for number, length in enumerate(lengths, start=1):
+        taken.take(ClientAudio(source, bytes(2 * length), number, sent * 1000 // rate_hz), sent / rate_hz)
+        sent += length
+    durations_ms = [target.duration_ms(len(audio.data)) for audio in taken.audio]
+    for audio, duration_ms in zip(taken.audio, durations_ms, strict=True):
+        assert audio.stamp_ms is not None
+        assert clock.place(audio.stamp_ms, duration_ms, audio.missing) == 0
+    assert not taken.dropped
+    return sum(durations_ms)
+
+
+@given(
+    rate_hz=st.sampled_from([8000, 16000, 24000, 44100, 48000]),
+    lengths=st.lists(st.integers(1, 60), min_size=1, max_size=300),
+    target_hz=st.sampled_from([8000, 16000, 24000]),
+)
+def test_no_message_is_late_because_it_is_short(rate_hz: int, lengths: list[int], target_hz: int) -> None:
+    came_ms = used_ms(rate_hz, lengths, AudioFormat(Encoding.PCM_S16LE, target_hz))
+
+    sent_ms = sum(lengths) * 1000 / rate_hz
+    assert sent_ms - HELD_BACK_MAX_MS <= came_ms <= sent_ms + 1
+
+
+@pytest.mark.parametrize("samples", [1, 2, 4, 7, 8, 12, 16, 17])
+def test_all_of_a_second_in_tiny_messages_is_used(samples: int) -> None:
+    assert used_ms(16000, [samples] * (16000 // samples), WIDEBAND) == pytest.approx(1000, abs=samples / 16)

@@ -61,19 +61,26 @@ def test_a_listener_that_fails_is_heard_of_once_and_the_others_go_on() -> None:
     assert [line["event"] for line in logs] == ["events.listener_failed"]
 
 
-def test_only_so_many_may_listen() -> None:
+def test_only_so_many_guests_may_listen_and_none_of_them_takes_a_place_of_the_relays_own() -> None:
     report = a_report()
     told: list[CallEvent] = []
-    contexts = [report.listening(told.append) for _ in range(LISTENERS_MAX + 1)]
+    contexts = [report.listening_guest(told.append) for _ in range(LISTENERS_MAX + 1)]
     room = [context.__enter__() for context in contexts]
     report.tell(Speech("user", started=True))
 
     assert room == [True] * LISTENERS_MAX + [False]
     assert len(told) == LISTENERS_MAX
+    own: list[CallEvent] = []
+    with report.listening(own.append), report.listening(own.append):
+        report.tell(Speech("user", started=False))
+    assert len(own) == 2
+    del told[LISTENERS_MAX:]
     for context in contexts:
         context.__exit__(None, None, None)
     report.tell(Speech("user", started=True))
     assert len(told) == LISTENERS_MAX
+    with report.listening_guest(told.append) as room_again:
+        assert room_again
 
 
 def test_of_bad_messages_the_first_of_each_kind_is_told_and_all_are_counted() -> None:

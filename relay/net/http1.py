@@ -1,0 +1,261 @@
+"""Serves one connection by hypercorn: HTTP/1.1 and WebSockets, with what it would take up unasked left out.
+
+hypercorn has no switch for any of this, so it is given its own parts with a difference: the reader of requests (h11)
+and the reader of WebSocket frames (wsproto).
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import suppress
+from typing import Any
+
+import h11
+import trio
+from hypercorn.config import Config
+from hypercorn.events import Closed, RawData, Updated
+from hypercorn.events import Event as HypercornEvent
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.protocol.ws_stream import Handshake, WSStream
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import AppWrapper, ConnectionState
+from wsproto.connection import Connection, ConnectionType
+from wsproto.connection import ConnectionState as SocketState
+from wsproto.events import CloseConnection, Event
+from wsproto.extensions import Extension
+from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
+
+from relay.net.server_stream import ServerStream
+
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+
+READ_BYTES = 65_536
+_ORIGIN = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
+
+
+class Http1Connection(TCPServer):
+    """One connection: HTTP/1.1 and nothing else, gone as soon as the peer is.
+
+    hypercorn would keep the timer of an idle connection running after the peer closed it. And it says nowhere when its
+    reader is done, however it ended, after which the application is given nothing more.
+    """
+
+    def __init__(
+        self, app: AppWrapper, config: Config, context: WorkerContext, state: ConnectionState, stream: ServerStream
+    ) -> None:
+        # hypercorn annotates only the TLS kind of stream and takes any
+        super().__init__(self._run_app, config, context, state, stream)  # type: ignore[arg-type]
+        self._application = app
+        self._all_handed_on = stream.all_handed_on
+        self._requests = PlainRequests(h11.SERVER, max_incomplete_event_size=config.h11_max_incomplete_size)
+        self._upgrade_answered = trio.Event()
+
+    async def _read_data(self) -> None:
+        self._http.connection = self._requests
+        try:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await self._hand_on()
+            await self.protocol.handle(Closed())
+        finally:
+            self._all_handed_on.set()
+        await self.idle_task.stop()
+
+    async def protocol_send(self, event: HypercornEvent) -> None:
+        """As hypercorn does; but an answer that ends after the reader does not start the timer again."""
+        if not (isinstance(event, Updated) and self._all_handed_on.is_set()):
+            await super().protocol_send(event)
+
+    async def _hand_on(self) -> None:
+        """Give hypercorn what comes, to its end.
+
+        What comes behind the request for a WebSocket waits until the application has answered: hypercorn would answer
+        it too, with 400 (RFC 6455, 4.1, forbids the client to send anything before that).
+        """
+        data = None
+        while data != b"":
+            data = bytes(await self.stream.receive_some(READ_BYTES))
+            await self.protocol.handle(RawData(data))
+            if isinstance(stream := self._http.stream, WSStream) and not self._upgrade_answered.is_set():
+                if stream.closed:  # hypercorn has refused a handshake that is none
+                    return
+                await self._upgrade_answered.wait()
+                if not stream.handshake.accepted:
+                    await self._throw_away()
+                await self.protocol.handle(RawData(self._requests.behind_upgrade))
+
+    async def _throw_away(self) -> None:
+        """Read until the peer has gone, or the connection is closed here."""
+        while await self.stream.receive_some(READ_BYTES):
+            pass
+
+    async def _run_app(self, scope: Any, receive: Receive, send: Send, sync_spawn: Any, call_soon: Any) -> None:
+        """Run the application for one request. Who asks `receive` for the body invites it, if the client waits for that
+        (RFC 9110, 10.1.1)."""
+        stream = self._http.stream
+        if not isinstance(stream, WSStream):
+            receive = self._inviting(receive) if self._requests.waits else receive
+            await self._application(scope, receive, send, sync_spawn, call_soon)
+            return
+        stream.handshake = BoundedHandshake(scope, self.config.websocket_max_message_size)
+        try:
+            await self._application(scope, receive, self._answering(send), sync_spawn, call_soon)
+        finally:
+            self._upgrade_answered.set()
+
+    def _answering(self, send: Send) -> Send:
+        async def send_and_note(event: Any) -> None:
+            await send(event)
+            if event["type"] != "websocket.http.response.start":
+                self._upgrade_answered.set()
+
+        return send_and_note
+
+    def _inviting(self, receive: Receive) -> Receive:
+        async def invite_and_receive() -> Any:
+            if invitation := self._requests.invitation():
+                await self.protocol_send(RawData(invitation))
+            return await receive()
+
+        return invite_and_receive
+
+    @property
+    def _http(self) -> H11Protocol:
+        http = self.protocol.protocol
+        assert isinstance(http, H11Protocol)
+        return http
+
+
+class PlainRequests(h11.Connection):
+    """HTTP/1.1 as h11 reads it, but for what hypercorn makes of it.
+
+    A request that names the whole address, as proxies and some tools send it (absolute form, RFC 9112, 3.2.2), is one
+    for its path.
+
+    A client that waits to be asked for the body (`Expect: 100-continue`) is asked by `invitation`, and not at once.
+
+    HTTP/2 without TLS is not taken up, because one request of it leaves tasks behind for good: the offer to change to
+    it, which some clients make every time, is passed over (RFC 9110, 7.8), and its preface (RFC 9113, 3.4) is answered
+    505.
+
+    Nor is permessage-deflate, which a browser offers always. Measured on speech in 20 ms messages of 16 kHz: PCM
+    shrinks by 4 to 13 %, base64 in JSON by 25 to 32 %, which makes it as long as the PCM was; each message costs 45 us
+    more, a third of all that it costs here, and each connection 300 KB of memory (RFC 7692, 7.1.2: two windows). PCM as
+    binary messages gains more for nothing.
+    """
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        event = super().next_event()
+        if not isinstance(event, h11.Request):
+            return event
+        if (event.method, event.http_version) == (b"PRI", b"2.0"):
+            raise h11.RemoteProtocolError("HTTP/2 is not served", error_status_hint=505)
+        return h11.Request(
+            method=event.method,
+            headers=[(name, value) for name, value in event.headers if not _is_offer(name, value)],
+            target=_origin_form(event.method, event.target),
+            http_version=event.http_version,
+        )
+
+    @property
+    def trailing_data(self) -> tuple[bytes, bool]:
+        """Nothing, or hypercorn would take what is behind an upgrade for part of what it was upgraded to."""
+        return b"", False
+
+    @property
+    def behind_upgrade(self) -> bytes:
+        """What came with the last request, behind it."""
+        return super().trailing_data[0]
+
+    @property
+    def they_are_waiting_for_100_continue(self) -> bool:
+        """False, or hypercorn would ask for every body before anybody has looked at the head."""
+        return False
+
+    @property
+    def waits(self) -> bool:
+        """Whether the client still waits to be asked for the body."""
+        return self.client_is_waiting_for_100_continue and self.our_state is h11.SEND_RESPONSE
+
+    def invitation(self) -> bytes:
+        """What to send so that the body comes; nothing if the client does not wait for it, or was asked already."""
+        if not self.waits:
+            return b""
+        return self.send(h11.InformationalResponse(status_code=100, headers=[])) or b""
+
+    def send_with_data_passthrough(self, event: h11.Event) -> list[bytes] | None:
+        """As h11 does, for `send`. An answer to a client that still waits is the last on this connection, because
+        nobody knows whether its body will come."""
+        if isinstance(event, h11.Response) and self.waits:
+            headers = [*event.headers, (b"connection", b"close")]
+            event = h11.Response(status_code=event.status_code, headers=headers)
+        return super().send_with_data_passthrough(event)
+
+
+def _is_offer(name: bytes, value: bytes) -> bool:
+    return name == b"sec-websocket-extensions" or (name == b"upgrade" and value.lower() == b"h2c")
+
+
+def _origin_form(method: bytes, target: bytes) -> bytes:
+    origin = _ORIGIN.match(target)
+    if origin is not None:
+        path = target[origin.end() :]
+        return path if path.startswith(b"/") else b"/" + path
+    if target.startswith(b"/") or (method, target) == (b"OPTIONS", b"*"):
+        return target
+    raise h11.RemoteProtocolError("the target of the request is neither a path nor an address", error_status_hint=400)
+
+
+class BoundedHandshake(Handshake):
+    """hypercorn's handshake, for a WebSocket whose messages have at most `max_bytes`."""
+
+    def __init__(self, scope: Any, max_bytes: int) -> None:
+        super().__init__(scope["headers"], scope["http_version"])
+        self._max_bytes = max_bytes
+
+    def accept(self, subprotocol: str | None, additional_headers: Any) -> tuple[int, list[tuple[bytes, bytes]], Any]:
+        status, headers, _ = super().accept(subprotocol, additional_headers)
+        return status, headers, BoundedConnection(self._max_bytes)
+
+
+class BoundedConnection(Connection):
+    """The frames of a WebSocket as wsproto reads them. One that breaks the protocol is answered by a close frame.
+
+    hypercorn answers the close of a peer, and closes without a word what wsproto cannot read. So that is made to look
+    like the other (RFC 6455, 7.1.7).
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(ConnectionType.SERVER, [_MessageLimit(max_bytes)])
+
+    def events(self) -> Generator[Event, None, None]:
+        for event in super().events():
+            if isinstance(event, CloseConnection) and self.state is SocketState.OPEN:
+                self._state = SocketState.REMOTE_CLOSING
+            yield event
+
+
+class _MessageLimit(Extension):
+    """Refuses a message as soon as its frames announce more than `max_bytes`; nothing of it has to come."""
+
+    name = "message-limit"
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._announced = 0
+
+    def enabled(self) -> bool:
+        return True
+
+    def offer(self) -> bool:
+        return False
+
+    def frame_inbound_header(
+        self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
+    ) -> CloseReason | RsvBits:
+        if not opcode.iscontrol():
+            before = self._announced if opcode is Opcode.CONTINUATION else 0
+            self._announced = before + payload_length
+            if self._announced > self._max_bytes:
+                return CloseReason.MESSAGE_TOO_BIG
+        return super().frame_inbound_header(proto, opcode, rsv, payload_length)
