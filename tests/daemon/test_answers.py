@@ -11,7 +11,7 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound, RequestEntityTooLarg
 
 from relay.daemon.answers import answer_errors_as_json, empty_answer, error_answer, json_answer, refuse, twiml_answer
 from relay.errors import AuthRejected, RemoteProtocolError, RequestRefused
-from relay.net.asgi_socket import AsgiSocket
+from relay.net.asgi_socket import STREAM_STATE, AsgiSocket
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,15 @@ async def test_a_websocket_is_refused_in_that_form_too() -> None:
         sent.append(event)
 
     extensions: dict[str, Any] = {"websocket.http.response": {}}
-    scope = {"type": "websocket", "raw_path": b"/a", "query_string": b"", "headers": [], "extensions": extensions}
+    state = {STREAM_STATE: None}
+    scope = {
+        "type": "websocket",
+        "raw_path": b"/a",
+        "query_string": b"",
+        "headers": [],
+        "extensions": extensions,
+        "state": state,
+    }
     async with AsgiSocket(scope, receive, send) as socket:
         await refuse(socket, RequestRefused(503, "FULL", "later"))
 

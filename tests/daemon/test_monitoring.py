@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 
 from relay import __version__
 from relay.config import LimitsConfig
+from relay.daemon import quart_app
 from relay.errors import AssistantUnavailable
 from tests.support.callrig import TONE
 from tests.support.frontrig import OTHER_SID, SID, FrontRig, front_config, open_front, ringing
