@@ -10,12 +10,6 @@ from relay.standin.assistant.behaviour import Behaviour
 from relay.standin.assistant.mouth import Utterance
 from relay.standin.assistant.order import Order
 
-_SERVER_DEFAULT = (
-    *("conversation-update", "end-of-call-report", "function-call", "hang", "speech-update", "status-update"),
-    *("tool-calls", "transfer-destination-request", "handoff-destination-request", "user-interrupted"),
-    "assistant.started",
-)
-
 
 class Narrator:
     """Tells the client (into `outbox`) and the webhook (into `hooks`) what happens, as far as the order asks for it.
@@ -31,7 +25,6 @@ class Narrator:
         self._order = order
         self._behaviour = behaviour
         self._outbox = outbox
-        self._server_messages = frozenset(order.overrides.get("serverMessages", _SERVER_DEFAULT))
         self._texts = iter(behaviour.user_texts)
         self._announced: Utterance | None = None
         self._turn_id = ""
@@ -48,7 +41,7 @@ class Narrator:
             return
         if self._order.wants(kind):
             self._outbox.append(json.dumps(message))
-        if kind in self._server_messages:
+        if self._order.hooks_want(message):
             self.hooks.append(message)
 
     def assistant_progress(self, utterance: Utterance, stream_byte: int) -> None:

@@ -98,8 +98,8 @@ async def test_requests_that_vapi_refuses_are_refused() -> None:
             reply = await client.post("/call", json=ORDER, headers={"User-Agent": agent})
             assert (reply.status_code, reply.text) == (403, "error code: 1010")
         assert (await client.post("/call", content=b"{")).status_code == 400
-        reply = await client.post("/call", json={**ORDER, "metadata": {}})
-        assert (reply.status_code, reply.json()["message"]) == (400, "property metadata should not exist")
+        reply = await client.post("/call", json={**ORDER, "surprise": {}})
+        assert (reply.status_code, reply.json()["message"]) == (400, "property surprise should not exist")
         assert (await client.get("/call/unknown")).status_code == 404
         assert (await client.get("/nothing")).status_code == 404
         assert assistant.calls == {}
