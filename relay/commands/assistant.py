@@ -11,12 +11,13 @@ import trio
 from relay.commands import WrongUse
 from relay.standin.assistant import Behaviour, open_assistant
 from relay.standin.assistant.behaviour import ScriptName
+from relay.standin.assistant.lockout import VAPI_BURST
 
 
 def assistant(port: int, script: ScriptName, key: str, audio: Path | None) -> int:
     """Serve until SIGINT or SIGTERM. Raises WrongUse when the port is taken."""
     try:
-        trio.run(partial(_serve, port, Behaviour(script=script, audio=audio), key))
+        trio.run(partial(_serve, port, Behaviour(script=script, audio=audio, create_burst=VAPI_BURST), key))
     except OSError as error:
         raise WrongUse(f"--port {port} cannot be listened on: {error.strerror}") from None
     return 0

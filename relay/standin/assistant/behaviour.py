@@ -1,10 +1,13 @@
 """The behaviour of the built-in assistant is set here: what it says, and the ways in which it is difficult."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from relay.media.frames import AudioFormat
 from relay.standin.assistant.chunks import Chunking
+from relay.standin.assistant.order import Properties
 
 ScriptName = Literal["demo", "echo", "tone", "file", "silent"]
 
@@ -30,9 +33,19 @@ class Behaviour:
     chunking, seed: the sizes of the audio messages, and which of their random series it is.
     in_progress_ms, first_audio_ms: from the connection to the first status and to the first audio.
     monitor_in_reply: whether `POST /call` already names the control URL (else only `GET /call/{id}` does).
+    properties: which properties of an order are taken: see `read_order`.
+    granted_format: the format that a call gets, whatever was ordered; the answer names it.
     create_status: answer `POST /call` with this status instead (an error without a call).
-    concurrency_limit: how many calls may be active; one more is created, and is over at once.
+    create_burst: how many `POST /call` in 21 s are served; one more, and all are answered with 429 for 21 s (0: from
+        the start; None: never; Vapi: about 200).
+    slow_creates, slow_create_s: the first so many `POST /call` are answered so late, by default never.
+    slow_create_makes_call: the call of a late answer exists from the beginning; otherwise the request came late.
+    concurrency_limit: how many calls may be active.
+    blocked_waits: a call above that limit waits in the queue for a place, as Vapi's documents say; otherwise it is over
+        at once.
     refuse_handshake: the socket's handshake is answered with 404, and the call is over.
+    ends_with_socket: the client ends a call by closing its socket; otherwise the call goes on, billed, without it.
+    ends_with_record: `DELETE /call/{id}` ends the call; otherwise it erases the record, and the call goes on.
     user_texts: what the caller's utterances are taken to say, in order; without one, "(1.4 s of speech)".
     """
 
@@ -54,7 +67,16 @@ class Behaviour:
     first_audio_ms: float = 500.0
     echo_delay_ms: float = 60.0
     monitor_in_reply: bool = True
+    properties: Properties = "legacy"
+    granted_format: AudioFormat | None = None
     create_status: int | None = None
+    create_burst: int | None = None
+    slow_creates: int = 0
+    slow_create_s: float = math.inf
+    slow_create_makes_call: bool = True
     concurrency_limit: int = 10
+    blocked_waits: bool = False
     refuse_handshake: bool = False
+    ends_with_socket: bool = True
+    ends_with_record: bool = True
     user_texts: tuple[str, ...] = ()

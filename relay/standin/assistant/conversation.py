@@ -129,6 +129,13 @@ class AssistantConversation:
             self.narrator.tell({"type": "status-update", "status": "ended", "endedReason": reason})
             self.ending = EndOfCall(reason, how)
 
+    def client_gone(self) -> None:
+        """The client has closed the socket, which ends the call or leaves it alone (`Behaviour.ends_with_socket`)."""
+        if self.behaviour.ends_with_socket:
+            self.end("customer-ended-call", "gone")
+        else:
+            self.ending = self.ending or EndOfCall("silence-timed-out", "lost")
+
     def break_off(self) -> None:
         """End it without a word, as when Vapi's worker dies."""
         self.ending = self.ending or EndOfCall(_WORKER_DIED, "drop")

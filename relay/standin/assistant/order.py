@@ -66,6 +66,7 @@ _FIRST_MESSAGE_MODES = {
     "assistant-waits-for-user",
 }
 _LIMITS = {"maxDurationSeconds": (10, 43200), "silenceTimeoutSeconds": (5, 3600)}
+_NAME_MAX_CHARS = 40
 _ENCODINGS = ("pcm_s16le", "mulaw")
 _FRAMES_PER_S = 50
 _BACKOFF_LIMITS = {"maxRetries": (0, 10), "baseDelaySeconds": (0, 10)}
@@ -129,11 +130,25 @@ def read_order(body: object, properties: Properties = "legacy") -> Order:
     _require(len(chosen) == 1, "exactly one of " + ", ".join(_SELECTORS) + " must be given")
     wanted = str if chosen[0].endswith("Id") else dict
     _require(isinstance(body[chosen[0]], wanted) and bool(body[chosen[0]]), f"{chosen[0]} is not valid")
-    name = body.get("name", "")
-    _require(isinstance(name, str) and len(name) <= 40, "name must be shorter than or equal to 40 characters")
     overrides = _read_overrides(body.get("assistantOverrides", {}), properties)
     transport = _read_transport(body)
-    return Order(_read_format(transport.get("audioFormat")), overrides, body.get("assistantId"), body.get("name"))
+    return Order(_read_format(transport.get("audioFormat")), overrides, body.get("assistantId"), _name(body))
+
+
+def read_name(body: object) -> str | None:
+    """The new name in the body of `PATCH /call/{id}`, which changes nothing else; `BadOrder` if it would."""
+    if not isinstance(body, dict):
+        raise BadOrder("body must be an object")
+    for key in body:
+        _require(key == "name", f"property {key} should not exist")
+    return _name(body)
+
+
+def _name(body: Mapping[str, Any]) -> str | None:
+    name = body.get("name")
+    is_short = isinstance(name, str) and len(name) <= _NAME_MAX_CHARS
+    _require(name is None or is_short, f"name must be shorter than or equal to {_NAME_MAX_CHARS} characters")
+    return name
 
 
 def _read_transport(body: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 
+from relay.media.frames import WIDEBAND
 from relay.standin.assistant import Assistant, AssistantCall, Behaviour, open_assistant
 from relay.standin.http import Request, Response, serve_connection
 from relay.standin.sound import read_wav
@@ -133,6 +134,114 @@ async def test_the_control_url_can_be_left_out_of_the_reply_and_looked_up() -> N
 
     assert "monitor" not in reply
     assert found["monitor"]["controlUrl"] == f"{assistant.base_url}/{reply['id']}/control"
+
+
+async def test_calls_are_listed_looked_up_and_renamed() -> None:
+    async with open_assistant(key=KEY) as assistant, client_of(assistant) as client:
+        _, first = await place(assistant, name="first")
+        _, second = await place(assistant)
+        listed = (await client.get("/call")).json()
+        renamed = await client.patch(f"/call/{second.id}", json={"name": "second"})
+
+        assert [one["id"] for one in listed] == [second.id, first.id]
+        assert [one["id"] for one in (await client.get("/call?limit=1")).json()] == [second.id]
+        assert (await client.get(f"/call/{first.id}")).json()["name"] == "first"
+        assert (renamed.status_code, renamed.json()["name"]) == (200, "second")
+
+
+@pytest.mark.parametrize("change", [{"status": "ended"}, {"name": "n" * 41}, {"name": 1}, []])
+async def test_nothing_but_a_name_can_be_changed(change: object) -> None:
+    async with open_assistant(key=KEY) as assistant, client_of(assistant) as client:
+        _, call = await place(assistant, name="as it was")
+        assert (await client.patch(f"/call/{call.id}", json=change)).status_code == 400
+        assert call.name == "as it was"
+
+
+async def test_delete_can_be_what_the_documents_say_it_erases_the_record_and_the_call_goes_on() -> None:
+    behaviour = Behaviour(ends_with_record=False)
+    async with open_assistant(key=KEY, behaviour=behaviour) as assistant, client_of(assistant) as client:
+        url, call = await place(assistant)
+        async with dial(url) as socket:
+            assert (await client.delete(f"/call/{call.id}")).status_code == 200
+            assert (await client.get(f"/call/{call.id}")).status_code == 404
+            assert (await client.get("/call")).json() == []
+            await socket.get_message()
+            assert (call.status, assistant.active_calls) == ("in-progress", 1)
+
+
+async def test_a_call_can_outlive_its_socket_until_it_is_ended_at_its_control_url() -> None:
+    behaviour = Behaviour(ends_with_socket=False)
+    async with open_assistant(key=KEY, behaviour=behaviour) as assistant, client_of(assistant) as client:
+        url, call = await place(assistant)
+        async with dial(url) as socket:
+            await socket.get_message()
+        await until(lambda: call.lost_s is not None)
+        (left,) = (await client.get("/call")).json()
+        assert (left["status"], assistant.active_calls) == ("in-progress", 1)
+        assert await refused(url)
+        assert (await client.post(left["monitor"]["controlUrl"], json={"type": "end-call"})).status_code == 200
+        assert (call.status, call.ended_reason, assistant.active_calls) == ("ended", "customer-ended-call", 0)
+
+
+async def test_a_blocked_call_can_wait_in_the_queue_until_a_place_is_free() -> None:
+    behaviour = Behaviour(concurrency_limit=1, blocked_waits=True)
+    async with open_assistant(key=KEY, behaviour=behaviour) as assistant, client_of(assistant) as client:
+        _, holder = await place(assistant)
+        url, waiting = await place(assistant)
+        assert await refused(url)
+        assert (waiting.status, waiting.blocked) == ("queued", True)
+        await client.post(f"/{holder.id}/control", json={"type": "end-call"})
+        async with dial(url):
+            assert waiting.status == "in-progress"
+
+
+async def test_the_format_that_was_granted_is_told_and_used() -> None:
+    behaviour = Behaviour(granted_format=WIDEBAND, first_audio_ms=0)
+    async with open_assistant(key=KEY, behaviour=behaviour) as assistant, client_of(assistant) as client:
+        answer = (await client.post("/call", json=ORDER)).json()
+
+    assert answer["transport"]["audioFormat"] == {"format": "pcm_s16le", "container": "raw", "sampleRate": 16000}
+    assert assistant.calls[answer["id"]].order.format == WIDEBAND
+
+
+async def test_after_a_burst_every_order_is_answered_429_without_a_header_that_says_until_when() -> None:
+    behaviour = Behaviour(create_burst=2)
+    async with open_assistant(key=KEY, behaviour=behaviour) as assistant, client_of(assistant) as client:
+        replies = [await client.post("/call", json=ORDER) for _ in range(4)]
+        assert (await client.get("/call")).status_code == 200
+
+    assert [reply.status_code for reply in replies] == [201, 201, 429, 429]
+    assert "retry-after" not in replies[-1].headers
+    assert assistant.counts["locked_out"] == 2
+
+
+@pytest.mark.parametrize("makes_call", [True, False])
+async def test_the_first_orders_can_go_unanswered_with_a_call_made_or_without(makes_call: bool) -> None:
+    behaviour = Behaviour(slow_creates=1, slow_create_makes_call=makes_call)
+    async with open_assistant(key=KEY, behaviour=behaviour) as assistant, client_of(assistant) as client:
+        with pytest.raises(httpx.ReadTimeout):
+            await client.post("/call", json=ORDER, timeout=0.2)
+        assert assistant.active_calls == makes_call
+        assert (await client.post("/call", json=ORDER)).status_code == 201
+
+
+async def test_an_order_can_be_answered_late() -> None:
+    behaviour = Behaviour(slow_creates=1, slow_create_s=0.1)
+    async with open_assistant(key=KEY, behaviour=behaviour) as assistant, client_of(assistant) as client:
+        began_s = trio.current_time()
+        assert (await client.post("/call", json=ORDER)).status_code == 201
+        assert trio.current_time() - began_s >= 0.1
+
+
+async def test_an_older_property_can_be_refused_by_its_name() -> None:
+    order = {**ORDER, "assistantOverrides": {"silenceTimeoutSeconds": 30}}
+    async with open_assistant(key=KEY) as assistant, client_of(assistant) as client:
+        assert (await client.post("/call", json=order)).status_code == 201
+        assistant.behaviour = Behaviour(properties="schema")
+        reply = await client.post("/call", json=order)
+
+    assert (reply.status_code, reply.json()["error"]) == (400, "Bad Request")
+    assert "property silenceTimeoutSeconds should not exist" in reply.json()["message"]
 
 
 async def test_of_the_calls_that_ended_the_newest_thousand_are_kept() -> None:
