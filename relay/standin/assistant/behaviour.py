@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from relay.media.frames import AudioFormat
+from relay.standin.assistant.acts import Act
 from relay.standin.assistant.chunks import Chunking
 from relay.standin.assistant.order import Properties
 
@@ -24,7 +25,8 @@ class Behaviour:
         "silent" never speaks; "echo" sends the caller's own bytes back, untouched, `echo_delay_ms` later.
     agree: whether it takes the caller's speech for an interruption at all.
     detect_after_ms: how long the caller must have spoken for that.
-    answer_interruption: whether the words that interrupted it get an answer.
+    answer_interruption: whether the words that interrupted it get an answer. Those said during a first message that may
+        not be interrupted get theirs behind it.
     stop_lag_ms: how long the old audio goes on after the interruption was recognised.
     think_ms: from the end of the caller's words to the answer; a `hang` is sent after 1.5 s of it.
     send_user_interrupted, send_speech_updates, send_transcripts: whether such messages are sent.
@@ -46,13 +48,14 @@ class Behaviour:
     refuse_handshake: the socket's handshake is answered with 404, and the call is over.
     ends_with_socket: the client ends a call by closing its socket; otherwise the call goes on, billed, without it.
     ends_with_record: `DELETE /call/{id}` ends the call; otherwise it erases the record, and the call goes on.
-    user_texts: what the caller's utterances are taken to say, in order; without one, "(1.4 s of speech)".
+    user_texts: what the caller's utterances are taken to say, in order; then what fits the script (see `Narrator`).
+    acts: what the model does before it answers an utterance: one for each, in order, until there are no more.
     """
 
     script: ScriptName = "demo"
     audio: Path | None = None
     agree: bool = True
-    answer_interruption: bool = False
+    answer_interruption: bool = True
     detect_after_ms: float = 300.0
     stop_lag_ms: float = 0.0
     think_ms: float = 0.0
@@ -61,7 +64,7 @@ class Behaviour:
     send_transcripts: bool = True
     downlink_silence: bool = True
     burst: bool = False
-    chunking: Chunking = "irregular"
+    chunking: Chunking = "live"
     seed: int = 1
     in_progress_ms: float = 140.0
     first_audio_ms: float = 500.0
@@ -80,3 +83,4 @@ class Behaviour:
     ends_with_socket: bool = True
     ends_with_record: bool = True
     user_texts: tuple[str, ...] = ()
+    acts: tuple[Act, ...] = ()

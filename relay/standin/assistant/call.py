@@ -11,14 +11,15 @@ from typing import Any, Literal
 
 import trio
 
+from relay.standin.assistant import bodies
+from relay.standin.assistant.acts import REQUESTS
 from relay.standin.assistant.behaviour import Behaviour
 from relay.standin.assistant.conversation import AssistantConversation
-from relay.standin.assistant.hooks import Hooks
+from relay.standin.assistant.hooks import Hooks, Reply
 from relay.standin.assistant.inbound import END_CALL, Message
 from relay.standin.assistant.order import Order
 from relay.standin.assistant.record import SocketRecord, Track
 
-ORG_ID = "00000000-0000-4000-8000-000000000000"
 PICK_UP_S = 15.0
 """A call whose socket is not connected by then is given up."""
 _NEVER_CONNECTED = "call.in-progress.error-vapifault-transport-never-connected"
@@ -60,6 +61,18 @@ class AssistantCall:
 
     def __post_init__(self) -> None:
         self.name = self.order.name
+
+    @property
+    def assistant_id(self) -> str | None:
+        """The assistant on the line: the one that was ordered, or the one that it handed the call to."""
+        return self.order.assistant_id if self.conversation is None else self.conversation.narrator.assistant_id
+
+    @property
+    def duration_s(self) -> float:
+        """How long the call was in progress."""
+        if self.started_at is None or self.ended_at is None:
+            return 0.0
+        return (datetime.fromisoformat(self.ended_at) - datetime.fromisoformat(self.started_at)).total_seconds()
 
     @property
     def socket_url(self) -> str:
@@ -159,36 +172,34 @@ class AssistantCall:
         self.status, self.ended_reason, self.ended_at = "ended", reason, timestamp()
         self.updated_at = self.ended_at
         if self.hooks is not None:
-            self.hooks.put(self.report())
+            self.hooks.put(bodies.whole(self, bodies.end_of_call_report(self)))
             self.hooks.close()
         self.wake()
 
     def pass_on_hooks(self) -> None:
         """Hand what the narrator has for the webhook on, or drop it where there is none."""
-        if self.conversation is not None:
-            waiting = self.conversation.narrator.hooks
-            while waiting:
-                message = waiting.popleft()
-                if self.hooks is not None and self.status != "ended":
-                    self.hooks.put(message)
+        if self.conversation is None:
+            return
+        waiting = self.conversation.narrator.hooks
+        while waiting:
+            message = waiting.popleft()
+            asks = message["type"] in REQUESTS
+            if self.hooks is not None and self.status != "ended":
+                self.hooks.put(bodies.whole(self, message), self._answered if asks else None)
+            elif asks:
+                self._answered(None)
 
-    def report(self) -> dict[str, Any]:
-        """The `end-of-call-report` (Vapi API reference, ServerMessage)."""
-        said = self.conversation.narrator.conversation if self.conversation is not None else []
-        return {
-            "type": "end-of-call-report",
-            "endedReason": self.ended_reason,
-            "startedAt": self.started_at or self.created_at,
-            "endedAt": self.ended_at,
-            "artifact": {"messages": said, "transcript": "\n".join(f"{m['role']}: {m['content']}" for m in said)},
-        }
+    def _answered(self, reply: Reply) -> None:
+        if self.conversation is not None:
+            self.conversation.answered(reply, trio.current_time())
+            self.wake()
 
     def as_json(self, *, monitor: bool = True) -> dict[str, Any]:
         """The call as `POST /call` and `GET /call/{id}` show it, with or without `monitor`."""
         form = self.order.format
         value: dict[str, Any] = {
             "id": self.id,
-            "orgId": ORG_ID,
+            "orgId": bodies.ORG_ID,
             "type": "vapi.websocketCall",
             "createdAt": self.created_at,
             "updatedAt": self.updated_at,
@@ -203,7 +214,7 @@ class AssistantCall:
             },
         }
         optional = {
-            "assistantId": self.order.assistant_id,
+            "assistantId": self.assistant_id,
             "name": self.name,
             "startedAt": self.started_at,
             "endedAt": self.ended_at,

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,6 +18,7 @@ import trio_websocket
 
 from relay.standin.assistant.behaviour import Behaviour
 from relay.standin.assistant.call import AssistantCall
+from relay.standin.assistant.credentials import Credential
 from relay.standin.assistant.hooks import Hooks
 from relay.standin.assistant.inbound import Unacceptable, parse
 from relay.standin.assistant.lockout import Lockout
@@ -36,8 +37,8 @@ _HANDSHAKE_S = 5.0
 class Assistant:
     """A running assistant. `behaviour` may be replaced: a call keeps the one it was created with.
 
-    `counts` holds the webhook deliveries (delivered, failed, dropped) and the refusals (`unauthorized`, `forbidden`,
-    `bad_request`, `locked_out`, `refused_sockets`).
+    `counts` holds the webhook deliveries (delivered, failed, retried, dropped) and the refusals (`unauthorized`,
+    `forbidden`, `bad_request`, `locked_out`, `refused_sockets`).
     """
 
     base_url: str
@@ -47,6 +48,7 @@ class Assistant:
     record_dir: Path | None
     nursery: trio.Nursery = field(repr=False)
     client: httpx.AsyncClient = field(repr=False)
+    credentials: Mapping[str, Credential] = field(default_factory=dict, repr=False)
     registry: Registry = field(default_factory=Registry)
     counts: Counter[str] = field(default_factory=Counter)
     _lockout: Lockout = field(default_factory=Lockout, repr=False)
@@ -121,7 +123,7 @@ class Assistant:
         blocked = active >= behaviour.concurrency_limit
         call_id = str(uuid4())
         server = order.overrides.get("server")
-        hooks = None if server is None else Hooks(server, call_id, self.counts)
+        hooks = None if server is None else Hooks(server, call_id, self.counts, self._credential_of(server))
         record = SocketRecord(order.format, self.record_s)
         # The addresses in the answer lead back by the way the request came.
         host = request.headers.get("host") or self.base_url.removeprefix("http://")
@@ -138,6 +140,13 @@ class Assistant:
                 "remainingConcurrentCalls": max(0, behaviour.concurrency_limit - active - (not blocked)),
             }
         }
+
+    def _credential_of(self, server: Mapping[str, Any]) -> Credential | None:
+        if "credentialId" not in server:
+            return None
+        if server["credentialId"] not in self.credentials:
+            raise BadOrder("assistantOverrides.server.credentialId: no such credential")
+        return self.credentials[server["credentialId"]]
 
     def _list(self, request: Request) -> Response:
         self.registry.unblock(trio.current_time())
@@ -238,16 +247,20 @@ async def open_assistant(
     behaviour: Behaviour | None = None,
     record_s: float = 600.0,
     record_dir: Path | None = None,
+    credentials: Mapping[str, Credential] | None = None,
 ) -> AsyncGenerator[Assistant, None]:
     """Run an assistant; it is ready when entered, and everything of it is gone on exit.
 
     `record_s`: how much audio is kept of each direction of each call (0: none). `record_dir`: an existing folder in
-    which each call leaves `<call id>.wav`. `OSError` when the port is taken.
+    which each call leaves `<call id>.wav`. `credentials`: by the ids under which orders name them
+    (`server.credentialId`). `OSError` when the port is taken.
     """
     listeners = await trio.open_tcp_listeners(port, host=host)
     base_url = f"http://{host}:{listeners[0].socket.getsockname()[1]}"
     async with httpx.AsyncClient(trust_env=False) as client, trio.open_nursery() as nursery:
-        assistant = Assistant(base_url, key, behaviour or Behaviour(), record_s, record_dir, nursery, client)
+        assistant = Assistant(
+            base_url, key, behaviour or Behaviour(), record_s, record_dir, nursery, client, credentials or {}
+        )
         serve = partial(serve_connection, on_http=assistant.answer, on_upgrade=assistant.upgrade)
         await nursery.start(partial(trio.serve_listeners, serve, listeners))
         yield assistant

@@ -1,7 +1,7 @@
 """The assistant's server over real sockets on the loopback interface."""
 
 import json
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 
-from relay.media.frames import WIDEBAND
-from relay.standin.assistant import Assistant, AssistantCall, Behaviour, open_assistant
+from relay.media.frames import TELEPHONE, WIDEBAND
+from relay.standin.assistant import Act, Assistant, AssistantCall, BearerCredential, Behaviour, open_assistant
 from relay.standin.http import Request, Response, serve_connection
+from relay.standin.phrases import spoken
 from relay.standin.sound import read_wav
 
 KEY = "private"
@@ -349,12 +350,14 @@ async def test_the_call_can_be_ended_from_every_side() -> None:
 
 
 @asynccontextmanager
-async def hook_server(status: int) -> AsyncGenerator[tuple[str, list[Request]], None]:
+async def hook_server(
+    answer: Callable[[Request], Awaitable[Response]],
+) -> AsyncGenerator[tuple[str, list[Request]], None]:
     seen: list[Request] = []
 
-    async def answer(request: Request) -> Response:
+    async def keep(request: Request) -> Response:
         seen.append(request)
-        return Response(status)
+        return await answer(request)
 
     async def upgrade(*_: object) -> None:
         raise AssertionError("no WebSocket is expected")
@@ -362,25 +365,65 @@ async def hook_server(status: int) -> AsyncGenerator[tuple[str, list[Request]], 
     async with trio.open_nursery() as nursery:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         port = listener.socket.getsockname()[1]
-        nursery.start_soon(trio.serve_listeners, lambda stream: serve_connection(stream, answer, upgrade), [listener])
+        nursery.start_soon(trio.serve_listeners, lambda stream: serve_connection(stream, keep, upgrade), [listener])
         yield f"http://127.0.0.1:{port}/hook", seen
         nursery.cancel_scope.cancel()
 
 
+async def _ok(status: int = 200) -> Response:
+    await trio.lowlevel.checkpoint()
+    return Response(status)
+
+
 @pytest.mark.parametrize(("status", "count"), [(200, "delivered"), (500, "failed")])
 async def test_server_webhooks_tell_the_call_with_its_secret(status: int, count: str) -> None:
-    async with hook_server(status) as (hook, seen), open_assistant(key=KEY) as assistant:
+    async with hook_server(lambda _: _ok(status)) as (hook, seen), open_assistant(key=KEY) as assistant:
         server = {"url": hook, "secret": "s3cret"}
         url, call = await place(assistant, assistantOverrides={"server": server})
         async with dial(url) as socket:
             await socket.get_message()
         await wait_ended(call)
-        await until(lambda: assistant.counts[count] == 3)
+        await until(lambda: assistant.counts[count] == 4)
         messages = [json.loads(request.body)["message"] for request in seen]
         assert {request.headers["x-vapi-secret"] for request in seen} == {"s3cret"}
         assert {message["call"]["id"] for message in messages} == {call.id}
-        assert [message["type"] for message in messages] == ["status-update", "status-update", "end-of-call-report"]
+        kinds = [message["type"] for message in messages]
+        assert kinds == ["status-update", "assistant.started", "status-update", "end-of-call-report"]
         assert messages[-1]["endedReason"] == "customer-ended-call"
+
+
+async def test_a_tool_call_waits_for_the_answer_of_its_webhook() -> None:
+    async def answer(request: Request) -> Response:
+        message = json.loads(request.body)["message"]
+        if message["type"] != "tool-calls":
+            return Response(200)
+        (tool_call,) = message["toolCallList"]
+        return Response.of(200, {"results": [{"toolCallId": tool_call["id"], "result": "Nine are left."}]})
+
+    behaviour = Behaviour(acts=(Act("tool", "stock"),), in_progress_ms=0, first_audio_ms=0)
+    overrides = {"firstMessageMode": "assistant-waits-for-user"}
+    async with hook_server(answer) as (hook, _), open_assistant(key=KEY, behaviour=behaviour) as assistant:
+        url, call = await place(assistant, assistantOverrides={**overrides, "server": {"url": hook}})
+        async with dial(url) as socket:
+            await socket.send_message(spoken("request", TELEPHONE) + TELEPHONE.silent_frame * 50)
+            await until(lambda: call.conversation is not None and bool(call.conversation.context))
+            assert call.conversation is not None
+            assert call.conversation.context == [{"role": "tool", "content": "Nine are left."}]
+
+
+async def test_an_order_names_a_credential_that_exists() -> None:
+    credentials = {"c1": BearerCredential("t0ken")}
+    async with (
+        hook_server(lambda _: _ok()) as (hook, seen),
+        open_assistant(key=KEY, credentials=credentials) as assistant,
+        client_of(assistant) as client,
+    ):
+        wrong = {**ORDER, "assistantOverrides": {"server": {"url": hook, "credentialId": "c2"}}}
+        assert (await client.post("/call", json=wrong)).status_code == 400
+        _, call = await place(assistant, assistantOverrides={"server": {"url": hook, "credentialId": "c1"}})
+        call.end("manually-canceled")
+        await until(lambda: len(seen) == 1)
+        assert seen[0].headers["authorization"] == "Bearer t0ken"
 
 
 async def test_a_dead_webhook_harms_no_call() -> None:
@@ -389,7 +432,7 @@ async def test_a_dead_webhook_harms_no_call() -> None:
         async with dial(url) as socket:
             await socket.get_message()
         await wait_ended(call)
-        await until(lambda: assistant.counts["failed"] == 3)
+        await until(lambda: assistant.counts["failed"] == 4)
 
 
 async def test_calls_are_recorded_as_wav_when_asked(tmp_path: Path) -> None:
