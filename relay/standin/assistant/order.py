@@ -46,7 +46,7 @@ _SERVER_MESSAGES = {
     *("session.created", "session.updated", "session.deleted", "call.deleted", "call.delete.failed"),
     "call.artifact.upload",
 }
-_OVERRIDE_TYPES: Mapping[str, type | tuple[type, ...]] = {
+OVERRIDE_TYPES: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("transcriber", "model", "voice", "variableValues", "metadata", "server", "monitorPlan"), dict),
     **dict.fromkeys(("stopSpeakingPlan", "startSpeakingPlan", "artifactPlan", "analysisPlan", "compliancePlan"), dict),
     **dict.fromkeys(("backgroundSpeechDenoisingPlan", "observabilityPlan", "keypadInputPlan"), dict),
@@ -181,7 +181,7 @@ def _read_format(audio_format: object) -> AudioFormat:
 def _read_overrides(overrides: object, properties: Properties) -> Mapping[str, Any]:
     _require(isinstance(overrides, dict), "assistantOverrides must be an object")
     assert isinstance(overrides, dict)
-    types = _OVERRIDE_TYPES if properties == "schema" else {**_OVERRIDE_TYPES, **_LEGACY_TYPES}
+    types = OVERRIDE_TYPES if properties == "schema" else {**OVERRIDE_TYPES, **_LEGACY_TYPES}
     for key, value in overrides.items():
         _require(properties == "any" or key in types, f"assistantOverrides.property {key} should not exist")
         wanted = types.get(key, object)
