@@ -1,7 +1,7 @@
 """The behaviour of the built-in assistant is set here: what it says, and the ways in which it is difficult."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -84,3 +84,19 @@ class Behaviour:
     ends_with_record: bool = True
     user_texts: tuple[str, ...] = ()
     acts: tuple[Act, ...] = ()
+
+
+def as_documented(behaviour: Behaviour) -> Behaviour:
+    """The same, with Vapi's documents taken at their word where public code relies on something else.
+
+    Properties of older schemas are refused, the control URL is told by `GET /call/{id}` only, a call above the limit
+    waits, and neither closing its socket nor deleting its record ends a call.
+    """
+    return replace(
+        behaviour,
+        properties="schema",
+        monitor_in_reply=False,
+        blocked_waits=True,
+        ends_with_socket=False,
+        ends_with_record=False,
+    )
