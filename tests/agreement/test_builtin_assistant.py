@@ -84,7 +84,7 @@ def whole_call() -> tuple[list[dict[str, Any]], list[dict[str, Any]], AssistantC
         while hooks:
             message = hooks.popleft()
             server.append(whole(call, message))
-            conversation.answered({"destination": DESTINATION, "results": []}, now_s)
+            conversation.answered(message, {"destination": DESTINATION, "results": []}, now_s)
     conversation.end("assistant-ended-call")
     client += drained_texts(conversation.outbox)
     call.finish("assistant-ended-call")

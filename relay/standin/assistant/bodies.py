@@ -1,7 +1,8 @@
 """The bodies of webhooks are made whole here, as Vapi's are, with the secrets in them (Vapi API reference).
 
 Real bodies carry more than a receiver wants: the telephone number's tokens, addresses that open the call, links to
-recordings, the prompt. Here they are easy to find again, so that a test can look for them in a log (`secrets_of`).
+recordings, the prompt. Here they are easy to find again, so that a test can look for them in a log (`secrets_of`). The
+telephone number is that of a phone call's body: a call over a WebSocket has none.
 """
 
 from typing import TYPE_CHECKING, Any

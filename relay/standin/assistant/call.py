@@ -7,6 +7,7 @@ until `end-call` comes to its control URL, or nobody has spoken for as long as w
 import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal
 
 import trio
@@ -183,15 +184,13 @@ class AssistantCall:
         waiting = self.conversation.narrator.hooks
         while waiting:
             message = waiting.popleft()
-            asks = message["type"] in REQUESTS
             if self.hooks is not None and self.status != "ended":
-                self.hooks.put(bodies.whole(self, message), self._answered if asks else None)
-            elif asks:
-                self._answered(None)
+                reply = partial(self._answered, message) if message["type"] in REQUESTS else None
+                self.hooks.put(bodies.whole(self, message), reply)
 
-    def _answered(self, reply: Reply) -> None:
+    def _answered(self, request: Message, reply: Reply) -> None:
         if self.conversation is not None:
-            self.conversation.answered(reply, trio.current_time())
+            self.conversation.answered(request, reply, trio.current_time())
             self.wake()
 
     def as_json(self, *, monitor: bool = True) -> dict[str, Any]:

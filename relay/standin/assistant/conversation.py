@@ -64,6 +64,7 @@ class AssistantConversation:
     _acts: Iterator[Act] = field(init=False)
     _pending: Pending | None = None
     _doing: Doing | None = None
+    _asked: Message | None = None
     _then: Speak | None = None
     _tell_stop_s: float = math.inf
     _in_progress: bool = False
@@ -193,15 +194,19 @@ class AssistantConversation:
 
     def _begin_act(self, act: Act, then: Speak, now_s: float) -> None:
         self._doing, self._then = Doing(act, self.narrator.last_user_text), then
-        request = self._doing.request()
+        self._asked = request = self._doing.request()
         if request is not None:
             self.narrator.tell(request)
         if request is None or "server" not in self.order.overrides or not self.order.hooks_want(request):
-            self.answered(None, now_s)
+            self._end_act(None, now_s)
 
-    def answered(self, reply: Reply, now_s: float) -> None:
-        """The webhook's reply to what the model has asked of it; None: there is none."""
-        doing, then, self._doing, self._then = self._doing, self._then, None, None
+    def answered(self, request: Message, reply: Reply, now_s: float) -> None:
+        """The webhook's reply to this request of the model; None: there is none. One that came too late is ignored."""
+        if request is self._asked:
+            self._end_act(reply, now_s)
+
+    def _end_act(self, reply: Reply, now_s: float) -> None:
+        doing, then, self._doing, self._then, self._asked = self._doing, self._then, None, None, None
         if doing is None or self.ending is not None:
             return
         if doing.act.kind == "tool":
@@ -232,7 +237,7 @@ class AssistantConversation:
             self.narrator.user_stop_told()
 
     def _caller_started(self, now_s: float) -> None:
-        self._pending = self._doing = None
+        self._pending = self._doing = self._asked = None
         utterance = self._mouth.utterance
         self.narrator.user_started(interrupts=utterance is not None)
         if self._brain.user_started() is not None and utterance is not None:

@@ -69,7 +69,6 @@ _LIMITS = {"maxDurationSeconds": (10, 43200), "silenceTimeoutSeconds": (5, 3600)
 _NAME_MAX_CHARS = 40
 _ENCODINGS = ("pcm_s16le", "mulaw")
 _FRAMES_PER_S = 50
-_BACKOFF_LIMITS = {"maxRetries": (0, 10), "baseDelaySeconds": (0, 10)}
 
 Properties = Literal["schema", "legacy", "any"]
 
@@ -200,21 +199,41 @@ def _read_overrides(overrides: object, properties: Properties) -> Mapping[str, A
 
 def _require_known(overrides: Mapping[str, Any], key: str, known: Iterable[str]) -> None:
     for wish in overrides.get(key, ()):
-        _require(wish in known, f"assistantOverrides: each value in {key} must be one of the documented, not {wish}")
+        _require(
+            isinstance(wish, str) and wish in known,
+            f"assistantOverrides: each value in {key} must be one of the documented, not {wish}",
+        )
 
 
 def _check_server(server: Mapping[str, Any]) -> None:
-    _require(isinstance(server.get("url"), str), "assistantOverrides.server.url must be a URL")
-    plan = server.get("backoffPlan")
-    if plan is None:
-        return
-    where = "assistantOverrides.server.backoffPlan"
+    where = "assistantOverrides.server"
+    _require(isinstance(server.get("url"), str), f"{where}.url must be a URL")
+    _require(isinstance(server.get("credentialId", ""), str), f"{where}.credentialId must be a string")
+    headers = server.get("headers", {})
+    _require(isinstance(headers, dict), f"{where}.headers must be an object")
+    for text in (server.get("secret", ""), *headers, *headers.values()):
+        _require(isinstance(text, str) and text.isascii(), f"{where}: headers and secret must be ASCII strings")
+    _require_between(server.get("timeoutSeconds", 20), (1, 300), f"{where}.timeoutSeconds")
+    if server.get("backoffPlan") is not None:
+        _check_backoff(server["backoffPlan"], f"{where}.backoffPlan")
+
+
+def _check_backoff(plan: object, where: str) -> None:
     _require(isinstance(plan, dict), f"{where} must be an object")
+    assert isinstance(plan, dict)
     _require(plan.get("type") in ("fixed", "exponential"), f"{where}.type must be fixed or exponential")
-    for key, (low, high) in _BACKOFF_LIMITS.items():
-        value = plan.get(key)
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        _require(is_number and low <= value <= high, f"{where}.{key} must be {low} to {high}")
+    _require_between(plan.get("maxRetries"), (0, 10), f"{where}.maxRetries")
+    _require_between(plan.get("baseDelaySeconds"), (0, 10), f"{where}.baseDelaySeconds")
+    excluded = plan.get("excludedStatusCodes")
+    _require(excluded is None or isinstance(excluded, list), f"{where}.excludedStatusCodes must be an array")
+
+
+def _require_between(value: object, limits: tuple[float, float], where: str) -> None:
+    low, high = limits
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    _require(is_number, f"{where} must be a number")
+    assert isinstance(value, int | float)
+    _require(low <= value <= high, f"{where} must be {low} to {high}")
 
 
 def _require(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - reads like assert

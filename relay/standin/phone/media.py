@@ -41,7 +41,8 @@ class MediaStream:
     `wish`: how the caller wants it to end. `opened`: its socket was open once. `digits`: keys to send. `returned`:
     marks that go back with the next write. `close_code`: of the relay's close frame, 1006 without one. `changed` wakes
     the writer; `read_all` is set when nothing more will be read. `swap_every`: each so many frames, one leaves behind
-    the one that follows it (0: never). `discarded_frames`: of the caller's, because the connection was congested.
+    the one that follows it (0: never). `writes`: how often one or two frames left. `discarded_frames`: of the caller's,
+    because the connection was congested.
     """
 
     player: Player
@@ -56,7 +57,7 @@ class MediaStream:
     wish: Literal["hang-up", "drop"] | None = None
     swap_every: int = 0
     discarded_frames: int = 0
-    n_frames: int = 0
+    writes: int = 0
 
     def ask(self, wish: Literal["hang-up", "drop"]) -> None:
         """Have the stream end; `serve_stream` does it, and returns."""
@@ -237,13 +238,14 @@ async def _write(media: MediaStream, ws: WebSocketConnection, heard: Callable[[]
 
 async def _send_frame(media: MediaStream, ws: WebSocketConnection, now_s: float) -> int:
     """Send the next frame, or the two next in the wrong order; returns for how many frames of time this stands."""
+    began_s = trio.current_time()
     frames = [media.outgoing.media(media.lips.next_frame(now_s))]
-    media.n_frames += 1
-    if media.swap_every and media.n_frames % media.swap_every == 0:
+    media.writes += 1
+    if media.swap_every and media.writes % media.swap_every == 0:
         frames.append(media.outgoing.media(media.lips.next_frame(now_s)))
     for message in reversed(frames):
         await ws.send_message(message)
-    blocked_s = trio.current_time() - now_s
+    blocked_s = trio.current_time() - began_s
     lost = int(blocked_s * FRAMES_PER_SECOND) if blocked_s >= _CONGESTED_S else 0
     if lost and not media.discarded_frames:
         media.player.warn(trio.current_time(), "31930: the connection is congested, audio of the caller is discarded")

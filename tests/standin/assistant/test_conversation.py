@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 
 from relay.media.frames import TELEPHONE, WIDEBAND
-from relay.standin.assistant.acts import Act
+from relay.standin.assistant.acts import REQUESTS, Act
 from relay.standin.assistant.behaviour import Behaviour
 from relay.standin.assistant.conversation import AssistantConversation
 from relay.standin.assistant.order import Order
@@ -49,6 +49,11 @@ class Stage:
     def tell(self, message: dict[str, Any] | str) -> None:
         self.call.receive_text(message if isinstance(message, str) else json.dumps(message), self.now_s)
         self.collect()
+
+    def answer(self, reply: dict[str, Any] | None) -> None:
+        """Have the webhook reply to the first request that it got."""
+        request = next(message for message in self.call.narrator.hooks if message["type"] in REQUESTS)
+        self.call.answered(request, reply, self.now_s)
 
     def collect(self) -> None:
         while self.call.outbox:
@@ -298,7 +303,7 @@ def test_a_tool_is_called_and_its_result_spoken() -> None:
     assert message in stage.call.narrator.hooks
     assert len(stage.find("speech-update", role="assistant", status="started")) == 1
 
-    stage.call.answered({"results": [{"toolCallId": tool_call["id"], "result": "Nine are left."}]}, stage.now_s)
+    stage.answer({"results": [{"toolCallId": tool_call["id"], "result": "Nine are left."}]})
     stage.run(2)
     assert stage.find("transcript", transcriptType="final", transcript="Nine are left.")
     assert stage.call.context == [{"role": "tool", "content": "Nine are left."}]
@@ -309,7 +314,7 @@ def test_a_tool_is_called_and_its_result_spoken() -> None:
 )
 def test_a_tool_without_a_usable_result_leaves_the_model_without_one(reply: dict[str, Any] | None) -> None:
     stage = asking(Act("tool", "stock"))
-    stage.call.answered(reply, stage.now_s)
+    stage.answer(reply)
     assert stage.call.context == [{"role": "tool", "content": "No result returned."}]
 
 
@@ -324,7 +329,7 @@ def test_after_a_handoff_another_assistant_is_on_the_line(asked: bool) -> None:
     if asked:
         (request,) = [m for m in stage.call.narrator.hooks if m["type"] == "handoff-destination-request"]
         assert request["parameters"]
-        stage.call.answered({"destination": {"type": "assistant", "assistantId": "b"}}, stage.now_s)
+        stage.answer({"destination": {"type": "assistant", "assistantId": "b"}})
     stage.run(2)
     (update,) = [m for _, m in stage.texts if m["type"] == "transfer-update"]
     assert (update["fromAssistant"]["id"], update["toAssistant"]["id"]) == ("a", "b")
@@ -337,7 +342,7 @@ def test_after_a_handoff_another_assistant_is_on_the_line(asked: bool) -> None:
 def test_a_transfer_goes_where_the_server_says_and_changes_nothing_here() -> None:
     stage = asking(Act("transfer"))
     destination = {"type": "number", "number": "+15005550009"}
-    stage.call.answered({"destination": destination}, stage.now_s)
+    stage.answer({"destination": destination})
     stage.run(1)
     assert stage.find("status-update", status="forwarding", destination=destination)
     assert stage.find("transfer-update", destination=destination)
@@ -347,9 +352,16 @@ def test_a_transfer_goes_where_the_server_says_and_changes_nothing_here() -> Non
 def test_a_caller_who_speaks_again_does_not_wait_for_a_tool() -> None:
     stage = asking(Act("tool", "stock"))
     stage.say("question", then_s=2)
-    stage.call.answered({"results": []}, stage.now_s)
+    stage.answer({"results": []})
     assert stage.call.context == []
     assert len(stage.find("speech-update", role="assistant", status="started")) == 2
+
+
+def test_the_reply_to_one_request_is_none_to_the_next() -> None:
+    stage = asking(Act("tool", "stock"), Act("tool", "price"))
+    stage.say("question", then_s=2)
+    stage.answer({"results": []})
+    assert stage.call.context == []
 
 
 def test_a_slow_answer_is_announced_by_hang() -> None:

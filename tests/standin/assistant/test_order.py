@@ -1,11 +1,14 @@
 """An order means what Vapi takes it to mean, or is refused with the reason."""
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from relay.media.frames import AudioFormat, Encoding
-from relay.standin.assistant.order import BadOrder, read_order
+from relay.standin.assistant.order import OVERRIDE_TYPES, BadOrder, read_order
 
 
 def body(**changes: Any) -> dict[str, Any]:
@@ -88,6 +91,8 @@ def test_no_format_or_a_misnamed_one_means_16_khz_pcm(wire: dict[str, Any]) -> N
         (overrides(server=server({"type": "linear", "maxRetries": 1, "baseDelaySeconds": 1})), "type"),
         (overrides(server=server({"type": "fixed", "maxRetries": 11, "baseDelaySeconds": 1})), "maxRetries"),
         (overrides(server=server({"type": "fixed", "maxRetries": 1})), "baseDelaySeconds"),
+        (overrides(server={"url": "u", "timeoutSeconds": 301}), "timeoutSeconds"),
+        (overrides(server={"url": "u", "headers": {"x": 1}}), "headers"),
     ],
 )
 def test_a_wrong_order_is_refused_with_its_reason(wrong: object, text: str) -> None:
@@ -158,3 +163,24 @@ def test_the_overrides_are_obeyed() -> None:
     assert order.first_is_interruptible
     assert (order.max_duration_s, order.silence_timeout_s) == (3600, 300)
     assert not order.wants("speech-update")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+SERVER_KEYS = st.sampled_from(["url", "secret", "headers", "timeoutSeconds", "backoffPlan", "credentialId"])
+
+
+@given(
+    st.dictionaries(st.sampled_from(["assistantId", "assistantOverrides", "name", "transport"]), JSON),
+    st.dictionaries(st.sampled_from(sorted(OVERRIDE_TYPES)), JSON, max_size=3),
+    st.dictionaries(SERVER_KEYS, JSON, max_size=3),
+)
+def test_whatever_is_ordered_it_is_taken_or_refused_and_nothing_breaks(
+    top: dict[str, Any], settings: dict[str, Any], server_settings: dict[str, Any]
+) -> None:
+    for order in ({**body(), **top}, overrides(**settings), overrides(server={"url": "u", **server_settings})):
+        with suppress(BadOrder):
+            read_order(order, "any")
