@@ -38,8 +38,8 @@ class Behaviour:
     properties: which properties of an order are taken: see `read_order`.
     granted_format: the format that a call gets, whatever was ordered; the answer names it.
     create_status: answer `POST /call` with this status instead (an error without a call).
-    create_burst: how many `POST /call` in 21 s are served; one more, and all are answered with 429 for 21 s (0: from
-        the start; None: never; Vapi: about 200).
+    create_burst: how many `POST /call` in 21 s are served; one more, and all are answered with 429 for 21 s (0: none
+        is ever served; None: all are; Vapi: about 200). Set to None, it leaves a lock-out that has begun to its end.
     slow_creates, slow_create_s: the first so many `POST /call` are answered so late, by default never.
     slow_create_makes_call: the call of a late answer exists from the beginning; otherwise the request came late.
     concurrency_limit: how many calls may be active.

@@ -111,6 +111,10 @@ class AssistantCall:
         if self.status != "ended" and now_s >= self.times_out_s:
             self.finish(_NEVER_CONNECTED if self.lost_s is None else "silence-timed-out")
 
+    def rename(self, name: str | None) -> None:
+        """Give the call another name, the only thing of it that can be changed."""
+        self.name, self.updated_at = name, timestamp()
+
     def unblock(self, now_s: float) -> None:
         """There is a place for it: from now on it waits for its socket."""
         self.blocked = False

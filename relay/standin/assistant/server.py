@@ -159,7 +159,7 @@ class Assistant:
         if call is None:
             return _error(404, "Couldn't find the call.")
         if request.method == "PATCH":
-            call.name = read_name(_json(request.body))
+            call.rename(read_name(_json(request.body)))
         elif request.method == "DELETE" and call.behaviour.ends_with_record:
             call.end("manually-canceled")
         elif request.method == "DELETE":

@@ -25,3 +25,9 @@ def test_without_a_limit_everything_is_served() -> None:
     gate = Lockout()
 
     assert all(gate.admits(0.0, None) for _ in range(1000))
+
+
+def test_a_lockout_that_has_begun_goes_on_to_its_end_when_the_limit_is_taken_away() -> None:
+    gate = Lockout()
+
+    assert [gate.admits(at_s, None if at_s else 0) for at_s in (0.0, 0.1, LOCKED_S)] == [False, False, True]
