@@ -62,13 +62,14 @@ def check(config_file: Path, *, as_json: bool) -> None:
 )
 @click.option("--audio", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="WAV for --script file.")
 @click.option("--key", envvar="VAPI_API_KEY", default="builtin", help="The private key it asks for [$VAPI_API_KEY].")
-def assistant(port: int, script: "ScriptName", audio: Path | None, key: str) -> None:
+@click.option("--strict", is_flag=True, help="Take Vapi's documents at their word wherever they leave a doubt.")
+def assistant(port: int, script: "ScriptName", audio: Path | None, key: str, *, strict: bool) -> None:
     """Run the built-in assistant, which speaks Vapi's protocol, until Ctrl-C."""
     from relay.commands.assistant import assistant as work
 
     if (script == "file") != (audio is not None):
         raise click.UsageError("--audio and --script file go together")
-    _finish(lambda: work(port, script, key, audio))
+    _finish(lambda: work(port, script, key, audio, strict=strict))
 
 
 @main.command()

@@ -12,18 +12,23 @@ from relay.commands import WrongUse
 from relay.errors import FormatMismatch
 from relay.media.wav import read_wav
 from relay.standin.assistant import Behaviour, open_assistant
-from relay.standin.assistant.behaviour import ScriptName
+from relay.standin.assistant.behaviour import ScriptName, as_documented
+from relay.standin.assistant.lockout import VAPI_BURST
 
 
-def assistant(port: int, script: ScriptName, key: str, audio: Path | None) -> int:
-    """Serve until SIGINT or SIGTERM. Raises WrongUse when the port is taken, or `audio` cannot be read."""
+def assistant(port: int, script: ScriptName, key: str, audio: Path | None, *, strict: bool) -> int:
+    """Serve until SIGINT or SIGTERM; `strict` as in `as_documented`.
+
+    Raises WrongUse when the port is taken, or `audio` cannot be read.
+    """
     try:
         if audio is not None:
             read_wav(audio)  # now, and not in the middle of the first call
     except (OSError, FormatMismatch) as error:
         raise WrongUse(f"--audio: {error}") from None
+    behaviour = Behaviour(script=script, audio=audio, create_burst=VAPI_BURST)
     try:
-        trio.run(partial(_serve, port, Behaviour(script=script, audio=audio), key))
+        trio.run(partial(_serve, port, as_documented(behaviour) if strict else behaviour, key))
     except OSError as error:
         raise WrongUse(f"--port {port} cannot be listened on: {error.strerror}") from None
     return 0

@@ -45,8 +45,12 @@ class StoryRecord:
 
 
 def assistant_behaviour() -> Behaviour:
-    """An assistant that greets, reads its description, talks on when interrupted, and says back what it is asked."""
-    return Behaviour(stop_lag_ms=TALKS_ON_MS, user_texts=tuple(texts()[name] for name in SAID))
+    """An assistant that greets, reads its description, talks on when interrupted, and says back what it is asked.
+
+    It does not answer the caller's "stop", so that the silence behind it can be measured.
+    """
+    said = tuple(texts()[name] for name in SAID)
+    return Behaviour(stop_lag_ms=TALKS_ON_MS, answer_interruption=False, user_texts=said)
 
 
 class ScriptedCaller:

@@ -37,7 +37,7 @@ class Response:
     content_type: str = "application/json"
 
     @classmethod
-    def of(cls, status: int, value: dict[str, Any]) -> "Response":
+    def of(cls, status: int, value: dict[str, Any] | list[Any]) -> "Response":
         """An answer in JSON."""
         return cls(status, json.dumps(value).encode())
 

@@ -37,6 +37,25 @@ def test_a_taken_port_is_wrong_use() -> None:
     assert "--port" in one_line(done)
 
 
+@pytest.mark.parametrize(("option", "status"), [([], 201), (["--strict"], 400)])
+def test_strict_it_refuses_what_the_present_schema_does_not_have(option: list[str], status: int) -> None:
+    command = [*RELAY, "assistant", "--port", "0", *option]
+    order = {
+        "assistantId": "a",
+        "assistantOverrides": {"silenceTimeoutSeconds": 30},
+        "transport": {"provider": "vapi.websocket"},
+    }
+    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        url = run.stdout.readline().removeprefix("assistant at ").partition(" ")[0]
+        headers = {"Authorization": f"Bearer {VAPI_KEY}"}
+        with httpx.Client(base_url=url, headers=headers, trust_env=False) as client:
+            answer = client.post("/call", json=order)
+        run.send_signal(signal.SIGINT)
+
+    assert answer.status_code == status
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_says_where_it_serves_and_does_so_until_a_signal(number: signal.Signals) -> None:
     command = [*RELAY, "assistant", "--port", "0", "--script", "tone"]

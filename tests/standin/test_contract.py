@@ -63,7 +63,7 @@ def test_the_relay_understands_every_message_of_a_whole_conversation() -> None:
         texts += [message for message in call.outbox if isinstance(message, str)]
         call.outbox.clear()
     kinds = {type(event) for text in texts if (event := vapi.parse(text)) is not None}
-    assert kinds == {vapi.StatusUpdate, vapi.SpeechUpdate, vapi.Transcript, vapi.UserInterrupted}
+    assert kinds >= {vapi.StatusUpdate, vapi.SpeechUpdate, vapi.Transcript, vapi.UserInterrupted}
 
 
 ORDER: dict[str, Any] = {

@@ -104,3 +104,15 @@ async def test_an_interruption_is_heard_as_one() -> None:
     assert heard_ms < 1500
     assert len(phone.result().clears) == 1
     assert len(call.record.sent_messages("user-interrupted")) == 1
+
+
+async def test_a_caller_who_interrupts_the_greeting_hears_an_answer() -> None:
+    async with wired(Behaviour(first_audio_ms=100)) as (url, assistant):
+        async with open_phone(url, PhoneOptions(public_url=PUBLIC)) as phone:
+            await phone.wait_streaming()
+            await phone.wait_heard(300)
+            await phone.say(spoken("stop", TELEPHONE))
+            assert await phone.wait_heard(1000)
+        (call,) = assistant.calls.values()
+    assert len(call.record.sent_messages("user-interrupted")) == 1
+    assert phone.result().warnings == []

@@ -1,10 +1,14 @@
 """The behaviour of the built-in assistant is set here: what it says, and the ways in which it is difficult."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from relay.media.frames import AudioFormat
+from relay.standin.assistant.acts import Act
 from relay.standin.assistant.chunks import Chunking
+from relay.standin.assistant.order import Properties
 
 ScriptName = Literal["demo", "echo", "tone", "file", "silent"]
 
@@ -21,7 +25,8 @@ class Behaviour:
         "silent" never speaks; "echo" sends the caller's own bytes back, untouched, `echo_delay_ms` later.
     agree: whether it takes the caller's speech for an interruption at all.
     detect_after_ms: how long the caller must have spoken for that.
-    answer_interruption: whether the words that interrupted it get an answer.
+    answer_interruption: whether the words that interrupted it get an answer. Those said during a first message that may
+        not be interrupted get theirs behind it.
     stop_lag_ms: how long the old audio goes on after the interruption was recognised.
     think_ms: from the end of the caller's words to the answer; a `hang` is sent after 1.5 s of it.
     send_user_interrupted, send_speech_updates, send_transcripts: whether such messages are sent.
@@ -30,16 +35,27 @@ class Behaviour:
     chunking, seed: the sizes of the audio messages, and which of their random series it is.
     in_progress_ms, first_audio_ms: from the connection to the first status and to the first audio.
     monitor_in_reply: whether `POST /call` already names the control URL (else only `GET /call/{id}` does).
+    properties: which properties of an order are taken: see `read_order`.
+    granted_format: the format that a call gets, whatever was ordered; the answer names it.
     create_status: answer `POST /call` with this status instead (an error without a call).
-    concurrency_limit: how many calls may be active; one more is created, and is over at once.
+    create_burst: how many `POST /call` in 21 s are served; one more, and all are answered with 429 for 21 s (0: none
+        is ever served; None: all are; Vapi: about 200). Set to None, it leaves a lock-out that has begun to its end.
+    slow_creates, slow_create_s: the first so many `POST /call` are answered so late, by default never.
+    slow_create_makes_call: the call of a late answer exists from the beginning; otherwise the request came late.
+    concurrency_limit: how many calls may be active.
+    blocked_waits: a call above that limit waits in the queue for a place, as Vapi's documents say; otherwise it is over
+        at once.
     refuse_handshake: the socket's handshake is answered with 404, and the call is over.
-    user_texts: what the caller's utterances are taken to say, in order; without one, "(1.4 s of speech)".
+    ends_with_socket: the client ends a call by closing its socket; otherwise the call goes on, billed, without it.
+    ends_with_record: `DELETE /call/{id}` ends the call; otherwise it erases the record, and the call goes on.
+    user_texts: what the caller's utterances are taken to say, in order; then what fits the script (see `Narrator`).
+    acts: what the model does before it answers an utterance: one for each, in order, until there are no more.
     """
 
     script: ScriptName = "demo"
     audio: Path | None = None
     agree: bool = True
-    answer_interruption: bool = False
+    answer_interruption: bool = True
     detect_after_ms: float = 300.0
     stop_lag_ms: float = 0.0
     think_ms: float = 0.0
@@ -48,13 +64,39 @@ class Behaviour:
     send_transcripts: bool = True
     downlink_silence: bool = True
     burst: bool = False
-    chunking: Chunking = "irregular"
+    chunking: Chunking = "live"
     seed: int = 1
     in_progress_ms: float = 140.0
     first_audio_ms: float = 500.0
     echo_delay_ms: float = 60.0
     monitor_in_reply: bool = True
+    properties: Properties = "legacy"
+    granted_format: AudioFormat | None = None
     create_status: int | None = None
+    create_burst: int | None = None
+    slow_creates: int = 0
+    slow_create_s: float = math.inf
+    slow_create_makes_call: bool = True
     concurrency_limit: int = 10
+    blocked_waits: bool = False
     refuse_handshake: bool = False
+    ends_with_socket: bool = True
+    ends_with_record: bool = True
     user_texts: tuple[str, ...] = ()
+    acts: tuple[Act, ...] = ()
+
+
+def as_documented(behaviour: Behaviour) -> Behaviour:
+    """The same, with Vapi's documents taken at their word where public code relies on something else.
+
+    Properties of older schemas are refused, the control URL is told by `GET /call/{id}` only, a call above the limit
+    waits, and neither closing its socket nor deleting its record ends a call.
+    """
+    return replace(
+        behaviour,
+        properties="schema",
+        monitor_in_reply=False,
+        blocked_waits=True,
+        ends_with_socket=False,
+        ends_with_record=False,
+    )

@@ -32,7 +32,8 @@ class Brain:
     """A conversation by a script.
 
     The caller interrupts by speaking while the assistant does, except during a first message that may not be
-    interrupted, or when it never agrees to be. What the caller says while it talks on regardless is not answered.
+    interrupted, or when it never agrees to be. What is said during such a first message is answered behind it; what is
+    said to one that never agrees is not answered.
     """
 
     script: Script
@@ -59,9 +60,10 @@ class Brain:
         self._speaking = True
         return Speak(self.script.first)
 
-    def finished_speaking(self) -> None:
-        """All that was to be said has been heard."""
-        self._speaking = self._in_first = False
+    def finished_speaking(self, *, more: bool = False) -> None:
+        """What was being said has been heard; `more` is to be said."""
+        self._in_first = False
+        self._speaking = more
 
     def was_told(self, role: str) -> None:
         """A message of the conversation so far: what the caller said in it has had its answer."""
@@ -76,8 +78,8 @@ class Brain:
         if not self._speaking:
             self._ignoring = False
             return None
+        self._ignoring = not (self.agrees and self.answers_interruptions)
         talks_on = not self.agrees or (self._in_first and not self.first_is_interruptible)
-        self._ignoring = talks_on or not self.answers_interruptions
         return None if talks_on else StopSpeaking()
 
     def user_stopped(self) -> Speak | None:

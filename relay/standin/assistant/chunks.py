@@ -1,7 +1,9 @@
 """The assistant's audio leaves in messages of these sizes.
 
 On a recorded mu-law call the messages were 170 to 743 bytes long, never 160, about 46 ms each, and came in ticks
-of about 50 ms, sometimes two at once. `irregular` draws from those sizes; in PCM an odd byte often ends a message.
+of about 50 ms, sometimes two at once. On a measured call with PCM at 16 kHz they were frames of 20 ms. "live" is each
+of these in its encoding. "irregular" draws from the recorded sizes in any encoding, and in PCM an odd byte often ends
+a message; "even" is 20 ms in any encoding.
 """
 
 import random
@@ -9,7 +11,7 @@ from typing import Literal
 
 from relay.media.frames import AudioFormat, Encoding
 
-Chunking = Literal["irregular", "even"]
+Chunking = Literal["live", "irregular", "even"]
 
 _SIZES = (170, 185, 186, 371, 372, 557, 558, 743)
 _WEIGHTS = (1, 2, 2, 8, 8, 2, 2, 1)
@@ -20,13 +22,13 @@ class Chunks:
 
     def __init__(self, form: AudioFormat, chunking: Chunking, seed: int) -> None:
         self._form = form
-        self._chunking = chunking
+        self._even = chunking == "even" or (chunking == "live" and form.encoding is not Encoding.MULAW)
         self._random = random.Random(seed)
-        self.tick_s = 0.02 if chunking == "even" else 0.05
+        self.tick_s = 0.02 if self._even else 0.05
 
     def next_bytes(self) -> int:
         """The size of the next message."""
-        if self._chunking == "even":
+        if self._even:
             return self._form.frame_bytes
         mulaw_bytes = self._random.choices(_SIZES, _WEIGHTS)[0]
         if self._form.encoding is Encoding.MULAW:

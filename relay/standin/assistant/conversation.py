@@ -1,13 +1,18 @@
 """A conversation turns what the caller sends into what the assistant sends, without a socket and on a given clock."""
 
+import math
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from relay.standin.assistant.acts import Act, Doing
 from relay.standin.assistant.behaviour import Behaviour
+from relay.standin.assistant.bodies import assistant_json
 from relay.standin.assistant.brain import Brain, Speak
 from relay.standin.assistant.chunks import Chunks
 from relay.standin.assistant.ear import Ear, SpeechStarted, SpeechStopped
+from relay.standin.assistant.hooks import Reply
 from relay.standin.assistant.inbound import Message, Unacceptable, parse
 from relay.standin.assistant.loopback import Loopback
 from relay.standin.assistant.mouth import Mouth, Utterance
@@ -16,6 +21,8 @@ from relay.standin.assistant.order import Order
 from relay.standin.assistant.script import Voice, script_of
 from relay.standin.assistant.timers import EndOfCall, Timers
 
+_STOP_TOLD_S = 0.5
+"""The end of the caller's words is told behind the beginning of the answer, or so late if that comes later."""
 _HANG_AFTER_S = 1.5
 """Vapi's `hang` says that an answer is slow."""
 _WORKER_DIED = "call.in-progress.error-vapifault-worker-died"
@@ -28,6 +35,7 @@ class Pending:
     speak: Speak
     at_s: float
     hang_at_s: float | None
+    act: Act | None = None
 
 
 @dataclass(slots=True)
@@ -53,7 +61,12 @@ class AssistantConversation:
     _brain: Brain = field(init=False)
     _voice: Voice = field(init=False)
     _loopback: Loopback | None = None
+    _acts: Iterator[Act] = field(init=False)
     _pending: Pending | None = None
+    _doing: Doing | None = None
+    _asked: Message | None = None
+    _then: Speak | None = None
+    _tell_stop_s: float = math.inf
     _in_progress: bool = False
     _mouth_open: bool = False
     _caller_muted: bool = False
@@ -62,6 +75,7 @@ class AssistantConversation:
     def __post_init__(self) -> None:
         form, behaviour = self.order.format, self.behaviour
         self._last_uplink_s = self.opened_s
+        self._acts = iter(behaviour.acts)
         self.narrator = Narrator(self.order, behaviour, self.outbox)
         self.chunks = Chunks(form, behaviour.chunking, behaviour.seed)
         self._timers = Timers(self.order, self.opened_s)
@@ -112,7 +126,7 @@ class AssistantConversation:
                 self._brain.was_told(message["message"]["role"])
                 # Nothing here understands text: a tone stands for the answer.
                 if message.get("triggerResponseEnabled", True):
-                    self._beep(f"(noted: {message['message']['content']})", now_s)
+                    self._beep(f"Noted: {message['message']['content']}", now_s)
             case "append-context":
                 self.context.append({"role": "system", "content": message["content"]})
             case "say":
@@ -128,6 +142,13 @@ class AssistantConversation:
         if self.ending is None:
             self.narrator.tell({"type": "status-update", "status": "ended", "endedReason": reason})
             self.ending = EndOfCall(reason, how)
+
+    def client_gone(self) -> None:
+        """The client has closed the socket, which ends the call or leaves it alone (`Behaviour.ends_with_socket`)."""
+        if self.behaviour.ends_with_socket:
+            self.end("customer-ended-call", "gone")
+        else:
+            self.ending = self.ending or EndOfCall("silence-timed-out", "lost")
 
     def break_off(self) -> None:
         """End it without a word, as when Vapi's worker dies."""
@@ -152,6 +173,7 @@ class AssistantConversation:
         if not self._in_progress and now_s >= self.opened_s + self.behaviour.in_progress_ms / 1000:
             self._in_progress = True
             self.narrator.tell({"type": "status-update", "status": "in-progress"})
+            self.narrator.tell({"type": "assistant.started", "newAssistant": assistant_json(self.order.assistant_id)})
         if not self._mouth_open and now_s >= self.opened_s + self.behaviour.first_audio_ms / 1000:
             self._mouth_open = True
             self._mouth.open(now_s)
@@ -165,7 +187,38 @@ class AssistantConversation:
             self.narrator.tell({"type": "hang"})
         if now_s >= self._pending.at_s:
             pending, self._pending = self._pending, None
-            self._say(pending.speak, now_s)
+            if pending.act is None:
+                self._say(pending.speak, now_s)
+            else:
+                self._begin_act(pending.act, pending.speak, now_s)
+
+    def _begin_act(self, act: Act, then: Speak, now_s: float) -> None:
+        self._doing, self._then = Doing(act, self.narrator.last_user_text), then
+        self._asked = request = self._doing.request()
+        if request is not None:
+            self.narrator.tell(request)
+        if request is None or "server" not in self.order.overrides or not self.order.hooks_want(request):
+            self._end_act(None, now_s)
+
+    def answered(self, request: Message, reply: Reply, now_s: float) -> None:
+        """The webhook's reply to this request of the model; None: there is none. One that came too late is ignored."""
+        if request is self._asked:
+            self._end_act(reply, now_s)
+
+    def _end_act(self, reply: Reply, now_s: float) -> None:
+        doing, then, self._doing, self._then, self._asked = self._doing, self._then, None, None, None
+        if doing is None or self.ending is not None:
+            return
+        if doing.act.kind == "tool":
+            result = doing.result(reply)
+            self.context.append({"role": "tool", "content": result})
+            self._beep(result, now_s)
+            return
+        for update in doing.updates(reply, self.narrator.assistant_id):
+            self.narrator.tell(update)
+            if update["type"] == "assistant.started":
+                self.narrator.assistant_id = update["newAssistant"]["id"]
+        self._say(then, now_s)
 
     def _follow_mouth(self, now_s: float) -> None:
         """Tell what has been said by now, and notice when it is over."""
@@ -174,29 +227,34 @@ class AssistantConversation:
             self.narrator.assistant_finished(finished)
             if finished is self._end_after:
                 self.end("assistant-ended-call")
-            if self._mouth.utterance is None:
-                self._brain.finished_speaking()
+            self._brain.finished_speaking(more=self._mouth.utterance is not None)
         utterance = self._mouth.utterance
         if utterance is not None:
             self._timers.active(now_s)
             self.narrator.assistant_progress(utterance, self._mouth.clock_bytes(now_s))
+        if now_s >= self._tell_stop_s:
+            self._tell_stop_s = math.inf
+            self.narrator.user_stop_told()
 
     def _caller_started(self, now_s: float) -> None:
-        self._pending = None
-        self.narrator.user_started()
+        self._pending = self._doing = self._asked = None
         utterance = self._mouth.utterance
+        self.narrator.user_started(interrupts=utterance is not None)
         if self._brain.user_started() is not None and utterance is not None:
             self._mouth.cut(now_s, self.behaviour.stop_lag_ms)
             self.narrator.interrupted(utterance)
 
     def _caller_stopped(self, heard: SpeechStopped, now_s: float) -> None:
         self._voice.caller_said = heard.audio
-        self.narrator.user_stopped(self.order.format.duration_ms(len(heard.audio)) / 1000)
+        self.narrator.user_stopped()
+        self._tell_stop_s = now_s + _STOP_TOLD_S
         speak = self._brain.user_stopped()
         if speak is not None:
             think_s = self.behaviour.think_ms / 1000
             hang_at_s = now_s + _HANG_AFTER_S if think_s >= _HANG_AFTER_S else None
-            self._pending = Pending(speak, now_s + think_s, hang_at_s)
+            self._pending = Pending(speak, now_s + think_s, hang_at_s, next(self._acts, None))
+        else:
+            self.narrator.user_stop_told()
 
     def _say(self, speak: Speak | None, now_s: float) -> None:
         if speak is not None:

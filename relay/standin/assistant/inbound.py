@@ -6,6 +6,7 @@ from typing import Any
 
 CONTROLS = frozenset({"mute-assistant", "unmute-assistant", "mute-customer", "unmute-customer", "say-first-message"})
 ROLES = frozenset({"system", "user", "assistant", "tool", "function"})
+END_CALL = frozenset({"end-call", "hangup"})
 _CONTEXT_KINDS = frozenset({"commentary", "thinking", "instructions"})
 
 Message = dict[str, Any]

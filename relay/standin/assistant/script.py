@@ -15,6 +15,7 @@ from relay.standin.sound import SPEECH_HZ, encode, tone
 
 _LOOP = "loop"
 _LOOP_AT_LEAST_S = 600.0
+_LOOP_TEXTS = {"tone": "This is a steady tone.", "file": "This is a recording."}
 _SCRIPTS: Mapping[str, Script] = {
     "demo": Script("greeting", ("description",)),
     "tone": Script(_LOOP, then=Speak(_LOOP)),
@@ -54,7 +55,7 @@ class Voice:
         if speak.phrase is None:
             return caller_text, self.caller_said
         if speak.phrase == _LOOP:
-            return f"({self.behaviour.script})", _loop(self.behaviour.audio, self.format)
+            return _LOOP_TEXTS[self.behaviour.script], _loop(self.behaviour.audio, self.format)
         return texts()[speak.phrase], spoken(speak.phrase, self.format)
 
     def beep(self, text: str) -> bytes:

@@ -2,11 +2,14 @@
 
 import json
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 from uuid import uuid4
 
 import httpx
@@ -15,14 +18,16 @@ import trio_websocket
 
 from relay.standin.assistant.behaviour import Behaviour
 from relay.standin.assistant.call import AssistantCall
+from relay.standin.assistant.credentials import Credential
 from relay.standin.assistant.hooks import Hooks
 from relay.standin.assistant.inbound import Unacceptable, parse
-from relay.standin.assistant.order import BadOrder, read_order
+from relay.standin.assistant.lockout import Lockout
+from relay.standin.assistant.order import BadOrder, read_name, read_order
 from relay.standin.assistant.record import SocketRecord
+from relay.standin.assistant.registry import BadQuery, Registry
 from relay.standin.assistant.transport import run_transport
 from relay.standin.http import Request, Response, Rewound, serve_connection
 
-_KEEP_CALLS = 1000
 _MESSAGE_LIMIT_BYTES = 1 << 20
 _UPLINK_QUEUE = 64
 _HANDSHAKE_S = 5.0
@@ -32,8 +37,8 @@ _HANDSHAKE_S = 5.0
 class Assistant:
     """A running assistant. `behaviour` may be replaced: a call keeps the one it was created with.
 
-    `calls` holds the newest 1000 calls, and older ones that go on, oldest first. `counts` holds the webhook deliveries
-    (delivered, failed, dropped) and the refusals (`unauthorized`, `forbidden`, `bad_request`, `refused_sockets`).
+    `counts` holds the webhook deliveries (delivered, failed, retried, dropped) and the refusals (`unauthorized`,
+    `forbidden`, `bad_request`, `locked_out`, `refused_sockets`).
     """
 
     base_url: str
@@ -43,18 +48,23 @@ class Assistant:
     record_dir: Path | None
     nursery: trio.Nursery = field(repr=False)
     client: httpx.AsyncClient = field(repr=False)
-    calls: dict[str, AssistantCall] = field(default_factory=dict)
+    credentials: Mapping[str, Credential] = field(default_factory=dict, repr=False)
+    registry: Registry = field(default_factory=Registry)
     counts: Counter[str] = field(default_factory=Counter)
+    _lockout: Lockout = field(default_factory=Lockout, repr=False)
+    _creates: int = 0
     _connected: list[AssistantCall] = field(default_factory=list, repr=False)
     _news: trio.Event = field(default_factory=trio.Event, repr=False)
 
     @property
+    def calls(self) -> dict[str, AssistantCall]:
+        """The newest 1000 calls, and older ones that go on, oldest first, by their ids."""
+        return self.registry.calls
+
+    @property
     def active_calls(self) -> int:
-        """How many calls have not ended."""
-        now_s = trio.current_time()
-        for call in self.calls.values():
-            call.settle(now_s)
-        return sum(call.status != "ended" for call in self.calls.values())
+        """How many calls hold a place: they have not ended, and do not wait for one."""
+        return self.registry.active(trio.current_time())
 
     async def wait_call(self, number: int = 1) -> AssistantCall:
         """The call whose socket was connected as the `number`th, once it is."""
@@ -66,7 +76,7 @@ class Assistant:
         """A request to the REST interface or to a control URL, answered as Vapi does."""
         # Vapi's front refuses the default User-Agent of Python's own library with this text.
         agent = request.headers.get("user-agent", "")
-        path = request.target.partition("?")[0].strip("/").split("/")
+        path = urlsplit(request.target).path.strip("/").split("/")
         if not agent or agent.startswith("Python-urllib"):
             self.counts["forbidden"] += 1
             return Response(403, b"error code: 1010", "text/plain")
@@ -75,74 +85,95 @@ class Assistant:
         if request.headers.get("authorization") != f"Bearer {self.key}":
             self.counts["unauthorized"] += 1
             return _error(401, "Invalid Key. Hot tip, you may be using the public key instead of the private key.")
-        if path == ["call"] and request.method == "POST":
-            return await self._create(request)
-        if len(path) == 2 and path[0] == "call" and request.method in ("GET", "DELETE"):
-            return self._look_up(path[1], request.method)
+        try:
+            match request.method, path:
+                case "POST", ["call"]:
+                    return await self._create(request)
+                case "GET", ["call"]:
+                    return self._list(request)
+                case "GET" | "PATCH" | "DELETE", ["call", call_id]:
+                    return self._look_up(call_id, request)
+        except (BadOrder, BadQuery) as error:
+            self.counts["bad_request"] += 1
+            return _error(400, str(error))
         return _error(404, f"Cannot {request.method} {request.target}")
 
     async def _create(self, request: Request) -> Response:
         behaviour = self.behaviour
+        if not self._lockout.admits(trio.current_time(), behaviour.create_burst):
+            self.counts["locked_out"] += 1
+            return _error(429, "Too Many Requests")
         if behaviour.create_status is not None:
             return _error(behaviour.create_status, "as configured")
-        try:
-            order = read_order(json.loads(request.body))
-        except (BadOrder, ValueError, RecursionError) as error:
-            self.counts["bad_request"] += 1
-            return _error(400, str(error) or "not JSON")
+        self._creates += 1
+        delay_s = behaviour.slow_create_s if self._creates <= behaviour.slow_creates else 0.0
+        if not behaviour.slow_create_makes_call:
+            await trio.sleep(delay_s)
+        answer = self._new_call(request, behaviour)
+        if behaviour.slow_create_makes_call:
+            await trio.sleep(delay_s)
+        return Response.of(201, answer)
+
+    def _new_call(self, request: Request, behaviour: Behaviour) -> dict[str, Any]:
+        order = read_order(_json(request.body), behaviour.properties)
+        if behaviour.granted_format is not None:
+            order = replace(order, format=behaviour.granted_format)
+        self.registry.unblock(trio.current_time())
         active = self.active_calls
         blocked = active >= behaviour.concurrency_limit
         call_id = str(uuid4())
         server = order.overrides.get("server")
-        hooks = None if server is None else Hooks(server, call_id, self.counts)
+        hooks = None if server is None else Hooks(server, call_id, self.counts, self._credential_of(server))
         record = SocketRecord(order.format, self.record_s)
-        call = AssistantCall(call_id, order, behaviour, record, hooks, trio.current_time())
-        self._keep(call)
+        # The addresses in the answer lead back by the way the request came.
+        host = request.headers.get("host") or self.base_url.removeprefix("http://")
+        call = AssistantCall(call_id, order, behaviour, record, hooks, trio.current_time(), host=host, blocked=blocked)
+        self.registry.keep(call)
         if hooks is not None:
             self.nursery.start_soon(hooks.deliver, self.client)
-        if blocked:
+        if blocked and not behaviour.blocked_waits:
             call.finish("call.start.error-subscription-concurrency-limit-reached")
-        answer = call.as_json()
-        host = request.headers.get("host") or self.base_url.removeprefix("http://")
-        answer["transport"]["websocketCallUrl"] = f"ws://{host}/{call.id}/transport"  # by the way the request came
-        if behaviour.monitor_in_reply:
-            answer["monitor"] = self._monitor(call)
-        answer["subscriptionLimits"] = {
-            "concurrencyBlocked": blocked,
-            "concurrencyLimit": behaviour.concurrency_limit,
-            "remainingConcurrentCalls": max(0, behaviour.concurrency_limit - active - (not blocked)),
+        return call.as_json(monitor=behaviour.monitor_in_reply) | {
+            "subscriptionLimits": {
+                "concurrencyBlocked": blocked,
+                "concurrencyLimit": behaviour.concurrency_limit,
+                "remainingConcurrentCalls": max(0, behaviour.concurrency_limit - active - (not blocked)),
+            }
         }
-        return Response.of(201, answer)
 
-    def _keep(self, call: AssistantCall) -> None:
-        self.calls[call.id] = call
-        for old in list(self.calls.values())[:-_KEEP_CALLS]:
-            if old.status == "ended":
-                del self.calls[old.id]
+    def _credential_of(self, server: Mapping[str, Any]) -> Credential | None:
+        if "credentialId" not in server:
+            return None
+        if server["credentialId"] not in self.credentials:
+            raise BadOrder("assistantOverrides.server.credentialId: no such credential")
+        return self.credentials[server["credentialId"]]
 
-    def _monitor(self, call: AssistantCall) -> dict[str, str]:
-        return {"controlUrl": f"{self.base_url}/{call.id}/control"}
+    def _list(self, request: Request) -> Response:
+        self.registry.unblock(trio.current_time())
+        query = dict(parse_qsl(urlsplit(request.target).query))
+        return Response.of(200, [call.as_json() for call in self.registry.select(query)])
 
-    def _look_up(self, call_id: str, method: str) -> Response:
-        call = self.calls.get(call_id)
+    def _look_up(self, call_id: str, request: Request) -> Response:
+        self.registry.unblock(trio.current_time())
+        call = self.registry.find(call_id)
         if call is None:
             return _error(404, "Couldn't find the call.")
-        call.settle(trio.current_time())
-        if method == "DELETE":
+        if request.method == "PATCH":
+            call.rename(read_name(_json(request.body)))
+        elif request.method == "DELETE" and call.behaviour.ends_with_record:
             call.end("manually-canceled")
-        return Response.of(200, {**call.as_json(), "monitor": self._monitor(call)})
+        elif request.method == "DELETE":
+            call.erased = True
+        return Response.of(200, call.as_json())
 
     def _control(self, call_id: str, body: bytes) -> Response:
-        call = self.calls.get(call_id)
-        if call is None or call.conversation is None or call.status == "ended":
-            return _error(404, "No such call, or it is not active.")
         try:
             message = parse(body)
         except Unacceptable as error:
             return _error(400, str(error))
-        call.record.note(trio.current_time(), outgoing=False, message=message)
-        call.conversation.obey(message, trio.current_time())
-        call.wake()
+        call = self.calls.get(call_id)
+        if call is None or not call.obey(message, trio.current_time()):
+            return _error(404, "No such call, or it is not active.")
         return Response.of(200, {"success": True})
 
     async def upgrade(self, target: str, head: Rewound, stream: trio.SocketStream) -> None:
@@ -163,12 +194,14 @@ class Assistant:
             self.counts["refused_sockets"] += not admitted
             if call is not None and admitted:
                 call.disconnected()
-                if self.record_dir is not None:
+                if call.lost_s is not None:
+                    self.nursery.start_soon(_time_out, call)
+                if self.record_dir is not None and not call.erased:
                     call.record.write_wav(self.record_dir / f"{call.id}.wav", call.created_s)
 
     def _admit(self, call: AssistantCall) -> bool:
-        call.settle(trio.current_time())
-        if call.status != "queued":
+        self.registry.unblock(trio.current_time())
+        if call.status != "queued" or call.blocked:
             return False
         if call.behaviour.refuse_handshake:
             call.disconnected()
@@ -188,8 +221,21 @@ async def _handshake(
     return None
 
 
+async def _time_out(call: AssistantCall) -> None:
+    """End a call that goes on without its socket when its time is over, unless somebody ends it before."""
+    await trio.sleep_until(call.times_out_s)
+    call.settle(trio.current_time())
+
+
+def _json(body: bytes) -> object:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise BadOrder("not JSON") from None
+
+
 def _error(status: int, text: str) -> Response:
-    return Response.of(status, {"message": text, "error": "stand-in", "statusCode": status})
+    return Response.of(status, {"message": text, "error": HTTPStatus(status).phrase, "statusCode": status})
 
 
 @asynccontextmanager
@@ -201,16 +247,20 @@ async def open_assistant(
     behaviour: Behaviour | None = None,
     record_s: float = 600.0,
     record_dir: Path | None = None,
+    credentials: Mapping[str, Credential] | None = None,
 ) -> AsyncGenerator[Assistant, None]:
     """Run an assistant; it is ready when entered, and everything of it is gone on exit.
 
     `record_s`: how much audio is kept of each direction of each call (0: none). `record_dir`: an existing folder in
-    which each call leaves `<call id>.wav`. `OSError` when the port is taken.
+    which each call leaves `<call id>.wav`. `credentials`: by the ids under which orders name them
+    (`server.credentialId`). `OSError` when the port is taken.
     """
     listeners = await trio.open_tcp_listeners(port, host=host)
     base_url = f"http://{host}:{listeners[0].socket.getsockname()[1]}"
     async with httpx.AsyncClient(trust_env=False) as client, trio.open_nursery() as nursery:
-        assistant = Assistant(base_url, key, behaviour or Behaviour(), record_s, record_dir, nursery, client)
+        assistant = Assistant(
+            base_url, key, behaviour or Behaviour(), record_s, record_dir, nursery, client, credentials or {}
+        )
         serve = partial(serve_connection, on_http=assistant.answer, on_upgrade=assistant.upgrade)
         await nursery.start(partial(trio.serve_listeners, serve, listeners))
         yield assistant

@@ -11,11 +11,11 @@ UPLINK_GAP_LIMIT_S = 20.0
 
 @dataclass(frozen=True, slots=True)
 class EndOfCall:
-    """Why and how: "normal" (close 1000), "bare" (a close frame without a code), "drop" (TCP reset), or "gone" (the
-    client has closed already)."""
+    """Why and how: "normal" (close 1000), "bare" (a close frame without a code), "drop" (TCP reset), "gone" (the client
+    has closed already), or "lost" (the client has closed, and the call goes on without it)."""
 
     reason: str
-    how: Literal["normal", "bare", "drop", "gone"]
+    how: Literal["normal", "bare", "drop", "gone", "lost"]
     detail: str = ""
 
 

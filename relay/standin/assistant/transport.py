@@ -34,7 +34,7 @@ async def _read(call: AssistantCall, conversation: AssistantConversation, socket
         try:
             message = await socket.get_message()
         except ConnectionClosed:
-            conversation.end("customer-ended-call", "gone")
+            conversation.client_gone()
             call.wake()
             return
         now_s = trio.current_time()
@@ -78,14 +78,14 @@ async def _write(call: AssistantCall, conversation: AssistantConversation, socke
 async def _send_waiting(call: AssistantCall, conversation: AssistantConversation, socket: WebSocketConnection) -> bool:
     """Send what is in the outbox; returns whether the socket took it all."""
     while conversation.outbox:
-        if conversation.ending is not None and conversation.ending.how in ("drop", "gone"):
+        if conversation.ending is not None and conversation.ending.how in ("drop", "gone", "lost"):
             return False
         message = conversation.outbox.popleft()
         with trio.move_on_after(_SEND_S) as patience:
             try:
                 await socket.send_message(message)
             except ConnectionClosed:
-                conversation.end("customer-ended-call", "gone")
+                conversation.client_gone()
                 return False
         if patience.cancelled_caught:
             conversation.break_off()

@@ -36,7 +36,8 @@ async def open_phone(url: str, options: PhoneOptions | None = None) -> AsyncGene
     # On a kept connection that the relay just closes, a request would break off, and Twilio does not send it again.
     no_reuse = httpx.Limits(max_keepalive_connections=0)
     async with httpx.AsyncClient(trust_env=False, limits=no_reuse) as client, trio.open_nursery() as callbacks:
-        webhooks = Webhooks(Site(url, options.public_url or url), options.auth_token, client)
+        site = Site(url, options.public_url or url)
+        webhooks = Webhooks(site, options.auth_token, client, options.retry_on, options.read_timeout_s)
         operator = Operator(phone, webhooks, callbacks)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(phone.live, operator.connect_call)

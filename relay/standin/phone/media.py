@@ -1,4 +1,7 @@
-"""The media stream of a call is served here: one task reads, one writes a frame every 20 ms on an absolute schedule."""
+"""The media stream of a call is served here: one task reads, one writes a frame every 20 ms on an absolute schedule.
+
+While the connection to the relay is congested, the caller's audio is discarded, with warning 31930 (Twilio docs).
+"""
 
 import math
 import ssl
@@ -11,7 +14,7 @@ from urllib.parse import urlsplit
 import trio
 from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, wrap_client_stream
 
-from relay.media.frames import FRAME_MS
+from relay.media.frames import FRAME_MS, FRAMES_PER_SECOND
 from relay.standin.phone.lips import Lips
 from relay.standin.phone.player import Player
 from relay.standin.phone.stream import StreamMessages
@@ -19,6 +22,8 @@ from relay.standin.tcp import reset
 
 _CONNECT_S = 5.0
 _CLOSE_S = 2.0
+_CONGESTED_S = 1.0
+"""A write that the connection takes no sooner than that shows it to be congested; Twilio's own limit is not known."""
 _MESSAGE_LIMIT_BYTES = 1 << 24
 _QUEUE = 256
 
@@ -35,7 +40,9 @@ class MediaStream:
 
     `wish`: how the caller wants it to end. `opened`: its socket was open once. `digits`: keys to send. `returned`:
     marks that go back with the next write. `close_code`: of the relay's close frame, 1006 without one. `changed` wakes
-    the writer; `read_all` is set when nothing more will be read.
+    the writer; `read_all` is set when nothing more will be read. `swap_every`: each so many frames, one leaves behind
+    the one that follows it (0: never). `writes`: how often one or two frames left. `discarded_frames`: of the caller's,
+    because the connection was congested.
     """
 
     player: Player
@@ -48,6 +55,9 @@ class MediaStream:
     changed: trio.Event = field(default_factory=trio.Event)
     read_all: trio.Event = field(default_factory=trio.Event)
     wish: Literal["hang-up", "drop"] | None = None
+    swap_every: int = 0
+    discarded_frames: int = 0
+    writes: int = 0
 
     def ask(self, wish: Literal["hang-up", "drop"]) -> None:
         """Have the stream end; `serve_stream` does it, and returns."""
@@ -213,8 +223,8 @@ async def _write(media: MediaStream, ws: WebSocketConnection, heard: Callable[[]
         for message in _due(media, now_s):
             await ws.send_message(message)
         while next_frame_s <= now_s:
-            await ws.send_message(media.outgoing.media(media.lips.next_frame(now_s)))
-            next_frame_s += FRAME_MS / 1000  # one that is late leaves at once, and none is left out
+            # One that is late leaves at once, and none is left out, unless it was the connection that made it late.
+            next_frame_s += FRAME_MS / 1000 * await _send_frame(media, ws, now_s)
         heard()
         if media.wish == "hang-up":
             await ws.send_message(media.outgoing.stop())
@@ -224,6 +234,26 @@ async def _write(media: MediaStream, ws: WebSocketConnection, heard: Callable[[]
             await media.changed.wait()
         if media.read_all.is_set():
             raise ConnectionClosed(ws.closed)
+
+
+async def _send_frame(media: MediaStream, ws: WebSocketConnection, now_s: float) -> int:
+    """Send the next frame, or the two next in the wrong order; returns for how many frames of time this stands."""
+    began_s = trio.current_time()
+    frames = [media.outgoing.media(media.lips.next_frame(now_s))]
+    media.writes += 1
+    if media.swap_every and media.writes % media.swap_every == 0:
+        frames.append(media.outgoing.media(media.lips.next_frame(now_s)))
+    for message in reversed(frames):
+        await ws.send_message(message)
+    blocked_s = trio.current_time() - began_s
+    lost = int(blocked_s * FRAMES_PER_SECOND) if blocked_s >= _CONGESTED_S else 0
+    if lost and not media.discarded_frames:
+        media.player.warn(trio.current_time(), "31930: the connection is congested, audio of the caller is discarded")
+    media.discarded_frames += lost
+    for _ in range(lost):
+        media.lips.next_frame(now_s)
+        media.outgoing.discard()
+    return len(frames) + lost
 
 
 def _due(media: MediaStream, now_s: float) -> list[str]:

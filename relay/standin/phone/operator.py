@@ -88,8 +88,10 @@ class Operator:
         phone, site = self.phone, self.webhooks.site
         public = site.absolute(verb.url)
         stream_sid = f"MZ{secrets.token_hex(16)}"
-        outgoing = StreamMessages(phone.options.account_sid, phone.call_sid, stream_sid)
-        media = MediaStream(Player(stream_sid, trio.current_time()), outgoing, phone.lips)
+        options = phone.options
+        outgoing = StreamMessages(options.account_sid, phone.call_sid, stream_sid, options.clock)
+        player = Player(stream_sid, trio.current_time())
+        media = MediaStream(player, outgoing, phone.lips, swap_every=options.swap_every)
         phone.streams.append(media)
         headers = {"Host": urlsplit(public).netloc, "User-Agent": "Twilio.TmeWs/1.0"}
         if phone.options.auth_token is not None:

@@ -11,6 +11,8 @@ from relay.standin.phone.lips import Lips, Saying
 from relay.standin.phone.media import MediaStream
 from relay.standin.phone.player import RATE_HZ, Player
 from relay.standin.phone.result import PhoneResult
+from relay.standin.phone.stream import Clock
+from relay.standin.phone.webhooks import RetryOn
 from relay.standin.sound import lay_out, mulaw_to_samples, write_wav
 
 _HANG_UP_S = 5.0
@@ -31,7 +33,10 @@ class PhoneEvent:
 class PhoneOptions:
     """auth_token: signs what Twilio signs (None: nothing is signed). public_url: what the relay calls itself, by
     default the URL dialled. fallback: a document that Twilio holds itself (a TwiML Bin), obeyed, once, when a webhook
-    or its document fails ("Primary handler fails" of the number). on_event: called, synchronously, as things happen."""
+    or its document fails ("Primary handler fails" of the number). on_event: called, synchronously, as things happen.
+    retry_on, read_timeout_s: the account's policy for its webhooks: what else is tried once more, and how long an
+    answer may take. clock: of the media messages' time stamps (see `StreamMessages`). swap_every: each so many frames
+    of the caller, one leaves behind the one that follows it (0: never)."""
 
     auth_token: str | None = field(default=None, repr=False)
     public_url: str | None = None
@@ -40,6 +45,10 @@ class PhoneOptions:
     to_number: str = "+15005550001"
     fallback: str | None = None
     on_event: Callable[[PhoneEvent], None] | None = None
+    retry_on: frozenset[RetryOn] = frozenset()
+    read_timeout_s: float = 15.0
+    clock: Clock = "live"
+    swap_every: int = 0
 
 
 @dataclass(slots=True)

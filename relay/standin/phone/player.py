@@ -1,6 +1,6 @@
 """The player is Twilio's playout: what the relay sends is checked, queued and played in real time to the caller.
 
-Sources: Twilio docs, "Media Streams - WebSocket messages", and the pages of warnings 31950 and 31951.
+Sources: Twilio docs, "Media Streams - WebSocket messages", and the pages of warnings 31931, 31950 and 31951.
 """
 
 import base64
@@ -15,6 +15,8 @@ from relay.standin.sound import level_dbfs, mulaw_to_samples
 RATE_HZ = 8000
 BLOCK_BYTES = 160
 AUDIBLE_DBFS = -45.0
+BUFFER_LIMIT_S = 600
+"""So much audio waits to be played at most; what is above is refused."""
 _UNDERRUN_LIMIT_S = 0.2
 """A longer hole is taken for the end of what was said."""
 _QUIET = b"\xff"
@@ -145,8 +147,12 @@ class Player:
                 self._queue.append(value)
                 returned += self.advance(now_s)
         except MessageRejected as error:
-            self.log.append(StreamLine(now_s, "warning", detail=str(error)))
+            self.warn(now_s, str(error))
         return returned
+
+    def warn(self, now_s: float, text: str) -> None:
+        """Log a warning; its text begins with Twilio's number for it."""
+        self.log.append(StreamLine(now_s, "warning", detail=text))
 
     def advance(self, now_s: float) -> list[str]:
         """Play until `now_s`."""
@@ -176,6 +182,8 @@ class Player:
             raise MessageRejected(31951, "media: the payload is not base64") from None
         if not audio:
             raise MessageRejected(31951, "media: empty payload")
+        if self._queued_bytes + len(audio) > BUFFER_LIMIT_S * RATE_HZ:
+            raise MessageRejected(31931, f"more than {BUFFER_LIMIT_S} s of audio are waiting")
         self.log.append(StreamLine(now_s, "media", len(audio), audio=audio))
         if self._dry_at_byte is not None and not self._queued_bytes:
             gap_s = (len(self.heard) - self._dry_at_byte) / RATE_HZ

@@ -1,11 +1,13 @@
 """Twilio's webhooks are posted here: forms, signed over the public URL and sent to where the relay really is.
 
 Time-outs and the single retry, for connections that cannot be made, are Twilio's defaults (Twilio docs, "Webhooks
-connection overrides"). A request that broke off after that, or was not answered, is not sent again.
+connection overrides"). By a retry policy of the account, a request is also sent again when it was not answered in time,
+or with an error: the relay may get the voice webhook of one call twice.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import httpx
@@ -15,8 +17,10 @@ from relay.standin.phone.signature import sign
 
 _TOTAL_S = 15.0
 """For both attempts together."""
-_TIMEOUT = httpx.Timeout(15.0, connect=5.0)
+_CONNECT_S = 5.0
 _ATTEMPTS = 2
+
+RetryOn = Literal["HTTP_4XX", "HTTP_5XX", "READ_TIMEOUT"]
 _PORTS = {"https": 443, "wss": 443, "http": 80, "ws": 80}
 
 
@@ -58,9 +62,14 @@ class Webhooks:
     site: Site
     auth_token: str | None
     client: httpx.AsyncClient
+    retry_on: frozenset[RetryOn] = frozenset()
+    read_timeout_s: float = 15.0
 
     async def post(self, target: str, form: Mapping[str, str]) -> str:
-        """The body of a 2xx answer. `WebhookFailed`: refused twice, broken off, an error status, or nothing in 15 s."""
+        """The body of a 2xx answer. `WebhookFailed`: refused twice, broken off, an error status, or nothing in 15 s.
+
+        What `retry_on` names is tried once more, too.
+        """
         public = self.site.absolute(target)
         headers = {"Host": urlsplit(public).netloc, "User-Agent": "TwilioProxy/1.1", "I-Twilio-Idempotency-Token": "1"}
         if self.auth_token is not None:
@@ -70,14 +79,24 @@ class Webhooks:
             for _ in range(_ATTEMPTS):
                 try:
                     answer = await self.client.post(
-                        self.site.local(public), data=dict(form), headers=headers, timeout=_TIMEOUT
+                        self.site.local(public), data=dict(form), headers=headers, timeout=self._timeout
                     )
-                except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                    trouble = f"{type(error).__name__} {error}"
-                    continue
                 except httpx.HTTPError as error:
-                    raise WebhookFailed(f"{path}: {type(error).__name__} {error}") from None
-                if not answer.is_success:
-                    raise WebhookFailed(f"{path}: {answer.status_code}")
-                return answer.text
+                    trouble = f"{type(error).__name__} {error}"
+                    if not self._is_retried(error):
+                        break
+                    continue
+                if answer.is_success:
+                    return answer.text
+                trouble = str(answer.status_code)
+                if f"HTTP_{answer.status_code // 100}XX" not in self.retry_on:
+                    break
         raise WebhookFailed(f"{path}: {trouble}")
+
+    @property
+    def _timeout(self) -> httpx.Timeout:
+        return httpx.Timeout(self.read_timeout_s, connect=_CONNECT_S)
+
+    def _is_retried(self, error: httpx.HTTPError) -> bool:
+        no_connection = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+        return no_connection or (isinstance(error, httpx.ReadTimeout) and "READ_TIMEOUT" in self.retry_on)

@@ -62,6 +62,14 @@ def test_a_protected_first_message_goes_on_but_later_ones_stop() -> None:
     assert mind.user_started() == StopSpeaking()
 
 
+def test_what_is_said_during_a_protected_first_message_is_answered_behind_it() -> None:
+    mind = brain(protect=True, answers=True)
+    mind.begin()
+    assert (mind.user_started(), mind.user_stopped()) == (None, Speak("description"))
+    mind.finished_speaking(more=True)
+    assert mind.user_started() == StopSpeaking()
+
+
 def test_one_that_never_agrees_talks_on_and_answers_nothing_said_meanwhile() -> None:
     mind = brain(agrees=False, answers=True)
     mind.begin()

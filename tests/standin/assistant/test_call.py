@@ -25,7 +25,7 @@ class KeptHooks(Hooks):
         self.kept: list[dict[str, Any]] = []
         self.closed = False
 
-    def put(self, message: dict[str, Any]) -> None:
+    def put(self, message: dict[str, Any], reply: object = None) -> None:
         assert not self.closed
         self.kept.append(message)
 
@@ -52,8 +52,47 @@ def test_a_new_call_is_queued_and_shown_as_vapi_shows_one() -> None:
     shown = call().as_json()
 
     assert (shown["id"], shown["status"], shown["assistantId"]) == ("call-1", "queued", "assistant-1")
-    assert (shown["type"], shown["transport"]) == ("vapi.websocketCall", {"provider": "vapi.websocket"})
+    assert shown["type"] == "vapi.websocketCall"
+    assert shown["transport"] == {
+        "provider": "vapi.websocket",
+        "conversationType": "voice",
+        "audioFormat": {"format": "mulaw", "container": "raw", "sampleRate": 8000},
+        "websocketCallUrl": "ws://127.0.0.1/call-1/transport",
+    }
+    assert shown["monitor"]["controlUrl"] == "http://127.0.0.1/call-1/control"
     assert "endedReason" not in shown
+
+
+@pytest.mark.parametrize("kind", ["end-call", "hangup"])
+@pytest.mark.parametrize("state", ["queued", "live", "alone"])
+def test_end_call_at_the_control_url_ends_a_call_whatever_became_of_its_socket(kind: str, state: str) -> None:
+    made = call() if state == "queued" else connected()
+    if state == "alone":
+        made.lost_s = CREATED_S + 2
+
+    assert made.obey({"type": kind}, CREATED_S + 3)
+    assert (made.status, made.ended_reason) == ("ended", "customer-ended-call")
+    assert not made.obey({"type": kind}, CREATED_S + 4)
+
+
+@pytest.mark.parametrize("state", ["queued", "alone"])
+def test_without_a_socket_no_other_control_message_is_obeyed(state: str) -> None:
+    made = call() if state == "queued" else connected()
+    if state == "alone":
+        made.lost_s = CREATED_S + 2
+
+    assert not made.obey({"type": "say", "content": "Hello."}, CREATED_S + 3)
+    assert made.status != "ended"
+
+
+def test_the_end_of_a_call_without_its_socket_is_told_to_the_webhook() -> None:
+    hooks = KeptHooks()
+    made = connected(hooks)
+    made.lost_s = CREATED_S + 2
+    made.settle(CREATED_S + 32)
+
+    assert hooks.kinds == ["status-update", "end-of-call-report"]
+    assert hooks.kept[0]["endedReason"] == "silence-timed-out"
 
 
 def test_a_call_that_nobody_connects_to_is_over_after_15_s() -> None:
@@ -132,21 +171,6 @@ def test_the_webhook_hears_everything_in_order_and_the_report_last() -> None:
 
     assert hooks.kinds == ["hang", "status-update", "end-of-call-report"]
     assert hooks.closed
-
-
-def test_the_report_has_the_reason_and_the_words_of_both() -> None:
-    made = connected()
-    assert made.conversation is not None
-    made.conversation.narrator.conversation += [
-        {"role": "assistant", "content": "Hello."},
-        {"role": "user", "content": "Stop."},
-    ]
-    made.finish("customer-ended-call")
-    report = made.report()
-
-    assert (report["type"], report["endedReason"]) == ("end-of-call-report", "customer-ended-call")
-    assert (report["startedAt"], report["endedAt"]) == (made.created_at, made.ended_at)
-    assert report["artifact"]["transcript"] == "assistant: Hello.\nuser: Stop."
 
 
 def test_a_call_without_a_webhook_keeps_nothing_for_one() -> None:

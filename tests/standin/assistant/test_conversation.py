@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pytest
 
 from relay.media.frames import TELEPHONE, WIDEBAND
+from relay.standin.assistant.acts import REQUESTS, Act
 from relay.standin.assistant.behaviour import Behaviour
 from relay.standin.assistant.conversation import AssistantConversation
 from relay.standin.assistant.order import Order
@@ -48,6 +49,11 @@ class Stage:
     def tell(self, message: dict[str, Any] | str) -> None:
         self.call.receive_text(message if isinstance(message, str) else json.dumps(message), self.now_s)
         self.collect()
+
+    def answer(self, reply: dict[str, Any] | None) -> None:
+        """Have the webhook reply to the first request that it got."""
+        request = next(message for message in self.call.narrator.hooks if message["type"] in REQUESTS)
+        self.call.answered(request, reply, self.now_s)
 
     def collect(self) -> None:
         while self.call.outbox:
@@ -92,15 +98,17 @@ def test_the_opening_is_the_recorded_one() -> None:
 def test_partials_grow_with_the_audio_and_end_in_the_final() -> None:
     stage = Stage()
     stage.run(5)
-    said = [m["transcript"] for _, m in stage.texts if m["type"] == "transcript"]
-    assert len(said) > 5
-    assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(said))
-    assert said[-1] == phrase("greeting").text
-    assert len(stage.find("transcript", transcriptType="final")) == 1
+    told = [(m["transcriptType"], m["transcript"]) for _, m in stage.texts if m["type"] == "transcript"]
+    finals = [text for kind, text in told if kind == "final"]
+    assert len(told) > 5
+    assert " ".join(finals) == phrase("greeting").text
+    assert len(finals) == 2
+    for (kind, earlier), (_, later) in itertools.pairwise(told):
+        assert kind == "final" or later.startswith(earlier)
 
 
 def test_the_demo_greets_describes_is_interrupted_and_echoes() -> None:
-    stage = Stage()
+    stage = Stage(Behaviour(answer_interruption=False))
     stage.run(5)
     stage.say("request")
     stage.run(8)
@@ -119,9 +127,10 @@ def test_the_turn_id_of_the_interruption_is_that_of_the_words_cut_off() -> None:
     stage = Stage()
     stage.run(2)
     stage.say("stop")
-    ids = [m["turnId"] for _, m in stage.texts if m["type"] in ("model-output", "user-interrupted")]
-    assert len(ids) == 2
-    assert len(set(ids)) == 1
+    kinds = [m["type"] for _, m in stage.texts if "turnId" in m]
+    ids = [m["turnId"] for _, m in stage.texts if "turnId" in m]
+    interruption = kinds.index("user-interrupted")
+    assert len(set(ids[: interruption + 1])) == 1
 
 
 def test_turns_count_exchanges() -> None:
@@ -153,7 +162,7 @@ def test_it_waits_for_the_caller_when_ordered_to() -> None:
 
 @pytest.mark.parametrize("lag_ms", [0, 500, 2000])
 def test_the_old_audio_goes_on_for_the_lag_that_was_set(lag_ms: float) -> None:
-    stage = Stage(Behaviour(stop_lag_ms=lag_ms))
+    stage = Stage(Behaviour(stop_lag_ms=lag_ms, answer_interruption=False))
     stage.run(5)
     stage.say("request", then_s=4)
     stage.say("stop", then_s=3)
@@ -166,9 +175,9 @@ def test_the_old_audio_goes_on_for_the_lag_that_was_set(lag_ms: float) -> None:
 @pytest.mark.parametrize(
     ("behaviour", "absent"),
     [
-        (Behaviour(send_user_interrupted=False), "user-interrupted"),
-        (Behaviour(send_speech_updates=False), "speech-update"),
-        (Behaviour(send_transcripts=False), "transcript"),
+        (Behaviour(answer_interruption=False, send_user_interrupted=False), "user-interrupted"),
+        (Behaviour(answer_interruption=False, send_speech_updates=False), "speech-update"),
+        (Behaviour(answer_interruption=False, send_transcripts=False), "transcript"),
     ],
 )
 def test_messages_can_be_withheld_while_it_still_stops(behaviour: Behaviour, absent: str) -> None:
@@ -206,19 +215,168 @@ def test_the_silent_script_sends_only_silence() -> None:
     assert {byte for _, data in stage.audio for byte in data} == {0xFF}
 
 
+def test_the_end_of_the_callers_turn_comes_in_the_live_order() -> None:
+    stage = Stage()
+    stage.run(5)
+    before = len(stage.texts)
+    stage.say("request", then_s=1)
+    told = [
+        (m["type"], m.get("role"), m.get("status") or m.get("transcriptType"))
+        for _, m in stage.texts[before:]
+        if m["type"] in ("conversation-update", "speech-update")
+        or (m["type"], m.get("transcriptType")) == ("transcript", "final")
+    ]
+    assert told == [
+        ("speech-update", "user", "started"),
+        ("conversation-update", None, None),
+        ("transcript", "user", "final"),
+        ("speech-update", "assistant", "started"),
+        ("speech-update", "user", "stopped"),
+    ]
+
+
+def test_the_callers_end_is_told_in_half_a_second_when_the_answer_takes_longer() -> None:
+    stage = Stage(Behaviour(think_ms=2000))
+    stage.run(5)
+    stage.say("request", then_s=4)
+    (final,) = stage.find("transcript", role="user", transcriptType="final")
+    (stopped,) = stage.find("speech-update", role="user", status="stopped")
+    assert stopped - final == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_caller_who_interrupts_the_greeting_is_answered() -> None:
+    stage = Stage()
+    stage.run(1)
+    stage.say("stop", then_s=3)
+    (interruption,) = stage.find("user-interrupted")
+    answer = stage.find("speech-update", role="assistant", status="started")[1]
+    assert answer - interruption < 2.5
+    assert stage.audible_after(answer) > 500
+    assert stage.find("model-output", output="The harbour telephone ")
+
+
+def test_a_caller_who_speaks_during_a_protected_greeting_is_answered_behind_it() -> None:
+    stage = Stage(firstMessageInterruptionsEnabled=False)
+    stage.run(1)
+    stage.say("request", then_s=4)
+    (greeted,) = stage.find("speech-update", role="assistant", status="stopped")
+    answer = stage.find("speech-update", role="assistant", status="started")[1]
+    assert stage.find("user-interrupted") == []
+    assert 0 <= answer - greeted < 0.1
+    stage.say("stop")
+    assert stage.find("user-interrupted")
+
+
+def test_what_the_caller_says_is_given_in_words_that_fit() -> None:
+    stage = Stage()
+    stage.run(5)
+    for name in ("request", "stop", "question"):
+        stage.say(name, then_s=5)
+    finals = [
+        m["transcript"]
+        for _, m in stage.texts
+        if (m["type"], m.get("role"), m.get("transcriptType")) == ("transcript", "user", "final")
+    ]
+    assert finals == [phrase(name).text for name in ("request", "stop", "question")]
+
+
+def test_the_start_of_the_assistant_is_told_behind_that_of_the_call() -> None:
+    stage = Stage()
+    stage.run(0.2)
+    assert stage.types() == ["status-update", "assistant.started"]
+    assert stage.texts[1][1]["newAssistant"]["id"] == "a"
+
+
+def asking(*acts: Act, server: bool = True) -> Stage:
+    """The caller has asked something, and the model acts on it."""
+    stage = Stage(Behaviour(acts=acts), **({"server": {"url": "https://events.example.com"}} if server else {}))
+    stage.run(5)
+    stage.say("request")
+    return stage
+
+
+def test_a_tool_is_called_and_its_result_spoken() -> None:
+    stage = asking(Act("tool", "stock"))
+    (message,) = [m for _, m in stage.texts if m["type"] == "tool-calls"]
+    (tool_call,) = message["toolCallList"]
+    assert tool_call["function"] == {"name": "stock", "arguments": json.dumps({"question": phrase("request").text})}
+    assert message in stage.call.narrator.hooks
+    assert len(stage.find("speech-update", role="assistant", status="started")) == 1
+
+    stage.answer({"results": [{"toolCallId": tool_call["id"], "result": "Nine are left."}]})
+    stage.run(2)
+    assert stage.find("transcript", transcriptType="final", transcript="Nine are left.")
+    assert stage.call.context == [{"role": "tool", "content": "Nine are left."}]
+
+
+@pytest.mark.parametrize(
+    "reply", [None, {}, {"results": "none"}, {"results": [{"toolCallId": "another", "result": "x"}]}]
+)
+def test_a_tool_without_a_usable_result_leaves_the_model_without_one(reply: dict[str, Any] | None) -> None:
+    stage = asking(Act("tool", "stock"))
+    stage.answer(reply)
+    assert stage.call.context == [{"role": "tool", "content": "No result returned."}]
+
+
+def test_where_there_is_no_server_to_ask_a_tool_has_no_result() -> None:
+    stage = asking(Act("tool", "stock"), server=False)
+    assert stage.call.context == [{"role": "tool", "content": "No result returned."}]
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_after_a_handoff_another_assistant_is_on_the_line(asked: bool) -> None:
+    stage = asking(Act("handoff", "" if asked else "b"))
+    if asked:
+        (request,) = [m for m in stage.call.narrator.hooks if m["type"] == "handoff-destination-request"]
+        assert request["parameters"]
+        stage.answer({"destination": {"type": "assistant", "assistantId": "b"}})
+    stage.run(2)
+    (update,) = [m for _, m in stage.texts if m["type"] == "transfer-update"]
+    assert (update["fromAssistant"]["id"], update["toAssistant"]["id"]) == ("a", "b")
+    assert update["destination"]["assistantId"] == "b"
+    assert stage.types().count("assistant.started") == 2
+    assert stage.call.narrator.assistant_id == "b"
+    assert len(stage.find("speech-update", role="assistant", status="started")) == 2
+
+
+def test_a_transfer_goes_where_the_server_says_and_changes_nothing_here() -> None:
+    stage = asking(Act("transfer"))
+    destination = {"type": "number", "number": "+15005550009"}
+    stage.answer({"destination": destination})
+    stage.run(1)
+    assert stage.find("status-update", status="forwarding", destination=destination)
+    assert stage.find("transfer-update", destination=destination)
+    assert stage.reason is None
+
+
+def test_a_caller_who_speaks_again_does_not_wait_for_a_tool() -> None:
+    stage = asking(Act("tool", "stock"))
+    stage.say("question", then_s=2)
+    stage.answer({"results": []})
+    assert stage.call.context == []
+    assert len(stage.find("speech-update", role="assistant", status="started")) == 2
+
+
+def test_the_reply_to_one_request_is_none_to_the_next() -> None:
+    stage = asking(Act("tool", "stock"), Act("tool", "price"))
+    stage.say("question", then_s=2)
+    stage.answer({"results": []})
+    assert stage.call.context == []
+
+
 def test_a_slow_answer_is_announced_by_hang() -> None:
     stage = Stage(Behaviour(think_ms=2500))
     stage.run(5)
     stage.say("request", then_s=4)
     (hang,) = stage.find("hang")
-    (ended,) = stage.find("speech-update", role="user", status="stopped")
+    (ended,) = stage.find("transcript", role="user", transcriptType="final")
     (_, began) = stage.find("speech-update", role="assistant", status="started")
     assert hang - ended == pytest.approx(1.5, abs=0.03)
     assert began - ended == pytest.approx(2.5, abs=0.05)
 
 
 def test_the_callers_texts_can_be_given() -> None:
-    stage = Stage(Behaviour(user_texts=("Stop, please.",)))
+    stage = Stage(Behaviour(user_texts=("Stop, please.",), answer_interruption=False))
     stage.run(1)
     stage.say("stop")
     stage.say("question")
@@ -227,8 +385,7 @@ def test_the_callers_texts_can_be_given() -> None:
         for _, m in stage.texts
         if m["type"] == "transcript" and m["role"] == "user" and m["transcriptType"] == "final"
     ]
-    assert finals[0] == "Stop, please."
-    assert finals[1].endswith("s of speech)")
+    assert finals == ["Stop, please.", phrase("question").text]
 
 
 @pytest.mark.parametrize("text", ['{"type":"keepalive"}', "hello", "[]", '{"type":"say"}'])

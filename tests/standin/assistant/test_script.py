@@ -43,7 +43,7 @@ def test_the_callers_own_words_are_given_back_as_they_were_heard(form: AudioForm
 def test_the_tone_sounds_for_ten_minutes_at_least(form: AudioFormat) -> None:
     text, sound = first_words(Behaviour(script="tone"), form)
 
-    assert text == "(tone)"
+    assert text == "This is a steady tone."
     assert form.duration_ms(len(sound)) >= TEN_MINUTES_MS
     assert level_dbfs(decode(sound[-form.frame_bytes * 20 :], form)) > -20
 
@@ -53,7 +53,7 @@ def test_a_file_is_played_over_and_over(tmp_path: Path) -> None:
     text, sound = first_words(Behaviour(script="file", audio=tmp_path / "a.wav"), TELEPHONE)
     once = encode(tone(300, 0.5), 16000, TELEPHONE)
 
-    assert text == "(file)"
+    assert text == "This is a recording."
     assert TELEPHONE.duration_ms(len(sound)) >= TEN_MINUTES_MS
     assert sound == once * (len(sound) // len(once))
 

@@ -1,7 +1,7 @@
 """The assistant's server over real sockets on the loopback interface."""
 
 import json
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 
+from relay.media.frames import TELEPHONE, WIDEBAND
 from relay.media.wav import read_wav
-from relay.standin.assistant import Assistant, AssistantCall, Behaviour, open_assistant
+from relay.standin.assistant import Act, Assistant, AssistantCall, BearerCredential, Behaviour, open_assistant
 from relay.standin.http import Request, Response, serve_connection
+from relay.standin.phrases import spoken
 
 KEY = "private"
 ORDER: dict[str, Any] = {
@@ -98,8 +100,8 @@ async def test_requests_that_vapi_refuses_are_refused() -> None:
             reply = await client.post("/call", json=ORDER, headers={"User-Agent": agent})
             assert (reply.status_code, reply.text) == (403, "error code: 1010")
         assert (await client.post("/call", content=b"{")).status_code == 400
-        reply = await client.post("/call", json={**ORDER, "metadata": {}})
-        assert (reply.status_code, reply.json()["message"]) == (400, "property metadata should not exist")
+        reply = await client.post("/call", json={**ORDER, "surprise": {}})
+        assert (reply.status_code, reply.json()["message"]) == (400, "property surprise should not exist")
         assert (await client.get("/call/unknown")).status_code == 404
         assert (await client.get("/nothing")).status_code == 404
         assert assistant.calls == {}
@@ -133,6 +135,114 @@ async def test_the_control_url_can_be_left_out_of_the_reply_and_looked_up() -> N
 
     assert "monitor" not in reply
     assert found["monitor"]["controlUrl"] == f"{assistant.base_url}/{reply['id']}/control"
+
+
+async def test_calls_are_listed_looked_up_and_renamed() -> None:
+    async with open_assistant(key=KEY) as assistant, client_of(assistant) as client:
+        _, first = await place(assistant, name="first")
+        _, second = await place(assistant)
+        listed = (await client.get("/call")).json()
+        renamed = await client.patch(f"/call/{second.id}", json={"name": "second"})
+
+        assert [one["id"] for one in listed] == [second.id, first.id]
+        assert [one["id"] for one in (await client.get("/call?limit=1")).json()] == [second.id]
+        assert (await client.get(f"/call/{first.id}")).json()["name"] == "first"
+        assert (renamed.status_code, renamed.json()["name"]) == (200, "second")
+
+
+@pytest.mark.parametrize("change", [{"status": "ended"}, {"name": "n" * 41}, {"name": 1}, []])
+async def test_nothing_but_a_name_can_be_changed(change: object) -> None:
+    async with open_assistant(key=KEY) as assistant, client_of(assistant) as client:
+        _, call = await place(assistant, name="as it was")
+        assert (await client.patch(f"/call/{call.id}", json=change)).status_code == 400
+        assert call.name == "as it was"
+
+
+async def test_delete_can_be_what_the_documents_say_it_erases_the_record_and_the_call_goes_on() -> None:
+    behaviour = Behaviour(ends_with_record=False)
+    async with open_assistant(key=KEY, behaviour=behaviour) as assistant, client_of(assistant) as client:
+        url, call = await place(assistant)
+        async with dial(url) as socket:
+            assert (await client.delete(f"/call/{call.id}")).status_code == 200
+            assert (await client.get(f"/call/{call.id}")).status_code == 404
+            assert (await client.get("/call")).json() == []
+            await socket.get_message()
+            assert (call.status, assistant.active_calls) == ("in-progress", 1)
+
+
+async def test_a_call_can_outlive_its_socket_until_it_is_ended_at_its_control_url() -> None:
+    behaviour = Behaviour(ends_with_socket=False)
+    async with open_assistant(key=KEY, behaviour=behaviour) as assistant, client_of(assistant) as client:
+        url, call = await place(assistant)
+        async with dial(url) as socket:
+            await socket.get_message()
+        await until(lambda: call.lost_s is not None)
+        (left,) = (await client.get("/call")).json()
+        assert (left["status"], assistant.active_calls) == ("in-progress", 1)
+        assert await refused(url)
+        assert (await client.post(left["monitor"]["controlUrl"], json={"type": "end-call"})).status_code == 200
+        assert (call.status, call.ended_reason, assistant.active_calls) == ("ended", "customer-ended-call", 0)
+
+
+async def test_a_blocked_call_can_wait_in_the_queue_until_a_place_is_free() -> None:
+    behaviour = Behaviour(concurrency_limit=1, blocked_waits=True)
+    async with open_assistant(key=KEY, behaviour=behaviour) as assistant, client_of(assistant) as client:
+        _, holder = await place(assistant)
+        url, waiting = await place(assistant)
+        assert await refused(url)
+        assert (waiting.status, waiting.blocked) == ("queued", True)
+        await client.post(f"/{holder.id}/control", json={"type": "end-call"})
+        async with dial(url):
+            assert waiting.status == "in-progress"
+
+
+async def test_the_format_that_was_granted_is_told_and_used() -> None:
+    behaviour = Behaviour(granted_format=WIDEBAND, first_audio_ms=0)
+    async with open_assistant(key=KEY, behaviour=behaviour) as assistant, client_of(assistant) as client:
+        answer = (await client.post("/call", json=ORDER)).json()
+
+    assert answer["transport"]["audioFormat"] == {"format": "pcm_s16le", "container": "raw", "sampleRate": 16000}
+    assert assistant.calls[answer["id"]].order.format == WIDEBAND
+
+
+async def test_after_a_burst_every_order_is_answered_429_without_a_header_that_says_until_when() -> None:
+    behaviour = Behaviour(create_burst=2)
+    async with open_assistant(key=KEY, behaviour=behaviour) as assistant, client_of(assistant) as client:
+        replies = [await client.post("/call", json=ORDER) for _ in range(4)]
+        assert (await client.get("/call")).status_code == 200
+
+    assert [reply.status_code for reply in replies] == [201, 201, 429, 429]
+    assert "retry-after" not in replies[-1].headers
+    assert assistant.counts["locked_out"] == 2
+
+
+@pytest.mark.parametrize("makes_call", [True, False])
+async def test_the_first_orders_can_go_unanswered_with_a_call_made_or_without(makes_call: bool) -> None:
+    behaviour = Behaviour(slow_creates=1, slow_create_makes_call=makes_call)
+    async with open_assistant(key=KEY, behaviour=behaviour) as assistant, client_of(assistant) as client:
+        with pytest.raises(httpx.ReadTimeout):
+            await client.post("/call", json=ORDER, timeout=0.2)
+        assert assistant.active_calls == makes_call
+        assert (await client.post("/call", json=ORDER)).status_code == 201
+
+
+async def test_an_order_can_be_answered_late() -> None:
+    behaviour = Behaviour(slow_creates=1, slow_create_s=0.1)
+    async with open_assistant(key=KEY, behaviour=behaviour) as assistant, client_of(assistant) as client:
+        began_s = trio.current_time()
+        assert (await client.post("/call", json=ORDER)).status_code == 201
+        assert trio.current_time() - began_s >= 0.1
+
+
+async def test_an_older_property_can_be_refused_by_its_name() -> None:
+    order = {**ORDER, "assistantOverrides": {"silenceTimeoutSeconds": 30}}
+    async with open_assistant(key=KEY) as assistant, client_of(assistant) as client:
+        assert (await client.post("/call", json=order)).status_code == 201
+        assistant.behaviour = Behaviour(properties="schema")
+        reply = await client.post("/call", json=order)
+
+    assert (reply.status_code, reply.json()["error"]) == (400, "Bad Request")
+    assert "property silenceTimeoutSeconds should not exist" in reply.json()["message"]
 
 
 async def test_of_the_calls_that_ended_the_newest_thousand_are_kept() -> None:
@@ -240,12 +350,14 @@ async def test_the_call_can_be_ended_from_every_side() -> None:
 
 
 @asynccontextmanager
-async def hook_server(status: int) -> AsyncGenerator[tuple[str, list[Request]], None]:
+async def hook_server(
+    answer: Callable[[Request], Awaitable[Response]],
+) -> AsyncGenerator[tuple[str, list[Request]], None]:
     seen: list[Request] = []
 
-    async def answer(request: Request) -> Response:
+    async def keep(request: Request) -> Response:
         seen.append(request)
-        return Response(status)
+        return await answer(request)
 
     async def upgrade(*_: object) -> None:
         raise AssertionError("no WebSocket is expected")
@@ -253,25 +365,65 @@ async def hook_server(status: int) -> AsyncGenerator[tuple[str, list[Request]], 
     async with trio.open_nursery() as nursery:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         port = listener.socket.getsockname()[1]
-        nursery.start_soon(trio.serve_listeners, lambda stream: serve_connection(stream, answer, upgrade), [listener])
+        nursery.start_soon(trio.serve_listeners, lambda stream: serve_connection(stream, keep, upgrade), [listener])
         yield f"http://127.0.0.1:{port}/hook", seen
         nursery.cancel_scope.cancel()
 
 
+async def _ok(status: int = 200) -> Response:
+    await trio.lowlevel.checkpoint()
+    return Response(status)
+
+
 @pytest.mark.parametrize(("status", "count"), [(200, "delivered"), (500, "failed")])
 async def test_server_webhooks_tell_the_call_with_its_secret(status: int, count: str) -> None:
-    async with hook_server(status) as (hook, seen), open_assistant(key=KEY) as assistant:
+    async with hook_server(lambda _: _ok(status)) as (hook, seen), open_assistant(key=KEY) as assistant:
         server = {"url": hook, "secret": "s3cret"}
         url, call = await place(assistant, assistantOverrides={"server": server})
         async with dial(url) as socket:
             await socket.get_message()
         await wait_ended(call)
-        await until(lambda: assistant.counts[count] == 3)
+        await until(lambda: assistant.counts[count] == 4)
         messages = [json.loads(request.body)["message"] for request in seen]
         assert {request.headers["x-vapi-secret"] for request in seen} == {"s3cret"}
         assert {message["call"]["id"] for message in messages} == {call.id}
-        assert [message["type"] for message in messages] == ["status-update", "status-update", "end-of-call-report"]
+        kinds = [message["type"] for message in messages]
+        assert kinds == ["status-update", "assistant.started", "status-update", "end-of-call-report"]
         assert messages[-1]["endedReason"] == "customer-ended-call"
+
+
+async def test_a_tool_call_waits_for_the_answer_of_its_webhook() -> None:
+    async def answer(request: Request) -> Response:
+        message = json.loads(request.body)["message"]
+        if message["type"] != "tool-calls":
+            return Response(200)
+        (tool_call,) = message["toolCallList"]
+        return Response.of(200, {"results": [{"toolCallId": tool_call["id"], "result": "Nine are left."}]})
+
+    behaviour = Behaviour(acts=(Act("tool", "stock"),), in_progress_ms=0, first_audio_ms=0)
+    overrides = {"firstMessageMode": "assistant-waits-for-user"}
+    async with hook_server(answer) as (hook, _), open_assistant(key=KEY, behaviour=behaviour) as assistant:
+        url, call = await place(assistant, assistantOverrides={**overrides, "server": {"url": hook}})
+        async with dial(url) as socket:
+            await socket.send_message(spoken("request", TELEPHONE) + TELEPHONE.silent_frame * 50)
+            await until(lambda: call.conversation is not None and bool(call.conversation.context))
+            assert call.conversation is not None
+            assert call.conversation.context == [{"role": "tool", "content": "Nine are left."}]
+
+
+async def test_an_order_names_a_credential_that_exists() -> None:
+    credentials = {"c1": BearerCredential("t0ken")}
+    async with (
+        hook_server(lambda _: _ok()) as (hook, seen),
+        open_assistant(key=KEY, credentials=credentials) as assistant,
+        client_of(assistant) as client,
+    ):
+        wrong = {**ORDER, "assistantOverrides": {"server": {"url": hook, "credentialId": "c2"}}}
+        assert (await client.post("/call", json=wrong)).status_code == 400
+        _, call = await place(assistant, assistantOverrides={"server": {"url": hook, "credentialId": "c1"}})
+        call.end("manually-canceled")
+        await until(lambda: len(seen) == 1)
+        assert seen[0].headers["authorization"] == "Bearer t0ken"
 
 
 async def test_a_dead_webhook_harms_no_call() -> None:
@@ -280,7 +432,7 @@ async def test_a_dead_webhook_harms_no_call() -> None:
         async with dial(url) as socket:
             await socket.get_message()
         await wait_ended(call)
-        await until(lambda: assistant.counts["failed"] == 3)
+        await until(lambda: assistant.counts["failed"] == 4)
 
 
 async def test_calls_are_recorded_as_wav_when_asked(tmp_path: Path) -> None:

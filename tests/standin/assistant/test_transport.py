@@ -27,7 +27,14 @@ async def connected(
 ) -> AsyncIterator[tuple[AssistantCall, WebSocketConnection, trio.Event]]:
     """A call, its client, and the event of the transport's return."""
     client_end, server_end = socket_pair()
-    call = AssistantCall("call-1", Order(TELEPHONE, {}, "a"), behaviour, SocketRecord(TELEPHONE, 60.0), None, 0.0)
+    call = AssistantCall(
+        "call-1",
+        Order(TELEPHONE, {"clientMessages": ["status-update"]}, "a"),
+        behaviour,
+        SocketRecord(TELEPHONE, 60.0),
+        None,
+        0.0,
+    )
     returned = trio.Event()
 
     async def serve() -> None:

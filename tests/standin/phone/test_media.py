@@ -4,12 +4,13 @@ import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock
-from trio_websocket import ConnectionClosed, wrap_server_stream
+from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 from wsproto.frame_protocol import CloseReason
 
 from relay.standin.phone.lips import Lips
@@ -54,7 +55,7 @@ class Call:
 
 def new_call() -> Call:
     now_s, (near, far) = trio.current_time(), socket_pair()
-    media = MediaStream(Player("MZ1", now_s), StreamMessages("AC1", "CA1", "MZ1"), Lips(now_s))
+    media = MediaStream(Player("MZ1", now_s), StreamMessages("AC1", "CA1", "MZ1", "exact"), Lips(now_s))
     return Call(media, near, far, now_s)
 
 
@@ -166,6 +167,44 @@ async def test_a_frame_leaves_every_20_ms_without_drift(
     assert [at_s for at_s, _ in frames] == [pytest.approx(number * 0.02) for number in range(len(frames))]
     assert [int(media["timestamp"]) for _, media in frames] == [20 * number for number in range(len(frames))]
     assert len(frames) == 100
+
+
+async def test_while_the_connection_is_congested_the_callers_audio_is_discarded(
+    connect: Callable[[Call], None], autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send, sent = WebSocketConnection.send_message, 0
+
+    async def send_message(self: WebSocketConnection, message: str | bytes) -> None:
+        nonlocal sent
+        sent += 1
+        if sent in (10, 20):
+            await trio.sleep(2.0 if sent == 10 else 0.5)
+        await send(self, message)
+
+    monkeypatch.setattr(WebSocketConnection, "send_message", send_message)
+    listener = Listener()
+    async with streaming(connect, listener) as call:
+        await trio.sleep(3)
+        call.media.ask("hang-up")
+
+    steps = [
+        later - earlier for earlier, later in pairwise(int(media["timestamp"]) for _, media in listener.of("media"))
+    ]
+    assert sorted(set(steps)) == [20, 2020]
+    assert steps.count(2020) == 1
+    assert call.media.discarded_frames == 100
+    assert [line.detail[:5] for line in call.media.player.warnings] == ["31930"]
+
+
+async def test_frames_can_leave_in_the_wrong_order(connect: Callable[[Call], None], autojump_clock: MockClock) -> None:
+    listener = Listener()
+    async with streaming(connect, listener) as call:
+        call.media.swap_every = 3
+        await trio.sleep(0.15)
+        call.media.ask("hang-up")
+
+    chunks = [int(media["chunk"]) for _, media in listener.of("media")]
+    assert chunks[:8] == [1, 2, 4, 3, 5, 6, 8, 7]
 
 
 async def test_a_caller_that_stood_still_sends_at_once_what_is_late(

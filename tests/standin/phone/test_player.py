@@ -176,3 +176,15 @@ def test_every_byte_is_heard_once_or_cleared_and_every_mark_returns_once(actions
     assert player.heard.count(b"a") + cleared == sent
     assert returned == names
     assert player.warnings == []
+
+
+def test_ten_minutes_of_audio_are_taken_and_more_is_refused_with_a_warning() -> None:
+    player = Player("MZ1", 0.0)
+    player.receive(media(bytes(600 * 8000)), 0.0)
+    player.receive(media(bytes(160)), 0.0)
+    assert player.queued_ms == 600_000
+    assert [line.detail[:5] for line in player.warnings] == ["31931"]
+
+    player.receive(media(bytes(160)), 0.02)
+    assert player.queued_ms == 600_000
+    assert len(player.warnings) == 1

@@ -3,11 +3,13 @@
 import base64
 import json
 
-from relay.standin.phone.stream import StreamMessages
+import pytest
+
+from relay.standin.phone.stream import Clock, StreamMessages
 
 
 def test_the_messages_are_twilios_key_by_key() -> None:
-    out = StreamMessages("AC1", "CA1", "MZ1")
+    out = StreamMessages("AC1", "CA1", "MZ1", "exact")
     messages = [
         json.loads(text)
         for text in (
@@ -57,3 +59,30 @@ def test_the_messages_are_twilios_key_by_key() -> None:
         {"event": "mark", "sequenceNumber": "5", "streamSid": "MZ1", "mark": {"name": "m"}},
         {"event": "stop", "sequenceNumber": "6", "streamSid": "MZ1", "stop": {"accountSid": "AC1", "callSid": "CA1"}},
     ]
+
+
+def stamps(out: StreamMessages, n_frames: int) -> list[int]:
+    return [int(json.loads(out.media(b"\xff" * 160))["media"]["timestamp"]) for _ in range(n_frames)]
+
+
+def test_live_time_stamps_begin_late_and_stray_from_the_step_of_20() -> None:
+    stamped = stamps(StreamMessages("AC1", "CA1", "MZ1"), 1000)
+    strays = [stamp - 20 * frame - 155 for frame, stamp in enumerate(stamped)]
+
+    assert stamped[0] == 155
+    assert sorted(stamped) == stamped
+    assert any(stamp % 20 for stamp in stamped)
+    assert max(map(abs, strays)) < 10
+    assert abs(sum(strays)) / len(strays) < 1
+
+
+@pytest.mark.parametrize("clock", ["live", "exact"])
+def test_audio_that_was_discarded_shows_in_the_time_stamps_alone(clock: Clock) -> None:
+    out, whole = StreamMessages("AC1", "CA1", "MZ1", clock), StreamMessages("AC1", "CA1", "MZ1", clock)
+    out.media(b"\xff" * 160)
+    for _ in range(50):
+        out.discard()
+    after = json.loads(out.media(b"\xff" * 160))
+
+    assert (after["sequenceNumber"], after["media"]["chunk"]) == ("2", "2")
+    assert int(after["media"]["timestamp"]) == stamps(whole, 52)[-1]

@@ -8,13 +8,15 @@ import trio
 from trio.testing import MockClock
 
 from relay.standin.phone.signature import sign
-from relay.standin.phone.webhooks import Site, WebhookFailed, Webhooks
+from relay.standin.phone.webhooks import RetryOn, Site, WebhookFailed, Webhooks
 
 Answer = int | type[httpx.HTTPError]
 SITE = Site("http://127.0.0.1:8080", "https://relay.example.com")
 
 
-async def ask(answers: Sequence[Answer], *, each_s: float = 0.0) -> tuple[str, int]:
+async def ask(
+    answers: Sequence[Answer], *, each_s: float = 0.0, retry_on: frozenset[RetryOn] = frozenset()
+) -> tuple[str, int]:
     """The body or the error, and how often was asked."""
     asked = 0
 
@@ -28,7 +30,7 @@ async def ask(answers: Sequence[Answer], *, each_s: float = 0.0) -> tuple[str, i
         raise answer("in the test", request=request)  # type: ignore[call-arg]
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as client:
-        webhooks = Webhooks(SITE, None, client)
+        webhooks = Webhooks(SITE, None, client, retry_on)
         try:
             return await webhooks.post("/twilio/resume", {}), asked
         except WebhookFailed as failed:
@@ -52,6 +54,19 @@ async def test_a_connection_that_cannot_be_made_is_tried_twice(error: type[httpx
 )
 async def test_what_was_sent_is_not_sent_again(answer: Answer, told: str) -> None:
     assert await ask([answer]) == (f"/twilio/resume: {told}", 1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "retry_on"), [(404, "HTTP_4XX"), (503, "HTTP_5XX"), (httpx.ReadTimeout, "READ_TIMEOUT")]
+)
+async def test_by_a_retry_policy_what_was_sent_is_sent_once_more(answer: Answer, retry_on: RetryOn) -> None:
+    assert await ask([answer, 200], retry_on=frozenset({retry_on})) == ("<Response/>", 2)
+    failed, asked = await ask([answer, answer], retry_on=frozenset({retry_on}))
+    assert (failed.startswith("/twilio/resume: "), asked) == (True, 2)
+
+
+async def test_a_policy_for_one_kind_of_failure_is_none_for_another() -> None:
+    assert await ask([503, 200], retry_on=frozenset({"HTTP_4XX", "READ_TIMEOUT"})) == ("/twilio/resume: 503", 1)
 
 
 async def test_both_attempts_together_have_fifteen_seconds(autojump_clock: MockClock) -> None:
