@@ -19,5 +19,6 @@ class Services:
     store: StateStore | None = None
     """Where another process finds the calls of this one; None: they end with it."""
     wall: Callable[[], float] = time.time
+    """The clock that records are written in, in seconds: the store's, where there is one."""
     apology: Audio | None = None
     """What a caller hears when there is no assistant, before the call ends."""

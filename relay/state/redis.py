@@ -88,6 +88,11 @@ class RedisBackend:
         self._swap = self._client.register_script(_SWAP)
         self._delete = self._client.register_script(_DELETE)
 
+    def now(self) -> float:
+        with self._operation() as client:
+            seconds, microseconds = client.time()
+        return float(seconds + microseconds / 1e6)
+
     def save(self, call_sid: str, record: bytes, expires_at: float) -> bool:
         arguments = [self._owner, self._lease_ms, record, round(expires_at * 1000)]
         return bool(self._run(self._save, call_sid, arguments) == 1)
