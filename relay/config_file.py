@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from ipaddress import ip_address
+from ipaddress import IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -164,16 +164,18 @@ def _server_problems(server: ServerConfig) -> Iterator[Problem]:
     url = _split(server.public_url)
     if url is None or url.path not in {"", "/"}:
         yield "server.public_url", server.public_url, "https://HOST[:PORT] and nothing after it (http:// for localhost)"
-    if not all(_is_ip_address(proxy) for proxy in server.trusted_proxies):
-        yield "server.trusted_proxies", server.trusted_proxies, "a list of IP addresses, in their shortest form"
+    if not all(_is_network(proxy) for proxy in server.trusted_proxies):
+        allowed = 'a list of IP addresses and networks, as "10.1.2.3" and "10.0.0.0/8"'
+        yield "server.trusted_proxies", server.trusted_proxies, allowed
 
 
-def _is_ip_address(text: str) -> bool:
-    """As the peer of a connection is written, which it is compared with."""
+def _is_network(text: str) -> bool:
     try:
-        return str(ip_address(text)) == text
+        network = ip_network(text)
     except ValueError:
         return False
+    mapped = isinstance(network, IPv6Network) and network.network_address.ipv4_mapped
+    return not mapped  # such peers are compared as IPv4
 
 
 def _assistant_problems(place: str, entry: LadderEntry) -> Iterator[Problem]:

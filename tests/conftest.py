@@ -41,3 +41,13 @@ def stopped_redis(tmp_path: Path) -> Iterator[RedisServer]:
 def redis_server(stopped_redis: RedisServer) -> RedisServer:
     stopped_redis.start()
     return stopped_redis
+
+
+@pytest.fixture
+def redis_replica(redis_server: RedisServer, tmp_path: Path) -> Iterator[RedisServer]:
+    """Another, that follows `redis_server`."""
+    (tmp_path / "replica").mkdir()
+    replica = RedisServer(free_port(), tmp_path / "replica")
+    replica.follow(redis_server)
+    yield replica
+    replica.stop()

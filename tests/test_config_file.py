@@ -124,11 +124,12 @@ def test_a_ladder_replaces_the_vapi_table(tmp_path: Path) -> None:
         ("[server]\nport = 65536\n", "server.port = 65536 is not allowed: a whole number from 0 to 65535"),
         ("[server]\nport = '80'\n", 'server.port = "80" is not allowed: a whole number from 0 to 65535'),
         (
-            "[server]\ntrusted_proxies = ['10.0.0.0/8']\n",
-            'server.trusted_proxies = ["10.0.0.0/8"] is not allowed: a list of IP addresses, in their shortest form',
+            "[server]\ntrusted_proxies = ['10.0.0.1/8']\n",
+            'server.trusted_proxies = ["10.0.0.1/8"] is not allowed: a list of IP addresses and networks, as "10.',
         ),
         ("[server]\ntrusted_proxies = ['localhost']\n", 'server.trusted_proxies = ["localhost"] is not allowed'),
-        ("[server]\ntrusted_proxies = ['0:0:0:0:0:0:0:1']\n", "server.trusted_proxies = "),
+        ("[server]\ntrusted_proxies = ['10.0.0.0/33']\n", "server.trusted_proxies = "),
+        ("[server]\ntrusted_proxies = ['::ffff:10.0.0.0/104']\n", "server.trusted_proxies = "),
         ("server = 1\n", "server = 1 is not allowed: it must be a table"),
         (
             "[twilio]\naccount_sids = ['AC1']\n",

@@ -38,7 +38,7 @@ log = structlog.get_logger(__name__)
 
 
 def new_record(call_sid: str, config: Config, assistant: str, wall_s: float) -> CallRecord:
-    """The record of a call that begins now, at `wall_s` of the wall clock, with this assistant."""
+    """The record of a call that begins now, at `wall_s` of the records' clock, with this assistant."""
     reconnect = config.reconnect
     return CallRecord(
         call_sid=call_sid,
@@ -55,7 +55,7 @@ class Checkpoint:
 
     `note` never waits; None: nobody could go on with this call.
 
-    `wall` is the wall clock that the record's times are of, in seconds.
+    `wall` is the clock that the record's times are of, in seconds.
     """
 
     def __init__(

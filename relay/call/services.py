@@ -21,6 +21,7 @@ class Services:
     store: StateStore | None = None
     """Where another process finds the calls of this one; None: they end with it."""
     wall: Callable[[], float] = time.time
-    """Wall-clock seconds since 1970, for what another process reads. Everything else uses trio's clock."""
+    """The clock that records are written in, in seconds since 1970: the store's, where there is one. All else uses
+    trio's."""
     apology: Audio | None = None
     """What a caller hears when there is no assistant, before the call ends."""

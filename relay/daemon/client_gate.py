@@ -1,7 +1,7 @@
 """Decides which browsers may begin a session, and how often one address may ask for anything."""
 
 import hmac
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import trio
 
@@ -13,6 +13,9 @@ from relay.logic.tokens import Tokens
 CLIENT, TOKEN, WEBHOOK = "/client", "/client/token", "/webhook/audio"
 _SUBJECT = "client"
 
+Address = IPv4Address | IPv6Address | str
+"""A text is one that is no address, as a proxy may write it ("unknown")."""
+
 
 class ClientGate:
     """Raises RequestRefused with a status and a code; refused credentials are counted and logged by the Gate."""
@@ -21,7 +24,7 @@ class ClientGate:
         config = front.config
         self._gate = front.gate
         self._origin = config.server.public_url
-        self._proxies = frozenset(config.server.trusted_proxies)
+        self._proxies = [ip_network(proxy) for proxy in config.server.trusted_proxies]
         self._require_token = config.client.require_token
         self._key = config.secrets.client_key
         self.token_ttl_s = config.client.token_ttl_s
@@ -36,10 +39,13 @@ class ClientGate:
         An IPv6 client counts by its /64, which is what one customer has.
         """
         named = [part.strip() for part in (forwarded_for or "").split(",") if part.strip()]
-        address = peer
-        while address in self._proxies and named:
-            address = named.pop()
-        return _network(address)
+        address = _parsed(peer)
+        while named and self._is_proxy(address):
+            address = _parsed(named.pop())
+        return _customer(address)
+
+    def _is_proxy(self, address: Address) -> bool:
+        return not isinstance(address, str) and any(address in network for network in self._proxies)
 
     def check_start_rate(self, address: str) -> None:
         """Count one attempt to begin or to attach again. Raises TOO_MANY_REQUESTS."""
@@ -101,11 +107,17 @@ class ClientGate:
             raise RequestRefused(429, "TOO_MANY_REQUESTS", f"too many requests from this address: wait {wait_s:.2f} s")
 
 
-def _network(address: str) -> str:
+def _parsed(text: str) -> Address:
+    """The address in a text; the text, if that is none. An IPv4 address that a socket for both writes as one of IPv6
+    (RFC 4291, 2.5.5.2) is the former."""
     try:
-        parsed = ip_address(address)
+        address = ip_address(text)
     except ValueError:
-        return address[:64]
-    if parsed.version == 6 and parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(parsed) if parsed.version == 4 else ":".join(parsed.exploded.split(":")[:4])
+        return text
+    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
+
+
+def _customer(address: Address) -> str:
+    if isinstance(address, IPv6Address):
+        return ":".join(address.exploded.split(":")[:4])
+    return str(address)[:64]

@@ -1,7 +1,7 @@
-"""Serves one connection by hypercorn: HTTP/1.1 and WebSockets, with what it would take up unasked left out.
+"""Serves one connection with hypercorn: HTTP/1.1 and WebSockets, and nothing else that hypercorn would take up unasked.
 
-hypercorn has no switch for any of this, so it is given its own parts with a difference: the reader of requests (h11)
-and the reader of WebSocket frames (wsproto).
+It has no switch for any of this. So it is given two parts of its own in another form: the reader of requests (h11) and
+the reader of WebSocket frames (wsproto).
 """
 
 import re
@@ -82,6 +82,7 @@ class Http1Connection(TCPServer):
                 await self._upgrade_answered.wait()
                 if not stream.handshake.accepted:
                     await self._throw_away()
+                    return
                 await self.protocol.handle(RawData(self._requests.behind_upgrade))
 
     async def _throw_away(self) -> None:
@@ -90,7 +91,7 @@ class Http1Connection(TCPServer):
             pass
 
     async def _run_app(self, scope: Any, receive: Receive, send: Send, sync_spawn: Any, call_soon: Any) -> None:
-        """Run the application for one request. Who asks `receive` for the body invites it, if the client waits for that
+        """Run the application for one request. Its first `receive` asks a client that waits for that to send the body
         (RFC 9110, 10.1.1)."""
         stream = self._http.stream
         if not isinstance(stream, WSStream):

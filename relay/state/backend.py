@@ -3,6 +3,9 @@
 Every record has an owner: the process that writes it. An owner lives as long as it renews its lease, which `save`,
 `take`, `swap` and `beat` do. While it lives, nobody else can write or delete its records, or take them but by force.
 So exactly one process follows another that died; and one that lives, or was only slow, finds out that it was followed.
+
+Every place has a clock of its own, by which leases and records end. The processes that use it go by it too, because the
+clocks of two processes or machines may be hours apart, and the one of a machine may be set while a process lives.
 """
 
 from collections.abc import Sequence
@@ -27,10 +30,14 @@ class Backend(Protocol):
     All operations block; one thread may use it at a time. Errors are those of the library below.
     """
 
+    def now(self) -> float:
+        """Return the time of this place's clock, in seconds."""
+        ...
+
     def save(self, call_sid: str, record: bytes, expires_at: float) -> bool:
         """Write the record. Return False if it belongs to another owner that lives.
 
-        `expires_at` is wall-clock time, in seconds since 1970.
+        `expires_at` is a time of this place's clock.
         """
         ...
 

@@ -23,7 +23,7 @@ class MemoryTables:
 
 
 class MemoryBackend:
-    """A `Backend` in memory. Without `tables` the owner is alone. `wall` is the wall clock."""
+    """A `Backend` in memory. Without `tables` the owner is alone. `wall` is its clock."""
 
     def __init__(
         self,
@@ -37,6 +37,9 @@ class MemoryBackend:
         self._tables = tables or MemoryTables()
         self._lease_s = lease_s
         self._wall = wall
+
+    def now(self) -> float:
+        return self._wall()
 
     def save(self, call_sid: str, record: bytes, expires_at: float) -> bool:
         self.beat()

@@ -1,6 +1,6 @@
 """The record of a call: one JSON object with all that another process needs to go on with the call.
 
-Times are wall-clock seconds since 1970, because they are read by another process, perhaps on another machine.
+Times are seconds of the store's own clock, because they are read by another process, perhaps on another machine.
 """
 
 from dataclasses import dataclass, field

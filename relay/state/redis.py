@@ -4,10 +4,11 @@ Redis runs scripts one at a time, which makes each operation atomic. A record an
 themselves (Redis documentation, "Scripting with Lua", PEXPIREAT, SET with PX).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from redis import Redis
+from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -58,6 +59,9 @@ _DELETE = "if redis.call('HGET', KEYS[1], 'owner') == ARGV[1] then redis.call('D
 class RedisBackend:
     """A `Backend` in Redis. Every wait for the server ends after `timeout_s`.
 
+    After an error the connection is opened again, and the name of the server looked up: what answers there may have
+    become a replica, which takes no writes (Redis documentation, "Replication"), and the name another server's.
+
     `url` is `redis://HOST[:PORT][/DB]` or, over TLS with the peer's certificate checked, `rediss://`.
     """
 
@@ -84,12 +88,18 @@ class RedisBackend:
         self._swap = self._client.register_script(_SWAP)
         self._delete = self._client.register_script(_DELETE)
 
+    def now(self) -> float:
+        with self._operation() as client:
+            seconds, microseconds = client.time()
+        return float(seconds + microseconds / 1e6)
+
     def save(self, call_sid: str, record: bytes, expires_at: float) -> bool:
         arguments = [self._owner, self._lease_ms, record, round(expires_at * 1000)]
         return bool(self._run(self._save, call_sid, arguments) == 1)
 
     def load(self, call_sid: str) -> bytes | None:
-        record: Any = self._client.hget(_CALL + call_sid, "record")
+        with self._operation() as client:
+            record: Any = client.hget(_CALL + call_sid, "record")
         return bytes(record) if record is not None else None
 
     def take(self, call_sid: str, *, by_force: bool = False) -> Claim | None:
@@ -103,22 +113,35 @@ class RedisBackend:
         return bool(self._run(self._swap, call_sid, [self._owner, self._lease_ms, seen, record]) == 1)
 
     def owns(self, call_sids: Sequence[str]) -> list[bool | None]:
-        pipeline = self._client.pipeline(transaction=False)  # one round trip; each answer stands for itself
-        for call_sid in call_sids:
-            pipeline.hget(_CALL + call_sid, "owner")
-        return [None if owner is None else owner.decode() == self._owner for owner in pipeline.execute()]
+        with self._operation() as client:
+            pipeline = client.pipeline(transaction=False)  # one round trip; each answer stands for itself
+            for call_sid in call_sids:
+                pipeline.hget(_CALL + call_sid, "owner")
+            owners = pipeline.execute()
+        return [None if owner is None else owner.decode() == self._owner for owner in owners]
 
     def delete(self, call_sid: str) -> None:
         self._run(self._delete, call_sid, [self._owner])
 
     def beat(self) -> None:
-        self._client.set(_OWNER + self._owner, "1", px=self._lease_ms)
+        with self._operation() as client:
+            client.set(_OWNER + self._owner, "1", px=self._lease_ms)
 
     def retire(self) -> None:
-        self._client.delete(_OWNER + self._owner)
+        with self._operation() as client:
+            client.delete(_OWNER + self._owner)
 
     def close(self) -> None:
         self._client.close()
 
     def _run(self, script: Any, call_sid: str, arguments: list[Any]) -> Any:
-        return script(keys=[_CALL + call_sid, _OWNER + self._owner], args=arguments)
+        with self._operation():
+            return script(keys=[_CALL + call_sid, _OWNER + self._owner], args=arguments)
+
+    @contextmanager
+    def _operation(self) -> Iterator[Redis]:
+        try:
+            yield self._client
+        except RedisError:
+            self._client.connection_pool.disconnect()
+            raise

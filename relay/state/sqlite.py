@@ -2,6 +2,9 @@
 
 A commit is in the file when `save` returns, so it survives the process; with `synchronous = NORMAL` the last ones may
 be lost when the machine loses power, and its calls are lost with it anyway.
+
+The clock of the file is the time since the machine was started (CLOCK_BOOTTIME, clock_gettime(2)), which nobody can
+set, counted from what the wall clock was when the file was first used since then.
 """
 
 import os
@@ -23,7 +26,9 @@ _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS calls (call_sid TEXT PRIMARY KEY, owner TEXT NOT NULL, expires_at REAL, record BLOB)",
     "CREATE INDEX IF NOT EXISTS calls_by_expiry ON calls (expires_at)",
     "CREATE TABLE IF NOT EXISTS owners (owner TEXT PRIMARY KEY, alive_until REAL NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS clock (boot_id TEXT PRIMARY KEY, booted_at REAL NOT NULL)",
 )
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _MAY_HAVE = (
     "(calls.owner = :owner OR calls.expires_at <= :now OR NOT EXISTS"
     " (SELECT 1 FROM owners WHERE owners.owner = calls.owner AND owners.alive_until > :now))"
@@ -46,6 +51,10 @@ _RETIRE = "DELETE FROM owners WHERE owner = :owner"
 _FORGET = ("DELETE FROM calls WHERE expires_at <= :now", "DELETE FROM owners WHERE alive_until <= :now")
 
 
+def _uptime() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def file_of(path: str, environ: Mapping[str, str]) -> Path:
     """Return the database that `sqlite:path` names.
 
@@ -60,17 +69,30 @@ def file_of(path: str, environ: Mapping[str, str]) -> Path:
 class SqliteBackend:
     """A `Backend` in a file that only its user can read.
 
-    The file is made when it is first needed, and opened again after an error. `wall` is the wall clock.
+    The file is made when it is first needed, and opened again after an error. `uptime` is the time since the start of
+    the machine, which `boot_id` names.
     """
 
     def __init__(
-        self, owner: str, path: Path, *, lease_s: float = LEASE_S, wall: Callable[[], float] = time.time
+        self,
+        owner: str,
+        path: Path,
+        *,
+        lease_s: float = LEASE_S,
+        uptime: Callable[[], float] = _uptime,
+        boot_id: str | None = None,
     ) -> None:
         self._owner = owner
         self._path = path
         self._lease_s = lease_s
-        self._wall = wall
+        self._uptime = uptime
+        self._boot_id = boot_id or _BOOT_ID.read_text(encoding="ascii").strip()
+        self._booted_at = 0.0
         self._connection: sqlite3.Connection | None = None
+
+    def now(self) -> float:
+        with self._transaction():
+            return self._time()
 
     def save(self, call_sid: str, record: bytes, expires_at: float) -> bool:
         with self._transaction() as connection:
@@ -123,12 +145,13 @@ class SqliteBackend:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        if self._connection is None:
-            self._connection = _connect(self._path)
-        connection = self._connection
+        opening = self._connection is None
+        connection = self._connection = self._connection or _connect(self._path)
         try:
             # At once for writing: a read that becomes a write may be refused without a wait (SQLite, "Transactions").
             connection.execute("BEGIN IMMEDIATE")
+            if opening:
+                self._booted_at = self._agree_on_clock(connection)
             yield connection
             connection.execute("COMMIT")
         except BaseException:
@@ -140,10 +163,25 @@ class SqliteBackend:
         return bytes(row[0]) if row else None
 
     def _renew(self, connection: sqlite3.Connection) -> None:
-        connection.execute(_RENEW, self._values(alive_until=self._wall() + self._lease_s))
+        connection.execute(_RENEW, self._values(alive_until=self._time() + self._lease_s))
 
     def _values(self, **more: object) -> dict[str, object]:
-        return {"owner": self._owner, "now": self._wall(), **more}
+        return {"owner": self._owner, "now": self._time(), **more}
+
+    def _time(self) -> float:
+        return self._booted_at + self._uptime()
+
+    def _agree_on_clock(self, connection: sqlite3.Connection) -> float:
+        """When the machine was started, as the first process said that has used the file since then. No owner of
+        another start of the machine lives."""
+        starts = dict(connection.execute("SELECT boot_id, booted_at FROM clock").fetchall())
+        if self._boot_id not in starts:
+            if starts:
+                connection.execute("DELETE FROM owners")
+                connection.execute("DELETE FROM clock")
+            starts[self._boot_id] = time.time() - self._uptime()
+            connection.execute("INSERT INTO clock VALUES (?, ?)", (self._boot_id, starts[self._boot_id]))
+        return float(starts[self._boot_id])
 
 
 def _connect(path: Path) -> sqlite3.Connection:

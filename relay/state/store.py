@@ -1,6 +1,7 @@
 """The store as the daemon uses it: operations have deadlines and never block the event loop, failures are counted."""
 
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -61,6 +62,14 @@ class StateStore:
         self._executor = executor
         self._timeout_s = timeout_s
         self._down_since: float | None = None
+        self._ahead_s: float | None = None
+
+    def wall(self) -> float:
+        """Return the time that records are written in: that of the place's own clock, as the last beat saw it.
+
+        Until there was one it is the wall clock's.
+        """
+        return time.time() if self._ahead_s is None else trio.current_time() + self._ahead_s
 
     @property
     def failing(self) -> bool:
@@ -96,7 +105,7 @@ class StateStore:
         return None
 
     async def claim(self, call_sid: str, sha256: str, now: float) -> CallRecord | None:
-        """Return the record, if the token with this hash is kept in it and good at `now` (wall-clock time).
+        """Return the record, if the token with this hash is kept in it and good at `now` (of `wall`).
 
         The record belongs to this process from now on, whether its owner lives or not, and no token in it is good any
         more: of several processes that are shown the same token, one gets the record. None otherwise.
@@ -120,8 +129,9 @@ class StateStore:
         await self._do("delete", lambda: self._backend.delete(call_sid))
 
     async def beat(self) -> None:
-        """Say that this process lives; must be called well within each LEASE_S."""
+        """Say that this process lives; must be called well within each LEASE_S. Sets `wall`."""
         await self._do("beat", self._backend.beat)
+        self._ahead_s = await self._do("beat", self._backend.now) - trio.current_time()
 
     async def retire(self) -> None:
         """Give all records of this process away: the next process may take them at once."""

@@ -39,6 +39,32 @@ async def test_a_request_is_its_peers_or_whom_a_trusted_proxy_names(
         assert ClientGate(rig.front).address(peer, forwarded_for) == address
 
 
+NETWORKS = ("172.16.0.0/12", "fd00::/8", "203.0.113.7")
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded_for", "address"),
+    [
+        ("172.17.0.1", "198.51.100.1", "198.51.100.1"),
+        ("172.31.255.255", "198.51.100.1, 172.20.0.9", "198.51.100.1"),
+        ("::ffff:172.17.0.1", "198.51.100.1", "198.51.100.1"),
+        ("172.17.0.1", "198.51.100.1, ::ffff:172.20.0.9", "198.51.100.1"),
+        ("fd12:3456::9", "198.51.100.1", "198.51.100.1"),
+        ("203.0.113.7", "198.51.100.1", "198.51.100.1"),
+        ("::ffff:cb00:7107", "198.51.100.1", "198.51.100.1"),
+        ("172.32.0.1", "198.51.100.1", "172.32.0.1"),
+        ("203.0.113.8", "198.51.100.1", "203.0.113.8"),
+        ("127.0.0.1", "198.51.100.1", "127.0.0.1"),
+        ("172.17.0.1", "unknown", "unknown"),
+        ("172.17.0.1", "198.51.100.1, unknown", "unknown"),
+        ("", "198.51.100.1", ""),
+    ],
+)
+async def test_a_trusted_proxy_may_be_anywhere_in_a_network(peer: str, forwarded_for: str, address: str) -> None:
+    async with open_front(front_config(server=ServerConfig(trusted_proxies=NETWORKS))) as rig:
+        assert ClientGate(rig.front).address(peer, forwarded_for) == address
+
+
 async def test_a_proxy_that_is_not_trusted_is_the_client_itself() -> None:
     async with open_front(front_config(server=ServerConfig(trusted_proxies=()))) as rig:
         assert ClientGate(rig.front).address(PROXY, "198.51.100.1") == PROXY

@@ -11,6 +11,7 @@ from redis import Redis
 
 from relay.standin.assistant import Behaviour, open_assistant
 from relay.standin.phone import Phone, open_phone
+from tests.support.balancer import open_balancer
 from tests.support.daemons import VAPI_KEY, Daemon, running_daemon, settings
 from tests.support.places import OPTIONS
 from tests.support.redis_server import RedisServer
@@ -71,6 +72,20 @@ async def test_a_redis_that_hangs_and_one_that_is_killed_and_started_again(redis
         redis_server.start()
         await is_back(daemon, phone, 2)
         await in_store(redis_server, phone.call_sid)
+
+
+async def test_a_failover_to_a_replica_behind_an_address_that_stays(
+    redis_server: RedisServer, redis_replica: RedisServer
+) -> None:
+    """The connection that is open stays with the old primary, which takes no writes any more."""
+    async with open_balancer() as balancer:
+        balancer.ports = [redis_server.port]
+        async with live_call(balancer.url.replace("http:", "redis:") + "/0") as (daemon, phone):
+            await in_store(redis_server, phone.call_sid)
+            redis_replica.change_places(redis_server)
+            balancer.ports = [redis_replica.port]
+            await is_back(daemon, phone)
+            await in_store(redis_replica, phone.call_sid)
 
 
 async def in_store(server: RedisServer, call_sid: str) -> None:

@@ -231,7 +231,8 @@ async def test_what_comes_behind_an_upgrade_waits_for_the_answer(before: bytes) 
     assert received == ["a", "b"]
 
 
-async def test_what_comes_behind_a_refused_upgrade_changes_nothing() -> None:
+@pytest.mark.parametrize("half_closed", [False, True])
+async def test_what_comes_behind_a_refused_upgrade_changes_nothing(*, half_closed: bool) -> None:
     async def refuse(asgi: AsgiSocket) -> None:
         await trio.testing.wait_all_tasks_blocked()
         await asgi.refuse(503, error="full", code="FULL")
@@ -239,6 +240,8 @@ async def test_what_comes_behind_a_refused_upgrade_changes_nothing() -> None:
     async with serving(raw_websocket_app(refuse)) as port:
         before = await resources()
         async with await upgraded(port, behind=b"noise" * 100) as stream:
+            if half_closed:
+                await stream.send_eof()
             answer = b""
             with trio.fail_after(PATIENCE_S):
                 async for part in stream:

@@ -1,5 +1,6 @@
 """What only Redis does: its keys, which end by themselves, and what is done about a server that comes and goes."""
 
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 from redis import ConnectionError as NoConnection
-from redis import Redis
+from redis import Redis, RedisError
 
 from relay.state.backend import Claim
 from relay.state.redis import RedisBackend
@@ -93,3 +94,27 @@ def test_the_name_of_an_owner_may_hold_anything_but_names_no_key(redis_server: R
         backend.retire()
 
     assert looked_at.keys("relay:owner:*") == []
+
+
+def test_after_a_failover_the_server_is_looked_up_again_and_written_to(
+    redis_server: RedisServer, redis_replica: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old primary lives on as a replica, which answers reads and refuses writes on the connection that is open."""
+    named, really = redis_server, socket.getaddrinfo
+
+    def look_up(host: str, port: int, *more: Any, **options: Any) -> Any:
+        return really(*(("127.0.0.1", named.port) if host == "store.test" else (host, port)), *more, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with closing(RedisBackend("one", "redis://store.test:6379/0", timeout_s=10)) as backend:
+        backend.save("CA1", b"before", later())
+        redis_replica.change_places(redis_server)
+        for operation in (backend.beat, lambda: backend.save("CA1", b"lost", later())):
+            with pytest.raises(RedisError, match=r"read.?only"):
+                operation()
+        named = redis_replica
+
+        assert backend.save("CA1", b"after", later())
+        assert backend.load("CA1") == b"after"
+    with closing(Redis.from_url(redis_replica.url)) as client:
+        assert client.hget("relay:call:CA1", "record") == b"after"

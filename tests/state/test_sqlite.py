@@ -78,10 +78,11 @@ def test_what_was_saved_survives_a_killed_process(tmp_path: Path) -> None:
 
 def test_rows_that_expired_are_removed_from_the_file(tmp_path: Path) -> None:
     now = 1000.0
-    backend = SqliteBackend("one", tmp_path / "relay.db", wall=lambda: now)
+    backend = SqliteBackend("one", tmp_path / "relay.db", uptime=lambda: now)
+    there = backend.now()
     for number in range(100):
-        backend.save(f"CA{number}", b"x", now + number)
-    SqliteBackend("gone", tmp_path / "relay.db", wall=lambda: now).beat()
+        backend.save(f"CA{number}", b"x", there + number)
+    SqliteBackend("gone", tmp_path / "relay.db", uptime=lambda: now).beat()
     now += 50
     backend.beat()
     backend.close()

@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from redis import Redis
+
 START_S = 20.0
 
 
@@ -24,7 +26,8 @@ class RedisServer:
     def start(self, *more: str) -> None:
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
         self.process = subprocess.Popen(
-            [*command, "--save", "", "--appendonly", "no", *more], stdout=subprocess.DEVNULL
+            [*command, "--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0", *more],
+            stdout=subprocess.DEVNULL,
         )
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline:
@@ -35,6 +38,22 @@ class RedisServer:
             else:
                 return
         raise AssertionError("redis-server did not start")
+
+    def follow(self, primary: "RedisServer") -> None:
+        """Start as its replica, and wait until it has what the primary has."""
+        self.start("--replicaof", "127.0.0.1", str(primary.port))
+        deadline = time.monotonic() + START_S
+        with Redis.from_url(self.url) as client:
+            while client.info("replication")["master_link_status"] != "up":
+                assert time.monotonic() < deadline, "the replica does not get the primary's records"
+                time.sleep(0.02)
+
+    def change_places(self, primary: "RedisServer") -> None:
+        """As a failover does: this one takes the writes from now on, and the other follows it."""
+        with Redis.from_url(self.url) as client:
+            client.replicaof("NO", "ONE")
+        with Redis.from_url(primary.url) as client:
+            client.replicaof("127.0.0.1", str(self.port))
 
     def stop(self) -> None:
         if self.process is not None:
