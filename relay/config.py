@@ -57,6 +57,7 @@ class AssistantKeys(msgspec.Struct, frozen=True):
     connect_timeout_s: Annotated[float, Meta(ge=0.1, le=60)] = 5.0
     request_timeout_s: Annotated[float, Meta(ge=0.1, le=120)] = 10.0
     max_call_s: Annotated[float, Meta(ge=0, le=43200)] = 0.0
+    send_silence_timeout: bool = False
     api_key_file: str = ""
 
 
@@ -86,6 +87,7 @@ class AssistantConfig:
     request_timeout_s: float = 10.0
     max_call_s: float = 0.0
     """The longest call that the provider allows; 0: as long as [session] asks for."""
+    send_silence_timeout: bool = False
 
 
 class AudioConfig(msgspec.Struct, frozen=True):

@@ -114,6 +114,7 @@ def _settled(entry: LadderEntry) -> AssistantConfig:
         connect_timeout_s=entry.connect_timeout_s,
         request_timeout_s=entry.request_timeout_s,
         max_call_s=entry.max_call_s,
+        send_silence_timeout=entry.send_silence_timeout,
     )
 
 

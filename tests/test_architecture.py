@@ -34,6 +34,12 @@ IMPURE = {
     "time", "trio", "trio_websocket", "urllib.request", "wsproto",
 }  # fmt: skip
 
+# The modules that hold values and protocols only: there is nothing in them to test.
+NOTHING_TO_TEST = {
+    "bench/errors.py", "bench/result.py", "call/caller/leg.py", "call/services.py", "daemon/front.py",
+    "demo/promise.py", "logic/playback/frame.py",
+}  # fmt: skip
+
 
 def imports(path: Path) -> Iterator[str]:
     """Every module (or module.name) that a file imports, wherever in the file it does so."""
@@ -96,6 +102,15 @@ def test_the_wings_of_the_logic_do_not_know_each_other(path: Path) -> None:
 def test_no_wing_is_forgotten() -> None:
     assert {wing(path) for path in files("call")} == set(WINGS)
     assert {wing(path) for path in files("logic")} <= set(WINGS)
+
+
+def test_each_module_is_tested_by_a_file_of_its_own_in_the_same_place() -> None:
+    """Other tests may use it too; this one says what it does."""
+    tests = Path(__file__).resolve().parent
+    own = {name(path) for path in files(".") if not path.stem.startswith("__")}
+    without = {module for module in own if not (tests / module).with_name(f"test_{Path(module).name}").exists()}
+
+    assert without == NOTHING_TO_TEST
 
 
 def test_one_name_means_one_thing() -> None:

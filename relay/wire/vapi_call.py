@@ -17,6 +17,8 @@ from relay.errors import AssistantUnavailable, LocalProtocolError
 from relay.media.frames import AudioFormat, Encoding
 from relay.wire.vapi import CLIENT_MESSAGES
 
+SILENCE_TIMEOUT = "silenceTimeoutSeconds"
+
 _MAX_DURATION_S = (10, 43200)  # the schema of maxDurationSeconds
 _SILENCE_TIMEOUT_S = (5, 3600)  # what Vapi's own web client allows
 _NAME_MAX_CHARS = 40  # the schema of CreateCallDTO
@@ -85,7 +87,7 @@ def call_request(
     if first_message_waits:
         overrides["firstMessageMode"] = "assistant-waits-for-user"
     if silence_timeout_s is not None:
-        overrides["silenceTimeoutSeconds"] = _clamped(silence_timeout_s, *_SILENCE_TIMEOUT_S)
+        overrides[SILENCE_TIMEOUT] = _clamped(silence_timeout_s, *_SILENCE_TIMEOUT_S)
     return {
         "assistantId": assistant_id,
         "assistantOverrides": overrides,
@@ -96,6 +98,11 @@ def call_request(
             "audioFormat": _audio_format(audio_format),
         },
     }
+
+
+def refuses_silence_timeout(status: int, body: bytes) -> bool:
+    """Whether the answer to `POST /call` says that the limit of silence is no property that Vapi knows."""
+    return status == 400 and SILENCE_TIMEOUT.encode() in body
 
 
 def parse_created(status: int, body: bytes) -> CallCreated:

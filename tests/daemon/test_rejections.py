@@ -10,16 +10,7 @@ from trio_websocket import ConnectionRejected
 
 from relay.config import TwilioConfig
 from relay.daemon import quart_app
-from tests.support.frontrig import (
-    ACCOUNT,
-    PUBLIC,
-    PUBLIC_WSS,
-    FrontRig,
-    front_config,
-    open_front,
-    ringing,
-    signature,
-)
+from tests.support.frontrig import PUBLIC_WSS, FrontRig, front_config, open_front, ringing, signature
 from tests.support.peers import dialled
 
 FORM_TYPE = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -132,65 +123,3 @@ async def test_what_is_shown_of_a_path_is_bounded_and_printable() -> None:
         ((endpoint, _, _),) = rejected(logs)
         assert endpoint.startswith("/twilio/??[31mxxx")
         assert len(endpoint) == 100
-
-
-async def raw(rig: FrontRig, request: str, body: bytes) -> bytes:
-    """What is answered to this head; the body goes out when it is asked for."""
-    async with await trio.open_tcp_stream("127.0.0.1", rig.port) as stream:
-        await stream.send_all(request.encode())
-        answer = b""
-        with trio.fail_after(10):
-            async for part in stream:
-                answer += part
-                if answer.startswith(b"HTTP/1.1 100 ") and answer.count(b"\r\n\r\n") == 1:
-                    await stream.send_all(body)
-        return answer
-
-
-def webhook(target: str, length: int, signed: str, *more: str) -> str:
-    lines = [
-        f"POST {target} HTTP/1.1",
-        "Host: relay.internal:8080",
-        "Content-Type: application/x-www-form-urlencoded",
-        f"X-Twilio-Signature: {signed}",
-        f"Content-Length: {length}",
-        "Connection: close",
-        *more,
-    ]
-    return "\r\n".join([*lines, "", ""])
-
-
-FORM = f"CallSid=CA1&AccountSid={ACCOUNT}"
-SIGNATURE = signature(f"{PUBLIC}/twilio/voice?a=1", {"CallSid": "CA1", "AccountSid": ACCOUNT})
-
-
-@pytest.mark.parametrize("origin", ["", PUBLIC, "http://relay.internal:8080"])
-@pytest.mark.parametrize("more", [(), ("Expect: 100-continue",)], ids=["", "expect"])
-async def test_a_webhook_is_served_in_every_form_and_the_signature_is_over_the_public_address(
-    origin: str, more: tuple[str, ...]
-) -> None:
-    request = webhook(f"{origin}/twilio/voice?a=1", len(FORM), SIGNATURE, *more)
-    async with open_front() as rig:
-        answer = await raw(rig, request if more else request + FORM, FORM.encode())
-
-    assert answer.count(b"HTTP/1.1 100 ") == len(more)
-    assert b"HTTP/1.1 200 " in answer
-    assert b"<Connect>" in answer
-
-
-@pytest.mark.parametrize(
-    ("target", "length", "signed", "status"),
-    [
-        ("/twilio/voice", 70_000, "AAAA", 413),
-        ("/twilio/voice", 10, "", 403),
-        ("/twilio/nothing", 10, "AAAA", 404),
-        ("/webhook/audio", 20_000_000, "", 413),
-    ],
-)
-async def test_a_body_that_would_be_refused_is_never_asked_for(
-    target: str, length: int, signed: str, status: int
-) -> None:
-    async with open_front() as rig:
-        answer = await raw(rig, webhook(target, length, signed, "Expect: 100-continue"), b"")
-
-    assert answer.startswith(f"HTTP/1.1 {status} ".encode())

@@ -66,23 +66,34 @@ class VapiDialer:
         self._rest = rest
         self._headers = {"Authorization": f"Bearer {config.secrets.vapi_api_keys[assistant.name]}"}
         self._call_url = f"{assistant.api_base.rstrip('/')}/call"
+        self._sends_silence_timeout = assistant.send_silence_timeout
 
     async def create(self, call_id: str, *, greet: bool = True, replaces: str | None = None) -> CallCreated:
-        """POST /call; takes at most the REST client's time-out."""
+        """POST /call; takes at most the REST client's time-out. A second POST follows where Vapi does not know the
+        property for the limit of silence: it is not sent any more from then on (protocols/vapi.md, section 0)."""
+        status, body = await self._post(call_id, greet=greet, replaces=replaces)
+        if self._sends_silence_timeout and vapi_call.refuses_silence_timeout(status, body):
+            self._sends_silence_timeout = False
+            log.warning("assistant.property_refused", property=vapi_call.SILENCE_TIMEOUT)
+            status, body = await self._post(call_id, greet=greet, replaces=replaces)
+        return vapi_call.parse_created(status, body)
+
+    async def _post(self, call_id: str, *, greet: bool, replaces: str | None) -> tuple[int, bytes]:
+        session = self._config.session
         request = vapi_call.call_request(
             assistant_id=self._assistant.assistant_id,
             audio_format=self.format,
-            max_duration_s=self.max_call_s or self._config.session.max_duration_s,
+            max_duration_s=self.max_call_s or session.max_duration_s,
             first_message_interruptions=not self._config.barge_in.protect_first_message,
             metadata={"relayCallId": call_id} | ({"replacesCallId": replaces} if replaces else {}),
             name=f"relay {call_id}",
             first_message_waits=not greet,
+            silence_timeout_s=session.idle_timeout_s if self._sends_silence_timeout else None,
         )
         try:
-            status, body = await self._rest.post_json(self._call_url, request, self._headers)
+            return await self._rest.post_json(self._call_url, request, self._headers)
         except RelayError as error:
             raise AssistantUnavailable(str(error), "VAPI_UNREACHABLE", retriable=True) from None
-        return vapi_call.parse_created(status, body)
 
     def connect(self, created: CallCreated) -> AbstractAsyncContextManager[AssistantSocket]:
         return open_client_socket(created.socket_url, connect_timeout_s=self._assistant.connect_timeout_s)

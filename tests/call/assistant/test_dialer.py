@@ -39,8 +39,14 @@ class Rest:
         return self.status, self.body
 
 
-def dialer(rest: Rest, max_call_s: float = 0.0, **sections: Any) -> VapiDialer:
-    assistant = AssistantConfig("main", "assistant-1", api_base="https://vapi.test/", max_call_s=max_call_s)
+def dialer(rest: Rest, max_call_s: float = 0.0, *, send_silence_timeout: bool = False, **sections: Any) -> VapiDialer:
+    assistant = AssistantConfig(
+        "main",
+        "assistant-1",
+        api_base="https://vapi.test/",
+        max_call_s=max_call_s,
+        send_silence_timeout=send_silence_timeout,
+    )
     config = Config(assistants=(assistant,), secrets=Secrets(vapi_api_keys={"main": "private-key"}), **sections)
     return VapiDialer(assistant, config, cast("RestClient", rest))
 
@@ -73,6 +79,45 @@ async def test_no_longer_call_is_asked_for_than_the_provider_allows(
 
     assert rest.requests[0][2]["assistantOverrides"]["maxDurationSeconds"] == asked_s
     assert limited.max_call_s == known_s
+
+
+class Schema(Rest):
+    """Refuses the property that is in no schema any more, as a NestJS validator does."""
+
+    def _answer(self, method: str, url: str, body: Any, headers: Any) -> tuple[int, bytes]:
+        answer = super()._answer(method, url, body, headers)
+        if "silenceTimeoutSeconds" not in body["assistantOverrides"]:
+            return answer
+        return 400, b'{"message":["assistantOverrides.property silenceTimeoutSeconds should not exist"]}'
+
+
+async def test_the_limit_of_silence_is_asked_for_where_the_operator_says_so() -> None:
+    rest = Rest()
+    session = SessionConfig(idle_timeout_s=120)
+    await dialer(rest, send_silence_timeout=True, session=session).create("our-id")
+
+    assert rest.requests[0][2]["assistantOverrides"]["silenceTimeoutSeconds"] == 120
+
+
+async def test_a_service_that_does_not_know_the_limit_of_silence_is_asked_without_it_from_then_on() -> None:
+    rest = Schema()
+    asking = dialer(rest, send_silence_timeout=True)
+    with capture_logs() as logged:
+        calls = [await asking.create("our-id") for _ in range(2)]
+
+    asked = ["silenceTimeoutSeconds" in body["assistantOverrides"] for _, _, body, _ in rest.requests]
+    assert ([call.call_id for call in calls], asked) == (["call-1", "call-1"], [True, False, False])
+    assert [(line["event"], line["property"]) for line in logged] == [
+        ("assistant.property_refused", "silenceTimeoutSeconds")
+    ]
+
+
+async def test_another_400_is_no_reason_to_ask_twice() -> None:
+    rest = Rest(status=400, body=b'{"message":"assistantId must be a UUID"}')
+    with pytest.raises(AssistantUnavailable):
+        await dialer(rest, send_silence_timeout=True).create("our-id")
+
+    assert len(rest.requests) == 1
 
 
 async def test_a_protected_first_message_is_asked_for_there_too() -> None:
