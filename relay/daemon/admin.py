@@ -6,7 +6,7 @@ from quart_trio import QuartTrio
 from relay.call.call import Call
 from relay.call.calls import Calls
 from relay.daemon.answers import json_answer
-from relay.daemon.front import Front
+from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.gate import Gate
 from relay.errors import AuthRejected, RequestRefused
 from relay.logic.end_reason import EndReason
@@ -17,9 +17,9 @@ CALLS = "/calls"
 class Admin:
     """Every request shows the admin token."""
 
-    def __init__(self, front: Front) -> None:
-        self._calls = front.calls
-        self._gate = front.gate
+    def __init__(self, context: EndpointContext) -> None:
+        self._calls = context.calls
+        self._gate = context.gate
 
     def add_to(self, app: QuartTrio) -> None:
         app.add_url_rule(CALLS, view_func=self.list_calls, methods=["GET"])

@@ -16,7 +16,7 @@ from relay.call.call import Call
 from relay.call.report.events import CallEvent, FalseAlarm, Interrupted, Said, Speech, StateChanged, Trouble
 from relay.call.report.report import EventQueue
 from relay.daemon.admin import CALLS, check_admin, find_call
-from relay.daemon.front import Front
+from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.routes import Routes
 from relay.errors import RequestRefused
 from relay.net.asgi_request import AsgiRequest
@@ -30,9 +30,9 @@ KEEPALIVE_S = 15.0
 class CallEvents:
     """Every listener shows the admin token; so many may listen to one call (`relay.call.report.report`)."""
 
-    def __init__(self, front: Front) -> None:
-        self._calls = front.calls
-        self._gate = front.gate
+    def __init__(self, context: EndpointContext) -> None:
+        self._calls = context.calls
+        self._gate = context.gate
 
     def add_to(self, routes: Routes) -> None:
         routes.add("GET", f"{CALLS}/*/events", self.listen)

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import trio
 
-from relay.daemon.front import Front
+from relay.daemon.endpoint_context import EndpointContext
 from relay.errors import AuthRejected, RequestRefused
 from relay.logic.rate_limit import RateLimit
 from relay.logic.tokens import Tokens
@@ -20,9 +20,9 @@ Address = IPv4Address | IPv6Address | str
 class ClientGate:
     """Raises RequestRefused with a status and a code; refused credentials are counted and logged by the Gate."""
 
-    def __init__(self, front: Front) -> None:
-        config = front.config
-        self._gate = front.gate
+    def __init__(self, context: EndpointContext) -> None:
+        config = context.config
+        self._gate = context.gate
         self._origin = config.server.public_url
         self._proxies = [ip_network(proxy) for proxy in config.server.trusted_proxies]
         self._require_token = config.client.require_token

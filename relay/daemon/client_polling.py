@@ -11,7 +11,7 @@ from structlog.contextvars import bound_contextvars
 
 from relay.call.browser.session import BrowserSession
 from relay.daemon.client_gate import CLIENT, TOKEN, ClientGate
-from relay.daemon.front import Front
+from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.routes import Routes
 from relay.errors import RemoteProtocolError, RequestRefused
 from relay.media.frames import WIDEBAND
@@ -33,8 +33,8 @@ MESSAGES_MAX = 200
 class ClientPolling:
     """Browsers begin a session by POST, and show its token with every request after that."""
 
-    def __init__(self, front: Front, gate: ClientGate) -> None:
-        self._sessions = front.sessions
+    def __init__(self, context: EndpointContext, gate: ClientGate) -> None:
+        self._sessions = context.sessions
         self._gate = gate
 
     def add_to(self, routes: Routes) -> None:

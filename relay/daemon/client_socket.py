@@ -18,7 +18,7 @@ from relay.call.browser.session import BrowserSession
 from relay.call.browser.sessions import BrowserSessions
 from relay.daemon.answers import refuse
 from relay.daemon.client_gate import ClientGate
-from relay.daemon.front import Front
+from relay.daemon.endpoint_context import EndpointContext
 from relay.errors import LegLost, RemoteProtocolError, RequestRefused
 from relay.media.frames import WIDEBAND
 from relay.net.asgi_socket import AsgiSocket, Receive, Scope, Send
@@ -36,10 +36,10 @@ log = structlog.get_logger(__name__)
 class ClientSocketEndpoint:
     """One for the daemon; `serve` is the whole life of one socket and never raises what a client did."""
 
-    def __init__(self, front: Front, gate: ClientGate) -> None:
-        self._config = front.config.client
-        self._sessions: BrowserSessions = front.sessions
-        self._metrics = front.metrics
+    def __init__(self, context: EndpointContext, gate: ClientGate) -> None:
+        self._config = context.config.client
+        self._sessions: BrowserSessions = context.sessions
+        self._metrics = context.metrics
         self._gate = gate
         self._starting = 0
 

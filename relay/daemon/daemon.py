@@ -31,7 +31,7 @@ from relay.call.services import Services
 from relay.call.takeover import Takeover
 from relay.config import AssistantConfig, Config, ServerConfig
 from relay.daemon.apology import load_apology
-from relay.daemon.front import Front
+from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.gate import Gate
 from relay.daemon.loop_lag import probe_loop_lag
 from relay.daemon.notify import Notifier, report
@@ -94,10 +94,12 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
             ):
                 watched, gate = WatchedDialers(dialers), Gate(config, metrics)
                 takeover = Takeover(calls, services)
-                front = Front(config, metrics, calls, takeover, sessions, watched, gate, trio.current_time())
+                context = EndpointContext(
+                    config, metrics, calls, takeover, sessions, watched, gate, trio.current_time()
+                )
 
                 async def serve(task_status: trio.TaskStatus[None]) -> None:
-                    await serve_asgi(Server(front), listener, shutdown=shutdown, task_status=task_status)
+                    await serve_asgi(Server(context), listener, shutdown=shutdown, task_status=task_status)
                     stopped.set()
 
                 await nursery.start(serve)

@@ -6,7 +6,7 @@ from quart_trio import QuartTrio
 
 from relay import __version__
 from relay.daemon.answers import json_answer, text_answer
-from relay.daemon.front import Front
+from relay.daemon.endpoint_context import EndpointContext
 from relay.metrics import CONTENT_TYPE
 
 _REASONS = {
@@ -19,8 +19,8 @@ _REASONS = {
 class Monitoring:
     """The three endpoints. They need no credentials, and say nothing about a single call."""
 
-    def __init__(self, front: Front) -> None:
-        self._front = front
+    def __init__(self, context: EndpointContext) -> None:
+        self._front = context
 
     def add_to(self, app: QuartTrio) -> None:
         for path, view in (("/health", self.health), ("/ready", self.ready), ("/metrics", self.metrics)):

@@ -16,7 +16,7 @@ from quart_trio.wrappers.request import TrioBody
 
 from relay.daemon.admin import Admin
 from relay.daemon.answers import answer_errors_as_json
-from relay.daemon.front import Front
+from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.monitoring import Monitoring
 from relay.daemon.twilio_hooks import TwilioHooks
 
@@ -57,7 +57,7 @@ class _App(QuartTrio):
     asgi_http_class = _HttpConnection
 
 
-def create_app(front: Front) -> QuartTrio:
+def create_app(context: EndpointContext) -> QuartTrio:
     """The application, with the webhooks of Twilio only if it is enabled."""
     app = _App(__name__, static_folder=None)
     app.config.update(
@@ -69,10 +69,10 @@ def create_app(front: Front) -> QuartTrio:
     app.url_map.merge_slashes = False  # which would redirect, with a page of HTML, to an address made of the Host
     answer_errors_as_json(app)
     app.after_request(_not_stored)
-    Monitoring(front).add_to(app)
-    Admin(front).add_to(app)
-    if front.config.twilio.enabled:
-        TwilioHooks(front).add_to(app)
+    Monitoring(context).add_to(app)
+    Admin(context).add_to(app)
+    if context.config.twilio.enabled:
+        TwilioHooks(context).add_to(app)
     return app
 
 

@@ -13,13 +13,13 @@ from relay.daemon.call_events import CallEvents
 from relay.daemon.client_gate import CLIENT, ClientGate
 from relay.daemon.client_polling import ClientPolling
 from relay.daemon.client_socket import ClientSocketEndpoint
-from relay.daemon.front import Front
+from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.pages import Pages
 from relay.daemon.quart_app import create_app
-from relay.daemon.rejections import Rejections
 from relay.daemon.routes import Routes
 from relay.daemon.twilio_hooks import MEDIA
 from relay.daemon.twilio_media import MediaEndpoint
+from relay.daemon.twilio_rejections import TwilioRejections
 from relay.daemon.webhook_audio import WebhookAudio
 from relay.errors import RequestRefused
 from relay.net.asgi_socket import AsgiSocket, Send
@@ -28,13 +28,13 @@ from relay.net.asgi_socket import AsgiSocket, Send
 class Server:
     """The application (ASGI 3.0: lifespan, http, websocket). It makes every endpoint and finds the one of a request."""
 
-    def __init__(self, front: Front) -> None:
-        self._quart = create_app(front)
-        self._rejections = Rejections(front.metrics)
-        gate = ClientGate(front)
-        self._sockets = {MEDIA: MediaEndpoint(front).serve, CLIENT: ClientSocketEndpoint(front, gate).serve}
+    def __init__(self, context: EndpointContext) -> None:
+        self._quart = create_app(context)
+        self._rejections = TwilioRejections(context.metrics)
+        gate = ClientGate(context)
+        self._sockets = {MEDIA: MediaEndpoint(context).serve, CLIENT: ClientSocketEndpoint(context, gate).serve}
         self._routes = Routes()
-        for part in (ClientPolling(front, gate), WebhookAudio(front, gate), CallEvents(front), Pages()):
+        for part in (ClientPolling(context, gate), WebhookAudio(context, gate), CallEvents(context), Pages()):
             part.add_to(self._routes)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

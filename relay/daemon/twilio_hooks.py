@@ -13,7 +13,7 @@ from quart_trio import QuartTrio
 
 from relay.call.call import Call
 from relay.daemon.answers import empty_answer, twiml_answer
-from relay.daemon.front import Front
+from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.gate import Form, stream_url
 from relay.errors import CallRefused, RequestRefused
 from relay.logic.end_reason import EndReason
@@ -54,12 +54,12 @@ class Webhook:
 class TwilioHooks:
     """All checks come first: what a handler acts on is signed, and of an account that is served."""
 
-    def __init__(self, front: Front) -> None:
-        self._calls = front.calls
-        self._takeover = front.takeover
-        self._gate = front.gate
-        self._transfer_number = front.config.twilio.transfer_number
-        self._public_url = front.config.server.public_url
+    def __init__(self, context: EndpointContext) -> None:
+        self._calls = context.calls
+        self._takeover = context.takeover
+        self._gate = context.gate
+        self._transfer_number = context.config.twilio.transfer_number
+        self._public_url = context.config.server.public_url
 
     def add_to(self, app: QuartTrio) -> None:
         for path, view in ((VOICE, self.voice), (RESUME, self.resume), (STATUS, self.status)):

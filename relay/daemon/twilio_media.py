@@ -17,7 +17,7 @@ from structlog.contextvars import bound_contextvars
 from relay.call.call import Call
 from relay.call.caller.twilio_leg import TwilioLeg
 from relay.daemon.answers import refuse
-from relay.daemon.front import Front
+from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.twilio_hooks import MEDIA
 from relay.errors import AuthRejected, CallRefused, LegLost, RemoteProtocolError, RequestRefused, StartUnusable
 from relay.net.asgi_socket import AsgiSocket, Receive, Scope, Send
@@ -42,12 +42,12 @@ log = structlog.get_logger(__name__)
 class MediaEndpoint:
     """One for the daemon; `serve` is the whole life of one socket and never raises what a peer did."""
 
-    def __init__(self, front: Front) -> None:
-        self._config = front.config.twilio
-        self._reorder_ms = front.config.jitter.reorder_ms
-        self._takeover = front.takeover
-        self._gate = front.gate
-        self._metrics = front.metrics
+    def __init__(self, context: EndpointContext) -> None:
+        self._config = context.config.twilio
+        self._reorder_ms = context.config.jitter.reorder_ms
+        self._takeover = context.takeover
+        self._gate = context.gate
+        self._metrics = context.metrics
         self._starting = 0
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -10,7 +10,7 @@ from werkzeug.http import parse_options_header
 
 from relay.call.browser.session import BrowserSession
 from relay.daemon.client_gate import WEBHOOK, ClientGate
-from relay.daemon.front import Front
+from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.routes import Routes
 from relay.errors import FormatMismatch, RecordingBroken, RemoteProtocolError, RequestRefused
 from relay.media.frames import WIDEBAND
@@ -29,8 +29,8 @@ HELD_MAX = 8
 class WebhookAudio:
     """A body that is not read to its end, for whatever reason, has no effect at all."""
 
-    def __init__(self, front: Front, gate: ClientGate) -> None:
-        self._sessions = front.sessions
+    def __init__(self, context: EndpointContext, gate: ClientGate) -> None:
+        self._sessions = context.sessions
         self._gate = gate
         self._held = 0
         self._one_at_a_time = trio.CapacityLimiter(1)

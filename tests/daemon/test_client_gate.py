@@ -36,7 +36,7 @@ async def test_a_request_is_its_peers_or_whom_a_trusted_proxy_names(
     peer: str, forwarded_for: str | None, address: str
 ) -> None:
     async with open_front() as rig:
-        assert ClientGate(rig.front).address(peer, forwarded_for) == address
+        assert ClientGate(rig.context).address(peer, forwarded_for) == address
 
 
 NETWORKS = ("172.16.0.0/12", "fd00::/8", "203.0.113.7")
@@ -62,12 +62,12 @@ NETWORKS = ("172.16.0.0/12", "fd00::/8", "203.0.113.7")
 )
 async def test_a_trusted_proxy_may_be_anywhere_in_a_network(peer: str, forwarded_for: str, address: str) -> None:
     async with open_front(front_config(server=ServerConfig(trusted_proxies=NETWORKS))) as rig:
-        assert ClientGate(rig.front).address(peer, forwarded_for) == address
+        assert ClientGate(rig.context).address(peer, forwarded_for) == address
 
 
 async def test_a_proxy_that_is_not_trusted_is_the_client_itself() -> None:
     async with open_front(front_config(server=ServerConfig(trusted_proxies=()))) as rig:
-        assert ClientGate(rig.front).address(PROXY, "198.51.100.1") == PROXY
+        assert ClientGate(rig.context).address(PROXY, "198.51.100.1") == PROXY
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ async def test_a_proxy_that_is_not_trusted_is_the_client_itself() -> None:
 )
 async def test_the_origin_must_be_the_public_address(origin: str | None, problem: str | None) -> None:
     async with open_front() as rig:
-        assert code(ClientGate(rig.front).origin_problem(origin)) == problem
+        assert code(ClientGate(rig.context).origin_problem(origin)) == problem
 
 
 def refusal(gate: ClientGate, origin: str | None, token: str | None) -> str:
@@ -96,7 +96,7 @@ def refusal(gate: ClientGate, origin: str | None, token: str | None) -> str:
 
 async def test_a_good_token_is_enough_and_a_bad_one_spoils_a_good_origin() -> None:
     async with open_front(front_config({"client_key": KEY})) as rig:
-        gate = ClientGate(rig.front)
+        gate = ClientGate(rig.context)
         gate.check_start("https://other.example", gate.issue_token(f"Bearer {KEY}"))
 
         assert refusal(gate, PUBLIC, "guess") == "TOKEN_INVALID"
@@ -108,7 +108,7 @@ async def test_a_good_token_is_enough_and_a_bad_one_spoils_a_good_origin() -> No
 async def test_with_require_token_nothing_else_is_enough() -> None:
     config = front_config({"client_key": KEY}, client=ClientConfig(require_token=True))
     async with open_front(config) as rig:
-        gate = ClientGate(rig.front)
+        gate = ClientGate(rig.context)
 
         assert refusal(gate, PUBLIC, None) == "TOKEN_MISSING"
         gate.check_start(None, gate.issue_token(f"bearer {KEY}"))
@@ -118,7 +118,7 @@ async def test_with_require_token_nothing_else_is_enough() -> None:
 async def test_a_token_needs_the_key(authorization: str | None) -> None:
     async with open_front(front_config({"client_key": KEY})) as rig:
         with pytest.raises(RequestRefused) as caught:
-            ClientGate(rig.front).issue_token(authorization)
+            ClientGate(rig.context).issue_token(authorization)
 
         assert (caught.value.status, caught.value.code) == (401, "CLIENT_KEY_NEEDED")
         assert rig.metric("relay_auth_rejected_total", endpoint="/client/token") == 1
@@ -127,7 +127,7 @@ async def test_a_token_needs_the_key(authorization: str | None) -> None:
 async def test_addresses_have_buckets_of_their_own() -> None:
     limits = LimitsConfig(webhook_per_s=0.1, webhook_burst=1, client_starts_per_s=0.1, client_starts_burst=1)
     async with open_front(front_config(limits=limits)) as rig:
-        gate = ClientGate(rig.front)
+        gate = ClientGate(rig.context)
         for check in (gate.check_upload_rate, gate.check_start_rate):
             check("a")
             check("b")

@@ -186,7 +186,7 @@ async def test_a_start_without_the_right_to_it_is_closed_at_once_counted_and_log
     async with open_front() as rig:
         token = await rig.token()
         other = await rig.token(OTHER_SID)
-        rig.front.gate._accounts = frozenset(accounts)
+        rig.context.gate._accounts = frozenset(accounts)
         message = {
             "no token": start(None),
             "guess": start("A" * 32),
@@ -196,7 +196,7 @@ async def test_a_start_without_the_right_to_it_is_closed_at_once_counted_and_log
             "account": start(token),
         }[wrong]
         if wrong == "used":
-            rig.front.takeover.claim(token, SID)
+            rig.context.takeover.claim(token, SID)
         with capture_logs() as logs:
             async with rig.socket() as peer:
                 await peer.send(connected())
@@ -317,7 +317,7 @@ async def test_nonsense_before_the_start_is_counted_and_forgiven_a_few_times(mes
                 await peer.send(message)
             assert await close_code(peer) == twilio_media.POLICY_VIOLATION
 
-        seen = [s for m in rig.front.metrics.registry.collect() for s in m.samples if s.name.endswith("errors_total")]
+        seen = [s for m in rig.context.metrics.registry.collect() for s in m.samples if s.name.endswith("errors_total")]
         assert sum(sample.value for sample in seen) == 2 * twilio_media.BAD_MESSAGES_MAX - 1
 
 

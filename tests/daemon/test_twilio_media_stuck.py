@@ -16,7 +16,7 @@ from relay.call.calls import open_calls
 from relay.call.services import Services
 from relay.call.takeover import Takeover
 from relay.config import TwilioConfig
-from relay.daemon.front import Front
+from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.gate import Gate
 from relay.daemon.twilio_media import MediaEndpoint
 from relay.logic.end_reason import EndReason
@@ -75,10 +75,10 @@ async def test_the_socket_is_given_up_in_bounded_time(
         nursery.start_soon(engine.run)
         sessions = BrowserSessions(CONFIG, calls, nursery)
         takeover, gate = Takeover(calls, services), Gate(CONFIG, metrics)
-        front = Front(CONFIG, metrics, calls, takeover, sessions, dialer, gate, trio.current_time())
+        context = EndpointContext(CONFIG, metrics, calls, takeover, sessions, dialer, gate, trio.current_time())
         call = calls.answer(SID)
         connection = StuckConnection([connected(), start(takeover.issue_token(call))])
-        endpoint = MediaEndpoint(front)
+        endpoint = MediaEndpoint(context)
         began_at = trio.current_time()
         with capture_logs() as logs:
             async with trio.open_nursery() as socket:

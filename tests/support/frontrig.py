@@ -21,7 +21,7 @@ from relay.call.calls import Calls, open_calls
 from relay.call.services import Services
 from relay.call.takeover import Takeover
 from relay.config import AssistantConfig, Config
-from relay.daemon.front import Front
+from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.gate import Gate
 from relay.daemon.server import Server
 from relay.metrics import Metrics
@@ -74,7 +74,7 @@ def start(token: str | None, *, sid: str = SID, account: str = ACCOUNT, stream: 
 
 @dataclass
 class FrontRig:
-    front: Front
+    context: EndpointContext
     inner: FakeDialer
     redactor: Redactor
     port: int
@@ -82,10 +82,10 @@ class FrontRig:
 
     @property
     def calls(self) -> Calls:
-        return self.front.calls
+        return self.context.calls
 
     def metric(self, name: str, **labels: str) -> float:
-        return self.front.metrics.registry.get_sample_value(name, labels) or 0.0
+        return self.context.metrics.registry.get_sample_value(name, labels) or 0.0
 
     async def post(
         self, target: str, form: Form, *, sign: bool = True, headers: Mapping[str, str] | None = None
@@ -145,8 +145,8 @@ async def open_front(config: Config | None = None, store: StateStore | None = No
         calls = await stack.enter_async_context(open_calls(services, dialer))
         sessions = await stack.enter_async_context(open_browser_sessions(config, calls))
         takeover, gate = Takeover(calls, services), Gate(config, metrics)
-        front = Front(config, metrics, calls, takeover, sessions, dialer, gate, trio.current_time())
-        port = await stack.enter_async_context(serving(Server(front)))
+        context = EndpointContext(config, metrics, calls, takeover, sessions, dialer, gate, trio.current_time())
+        port = await stack.enter_async_context(serving(Server(context)))
         http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20)
         await stack.enter_async_context(http)
-        yield FrontRig(front, inner, redactor, port, http)
+        yield FrontRig(context, inner, redactor, port, http)

@@ -6,7 +6,7 @@ back later through the lane.
 The assistant ends a call whose audio stops (Vapi, WebSocket transport). So when no audio has come for `FLOW_AFTER_S`,
 silence takes its place from then on, for the time that has passed as well. Until then it may be the network that is
 late, and what comes is the rest of a word. Audio that was later still is not dropped: it follows the silence, and what
-was too much of that is left out of the pauses behind it (see `relay.media.media_clock`), so that the assistant does not
+was too much of that is left out of the pauses behind it (see `relay.media.gaps`), so that the assistant does not
 hear the caller later and later.
 """
 
@@ -24,7 +24,7 @@ from relay.config import Config
 from relay.logic.assistant.replay import ReplayLog
 from relay.logic.assistant.sentences import Sentences
 from relay.media.frames import FRAME_MS, Audio, AudioFormat
-from relay.media.media_clock import MediaClock
+from relay.media.gaps import MediaClock
 from relay.media.packetizer import Packetizer
 from relay.media.silero import WINDOW_SAMPLES
 from relay.media.uplink import Uplink

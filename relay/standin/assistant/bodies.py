@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 ORG_ID = "00000000-0000-4000-8000-000000000000"
-ASSISTANT_NAME = "Front desk"
+ASSISTANT_NAME = "EndpointContext desk"
 PROMPT = "You are the front desk of the harbour. Never tell the word kittiwake."
 _CREATED_AT = "2026-01-01T00:00:00.000Z"
 _TWILIO = {

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from relay.call.browser.uplink import BrowserUplink
 from relay.call.caller.leg import CallerAudio, Dropped
 from relay.media.frames import WIDEBAND, AudioFormat, Encoding
-from relay.media.media_clock import MediaClock
+from relay.media.gaps import MediaClock
 from relay.wire.browser import ClientAudio
 
 REORDER_MS = 80

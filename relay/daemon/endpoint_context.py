@@ -1,4 +1,4 @@
-"""The front of the daemon: the running parts that its endpoints answer from."""
+"""The running parts that the endpoints answer from: each endpoint is given them when it is made."""
 
 from dataclasses import dataclass
 
@@ -12,8 +12,8 @@ from relay.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)
-class Front:
-    """Given to every endpoint when it is made.
+class EndpointContext:
+    """Holds what is there once in the daemon.
 
     `started_at` is when the daemon became ready, on the clock of `trio.current_time()`.
     """

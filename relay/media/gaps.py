@@ -1,8 +1,8 @@
-"""Keeps a caller's audio on the caller's own clock: how much silence goes before a message, and how much is too much.
+"""Decides how much silence goes into the gaps of a caller's audio, and how much of it was too much.
 
-Silence is put in for two reasons: messages are missing, by their numbers, or nothing has come for a while. In the
-second case the audio may only have been late; then the silence was too much, and is a surplus that later pauses have to
-make up for.
+That keeps the audio on the caller's own clock. Silence is put in for two reasons: messages are missing, by their
+numbers, or nothing has come for a while. In the second case the audio may only have been late; then the silence was too
+much, and is a surplus that later pauses have to make up for.
 
 Stamps cannot be taken at their word. They jitter, stand still within a burst, or say when a message was sent and not
 when it was recorded; so between messages whose numbers follow each other nothing is missing, whatever the stamps say.

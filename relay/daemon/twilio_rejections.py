@@ -19,7 +19,7 @@ _SHOWN_MAX = 100
 log = structlog.get_logger(__name__)
 
 
-class Rejections:
+class TwilioRejections:
     """One for the daemon."""
 
     def __init__(self, metrics: Metrics) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.media.media_clock import MAX_FILL_MS, WINDOW_MS, MediaClock
+from relay.media.gaps import MAX_FILL_MS, WINDOW_MS, MediaClock
 
 STAMPS = st.lists(st.floats(-1e15, 1e15), min_size=1, max_size=100)
 
