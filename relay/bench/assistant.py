@@ -171,7 +171,7 @@ class AssistantListener:
 
     def _answer(self, head: str) -> bytes:
         if not head.startswith("POST "):
-            # What else the relay asks, as to DELETE a call, needs no answer of its own.
+            # What else the relay asks, as to look a call up, needs no answer of its own.
             return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
         self._calls += 1
         url = f"ws://127.0.0.1:{self._port}/{self._calls}/transport"

@@ -44,9 +44,9 @@ class RestClient:
         """
         return await self._request("POST", url, headers, json)
 
-    async def delete(self, url: str, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
-        """DELETE; otherwise as `post_json`."""
-        return await self._request("DELETE", url, headers, None)
+    async def get(self, url: str, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
+        """GET; otherwise as `post_json`."""
+        return await self._request("GET", url, headers, None)
 
     async def _request(self, method: str, url: str, headers: Mapping[str, str] | None, json: Any) -> tuple[int, bytes]:
         try:

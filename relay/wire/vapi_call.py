@@ -56,6 +56,16 @@ class CallCreated(Struct, frozen=True):
         return f"CallCreated(call_id={self.call_id!r})"
 
 
+class LiveCall(Struct, frozen=True):
+    """A call that is to be ended, as `GET /call/{id}` shows it. Whoever has the URL has the call."""
+
+    ended: bool
+    control_url: str | None
+
+    def __repr__(self) -> str:
+        return f"LiveCall(ended={self.ended})"
+
+
 def call_request(
     assistant_id: str,
     audio_format: AudioFormat,
@@ -98,6 +108,14 @@ def call_request(
             "audioFormat": _audio_format(audio_format),
         },
     }
+
+
+def parse_live(status: int, body: bytes) -> LiveCall | None:
+    """Return the call in the answer to `GET /call/{id}`; None where the answer is none about a call."""
+    answer = _json_object(body)
+    if status != 200 or answer is None:
+        return None
+    return LiveCall(answer.get("status") == "ended", _url(_at(answer, "monitor", "controlUrl"), ("https", "http")))
 
 
 def refuses_silence_timeout(status: int, body: bytes) -> bool:

@@ -13,9 +13,13 @@ from relay.errors import LocalProtocolError
 _DIGIT = re.compile(r"[0-9*#A-D]")
 
 
+END_CALL = {"type": "end-call"}
+"""Vapi ends the call, over the socket as at the call's control URL."""
+
+
 def end_call() -> str:
-    """Vapi ends the call. Close the socket after this."""
-    return '{"type":"end-call"}'
+    """The text of END_CALL. Close the socket after this."""
+    return msgspec.json.encode(END_CALL).decode()
 
 
 def add_message(role: Literal["system", "user", "assistant"], content: str, *, trigger_response: bool) -> str:

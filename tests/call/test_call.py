@@ -31,7 +31,7 @@ NO_GRACE = ReconnectConfig(reattach_grace_s=0)
 
 
 async def test_the_caller_hangs_up(autojump_clock: MockClock) -> None:
-    """The assistant is told before its socket is closed, so nothing has to be deleted."""
+    """The assistant is told before its socket is closed, so nothing has to be ended by REST."""
     async with open_rig() as rig:
         await rig.begin()
         await trio.sleep(1)
@@ -39,7 +39,7 @@ async def test_the_caller_hangs_up(autojump_clock: MockClock) -> None:
         line = await rig.ended("caller_hangup")
 
         assert rig.assistant.told == [END_CALL]
-        assert rig.dialer.deleted == []
+        assert rig.dialer.hung_up == []
         assert line["duration_s"] == pytest.approx(1.0, abs=0.1)
         assert line["call_sid"] == SID
         assert (line["call_id"], line["assistant_call_id"]) == (rig.call.id, "vapi-0")
@@ -81,7 +81,7 @@ async def test_an_assistant_that_ends_the_call_is_played_out_first(autojump_cloc
         assert whole_and_in_order(rig.phone.heard(), 0, 150) is False, "half a frame more"
         assert heard_frames(rig.phone.heard())[-1] == (150, 40)
         assert line["duration_s"] < 5
-        assert rig.dialer.deleted == []
+        assert rig.dialer.hung_up == []
         assert rig.event("assistant.ended")["ended_reason"] == "assistant-ended-call"
 
 
@@ -173,12 +173,12 @@ async def test_the_assistant_closes_its_socket_because_it_is_done(autojump_clock
         await rig.ended("assistant_ended", within_s=4)
 
         assert whole_and_in_order(rig.phone.heard(), 0, 100)
-        assert rig.dialer.deleted == []
+        assert rig.dialer.hung_up == []
 
 
 @pytest.mark.parametrize("code", [1001, 1005, 1011, 4000, None])
 async def test_the_assistants_socket_is_lost(code: int | None, autojump_clock: MockClock) -> None:
-    """Its call is deleted, because nobody can tell whether it has noticed."""
+    """Its call is hung up, because nobody can tell whether it has noticed."""
     async with open_rig(reconnect=ONCE) as rig:
         await rig.begin()
         await trio.sleep(1)
@@ -188,7 +188,7 @@ async def test_the_assistants_socket_is_lost(code: int | None, autojump_clock: M
             rig.dialer.peers[0].close(code)
         await rig.ended("assistant_unavailable")
 
-        assert rig.dialer.deleted == ["vapi-0"]
+        assert rig.dialer.hung_up == ["vapi-0"]
         assert rig.event("assistant.lost")["close_code"] == code
         assert rig.phone.hung_up.is_set()
 
@@ -201,17 +201,17 @@ async def test_no_call_with_the_assistant_can_be_made(code: str, autojump_clock:
         await rig.ended("assistant_unavailable")
 
         assert rig.event("assistant.unavailable")["code"] == code
-        assert rig.dialer.deleted == []
+        assert rig.dialer.hung_up == []
         assert phone.hung_up.is_set()
 
 
-async def test_a_call_that_was_made_but_cannot_be_connected_is_deleted(autojump_clock: MockClock) -> None:
+async def test_a_call_that_was_made_but_cannot_be_connected_is_hung_up(autojump_clock: MockClock) -> None:
     async with open_rig() as rig:
         rig.dialer.failure = AssistantUnavailable("no", "VAPI_NO_SOCKET_URL", retriable=False, call_id="vapi-lost")
         await rig.attach(rig.ring())
         await rig.ended("assistant_unavailable")
 
-        assert rig.dialer.deleted == ["vapi-lost"]
+        assert rig.dialer.hung_up == ["vapi-lost"]
 
 
 async def test_the_assistants_handshake_fails(autojump_clock: MockClock) -> None:
@@ -222,7 +222,7 @@ async def test_the_assistants_handshake_fails(autojump_clock: MockClock) -> None
 
         assert rig.event("assistant.unavailable")["code"] == "SOCKET_FAILED"
         assert rig.events("assistant.lost") == rig.events("assistant.ready") == []
-        assert rig.dialer.deleted == ["vapi-0"]
+        assert rig.dialer.hung_up == ["vapi-0"]
 
 
 async def test_the_assistant_answers_no_ping(autojump_clock: MockClock) -> None:
@@ -231,7 +231,7 @@ async def test_the_assistant_answers_no_ping(autojump_clock: MockClock) -> None:
         rig.dialer.sockets[0].dead.set()
         await rig.ended("assistant_unavailable")
 
-        assert rig.dialer.deleted == ["vapi-0"]
+        assert rig.dialer.hung_up == ["vapi-0"]
 
 
 async def test_nobody_speaks(autojump_clock: MockClock) -> None:
@@ -304,13 +304,13 @@ async def test_the_daemon_goes_down(autojump_clock: MockClock) -> None:
 
 
 @pytest.mark.parametrize(
-    ("posting", "connecting", "deleted"),
+    ("posting", "connecting", "hung_up"),
     [(0.5, 0.0, ["vapi-0"]), (5.0, 0.0, []), (0.0, 5.0, ["vapi-0"]), (0.0, 0.5, [])],
 )
 async def test_an_end_while_the_assistant_is_dialled_leaves_no_call_behind(
-    posting: float, connecting: float, deleted: list[str], autojump_clock: MockClock
+    posting: float, connecting: float, hung_up: list[str], autojump_clock: MockClock
 ) -> None:
-    """An id that comes within the time is deleted; one that does not is nobody's."""
+    """An id that comes within the time is hung up; one that does not is nobody's."""
     async with open_rig() as rig:
         rig.dialer.answer_after_s, rig.dialer.connect_after_s = posting, connecting
         phone = await rig.attach(rig.ring())
@@ -318,32 +318,32 @@ async def test_an_end_while_the_assistant_is_dialled_leaves_no_call_behind(
         phone.stop()
         await rig.ended("caller_hangup")
 
-        assert rig.dialer.deleted == deleted
+        assert rig.dialer.hung_up == hung_up
         assert [peer.seen[-1] for peer in rig.dialer.peers] == (['{"type":"end-call"}'] if connecting == 0.5 else [])
 
 
-@pytest.mark.parametrize("delete_after_s", [0.1, 60.0])
+@pytest.mark.parametrize("hang_up_after_s", [0.1, 60.0])
 async def test_an_assistant_that_reads_nothing_cannot_keep_the_call(
-    delete_after_s: float, autojump_clock: MockClock
+    hang_up_after_s: float, autojump_clock: MockClock
 ) -> None:
     async with open_rig() as rig:
-        rig.dialer.delete_after_s = delete_after_s
+        rig.dialer.hang_up_after_s = hang_up_after_s
         await rig.begin()
         rig.dialer.peers[0].stop_reading()
         await trio.sleep(1)
         rig.phone.stop()
         await rig.ended("caller_hangup")
 
-        assert rig.dialer.deleted == (["vapi-0"] if delete_after_s < 1 else [])
+        assert rig.dialer.hung_up == (["vapi-0"] if hang_up_after_s < 1 else [])
 
 
-@pytest.mark.parametrize("delete_after_s", [0.1, 60.0])
-async def test_an_assistant_that_does_not_answer_the_goodbye_is_deleted(
-    delete_after_s: float, autojump_clock: MockClock
+@pytest.mark.parametrize("hang_up_after_s", [0.1, 60.0])
+async def test_an_assistant_that_does_not_answer_the_goodbye_is_hung_up(
+    hang_up_after_s: float, autojump_clock: MockClock
 ) -> None:
     """Its `end-call` is in the kernel's buffer, where nobody may ever read it."""
     async with open_rig() as rig:
-        rig.dialer.delete_after_s = delete_after_s
+        rig.dialer.hang_up_after_s = hang_up_after_s
         await rig.begin()
         await trio.sleep(1)
         rig.dialer.sockets[0].frozen = True
@@ -351,18 +351,18 @@ async def test_an_assistant_that_does_not_answer_the_goodbye_is_deleted(
         await rig.ended("caller_hangup")
 
         assert rig.assistant.told == [END_CALL]
-        assert rig.dialer.deleted == (["vapi-0"] if delete_after_s < 1 else [])
-        assert len(rig.events("assistant.delete_failed")) == (delete_after_s > 1)
+        assert rig.dialer.hung_up == (["vapi-0"] if hang_up_after_s < 1 else [])
+        assert len(rig.events("assistant.hang_up_failed")) == (hang_up_after_s > 1)
 
 
-async def test_an_assistant_that_answers_the_goodbye_is_not_deleted(autojump_clock: MockClock) -> None:
+async def test_an_assistant_that_answers_the_goodbye_is_not_hung_up(autojump_clock: MockClock) -> None:
     async with open_rig() as rig:
         await rig.begin()
         rig.phone.stop()
         await rig.ended("caller_hangup", within_s=0.1)
 
         assert rig.assistant.told == [END_CALL]
-        assert rig.dialer.deleted == []
+        assert rig.dialer.hung_up == []
 
 
 async def test_an_assistant_that_reads_nothing_is_given_up(autojump_clock: MockClock) -> None:
@@ -460,7 +460,7 @@ async def test_a_crash_ends_its_own_call_and_touches_no_other(
         assert failed["exc_info"]
         assert rig.calls.live() == [other]
         assert rig.metric("relay_calls_total", end_reason="error") == 1
-        assert rig.assistant.told[-1:] == [END_CALL] or rig.dialer.deleted == ["vapi-0"] or "forwarder" in place
+        assert rig.assistant.told[-1:] == [END_CALL] or rig.dialer.hung_up == ["vapi-0"] or "forwarder" in place
 
 
 def failing_for(owner: Any, original: Callable[..., Any]) -> Callable[..., Any]:

@@ -66,11 +66,11 @@ async def test_post_json_sends_json_and_returns_status_and_body() -> None:
     assert request["headers"]["user-agent"] == f"relay/{__version__}"
 
 
-async def test_delete_has_no_body() -> None:
-    app = Answer(204, b"")
+async def test_get_has_no_body() -> None:
+    app = Answer(200, b"{}")
     async with rest(app) as (client, url):
-        assert await client.delete(url) == (204, b"")
-    assert (app.requests[0]["method"], app.requests[0]["body"]) == ("DELETE", b"")
+        assert await client.get(url) == (200, b"{}")
+    assert (app.requests[0]["method"], app.requests[0]["body"]) == ("GET", b"")
 
 
 @pytest.mark.parametrize("status", [302, 400, 401, 404, 429, 500])

@@ -84,7 +84,7 @@ class AssistantSocket:
 
 @dataclass
 class FakeDialer:
-    """Dials at once, or fails as told. `deleted` are the calls that had to be deleted."""
+    """Dials at once, or fails as told. `hung_up` are the calls that had to be ended by REST."""
 
     format: AudioFormat
     name: str = "fake"
@@ -93,10 +93,10 @@ class FakeDialer:
     handshake_failure: Exception | None = None
     answer_after_s: float = 0.0
     connect_after_s: float = 0.0
-    delete_after_s: float = 0.0
+    hang_up_after_s: float = 0.0
     peers: list[MemoryPeer] = field(default_factory=list)
     sockets: list[AssistantSocket] = field(default_factory=list)
-    deleted: list[str] = field(default_factory=list)
+    hung_up: list[str] = field(default_factory=list)
     asked: list[tuple[bool, str | None]] = field(default_factory=list)
     connected: trio.Event = field(default_factory=trio.Event)
 
@@ -121,9 +121,9 @@ class FakeDialer:
         finally:
             await peer.socket.close()
 
-    async def delete(self, vapi_call_id: str) -> None:
-        await trio.sleep(self.delete_after_s)
-        self.deleted.append(vapi_call_id)
+    async def hang_up(self, call_id: str, control_url: str | None) -> None:
+        await trio.sleep(self.hang_up_after_s)
+        self.hung_up.append(call_id)
 
 
 class Phone:

@@ -19,11 +19,11 @@
 |            |                                     |                              | none at `max_call_s`             |
 |            | any other end of the socket         |                              | over: lost                       |
 | leaving    | `end-call` written, the goodbye     | `LEAVE_S`                    | over; without an answer the call |
-|            | answered                            |                              | has to be deleted                |
+|            | answered                            |                              | is hung up by REST               |
 
 Only a live connection hears the caller and is heard: what the assistant says before, or after it was left, goes
 nowhere. The deadlines of a live connection hold while it stands by. Cancellation is `leaving`, whatever the state: what
-is under way may come to its end, because a call whose id nobody knows cannot be deleted, and a socket is where a
+is under way may come to its end, because a call whose id nobody knows cannot be hung up, and a socket is where a
 goodbye is said best.
 """
 
@@ -47,7 +47,7 @@ from relay.wire.vapi_call import CallCreated
 from relay.wire.vapi_ended import Family, family
 
 LEAVE_S = 1.0
-DELETE_S = 0.8
+HANG_UP_S = 0.8
 """Both together stay under the 2 s that a call has for its end."""
 STABLE_S = 2.0
 """A connection that breaks off sooner has not helped: its attempt stays counted."""
@@ -97,6 +97,7 @@ class Connection:
         self._stay = trio.CancelScope()
         self._dialed_at = trio.current_time()
         self.call_id: str | None = None
+        self.control_url: str | None = None
         self.began_at: float | None = None
 
     @property
@@ -158,7 +159,7 @@ class Connection:
             self._report.tell(DialFailed(error.code, str(error)))
             self.call_id = error.call_id
             return Ending.FAILED if error.retriable else Ending.REFUSED
-        self.call_id = created.call_id
+        self.call_id, self.control_url = created.call_id, created.control_url
         if talk.cancel_called:
             return Ending.FAILED
         try:
@@ -249,14 +250,14 @@ class Talk:
         return self.connection.lived_s >= STABLE_S
 
     async def run(self, call_id: str, connected: Callable[[], None]) -> None:
-        """Until the connection is over; a call that does not know it is deleted then. Cancelled, it takes 2 s."""
+        """Until the connection is over; a call that does not know it is hung up then. Cancelled, it takes 2 s."""
         try:
             self.ending = await self.connection.run(call_id, listening=connected)
         finally:
             self._tell_ladder()
             self.over.set()
             if self.connection.call_id is not None and not self.connection.hung_up:
-                await delete(self.dialer, self.connection.call_id)
+                await hang_up(self.dialer, self.connection.call_id, self.connection.control_url)
 
     def _tell_ladder(self) -> None:
         now = trio.current_time()
@@ -268,9 +269,9 @@ class Talk:
             self.ladder.succeeded(self.rung)
 
 
-async def delete(dialer: Dialer, assistant_call_id: str) -> None:
-    """Delete a call, whatever else is cancelled, within `DELETE_S`."""
-    with trio.move_on_after(DELETE_S, shield=True) as limit:
-        await dialer.delete(assistant_call_id)
+async def hang_up(dialer: Dialer, call_id: str, control_url: str | None = None) -> None:
+    """End a call whose socket is dead, whatever else is cancelled, within `HANG_UP_S`."""
+    with trio.move_on_after(HANG_UP_S, shield=True) as limit:
+        await dialer.hang_up(call_id, control_url)
     if limit.cancelled_caught:
-        log.warning("assistant.delete_failed", error=f"no answer in {DELETE_S:g} s")
+        log.warning("assistant.hang_up_failed", error=f"no answer in {HANG_UP_S:g} s")

@@ -11,7 +11,7 @@ from relay.media.frames import AudioFormat, Encoding
 from relay.net.client_socket import open_client_socket
 from relay.net.rest import RestClient
 from relay.net.sockets import MessageSocket
-from relay.wire import vapi_call
+from relay.wire import vapi_call, vapi_controls
 from relay.wire.vapi_call import CallCreated
 
 log = structlog.get_logger(__name__)
@@ -49,8 +49,8 @@ class Dialer(Protocol):
     def connect(self, created: CallCreated) -> AbstractAsyncContextManager[AssistantSocket]:
         """The call's socket, connected; once only, its address is good for one handshake. Raises LegLost."""
 
-    async def delete(self, vapi_call_id: str) -> None:
-        """The last means to end a call, when its socket is dead. Failing is logged, not raised."""
+    async def hang_up(self, call_id: str, control_url: str | None) -> None:
+        """End a call whose socket is dead; `control_url` as `create` gave it. Failing is logged, not raised."""
 
 
 class VapiDialer:
@@ -98,11 +98,33 @@ class VapiDialer:
     def connect(self, created: CallCreated) -> AbstractAsyncContextManager[AssistantSocket]:
         return open_client_socket(created.socket_url, connect_timeout_s=self._assistant.connect_timeout_s)
 
-    async def delete(self, vapi_call_id: str) -> None:
-        """DELETE /call/{id}."""
+    async def hang_up(self, call_id: str, control_url: str | None) -> None:
+        """POST `end-call` to the control URL, which `GET /call/{id}` names where it is not known.
+
+        `DELETE /call/{id}` is no means for it: that erases the call's record and recordings, and nobody documents that
+        a live call ends (protocols/vapi.md, section 0).
+        """
         try:
-            status, _ = await self._rest.delete(f"{self._call_url}/{vapi_call_id}", self._headers)
+            url = control_url or await self._control_url(call_id)
+            if url is None:
+                return
+            status, _ = await self._rest.post_json(url, vapi_controls.END_CALL)
         except RelayError as error:
-            log.warning("assistant.delete_failed", error=str(error))
+            log.warning("assistant.hang_up_failed", error=str(error))
+            return
+        if 200 <= status < 300:
+            log.info("assistant.hung_up", status=status)
         else:
-            log.info("assistant.deleted", status=status)
+            log.warning("assistant.hang_up_failed", error=f"Vapi answered {status} at the call's control URL")
+
+    async def _control_url(self, call_id: str) -> str | None:
+        """None: it is not known, which is logged, or the call is over."""
+        status, body = await self._rest.get(f"{self._call_url}/{call_id}", self._headers)
+        live = vapi_call.parse_live(status, body)
+        if live is None:
+            log.warning("assistant.hang_up_failed", error=f"Vapi answered {status} and says nothing of the call")
+        elif live.ended:
+            log.info("assistant.hung_up", status=status)
+        elif live.control_url is None:
+            log.warning("assistant.hang_up_failed", error="Vapi names no control URL of the call")
+        return None if live is None or live.ended else live.control_url

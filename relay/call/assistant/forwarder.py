@@ -18,7 +18,7 @@
 A new connection goes on with the conversation: no second greeting, what was said and heard so far as context, and the
 caller's audio again from the first sentence that is not known to have been understood. So it is after a loss and when
 the conversation is moved; then the new connection stands by before the old one is left. One connection at a time has
-the conversation: nothing that another says goes anywhere. The calls of those that were lost are deleted.
+the conversation: nothing that another says goes anywhere. The calls of those that were lost are hung up.
 """
 
 from collections.abc import Callable, Iterable
@@ -30,7 +30,7 @@ import trio
 
 from relay.call.assistant.changeover import ChangeOver
 from relay.call.assistant.comfort import Comfort
-from relay.call.assistant.connection import Connection, Ending, Talk, delete
+from relay.call.assistant.connection import Connection, Ending, Talk, hang_up
 from relay.call.assistant.incoming import Incoming
 from relay.call.assistant.outgoing import Outgoing
 from relay.call.assistant.pool import AssistantPool
@@ -113,7 +113,7 @@ class Forwarder:
         async with trio.open_nursery() as nursery:
             lost = self._outage.lost_call_id
             if lost is not None and (dialer := self._pool.find(self.assistant)):
-                nursery.start_soon(delete, dialer, lost)
+                nursery.start_soon(hang_up, dialer, lost)
             nursery.start_soon(self._comfort.run)
             reason = await self._converse(partial(self._dial, call_id, nursery))
             nursery.cancel_scope.cancel()

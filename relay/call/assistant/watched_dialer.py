@@ -70,9 +70,9 @@ class WatchedDialer:
             for url in hidden:
                 self._redactor.discard(url)
 
-    async def delete(self, vapi_call_id: str) -> None:
+    async def hang_up(self, call_id: str, control_url: str | None) -> None:
         """See Dialer."""
-        await self._inner.delete(vapi_call_id)
+        await self._inner.hang_up(call_id, control_url)
 
 
 class WatchedDialers:

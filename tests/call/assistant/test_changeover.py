@@ -71,7 +71,7 @@ async def test_a_long_call_is_moved_again_and_again_and_every_sentence_had_once(
         assert all(change["dropped_ms"] == 0 for change in changes)
         assert nothing_was_lost(rig)
         assert rig.metric("relay_reconnects_total", leg="assistant", result="planned") == len(changes)
-        assert rig.dialer.deleted == []
+        assert rig.dialer.hung_up == []
         rig.phone.stop()
         assert (await rig.ended("caller_hangup"))["planned_changes"] == len(changes)
 
@@ -273,7 +273,7 @@ async def test_without_a_next_call_the_end_of_the_old_one_is_a_loss(
         assert rig.events("assistant.changed") == []
         assert rig.event("assistant.reconnected")["gap_ms"] < 1500
         assert whole_and_in_order(rig.phone.heard(), 0, 100)
-        assert rig.dialer.deleted == []
+        assert rig.dialer.hung_up == []
 
 
 AT_THE_LIMIT: dict[str, Callable[[Assistant], object]] = {
@@ -304,7 +304,7 @@ async def test_a_provider_that_ends_its_call_at_the_limit_need_not_say_why(
 
         assert len(rig.events("assistant.reconnected")) == goes_on
         assert len(rig.calls) == goes_on
-        assert rig.dialer.deleted == []
+        assert rig.dialer.hung_up == []
 
 
 async def test_a_pause_within_the_assistants_words_is_no_quiet_moment(autojump_clock: MockClock) -> None:
@@ -363,7 +363,7 @@ async def test_an_old_call_that_is_lost_leaves_the_conversation_to_the_next_whic
         assert sentence(1, 200) in following.heard
         assert context(following)[0] == ("assistant", "Hello", False)
         assert rig.events("assistant.changed") == []
-        assert rig.dialer.deleted == ["vapi-0"]
+        assert rig.dialer.hung_up == ["vapi-0"]
 
 
 async def test_a_next_call_that_is_lost_while_it_stands_by_is_replaced_and_nobody_notices(
@@ -380,7 +380,7 @@ async def test_a_next_call_that_is_lost_while_it_stands_by_is_replaced_and_nobod
         assert (line["replaces"], line["assistant_call_id"]) == ("vapi-0", "vapi-2")
         assert rig.events("assistant.reconnected") == []
         assert rig.dialer.asked == [(True, None), (False, "vapi-0"), (False, "vapi-0")]
-        assert rig.dialer.deleted == ["vapi-1"]
+        assert rig.dialer.hung_up == ["vapi-1"]
 
 
 async def _lose_when_there(rig: Rig, number: int) -> None:
@@ -403,7 +403,7 @@ async def test_an_assistant_that_hangs_up_while_the_next_call_stands_by_has_ende
         assert following.told[-1] == {"type": "end-call"}
 
 
-async def test_an_old_call_that_takes_no_goodbye_is_deleted(autojump_clock: MockClock) -> None:
+async def test_an_old_call_that_takes_no_goodbye_is_hung_up(autojump_clock: MockClock) -> None:
     async with limited_rig() as rig:
         await rig.begin()
         said(rig.assistant, "Hello", numbered(0, 50))
@@ -412,7 +412,7 @@ async def test_an_old_call_that_takes_no_goodbye_is_deleted(autojump_clock: Mock
         await changed(rig)
         await trio.sleep(2)
 
-        assert rig.dialer.deleted == ["vapi-0"]
+        assert rig.dialer.hung_up == ["vapi-0"]
         assert rig.events("assistant.lost") == []
 
 
@@ -434,4 +434,4 @@ async def test_the_caller_hangs_up_while_the_next_call_stands_by(autojump_clock:
         await rig.ended("caller_hangup")
 
         assert rig.assistant.told[-1] == following.told[-1] == {"type": "end-call"}
-        assert rig.dialer.deleted == []
+        assert rig.dialer.hung_up == []

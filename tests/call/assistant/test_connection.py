@@ -9,7 +9,7 @@ import trio
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from relay.call.assistant.connection import DELETE_S, LEAVE_S, STABLE_S, Connection, Ending, Talk, delete
+from relay.call.assistant.connection import HANG_UP_S, LEAVE_S, STABLE_S, Connection, Ending, Talk, hang_up
 from relay.call.assistant.incoming import Incoming
 from relay.call.assistant.pool import AssistantPool
 from relay.call.assistant.pump import Opening
@@ -88,26 +88,26 @@ async def calling(
 
 
 @pytest.mark.parametrize(
-    ("failure", "ending", "deleted"), [(DOWN, Ending.FAILED, []), (REFUSED, Ending.REFUSED, ["useless"])]
+    ("failure", "ending", "hung_up"), [(DOWN, Ending.FAILED, []), (REFUSED, Ending.REFUSED, ["useless"])]
 )
-async def test_a_dial_that_fails_says_whether_another_may_help_and_what_it_left_is_deleted(
-    failure: AssistantUnavailable, ending: Ending, deleted: list[str], autojump_clock: MockClock
+async def test_a_dial_that_fails_says_whether_another_may_help_and_what_it_left_is_hung_up(
+    failure: AssistantUnavailable, ending: Ending, hung_up: list[str], autojump_clock: MockClock
 ) -> None:
     async with calling(FakeDialer(MULAW, failure=failure), live=False) as rig:
         assert await rig.over() is ending
 
     assert rig.parts.told(DialFailed) == [DialFailed(failure.code, str(failure))]
-    assert rig.dialer.deleted == deleted
+    assert rig.dialer.hung_up == hung_up
     assert rig.listened == 0
 
 
-async def test_a_handshake_that_fails_is_a_failure_and_the_call_is_deleted(autojump_clock: MockClock) -> None:
+async def test_a_handshake_that_fails_is_a_failure_and_the_call_is_hung_up(autojump_clock: MockClock) -> None:
     dialer = FakeDialer(MULAW, handshake_failure=LegLost("no handshake"))
     async with calling(dialer, live=False) as rig:
         assert await rig.over() is Ending.FAILED
 
     assert rig.parts.told(DialFailed) == [DialFailed("SOCKET_FAILED", "no handshake")]
-    assert dialer.deleted == ["vapi-0"]
+    assert dialer.hung_up == ["vapi-0"]
 
 
 async def test_a_connection_that_stands_is_told_once_and_its_life_measured(autojump_clock: MockClock) -> None:
@@ -138,7 +138,7 @@ async def test_an_end_that_the_assistant_announces_is_a_loss_only_where_its_prov
         assert await rig.over() is ending
 
     assert rig.connection.hung_up
-    assert rig.dialer.deleted == []
+    assert rig.dialer.hung_up == []
     assert [lost.error for lost in rig.parts.told(AssistantLost)] == ([reason] if ending is Ending.LOST else [])  # type: ignore[attr-defined]
 
 
@@ -151,7 +151,7 @@ async def test_a_close_is_an_end_only_with_the_code_of_one(
         assert await rig.over() is ending
 
     assert rig.connection.hung_up is (code == 1000)
-    assert rig.dialer.deleted == ([] if code == 1000 else ["vapi-0"])
+    assert rig.dialer.hung_up == ([] if code == 1000 else ["vapi-0"])
     assert [lost.close_code for lost in rig.parts.told(AssistantLost)] == ([] if code == 1000 else [code])  # type: ignore[attr-defined]
 
 
@@ -168,16 +168,16 @@ async def test_an_end_without_a_reason_at_the_providers_limit_is_a_loss(
             rig.peer.close(1000)
         assert await rig.over() is ending
 
-    assert rig.dialer.deleted == []
+    assert rig.dialer.hung_up == []
 
 
-async def test_a_socket_that_is_gone_is_a_loss_and_the_call_is_deleted(autojump_clock: MockClock) -> None:
+async def test_a_socket_that_is_gone_is_a_loss_and_the_call_is_hung_up(autojump_clock: MockClock) -> None:
     async with calling() as rig:
         rig.peer.lose()
         assert await rig.over() is Ending.LOST
 
     assert len(rig.parts.told(AssistantLost)) == 1
-    assert rig.dialer.deleted == ["vapi-0"]
+    assert rig.dialer.hung_up == ["vapi-0"]
 
 
 async def test_a_peer_that_answers_no_ping_is_lost(autojump_clock: MockClock) -> None:
@@ -201,7 +201,7 @@ async def test_from_the_moment_it_is_left_nothing_goes_either_way_but_the_goodby
 
     assert rig.peer.seen == [vapi_controls.end_call()]
     assert rig.connection.hung_up
-    assert (rig.parts.playback.queued_ms, rig.dialer.deleted, rig.parts.told(AssistantLost)) == (0, [], [])
+    assert (rig.parts.playback.queued_ms, rig.dialer.hung_up, rig.parts.told(AssistantLost)) == (0, [], [])
 
 
 async def test_cancelled_it_says_goodbye(autojump_clock: MockClock) -> None:
@@ -209,10 +209,10 @@ async def test_cancelled_it_says_goodbye(autojump_clock: MockClock) -> None:
         rig.scope.cancel()
         await rig.over(0.1)
 
-    assert (rig.peer.seen[-1], rig.dialer.deleted) == (vapi_controls.end_call(), [])
+    assert (rig.peer.seen[-1], rig.dialer.hung_up) == (vapi_controls.end_call(), [])
 
 
-async def test_a_goodbye_without_an_answer_is_waited_for_a_moment_and_then_the_call_is_deleted(
+async def test_a_goodbye_without_an_answer_is_waited_for_a_moment_and_then_the_call_is_hung_up(
     autojump_clock: MockClock,
 ) -> None:
     async with calling() as rig:
@@ -222,10 +222,10 @@ async def test_a_goodbye_without_an_answer_is_waited_for_a_moment_and_then_the_c
         await rig.over()
         assert trio.current_time() - began_at == pytest.approx(LEAVE_S)
 
-    assert rig.dialer.deleted == ["vapi-0"]
+    assert rig.dialer.hung_up == ["vapi-0"]
 
 
-async def test_cancelled_while_it_is_dialled_it_learns_the_id_and_deletes_the_call_unconnected(
+async def test_cancelled_while_it_is_dialled_it_learns_the_id_and_hangs_the_call_up_unconnected(
     autojump_clock: MockClock,
 ) -> None:
     async with calling(FakeDialer(MULAW, answer_after_s=0.5), live=False) as rig:
@@ -233,7 +233,7 @@ async def test_cancelled_while_it_is_dialled_it_learns_the_id_and_deletes_the_ca
         rig.scope.cancel()
         await rig.over()
 
-    assert (rig.dialer.deleted, rig.dialer.peers) == (["vapi-0"], [])
+    assert (rig.dialer.hung_up, rig.dialer.peers) == (["vapi-0"], [])
 
 
 async def test_cancelled_while_nobody_answers_the_dial_it_gives_up_soon(autojump_clock: MockClock) -> None:
@@ -244,7 +244,7 @@ async def test_cancelled_while_nobody_answers_the_dial_it_gives_up_soon(autojump
         await rig.over()
         assert trio.current_time() - began_at == pytest.approx(LEAVE_S)
 
-    assert rig.dialer.deleted == []
+    assert rig.dialer.hung_up == []
 
 
 async def test_a_spare_call_stands_by_until_it_gets_the_floor(autojump_clock: MockClock) -> None:
@@ -297,14 +297,14 @@ async def test_the_ladder_learns_of_a_refusal_of_a_failure_and_of_a_dial_that_wa
     assert breaker.admit(trio.current_time())
 
 
-async def test_deleting_is_not_cancelled_and_not_waited_for_long(autojump_clock: MockClock) -> None:
-    quick, slow = FakeDialer(MULAW, delete_after_s=0.5), FakeDialer(MULAW, delete_after_s=60)
+async def test_hanging_up_is_not_cancelled_and_not_waited_for_long(autojump_clock: MockClock) -> None:
+    quick, slow = FakeDialer(MULAW, hang_up_after_s=0.5), FakeDialer(MULAW, hang_up_after_s=60)
     with capture_logs() as logged, trio.CancelScope() as scope:
         scope.cancel()
-        await delete(quick, "one")
+        await hang_up(quick, "one")
         began_at = trio.current_time()
-        await delete(slow, "two")
+        await hang_up(slow, "two")
 
-    assert (quick.deleted, slow.deleted) == (["one"], [])
-    assert trio.current_time() - began_at == pytest.approx(DELETE_S)
-    assert [line["event"] for line in logged] == ["assistant.delete_failed"]
+    assert (quick.hung_up, slow.hung_up) == (["one"], [])
+    assert trio.current_time() - began_at == pytest.approx(HANG_UP_S)
+    assert [line["event"] for line in logged] == ["assistant.hang_up_failed"]

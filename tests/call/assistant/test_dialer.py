@@ -1,4 +1,4 @@
-"""Vapi's REST interface as calls use it: what is asked for, how failures are named, and that deleting never raises."""
+"""Vapi's REST interface as calls use it: what is asked for, how failures are named, that hanging up never raises."""
 
 import json
 from dataclasses import dataclass, field
@@ -28,9 +28,6 @@ class Rest:
 
     async def post_json(self, url: str, body: Any, headers: Any = None) -> tuple[int, bytes]:
         return self._answer("POST", url, body, headers)
-
-    async def delete(self, url: str, headers: Any = None) -> tuple[int, bytes]:
-        return self._answer("DELETE", url, None, headers)
 
     def _answer(self, method: str, url: str, body: Any, headers: Any) -> tuple[int, bytes]:
         self.requests.append((method, url, body, headers))
@@ -161,18 +158,64 @@ async def test_no_answer_is_a_failure_that_may_pass(failure: Exception) -> None:
     assert (refused.value.code, refused.value.retriable) == ("VAPI_UNREACHABLE", True)
 
 
-async def test_deleting_says_what_came_of_it() -> None:
+CONTROL = "https://control.vapi.test/call-1/control"
+
+
+@dataclass
+class Live(Rest):
+    """Knows the call, as `GET /call/{id}` and its control URL answer."""
+
+    shown: dict[str, Any] = field(default_factory=dict)
+
+    async def get(self, url: str, headers: Any = None) -> tuple[int, bytes]:
+        self._answer("GET", url, None, headers)
+        return self.status, json.dumps(self.shown).encode()
+
+
+async def test_a_call_is_hung_up_at_its_control_url_without_the_key() -> None:
     rest = Rest(200, b"{}")
     with capture_logs() as logged:
-        await dialer(rest).delete("call-1")
+        await dialer(rest).hang_up("call-1", CONTROL)
 
-    assert rest.requests == [("DELETE", "https://vapi.test/call/call-1", None, {"Authorization": "Bearer private-key"})]
-    assert [(line["event"], line["status"]) for line in logged] == [("assistant.deleted", 200)]
+    assert rest.requests == [("POST", CONTROL, {"type": "end-call"}, None)]
+    assert [(line["event"], line["status"]) for line in logged] == [("assistant.hung_up", 200)]
 
 
-@pytest.mark.parametrize("failure", [LegLost("TIMEOUT vapi.test"), RemoteProtocolError("long", "RESPONSE_TOO_LARGE")])
-async def test_a_call_that_cannot_be_deleted_is_told_and_raises_nothing(failure: Exception) -> None:
+async def test_a_control_url_that_is_not_known_is_asked_for() -> None:
+    rest = Live(200, shown={"status": "in-progress", "monitor": {"controlUrl": CONTROL}})
     with capture_logs() as logged:
-        await dialer(Rest(failure=failure)).delete("call-1")
+        await dialer(rest).hang_up("call-1", None)
 
-    assert [line["event"] for line in logged] == ["assistant.delete_failed"]
+    asked, told = rest.requests
+    assert asked == ("GET", "https://vapi.test/call/call-1", None, {"Authorization": "Bearer private-key"})
+    assert told[:2] == ("POST", CONTROL)
+    assert [line["event"] for line in logged] == ["assistant.hung_up"]
+
+
+async def test_a_call_that_is_over_is_left_alone() -> None:
+    rest = Live(200, shown={"status": "ended", "monitor": {"controlUrl": CONTROL}})
+    with capture_logs() as logged:
+        await dialer(rest).hang_up("call-1", None)
+
+    assert [method for method, *_ in rest.requests] == ["GET"]
+    assert [line["event"] for line in logged] == ["assistant.hung_up"]
+
+
+@pytest.mark.parametrize(
+    ("rest", "control_url"),
+    [
+        (Rest(failure=LegLost("TIMEOUT vapi.test")), CONTROL),
+        (Rest(failure=RemoteProtocolError("long", "RESPONSE_TOO_LARGE")), CONTROL),
+        (Rest(500, b"{}"), CONTROL),
+        (Live(failure=LegLost("TIMEOUT vapi.test")), None),
+        (Live(404), None),
+        (Live(200, shown={"status": "queued"}), None),
+    ],
+    ids=["no answer", "too long", "500", "no call", "404", "no control URL"],
+)
+async def test_a_call_that_cannot_be_hung_up_is_told_and_raises_nothing(rest: Rest, control_url: str | None) -> None:
+    with capture_logs() as logged:
+        await dialer(rest).hang_up("call-1", control_url)
+
+    assert [line["event"] for line in logged] == ["assistant.hang_up_failed"]
+    assert "control.vapi.test/" not in str(logged)

@@ -145,7 +145,7 @@ async def test_an_assistant_whose_socket_cannot_be_written_is_lost_even_if_it_ca
         rig.dialer.peers[0].gone = True
         await rig.ended("assistant_unavailable", within_s=pump.LAST_WORDS_S + 2)
 
-        assert rig.dialer.deleted == ["vapi-0"]
+        assert rig.dialer.hung_up == ["vapi-0"]
 
 
 async def test_delay_up_is_measured_from_the_arrival(autojump_clock: MockClock) -> None:

@@ -27,9 +27,9 @@ async def test_it_is_the_dialer_inside() -> None:
     created = await dialer.create("id")
     async with dialer.connect(created) as socket:
         assert isinstance(socket, AssistantSocket)
-    await dialer.delete("c1")
+    await dialer.hang_up("c1", None)
 
-    assert (dialer.name, dialer.format, inner.deleted) == ("fake", MULAW, ["c1"])
+    assert (dialer.name, dialer.format, inner.hung_up) == ("fake", MULAW, ["c1"])
 
 
 async def test_the_addresses_of_a_call_are_hidden_while_it_is_connected_and_forgotten_after() -> None:

@@ -76,7 +76,7 @@ async def test_the_next_loss_begins_with_the_first_again(autojump_clock: MockClo
         await trio.sleep(2)
 
         assert rig.dialer.asked == [(True, None), (True, "vapi-0")]
-        assert second.deleted == ["vapi-0"]
+        assert second.hung_up == ["vapi-0"]
 
 
 async def test_all_fail(autojump_clock: MockClock) -> None:

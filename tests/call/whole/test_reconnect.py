@@ -96,7 +96,7 @@ async def test_a_lost_assistant_is_replaced_and_hears_the_unfinished_sentence_wh
         rig.phone.stop()
         ended = await rig.ended("caller_hangup")
         assert ended["reconnects"] == {"assistant": 1}
-        assert rig.dialer.deleted == ([] if way in {"worker died", "its model overloaded", "its limit"} else ["vapi-0"])
+        assert rig.dialer.hung_up == ([] if way in {"worker died", "its model overloaded", "its limit"} else ["vapi-0"])
 
 
 async def test_what_was_lost_before_a_word_was_said_greets_again(autojump_clock: MockClock) -> None:
@@ -272,14 +272,14 @@ async def test_what_is_refused_for_good_is_not_asked_again(autojump_clock: MockC
         assert len(rig.dialer.asked) == 2
 
 
-async def test_a_handshake_that_fails_is_tried_again_and_its_call_deleted(autojump_clock: MockClock) -> None:
+async def test_a_handshake_that_fails_is_tried_again_and_its_call_hung_up(autojump_clock: MockClock) -> None:
     async with open_rig() as rig:
         rig.dialer.handshake_failure = LegLost("HTTP 404")
         rig.ring()
         await rig.ended("assistant_unavailable", within_s=5)
 
         assert len(rig.dialer.asked) == 4
-        assert rig.dialer.deleted == ["vapi-0"] * 4
+        assert rig.dialer.hung_up == ["vapi-0"] * 4
 
 
 async def test_an_assistant_that_accepts_and_says_nothing_is_lost(autojump_clock: MockClock) -> None:
@@ -340,7 +340,7 @@ async def test_more_than_the_log_holds_is_dropped_and_counted(autojump_clock: Mo
 @pytest.mark.parametrize("after_s", [0.05, 0.7, 2.0])
 async def test_the_caller_hangs_up_during_the_outage(after_s: float, autojump_clock: MockClock) -> None:
     async with open_rig() as rig:
-        rig.dialer.delete_after_s = 60.0
+        rig.dialer.hang_up_after_s = 60.0
         await rig.begin()
         rig.dialer.answer_after_s = 1.5
         rig.dialer.peers[0].lose()

@@ -95,7 +95,7 @@ async def test_a_call_goes_on_with_what_was_said_and_what_was_heard(autojump_clo
         ]
         assert whole_and_in_order(rig.phone.heard(), 0, 100)
         assert TONE * 50 in assistant.heard
-        assert rig.dialer.deleted[0] == "vapi-0"
+        assert rig.dialer.hung_up[0] == "vapi-0"
         line = rig.event("call.taken_over")
         assert (line["call_id"], line["turns"]) == (call_id, 2)
         assert 3 < line["age_s"] < 7
