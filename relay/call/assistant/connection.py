@@ -14,9 +14,9 @@
 |            | audio, from a peer that sends       | `reconnect.audio_timeout_s`  | over: lost                       |
 |            | silence too                         |                              |                                  |
 |            | a write                             | `SEND_DEADLINE_S`            | over: lost                       |
-|            | "ended", or a close with 1000       |                              | over: ended; lost, if the reason |
-|            |                                     |                              | is a passing fault, or there is  |
-|            |                                     |                              | none at `max_call_s`             |
+|            | "ended", or a close with 1000       |                              | over: ended; lost or faulty, if  |
+|            |                                     |                              | its reason is a fault; lost, if  |
+|            |                                     |                              | there is none at `max_call_s`    |
 |            | any other end of the socket         |                              | over: lost                       |
 | leaving    | `end-call` written, the goodbye     | `LEAVE_S`                    | over; without an answer the call |
 |            | answered                            |                              | is hung up by REST               |
@@ -66,10 +66,20 @@ class Ending(Enum):
     """The assistant hung up."""
     LOST = auto()
     """It was live, and broke off."""
+    FAULTY = auto()
+    """It was live, and ended for a fault that the next call with the same assistant would have too."""
     FAILED = auto()
     """It never was live, and the next may be."""
     REFUSED = auto()
     """It never was live, and the same request will be refused again."""
+
+
+_ENDINGS = {
+    Family.SAME_ASSISTANT: Ending.LOST,
+    Family.OTHER_ASSISTANT: Ending.FAULTY,
+    Family.ENDED: Ending.ENDED,
+    Family.NEVER: Ending.ENDED,
+}
 
 
 class Connection:
@@ -195,10 +205,10 @@ class Connection:
             nursery.cancel_scope.cancel()
         reason = ended.ended_reason
         at_limit = reason is None and self._has_reached_limit
-        if not at_limit and family(reason) is not Family.SAME_ASSISTANT:
-            return Ending.ENDED
-        self._note_lost(reason or "ended at its limit", None)
-        return Ending.LOST
+        ending = Ending.LOST if at_limit else _ENDINGS[family(reason)]
+        if ending is not Ending.ENDED:
+            self._note_lost(reason or "ended at its limit", None)
+        return ending
 
     @property
     def _has_reached_limit(self) -> bool:
@@ -261,7 +271,7 @@ class Talk:
 
     def _tell_ladder(self) -> None:
         now = trio.current_time()
-        if self.ending in {Ending.FAILED, Ending.REFUSED}:
+        if self.ending in {Ending.FAILED, Ending.REFUSED, Ending.FAULTY}:
             self.ladder.failed(self.rung, now, retriable=self.ending is Ending.FAILED)
         elif self.ending is None and self.connection.began_at is None:
             self.ladder.abandoned(self.rung, now)

@@ -129,12 +129,12 @@ class Forwarder:
                 return EndReason.ASSISTANT_ENDED
             if talk.lasted:
                 self._backoff.succeeded()
-            if talk.ending is Ending.LOST:
+            if talk.ending in {Ending.LOST, Ending.FAULTY}:
                 give_up_at = max(give_up_at, trio.current_time() + self._config.reconnect.budget_s)
                 self._note_loss()
             else:
                 self._note_failure()
-            if talk.ending is Ending.REFUSED or change_over.is_prepared:
+            if talk.ending in {Ending.REFUSED, Ending.FAULTY} or change_over.is_prepared:
                 continue
             attempt_at = self._backoff.next_at(trio.current_time())
             if attempt_at is None:

@@ -48,7 +48,7 @@ class Ladder:
         return Wait(min(self._breakers[index].next_at(now) for index in rungs)) if rungs else None
 
     def failed(self, index: int, now: float, *, retriable: bool) -> None:
-        """The dial failed; if it is not `retriable`, this assistant is not tried again."""
+        """The dial failed, or the call for a fault; not `retriable`: this assistant is not tried again."""
         self._breakers[index].failed(now)
         if not retriable:
             self._left[index] = 0

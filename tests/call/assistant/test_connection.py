@@ -124,12 +124,14 @@ async def test_a_connection_that_stands_is_told_once_and_its_life_measured(autoj
     [
         ("assistant-ended-call", Ending.ENDED),
         (None, Ending.ENDED),
-        ("pipeline-error-openai-llm-failed", Ending.ENDED),
+        ("pipeline-error-openai-llm-failed", Ending.FAULTY),
+        ("silence-timed-out", Ending.ENDED),
+        ("call.start.error-configfault-transport-unsupported-for-model", Ending.ENDED),
         ("call.in-progress.error-vapifault-worker-died", Ending.LOST),
         ("exceeded-max-duration", Ending.LOST),
     ],
 )
-async def test_an_end_that_the_assistant_announces_is_a_loss_only_where_its_provider_failed(
+async def test_an_end_that_the_assistant_announces_is_what_its_reason_says(
     reason: str | None, ending: Ending, autojump_clock: MockClock
 ) -> None:
     async with calling() as rig:
@@ -139,7 +141,7 @@ async def test_an_end_that_the_assistant_announces_is_a_loss_only_where_its_prov
 
     assert rig.connection.hung_up
     assert rig.dialer.hung_up == []
-    assert [lost.error for lost in rig.parts.told(AssistantLost)] == ([reason] if ending is Ending.LOST else [])  # type: ignore[attr-defined]
+    assert [lost.error for lost in rig.parts.told(AssistantLost)] == ([] if ending is Ending.ENDED else [reason])  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(("code", "ending"), [(1000, Ending.ENDED), (1011, Ending.LOST), (1001, Ending.LOST)])

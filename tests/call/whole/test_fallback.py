@@ -79,6 +79,32 @@ async def test_the_next_loss_begins_with_the_first_again(autojump_clock: MockClo
         assert second.hung_up == ["vapi-0"]
 
 
+async def test_a_fault_of_one_assistant_moves_the_conversation_to_the_next_at_once(
+    autojump_clock: MockClock,
+) -> None:
+    """The same one would fail again, so it is not asked again."""
+    async with open_rig(others=[second := FakeDialer(MULAW, "second")]) as rig:
+        await rig.begin()
+        await trio.sleep(5)
+        rig.assistant.tell(type="status-update", status="ended", endedReason="pipeline-error-eleven-labs-voice-failed")
+        lost_at = trio.current_time()
+        await meet(rig, second)
+
+        assert trio.current_time() - lost_at < 0.1
+        assert (len(rig.dialer.asked), second.asked) == (1, [(True, "vapi-0")])
+
+
+async def test_a_fault_of_the_only_assistant_is_apologised_for(autojump_clock: MockClock) -> None:
+    async with open_rig(apology=Audio(TELEPHONE, numbered(0, 150))) as rig:
+        await rig.begin()
+        await trio.sleep(5)
+        rig.assistant.tell(type="status-update", status="ended", endedReason="pipeline-error-eleven-labs-voice-failed")
+        await rig.ended("assistant_unavailable", within_s=5)
+
+        assert len(rig.dialer.asked) == 1
+        assert set(heard_pairs(rig.phone.heard())) >= set(range(150))
+
+
 async def test_all_fail(autojump_clock: MockClock) -> None:
     second = FakeDialer(MULAW, "second", failure=DOWN)
     async with open_rig(others=[second], reconnect=ReconnectConfig(max_attempts=1)) as rig:
