@@ -154,7 +154,7 @@ ORDERED = {
 
 
 async def test_the_sdks_client_creates_lists_gets_renames_and_deletes_a_call() -> None:
-    async with running(Behaviour(ends_with_record=False)) as (_, calls):
+    async with running(Behaviour()) as (_, calls):
         made = await in_thread(calls.create, **ORDERED)
         listed = await in_thread(calls.list, assistant_id="a", limit=10)
         got = await in_thread(calls.get, made.id)

@@ -47,7 +47,6 @@ class Behaviour:
         at once.
     refuse_handshake: the socket's handshake is answered with 404, and the call is over.
     ends_with_socket: the client ends a call by closing its socket; otherwise the call goes on, billed, without it.
-    ends_with_record: `DELETE /call/{id}` ends the call; otherwise it erases the record, and the call goes on.
     user_texts: what the caller's utterances are taken to say, in order; then what fits the script (see `Narrator`).
     acts: what the model does before it answers an utterance: one for each, in order, until there are no more.
     """
@@ -81,7 +80,6 @@ class Behaviour:
     blocked_waits: bool = False
     refuse_handshake: bool = False
     ends_with_socket: bool = True
-    ends_with_record: bool = True
     user_texts: tuple[str, ...] = ()
     acts: tuple[Act, ...] = ()
 
@@ -90,7 +88,7 @@ def as_documented(behaviour: Behaviour) -> Behaviour:
     """The same, with Vapi's documents taken at their word where public code relies on something else.
 
     Properties of older schemas are refused, the control URL is told by `GET /call/{id}` only, a call above the limit
-    waits, and neither closing its socket nor deleting its record ends a call.
+    waits, and closing its socket does not end a call.
     """
     return replace(
         behaviour,
@@ -98,5 +96,4 @@ def as_documented(behaviour: Behaviour) -> Behaviour:
         monitor_in_reply=False,
         blocked_waits=True,
         ends_with_socket=False,
-        ends_with_record=False,
     )

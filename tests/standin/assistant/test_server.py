@@ -158,9 +158,8 @@ async def test_nothing_but_a_name_can_be_changed(change: object) -> None:
         assert call.name == "as it was"
 
 
-async def test_delete_can_be_what_the_documents_say_it_erases_the_record_and_the_call_goes_on() -> None:
-    behaviour = Behaviour(ends_with_record=False)
-    async with open_assistant(key=KEY, behaviour=behaviour) as assistant, client_of(assistant) as client:
+async def test_delete_erases_the_record_and_the_call_goes_on() -> None:
+    async with open_assistant(key=KEY) as assistant, client_of(assistant) as client:
         url, call = await place(assistant)
         async with dial(url) as socket:
             assert (await client.delete(f"/call/{call.id}")).status_code == 200
@@ -326,7 +325,7 @@ async def test_a_drop_is_a_reset_without_a_close_frame() -> None:
 
 async def test_the_call_can_be_ended_from_every_side() -> None:
     async with open_assistant(key=KEY) as assistant, client_of(assistant) as client:
-        for ask in ("end-call", "control", "delete", "assistant"):
+        for ask in ("end-call", "control", "assistant"):
             url, call = await place(assistant)
             async with dial(url) as socket:
                 match ask:
@@ -336,8 +335,6 @@ async def test_the_call_can_be_ended_from_every_side() -> None:
                         address = f"/{call.id}/control"
                         assert (await client.post(address, json={"type": "nonsense"})).status_code == 400
                         assert (await client.post(address, json={"type": "end-call"})).status_code == 200
-                    case "delete":
-                        assert (await client.delete(f"/call/{call.id}")).status_code == 200
                     case _:
                         call.end("assistant-ended-call")
                 texts, code = await read_to_the_end(socket)
