@@ -71,14 +71,17 @@ class LegClosed(RelayError):
 class AssistantUnavailable(RelayError):
     """No call with the assistant could be made. `retriable`: whether the same request may succeed later.
 
-    `call_id`: of a call that exists all the same, and is of no use.
+    `call_id`: of a call that exists all the same, and is of no use. `locked_out`: no call is taken for a while.
     """
 
-    def __init__(self, message: str, code: str, *, retriable: bool, call_id: str | None = None) -> None:
+    def __init__(
+        self, message: str, code: str, *, retriable: bool, call_id: str | None = None, locked_out: bool = False
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.retriable = retriable
         self.call_id = call_id
+        self.locked_out = locked_out
 
 
 class CallRefused(RelayError):

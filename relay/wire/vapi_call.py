@@ -191,7 +191,7 @@ def _failure(status: int, body: bytes, answer: dict[str, Any] | None) -> Assista
         code, retriable, advice = _FAILURES.get(status, unexpected)
     said = _message(answer)
     text = f"Vapi answered {status} and {advice}" + (f" (it says: {said})" if said else "")
-    return AssistantUnavailable(text, code, retriable=retriable)
+    return AssistantUnavailable(text, code, retriable=retriable, locked_out=status == 429)
 
 
 def _json_object(body: bytes) -> dict[str, Any] | None:

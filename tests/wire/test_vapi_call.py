@@ -171,7 +171,7 @@ def test_each_failing_status_has_its_code_whatever_the_body(
 ) -> None:
     error = failure(status, body)
 
-    assert (error.code, error.retriable) == (code, retriable)
+    assert (error.code, error.retriable, error.locked_out) == (code, retriable, status == 429)
     assert str(status) in str(error)
 
 

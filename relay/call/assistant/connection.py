@@ -72,6 +72,8 @@ class Ending(Enum):
     """It never was live, and the next may be."""
     REFUSED = auto()
     """It never was live, and the same request will be refused again."""
+    LOCKED_OUT = auto()
+    """It never was live, and no other call with this assistant will be for a while."""
 
 
 _ENDINGS = {
@@ -168,6 +170,8 @@ class Connection:
         except AssistantUnavailable as error:
             self._report.tell(DialFailed(error.code, str(error)))
             self.call_id = error.call_id
+            if error.locked_out:
+                return Ending.LOCKED_OUT
             return Ending.FAILED if error.retriable else Ending.REFUSED
         self.call_id, self.control_url = created.call_id, created.control_url
         if talk.cancel_called:
@@ -271,7 +275,9 @@ class Talk:
 
     def _tell_ladder(self) -> None:
         now = trio.current_time()
-        if self.ending in {Ending.FAILED, Ending.REFUSED, Ending.FAULTY}:
+        if self.ending is Ending.LOCKED_OUT:
+            self.ladder.locked_out(self.rung, now)
+        elif self.ending in {Ending.FAILED, Ending.REFUSED, Ending.FAULTY}:
             self.ladder.failed(self.rung, now, retriable=self.ending is Ending.FAILED)
         elif self.ending is None and self.connection.began_at is None:
             self.ladder.abandoned(self.rung, now)

@@ -134,7 +134,7 @@ class Forwarder:
                 self._note_loss()
             else:
                 self._note_failure()
-            if talk.ending in {Ending.REFUSED, Ending.FAULTY} or change_over.is_prepared:
+            if talk.ending in {Ending.REFUSED, Ending.FAULTY, Ending.LOCKED_OUT} or change_over.is_prepared:
                 continue
             attempt_at = self._backoff.next_at(trio.current_time())
             if attempt_at is None:

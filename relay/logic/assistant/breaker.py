@@ -12,6 +12,10 @@ half-open: one probe is under way, all others wait.
     deadline, `probe_s`, without a word of the probe    -> half-open: the next `admit` is another probe
 
 A success in any state closes it and forgets the failures; a failure of an older dial while it is open changes nothing.
+
+locked out: nobody dials it, whatever the state above.
+    `locked_out`: it answered that it takes no calls    -> locked out
+    deadline, `lock_out_s` after that                   -> the state above
 """
 
 from dataclasses import dataclass
@@ -37,6 +41,8 @@ class BreakerRules:
     open_s: float = 2.0
     longest_s: float = 30.0
     probe_s: float = 15.0
+    lock_out_s: float = 30.0
+    """A lock-out of 21 s was measured at Vapi (protocols/vapi.md, section 0), which no header announces."""
 
 
 class Breaker:
@@ -48,9 +54,12 @@ class Breaker:
         self._failures = 0
         self._open_s = rules.open_s
         self._until = 0.0
+        self._locked_until = 0.0
 
     def admit(self, now: float) -> bool:
         """Whether to dial now. Who is admitted must say `succeeded`, `failed` or `abandoned` in the end."""
+        if now < self._locked_until:
+            return False
         if self.state is BreakerState.CLOSED:
             return True
         if now < self._until:
@@ -61,6 +70,8 @@ class Breaker:
 
     def next_at(self, now: float) -> float:
         """When it is worth asking `admit`: now, or later."""
+        if now < self._locked_until:
+            return self._locked_until
         if self.state is BreakerState.CLOSED or self._until <= now:
             return now
         return self._until if self.state is BreakerState.OPEN else min(self._until, now + ASK_AGAIN_S)
@@ -83,6 +94,11 @@ class Breaker:
                 self._open(now)
             case BreakerState.OPEN:
                 pass
+
+    def locked_out(self, now: float) -> None:
+        """A dial was answered with a lock-out, which meets every other call too."""
+        self._locked_until = now + self._rules.lock_out_s
+        self.abandoned(now)
 
     def abandoned(self, now: float) -> None:
         """A dial was given up before it said anything about the assistant: the caller hung up."""

@@ -12,6 +12,7 @@ from tests.support.callrig import MULAW, PCM, SID, TONE, Assistant, FakeDialer, 
 from tests.support.numbered import heard_pairs, numbered
 
 DOWN = AssistantUnavailable("no", "VAPI_SERVER_ERROR", retriable=True)
+LOCKED_OUT = AssistantUnavailable("no", "VAPI_RATE_LIMITED", retriable=True, locked_out=True)
 REFUSED = AssistantUnavailable("no", "VAPI_UNAUTHORIZED", retriable=False)
 
 
@@ -77,6 +78,31 @@ async def test_the_next_loss_begins_with_the_first_again(autojump_clock: MockClo
 
         assert rig.dialer.asked == [(True, None), (True, "vapi-0")]
         assert second.hung_up == ["vapi-0"]
+
+
+async def test_a_lock_out_is_met_once_by_all_calls_together(autojump_clock: MockClock) -> None:
+    async with open_rig(others=[second := FakeDialer(MULAW, "second")]) as rig:
+        rig.dialer.failure = LOCKED_OUT
+        began_at = trio.current_time()
+        await rig.attach(rig.ring())
+        await meet(rig, second)
+        rig.ring(SID.replace("1", "2"))
+        await trio.sleep(1)
+
+        assert trio.current_time() - began_at < 1.1
+        assert (len(rig.dialer.asked), len(second.asked)) == (1, 2)
+
+
+async def test_a_caller_whose_only_assistant_is_locked_out_hears_the_apology_at_once(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(apology=Audio(TELEPHONE, numbered(0, 150))) as rig:
+        rig.dialer.failure = LOCKED_OUT
+        phone = await rig.attach(rig.ring())
+        await rig.ended("assistant_unavailable", within_s=5)
+
+        assert len(rig.dialer.asked) == 1
+        assert set(heard_pairs(phone.heard())) == set(range(150))
 
 
 async def test_a_fault_of_one_assistant_moves_the_conversation_to_the_next_at_once(
