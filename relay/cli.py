@@ -205,7 +205,7 @@ def vad(
     reduce_noise: bool,
     as_json: bool,
 ) -> None:
-    """Find the speech in recordings: WAV, mono, 16 bits, 8 or 16 kHz."""
+    """Find the speech in recordings, which are WAV files."""
     from relay.commands.vad import analyse_files, calibrate_room, evaluate_folder
 
     if bool(files) + (room is not None) + (folder is not None) != 1:

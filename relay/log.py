@@ -110,6 +110,8 @@ class _LibraryHandler(logging.Handler):
         values: dict[str, Any] = {"logger": record.name, "message": _message(record)}
         if record.exc_info:
             values["exc_info"] = record.exc_info
+        if error := getattr(record, "error", None):  # of relay/net, which logs as a library does
+            values["error"] = error
         # Libraries may use levels in between, for which structlog has no method.
         level = max(logging.WARNING, min(record.levelno // 10 * 10, logging.CRITICAL))
         structlog.get_logger().log(level, "library.message", **values)

@@ -20,7 +20,7 @@ class Monitoring:
     """The three endpoints. They need no credentials, and say nothing about a single call."""
 
     def __init__(self, context: EndpointContext) -> None:
-        self._front = context
+        self._context = context
 
     def add_to(self, app: QuartTrio) -> None:
         for path, view in (("/health", self.health), ("/ready", self.ready), ("/metrics", self.metrics)):
@@ -28,23 +28,23 @@ class Monitoring:
 
     async def health(self) -> Response:
         """Always 200: that there is an answer says that the process works."""
-        calls, dialer = self._front.calls, self._front.dialer
+        calls, dialer = self._context.calls, self._context.dialer
         status = "draining" if calls.draining else "degraded" if dialer.failing or calls.checkpoints.failing else "ok"
         values = {
             "status": status,
             "activeSessions": len(calls),
             "bufferSize": calls.queued_frames,
             "version": __version__,
-            "uptime_s": round(trio.current_time() - self._front.started_at, 1),
+            "uptime_s": round(trio.current_time() - self._context.started_at, 1),
         }
         return json_answer(200, values)
 
     async def ready(self) -> Response:
         """Whether new calls are accepted."""
-        reason = self._front.calls.refusal or ("assistants" if self._front.dialer.failing else None)
+        reason = self._context.calls.refusal or ("assistants" if self._context.dialer.failing else None)
         if reason is None:
             return json_answer(200, {"ready": True})
         return json_answer(503, {"ready": False, "reason": reason, "error": _REASONS[reason], "code": "NOT_READY"})
 
     async def metrics(self) -> Response:
-        return text_answer(self._front.metrics.render(), CONTENT_TYPE)
+        return text_answer(self._context.metrics.render(), CONTENT_TYPE)

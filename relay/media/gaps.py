@@ -44,6 +44,8 @@ class MediaClock:
         hole_ms = missing * duration_ms - self._invented_ms
         self._invented_ms = 0.0
         fill_ms = min(hole_ms, MAX_FILL_MS) if hole_ms >= MIN_GAP_MS else 0.0
+        if self._base_ms is None:
+            self._silence_ms = 0.0  # before the first message nothing could be late
         self._silence_ms += fill_ms
         self._note_offset(stamp_ms - self._audio_ms)
         self._audio_ms += duration_ms

@@ -88,9 +88,12 @@ class AsgiRequest:
         return await self._read_until(lambda _: None, limit_bytes)
 
     async def wait_gone(self) -> None:
-        """Return when the client has gone away. The body must have been read."""
-        while await self._next_part() is not None:
-            pass
+        """Return when the client has gone away. What is left of the body is thrown away."""
+        try:
+            while await self._next_part() is not None:
+                pass
+        except LegLost:
+            return
         while (await self._receive())["type"] != "http.disconnect":
             pass
 

@@ -46,6 +46,15 @@ def test_a_hole_in_which_silence_was_invented_is_filled_up_only() -> None:
     assert clock.surplus_ms == 0
 
 
+def test_silence_before_the_first_message_is_no_surplus() -> None:
+    """Nothing could be late that nobody had begun to send."""
+    clock = MediaClock()
+    clock.note_invented(8000)
+    steady(clock, 155, 50)
+
+    assert clock.surplus_ms == 0
+
+
 def test_silence_in_the_place_of_audio_that_was_only_late_is_a_surplus() -> None:
     clock = MediaClock()
     steady(clock, 0, 50)

@@ -187,6 +187,11 @@ async def test_a_stream_of_parts_has_no_length_and_is_not_collected_by_proxies()
     assert [(event["body"], event["more_body"]) for event in tap.sent[1:]] == [(b"one", True), (b"", False)]
 
 
+async def test_a_client_that_goes_away_within_its_body_is_gone_and_no_error() -> None:
+    with trio.fail_after(1):
+        await Tap(part(b"a"), GONE).request.wait_gone()
+
+
 async def test_the_end_of_the_client_is_noticed_behind_its_body(autojump_clock: MockClock) -> None:
     gone = Tap(part(b"", more=False), {"type": "http.request"}, GONE)
     await gone.request.wait_gone()

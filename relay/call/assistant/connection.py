@@ -286,8 +286,19 @@ class Talk:
 
 
 async def hang_up(dialer: Dialer, call_id: str, control_url: str | None = None) -> None:
-    """End a call whose socket is dead, whatever else is cancelled, within `HANG_UP_S`."""
-    with trio.move_on_after(HANG_UP_S, shield=True) as limit:
-        await dialer.hang_up(call_id, control_url)
-    if limit.cancelled_caught:
-        log.warning("assistant.hang_up_failed", error=f"no answer in {HANG_UP_S:g} s")
+    """End a call whose socket is dead. Cancelled, it goes on for at most `HANG_UP_S`."""
+    limit, done = trio.CancelScope(shield=True), trio.Event()
+
+    async def ask() -> None:
+        with limit:
+            await dialer.hang_up(call_id, control_url)
+        if limit.cancelled_caught:
+            log.warning("assistant.hang_up_failed", error=f"no answer in {HANG_UP_S:g} s")
+        done.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        try:
+            await done.wait()
+        finally:
+            limit.deadline = trio.current_time() + HANG_UP_S

@@ -69,8 +69,11 @@ class VapiDialer:
         self._sends_silence_timeout = assistant.send_silence_timeout
 
     async def create(self, call_id: str, *, greet: bool = True, replaces: str | None = None) -> CallCreated:
-        """POST /call; takes at most the REST client's time-out. A second POST follows where Vapi does not know the
-        property for the limit of silence: it is not sent any more from then on (protocols/vapi.md, section 0)."""
+        """POST /call, which takes at most the REST client's time-out.
+
+        A second POST follows where Vapi does not know the property for the limit of silence, which is not sent any more
+        from then on.
+        """
         status, body = await self._post(call_id, greet=greet, replaces=replaces)
         if self._sends_silence_timeout and vapi_call.refuses_silence_timeout(status, body):
             self._sends_silence_timeout = False
@@ -102,7 +105,7 @@ class VapiDialer:
         """POST `end-call` to the control URL, which `GET /call/{id}` names where it is not known.
 
         `DELETE /call/{id}` is no means for it: that erases the call's record and recordings, and nobody documents that
-        a live call ends (protocols/vapi.md, section 0).
+        a live call ends (Vapi API reference, "Delete Call").
         """
         try:
             url = control_url or await self._control_url(call_id)

@@ -129,6 +129,8 @@ class Forwarder:
                 return EndReason.ASSISTANT_ENDED
             if talk.lasted:
                 self._backoff.succeeded()
+            if talk.ending is Ending.FAULTY:
+                self._ladder.leave_out(talk.rung)  # it may have come by the ladder of the change-over
             if talk.ending in {Ending.LOST, Ending.FAULTY}:
                 give_up_at = max(give_up_at, trio.current_time() + self._config.reconnect.budget_s)
                 self._note_loss()

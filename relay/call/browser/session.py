@@ -23,6 +23,7 @@ from relay.call.browser.leg import BrowserLeg
 from relay.call.browser.spoken import Spoken
 from relay.call.call import Call
 from relay.call.report.events import (
+    BadAssistantMessage,
     BrowserGone,
     BrowserLost,
     BrowserReattached,
@@ -150,5 +151,7 @@ class BrowserSession:
                 self.leg.outbox.tell(browser_down.state(status, reason))
                 if status == "ended":
                     self._ended.set()
+            case BadAssistantMessage():
+                pass
             case Trouble(leg="assistant" | "relay" as leg, code=code):
                 self.leg.outbox.tell(browser_down.failure(code, FAILURES[leg], leg))

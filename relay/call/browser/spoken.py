@@ -19,10 +19,6 @@ class Spoken:
         self._audio = bytearray()
         self._news = Signal()
 
-    @property
-    def waiting_ms(self) -> float:
-        return WIDEBAND.duration_ms(len(self._audio))
-
     def add(self, pcm: bytes) -> bool:
         """Speak this behind all that waits. False: too much waits already, and nothing was taken."""
         if len(self._audio) + len(pcm) > WAITING_MAX_BYTES:

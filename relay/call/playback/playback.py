@@ -32,6 +32,8 @@ from relay.wakeup import Signal
 
 COMFORT_QUEUED_MS = 300
 """So much of a comfort sound may wait; more than the buffer fills with before it plays."""
+LOOK_AGAIN_MS = 100.0
+"""The end of a call looks so often whether the last word is over."""
 LAST_MARK_S = 1.0
 """How long the end of a call waits for the marks of what by the clock was played."""
 
@@ -134,7 +136,8 @@ class Playback:
         self.intake.finish()
         while self.audible or self.fence.state is FenceState.HOLDING:
             now = trio.current_time()
-            await self.speaker.changed.wait(until=now + max(FRAME_MS, self._playout.left_ms(now)) / 1000)
+            left_ms = min(self._playout.left_ms(now), LOOK_AGAIN_MS)  # some of it may be silence behind the last word
+            await self.speaker.changed.wait(until=now + max(FRAME_MS, left_ms) / 1000)
         with trio.move_on_after(LAST_MARK_S):
             while self._playout.lingers:
                 await self._marks.wait()

@@ -46,11 +46,13 @@ class Speaker:
 
     def add(self, frames: Sequence[PlayFrame], now: float) -> None:
         """Queue frames behind all others."""
-        was_empty = self.playout.queued_ms == 0
+        was_empty, planned_at = self.playout.queued_ms == 0, self.playout.next_send_at()
         for frame in frames:
             if cause := self.playout.add(frame, now):
                 self._counts.dropped(cause)
-        if was_empty and frames:
+        send_at = self.playout.next_send_at()
+        is_earlier = send_at is not None and planned_at is not None and send_at < planned_at
+        if frames and (was_empty or is_earlier):
             self.changed.fire()
 
     def attach(self, leg: CallerLeg) -> None:

@@ -42,7 +42,7 @@ class BreakerRules:
     longest_s: float = 30.0
     probe_s: float = 15.0
     lock_out_s: float = 30.0
-    """A lock-out of 21 s was measured at Vapi (protocols/vapi.md, section 0), which no header announces."""
+    """A lock-out of 21 s was measured at Vapi, which no header announces."""
 
 
 class Breaker:
@@ -57,7 +57,7 @@ class Breaker:
         self._locked_until = 0.0
 
     def admit(self, now: float) -> bool:
-        """Whether to dial now. Who is admitted must say `succeeded`, `failed` or `abandoned` in the end."""
+        """Whether to dial now. Who is admitted must say in the end what came of it: one of the methods below."""
         if now < self._locked_until:
             return False
         if self.state is BreakerState.CLOSED:

@@ -52,7 +52,11 @@ class Ladder:
         """The dial failed, or the call for a fault; not `retriable`: this assistant is not tried again."""
         self._breakers[index].failed(now)
         if not retriable:
-            self._left[index] = 0
+            self.leave_out(index)
+
+    def leave_out(self, index: int) -> None:
+        """Do not dial this assistant, until another has the call."""
+        self._left[index] = 0
 
     def locked_out(self, index: int, now: float) -> None:
         """The assistant takes no calls for a while, which was no try of it."""
