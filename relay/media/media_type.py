@@ -36,13 +36,14 @@ _WANTED = (
     "mono, 16000 Hz if rate= does not say another"
 )
 _BEGINNINGS = {
-    "Ogg": rb"OggS\0[\0-\x07]",
+    "Ogg": rb"OggS\0\x02\0{8}",
     "FLAC": rb"fLaC[\0\x80]\0\0\x22",
-    "MP3": rb"ID3[\x02-\x04]\0.[\0-\x7f]{4}",
+    "MP3": rb"ID3[\x02-\x04]\0[\0\x10\x20\x40\x80\xc0\xe0][\0-\x7f]{4}",
     "WebM or Matroska": rb"\x1a\x45\xdf\xa3.{0,60}(webm|matroska)",
     "MP4": rb"\0\0..ftyp[ -~]{4}",
     "gzip": rb"\x1f\x8b\x08[\0-\x1f].{4}[\0\x02\x04][\0-\x0d\xff]",
-    "ZIP": rb"PK\x03\x04[\x0a-\x3f]\0",
+    "ZIP": rb"PK\x03\x04[\x0a-\x3f]\0.[\0-\x28][\0\x08\x09\x0c\x0e\x5d\x5f]\0.{16}"
+    rb"[\x01-\xff]\0..[ -~\xc3-\xf4][ -~\x80-\xf4]",  # to the first two letters of a name
     "a form in parts": rb"--[!-~ ]{1,70}\r\n[!-~]+:",
     "AIFF": rb"FORM.{4}AIF[FC]",
     "AU": rb"\.snd\0\0.{6}\0\0\0[\x01-\x1b]",

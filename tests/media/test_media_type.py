@@ -96,16 +96,17 @@ def test_pcm_is_never_taken_for_something_else(seed: int, level: float, n_sample
     assert judge("", {}, noise(seed, level, n_samples)) == PLAIN
 
 
-@given(
-    st.sampled_from([
-        *(b"RIFF", b"RF64", b"OggS", b"fLaC", b"ID3\x04", b"\x1a\x45\xdf\xa3", b"\x1f\x8b", b"PK\x03\x04", b"FORM"),
-        *(b".snd", b"caff", b"--", b"{", b'{"', b"\xff\xfb\x90\x64", b"\xff\xf1\x50\x80", b"\0\0\0\x1c"),
-    ]),
-    st.integers(0, 2**32),
-    st.sampled_from([300, 8000]),
-)  # fmt: skip
-def test_pcm_that_begins_by_chance_like_something_else_is_still_pcm(beginning: bytes, seed: int, level: float) -> None:
-    assert judge("", {}, beginning + noise(seed, level)) == PLAIN
+BEGINNINGS = [
+    *(b"RIFF", b"RF64", b"OggS", b"fLaC", b"ID3\x04", b"\x1a\x45\xdf\xa3", b"\x1f\x8b", b"PK\x03\x04", b"FORM"),
+    *(b".snd", b"caff", b"--", b"{", b'{"', b"\xff\xfb\x90\x64", b"\xff\xf1\x50\x80", b"\0\0\0\x1c"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("level", [300, 8000])
+@pytest.mark.parametrize("beginning", BEGINNINGS)
+def test_pcm_that_begins_by_chance_like_something_else_is_still_pcm(beginning: bytes, level: float) -> None:
+    for seed in range(200):
+        assert judge("", {}, beginning + noise(seed, level, 100)) == PLAIN
 
 
 @pytest.mark.parametrize("head", [b"a" * 4096, b"ab" * 2048, b"\x20\x20\x30\x30" * 1024, b"{}", b"--", b"ID3"])

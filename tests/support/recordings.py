@@ -147,6 +147,6 @@ NO_WAV = {
     "AMR": b"#!AMR\n\x3c\x91",
     "big-endian WAV": b"RIFX\0\0\x10\0WAVEfmt \0\0\0\x10",
     "CAF": b"caff\0\x01\0\0desc",
-    "ZIP": b"PK\x03\x04\x14\0\0\0\x08\0",
+    "ZIP": b"PK\x03\x04\x14\0\0\0\x08\0" + b"\x5a" * 16 + b"\x05\0\x1c\0a.wav",
 }
 """The first bytes of what people take for audio that can be sent, as tools write them."""
