@@ -140,7 +140,7 @@ class Analysis:
         self._heard_ms += duration_ms
         self._arrived_at = arrived_at
         for frame in self._packetizer.push(for_assistant):
-            if cause := self._replay.append(frame, speech=self._detection.may_be_speech(self._heard_ms)):
+            if cause := self._replay.append(frame):
                 self._counts.dropped(cause)
         self._audio_logged(arrived_at)
         for window in self._windows.push(samples):

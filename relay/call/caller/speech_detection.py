@@ -33,7 +33,7 @@ from relay.media.frames import FRAME_MS
 from relay.media.windows import Window
 
 JUDGED_WITHIN_MS = 160
-"""What the detector has not judged for longer may be speech; a pause begins with so much of itself in a replay."""
+"""What is heard so long after the last that was judged may be speech."""
 LOUD_DB = 6.0
 """Over the noise: what is quieter, and no speech, may be left out of a replay."""
 
@@ -65,7 +65,7 @@ class SpeechDetection:
         self.last_speech_at = trio.current_time()
 
     def may_be_speech(self, heard_ms: float) -> bool:
-        """Whether what is heard now, at this time of the caller's audio, must not be left out of a replay, or at all.
+        """Whether what is heard now, at this time of the caller's audio, must not be left out.
 
         Only a detector that keeps up, hears no speech, and nothing louder than the noise, says that it may.
         """
@@ -90,7 +90,7 @@ class SpeechDetection:
             self._tell(decision)
 
     def _note_pause(self, window: Window) -> None:
-        """What was logged as possible speech, because the detector was behind, is a pause after all."""
+        """A window that is no speech, and not loud, is part of a pause; so is a frame that two such windows share."""
         begins_ms = window.end_ms - WINDOW_MS
         if self._detector.state is not State.QUIET or self._detector.over_floor_db > LOUD_DB:
             self._quiet_until_ms = -math.inf

@@ -84,14 +84,14 @@ class ReplayLog:
         """Speech of the whole call that never reached the assistant, or could not be sent again when it had to be."""
         return self._dropped * FRAME_MS
 
-    def append(self, frame: bytes, *, speech: bool = True) -> Literal["overflow", "pause"] | None:
-        """The newest frame. Only what is said not to be `speech` may be left out of a replay.
+    def append(self, frame: bytes) -> Literal["overflow", "pause"] | None:
+        """The newest frame. Until it is said to be part of a pause it is taken for speech.
 
         Returns what fell off unread to make room for it, if anything did: speech ("overflow"), or part of a "pause".
         """
         fell_off = self._forget_oldest() if len(self._frames) == self._max_frames else None
         self._frames.append(frame)
-        self._speech.append(speech)
+        self._speech.append(True)
         self._end += 1
         return fell_off
 
@@ -101,7 +101,7 @@ class ReplayLog:
             self._speech[index] = True
 
     def mark_pause(self, from_frame: int, upto_frame: int) -> None:
-        """The detector has heard nothing in these, which were taken for speech because it had not judged them yet.
+        """The detector has heard nothing in these: they may be left out of a replay.
 
         `upto_frame` is the first that is not meant.
         """

@@ -11,6 +11,7 @@ from relay.call.assistant.outgoing import NOTES_MAX, Outgoing
 from relay.logic.assistant.replay import EDGE_FRAMES
 from relay.media.frames import TELEPHONE, WIDEBAND
 from tests.support.assistant_parts import assistant_parts
+from tests.support.judged import append_judged
 from tests.support.numbered import numbered
 
 FRAMES = [numbered(number, 1) for number in range(60)]
@@ -107,7 +108,7 @@ async def test_what_is_left_out_of_a_pause_is_counted(autojump_clock: MockClock)
     parts = assistant_parts()
     outgoing, pause = parts.outgoing, FRAMES[5:45]
     for frame in FRAMES:
-        outgoing.replay.append(frame, speech=frame not in pause)
+        append_judged(outgoing.replay, frame, speech=frame not in pause)
     taken(outgoing)
     outgoing.replay.rewind()
     again = []

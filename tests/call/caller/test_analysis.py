@@ -335,3 +335,26 @@ async def test_a_pause_that_the_detector_judges_late_is_left_out_of_a_replay(aut
 
         assert [n for n, _ in heard_frames(second.heard)] == [*range(150)]
         assert second.heard.index(numbered(0, 1)) <= 20 * 160
+
+
+@pytest.mark.parametrize("judged", range(48, 56))
+async def test_no_word_that_the_detector_has_not_judged_yet_is_left_out_of_a_replay(
+    judged: int, autojump_clock: MockClock
+) -> None:
+    """The model hangs as the word begins, so the word looks like more of the pause in front of it."""
+    hangs = False
+
+    async def executor(function: Callable[[], list[float]]) -> list[float]:
+        await trio.sleep(3.0 if hangs else 0.0)
+        return function()
+
+    async with open_rig(executor=executor) as rig:
+        await rig.begin(speaking=False)
+        await speak(rig.phone.media, SILENCE * 50 + numbered(0, 50) + SILENCE * judged)
+        rig.dialer.peers[0].lose()
+        hangs = True
+        await speak(rig.phone.media, numbered(50, 100))
+        second = rig.assistant = await rig.meet_assistant()
+        await speak(rig.phone.media, SILENCE * 250)
+
+        assert [n for n, _ in heard_frames(second.heard)] == [*range(150)]

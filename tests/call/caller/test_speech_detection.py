@@ -42,14 +42,13 @@ class Rig:
             caller_heard=lambda decision, at: self.told.append((decision, at)),
         )
         self.heard_ms = 0.0
-        self.logged_as_speech = True
 
     def judge(self, count: int, window: tuple[int, float]) -> None:
         level, probability = window
         for _ in range(count):
             self.heard_ms += WINDOW_MS
             while self.frames_logged * 20 + 20 <= self.heard_ms:
-                self.replay.append(b"", speech=self.logged_as_speech)
+                self.replay.append(b"")
             samples = np.full(512, level, np.int16) * np.tile([1, -1], 256).astype(np.int16)
             self.detection.take(Scored(Window(samples, self.heard_ms), probability))
 
@@ -193,7 +192,7 @@ async def test_a_sentence_begins_with_certainty_and_ends_with_its_last_sound(aut
 
 
 @pytest.mark.parametrize(("windows", "left_out"), [(9, 0), (50, 80 - 15), (100, 160 - 15)])
-async def test_what_was_logged_as_speech_before_it_was_judged_is_a_pause_after_all(
+async def test_what_was_judged_quiet_is_left_out_of_a_replay(
     windows: int, left_out: int, autojump_clock: MockClock
 ) -> None:
     """300 ms of it stay, in whole frames: of the frames that two windows share none is missed."""
@@ -203,10 +202,9 @@ async def test_what_was_logged_as_speech_before_it_was_judged_is_a_pause_after_a
         assert rig.left_out_of_a_replay() == left_out
 
 
-async def test_what_was_logged_as_a_pause_is_none_since_the_onset_of_a_suspicion(autojump_clock: MockClock) -> None:
+async def test_what_was_judged_a_pause_is_none_since_the_onset_of_a_suspicion(autojump_clock: MockClock) -> None:
     """The onset lies up to 256 ms back: the model has heard something since then, and nothing was loud."""
     with open_rig() as rig:
-        rig.logged_as_speech = False
         rig.judge(50, NOTHING)
         rig.judge(10, (0, 0.3))
         rig.judge(1, (0, 0.55))

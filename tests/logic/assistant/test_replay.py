@@ -7,6 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from relay.logic.assistant.replay import EDGE_FRAMES, NextFrame, ReplayLog, Rewind
 from relay.logic.pause_rule import BEFORE_WORD_FRAMES
+from tests.support.judged import append_judged
 
 
 def drain(replay: ReplayLog) -> list[bytes]:
@@ -105,7 +106,7 @@ def log_of(pattern: str, *, max_ms: float = 100_000, rate: float = 1.0) -> Repla
     """One frame for each character: "s" speech, "." none."""
     replay = ReplayLog(max_ms, rate)
     for n, kind in enumerate(pattern):
-        replay.append(numbered(n), speech=kind == "s")
+        append_judged(replay, numbered(n), speech=kind == "s")
     return replay
 
 
@@ -205,7 +206,7 @@ def test_with_a_pause_the_replay_catches_up_with_a_caller_who_talks_on() -> None
     replay.rewind()
     now, sent = 20.0, 0
     for n in range(500, 1000):
-        replay.append(numbered(n), speech=n < 700)
+        append_judged(replay, numbered(n), speech=n < 700)
         sent += len(play(replay, now, now := now + 0.02))
 
     assert not replay.replaying
@@ -253,7 +254,7 @@ def test_a_reader_that_is_held_up_now_and_then_still_catches_up() -> None:
     now = 10.0
     for n in range(100, 700):
         now += 0.02
-        replay.append(numbered(n), speech=n < 300 or n >= 450)
+        append_judged(replay, numbered(n), speech=n < 300 or n >= 450)
         if n % 50 >= 15:
             play(replay, now, now)
 
@@ -265,7 +266,7 @@ def test_live_pauses_are_sent_whole_and_a_stalled_reader_is_not_paced() -> None:
     replay = log_of("s")
     play(replay, 0.0, 0.0)
     for n in range(1, 200):
-        replay.append(numbered(n), speech=False)
+        append_judged(replay, numbered(n), speech=False)
 
     assert play(replay, 4.0, 4.0) == [(4.0, n) for n in range(1, 200)]
 
@@ -283,7 +284,7 @@ def test_a_loss_during_a_replay_begins_it_again() -> None:
 def test_unfinished_speech_that_fell_off_is_a_loss_only_when_it_would_have_to_be_sent_again() -> None:
     replay = ReplayLog(1000)
     for n in range(100):
-        replay.append(numbered(n), speech=n >= 30)
+        append_judged(replay, numbered(n), speech=n >= 30)
         replay.read()
     assert replay.dropped_ms == 0
     assert replay.rewind() == Rewind(unread=50, again=70, dropped=20)
@@ -304,7 +305,7 @@ def test_finished_speech_that_fell_off_is_no_loss() -> None:
 
 def test_silence_that_falls_off_unread_is_skipped_and_speech_is_dropped() -> None:
     replay = ReplayLog(1000)
-    fell_off = [replay.append(b"", speech=kind == "s") for kind in "s" * 5 + "." * 20 + "s" * 50]
+    fell_off = [append_judged(replay, b"", speech=kind == "s") for kind in "s" * 5 + "." * 20 + "s" * 50]
 
     assert fell_off == [None] * 50 + ["overflow"] * 5 + ["pause"] * 20
     assert replay.dropped_ms == 100
@@ -326,7 +327,7 @@ class ReplayAgainstModel(RuleBasedStateMachine):
     @rule(count=st.integers(1, 60), speech=st.booleans())
     def append(self, count: int, speech: bool) -> None:
         for _ in range(count):
-            self.replay.append(numbered(len(self.speech)), speech=speech)
+            append_judged(self.replay, numbered(len(self.speech)), speech=speech)
             self.speech.append(speech)
 
     @rule(step_ms=st.integers(0, 3000))
@@ -379,7 +380,7 @@ def test_the_totals_add_up(steps: list[tuple[str, int, bool]]) -> None:
     for step, number, speech in steps:
         match step:
             case "append":
-                gone += sum(replay.append(b"", speech=speech) is not None for _ in range(number))
+                gone += sum(append_judged(replay, b"", speech=speech) is not None for _ in range(number))
                 appended += number
             case "read":
                 read = [replay.read() for _ in range(number)]

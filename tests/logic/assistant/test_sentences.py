@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from relay.logic.assistant.replay import ReplayLog
 from relay.logic.assistant.sentences import MAX_SEGMENTS, REACTION_FRAMES, TAIL_FRAMES, Sentences
+from tests.support.judged import append_judged
 
 UNANSWERED_S = 10.0
 
@@ -26,7 +27,7 @@ class Line:
 
     def goes_on(self, frames: int, *, speech: bool = False) -> None:
         for _ in range(frames):
-            self.replay.append(self.end.to_bytes(4), speech=speech)
+            append_judged(self.replay, self.end.to_bytes(4), speech=speech)
             self.end += 1
             self.now += 0.02
             while self.connected and (at := self.replay.next_at(self.now)) is not None and at <= self.now:
@@ -326,7 +327,7 @@ class Talk:
         for n, kind in enumerate(self.speech):
             if n in self._cut_at:
                 self.line.loses()
-            self.line.replay.append(n.to_bytes(4), speech=kind)
+            append_judged(self.line.replay, n.to_bytes(4), speech=kind)
             self.line.now += 0.02
             start = n if kind and not (n and self.speech[n - 1]) else start
             if kind and n == start + 5:
