@@ -30,7 +30,7 @@ import trio
 
 from relay.call.assistant.changeover import ChangeOver
 from relay.call.assistant.comfort import Comfort
-from relay.call.assistant.connection import Connection, Ending, Talk, hang_up
+from relay.call.assistant.connection import Connection, Ending, Talk
 from relay.call.assistant.incoming import Incoming
 from relay.call.assistant.outgoing import Outgoing
 from relay.call.assistant.pool import AssistantPool
@@ -109,11 +109,11 @@ class Forwarder:
         self._comfort.begin()
 
     async def run(self, call_id: str) -> EndReason:
-        """Dial and converse until the assistant is gone for good; returns why. Cancelled, it hangs up within 2 s."""
+        """Dial and converse until the assistant is gone for good; returns why. Cancelled, it says goodbye first."""
         async with trio.open_nursery() as nursery:
             lost = self._outage.lost_call_id
             if lost is not None and (dialer := self._pool.find(self.assistant)):
-                nursery.start_soon(hang_up, dialer, lost)
+                self._pool.placer.end(dialer, lost)
             nursery.start_soon(self._comfort.run)
             reason = await self._converse(partial(self._dial, call_id, nursery))
             nursery.cancel_scope.cancel()
@@ -164,7 +164,9 @@ class Forwarder:
     def _dial(self, call_id: str, nursery: trio.Nursery, ladder: Ladder, rung: int, opening: Opening) -> Talk:
         dialer = self._pool.dialers[rung]
         incoming = Incoming(dialer.format, self._playback, self._dialogue, self._report)
-        connection = Connection(dialer, self._outgoing, incoming, opening, config=self._config, report=self._report)
+        connection = Connection(
+            dialer, self._pool.placer, self._outgoing, incoming, opening, config=self._config, report=self._report
+        )
         talk = Talk(rung, ladder, dialer, connection)
 
         def connected() -> None:

@@ -1,6 +1,7 @@
 """Several assistants: the next takes the call when one is down, with the context, and in its own format."""
 
 import numpy as np
+import pytest
 import trio
 from trio.testing import MockClock
 
@@ -12,7 +13,8 @@ from tests.support.callrig import MULAW, PCM, SID, TONE, Assistant, FakeDialer, 
 from tests.support.numbered import heard_pairs, numbered
 
 DOWN = AssistantUnavailable("no", "VAPI_SERVER_ERROR", retriable=True)
-LOCKED_OUT = AssistantUnavailable("no", "VAPI_RATE_LIMITED", retriable=True, locked_out=True)
+LOCKED_OUT = AssistantUnavailable("no", "VAPI_RATE_LIMITED", retriable=True, locked_out_s=30.0)
+FULL = AssistantUnavailable("no", "VAPI_CONCURRENCY_BLOCKED", retriable=True, call_id="queued", locked_out_s=5.0)
 REFUSED = AssistantUnavailable("no", "VAPI_UNAUTHORIZED", retriable=False)
 
 
@@ -189,3 +191,38 @@ async def test_an_assistant_that_is_known_to_be_down_is_not_asked_by_every_call(
         rig.ring(f"{SID[:-2]}99")
         await trio.sleep(0.1)
         assert len(rig.dialer.peers) == 1
+
+
+async def test_a_call_that_waits_for_a_place_is_ended_and_the_next_assistant_dialled_at_once(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(others=[second := FakeDialer(MULAW, "second")]) as rig:
+        rig.dialer.failure = FULL
+        began_at = trio.current_time()
+        await rig.attach(rig.ring())
+        await meet(rig, second)
+
+        assert trio.current_time() - began_at < 0.1
+        assert (rig.dialer.hung_up, len(rig.dialer.asked)) == (["queued"], 1)
+
+
+async def test_a_place_at_the_only_assistant_is_waited_for_as_long_as_the_caller_is(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        rig.dialer.failure = FULL
+        await rig.attach(rig.ring())
+        await trio.sleep(12)
+        rig.dialer.failure = None
+        await meet(rig, rig.dialer)
+
+        assert trio.current_time() == pytest.approx(15, abs=0.1)
+        assert rig.dialer.hung_up == ["queued"] * 3
+
+
+async def test_no_place_in_time_is_apologised_for_and_leaves_no_call_that_waits(autojump_clock: MockClock) -> None:
+    async with open_rig(apology=Audio(TELEPHONE, numbered(0, 150))) as rig:
+        rig.dialer.failure = FULL
+        await rig.attach(rig.ring())
+        await rig.ended("assistant_unavailable", within_s=25)
+
+        assert 3 <= len(rig.dialer.asked) <= 5
+        assert rig.dialer.hung_up == ["queued"] * len(rig.dialer.asked)
