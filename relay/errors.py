@@ -52,9 +52,16 @@ class StartUnusable(RemoteProtocolError):
 
 
 class LegLost(RelayError):
-    """A leg's socket is gone without a goodbye (network, time-out, fenced off): worth another try."""
+    """A leg's socket is gone without a goodbye (network, time-out, fenced off): worth another try.
+
+    `close_code` is that of RFC 6455, section 7.4, where one side found that the other broke the protocol.
+    """
 
     code = "LEG_LOST"
+
+    def __init__(self, message: str = "", close_code: int | None = None) -> None:
+        super().__init__(message)
+        self.close_code = close_code
 
 
 class LegClosed(RelayError):

@@ -86,7 +86,7 @@ class Connection:
     """The life of one call with the assistant; used once.
 
     `began_at` is when its socket was connected, `call_id` the assistant's id of the call; None: not yet.
-    `locked_out_s`: how long the assistant takes no other call.
+    `locked_out_s`: how long the assistant takes no other call. `fault` is why the call ended, by the assistant's word.
     """
 
     def __init__(
@@ -112,6 +112,7 @@ class Connection:
         self._dialed_at = trio.current_time()
         self.call_id: str | None = None
         self.locked_out_s = 0.0
+        self.fault: str | None = None
         self.began_at: float | None = None
 
     @property
@@ -224,6 +225,7 @@ class Connection:
         reason = ended.ended_reason
         at_limit = reason is None and self._has_reached_limit
         ending = Ending.LOST if at_limit else _ENDINGS[family(reason)]
+        self.fault = reason
         if ending is not Ending.ENDED:
             self._note_lost(reason or "ended at its limit", None)
         return ending
@@ -238,7 +240,7 @@ class Connection:
         error: BaseException = lost
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
-        close_code = error.close_code if isinstance(error, LegClosed) else None
+        close_code = error.close_code if isinstance(error, LegClosed | LegLost) else None
         if leaving:
             return Ending.LOST
         if self.began_at is None:
@@ -248,6 +250,7 @@ class Connection:
             self._pump.hung_up = True
         if close_code == GOODBYE_CODE and not self._has_reached_limit:
             return Ending.ENDED
+        self.fault = None if close_code is None else str(error)
         self._note_lost(str(error), close_code)
         return Ending.LOST
 

@@ -7,6 +7,9 @@
 |         | down                                  | refused for good -> dialing, the next one    |                    |
 | talking | a connection is live                  | it was lost -> waiting; all tries are given  | see `Connection`   |
 |         |                                       | back if it was live for `STABLE_S`           |                    |
+|         |                                       | it was lost for the same fault as the one    |                    |
+|         |                                       | before (`Recurrence`), or for one that every |                    |
+|         |                                       | call would have -> dialing, the next one     |                    |
 |         |                                       | the assistant hung up -> over: it ended      |                    |
 |         |                                       | the provider will end the call -> moved to   | `max_call_s`, see  |
 |         |                                       | the next one, which is live: talking         | `Lifetime`         |
@@ -37,12 +40,19 @@ from relay.call.assistant.pool import AssistantPool
 from relay.call.assistant.pump import Opening
 from relay.call.playback.dialogue import Dialogue
 from relay.call.playback.playback import Playback
-from relay.call.report.events import AssistantChanged, AssistantGivenUp, AssistantReconnected, ReconnectFailed
+from relay.call.report.events import (
+    AssistantChanged,
+    AssistantGivenUp,
+    AssistantReconnected,
+    FaultRepeated,
+    ReconnectFailed,
+)
 from relay.call.report.report import Report
 from relay.config import Config
 from relay.logic.assistant.backoff import Backoff, BackoffRules
 from relay.logic.assistant.ladder import Ladder, Wait
 from relay.logic.assistant.lifetime import Moment
+from relay.logic.assistant.recurrence import Recurrence
 from relay.logic.end_reason import EndReason
 from relay.wire.vapi_controls import add_message
 
@@ -90,6 +100,7 @@ class Forwarder:
         self._report = report
         self._listening = listening
         self._backoff = Backoff(rules, Random())
+        self._losses = Recurrence()
         self._talk: Talk | None = None
         self._outage = _Outage()
         self._comfort = Comfort(playback, needed=lambda: self._outage.since is not None or self._replay.replaying)
@@ -129,14 +140,15 @@ class Forwarder:
                 return EndReason.ASSISTANT_ENDED
             if talk.lasted:
                 self._backoff.succeeded()
-            if talk.ending is Ending.FAULTY:
+            hopeless = talk.ending is Ending.FAULTY or self._recurs(talk)
+            if hopeless:
                 self._ladder.leave_out(talk.rung)  # it may have come by the ladder of the change-over
             if talk.ending in {Ending.LOST, Ending.FAULTY}:
                 give_up_at = max(give_up_at, trio.current_time() + self._config.reconnect.budget_s)
                 self._note_loss()
             else:
                 self._note_failure()
-            if talk.ending in {Ending.REFUSED, Ending.FAULTY, Ending.LOCKED_OUT} or change_over.is_prepared:
+            if hopeless or talk.ending in {Ending.REFUSED, Ending.LOCKED_OUT} or change_over.is_prepared:
                 continue
             attempt_at = self._backoff.next_at(trio.current_time())
             if attempt_at is None:
@@ -144,6 +156,13 @@ class Forwarder:
             await trio.sleep_until(attempt_at)
         self._report.tell(AssistantGivenUp(self._backoff.attempt))
         return EndReason.ASSISTANT_UNAVAILABLE
+
+    def _recurs(self, talk: Talk) -> bool:
+        fault = talk.connection.fault
+        if talk.ending is not Ending.LOST or not self._losses.again(talk.rung, fault, talk.connection.lived_s):
+            return False
+        self._report.tell(FaultRepeated(talk.dialer.name, fault or ""))
+        return True
 
     async def _next(self, dial: StartDial, give_up_at: float) -> Talk | None:
         """A new call; None: there is nobody left to dial, or not in time."""

@@ -26,6 +26,13 @@ async def meet(rig: Rig, dialer: FakeDialer) -> Assistant:
     return assistant
 
 
+async def dialled(rig: Rig, number: int) -> None:
+    """Return once the connection of this number, from 0, is there."""
+    with trio.fail_after(5):
+        while len(rig.dialer.peers) == number:  # noqa: ASYNC110 - a rig for tests
+            await trio.sleep(0.01)
+
+
 async def test_the_second_takes_a_call_that_the_first_refuses(autojump_clock: MockClock) -> None:
     async with open_rig(others=[second := FakeDialer(MULAW, "second")]) as rig:
         rig.dialer.failure = REFUSED
@@ -226,3 +233,48 @@ async def test_no_place_in_time_is_apologised_for_and_leaves_no_call_that_waits(
 
         assert 3 <= len(rig.dialer.asked) <= 5
         assert rig.dialer.hung_up == ["queued"] * len(rig.dialer.asked)
+
+
+@pytest.mark.parametrize("lives_s", [0.5, 4.0])
+async def test_what_ends_each_connection_costs_two_calls_of_the_only_assistant(
+    lives_s: float, autojump_clock: MockClock
+) -> None:
+    async with open_rig() as rig:
+        await rig.begin()
+        for number in range(2):
+            await dialled(rig, number)
+            await trio.sleep(lives_s)
+            rig.dialer.peers[number].close(1011, "cannot read that")
+        await rig.ended("assistant_unavailable", within_s=5)
+
+        assert len(rig.dialer.asked) == 2
+        assert rig.event("assistant.fault_repeated")["assistant"] == "fake"
+
+
+async def test_what_ends_each_connection_is_left_to_the_next_assistant_after_two_calls(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(others=[second := FakeDialer(MULAW, "second")]) as rig:
+        await rig.begin()
+        for number in range(2):
+            await dialled(rig, number)
+            await trio.sleep(1)
+            rig.dialer.peers[number].close(1011)
+        await meet(rig, second)
+
+        assert (len(rig.dialer.asked), len(second.asked)) == (2, 1)
+
+
+async def test_a_connection_that_breaks_off_without_a_word_is_no_fault_that_comes_again(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        await rig.begin()
+        for number in range(4):
+            await dialled(rig, number)
+            await trio.sleep(3)
+            rig.dialer.peers[number].lose()
+        await trio.sleep(3)
+
+        assert len(rig.dialer.asked) == 5
+        assert rig.events("assistant.fault_repeated") == []
