@@ -51,7 +51,7 @@ ANSWER_S = 60.0
 """From the request to its answer, when nobody waits for the call any more."""
 END_S = 60.0
 """For all tries to end one call."""
-END_RULES = BackoffRules(max_attempts=20, first_s=1.0, longest_s=8.0, budget_s=END_S)
+END_RULES = BackoffRules(max_attempts=100, first_s=1.0, longest_s=8.0, budget_s=END_S)
 STOP_S = 2.0
 """For what is under way when the daemon stops."""
 
@@ -155,9 +155,9 @@ class CallPlacer:
                 created = await order.create(fresh=which == "second", answering=order.answering.set)
             self._created(order, which, created)
         except trio.TooSlowError:
-            log.warning("assistant.unanswered", assistant=order.dialer.name, error=f"no answer in {limit_s:g} s")
+            _note_unanswered(order, f"no answer in {limit_s:g} s")
         except trio.Cancelled:
-            log.warning("assistant.unanswered", assistant=order.dialer.name, error="the relay stopped before")
+            _note_unanswered(order, "the relay stopped before")
             raise
         except Exception as error:  # noqa: BLE001 - it is raised again where the call was wanted
             self._failed(order, error)
@@ -175,12 +175,14 @@ class CallPlacer:
             self.end(order.dialer, created.call_id, created.control_url)
 
     def _failed(self, order: _Order, error: Exception) -> None:
-        if isinstance(error, AssistantUnavailable):
-            if error.call_id is not None:
-                self.end(order.dialer, error.call_id, error.control_url)
-        elif not order.wanted:
-            log.error("assistant.placing_failed", exc_info=error)
         order.failures.append(error)
+        if not isinstance(error, AssistantUnavailable):
+            if not order.wanted:
+                log.error("assistant.placing_failed", exc_info=error)
+        elif error.call_id is not None:
+            self.end(order.dialer, error.call_id, error.control_url)
+        elif (order.hedged or not order.wanted) and not _is_answer(error):
+            _note_unanswered(order, str(error))
 
     def _close(self, order: _Order) -> None:
         """Nobody waits for the call any more."""
@@ -220,6 +222,11 @@ class CallPlacer:
     def _gave_up(self, call_id: str, error: str) -> None:
         self._metrics.assistant_hang_ups.labels("failed").inc()
         log.warning("assistant.hang_up_failed", assistant_call_id=call_id, error=error)
+
+
+def _note_unanswered(order: _Order, error: str) -> None:
+    """There may be a call that nobody here will ever know."""
+    log.warning("assistant.unanswered", assistant=order.dialer.name, error=error)
 
 
 def _is_answer(error: Exception) -> bool:

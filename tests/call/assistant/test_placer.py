@@ -154,7 +154,8 @@ async def test_the_first_call_of_two_requests_is_kept_and_every_other_is_ended_w
         assert service.unavailable == (won == "none")
         assert [line["won"] for line in rig.events("assistant.hedge_over")] == [won]
         assert rig.metric("hedges", won=won) == 1
-        assert len(rig.events("assistant.unanswered")) == [first.after_s, second.after_s].count(math.inf)
+        unanswered = [answer for answer in (first, second) if answer.failure is SILENT or answer.after_s == math.inf]
+        assert len(rig.events("assistant.unanswered")) == len(unanswered)
 
 
 @pytest.mark.parametrize(
@@ -213,6 +214,19 @@ async def test_a_call_that_comes_in_the_moment_in_which_its_caller_goes_is_ended
         assert (service.fresh, service.alive, service.tries) == ([False], [], 1)
 
 
+@pytest.mark.parametrize(("failure", "told"), [(SILENT, 1), (REFUSED, 0)])
+async def test_a_request_that_breaks_off_when_its_caller_is_gone_is_told(
+    failure: AssistantUnavailable, told: int, autojump_clock: MockClock
+) -> None:
+    service = Service(MULAW, answers=[Answer(5, failure)])
+    async with placing() as rig:
+        with trio.move_on_after(1):
+            await rig.place(service)
+        await trio.sleep(10)
+
+        assert len(rig.events("assistant.unanswered")) == told
+
+
 @pytest.mark.parametrize(
     ("ends", "tries"),
     [
@@ -249,7 +263,7 @@ async def test_a_call_that_cannot_be_ended_is_told_once(
         assert rig.metric("hang_ups", result="failed") == 1
         tries = service.tries
         await trio.sleep(END_S)
-        assert service.tries == tries <= 30
+        assert service.tries == tries <= 40
 
 
 @pytest.mark.parametrize("cancelled", [False, True])
