@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import pytest
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
@@ -212,6 +214,31 @@ async def test_a_call_that_comes_in_the_moment_in_which_its_caller_goes_is_ended
         await trio.sleep(1)
 
         assert (service.fresh, service.alive, service.tries) == ([False], [], 1)
+
+
+ANSWERS = st.builds(
+    Answer,
+    st.floats(0, 59),
+    st.sampled_from([None, None, SILENT, REFUSED]),
+    st.floats(0, 59) | st.just(math.inf),
+    st.booleans(),
+)
+
+
+@given(st.tuples(ANSWERS, ANSWERS), st.floats(0, 20), st.lists(st.just(SILENT) | st.floats(0, 2), max_size=3))
+def test_no_call_lives_but_the_one_that_was_taken(
+    answers: tuple[Answer, Answer], gone_s: float, ends: list[Exception | float | None]
+) -> None:
+    async def run() -> None:
+        service = Service(MULAW, answers=list(answers), ends=ends)
+        taken = []
+        async with placing() as rig:
+            with trio.move_on_after(gone_s), suppress(AssistantUnavailable):
+                taken.append((await rig.place(service)).call_id)
+            await trio.sleep(ANSWER_S + END_S)
+            assert service.alive == taken
+
+    trio.run(run, clock=MockClock(autojump_threshold=0))
 
 
 @pytest.mark.parametrize(("failure", "told"), [(SILENT, 1), (REFUSED, 0)])
