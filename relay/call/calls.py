@@ -164,7 +164,7 @@ class Calls:
 async def open_calls(services: Services, *dialers: Dialer) -> AsyncIterator[Calls]:
     """The registry with its nursery, and the assistants from first to last.
 
-    On leaving, live calls are cancelled, and the assistants' calls that nobody could be told the end of have `STOP_S`.
+    On leaving, live calls are cancelled; then the placer has `STOP_S` to end what is left at the assistants'.
     """
     async with open_call_placer(services.metrics) as placer, trio.open_nursery() as nursery:
         calls = Calls(services, AssistantPool(dialers, placer), nursery)

@@ -141,7 +141,7 @@ class CallPlacer:
             self._close(order)
 
     def end(self, dialer: Dialer, call_id: str, control_url: str | None = None) -> None:
-        """End a call whose socket cannot be told; nobody waits for it. `control_url` is as `place` gave it."""
+        """End a call that cannot be told so on its socket, in the background. `control_url` is as `place` gave it."""
         self._nursery.start_soon(self._end, dialer, call_id, control_url)
 
     def _ask(self, order: _Order, which: _Which) -> None:
