@@ -12,6 +12,7 @@ from relay.errors import (
     CallRefused,
     ConfigError,
     FormatMismatch,
+    HangUpFailed,
     LegClosed,
     LegLost,
     LocalProtocolError,
@@ -29,6 +30,7 @@ BASES = [RelayError, ProtocolError]
 WITH_ONE_CODE: list[type[RelayError]] = [
     ConfigError,
     FormatMismatch,
+    HangUpFailed,
     RecordingBroken,
     LocalProtocolError,
     LegLost,

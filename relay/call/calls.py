@@ -8,6 +8,7 @@ import structlog
 import trio
 
 from relay.call.assistant.dialer import Dialer
+from relay.call.assistant.placer import open_call_placer
 from relay.call.assistant.pool import AssistantPool
 from relay.call.call import Call
 from relay.call.checkpoint import Checkpoints, new_record
@@ -161,9 +162,12 @@ class Calls:
 
 @asynccontextmanager
 async def open_calls(services: Services, *dialers: Dialer) -> AsyncIterator[Calls]:
-    """The registry with its nursery, and the assistants from first to last. On leaving, live calls are cancelled."""
-    async with trio.open_nursery() as nursery:
-        calls = Calls(services, AssistantPool(dialers), nursery)
+    """The registry with its nursery, and the assistants from first to last.
+
+    On leaving, live calls are cancelled; then the placer has `STOP_S` to end what is left at the assistants'.
+    """
+    async with open_call_placer(services.metrics) as placer, trio.open_nursery() as nursery:
+        calls = Calls(services, AssistantPool(dialers, placer), nursery)
         if services.store is not None:
             nursery.start_soon(calls.checkpoints.run)
         services.metrics.playout_buffer.set_function(lambda: calls.deepest_queue_s)

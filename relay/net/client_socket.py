@@ -19,7 +19,8 @@ MESSAGE_MAX_BYTES = 2**20
 RECEIVE_BYTES = 65_536
 
 _log = logging.getLogger(__name__)
-_NO_GOODBYE = {1002, 1006, 1007, 1009}  # RFC 6455, 7.4.1: codes of a connection that failed, on whichever side
+_NO_CLOSE_FRAME = 1006
+_NO_GOODBYE = {1002, _NO_CLOSE_FRAME, 1007, 1009}  # RFC 6455, 7.4.1: a connection that failed, on whichever side
 
 
 class ClientSocket:
@@ -105,7 +106,8 @@ class ClientSocket:
         if why is None or self._closing:
             return LegLost(f"{self._peer}: socket closed")
         if why.code in _NO_GOODBYE:
-            return LegLost(f"{self._peer}: connection failed with {why.code} {why.reason or ''}".rstrip())
+            code = None if why.code == _NO_CLOSE_FRAME else why.code
+            return LegLost(f"{self._peer}: connection failed with {why.code} {why.reason or ''}".rstrip(), code)
         return LegClosed(why.code, why.reason or "")
 
 

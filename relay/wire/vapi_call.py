@@ -22,6 +22,8 @@ SILENCE_TIMEOUT = "silenceTimeoutSeconds"
 _MAX_DURATION_S = (10, 43200)  # the schema of maxDurationSeconds
 _SILENCE_TIMEOUT_S = (5, 3600)  # what Vapi's own web client allows
 _NAME_MAX_CHARS = 40  # the schema of CreateCallDTO
+_RATE_LOCK_OUT_S = 30.0  # a lock-out of 21 s was measured, which no header announces
+_CONCURRENCY_LOCK_OUT_S = 5.0  # a place becomes free with any call of the account that ends
 _MESSAGE_READ_CHARS = 4000  # of Vapi's error text: more is not worth the search for secrets in it
 _MESSAGE_MAX_CHARS = 200
 _CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -115,7 +117,7 @@ def parse_live(status: int, body: bytes) -> LiveCall | None:
     answer = _json_object(body)
     if status != 200 or answer is None:
         return None
-    return LiveCall(answer.get("status") == "ended", _url(_at(answer, "monitor", "controlUrl"), ("https", "http")))
+    return LiveCall(answer.get("status") == "ended", _control_url(answer))
 
 
 def refuses_silence_timeout(status: int, body: bytes) -> bool:
@@ -127,7 +129,8 @@ def parse_created(status: int, body: bytes) -> CallCreated:
     """Return the call in the answer to `POST /call`.
 
     Raises `AssistantUnavailable`, with a code for each failure and a text for the operator that holds neither the key
-    nor a URL, whatever the answer.
+    nor a URL, whatever the answer. A call that is blocked exists, and waits for a place ("Call concurrency"); that it
+    can be connected to afterwards nobody documents, so it is of no use.
     """
     answer = _json_object(body)
     if status not in (200, 201):
@@ -142,7 +145,10 @@ def parse_created(status: int, body: bytes) -> CallCreated:
         raise AssistantUnavailable(
             "Vapi blocks the call: too many at once for the plan; end some or add concurrency to the account",
             "VAPI_CONCURRENCY_BLOCKED",
-            retriable=False,
+            retriable=True,
+            call_id=_call_id(answer),
+            control_url=_control_url(answer),
+            locked_out_s=_CONCURRENCY_LOCK_OUT_S,
         )
     return _created(answer)
 
@@ -158,8 +164,8 @@ def _audio_format(audio_format: AudioFormat) -> dict[str, Any]:
 
 
 def _created(answer: dict[str, Any]) -> CallCreated:
-    call_id = answer.get("id")
-    if not isinstance(call_id, str) or _CALL_ID.fullmatch(call_id) is None:
+    call_id, control_url = _call_id(answer), _control_url(answer)
+    if call_id is None:
         raise AssistantUnavailable(
             "Vapi accepted the call without a usable id: check api_base and any proxy",
             "VAPI_BAD_RESPONSE",
@@ -173,8 +179,18 @@ def _created(answer: dict[str, Any]) -> CallCreated:
             "VAPI_NO_SOCKET_URL",
             retriable=False,
             call_id=call_id,
+            control_url=control_url,
         )
-    return CallCreated(call_id, socket_url, _url(_at(answer, "monitor", "controlUrl"), ("https", "http")))
+    return CallCreated(call_id, socket_url, control_url)
+
+
+def _call_id(answer: dict[str, Any]) -> str | None:
+    call_id = answer.get("id")
+    return call_id if isinstance(call_id, str) and _CALL_ID.fullmatch(call_id) else None
+
+
+def _control_url(answer: dict[str, Any]) -> str | None:
+    return _url(_at(answer, "monitor", "controlUrl"), ("https", "http"))
 
 
 def _failure(status: int, body: bytes, answer: dict[str, Any] | None) -> AssistantUnavailable:
@@ -191,7 +207,8 @@ def _failure(status: int, body: bytes, answer: dict[str, Any] | None) -> Assista
         code, retriable, advice = _FAILURES.get(status, unexpected)
     said = _message(answer)
     text = f"Vapi answered {status} and {advice}" + (f" (it says: {said})" if said else "")
-    return AssistantUnavailable(text, code, retriable=retriable, locked_out=status == 429)
+    locked_out_s = _RATE_LOCK_OUT_S if status == 429 else 0.0
+    return AssistantUnavailable(text, code, retriable=retriable, locked_out_s=locked_out_s)
 
 
 def _json_object(body: bytes) -> dict[str, Any] | None:

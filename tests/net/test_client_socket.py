@@ -422,8 +422,10 @@ async def test_after_a_torn_frame_there_is_no_goodbye_to_be_answered(autojump_cl
 async def test_an_oversized_message_loses_the_socket(autojump_clock: MockClock) -> None:
     async with connected() as (client, peer, _), trio.open_nursery() as nursery:
         nursery.start_soon(peer.send_message, b"x" * (MESSAGE_MAX_BYTES + 1))
-        with pytest.raises(LegLost, match="1009"):
+        with pytest.raises(LegLost, match="1009") as lost:
             await client.receive()
+
+    assert lost.value.close_code == 1009
 
 
 async def test_broken_framing_is_lost_not_closed(autojump_clock: MockClock) -> None:

@@ -93,6 +93,7 @@ class FakeDialer:
     handshake_failure: Exception | None = None
     answer_after_s: float = 0.0
     connect_after_s: float = 0.0
+    create_timeout_s: float = 10.0
     hang_up_after_s: float = 0.0
     peers: list[MemoryPeer] = field(default_factory=list)
     sockets: list[AssistantSocket] = field(default_factory=list)
@@ -100,7 +101,15 @@ class FakeDialer:
     asked: list[tuple[bool, str | None]] = field(default_factory=list)
     connected: trio.Event = field(default_factory=trio.Event)
 
-    async def create(self, call_id: str, *, greet: bool = True, replaces: str | None = None) -> CallCreated:
+    async def create(
+        self,
+        call_id: str,
+        *,
+        greet: bool = True,
+        replaces: str | None = None,
+        fresh: bool = False,
+        answering: Callable[[], None] | None = None,
+    ) -> CallCreated:
         self.asked.append((greet, replaces))
         await trio.sleep(self.answer_after_s)
         if self.failure is not None:
@@ -120,6 +129,9 @@ class FakeDialer:
             yield self.sockets[-1]
         finally:
             await peer.socket.close()
+
+    def note_unavailable(self) -> None:
+        """See Dialer."""
 
     async def hang_up(self, call_id: str, control_url: str | None) -> None:
         await trio.sleep(self.hang_up_after_s)

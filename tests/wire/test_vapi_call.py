@@ -171,7 +171,7 @@ def test_each_failing_status_has_its_code_whatever_the_body(
 ) -> None:
     error = failure(status, body)
 
-    assert (error.code, error.retriable, error.locked_out) == (code, retriable, status == 429)
+    assert (error.code, error.retriable, error.locked_out_s) == (code, retriable, 30.0 if status == 429 else 0.0)
     assert str(status) in str(error)
 
 
@@ -210,10 +210,16 @@ def test_a_message_that_is_no_text_is_left_out(message: object) -> None:
     assert "it says" not in str(failure(400, {"message": message}))
 
 
-def test_a_call_blocked_by_concurrency_is_a_failure_even_with_201() -> None:
-    error = failure(201, CREATED | {"subscriptionLimits": {"concurrencyBlocked": True, "concurrencyLimit": 10}})
+@pytest.mark.parametrize("monitor", [{}, {"monitor": {"controlUrl": CONTROL}}])
+def test_a_call_blocked_by_concurrency_is_a_failure_even_with_201_and_is_known_by_its_id(
+    monitor: dict[str, object],
+) -> None:
+    limits = {"subscriptionLimits": {"concurrencyBlocked": True, "concurrencyLimit": 10}}
+    error = failure(201, CREATED | limits | monitor)
 
-    assert (error.code, error.retriable) == ("VAPI_CONCURRENCY_BLOCKED", False)
+    assert (error.code, error.retriable, error.locked_out_s) == ("VAPI_CONCURRENCY_BLOCKED", True, 5.0)
+    assert (error.call_id, error.control_url) == (CREATED["id"], CONTROL if monitor else None)
+    assert CONTROL not in str(error)
 
 
 @pytest.mark.parametrize("limits", [None, [], {}, {"concurrencyBlocked": False}, {"concurrencyBlocked": None}, "x"])

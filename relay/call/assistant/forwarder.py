@@ -7,6 +7,9 @@
 |         | down                                  | refused for good -> dialing, the next one    |                    |
 | talking | a connection is live                  | it was lost -> waiting; all tries are given  | see `Connection`   |
 |         |                                       | back if it was live for `STABLE_S`           |                    |
+|         |                                       | it was lost for the same fault as the one    |                    |
+|         |                                       | before (`Recurrence`), or for one that every |                    |
+|         |                                       | call would have -> dialing, the next one     |                    |
 |         |                                       | the assistant hung up -> over: it ended      |                    |
 |         |                                       | the provider will end the call -> moved to   | `max_call_s`, see  |
 |         |                                       | the next one, which is live: talking         | `Lifetime`         |
@@ -30,19 +33,26 @@ import trio
 
 from relay.call.assistant.changeover import ChangeOver
 from relay.call.assistant.comfort import Comfort
-from relay.call.assistant.connection import Connection, Ending, Talk, hang_up
+from relay.call.assistant.connection import Connection, Ending, Talk
 from relay.call.assistant.incoming import Incoming
 from relay.call.assistant.outgoing import Outgoing
 from relay.call.assistant.pool import AssistantPool
 from relay.call.assistant.pump import Opening
 from relay.call.playback.dialogue import Dialogue
 from relay.call.playback.playback import Playback
-from relay.call.report.events import AssistantChanged, AssistantGivenUp, AssistantReconnected, ReconnectFailed
+from relay.call.report.events import (
+    AssistantChanged,
+    AssistantGivenUp,
+    AssistantReconnected,
+    FaultRepeated,
+    ReconnectFailed,
+)
 from relay.call.report.report import Report
 from relay.config import Config
 from relay.logic.assistant.backoff import Backoff, BackoffRules
 from relay.logic.assistant.ladder import Ladder, Wait
 from relay.logic.assistant.lifetime import Moment
+from relay.logic.assistant.recurrence import Recurrence
 from relay.logic.end_reason import EndReason
 from relay.wire.vapi_controls import add_message
 
@@ -90,6 +100,7 @@ class Forwarder:
         self._report = report
         self._listening = listening
         self._backoff = Backoff(rules, Random())
+        self._losses = Recurrence()
         self._talk: Talk | None = None
         self._outage = _Outage()
         self._comfort = Comfort(playback, needed=lambda: self._outage.since is not None or self._replay.replaying)
@@ -109,11 +120,11 @@ class Forwarder:
         self._comfort.begin()
 
     async def run(self, call_id: str) -> EndReason:
-        """Dial and converse until the assistant is gone for good; returns why. Cancelled, it hangs up within 2 s."""
+        """Dial and converse until the assistant is gone for good; returns why. Cancelled, it says goodbye first."""
         async with trio.open_nursery() as nursery:
             lost = self._outage.lost_call_id
             if lost is not None and (dialer := self._pool.find(self.assistant)):
-                nursery.start_soon(hang_up, dialer, lost)
+                self._pool.placer.end(dialer, lost)
             nursery.start_soon(self._comfort.run)
             reason = await self._converse(partial(self._dial, call_id, nursery))
             nursery.cancel_scope.cancel()
@@ -129,14 +140,15 @@ class Forwarder:
                 return EndReason.ASSISTANT_ENDED
             if talk.lasted:
                 self._backoff.succeeded()
-            if talk.ending is Ending.FAULTY:
+            hopeless = talk.ending is Ending.FAULTY or self._recurs(talk)
+            if hopeless:
                 self._ladder.leave_out(talk.rung)  # it may have come by the ladder of the change-over
             if talk.ending in {Ending.LOST, Ending.FAULTY}:
                 give_up_at = max(give_up_at, trio.current_time() + self._config.reconnect.budget_s)
                 self._note_loss()
             else:
                 self._note_failure()
-            if talk.ending in {Ending.REFUSED, Ending.FAULTY, Ending.LOCKED_OUT} or change_over.is_prepared:
+            if hopeless or talk.ending in {Ending.REFUSED, Ending.LOCKED_OUT} or change_over.is_prepared:
                 continue
             attempt_at = self._backoff.next_at(trio.current_time())
             if attempt_at is None:
@@ -144,6 +156,13 @@ class Forwarder:
             await trio.sleep_until(attempt_at)
         self._report.tell(AssistantGivenUp(self._backoff.attempt))
         return EndReason.ASSISTANT_UNAVAILABLE
+
+    def _recurs(self, talk: Talk) -> bool:
+        fault = talk.connection.fault
+        if talk.ending is not Ending.LOST or not self._losses.again(talk.rung, fault, talk.connection.lived_s):
+            return False
+        self._report.tell(FaultRepeated(talk.dialer.name, fault or ""))
+        return True
 
     async def _next(self, dial: StartDial, give_up_at: float) -> Talk | None:
         """A new call; None: there is nobody left to dial, or not in time."""
@@ -164,7 +183,9 @@ class Forwarder:
     def _dial(self, call_id: str, nursery: trio.Nursery, ladder: Ladder, rung: int, opening: Opening) -> Talk:
         dialer = self._pool.dialers[rung]
         incoming = Incoming(dialer.format, self._playback, self._dialogue, self._report)
-        connection = Connection(dialer, self._outgoing, incoming, opening, config=self._config, report=self._report)
+        connection = Connection(
+            dialer, self._pool.placer, self._outgoing, incoming, opening, config=self._config, report=self._report
+        )
         talk = Talk(rung, ladder, dialer, connection)
 
         def connected() -> None:

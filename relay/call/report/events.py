@@ -224,6 +224,16 @@ class AssistantLost(Trouble):
 
 
 @dataclass(frozen=True, slots=True)
+class FaultRepeated(CallEvent):
+    """The assistant has ended two calls in a row in the same way: it is not dialled until another has had the call."""
+
+    log_name = "assistant.fault_repeated"
+    log_level = logging.WARNING
+    assistant: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReconnectFailed(CallEvent):
     """An attempt to get the assistant back came to nothing; the next follows, or the end."""
 
