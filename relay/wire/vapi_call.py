@@ -21,6 +21,7 @@ SILENCE_TIMEOUT = "silenceTimeoutSeconds"
 
 _MAX_DURATION_S = (10, 43200)  # the schema of maxDurationSeconds
 _SILENCE_TIMEOUT_S = (5, 3600)  # what Vapi's own web client allows
+_RATES_HZ = range(8000, 48001, 50)  # whole samples in 20 ms
 _NAME_MAX_CHARS = 40  # the schema of CreateCallDTO
 _MESSAGE_READ_CHARS = 4000  # of Vapi's error text: more is not worth the search for secrets in it
 _MESSAGE_MAX_CHARS = 200
@@ -46,11 +47,15 @@ _FAILURES = {
 
 
 class CallCreated(Struct, frozen=True):
-    """A call waits for its socket. Whoever has one of the URLs has the call: the `repr` shows neither."""
+    """A call waits for its socket. Whoever has one of the URLs has the call: the `repr` shows neither.
+
+    `format` is that of its audio, both ways: the one that was granted, which need not be the one that was asked for.
+    """
 
     call_id: str
     socket_url: str
     control_url: str | None
+    format: AudioFormat
 
     def __repr__(self) -> str:
         return f"CallCreated(call_id={self.call_id!r})"
@@ -123,8 +128,8 @@ def refuses_silence_timeout(status: int, body: bytes) -> bool:
     return status == 400 and SILENCE_TIMEOUT.encode() in body
 
 
-def parse_created(status: int, body: bytes) -> CallCreated:
-    """Return the call in the answer to `POST /call`.
+def parse_created(status: int, body: bytes, asked: AudioFormat) -> CallCreated:
+    """Return the call in the answer to `POST /call`, which asked for this format.
 
     Raises `AssistantUnavailable`, with a code for each failure and a text for the operator that holds neither the key
     nor a URL, whatever the answer.
@@ -144,7 +149,7 @@ def parse_created(status: int, body: bytes) -> CallCreated:
             "VAPI_CONCURRENCY_BLOCKED",
             retriable=False,
         )
-    return _created(answer)
+    return _created(answer, asked)
 
 
 def _clamped(seconds: float, least: int, most: int) -> int:
@@ -157,7 +162,7 @@ def _audio_format(audio_format: AudioFormat) -> dict[str, Any]:
     return {"format": audio_format.encoding.value, "container": "raw", "sampleRate": audio_format.rate_hz}
 
 
-def _created(answer: dict[str, Any]) -> CallCreated:
+def _created(answer: dict[str, Any], asked: AudioFormat) -> CallCreated:
     call_id = answer.get("id")
     if not isinstance(call_id, str) or _CALL_ID.fullmatch(call_id) is None:
         raise AssistantUnavailable(
@@ -174,7 +179,35 @@ def _created(answer: dict[str, Any]) -> CallCreated:
             retriable=False,
             call_id=call_id,
         )
-    return CallCreated(call_id, socket_url, _url(_at(answer, "monitor", "controlUrl"), ("https", "http")))
+    granted = _granted(_at(answer, "transport", "audioFormat"), asked)
+    if granted is None:
+        raise AssistantUnavailable(
+            f"Vapi grants a format that the relay cannot speak, and not the one asked for, {asked}: "
+            "try another audio_format or sample_rate_hz",
+            "VAPI_FORMAT_UNUSABLE",
+            retriable=False,
+            call_id=call_id,
+        )
+    return CallCreated(call_id, socket_url, _url(_at(answer, "monitor", "controlUrl"), ("https", "http")), granted)
+
+
+def _granted(told: Any, asked: AudioFormat) -> AudioFormat | None:
+    """Return the format of the call, None when it is not usable, or not clear.
+
+    What the answer leaves out is as it was asked for, as long as the rest is.
+    """
+    if told is None:
+        return asked
+    if not isinstance(told, dict) or told.get("container") not in (None, "raw"):
+        return None
+    encoding, rate_hz = told.get("format"), told.get("sampleRate")
+    if encoding in (None, asked.encoding.value) and rate_hz in (None, asked.rate_hz):
+        return asked
+    if not isinstance(rate_hz, int | float) or rate_hz not in _RATES_HZ:
+        return None
+    if encoding not in (Encoding.PCM_S16LE.value, Encoding.MULAW.value):
+        return None
+    return AudioFormat(Encoding(encoding), int(rate_hz))
 
 
 def _failure(status: int, body: bytes, answer: dict[str, Any] | None) -> AssistantUnavailable:

@@ -84,11 +84,15 @@ class AssistantSocket:
 
 @dataclass
 class FakeDialer:
-    """Dials at once, or fails as told. `hung_up` are the calls that had to be ended by REST."""
+    """Dials at once, or fails as told. `hung_up` are the calls that had to be ended by REST.
+
+    `granted`: the format that calls get, whatever is asked for.
+    """
 
     format: AudioFormat
     name: str = "fake"
     max_call_s: float | None = None
+    granted: AudioFormat | None = None
     failure: Exception | None = None
     handshake_failure: Exception | None = None
     answer_after_s: float = 0.0
@@ -105,7 +109,7 @@ class FakeDialer:
         await trio.sleep(self.answer_after_s)
         if self.failure is not None:
             raise self.failure
-        return CallCreated(f"vapi-{len(self.peers)}", "wss://vapi.test/secret", None)
+        return CallCreated(f"vapi-{len(self.peers)}", "wss://vapi.test/secret", None, self.granted or self.format)
 
     @asynccontextmanager
     async def connect(self, created: CallCreated) -> AsyncIterator[AssistantSocket]:
@@ -331,7 +335,7 @@ class Rig:
     async def meet_assistant(self) -> Assistant:
         """The assistant once it is connected, speaking silence in real time."""
         await self.dialer.connected.wait()
-        assistant = Assistant(self.dialer.peers[-1], self.dialer.format)
+        assistant = Assistant(self.dialer.peers[-1], self.dialer.granted or self.dialer.format)
         self.nursery.start_soon(assistant.speak)
         return assistant
 

@@ -38,11 +38,12 @@ from relay.call.assistant.dialer import AssistantSocket, Dialer
 from relay.call.assistant.incoming import Incoming
 from relay.call.assistant.outgoing import Outgoing
 from relay.call.assistant.pump import Opening, Pump
-from relay.call.report.events import AssistantLost, AssistantReady, DialFailed, Dialing
+from relay.call.report.events import AssistantLost, AssistantReady, DialFailed, Dialing, FormatAdopted
 from relay.call.report.report import Report
 from relay.config import Config
 from relay.errors import AssistantUnavailable, LegClosed, LegLost
 from relay.logic.assistant.ladder import Ladder
+from relay.media.frames import AudioFormat
 from relay.wire.vapi_call import CallCreated
 from relay.wire.vapi_ended import Family, family
 
@@ -87,7 +88,8 @@ _ENDINGS = {
 class Connection:
     """The life of one call with the assistant; used once.
 
-    `began_at` is when its socket was connected, `call_id` the assistant's id of the call; None: not yet.
+    `began_at` is when its socket was connected, `call_id` the assistant's id of the call; None: not yet. `format` is
+    that of the audio: once the call is created, the one that was granted.
     """
 
     def __init__(
@@ -108,6 +110,7 @@ class Connection:
         self._pump = Pump(outgoing, incoming, opening, dialer.format, report.counts)
         self._stay = trio.CancelScope()
         self._dialed_at = trio.current_time()
+        self.format = dialer.format
         self.call_id: str | None = None
         self.control_url: str | None = None
         self.began_at: float | None = None
@@ -174,6 +177,8 @@ class Connection:
                 return Ending.LOCKED_OUT
             return Ending.FAILED if error.retriable else Ending.REFUSED
         self.call_id, self.control_url = created.call_id, created.control_url
+        if created.format != self.format:
+            self._adopt(created.format)
         if talk.cancel_called:
             return Ending.FAILED
         try:
@@ -181,6 +186,12 @@ class Connection:
         except* (LegLost, LegClosed) as lost:
             ending = self._broken(lost, leaving=talk.cancel_called)
         return ending
+
+    def _adopt(self, granted: AudioFormat) -> None:
+        self._report.tell(FormatAdopted(asked=str(self.format), granted=str(granted)))
+        self.format = granted
+        self._incoming.listen_to(granted)
+        self._pump.speak_to(granted)
 
     async def _converse(self, created: CallCreated, talk: trio.CancelScope, listening: Callable[[], None]) -> Ending:
         ending = Ending.LOST

@@ -34,7 +34,7 @@ class Dialer(Protocol):
 
     @property
     def format(self) -> AudioFormat:
-        """Of the audio, both ways."""
+        """Of the audio, both ways, as it is asked for. A call has the one that is granted, `CallCreated.format`."""
 
     @property
     def max_call_s(self) -> float | None:
@@ -79,7 +79,7 @@ class VapiDialer:
             self._sends_silence_timeout = False
             log.warning("assistant.property_refused", property=vapi_call.SILENCE_TIMEOUT)
             status, body = await self._post(call_id, greet=greet, replaces=replaces)
-        return vapi_call.parse_created(status, body)
+        return vapi_call.parse_created(status, body, self.format)
 
     async def _post(self, call_id: str, *, greet: bool, replaces: str | None) -> tuple[int, bytes]:
         session = self._config.session

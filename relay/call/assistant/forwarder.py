@@ -184,8 +184,6 @@ class Forwarder:
     def _give_floor(self, talk: Talk) -> None:
         self._talk = talk
         self.assistant = talk.dialer.name
-        self._playback.intake.listen_to(talk.dialer.format)
-        self._outgoing.speak_to(talk.dialer.format)
         talk.connection.take_floor()
         if talk.connection.began_at is not None:
             self._note_listening(talk)
@@ -213,6 +211,8 @@ class Forwarder:
         )
 
     def _note_listening(self, talk: Talk) -> None:
+        self._playback.intake.listen_to(talk.connection.format)
+        self._outgoing.speak_to(talk.connection.format)
         self._listening()
         self._report.status.assistant_listens(talk.rung)
 

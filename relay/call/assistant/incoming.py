@@ -21,7 +21,7 @@ class Incoming:
     """
 
     def __init__(self, audio_format: AudioFormat, playback: Playback, dialogue: Dialogue, report: Report) -> None:
-        """`audio_format` is the assistant's."""
+        """`audio_format` is the assistant's, if it is granted what is asked for."""
         self._samples = SampleAligner(audio_format)
         self._playback = playback
         self._dialogue = dialogue
@@ -32,6 +32,10 @@ class Incoming:
         self.busy = False
         """It speaks, or is about to: it has said so, or waits for what a function gives."""
         self._liveness = Liveness()
+
+    def listen_to(self, audio_format: AudioFormat) -> None:
+        """The assistant will send this format."""
+        self._samples = SampleAligner(audio_format)
 
     def take_floor(self) -> None:
         """From now on the caller hears what the assistant says."""

@@ -77,6 +77,10 @@ class Pump:
         """The conversation is held with this assistant."""
         return self._floor.is_set() and not self._left
 
+    def speak_to(self, audio_format: AudioFormat) -> None:
+        """The assistant wants this format."""
+        self._format = audio_format
+
     def take_floor(self) -> None:
         """Give the assistant the conversation."""
         self._floor.set()

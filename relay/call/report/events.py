@@ -197,6 +197,15 @@ class Dialing(CallEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class FormatAdopted(CallEvent):
+    """The call has another audio format than was asked for: it is converted, both ways."""
+
+    log_name = "assistant.format_adopted"
+    asked: str
+    granted: str
+
+
+@dataclass(frozen=True, slots=True)
 class AssistantReady(CallEvent):
     log_name = "assistant.ready"
     assistant_call_id: str
