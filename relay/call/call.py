@@ -36,7 +36,7 @@ from relay.call.report.report import Report
 from relay.call.services import Services
 from relay.logic.assistant.replay import ReplayLog
 from relay.logic.assistant.sentences import Sentences
-from relay.logic.end_reason import EndReason
+from relay.logic.end_reason import REFUTABLE, EndReason
 from relay.logic.playback.fence import Fence
 from relay.media.frames import AudioFormat
 from relay.state import CallRecord
@@ -128,6 +128,11 @@ class Call:
     def end_reason(self) -> EndReason | None:
         """Why the call ends; None while nothing says that it will."""
         return self._reason
+
+    @property
+    def seems_hung_up(self) -> bool:
+        """Whether the call ends only because the caller's side seems to be gone."""
+        return self._reason in REFUTABLE
 
     def grant_reattach(self) -> bool:
         """Whether the caller's stream, which has ended, may be attached again to this call. Counts it if so."""

@@ -13,7 +13,7 @@ from relay.call.call import Call
 from relay.call.checkpoint import Checkpoints, new_record
 from relay.call.services import Services
 from relay.errors import CallRefused
-from relay.logic.end_reason import EndReason
+from relay.logic.end_reason import REFUTABLE, EndReason
 from relay.logic.tokens import Tokens
 from relay.media.frames import TELEPHONE, AudioFormat
 from relay.state import CallRecord
@@ -77,9 +77,12 @@ class Calls:
         """The call with this id of ours, if it runs."""
         return next((call for call in self._by_sid.values() if call.id == call_id), None)
 
-    def has_ended(self, sid: str) -> bool:
-        """Whether the call of this CallSid ran here, and ended for good, not long ago."""
-        return sid in self._over
+    def has_ended(self, sid: str, *, in_progress: bool = False) -> bool:
+        """Whether the call of this CallSid ran here, and ended for good, not long ago.
+
+        `in_progress` is Twilio's word for it: what ended only because the caller seemed to hang up may go on then.
+        """
+        return sid in self._over and not (in_progress and self._over[sid] in REFUTABLE)
 
     def lacked_assistant(self, sid: str) -> bool:
         """Whether the call of this CallSid ends, or has ended not long ago, because no assistant could be had."""
@@ -124,6 +127,11 @@ class Calls:
             call.finish(EndReason.DRAIN)
         with trio.move_on_after(ENDING_S):
             await self.wait_empty()
+
+    async def wait_over(self, sid: str) -> None:
+        """Return when no call of this CallSid runs here."""
+        while sid in self._by_sid:
+            await self._ended.wait()
 
     async def wait_empty(self) -> None:
         """Return when no call runs."""

@@ -6,6 +6,7 @@ between as far as the caller has heard, every `HEARD_EVERY_S`. Nothing is noted 
 
 import secrets
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import structlog
 import trio
@@ -45,9 +46,18 @@ def new_record(call_sid: str, config: Config, assistant: str, wall_s: float) -> 
         call_id=secrets.token_hex(16),
         assistant=assistant,
         started_at=wall_s,
-        expires_at=wall_s + config.session.max_duration_s + reconnect.reattach_grace_s,
+        expires_at=_expires_at(wall_s, config),
         policy=ReattachRules(reconnect.reattach_attempts, reconnect.reattach_window_s, reconnect.reattach_grace_s),
     )
+
+
+def revived(record: CallRecord, config: Config) -> CallRecord:
+    """The record of a call that is not over after all."""
+    return replace(record, end_reason=None, expires_at=_expires_at(record.started_at, config))
+
+
+def _expires_at(started_at: float, config: Config) -> float:
+    return started_at + config.session.max_duration_s + config.reconnect.reattach_grace_s
 
 
 class Checkpoint:

@@ -86,16 +86,28 @@ class TwilioHooks:
         """The stream has ended: connect another to a call that lives, here or until now in another process. After one
         that is over hang up, or, if there was no assistant for it, let a person answer.
 
+        | the call                          | `CallStatus`  | answer                                        |
+        |-----------------------------------|---------------|-----------------------------------------------|
+        | lives, and may attach once more   | any           | the stream                                    |
+        | ended with `stop`: caller_hangup  | `in-progress` | the stream, and the conversation goes on: the |
+        |                                   |               | account's other program used the live call    |
+        |                                   | any other     | hang up                                       |
+        | ended by the relay: any other     | any           | hang up, or the transfer number               |
+        | reason                            |               |                                               |
+
         The caller of a call that another process has, or that the one which follows may get, waits and asks again. One
         who asks here a second time does not reach the process that has the call: then the call is taken from that one.
         """
         hook = await self._read(RESUME)
         asked_before = request.args.get("asked") == "1"
-        call = self._calls.find(hook.call_sid) or await self._takeover.take(hook.call_sid, by_force=asked_before)
+        in_progress = hook.fields.get("CallStatus") == "in-progress"
+        call = self._calls.find(hook.call_sid)
+        if call is None or (in_progress and call.seems_hung_up):
+            call = await self._takeover.take(hook.call_sid, by_force=asked_before, in_progress=in_progress)
         if call is not None and call.grant_reattach():
             log.info("caller.resuming", call_id=call.id)
             return await self._connect(call)
-        if await self._takeover.goes_on_elsewhere(hook.call_sid):
+        if await self._takeover.goes_on_elsewhere(hook.call_sid, in_progress=in_progress):
             return self._ask_again()
         self._finish(hook, EndReason.CALLER_LOST)
         return self._farewell(hook)
