@@ -84,7 +84,7 @@ class Call:
             pool, outgoing, playback, dialogue, config=config, report=report, listening=analysis.let_flow
         )
         if record.assistant_call_id:
-            forwarder.take_over(record.assistant, record.assistant_call_id)
+            forwarder.take_over(record.assistant, record.assistant_call_id, record.handed_to)
         self.checkpoint = Checkpoint(record, services.wall, note, forwarder=forwarder, playback=playback, line=line)
         self._last_words = LastWords(playback, line, config, services.apology)
 

@@ -131,6 +131,7 @@ class Checkpoint:
             started_at=self._began.started_at,
             expires_at=expires_at,
             assistant_call_id=self._forwarder.assistant_call_id,
+            handed_to=self._forwarder.handed_to,
             conversation=self._playback.turns(),
             policy=self._began.policy,
             reattached_at=tuple(round(self._wall() - age_s, 1) for age_s in self._line.attempt_ages_s()),

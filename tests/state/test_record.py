@@ -20,6 +20,7 @@ RECORDS = st.builds(
     started_at=TIMES,
     expires_at=TIMES,
     assistant_call_id=st.none() | st.text(),
+    handed_to=st.none() | st.text(),
     conversation=st.lists(st.builds(Turn, st.sampled_from(["user", "assistant"]), st.text(), st.booleans())).map(tuple),
     policy=st.builds(ReattachRules, st.integers(0, 20), TIMES, TIMES),
     reattached_at=st.lists(TIMES).map(tuple),

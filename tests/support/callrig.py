@@ -86,7 +86,8 @@ class AssistantSocket:
 class FakeDialer:
     """Dials at once, or fails as told. `hung_up` are the calls that had to be ended by REST.
 
-    `granted`: the format that calls get, whatever is asked for.
+    `granted`: the format that calls get, whatever is asked for. `asked_for`: the assistants of the provider's that had
+    the conversation by a hand-off.
     """
 
     format: AudioFormat
@@ -102,10 +103,14 @@ class FakeDialer:
     sockets: list[AssistantSocket] = field(default_factory=list)
     hung_up: list[str] = field(default_factory=list)
     asked: list[tuple[bool, str | None]] = field(default_factory=list)
+    asked_for: list[str | None] = field(default_factory=list)
     connected: trio.Event = field(default_factory=trio.Event)
 
-    async def create(self, call_id: str, *, greet: bool = True, replaces: str | None = None) -> CallCreated:
+    async def create(
+        self, call_id: str, *, greet: bool = True, replaces: str | None = None, handed_to: str | None = None
+    ) -> CallCreated:
         self.asked.append((greet, replaces))
+        self.asked_for.append(handed_to)
         await trio.sleep(self.answer_after_s)
         if self.failure is not None:
             raise self.failure

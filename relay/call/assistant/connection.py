@@ -169,7 +169,10 @@ class Connection:
     async def _dial(self, call_id: str, talk: trio.CancelScope, listening: Callable[[], None]) -> Ending:
         self._report.tell(Dialing(self._dialer.name, audio=str(self._dialer.format)))
         try:
-            created = await self._dialer.create(call_id, greet=self._opening.greet, replaces=self._opening.replaces)
+            opening = self._opening
+            created = await self._dialer.create(
+                call_id, greet=opening.greet, replaces=opening.replaces, handed_to=opening.handed_to
+            )
         except AssistantUnavailable as error:
             self._report.tell(DialFailed(error.code, str(error)))
             self.call_id = error.call_id

@@ -1,6 +1,7 @@
 """One assistant as the calls see it: create a call there, connect its socket, hang it up."""
 
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -13,6 +14,9 @@ from relay.net.rest import RestClient
 from relay.net.sockets import MessageSocket
 from relay.wire import vapi_call, vapi_controls
 from relay.wire.vapi_call import CallCreated
+
+_REFUSES_ASSISTANT = frozenset({400, 403, 404})
+"""Answers to `POST /call` that another assistant may not get."""
 
 log = structlog.get_logger(__name__)
 
@@ -40,10 +44,13 @@ class Dialer(Protocol):
     def max_call_s(self) -> float | None:
         """How long after `create` the provider ends a call, where that is before the conversation's own end."""
 
-    async def create(self, call_id: str, *, greet: bool = True, replaces: str | None = None) -> CallCreated:
+    async def create(
+        self, call_id: str, *, greet: bool = True, replaces: str | None = None, handed_to: str | None = None
+    ) -> CallCreated:
         """A new call, whose socket is to be connected at once. Raises AssistantUnavailable.
 
-        `greet`: the assistant speaks first. `replaces` is the id of the call whose conversation it goes on with.
+        `greet`: the assistant speaks first. `replaces` is the id of the call whose conversation it goes on with;
+        `handed_to` that of the assistant which had it there, if that was another than is configured.
         """
 
     def connect(self, created: CallCreated) -> AbstractAsyncContextManager[AssistantSocket]:
@@ -68,23 +75,31 @@ class VapiDialer:
         self._call_url = f"{assistant.api_base.rstrip('/')}/call"
         self._sends_silence_timeout = assistant.send_silence_timeout
 
-    async def create(self, call_id: str, *, greet: bool = True, replaces: str | None = None) -> CallCreated:
+    async def create(
+        self, call_id: str, *, greet: bool = True, replaces: str | None = None, handed_to: str | None = None
+    ) -> CallCreated:
         """POST /call, which takes at most the REST client's time-out.
 
         A second POST follows where Vapi does not know the property for the limit of silence, which is not sent any more
-        from then on.
+        from then on; and one with the configured assistant where Vapi refuses the one that had the conversation, as
+        that may be no stored assistant.
         """
-        status, body = await self._post(call_id, greet=greet, replaces=replaces)
+        post = partial(self._post, call_id, greet=greet, replaces=replaces)
+        assistant_id = handed_to or self._assistant.assistant_id
+        status, body = await post(assistant_id)
         if self._sends_silence_timeout and vapi_call.refuses_silence_timeout(status, body):
             self._sends_silence_timeout = False
             log.warning("assistant.property_refused", property=vapi_call.SILENCE_TIMEOUT)
-            status, body = await self._post(call_id, greet=greet, replaces=replaces)
+            status, body = await post(assistant_id)
+        if assistant_id != self._assistant.assistant_id and status in _REFUSES_ASSISTANT:
+            log.warning("assistant.hand_off_lost", assistant=handed_to, status=status)
+            status, body = await post(self._assistant.assistant_id)
         return vapi_call.parse_created(status, body, self.format)
 
-    async def _post(self, call_id: str, *, greet: bool, replaces: str | None) -> tuple[int, bytes]:
+    async def _post(self, call_id: str, assistant_id: str, *, greet: bool, replaces: str | None) -> tuple[int, bytes]:
         session = self._config.session
         request = vapi_call.call_request(
-            assistant_id=self._assistant.assistant_id,
+            assistant_id=assistant_id,
             audio_format=self.format,
             max_duration_s=self.max_call_s or session.max_duration_s,
             first_message_interruptions=not self._config.barge_in.protect_first_message,

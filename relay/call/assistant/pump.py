@@ -40,7 +40,8 @@ READY_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """Says what a new call begins with. `replaces` is the call whose conversation it goes on with, if there is one.
+    """Says what a new call begins with. `replaces` is the call whose conversation it goes on with, if there is one,
+    and `handed_to` the id of the assistant to which that one had handed it.
 
     `greet`: it speaks first. `messages` gives the context once the new call listens and has the conversation; None:
     there is nothing to wait for. `opened` is called then, right before the first audio.
@@ -48,6 +49,7 @@ class Opening:
 
     greet: bool = True
     replaces: str | None = None
+    handed_to: str | None = None
     messages: Callable[[], Iterable[str]] | None = None
     opened: Callable[[], None] = lambda: None
 

@@ -40,10 +40,12 @@ class WatchedDialer:
         """Whether the last dial failed, not long ago. False before the first."""
         return self._failed_at is not None and trio.current_time() - self._failed_at < FAILING_S
 
-    async def create(self, call_id: str, *, greet: bool = True, replaces: str | None = None) -> CallCreated:
+    async def create(
+        self, call_id: str, *, greet: bool = True, replaces: str | None = None, handed_to: str | None = None
+    ) -> CallCreated:
         """See Dialer."""
         try:
-            return await self._inner.create(call_id, greet=greet, replaces=replaces)
+            return await self._inner.create(call_id, greet=greet, replaces=replaces, handed_to=handed_to)
         except AssistantUnavailable:
             self._failed_at = trio.current_time()
             raise

@@ -273,6 +273,14 @@ class AssistantGivenUp(CallEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class HandedOff(CallEvent):
+    """Another assistant of the provider's is on the line now; `to` is its id, None when that is not told."""
+
+    log_name = "assistant.handed_off"
+    to: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class AssistantHungUp(CallEvent):
     log_name = "assistant.ended"
     ended_reason: str | None

@@ -335,3 +335,18 @@ async def test_after_a_stop_that_was_no_hang_up_the_conversation_goes_on_for_as_
         await rig.until_over(120)
         assert [line["reason"] for line in rig.events("call.ended")] == ["caller_hangup", "max_duration"]
         assert rig.events("call.ended")[-1]["duration_s"] == pytest.approx(120, abs=0.1)
+
+
+async def test_the_assistant_that_a_hand_off_had_put_on_the_line_is_known_to_the_next_process(
+    autojump_clock: MockClock,
+) -> None:
+    tables = MemoryTables()
+    async with open_rig(store=store("old", tables)) as rig:
+        await rig.begin()
+        await talk(rig)
+        rig.assistant.tell(type="transfer-update", toAssistant={"id": "a-2"})
+        await trio.sleep(0.1)
+    async with open_rig(store=store("new", tables)) as rig:
+        await go_on(rig)
+
+        assert rig.dialer.asked_for == ["a-2"]
