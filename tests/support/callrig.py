@@ -34,6 +34,7 @@ from tests.support.sockets import MemoryPeer, memory_socket_pair
 
 SID = "CA" + "1" * 32
 STREAM_SID = "MZ" + "2" * 32
+SOCKET_URL, CONTROL_URL = "wss://vapi.test/socket-secret", "https://vapi.test/control-secret"
 FRAME_S = 0.02
 TONE = g711.encode((8000 * np.sin(np.arange(160) * 2 * np.pi * 440 / 8000)).astype(np.int16))
 MURMUR = g711.encode((500 * np.sin(np.arange(160) * 2 * np.pi * 400 / 8000)).astype(np.int16))
@@ -114,7 +115,7 @@ class FakeDialer:
         await trio.sleep(self.answer_after_s)
         if self.failure is not None:
             raise self.failure
-        return CallCreated(f"vapi-{len(self.peers)}", "wss://vapi.test/secret", None, self.granted or self.format)
+        return CallCreated(f"vapi-{len(self.peers)}", SOCKET_URL, CONTROL_URL, self.granted or self.format)
 
     @asynccontextmanager
     async def connect(self, created: CallCreated) -> AsyncIterator[AssistantSocket]:
@@ -383,7 +384,10 @@ async def open_rig(
     store: StateStore | None = None,
     **sections: Any,
 ) -> AsyncIterator[Rig]:
-    """A registry with a dialer under control. On leaving, calls are cancelled and everything is gone."""
+    """A registry with a dialer under control. On leaving, calls are cancelled and everything is gone.
+
+    Whatever happened to the calls, no address of the assistant's may be in the log, before any redaction.
+    """
     metrics = Metrics()
     engine = VadEngine(model or LoudnessModel(), metrics, executor=executor)
     with capture_logs(processors=[merge_contextvars]) as logged:
@@ -393,3 +397,4 @@ async def open_rig(
             async with open_calls(services, dialer := FakeDialer(audio_format), *others) as calls:
                 yield Rig(calls, Takeover(calls, services), dialer, metrics, nursery, logged)
             nursery.cancel_scope.cancel()
+    assert [line for line in logged if SOCKET_URL in str(line) or CONTROL_URL in str(line)] == []
