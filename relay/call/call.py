@@ -15,6 +15,7 @@ Its sockets are lent: the endpoint that accepted one owns it, and closes it when
 | ending      | tasks are cancelled, sides hung up     | done                               | 2 s                    |
 """
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
 import structlog
@@ -83,6 +84,7 @@ class Call:
         self._forwarder = forwarder = Forwarder(
             pool, outgoing, playback, dialogue, config=config, report=report, listening=analysis.let_flow
         )
+        forwarder.variables = dict(record.variables)
         if record.assistant_call_id:
             forwarder.take_over(record.assistant, record.assistant_call_id, record.handed_to)
         self.checkpoint = Checkpoint(record, services.wall, note, forwarder=forwarder, playback=playback, line=line)
@@ -128,6 +130,12 @@ class Call:
     def end_reason(self) -> EndReason | None:
         """Why the call ends; None while nothing says that it will."""
         return self._reason
+
+    def tell_of_caller(self, variables: Mapping[str, str]) -> None:
+        """More that the assistant is told of the caller, in its calls from now on."""
+        if variables:
+            self._forwarder.variables = {**self._forwarder.variables, **variables}  # a record holds the old ones
+            self.checkpoint.note()
 
     @property
     def seems_hung_up(self) -> bool:

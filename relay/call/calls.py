@@ -1,6 +1,6 @@
 """The registry of calls: who has a place. One is taken when the phone rings, and given back when the call has ended."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from contextvars import copy_context
 
@@ -89,10 +89,18 @@ class Calls:
         call = self._by_sid.get(sid)
         return (call.end_reason if call else self._over.get(sid)) is EndReason.ASSISTANT_UNAVAILABLE
 
-    def answer(self, sid: str, caller_format: AudioFormat = TELEPHONE, *, kept: bool = True) -> Call:
+    def answer(
+        self,
+        sid: str,
+        caller_format: AudioFormat = TELEPHONE,
+        *,
+        kept: bool = True,
+        variables: Mapping[str, str] | None = None,
+    ) -> Call:
         """The call of this CallSid; a new one takes a place and starts to dial. Raises CallRefused.
 
-        `kept`: another process may go on with it when this one is gone.
+        `kept`: another process may go on with it when this one is gone. `variables`: what the assistant of a new one is
+        told of the caller.
         """
         if call := self._by_sid.get(sid):
             return call
@@ -102,7 +110,7 @@ class Calls:
             raise CallRefused(reason)
         note = self.checkpoints.note if kept else None
         services = self._services
-        record = new_record(sid, services.config, self._pool.first.name, services.wall())
+        record = new_record(sid, services.config, self._pool.first.name, services.wall(), variables)
         return self._begin(Call(record, services, self._pool, caller_format, note))
 
     def go_on(self, past: CallRecord) -> Call:

@@ -5,7 +5,7 @@ between as far as the caller has heard, every `HEARD_EVERY_S`. Nothing is noted 
 """
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import structlog
@@ -38,13 +38,17 @@ Note = Callable[[CallRecord], None]
 log = structlog.get_logger(__name__)
 
 
-def new_record(call_sid: str, config: Config, assistant: str, wall_s: float) -> CallRecord:
-    """The record of a call that begins now, at `wall_s` of the records' clock, with this assistant."""
+def new_record(
+    call_sid: str, config: Config, assistant: str, wall_s: float, variables: Mapping[str, str] | None = None
+) -> CallRecord:
+    """The record of a call that begins now, at `wall_s` of the records' clock, with this assistant, which is told
+    `variables` of the caller."""
     reconnect = config.reconnect
     return CallRecord(
         call_sid=call_sid,
         call_id=secrets.token_hex(16),
         assistant=assistant,
+        variables=dict(variables or {}),
         started_at=wall_s,
         expires_at=_expires_at(wall_s, config),
         policy=ReattachRules(reconnect.reattach_attempts, reconnect.reattach_window_s, reconnect.reattach_grace_s),
@@ -132,6 +136,7 @@ class Checkpoint:
             expires_at=expires_at,
             assistant_call_id=self._forwarder.assistant_call_id,
             handed_to=self._forwarder.handed_to,
+            variables=self._forwarder.variables,
             conversation=self._playback.turns(),
             policy=self._began.policy,
             reattached_at=tuple(round(self._wall() - age_s, 1) for age_s in self._line.attempt_ages_s()),

@@ -18,6 +18,8 @@ those in `REFUTABLE` are the relay's own decisions. Without a store, and while i
 other processes, and none that goes on after its end.
 """
 
+from collections.abc import Mapping
+
 import trio
 
 from relay.call.call import Call
@@ -44,12 +46,12 @@ class Takeover:
         self._store = services.store
         self._wall = services.wall
 
-    async def ring(self, sid: str) -> Call:
+    async def ring(self, sid: str, variables: Mapping[str, str] | None = None) -> Call:
         """The call of a phone that rings: one that lives here, one that another process had when its answer was lost,
-        which goes on here, or a new one. Raises CallRefused."""
+        which goes on here, or a new one, whose assistant is told `variables`. Raises CallRefused."""
         if not (self._calls.find(sid) or self._calls.draining):
             self._go_on(await self._take_ringing(sid))
-        return self._calls.answer(sid)
+        return self._calls.answer(sid, variables=variables)
 
     async def take(self, sid: str, *, by_force: bool = False, in_progress: bool = False) -> Call | None:
         """The call of this CallSid that another process has left or, `by_force`, has: it goes on here. None if there

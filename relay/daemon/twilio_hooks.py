@@ -18,6 +18,7 @@ from relay.daemon.gate import Form, stream_url
 from relay.errors import CallRefused, RequestRefused
 from relay.logic.end_reason import EndReason
 from relay.wire import twiml
+from relay.wire.caller_variables import caller_variables
 from relay.wire.signature import SETTINGS_HEADER, SIGNATURE_HEADER
 
 VOICE, RESUME, STATUS, MEDIA = "/twilio/voice", "/twilio/resume", "/twilio/status", "/twilio/media"
@@ -58,6 +59,8 @@ class TwilioHooks:
         self._calls = context.calls
         self._takeover = context.takeover
         self._gate = context.gate
+        self._passed = context.config.twilio.pass_fields
+        self._passes_number = context.config.twilio.pass_caller_number
         self._transfer_number = context.config.twilio.transfer_number
         self._public_url = context.config.server.public_url
 
@@ -75,7 +78,8 @@ class TwilioHooks:
         if hook.fields.get("CallStatus") == "ringing" and self._calls.has_ended(hook.call_sid):
             return self._farewell(hook)
         try:
-            call = await self._takeover.ring(hook.call_sid)
+            variables = caller_variables(hook.fields, self._passed, with_number=self._passes_number)
+            call = await self._takeover.ring(hook.call_sid, variables)
         except CallRefused as refused:
             if refused.reason == "draining":
                 return twiml_answer(twiml.pause_and_redirect(PAUSE_S, self._url(VOICE)))

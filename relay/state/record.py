@@ -37,6 +37,8 @@ class CallRecord:
     """The call at the assistant's provider, which is lost with the process."""
     handed_to: str | None = None
     """The provider's id of the assistant to which that one has handed the conversation, if it has."""
+    variables: dict[str, str] = field(default_factory=dict, repr=False)
+    """What each call with the assistant is told of the caller; personal data."""
     conversation: tuple[Turn, ...] = ()
     """The conversation as far as the caller has heard it."""
     policy: ReattachRules = field(default_factory=ReattachRules)

@@ -6,7 +6,7 @@ Sources: Vapi's API reference (`POST /call`, `CreateCallDTO`, `VapiWebsocketTran
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -81,14 +81,15 @@ def call_request(
     name: str,
     first_message_waits: bool = False,
     silence_timeout_s: float | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return the body of `POST /call` for one assistant over the WebSocket transport, the same format both ways.
 
     Times are brought into the range that Vapi takes, rounded up; `name` is cut to 40 characters.
     `first_message_waits`: no greeting, the caller speaks first. `silence_timeout_s` is in no schema any more, though
     the guide still names it: a service that refuses properties it does not know refuses the whole call for it. Without
-    it the assistant's own setting holds. Raises `LocalProtocolError` for an empty assistant or a format that the
-    transport has not.
+    it the assistant's own setting holds. `variables` fill the placeholders of the assistant's prompt. Raises
+    `LocalProtocolError` for an empty assistant or a format that the transport has not.
     """
     if not assistant_id:
         raise LocalProtocolError("no assistant_id: Vapi takes exactly one assistant")
@@ -101,6 +102,8 @@ def call_request(
     }
     if first_message_waits:
         overrides["firstMessageMode"] = "assistant-waits-for-user"
+    if variables:
+        overrides["variableValues"] = dict(variables)
     if silence_timeout_s is not None:
         overrides[SILENCE_TIMEOUT] = _clamped(silence_timeout_s, *_SILENCE_TIMEOUT_S)
     return {
@@ -128,15 +131,15 @@ def refuses_silence_timeout(status: int, body: bytes) -> bool:
     return status == 400 and SILENCE_TIMEOUT.encode() in body
 
 
-def parse_created(status: int, body: bytes, asked: AudioFormat) -> CallCreated:
+def parse_created(status: int, body: bytes, asked: AudioFormat, private: Iterable[str] = ()) -> CallCreated:
     """Return the call in the answer to `POST /call`, which asked for this format.
 
-    Raises `AssistantUnavailable`, with a code for each failure and a text for the operator that holds neither the key
-    nor a URL, whatever the answer.
+    Raises `AssistantUnavailable`, with a code for each failure and a text for the operator that holds neither the key,
+    nor a URL, nor any of the `private` texts of the request, whatever the answer.
     """
     answer = _json_object(body)
     if status not in (200, 201):
-        raise _failure(status, body, answer)
+        raise _failure(status, body, answer, private)
     if answer is None:
         raise AssistantUnavailable(
             "Vapi accepted the call with an answer that is no JSON object: check api_base and any proxy",
@@ -210,7 +213,7 @@ def _granted(told: Any, asked: AudioFormat) -> AudioFormat | None:
     return AudioFormat(Encoding(encoding), int(rate_hz))
 
 
-def _failure(status: int, body: bytes, answer: dict[str, Any] | None) -> AssistantUnavailable:
+def _failure(status: int, body: bytes, answer: dict[str, Any] | None, private: Iterable[str]) -> AssistantUnavailable:
     if status == 403 and b"error code: 1010" in body:
         code, retriable, advice = (
             "VAPI_CLOUDFLARE_1010",
@@ -222,7 +225,7 @@ def _failure(status: int, body: bytes, answer: dict[str, Any] | None) -> Assista
     else:
         unexpected = ("VAPI_UNEXPECTED_STATUS", False, "gave an answer nobody documents: check api_base and any proxy")
         code, retriable, advice = _FAILURES.get(status, unexpected)
-    said = _message(answer)
+    said = _message(answer, private)
     text = f"Vapi answered {status} and {advice}" + (f" (it says: {said})" if said else "")
     return AssistantUnavailable(text, code, retriable=retriable, locked_out=status == 429)
 
@@ -251,11 +254,13 @@ def _url(value: Any, schemes: tuple[str, ...]) -> str | None:
     return value if usable else None
 
 
-def _message(answer: dict[str, Any] | None) -> str:
+def _message(answer: dict[str, Any] | None, private: Iterable[str]) -> str:
     """Return Vapi's own words on one line, at most 200 characters, with whatever may be a secret taken out."""
     message = (answer or {}).get("message")
     lines = message if isinstance(message, list) else [message]
     text = " ".join(line for line in lines if isinstance(line, str))[:_MESSAGE_READ_CHARS]
+    for part in private:
+        text = re.sub(rf"(?<!\w){re.escape(part)}(?!\w)", "***", text)
     text = _LONG_WORD.sub(_unless_digits, _ADDRESS.sub("***", text))
     printable = "".join(letter if letter.isprintable() else " " for letter in text)
     return " ".join(printable.split())[:_MESSAGE_MAX_CHARS]

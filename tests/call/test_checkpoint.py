@@ -44,7 +44,9 @@ class Rig:
     """A call's state as the test sets it, and everything that was noted of it."""
 
     forwarder: Any = field(
-        default_factory=lambda: SimpleNamespace(assistant="main", assistant_call_id="vapi-1", handed_to="a-2")
+        default_factory=lambda: SimpleNamespace(
+            assistant="main", assistant_call_id="vapi-1", handed_to="a-2", variables={"plan": "gold"}
+        )
     )
     said: tuple[Turn, ...] = ()
     ages_s: tuple[float, ...] = ()
@@ -93,6 +95,7 @@ async def test_the_record_has_all_that_another_process_needs(autojump_clock: Moc
             expires_at=WALL_S + 608,
             assistant_call_id="vapi-1",
             handed_to="a-2",
+            variables={"plan": "gold"},
             conversation=(Turn("user", "hello"),),
             policy=RULES,
             reattached_at=(WALL_S + 15,),

@@ -60,6 +60,32 @@ async def test_a_ringing_phone_is_connected_to_the_media_socket_and_the_assistan
             await rig.inner.connected.wait()
 
 
+IDENTITY = {"From": "+15005550006", "StirVerstat": "TN-Validation-Passed-A", "SipHeader_X-Plan": "gold"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (TwilioConfig(), {}),
+        (TwilioConfig(pass_caller_number=True), {"callerNumber": "+15005550006"}),
+        (
+            TwilioConfig(pass_fields=("StirVerstat", "SipHeader_X-Plan", "Absent")),
+            {"StirVerstat": "TN-Validation-Passed-A", "SipHeader_X_Plan": "gold"},
+        ),
+    ],
+    ids=["nothing by default", "the number", "what is listed"],
+)
+async def test_the_assistant_is_told_of_the_caller_what_is_configured(
+    settings: TwilioConfig, told: dict[str, str]
+) -> None:
+    async with open_front(front_config(twilio=settings)) as rig:
+        await rig.post("/twilio/voice", ringing(**IDENTITY))
+        with trio.fail_after(20):
+            await rig.inner.connected.wait()
+
+        assert rig.inner.told == [told]
+
+
 async def test_asked_again_for_the_same_call_there_is_one_call_and_another_token() -> None:
     async with open_front() as rig:
         first, second = await rig.token(), await rig.token()

@@ -21,6 +21,7 @@ RECORDS = st.builds(
     expires_at=TIMES,
     assistant_call_id=st.none() | st.text(),
     handed_to=st.none() | st.text(),
+    variables=st.dictionaries(st.text(), st.text()),
     conversation=st.lists(st.builds(Turn, st.sampled_from(["user", "assistant"]), st.text(), st.booleans())).map(tuple),
     policy=st.builds(ReattachRules, st.integers(0, 20), TIMES, TIMES),
     reattached_at=st.lists(TIMES).map(tuple),

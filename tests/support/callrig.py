@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,7 +88,7 @@ class FakeDialer:
     """Dials at once, or fails as told. `hung_up` are the calls that had to be ended by REST.
 
     `granted`: the format that calls get, whatever is asked for. `asked_for`: the assistants of the provider's that had
-    the conversation by a hand-off.
+    the conversation by a hand-off. `told`: what each call is told of its caller.
     """
 
     format: AudioFormat
@@ -105,13 +105,21 @@ class FakeDialer:
     hung_up: list[str] = field(default_factory=list)
     asked: list[tuple[bool, str | None]] = field(default_factory=list)
     asked_for: list[str | None] = field(default_factory=list)
+    told: list[dict[str, str]] = field(default_factory=list)
     connected: trio.Event = field(default_factory=trio.Event)
 
     async def create(
-        self, call_id: str, *, greet: bool = True, replaces: str | None = None, handed_to: str | None = None
+        self,
+        call_id: str,
+        *,
+        greet: bool = True,
+        replaces: str | None = None,
+        handed_to: str | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> CallCreated:
         self.asked.append((greet, replaces))
         self.asked_for.append(handed_to)
+        self.told.append(dict(variables or {}))
         await trio.sleep(self.answer_after_s)
         if self.failure is not None:
             raise self.failure

@@ -171,7 +171,11 @@ class Connection:
         try:
             opening = self._opening
             created = await self._dialer.create(
-                call_id, greet=opening.greet, replaces=opening.replaces, handed_to=opening.handed_to
+                call_id,
+                greet=opening.greet,
+                replaces=opening.replaces,
+                handed_to=opening.handed_to,
+                variables=opening.variables,
             )
         except AssistantUnavailable as error:
             self._report.tell(DialFailed(error.code, str(error)))

@@ -1,5 +1,6 @@
 """One assistant as the calls see it: create a call there, connect its socket, hang it up."""
 
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Protocol
@@ -45,12 +46,19 @@ class Dialer(Protocol):
         """How long after `create` the provider ends a call, where that is before the conversation's own end."""
 
     async def create(
-        self, call_id: str, *, greet: bool = True, replaces: str | None = None, handed_to: str | None = None
+        self,
+        call_id: str,
+        *,
+        greet: bool = True,
+        replaces: str | None = None,
+        handed_to: str | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> CallCreated:
         """A new call, whose socket is to be connected at once. Raises AssistantUnavailable.
 
         `greet`: the assistant speaks first. `replaces` is the id of the call whose conversation it goes on with;
-        `handed_to` that of the assistant which had it there, if that was another than is configured.
+        `handed_to` that of the assistant which had it there, if that was another than is configured. `variables` are
+        what the assistant is told of the caller.
         """
 
     def connect(self, created: CallCreated) -> AbstractAsyncContextManager[AssistantSocket]:
@@ -76,7 +84,13 @@ class VapiDialer:
         self._sends_silence_timeout = assistant.send_silence_timeout
 
     async def create(
-        self, call_id: str, *, greet: bool = True, replaces: str | None = None, handed_to: str | None = None
+        self,
+        call_id: str,
+        *,
+        greet: bool = True,
+        replaces: str | None = None,
+        handed_to: str | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> CallCreated:
         """POST /call, which takes at most the REST client's time-out.
 
@@ -84,7 +98,7 @@ class VapiDialer:
         from then on; and one with the configured assistant where Vapi refuses the one that had the conversation, as
         that may be no stored assistant.
         """
-        post = partial(self._post, call_id, greet=greet, replaces=replaces)
+        post = partial(self._post, call_id, greet=greet, replaces=replaces, variables=variables or {})
         assistant_id = handed_to or self._assistant.assistant_id
         status, body = await post(assistant_id)
         if self._sends_silence_timeout and vapi_call.refuses_silence_timeout(status, body):
@@ -94,9 +108,11 @@ class VapiDialer:
         if assistant_id != self._assistant.assistant_id and status in _REFUSES_ASSISTANT:
             log.warning("assistant.hand_off_lost", assistant=handed_to, status=status)
             status, body = await post(self._assistant.assistant_id)
-        return vapi_call.parse_created(status, body, self.format)
+        return vapi_call.parse_created(status, body, self.format, private=(variables or {}).values())
 
-    async def _post(self, call_id: str, assistant_id: str, *, greet: bool, replaces: str | None) -> tuple[int, bytes]:
+    async def _post(
+        self, call_id: str, assistant_id: str, *, greet: bool, replaces: str | None, variables: Mapping[str, str]
+    ) -> tuple[int, bytes]:
         session = self._config.session
         request = vapi_call.call_request(
             assistant_id=assistant_id,
@@ -107,6 +123,7 @@ class VapiDialer:
             name=f"relay {call_id}",
             first_message_waits=not greet,
             silence_timeout_s=session.idle_timeout_s if self._sends_silence_timeout else None,
+            variables=variables,
         )
         try:
             return await self._rest.post_json(self._call_url, request, self._headers)

@@ -95,6 +95,8 @@ class Forwarder:
         self._comfort = Comfort(playback, needed=lambda: self._outage.since is not None or self._replay.replaying)
         self.assistant = pool.first.name
         """The assistant that is dialled, or has the call."""
+        self.variables: dict[str, str] = {}
+        """What each call with the assistant is told of the caller."""
         self._handed: dict[str, str] = {}
         """The id of the assistant to which each one here has handed the conversation, if it has. It is of no use for
         another one, which may be of another account."""
@@ -172,7 +174,7 @@ class Forwarder:
 
     def _dial(self, call_id: str, nursery: trio.Nursery, ladder: Ladder, rung: int, opening: Opening) -> Talk:
         dialer = self._pool.dialers[rung]
-        opening = replace(opening, handed_to=self._handed.get(dialer.name))
+        opening = replace(opening, handed_to=self._handed.get(dialer.name), variables=dict(self.variables))
         handed_off = partial(self._note_handed, dialer.name)
         incoming = Incoming(dialer.format, self._playback, self._dialogue, self._report, handed_off=handed_off)
         connection = Connection(dialer, self._outgoing, incoming, opening, config=self._config, report=self._report)

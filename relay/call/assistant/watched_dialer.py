@@ -1,6 +1,6 @@
 """Stands around a dialer: keeps the addresses of its calls out of the log, and remembers whether dialing works."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import trio
@@ -41,11 +41,19 @@ class WatchedDialer:
         return self._failed_at is not None and trio.current_time() - self._failed_at < FAILING_S
 
     async def create(
-        self, call_id: str, *, greet: bool = True, replaces: str | None = None, handed_to: str | None = None
+        self,
+        call_id: str,
+        *,
+        greet: bool = True,
+        replaces: str | None = None,
+        handed_to: str | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> CallCreated:
         """See Dialer."""
         try:
-            return await self._inner.create(call_id, greet=greet, replaces=replaces, handed_to=handed_to)
+            return await self._inner.create(
+                call_id, greet=greet, replaces=replaces, handed_to=handed_to, variables=variables
+            )
         except AssistantUnavailable:
             self._failed_at = trio.current_time()
             raise

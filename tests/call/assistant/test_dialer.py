@@ -117,6 +117,24 @@ async def test_another_400_is_no_reason_to_ask_twice() -> None:
     assert len(rest.requests) == 1
 
 
+async def test_what_is_known_of_the_caller_fills_the_variables_of_the_assistant() -> None:
+    rest = Rest()
+    await dialer(rest).create("our-id", variables={"callerNumber": "+15005550006"})
+    await dialer(rest).create("our-id", variables={})
+    known, unknown = (body["assistantOverrides"] for _, _, body, _ in rest.requests)
+
+    assert known["variableValues"] == {"callerNumber": "+15005550006"}
+    assert "variableValues" not in unknown
+
+
+async def test_what_is_known_of_the_caller_is_not_in_the_text_of_a_refusal() -> None:
+    rest = Rest(400, b'{"message":"variableValues.callerNumber +15005550006 of gold marigold is bad"}')
+    with pytest.raises(AssistantUnavailable) as refused:
+        await dialer(rest).create("our-id", variables={"callerNumber": "+15005550006", "plan": "gold"})
+
+    assert "variableValues.callerNumber *** of *** marigold is bad" in str(refused.value)
+
+
 @dataclass
 class Stored(Rest):
     """Knows no other assistant than the configured one."""

@@ -350,3 +350,24 @@ async def test_the_assistant_that_a_hand_off_had_put_on_the_line_is_known_to_the
         await go_on(rig)
 
         assert rig.dialer.asked_for == ["a-2"]
+
+
+async def test_what_the_assistant_is_told_of_the_caller_reaches_every_call_with_it_in_every_process_and_no_log(
+    autojump_clock: MockClock,
+) -> None:
+    tables, known = MemoryTables(), {"callerNumber": "+15005550006"}
+    async with open_rig(store=store("old", tables)) as rig:
+        call = await rig.takeover.ring(SID, known)
+        await rig.meet_assistant()
+        call.tell_of_caller({"plan": "gold-plated"})
+        rig.dialer.connected = trio.Event()
+        await trio.sleep(3)
+        rig.dialer.peers[0].lose()
+        await rig.meet_assistant()
+        told, logged = rig.dialer.told, rig.logged
+    async with open_rig(store=store("new", tables)) as rig:
+        await go_on(rig)
+        told, logged = told + rig.dialer.told, logged + rig.logged
+
+    assert told == [known, known | {"plan": "gold-plated"}, known | {"plan": "gold-plated"}]
+    assert [line for line in logged if "5005550006" in str(line) or "gold-plated" in str(line)] == []
