@@ -78,7 +78,8 @@ class TwilioHooks:
         if hook.fields.get("CallStatus") == "ringing" and self._calls.has_ended(hook.call_sid):
             return self._farewell(hook)
         try:
-            variables = caller_variables(hook.fields, self._passed, with_number=self._passes_number)
+            told = request.args.to_dict() | hook.fields
+            variables = caller_variables(told, self._passed, with_number=self._passes_number)
             call = await self._takeover.ring(hook.call_sid, variables)
         except CallRefused as refused:
             if refused.reason == "draining":

@@ -72,14 +72,15 @@ IDENTITY = {"From": "+15005550006", "StirVerstat": "TN-Validation-Passed-A", "Si
             TwilioConfig(pass_fields=("StirVerstat", "SipHeader_X-Plan", "Absent")),
             {"StirVerstat": "TN-Validation-Passed-A", "SipHeader_X_Plan": "gold"},
         ),
+        (TwilioConfig(pass_fields=("campaign", "From")), {"campaign": "spring sale", "From": "+15005550006"}),
     ],
-    ids=["nothing by default", "the number", "what is listed"],
+    ids=["nothing by default", "the number", "what is listed", "the query, which does not hide the form"],
 )
 async def test_the_assistant_is_told_of_the_caller_what_is_configured(
     settings: TwilioConfig, told: dict[str, str]
 ) -> None:
     async with open_front(front_config(twilio=settings)) as rig:
-        await rig.post("/twilio/voice", ringing(**IDENTITY))
+        await rig.post("/twilio/voice?campaign=spring%20sale&From=forged", ringing(**IDENTITY))
         with trio.fail_after(20):
             await rig.inner.connected.wait()
 
