@@ -184,10 +184,10 @@ class Connection:
                 return Ending.LOCKED_OUT
             return Ending.FAILED if error.retriable else Ending.REFUSED
         self.call_id, self.control_url = created.call_id, created.control_url
-        if created.format != self.format:
-            self._adopt(created.format)
         if talk.cancel_called:
             return Ending.FAILED
+        if created.format != self.format:
+            self._adopt(created.format)
         try:
             return await self._converse(created, talk, listening)
         except* (LegLost, LegClosed) as lost:
