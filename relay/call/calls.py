@@ -1,6 +1,6 @@
 """The registry of calls: who has a place. One is taken when the phone rings, and given back when the call has ended."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from contextvars import copy_context
 
@@ -14,7 +14,7 @@ from relay.call.call import Call
 from relay.call.checkpoint import Checkpoints, new_record
 from relay.call.services import Services
 from relay.errors import CallRefused
-from relay.logic.end_reason import EndReason
+from relay.logic.end_reason import REFUTABLE, EndReason
 from relay.logic.tokens import Tokens
 from relay.media.frames import TELEPHONE, AudioFormat
 from relay.state import CallRecord
@@ -78,19 +78,30 @@ class Calls:
         """The call with this id of ours, if it runs."""
         return next((call for call in self._by_sid.values() if call.id == call_id), None)
 
-    def has_ended(self, sid: str) -> bool:
-        """Whether the call of this CallSid ran here, and ended for good, not long ago."""
-        return sid in self._over
+    def has_ended(self, sid: str, *, in_progress: bool = False) -> bool:
+        """Whether the call of this CallSid ran here, and ended for good, not long ago.
+
+        `in_progress` is Twilio's word for it: what ended only because the caller seemed to hang up may go on then.
+        """
+        return sid in self._over and not (in_progress and self._over[sid] in REFUTABLE)
 
     def lacked_assistant(self, sid: str) -> bool:
         """Whether the call of this CallSid ends, or has ended not long ago, because no assistant could be had."""
         call = self._by_sid.get(sid)
         return (call.end_reason if call else self._over.get(sid)) is EndReason.ASSISTANT_UNAVAILABLE
 
-    def answer(self, sid: str, caller_format: AudioFormat = TELEPHONE, *, kept: bool = True) -> Call:
+    def answer(
+        self,
+        sid: str,
+        caller_format: AudioFormat = TELEPHONE,
+        *,
+        kept: bool = True,
+        variables: Mapping[str, str] | None = None,
+    ) -> Call:
         """The call of this CallSid; a new one takes a place and starts to dial. Raises CallRefused.
 
-        `kept`: another process may go on with it when this one is gone.
+        `kept`: another process may go on with it when this one is gone. `variables`: what the assistant of a new one is
+        told of the caller.
         """
         if call := self._by_sid.get(sid):
             return call
@@ -100,7 +111,7 @@ class Calls:
             raise CallRefused(reason)
         note = self.checkpoints.note if kept else None
         services = self._services
-        record = new_record(sid, services.config, self._pool.first.name, services.wall())
+        record = new_record(sid, services.config, self._pool.first.name, services.wall(), variables)
         return self._begin(Call(record, services, self._pool, caller_format, note))
 
     def go_on(self, past: CallRecord) -> Call:
@@ -125,6 +136,11 @@ class Calls:
             call.finish(EndReason.DRAIN)
         with trio.move_on_after(ENDING_S):
             await self.wait_empty()
+
+    async def wait_over(self, sid: str) -> None:
+        """Return when no call of this CallSid runs here."""
+        while sid in self._by_sid:
+            await self._ended.wait()
 
     async def wait_empty(self) -> None:
         """Return when no call runs."""

@@ -5,7 +5,8 @@ between as far as the caller has heard, every `HEARD_EVERY_S`. Nothing is noted 
 """
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 import structlog
 import trio
@@ -37,17 +38,30 @@ Note = Callable[[CallRecord], None]
 log = structlog.get_logger(__name__)
 
 
-def new_record(call_sid: str, config: Config, assistant: str, wall_s: float) -> CallRecord:
-    """The record of a call that begins now, at `wall_s` of the records' clock, with this assistant."""
+def new_record(
+    call_sid: str, config: Config, assistant: str, wall_s: float, variables: Mapping[str, str] | None = None
+) -> CallRecord:
+    """The record of a call that begins now, at `wall_s` of the records' clock, with this assistant, which is told
+    `variables` of the caller."""
     reconnect = config.reconnect
     return CallRecord(
         call_sid=call_sid,
         call_id=secrets.token_hex(16),
         assistant=assistant,
+        variables=dict(variables or {}),
         started_at=wall_s,
-        expires_at=wall_s + config.session.max_duration_s + reconnect.reattach_grace_s,
+        expires_at=_expires_at(wall_s, config),
         policy=ReattachRules(reconnect.reattach_attempts, reconnect.reattach_window_s, reconnect.reattach_grace_s),
     )
+
+
+def revived(record: CallRecord, config: Config) -> CallRecord:
+    """The record of a call that is not over after all."""
+    return replace(record, end_reason=None, expires_at=_expires_at(record.started_at, config))
+
+
+def _expires_at(started_at: float, config: Config) -> float:
+    return started_at + config.session.max_duration_s + config.reconnect.reattach_grace_s
 
 
 class Checkpoint:
@@ -121,6 +135,8 @@ class Checkpoint:
             started_at=self._began.started_at,
             expires_at=expires_at,
             assistant_call_id=self._forwarder.assistant_call_id,
+            handed_to=self._forwarder.handed_to,
+            variables=self._forwarder.variables,
             conversation=self._playback.turns(),
             policy=self._began.policy,
             reattached_at=tuple(round(self._wall() - age_s, 1) for age_s in self._line.attempt_ages_s()),

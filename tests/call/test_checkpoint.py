@@ -43,7 +43,11 @@ def wall() -> float:
 class Rig:
     """A call's state as the test sets it, and everything that was noted of it."""
 
-    forwarder: Any = field(default_factory=lambda: SimpleNamespace(assistant="main", assistant_call_id="vapi-1"))
+    forwarder: Any = field(
+        default_factory=lambda: SimpleNamespace(
+            assistant="main", assistant_call_id="vapi-1", handed_to="a-2", variables={"plan": "gold"}
+        )
+    )
     said: tuple[Turn, ...] = ()
     ages_s: tuple[float, ...] = ()
     noted: list[CallRecord] = field(default_factory=list)
@@ -90,6 +94,8 @@ async def test_the_record_has_all_that_another_process_needs(autojump_clock: Moc
             started_at=WALL_S,
             expires_at=WALL_S + 608,
             assistant_call_id="vapi-1",
+            handed_to="a-2",
+            variables={"plan": "gold"},
             conversation=(Turn("user", "hello"),),
             policy=RULES,
             reattached_at=(WALL_S + 15,),

@@ -39,11 +39,12 @@ from relay.call.assistant.incoming import Incoming
 from relay.call.assistant.outgoing import Outgoing
 from relay.call.assistant.placer import CallPlacer
 from relay.call.assistant.pump import Opening, Pump
-from relay.call.report.events import AssistantLost, AssistantReady, DialFailed, Dialing
+from relay.call.report.events import AssistantLost, AssistantReady, DialFailed, Dialing, FormatAdopted
 from relay.call.report.report import Report
 from relay.config import Config
 from relay.errors import AssistantUnavailable, LegClosed, LegLost
 from relay.logic.assistant.ladder import Ladder
+from relay.media.frames import AudioFormat
 from relay.wire.vapi_call import CallCreated
 from relay.wire.vapi_ended import Family, family
 
@@ -85,8 +86,9 @@ _ENDINGS = {
 class Connection:
     """The life of one call with the assistant; used once.
 
-    `began_at` is when its socket was connected, `call_id` the assistant's id of the call; None: not yet.
-    `locked_out_s`: how long the assistant takes no other call. `fault` is why the call ended, by the assistant's word.
+    `began_at` is when its socket was connected, `call_id` the assistant's id of the call; None: not yet. `format` is
+    that of the audio: once the call is created, the one that was granted. `locked_out_s`: how long the assistant takes
+    no other call. `fault` is why the call ended, by the assistant's word.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class Connection:
         self._stay = trio.CancelScope()
         self._ending = Ending.FAILED
         self._dialed_at = trio.current_time()
+        self.format = dialer.format
         self.call_id: str | None = None
         self.locked_out_s = 0.0
         self.fault: str | None = None
@@ -174,7 +177,14 @@ class Connection:
     async def _place(self, call_id: str) -> CallCreated | None:
         self._report.tell(Dialing(self._dialer.name, audio=str(self._dialer.format)))
         opening = self._opening
-        create = partial(self._dialer.create, call_id, greet=opening.greet, replaces=opening.replaces)
+        create = partial(
+            self._dialer.create,
+            call_id,
+            greet=opening.greet,
+            replaces=opening.replaces,
+            handed_to=opening.handed_to,
+            variables=opening.variables,
+        )
         try:
             created = await self._placer.place(self._dialer, create)
         except AssistantUnavailable as error:
@@ -186,6 +196,8 @@ class Connection:
                 self._ending = Ending.REFUSED
             return None
         self.call_id = created.call_id
+        if created.format != self.format:
+            self._adopt(created.format)
         return created
 
     async def _try_to_converse(
@@ -196,6 +208,12 @@ class Connection:
         except* (LegLost, LegClosed) as lost:
             ending = self._broken(lost, leaving=talk.cancel_called)
         return ending
+
+    def _adopt(self, granted: AudioFormat) -> None:
+        self._report.tell(FormatAdopted(asked=str(self.format), granted=str(granted)))
+        self.format = granted
+        self._incoming.listen_to(granted)
+        self._pump.speak_to(granted)
 
     async def _converse(self, created: CallCreated, talk: trio.CancelScope, listening: Callable[[], None]) -> Ending:
         ending = Ending.LOST

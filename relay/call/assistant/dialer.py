@@ -1,7 +1,7 @@
 """One assistant as the calls see it: create a call there, connect its socket, hang it up."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, Protocol
@@ -16,6 +16,9 @@ from relay.net.rest import RestClient
 from relay.net.sockets import MessageSocket
 from relay.wire import vapi_call, vapi_controls
 from relay.wire.vapi_call import CallCreated, LiveCall
+
+_REFUSES_ASSISTANT = frozenset({400, 403, 404})
+"""Answers to `POST /call` that another assistant may not get."""
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +40,7 @@ class Dialer(Protocol):
 
     @property
     def format(self) -> AudioFormat:
-        """Of the audio, both ways."""
+        """Of the audio, both ways, as it is asked for. A call has the one that is granted, `CallCreated.format`."""
 
     @property
     def max_call_s(self) -> float | None:
@@ -53,14 +56,17 @@ class Dialer(Protocol):
         *,
         greet: bool = True,
         replaces: str | None = None,
+        handed_to: str | None = None,
+        variables: Mapping[str, str] | None = None,
         fresh: bool = False,
         answering: Callable[[], None] | None = None,
     ) -> CallCreated:
         """A new call, whose socket is to be connected at once. Raises AssistantUnavailable.
 
         Its only limit is the caller's: cancelled, it may leave a call that nobody knows. `greet`: the assistant speaks
-        first. `replaces` is the id of the call whose conversation it goes on with. `fresh`: over a new connection.
-        `answering` is called when the answer begins.
+        first. `replaces` is the id of the call whose conversation it goes on with; `handed_to` that of the assistant
+        which had it there, if that was another than is configured. `variables` are what the assistant is told of the
+        caller. `fresh`: over a new connection. `answering` is called when the answer begins.
         """
 
     def note_unavailable(self) -> None:
@@ -98,26 +104,36 @@ class VapiDialer:
         *,
         greet: bool = True,
         replaces: str | None = None,
+        handed_to: str | None = None,
+        variables: Mapping[str, str] | None = None,
         fresh: bool = False,
         answering: Callable[[], None] | None = None,
     ) -> CallCreated:
         """POST /call; see Dialer.
 
         A second POST follows where Vapi does not know the property for the limit of silence, which is not sent any more
-        from then on.
+        from then on; and one with the configured assistant where Vapi refuses the one that had the conversation, as
+        that may be no stored assistant.
         """
         post = partial(self._post, fresh=fresh, answering=answering)
-        status, body = await post(self._order(call_id, greet=greet, replaces=replaces))
+        order = partial(self._order, call_id, greet=greet, replaces=replaces, variables=variables or {})
+        assistant_id = handed_to or self._assistant.assistant_id
+        status, body = await post(order(assistant_id))
         if self._sends_silence_timeout and vapi_call.refuses_silence_timeout(status, body):
             self._sends_silence_timeout = False
             log.warning("assistant.property_refused", property=vapi_call.SILENCE_TIMEOUT)
-            status, body = await post(self._order(call_id, greet=greet, replaces=replaces))
-        return vapi_call.parse_created(status, body)
+            status, body = await post(order(assistant_id))
+        if assistant_id != self._assistant.assistant_id and status in _REFUSES_ASSISTANT:
+            log.warning("assistant.hand_off_lost", assistant=handed_to, status=status)
+            status, body = await post(order(self._assistant.assistant_id))
+        return vapi_call.parse_created(status, body, self.format, private=(variables or {}).values())
 
-    def _order(self, call_id: str, *, greet: bool, replaces: str | None) -> dict[str, Any]:
+    def _order(
+        self, call_id: str, assistant_id: str, *, greet: bool, replaces: str | None, variables: Mapping[str, str]
+    ) -> dict[str, Any]:
         session = self._config.session
         return vapi_call.call_request(
-            assistant_id=self._assistant.assistant_id,
+            assistant_id=assistant_id,
             audio_format=self.format,
             max_duration_s=self.max_call_s or session.max_duration_s,
             first_message_interruptions=not self._config.barge_in.protect_first_message,
@@ -125,6 +141,7 @@ class VapiDialer:
             name=f"relay {call_id}",
             first_message_waits=not greet,
             silence_timeout_s=session.idle_timeout_s if self._sends_silence_timeout else None,
+            variables=variables,
         )
 
     async def _post(

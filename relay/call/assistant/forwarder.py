@@ -25,7 +25,7 @@ the conversation: nothing that another says goes anywhere. The calls of those th
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 
@@ -106,15 +106,26 @@ class Forwarder:
         self._comfort = Comfort(playback, needed=lambda: self._outage.since is not None or self._replay.replaying)
         self.assistant = pool.first.name
         """The assistant that is dialled, or has the call."""
+        self.variables: dict[str, str] = {}
+        """What each call with the assistant is told of the caller."""
+        self._handed: dict[str, str] = {}
+        """The id of the assistant to which each one here has handed the conversation, if it has. It is of no use for
+        another one, which may be of another account."""
 
     @property
     def assistant_call_id(self) -> str | None:
         """The assistant's id of the call that is under way, or was last."""
         return (self._talk.connection.call_id if self._talk else None) or self._outage.lost_call_id
 
-    def take_over(self, assistant: str, lost_call_id: str) -> None:
+    @property
+    def handed_to(self) -> str | None:
+        """The id of the assistant to which `assistant` has handed the conversation, if it has."""
+        return self._handed.get(self.assistant)
+
+    def take_over(self, assistant: str, lost_call_id: str, handed_to: str | None) -> None:
         """Before `run`: the conversation was another process's, whose call with the assistant is lost."""
         self.assistant = assistant
+        self._note_handed(assistant, handed_to)
         self._outage = _Outage(trio.current_time(), lost_call_id, taken_over=True)
         self._report.status.assistant_away("assistant lost")
         self._comfort.begin()
@@ -182,7 +193,9 @@ class Forwarder:
 
     def _dial(self, call_id: str, nursery: trio.Nursery, ladder: Ladder, rung: int, opening: Opening) -> Talk:
         dialer = self._pool.dialers[rung]
-        incoming = Incoming(dialer.format, self._playback, self._dialogue, self._report)
+        opening = replace(opening, handed_to=self._handed.get(dialer.name), variables=dict(self.variables))
+        handed_off = partial(self._note_handed, dialer.name)
+        incoming = Incoming(dialer.format, self._playback, self._dialogue, self._report, handed_off=handed_off)
         connection = Connection(
             dialer, self._pool.placer, self._outgoing, incoming, opening, config=self._config, report=self._report
         )
@@ -205,8 +218,6 @@ class Forwarder:
     def _give_floor(self, talk: Talk) -> None:
         self._talk = talk
         self.assistant = talk.dialer.name
-        self._playback.intake.listen_to(talk.dialer.format)
-        self._outgoing.speak_to(talk.dialer.format)
         talk.connection.take_floor()
         if talk.connection.began_at is not None:
             self._note_listening(talk)
@@ -234,8 +245,16 @@ class Forwarder:
         )
 
     def _note_listening(self, talk: Talk) -> None:
+        self._playback.intake.listen_to(talk.connection.format)
+        self._outgoing.speak_to(talk.connection.format)
         self._listening()
         self._report.status.assistant_listens(talk.rung)
+
+    def _note_handed(self, assistant: str, handed_to: str | None) -> None:
+        if handed_to is None:
+            self._handed.pop(assistant, None)
+        else:
+            self._handed[assistant] = handed_to
 
     def _note_failure(self) -> None:
         self._report.status.assistant_away("assistant unavailable")

@@ -1,6 +1,6 @@
 """Stands around a dialer: keeps the addresses of its calls out of the log, and remembers whether dialing works."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import trio
@@ -50,11 +50,21 @@ class WatchedDialer:
         *,
         greet: bool = True,
         replaces: str | None = None,
+        handed_to: str | None = None,
+        variables: Mapping[str, str] | None = None,
         fresh: bool = False,
         answering: Callable[[], None] | None = None,
     ) -> CallCreated:
         """See Dialer. One request that fails says little: another may have brought the call."""
-        return await self._inner.create(call_id, greet=greet, replaces=replaces, fresh=fresh, answering=answering)
+        return await self._inner.create(
+            call_id,
+            greet=greet,
+            replaces=replaces,
+            handed_to=handed_to,
+            variables=variables,
+            fresh=fresh,
+            answering=answering,
+        )
 
     def note_unavailable(self) -> None:
         """See Dialer."""

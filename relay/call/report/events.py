@@ -197,6 +197,15 @@ class Dialing(CallEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class FormatAdopted(CallEvent):
+    """The call has another audio format than was asked for: it is converted, both ways."""
+
+    log_name = "assistant.format_adopted"
+    asked: str
+    granted: str
+
+
+@dataclass(frozen=True, slots=True)
 class AssistantReady(CallEvent):
     log_name = "assistant.ready"
     assistant_call_id: str
@@ -271,6 +280,14 @@ class AssistantGivenUp(CallEvent):
     log_name = "assistant.given_up"
     log_level = logging.WARNING
     attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOff(CallEvent):
+    """Another assistant of the provider's is on the line now; `to` is its id, None when that is not told."""
+
+    log_name = "assistant.handed_off"
+    to: str | None
 
 
 @dataclass(frozen=True, slots=True)

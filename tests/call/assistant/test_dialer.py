@@ -120,6 +120,66 @@ async def test_another_400_is_no_reason_to_ask_twice() -> None:
     assert len(rest.requests) == 1
 
 
+async def test_what_is_known_of_the_caller_fills_the_variables_of_the_assistant() -> None:
+    rest = Rest()
+    await dialer(rest).create("our-id", variables={"callerNumber": "+15005550006"})
+    await dialer(rest).create("our-id", variables={})
+    known, unknown = (body["assistantOverrides"] for _, _, body, _ in rest.requests)
+
+    assert known["variableValues"] == {"callerNumber": "+15005550006"}
+    assert "variableValues" not in unknown
+
+
+async def test_what_is_known_of_the_caller_is_not_in_the_text_of_a_refusal() -> None:
+    rest = Rest(400, b'{"message":"variableValues.callerNumber +15005550006 of gold marigold is bad"}')
+    with pytest.raises(AssistantUnavailable) as refused:
+        await dialer(rest).create("our-id", variables={"callerNumber": "+15005550006", "plan": "gold"})
+
+    assert "variableValues.callerNumber *** of *** marigold is bad" in str(refused.value)
+
+
+@dataclass
+class Stored(Rest):
+    """Knows no other assistant than the configured one."""
+
+    refusal: int = 404
+
+    def _answer(self, method: str, url: str, body: Any, headers: Any) -> tuple[int, bytes]:
+        answer = super()._answer(method, url, body, headers)
+        return answer if body["assistantId"] == "assistant-1" else (self.refusal, b"{}")
+
+
+async def test_the_assistant_that_had_the_conversation_gets_it_again_with_the_overrides_as_before() -> None:
+    rest = Rest()
+    await dialer(rest).create("our-id", greet=False, replaces="call-0", handed_to="assistant-2")
+    await dialer(rest).create("our-id", greet=False, replaces="call-0")
+    handed, configured = (body for _, _, body, _ in rest.requests)
+
+    assert handed == configured | {"assistantId": "assistant-2"}
+
+
+@pytest.mark.parametrize("refusal", [400, 403, 404])
+async def test_one_that_vapi_does_not_know_makes_way_for_the_configured_one(refusal: int) -> None:
+    rest = Stored(refusal=refusal)
+    with capture_logs() as logged:
+        created = await dialer(rest).create("our-id", handed_to="assistant-2")
+
+    assert created.call_id == "call-1"
+    assert [body["assistantId"] for _, _, body, _ in rest.requests] == ["assistant-2", "assistant-1"]
+    assert [(line["event"], line["assistant"], line["status"]) for line in logged] == [
+        ("assistant.hand_off_lost", "assistant-2", refusal)
+    ]
+
+
+@pytest.mark.parametrize("status", [401, 429, 500])
+async def test_a_failure_that_is_not_the_assistants_is_no_reason_to_ask_for_another(status: int) -> None:
+    rest = Stored(refusal=status)
+    with pytest.raises(AssistantUnavailable):
+        await dialer(rest).create("our-id", handed_to="assistant-2")
+
+    assert len(rest.requests) == 1
+
+
 async def test_a_protected_first_message_is_asked_for_there_too() -> None:
     rest = Rest()
     await dialer(rest, barge_in=BargeInConfig(protect_first_message=True)).create("our-id")

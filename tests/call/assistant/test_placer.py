@@ -1,7 +1,7 @@
 """Calls are placed and ended whatever becomes of the caller who wanted them, and of the requests."""
 
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -58,6 +58,8 @@ class Service(FakeDialer):
         *,
         greet: bool = True,
         replaces: str | None = None,
+        handed_to: str | None = None,
+        variables: Mapping[str, str] | None = None,
         fresh: bool = False,
         answering: Callable[[], None] | None = None,
     ) -> CallCreated:
@@ -75,7 +77,7 @@ class Service(FakeDialer):
         self.alive.append(name)
         if answer.blocked:
             raise AssistantUnavailable("full", "FULL", retriable=True, call_id=name, control_url=control_url)
-        return CallCreated(name, "wss://vapi.test/secret", control_url)
+        return CallCreated(name, "wss://vapi.test/secret", control_url, self.format)
 
     def note_unavailable(self) -> None:
         self.unavailable += 1

@@ -12,7 +12,7 @@ from tests.support.callrig import MULAW, AssistantSocket, FakeDialer
 
 SOCKET_URL = "wss://vapi.example/c1/transport"
 CONTROL_URL = "https://control.vapi.example/c1/control"
-CREATED = CallCreated("c1", SOCKET_URL, CONTROL_URL)
+CREATED = CallCreated("c1", SOCKET_URL, CONTROL_URL, MULAW)
 UNAVAILABLE = AssistantUnavailable("no", "VAPI_UNREACHABLE", retriable=True)
 
 

@@ -67,7 +67,7 @@ class HeldDialer(VapiDialer):
     async def connect(self, created: CallCreated) -> AsyncIterator[AssistantSocket]:
         await self._pass(Moment.ANSWERED)
         if self.moment is Moment.HANDSHAKE:
-            created = CallCreated(created.call_id, self.silent_url, created.control_url)
+            created = CallCreated(created.call_id, self.silent_url, created.control_url, created.format)
         async with super().connect(created) as socket:
             if self.moment is Moment.OPEN:
                 self.reached.set()
