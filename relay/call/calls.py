@@ -40,6 +40,7 @@ class Calls:
         self._nursery = nursery
         self._by_sid: dict[str, Call] = {}
         self._over: dict[str, EndReason | None] = {}
+        self._hung_up: dict[str, CallRecord] = {}
         self._ended = Signal()
         self._context = copy_context()
         self.tokens = Tokens(services.config.twilio.token_ttl_s)
@@ -137,6 +138,11 @@ class Calls:
         with trio.move_on_after(ENDING_S):
             await self.wait_empty()
 
+    def hung_up(self, sid: str) -> CallRecord | None:
+        """The call of this CallSid as it was when its caller seemed to hang up here, until its record ends."""
+        self._forget_hung_up()
+        return self._hung_up.get(sid)
+
     async def wait_over(self, sid: str) -> None:
         """Return when no call of this CallSid runs here."""
         while sid in self._by_sid:
@@ -149,6 +155,7 @@ class Calls:
 
     def _begin(self, call: Call) -> Call:
         self._over.pop(call.sid, None)
+        self._hung_up.pop(call.sid, None)
         self._by_sid[call.sid] = call
         self._context.copy().run(self._nursery.start_soon, self._run, call)  # nothing of the request that rang stays
         return call
@@ -167,6 +174,13 @@ class Calls:
         self._over[call.sid] = call.end_reason
         if len(self._over) > OVER_MAX:
             del self._over[next(iter(self._over))]
+        self._forget_hung_up()
+        if self._services.store is None and call.seems_hung_up and call.checkpoint.last is not None:
+            self._hung_up[call.sid] = call.checkpoint.last
+
+    def _forget_hung_up(self) -> None:
+        now = self._services.wall()
+        self._hung_up = {sid: record for sid, record in self._hung_up.items() if record.expires_at > now}
 
     def _let_go(self, sid: str) -> None:
         """Another process has this call now: it ends here without a word to the caller."""

@@ -88,6 +88,8 @@ class Checkpoint:
         self._note = note
         self.stopped = False
         """Another process has the call now."""
+        self.last: CallRecord | None = None
+        """How the call stood when it ended; None: it has not."""
         self._forwarder = forwarder
         self._playback = playback
         self._line = line
@@ -116,8 +118,9 @@ class Checkpoint:
     def note_end(self, reason: EndReason) -> None:
         """The call is over: nobody is to go on with it."""
         self._tokens = ()
+        self.last = self._record(self._wall() + ENDED_KEPT_S, reason)
         if self._note is not None:
-            self._note(self._record(self._wall() + ENDED_KEPT_S, reason))
+            self._note(self.last)
 
     def stop(self) -> None:
         """Another process has the call now: note nothing more."""

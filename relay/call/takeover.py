@@ -15,7 +15,7 @@
 
 Whether anybody ended a call is known by the reason of its end, here and in the store, for `ENDED_KEPT_S`: all but
 those in `REFUTABLE` are the relay's own decisions. Without a store, and while it is down, there are no calls of
-other processes, and none that goes on after its end.
+other processes; without one, calls that ended here are known here.
 """
 
 from collections.abc import Mapping
@@ -62,6 +62,7 @@ class Takeover:
         """
         if in_progress and (call := self._calls.find(sid)) and call.seems_hung_up:
             await self._calls.wait_over(sid)
+        if in_progress:
             await self._calls.checkpoints.stored(sid)
         if self._calls.draining or self._calls.has_ended(sid, in_progress=in_progress):
             return None
@@ -116,7 +117,7 @@ class Takeover:
 
     async def _take(self, sid: str, *, by_force: bool, in_progress: bool = False) -> CallRecord | None:
         if self._store is None:
-            return None
+            return self._calls.hung_up(sid) if in_progress else None
         known = await self._load(sid, in_progress=in_progress) if in_progress else None
         if known is not None and known.end_reason is not None:
             by_force = True  # its process has no use for it any more

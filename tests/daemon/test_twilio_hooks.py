@@ -345,10 +345,13 @@ async def test_resume_of_a_call_that_was_hung_up_is_a_hangup() -> None:
 @pytest.mark.parametrize("reason", EndReason)
 @pytest.mark.parametrize("status", ["in-progress", "completed", ""])
 @pytest.mark.parametrize("complete", [True, False], ids=["over", "ending"])
-async def test_only_a_hang_up_that_twilio_refutes_goes_on(reason: EndReason, status: str, *, complete: bool) -> None:
+@pytest.mark.parametrize("stored", [True, False], ids=["with a store", "without"])
+async def test_only_a_hang_up_that_twilio_refutes_goes_on(
+    reason: EndReason, status: str, *, complete: bool, stored: bool
+) -> None:
     """Whatever the relay itself decided stays decided."""
     refuted = reason is EndReason.CALLER_HANGUP and status == "in-progress"
-    async with open_front(store=store(MemoryTables(), "only")) as rig:
+    async with open_front(store=store(MemoryTables(), "only") if stored else None) as rig:
         await rig.token()
         call = rig.calls.find(SID)
         assert call is not None

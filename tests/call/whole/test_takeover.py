@@ -307,11 +307,13 @@ async def test_while_nothing_happens_nothing_is_written(autojump_clock: MockCloc
         assert b"At once" in (place.load(SID) or b"")
 
 
+@pytest.mark.parametrize("stored", [True, False])
 async def test_after_a_stop_that_was_no_hang_up_the_conversation_goes_on_for_as_long_as_the_call_may_last(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, *, stored: bool
 ) -> None:
     """The account's other program used the live call for a while, and gives it back."""
-    async with open_rig(store=store("only", MemoryTables()), session=SessionConfig(max_duration_s=120)) as rig:
+    kept = store("only", MemoryTables()) if stored else None
+    async with open_rig(store=kept, session=SessionConfig(max_duration_s=120)) as rig:
         await rig.begin()
         await talk(rig)
         first = rig.call
@@ -371,3 +373,14 @@ async def test_what_the_assistant_is_told_of_the_caller_reaches_every_call_with_
 
     assert told == [known, known | {"plan": "gold-plated"}, known | {"plan": "gold-plated"}]
     assert [line for line in logged if "5005550006" in str(line) or "gold-plated" in str(line)] == []
+
+
+@pytest.mark.parametrize("stored", [True, False])
+async def test_a_minute_after_the_stop_it_is_too_late(autojump_clock: MockClock, *, stored: bool) -> None:
+    async with open_rig(store=store("only", MemoryTables()) if stored else None) as rig:
+        await rig.begin()
+        rig.phone.stop()
+        await rig.until_over(2)
+        await trio.sleep(61)
+
+        assert await rig.takeover.take(SID, in_progress=True) is None
