@@ -48,10 +48,27 @@ class RestClient:
         """GET; otherwise as `post_json`."""
         return await self._request("GET", url, headers, None)
 
-    async def _request(self, method: str, url: str, headers: Mapping[str, str] | None, json: Any) -> tuple[int, bytes]:
+    async def post_form(
+        self, url: str, form: Mapping[str, str], headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        """POST `form`, URL-encoded; otherwise as `post_json`."""
+        return await self._request("POST", url, headers, None, form)
+
+    async def delete(self, url: str, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
+        """DELETE; otherwise as `post_json`."""
+        return await self._request("DELETE", url, headers, None)
+
+    async def _request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None,
+        json: Any,
+        form: Mapping[str, str] | None = None,
+    ) -> tuple[int, bytes]:
         try:
             with trio.fail_after(self._timeout_s):
-                async with self._client.stream(method, url, headers=headers, json=json) as response:
+                async with self._client.stream(method, url, headers=headers, json=json, data=form) as response:
                     return response.status_code, await _bounded_body(response)
         except trio.TooSlowError:
             raise LegLost(f"TIMEOUT {_host(url)}") from None
