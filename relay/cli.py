@@ -169,6 +169,49 @@ def bench(
     _finish(lambda: work(calls, seconds, audio, limit=limit, as_json=as_json))
 
 
+@main.group()
+def probe() -> None:
+    """Measure at a real account what the vendors' documents leave open, and say which settings follow."""
+
+
+MAX_COST = click.option(
+    "--max-cost",
+    "max_cost_usd",
+    type=click.FloatRange(0, 100),
+    default=2.0,
+    show_default=True,
+    metavar="USD",
+    help="Questions whose calls may cost more together are left out.",
+)
+PRICE = click.option(
+    "--price",
+    "price_usd_per_min",
+    type=click.FloatRange(0, 10),
+    default=0.3,
+    show_default=True,
+    metavar="USD",
+    help="What a minute of a call costs at most.",
+)
+YES = click.option("--yes", is_flag=True, help="Agree to the cost.")
+
+
+@probe.command("vapi")
+@CONFIG
+@click.option("--assistant", "name", metavar="NAME", help="The entry of [[assistants]]; the first if not given.")
+@MAX_COST
+@PRICE
+@YES
+@JSON
+def probe_vapi(
+    config_file: Path, name: str | None, max_cost_usd: float, price_usd_per_min: float, *, yes: bool, as_json: bool
+) -> None:
+    """Place short calls with the assistant, and end each of them."""
+    from relay.commands.probe import Spending
+    from relay.commands.probe import probe_vapi as work
+
+    _finish(lambda: work(config_file, name, Spending(max_cost_usd, price_usd_per_min, agreed=yes), as_json=as_json))
+
+
 @main.command()
 @click.argument("files", nargs=-1, type=click.Path(), metavar="FILE...")
 @click.option("--threshold", type=click.FloatRange(0.3, 0.9), help="As [vad] threshold; 0.5 if not given.")

@@ -15,7 +15,7 @@ from relay.metrics import DROP_CAUSES, INVENT_CAUSES, RECONNECT_RESULTS, Metrics
 from scripts.make_reference import CONFIG, Key, Secret, read, renewed
 from tests.support.reference import BROWSER, REFERENCE, ROOT, first_cells
 
-NOT_THE_DAEMON = {"standin", "demo", "bench", "vad", "cli.py"}
+NOT_THE_DAEMON = {"standin", "demo", "bench", "probe", "vad", "cli.py"}
 LOG_METHODS = {"debug", "info", "warning", "error", "exception", "log"}
 EVENT = re.compile(r"[a-z]+\.[a-z_]+")
 CAPITALS = re.compile(r"[A-Z][A-Z0-9]+(_[A-Z0-9]+)*")

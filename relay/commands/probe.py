@@ -1,0 +1,126 @@
+"""`relay probe` measures at a real account what the vendors' documents leave open, once somebody agrees to the cost."""
+
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import click
+import trio
+from rich.console import Console
+
+from relay.commands import WrongUse
+from relay.config import AssistantConfig, Config
+from relay.config_file import load
+from relay.net.rest import open_rest_client
+from relay.probe.budget import Budget
+from relay.probe.question import Question, affordable, ask_all
+from relay.probe.report import ProbeReport
+from relay.probe.vapi import QUESTIONS as VAPI_QUESTIONS
+from relay.probe.vapi_account import VapiAccount
+from relay.redaction import Redactor
+
+A = TypeVar("A")
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What may be spent, and whether somebody has agreed to it already."""
+
+    max_cost_usd: float
+    price_usd_per_min: float
+    agreed: bool
+
+    def budget(self, service: str, questions: Sequence[Question[A]]) -> Budget:
+        """The budget, once the cost was told and agreed to. Raises WrongUse where nobody can be asked."""
+        budget = Budget(self.max_cost_usd, self.price_usd_per_min)
+        chosen = affordable(questions, budget)
+        seconds = sum(question.paid_s for question in chosen)
+        if seconds:
+            self._agree(
+                f"probe {service}: {len(chosen)} of {len(questions)} questions, calls of {seconds:g} s in all: "
+                f"at most {budget.cost_usd(seconds):.2f} USD at {self.price_usd_per_min:g} USD a minute (--price)"
+            )
+        return budget
+
+    def _agree(self, cost: str) -> None:
+        if not self.agreed and not in_terminal():
+            raise WrongUse(f"{cost}. Nobody is there to be asked: give --yes")
+        click.echo(f"relay {cost}", err=True)
+        if not self.agreed:
+            click.confirm("Place these calls?", abort=True, err=True)
+
+
+def in_terminal() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin.isatty()
+
+
+def probe_vapi(config_file: Path, name: str | None, spending: Spending, *, as_json: bool) -> int:
+    """Ask the assistant of this name (None: the first one), print, and return the exit status.
+
+    Raises ConfigError, and WrongUse when there is no such assistant or nobody agreed to the cost.
+    """
+    config = load(config_file, os.environ)
+    assistant = _assistant(config, name)
+    budget = spending.budget("vapi", VAPI_QUESTIONS)
+    redactor = Redactor(config.secrets.values())
+    left_running: list[str] = []
+
+    async def ask(tell: Callable[[str], None]) -> ProbeReport:
+        async with open_rest_client(assistant.request_timeout_s) as rest:
+            account = VapiAccount(assistant, config, rest, budget, redactor=redactor, left_running=left_running)
+            findings = await ask_all(VAPI_QUESTIONS, account, budget, tell)
+        given = {"vapi.assistant_id": assistant.assistant_id}
+        is_entry = assistant.name != "vapi"
+        given |= {"vapi.name": assistant.name} if is_entry else {}
+        return ProbeReport("vapi", findings, given, redactor, ladder_entry=is_entry)
+
+    status = _run(ask, as_json=as_json)
+    for call_id in left_running:
+        click.echo(f"relay: call {call_id} could not be ended: end it in Vapi's dashboard", err=True)
+    return status if not left_running else status or 1
+
+
+def _assistant(config: Config, name: str | None) -> AssistantConfig:
+    found = [it for it in config.assistants if name in {None, it.name}]
+    if not found:
+        raise WrongUse(f"--assistant {name}: must be one of {', '.join(it.name for it in config.assistants)}")
+    return found[0]
+
+
+def _run(ask: Callable[[Callable[[str], None]], Awaitable[ProbeReport]], *, as_json: bool) -> int:
+    """The exit status: 1 for a finding that failed; 128 and its number for a signal. No call is left in either case."""
+    progress = Console(stderr=True)
+    result = trio.run(_until_signal, ask, lambda text: progress.print(f"asking: {text}", markup=False))
+    if isinstance(result, int):
+        return 128 + result
+    if as_json:
+        click.echo(result.as_json())
+    else:
+        result.show(Console())
+    return 1 if result.failed else 0
+
+
+async def _until_signal(
+    ask: Callable[[Callable[[str], None]], Awaitable[ProbeReport]], tell: Callable[[str], None]
+) -> ProbeReport | int:
+    result: ProbeReport | int = signal.SIGINT
+    async with trio.open_nursery() as nursery:
+
+        async def watch(task_status: trio.TaskStatus[None]) -> None:
+            nonlocal result
+            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+                task_status.started()
+                result = await anext(signals)
+                nursery.cancel_scope.cancel()
+                async for _ in signals:  # calls are being ended, which is bounded: a second Ctrl-C does not stop that
+                    pass
+
+        await nursery.start(watch)
+        result = await ask(tell)
+        nursery.cancel_scope.cancel()
+    return result

@@ -1,0 +1,121 @@
+"""`relay probe`: the cost is told and agreed to, nothing is left running, and no secret is shown."""
+
+import json
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+import trio
+
+from relay.commands import probe
+from relay.standin.assistant import Assistant, Behaviour, open_assistant
+from relay.standin.assistant.behaviour import as_documented
+from relay.standin.http import Response
+from tests.support.commands import one_line, relay
+from tests.support.daemons import RELAY, VAPI_KEY, environment, settings
+
+CHEAP = ("--max-cost", "0.05")
+"""Only the first question, which costs 10 s, and those that cost nothing."""
+
+
+def written(folder: Path, assistant_url: str) -> str:
+    path = folder / "config.toml"
+    path.write_text(settings(assistant_url))
+    return str(path)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    """Nothing answers there."""
+    return written(tmp_path, "http://127.0.0.1:9")
+
+
+def test_without_a_terminal_the_cost_must_be_agreed_to_beforehand(config: str) -> None:
+    done = relay("probe", "vapi", "--config", config)
+
+    assert done.exit_code == 2
+    line = one_line(done)
+    assert "at most 1.65 USD" in line
+    assert "--yes" in line
+
+
+def test_whoever_says_no_is_charged_nothing(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "in_terminal", lambda: True)
+    done = relay("probe", "vapi", "--config", config)
+
+    assert done.exit_code == 1
+    assert done.stdout == ""
+    assert "at most 1.65 USD" in done.stderr
+    assert "Place these calls? [y/N]" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--assistant", "nobody", "--yes"), "--assistant nobody: must be one of vapi"),
+        (("--config", "nowhere.toml", "--yes"), "nowhere.toml: cannot be read"),
+    ],
+)
+def test_wrong_use_is_told_in_one_line(config: str, arguments: tuple[str, ...], says: str) -> None:
+    done = relay("probe", "vapi", "--config", config, *arguments)
+
+    assert done.exit_code == 2
+    assert says in one_line(done)
+
+
+def test_a_service_that_cannot_be_reached_is_a_failure_and_no_traceback(config: str) -> None:
+    done = relay("probe", "vapi", "--config", config, "--yes", "--json", *CHEAP)
+    told = json.loads(done.stdout)
+
+    assert done.exit_code == 1
+    assert "CONNECT_FAILED 127.0.0.1" in told["findings"][0]["found"]
+    assert told["findings"][1]["found"] == "not measured: it would cost more than --max-cost allows"
+
+
+async def probed(assistant: Assistant, folder: Path, *arguments: str) -> tuple[int, str, str]:
+    """The command in a process of its own: status, standard output and standard error."""
+    command = [*RELAY, "probe", "vapi", "--config", written(folder, assistant.base_url), "--yes", *arguments]
+    done = await trio.run_process(
+        command, capture_stdout=True, capture_stderr=True, check=False, env=environment(COLUMNS="160")
+    )
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)], ids=["table", "json"])
+async def test_what_is_found_is_printed_without_any_secret(tmp_path: Path, form: tuple[str, ...]) -> None:
+    async with open_assistant(key=VAPI_KEY) as assistant:
+        status, out, err = await probed(assistant, tmp_path, *form, *CHEAP)
+        (call,) = assistant.calls.values()
+
+    assert status == 1  # the codes of sockets are not known where no socket was opened
+    assert "vapi.send_silence_timeout = true" in out
+    assert call.status == "ended"
+    assert call.id not in out + err
+    assert VAPI_KEY not in out + err
+    assert "asking: Is assistantOverrides.silenceTimeoutSeconds accepted?" in err
+
+
+async def test_a_call_that_could_not_be_ended_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Assistant, "_control", lambda *_: Response(500))
+    async with open_assistant(key=VAPI_KEY) as assistant:
+        status, _, err = await probed(assistant, tmp_path, *CHEAP)
+        (call,) = assistant.calls.values()
+
+    assert status == 1
+    assert f"call {call.id} could not be ended" in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_the_call_that_is_under_way(tmp_path: Path, number: signal.Signals) -> None:
+    async with open_assistant(key=VAPI_KEY, behaviour=as_documented(Behaviour())) as assistant:
+        command = [*RELAY, "probe", "vapi", "--config", written(tmp_path, assistant.base_url), "--yes"]
+        process = await trio.lowlevel.open_process(command, env=environment(), stderr=subprocess.DEVNULL)
+        with trio.fail_after(60):
+            call = await assistant.wait_call()
+            await trio.sleep(0.2)
+            process.send_signal(number)
+            assert await process.wait() == 128 + number
+
+        assert call.status == "ended"
+        assert {it.status for it in assistant.calls.values()} == {"ended"}
