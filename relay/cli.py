@@ -212,6 +212,38 @@ def probe_vapi(
     _finish(lambda: work(config_file, name, Spending(max_cost_usd, price_usd_per_min, agreed=yes), as_json=as_json))
 
 
+@probe.command("twilio")
+@CONFIG
+@click.option(
+    "--account", envvar="TWILIO_ACCOUNT_SID", default="", metavar="SID", help="If not the one of twilio.account_sids."
+)
+@click.option("--number", default="", metavar="NUMBER", help="The number to look at, where the account has several.")
+@click.option("--call", "call_to", default="", metavar="NUMBER", help="Call this number for a question that needs it.")
+@click.option("--api-base", default="", metavar="URL", help="Twilio's API in another region, or a stand-in's.")
+@MAX_COST
+@PRICE
+@YES
+@JSON
+def probe_twilio(
+    config_file: Path,
+    account: str,
+    number: str,
+    call_to: str,
+    api_base: str,
+    max_cost_usd: float,
+    price_usd_per_min: float,
+    *,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Look at the account, its number and the relay behind it; place no call without --call."""
+    from relay.commands.probe import Spending, TwilioTarget
+    from relay.commands.probe import probe_twilio as work
+
+    target = TwilioTarget(account, number, call_to, api_base)
+    _finish(lambda: work(config_file, target, Spending(max_cost_usd, price_usd_per_min, agreed=yes), as_json=as_json))
+
+
 @main.command()
 @click.argument("files", nargs=-1, type=click.Path(), metavar="FILE...")
 @click.option("--threshold", type=click.FloatRange(0.3, 0.9), help="As [vad] threshold; 0.5 if not given.")

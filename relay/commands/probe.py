@@ -19,11 +19,14 @@ from relay.net.rest import open_rest_client
 from relay.probe.budget import Budget
 from relay.probe.question import Question, affordable, ask_all
 from relay.probe.report import ProbeReport
+from relay.probe.twilio import questions as twilio_questions
+from relay.probe.twilio_account import TwilioAccount, TwilioHosts
 from relay.probe.vapi import QUESTIONS as VAPI_QUESTIONS
 from relay.probe.vapi_account import VapiAccount
 from relay.redaction import Redactor
 
 A = TypeVar("A")
+REQUEST_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +82,65 @@ def probe_vapi(config_file: Path, name: str | None, spending: Spending, *, as_js
         given |= {"vapi.name": assistant.name} if is_entry else {}
         return ProbeReport("vapi", findings, given, redactor, ladder_entry=is_entry)
 
-    status = _run(ask, as_json=as_json)
+    return _finished(_run(ask, as_json=as_json), left_running, "Vapi's dashboard")
+
+
+@dataclass(frozen=True, slots=True)
+class TwilioTarget:
+    """What the options of `relay probe twilio` name; "" for what is not given."""
+
+    account_sid: str = ""
+    number: str = ""
+    call_to: str = ""
+    api_base: str = ""
+
+
+def probe_twilio(config_file: Path, target: TwilioTarget, spending: Spending, *, as_json: bool) -> int:
+    """Ask the Twilio account, print, and return the exit status.
+
+    Raises ConfigError, and WrongUse when it is not clear which account, or nobody agreed to the cost.
+    """
+    config = load(config_file, os.environ)
+    account_sid, token = _twilio_login(config, target.account_sid)
+    asked = twilio_questions(target.call_to)
+    budget = spending.budget("twilio", asked)
+    redactor = Redactor(config.secrets.values())
+    left_running: list[str] = []
+    base = target.api_base.rstrip("/")
+
+    async def ask(tell: Callable[[str], None]) -> ProbeReport:
+        async with open_rest_client(REQUEST_TIMEOUT_S) as rest:
+            account = TwilioAccount(
+                account_sid,
+                token,
+                config.server.public_url,
+                rest,
+                budget,
+                hosts=TwilioHosts(base, base, base) if base else TwilioHosts(),
+                number=target.number,
+                left_running=left_running,
+            )
+            findings = await ask_all(asked, account, budget, tell)
+        return ProbeReport("twilio", findings, {"server.public_url": config.server.public_url}, redactor)
+
+    return _finished(_run(ask, as_json=as_json), left_running, "Twilio's console")
+
+
+def _twilio_login(config: Config, account_sid: str) -> tuple[str, str]:
+    """The account and its newest auth token."""
+    sids = (account_sid,) if account_sid else config.twilio.account_sids
+    if len(sids) != 1:
+        raise WrongUse(f"twilio.account_sids names {len(sids)} accounts: give one with --account")
+    if not config.secrets.twilio_auth_tokens:
+        raise WrongUse("TWILIO_AUTH_TOKEN is not set, and Twilio answers nothing without it")
+    return sids[0], config.secrets.twilio_auth_tokens[-1]
+
+
+def _finished(status: int, left_running: Sequence[str], where: str) -> int:
+    """The exit status, with a line for each call that goes on."""
     for call_id in left_running:
-        click.echo(f"relay: call {call_id} could not be ended: end it in Vapi's dashboard", err=True)
-    return status if not left_running else status or 1
+        click.echo(f"relay: call {call_id} could not be ended: end it in {where}", err=True)
+    return status or bool(left_running)
 
 
 def _assistant(config: Config, name: str | None) -> AssistantConfig:

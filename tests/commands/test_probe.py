@@ -12,8 +12,10 @@ from relay.commands import probe
 from relay.standin.assistant import Assistant, Behaviour, open_assistant
 from relay.standin.assistant.behaviour import as_documented
 from relay.standin.http import Response
+from relay.standin.phone.rest import open_twilio_rest
 from tests.support.commands import one_line, relay
-from tests.support.daemons import RELAY, VAPI_KEY, environment, settings
+from tests.support.daemons import AUTH_TOKEN, RELAY, VAPI_KEY, environment, settings
+from tests.support.twilio_probes import SID
 
 CHEAP = ("--max-cost", "0.05")
 """Only the first question, which costs 10 s, and those that cost nothing."""
@@ -71,6 +73,47 @@ def test_a_service_that_cannot_be_reached_is_a_failure_and_no_traceback(config: 
     assert done.exit_code == 1
     assert "CONNECT_FAILED 127.0.0.1" in told["findings"][0]["found"]
     assert told["findings"][1]["found"] == "not measured: it would cost more than --max-cost allows"
+
+
+TWILIO = ("--account", SID, "--json")
+
+
+def test_an_account_must_be_named(config: str) -> None:
+    done = relay("probe", "twilio", "--config", config)
+
+    assert done.exit_code == 2
+    assert "twilio.account_sids names 0 accounts: give one with --account" in one_line(done)
+
+
+def test_an_account_without_a_token_cannot_be_asked(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(settings() + "[twilio]\nvalidate_signatures = false\n")
+    done = relay("probe", "twilio", "--config", str(path), "--account", SID, TWILIO_AUTH_TOKEN="")
+
+    assert done.exit_code == 2
+    assert "TWILIO_AUTH_TOKEN is not set" in one_line(done)
+
+
+def test_a_call_to_a_number_must_be_agreed_to(config: str) -> None:
+    done = relay("probe", "twilio", "--config", config, *TWILIO, "--call", "+15005550009")
+
+    assert done.exit_code == 2
+    assert "calls of 60 s in all: at most 0.30 USD" in one_line(done)
+
+
+async def test_a_twilio_account_is_looked_at_without_any_cost(tmp_path: Path) -> None:
+    async with open_twilio_rest(SID, AUTH_TOKEN) as twilio:
+        command = [*RELAY, "probe", "twilio", "--config", written(tmp_path, "http://127.0.0.1:9"), *TWILIO]
+        done = await trio.run_process(
+            [*command, "--api-base", twilio.base_url], capture_stdout=True, check=False, env=environment()
+        )
+        told = json.loads(done.stdout)
+
+        assert twilio.calls == {}
+    assert done.returncode == 1  # nothing answers at the public address
+    assert told["service"] == "twilio"
+    assert told["findings"][0]["setting"] == f'twilio.account_sids = ["{SID}"]'
+    assert AUTH_TOKEN not in done.stdout.decode()
 
 
 async def probed(assistant: Assistant, folder: Path, *arguments: str) -> tuple[int, str, str]:
