@@ -20,7 +20,7 @@ NO_SOCKET_PATH = "/twilio/no-socket"
 NEXT_VERB_S = 8
 _POLL_S = 1.0
 _OVER = {"completed", "busy", "failed", "no-answer", "canceled"}
-_ALERTS = {
+ALERTS = {
     "11200": "the relay did not answer a webhook with 2xx: see its log for webhook.rejected",
     "12100": "an answer was no TwiML: something else than the relay answers at server.public_url",
     "31901": "no connection to the media socket in time: firewall or proxy",
@@ -145,7 +145,7 @@ async def alerts(account: TwilioAccount) -> Answer:
         return Answer(found="nothing", note="none")
     found = ", ".join(f"{code} ({times})" for code, times in sorted(codes.items()))
     unknown = "see twilio.com/docs/api/errors"
-    notes = "; ".join(f"{code}: {_ALERTS.get(code, unknown)}" for code in sorted(codes))
+    notes = "; ".join(f"{code}: {ALERTS.get(code, unknown)}" for code in sorted(codes))
     return Answer(found=found, note=notes)
 
 
