@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -79,6 +80,12 @@ def assistant(port: int, script: "ScriptName", audio: Path | None, key: str, *, 
 @click.option("--seconds", type=click.FloatRange(0.1, 86400), help="Hang up so long after dialling.")
 @click.option("--public-url", help="What the relay calls itself, if not URL: this is signed.")
 @click.option("--auth-token", envvar="TWILIO_AUTH_TOKEN", help="Signs as Twilio does [$TWILIO_AUTH_TOKEN].")
+@click.option(
+    "--account",
+    envvar="TWILIO_ACCOUNT_SID",
+    metavar="SID",
+    help="Whose call it is, for a relay with twilio.account_sids [$TWILIO_ACCOUNT_SID].",
+)
 @JSON
 def call(
     url: str,
@@ -87,6 +94,7 @@ def call(
     seconds: float | None,
     public_url: str | None,
     auth_token: str | None,
+    account: str | None,
     *,
     as_json: bool,
 ) -> None:
@@ -95,6 +103,8 @@ def call(
     from relay.standin.phone import PhoneOptions
 
     options = PhoneOptions(auth_token=auth_token, public_url=public_url)
+    if account is not None:
+        options = replace(options, account_sid=account)
     _finish(lambda: work(url, wav, record, seconds, options, as_json=as_json))
 
 
@@ -215,7 +225,11 @@ def probe_vapi(
 @probe.command("twilio")
 @CONFIG
 @click.option(
-    "--account", envvar="TWILIO_ACCOUNT_SID", default="", metavar="SID", help="If not the one of twilio.account_sids."
+    "--account",
+    envvar="TWILIO_ACCOUNT_SID",
+    default="",
+    metavar="SID",
+    help="If it is not the one of twilio.account_sids [$TWILIO_ACCOUNT_SID].",
 )
 @click.option("--number", default="", metavar="NUMBER", help="The number to look at, where the account has several.")
 @click.option("--call", "call_to", default="", metavar="NUMBER", help="Call this number for a question that needs it.")
