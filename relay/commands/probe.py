@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import click
 import trio
@@ -102,11 +103,11 @@ def probe_twilio(config_file: Path, target: TwilioTarget, spending: Spending, *,
     """
     config = load(config_file, os.environ)
     account_sid, token = _twilio_login(config, target.account_sid)
+    hosts = _twilio_hosts(target.api_base.rstrip("/"))
     asked = twilio_questions(target.call_to)
     budget = spending.budget("twilio", asked)
     redactor = Redactor(config.secrets.values())
     left_running: list[str] = []
-    base = target.api_base.rstrip("/")
 
     async def ask(tell: Callable[[str], None]) -> ProbeReport:
         async with open_rest_client(REQUEST_TIMEOUT_S) as rest:
@@ -116,7 +117,7 @@ def probe_twilio(config_file: Path, target: TwilioTarget, spending: Spending, *,
                 config.server.public_url,
                 rest,
                 budget,
-                hosts=TwilioHosts(base, base, base) if base else TwilioHosts(),
+                hosts=hosts,
                 number=target.number,
                 left_running=left_running,
             )
@@ -134,6 +135,19 @@ def _twilio_login(config: Config, account_sid: str) -> tuple[str, str]:
     if not config.secrets.twilio_auth_tokens:
         raise WrongUse("TWILIO_AUTH_TOKEN is not set, and Twilio answers nothing without it")
     return sids[0], config.secrets.twilio_auth_tokens[-1]
+
+
+def _twilio_hosts(api_base: str) -> TwilioHosts:
+    """A region has an API of its own; a stand-in on this machine has all interfaces at one address."""
+    if not api_base:
+        return TwilioHosts()
+    url = urlsplit(api_base)
+    local = url.hostname in {"localhost", "127.0.0.1", "::1"}
+    if not url.hostname or url.scheme not in ({"http", "https"} if local else {"https"}):
+        raise WrongUse(
+            f"--api-base {api_base}: must be https://HOST (http:// for this machine): the token is sent there"
+        )
+    return TwilioHosts(api_base, api_base, api_base) if local else TwilioHosts(api_base)
 
 
 def _finished(status: int, left_running: Sequence[str], where: str) -> int:
@@ -166,19 +180,24 @@ def _run(ask: Callable[[Callable[[str], None]], Awaitable[ProbeReport]], *, as_j
 async def _until_signal(
     ask: Callable[[Callable[[str], None]], Awaitable[ProbeReport]], tell: Callable[[str], None]
 ) -> ProbeReport | int:
+    """The report, or the number of the signal that ended the asking.
+
+    Signals are taken until all calls are ended, which is bounded: a second one does not stop that.
+    """
     result: ProbeReport | int = signal.SIGINT
     async with trio.open_nursery() as nursery:
+        asking = trio.CancelScope()
 
         async def watch(task_status: trio.TaskStatus[None]) -> None:
             nonlocal result
             with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
                 task_status.started()
-                result = await anext(signals)
-                nursery.cancel_scope.cancel()
-                async for _ in signals:  # calls are being ended, which is bounded: a second Ctrl-C does not stop that
-                    pass
+                async for number in signals:
+                    result = number
+                    asking.cancel()
 
         await nursery.start(watch)
-        result = await ask(tell)
+        with asking:
+            result = await ask(tell)
         nursery.cancel_scope.cancel()
     return result

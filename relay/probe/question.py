@@ -24,7 +24,7 @@ class AccountUnusable(RelayError):
 class Question(Generic[A]):
     """One question.
 
-    ask: measures it; None where it cannot be measured from here, and `expected` then is the reason in `not_measurable`.
+    ask: measures it; None where it cannot be measured from here, for which `not_measurable` is the reason.
     paid_s: the most seconds of calls that it is charged for.
     deadline_s: how long it may take; on cancellation `ask` ends the calls that it placed.
     """

@@ -38,7 +38,7 @@ class TwilioRefused(RelayError):
 
 @dataclass(frozen=True, slots=True)
 class TwilioHosts:
-    """Where the interfaces are. A region or a stand-in has them all at one address."""
+    """Where the interfaces are."""
 
     api: str = "https://api.twilio.com"
     monitor: str = "https://monitor.twilio.com"
@@ -168,23 +168,23 @@ class TwilioAccount:
         self._left_running.append(call_sid)
 
     async def _get(self, url: str) -> Mapping[str, Any]:
-        return _read(*await self._rest.get(url, self._headers))
+        return self._read(url, *await self._rest.get(url, self._headers))
 
     async def _post(self, url: str, form: Mapping[str, str]) -> Mapping[str, Any]:
-        return _read(*await self._rest.post_form(url, form, self._headers))
+        return self._read(url, *await self._rest.post_form(url, form, self._headers))
 
-
-def _read(status: int, body: bytes) -> Mapping[str, Any]:
-    try:
-        answer = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        answer = None
-    if status in (401, 403):
-        raise AccountUnusable(f"Twilio answers {status}: the account and TWILIO_AUTH_TOKEN do not belong together")
-    if not 200 <= status < 300 or not isinstance(answer, dict):
-        code = answer.get("code") if isinstance(answer, dict) else None
-        raise TwilioRefused(f"Twilio answers {status}" + (f", error {code}" if isinstance(code, int) else ""))
-    return answer
+    def _read(self, url: str, status: int, body: bytes) -> Mapping[str, Any]:
+        """The object in an answer. The other interfaces may refuse a token that is good for the API of a region."""
+        try:
+            answer = msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            answer = None
+        if status in (401, 403) and url.startswith(self._url):
+            raise AccountUnusable(f"Twilio answers {status}: the account and TWILIO_AUTH_TOKEN do not belong together")
+        if not 200 <= status < 300 or not isinstance(answer, dict):
+            code = answer.get("code") if isinstance(answer, dict) else None
+            raise TwilioRefused(f"Twilio answers {status}" + (f", error {code}" if isinstance(code, int) else ""))
+        return answer
 
 
 def _items(answer: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:

@@ -28,6 +28,7 @@ _END_S = 10.0
 _END_TRIES = 3
 _FIND_TRIES = 3
 _PAUSE_S = 0.3
+_LATE_S = 1.0
 
 
 class PropertyRefused(RelayError):
@@ -205,10 +206,12 @@ class VapiAccount:
         return status == 404 or (live is not None and live.ended), control_url
 
     async def _end_by_name(self, name: str) -> None:
-        """End the call that a request without an answer has made, if it has made one."""
-        try:
-            status, body = await self._rest.get(f"{self._url}?limit=10", self._headers)
-        except RelayError:
-            return
-        for call_id in vapi_call.parse_listed(status, body, name):
-            await self._end(call_id, None)
+        """End the call that a request without an answer has made, or makes in the next seconds, if it does."""
+        for _ in range(_FIND_TRIES):
+            await trio.sleep(_LATE_S)
+            with suppress(RelayError):
+                found = vapi_call.parse_listed(*await self._rest.get(f"{self._url}?limit=10", self._headers), name)
+                for call_id in found:
+                    await self._end(call_id, None)
+                if found:
+                    return

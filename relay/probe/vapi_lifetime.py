@@ -39,21 +39,28 @@ async def address_age(account: VapiAccount) -> Answer:
             try:
                 async with account.talk(created):
                     good_s = age_s
-            except LegLost:
+            except LegLost as lost:
+                refusal = f"not after {age_s:g} s ({_reason(lost)})"
                 break
     else:
         return Answer(found=f"good after {good_s:g} s", note="none: the relay connects at once")
     if good_s:
-        return Answer(found=f"good after {good_s:g} s, not after {age_s:g} s", note="none: the relay connects at once")
+        return Answer(found=f"good after {good_s:g} s, {refusal}", note="none: the relay connects at once")
     limit_s = ADDRESS_AGES_S[0] / 2
     if account.assistant.connect_timeout_s > limit_s:
-        return Answer(found=f"not good after {age_s:g} s", keys={"vapi.connect_timeout_s": limit_s})
-    return Answer(found=f"not good after {age_s:g} s", note="none: vapi.connect_timeout_s is short enough")
+        return Answer(found=refusal, keys={"vapi.connect_timeout_s": limit_s})
+    return Answer(found=refusal, note="none: vapi.connect_timeout_s is short enough")
+
+
+def _reason(lost: LegLost) -> str:
+    """Why there was no socket, without the host."""
+    return str(lost).partition(": ")[2]
 
 
 async def redial(account: VapiAccount) -> Answer:
     """Whether the address takes another handshake after its socket broke off."""
     taken: list[str] = []
+    refusals: set[str] = set()
     for delay_s in REDIAL_DELAYS_S:
         async with account.call(REDIAL_CALL_S) as created:
             async with account.talk(created) as line:
@@ -63,9 +70,9 @@ async def redial(account: VapiAccount) -> Answer:
             try:
                 async with account.talk(created):
                     taken.append(f"{delay_s:g} s")
-            except LegLost:
-                continue
-    found = f"taken after {', '.join(taken)}" if taken else "refused each time"
+            except LegLost as lost:
+                refusals.add(_reason(lost))
+    found = f"taken after {', '.join(taken)}" if taken else f"refused each time ({', '.join(sorted(refusals))})"
     return Answer(found=found, note="none: the relay makes a new call, whatever the answer")
 
 

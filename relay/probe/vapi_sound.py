@@ -179,6 +179,7 @@ async def fast_speech(account: VapiAccount) -> Answer:
         await line.wait_begun()
         line.say(spoken("request", account.format), FAST_SPEED)
         await line.wait_for(lambda: _heard_words(line), 10)
+        await line.wait_for(line.closed.is_set, 2)  # it may come as two sentences
         if line.closed.is_set():
             found, understood = line.how_closed, False
         elif not (words := _heard_words(line)):

@@ -11,7 +11,7 @@ import trio
 from relay.commands import probe
 from relay.standin.assistant import Assistant, Behaviour, open_assistant
 from relay.standin.assistant.behaviour import as_documented
-from relay.standin.http import Response
+from relay.standin.http import Request, Response
 from relay.standin.phone.rest import open_twilio_rest
 from tests.support.commands import one_line, relay
 from tests.support.daemons import AUTH_TOKEN, RELAY, VAPI_KEY, environment, settings
@@ -101,6 +101,14 @@ def test_a_call_to_a_number_must_be_agreed_to(config: str) -> None:
     assert "calls of 60 s in all: at most 0.30 USD" in one_line(done)
 
 
+@pytest.mark.parametrize("base", ["http://api.example.com", "api.example.com", "https://"])
+def test_the_token_is_sent_over_tls_only(config: str, base: str) -> None:
+    done = relay("probe", "twilio", "--config", config, *TWILIO, "--api-base", base)
+
+    assert done.exit_code == 2
+    assert f"--api-base {base.rstrip('/')}" in one_line(done)
+
+
 async def test_a_twilio_account_is_looked_at_without_any_cost(tmp_path: Path) -> None:
     async with open_twilio_rest(SID, AUTH_TOKEN) as twilio:
         command = [*RELAY, "probe", "twilio", "--config", written(tmp_path, "http://127.0.0.1:9"), *TWILIO]
@@ -162,3 +170,29 @@ async def test_a_signal_ends_the_call_that_is_under_way(tmp_path: Path, number: 
 
         assert call.status == "ended"
         assert {it.status for it in assistant.calls.values()} == {"ended"}
+
+
+async def test_a_second_signal_does_not_keep_the_call_from_being_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer, ending = Assistant.answer, trio.Event()
+
+    async def slowly(self: Assistant, request: Request) -> Response:
+        if request.target.endswith("/control"):
+            ending.set()
+            await trio.sleep(1)
+        return await answer(self, request)
+
+    monkeypatch.setattr(Assistant, "answer", slowly)
+    async with open_assistant(key=VAPI_KEY, behaviour=as_documented(Behaviour())) as assistant:
+        command = [*RELAY, "probe", "vapi", "--config", written(tmp_path, assistant.base_url), "--yes"]
+        process = await trio.lowlevel.open_process(command, env=environment(), stderr=subprocess.DEVNULL)
+        with trio.fail_after(60):
+            call = await assistant.wait_call()
+            ending = trio.Event()
+            process.send_signal(signal.SIGINT)
+            await ending.wait()
+            process.send_signal(signal.SIGINT)
+            assert await process.wait() == 128 + signal.SIGINT
+
+        assert call.status == "ended"

@@ -102,3 +102,11 @@ async def test_an_answer_that_is_no_object_is_refused(clock: MockClock, monkeypa
         at.rest.account_sid = at.account.sid
         with pytest.raises(TwilioRefused, match="404, error 20404"):
             await at.account.find("CA0")
+
+
+async def test_a_token_that_another_interface_refuses_does_not_make_the_account_unusable(clock: MockClock) -> None:
+    """The token of a region is good for the API of that region, and for nothing else."""
+    async with probed_twilio() as at:
+        at.rest.auth_token = "another"
+        with pytest.raises(TwilioRefused, match="401, error 20003"):
+            await at.account.alerts("2026-01-01T00:00:00Z")

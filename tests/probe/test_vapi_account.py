@@ -48,8 +48,15 @@ def test_a_call_is_ended_whenever_the_question_is_cancelled(cancel_s: float, ask
     trio.run(cancelled, clock=quick_clock())
 
 
-async def test_a_call_whose_answer_never_comes_is_found_by_its_name_and_ended(clock: MockClock) -> None:
-    async with probed(replace(HARD, slow_creates=1)) as at:
+@pytest.mark.parametrize(
+    "slow",
+    [{"slow_create_s": 60.0}, {"slow_create_s": 7.0, "slow_create_makes_call": False}],
+    ids=["made before the time-out", "made after it"],
+)
+async def test_a_call_whose_answer_never_comes_is_found_by_its_name_and_ended(
+    clock: MockClock, slow: dict[str, Any]
+) -> None:
+    async with probed(replace(HARD, slow_creates=1, **slow)) as at:
         with pytest.raises(LegLost, match="TIMEOUT"):
             async with at.account.call(10):
                 raise AssertionError

@@ -22,9 +22,9 @@ async def test_the_silence_timeout_is_sent_where_it_is_accepted(clock: MockClock
 @pytest.mark.parametrize(
     ("pick_up_s", "found", "keys"),
     [
-        (2.0, "not good after 5 s", {"vapi.connect_timeout_s": 2.5}),
-        (10.0, "good after 5 s, not after 15 s", {}),
-        (20.0, "good after 15 s, not after 30 s", {}),
+        (2.0, "not after 5 s (HTTP 404)", {"vapi.connect_timeout_s": 2.5}),
+        (10.0, "good after 5 s, not after 15 s (HTTP 404)", {}),
+        (20.0, "good after 15 s, not after 30 s (HTTP 404)", {}),
         (99.0, "good after 30 s", {}),
     ],
 )
@@ -40,13 +40,13 @@ async def test_a_time_to_connect_that_is_short_already_is_left_alone(clock: Mock
     behaviour = Behaviour(unsettled=Unsettled(pick_up_s=2.0))
     answer = await answer_to(lifetime.address_age, behaviour, "connect_timeout_s = 2.0\n")
 
-    assert (answer.found, dict(answer.keys)) == ("not good after 5 s", {})
+    assert (answer.found, dict(answer.keys)) == ("not after 5 s (HTTP 404)", {})
 
 
 @pytest.mark.parametrize(
     ("redial_s", "found"),
     [
-        (0.0, "refused each time"),
+        (0.0, "refused each time (HTTP 404)"),
         (0.6, "taken after 0.2 s"),
         (3.0, "taken after 0.2 s, 1 s"),
         (9.0, "taken after 0.2 s, 1 s, 5 s"),
