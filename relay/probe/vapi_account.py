@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import trio
 
 from relay.config import AssistantConfig, Config
@@ -175,7 +176,7 @@ class VapiAccount:
                 _, live = await self.find(created.call_id)
                 control_url = None if live is None else live.control_url
             await trio.sleep(_PAUSE_S)
-        return CallCreated(created.call_id, created.socket_url, control_url)
+        return msgspec.structs.replace(created, control_url=control_url)
 
     async def _end(self, call_id: str, control_url: str | None) -> None:
         """End a call at its control URL, and see that it is over. Shielded, and bounded."""

@@ -124,6 +124,15 @@ async def test_a_twilio_account_is_looked_at_without_any_cost(tmp_path: Path) ->
     assert AUTH_TOKEN not in done.stdout.decode()
 
 
+def test_an_assistant_of_a_list_stays_one_in_what_follows(tmp_path: Path) -> None:
+    entry = '[[assistants]]\nname = "{name}"\nassistant_id = "id-{name}"\napi_base = "http://127.0.0.1:9"\n'
+    path = tmp_path / "config.toml"
+    path.write_text(entry.format(name="main") + entry.format(name="spare"))
+    done = relay("probe", "vapi", "--config", str(path), "--assistant", "spare", "--yes", "--json", *CHEAP)
+
+    assert json.loads(done.stdout)["config"] == '[[assistants]]\nassistant_id = "id-spare"\nname = "spare"'
+
+
 async def probed(assistant: Assistant, folder: Path, *arguments: str) -> tuple[int, str, str]:
     """The command in a process of its own: status, standard output and standard error."""
     command = [*RELAY, "probe", "vapi", "--config", written(folder, assistant.base_url), "--yes", *arguments]
