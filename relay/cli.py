@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -79,6 +80,12 @@ def assistant(port: int, script: "ScriptName", audio: Path | None, key: str, *, 
 @click.option("--seconds", type=click.FloatRange(0.1, 86400), help="Hang up so long after dialling.")
 @click.option("--public-url", help="What the relay calls itself, if not URL: this is signed.")
 @click.option("--auth-token", envvar="TWILIO_AUTH_TOKEN", help="Signs as Twilio does [$TWILIO_AUTH_TOKEN].")
+@click.option(
+    "--account",
+    envvar="TWILIO_ACCOUNT_SID",
+    metavar="SID",
+    help="Whose call it is, for a relay with twilio.account_sids [$TWILIO_ACCOUNT_SID].",
+)
 @JSON
 def call(
     url: str,
@@ -87,6 +94,7 @@ def call(
     seconds: float | None,
     public_url: str | None,
     auth_token: str | None,
+    account: str | None,
     *,
     as_json: bool,
 ) -> None:
@@ -95,6 +103,8 @@ def call(
     from relay.standin.phone import PhoneOptions
 
     options = PhoneOptions(auth_token=auth_token, public_url=public_url)
+    if account is not None:
+        options = replace(options, account_sid=account)
     _finish(lambda: work(url, wav, record, seconds, options, as_json=as_json))
 
 
@@ -167,6 +177,85 @@ def bench(
     if vad_cost:
         _finish(lambda: bench_vad(seconds, as_json=as_json))
     _finish(lambda: work(calls, seconds, audio, limit=limit, as_json=as_json))
+
+
+@main.group()
+def probe() -> None:
+    """Measure at a real account what the vendors' documents leave open, and say which settings follow."""
+
+
+MAX_COST = click.option(
+    "--max-cost",
+    "max_cost_usd",
+    type=click.FloatRange(0, 100),
+    default=2.0,
+    show_default=True,
+    metavar="USD",
+    help="Questions whose calls may cost more together are left out.",
+)
+PRICE = click.option(
+    "--price",
+    "price_usd_per_min",
+    type=click.FloatRange(0, 10),
+    default=0.3,
+    show_default=True,
+    metavar="USD",
+    help="What a minute of a call costs at most.",
+)
+YES = click.option("--yes", is_flag=True, help="Agree to the cost.")
+
+
+@probe.command("vapi")
+@CONFIG
+@click.option("--assistant", "name", metavar="NAME", help="The entry of [[assistants]]; the first if not given.")
+@MAX_COST
+@PRICE
+@YES
+@JSON
+def probe_vapi(
+    config_file: Path, name: str | None, max_cost_usd: float, price_usd_per_min: float, *, yes: bool, as_json: bool
+) -> None:
+    """Place short calls with the assistant, and end each of them."""
+    from relay.commands.probe import Spending
+    from relay.commands.probe import probe_vapi as work
+
+    _finish(lambda: work(config_file, name, Spending(max_cost_usd, price_usd_per_min, agreed=yes), as_json=as_json))
+
+
+@probe.command("twilio")
+@CONFIG
+@click.option(
+    "--account",
+    envvar="TWILIO_ACCOUNT_SID",
+    default="",
+    metavar="SID",
+    help="If it is not the one of twilio.account_sids [$TWILIO_ACCOUNT_SID].",
+)
+@click.option("--number", default="", metavar="NUMBER", help="The number to look at, where the account has several.")
+@click.option("--call", "call_to", default="", metavar="NUMBER", help="Call this number for a question that needs it.")
+@click.option("--api-base", default="", metavar="URL", help="Twilio's API in another region, or a stand-in's.")
+@MAX_COST
+@PRICE
+@YES
+@JSON
+def probe_twilio(
+    config_file: Path,
+    account: str,
+    number: str,
+    call_to: str,
+    api_base: str,
+    max_cost_usd: float,
+    price_usd_per_min: float,
+    *,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Look at the account, its number and the relay behind it; place no call without --call."""
+    from relay.commands.probe import Spending, TwilioTarget
+    from relay.commands.probe import probe_twilio as work
+
+    target = TwilioTarget(account, number, call_to, api_base)
+    _finish(lambda: work(config_file, target, Spending(max_cost_usd, price_usd_per_min, agreed=yes), as_json=as_json))
 
 
 @main.command()

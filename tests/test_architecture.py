@@ -23,6 +23,17 @@ ALLOWED = {
     "demo": {"errors", "media", "wire", "standin"},
     "standin": {"errors", "media", "wire", "logic", "net", "wakeup", "__version__"},
     "bench": {"errors", "media.frames", "standin.browser", "standin.phrases", "standin.sound"},
+    "probe": {
+        "errors",
+        "media.frames",
+        "wire",
+        "net",
+        "standin.phone.signature",
+        "standin.phrases",
+        "standin.sound",
+        "config",
+        "redaction",
+    },
 }
 PURE = ("media", "wire", "logic")
 # The wings of `relay/call`, each of which may import those before it; the files beside them belong to "".

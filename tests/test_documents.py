@@ -4,7 +4,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
+
+from relay.cli import main
+from relay.config_file import load
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
@@ -27,6 +31,18 @@ def anchors(document: Path) -> set[str]:
     return set(found)
 
 
+def commands(document: Path) -> Iterator[tuple[click.Command, str]]:
+    """Every command of `relay` that a document gives, with what follows it."""
+    for words in re.findall(r"(?:^|[`\s/])relay ((?:[a-z]+|--[a-z])[^`|\n]*)", document.read_text(), re.MULTILINE):
+        name, _, rest = words.partition(" ")
+        command: click.Command | None = main.commands.get(name)
+        if isinstance(command, click.Group):
+            inner, _, rest = rest.partition(" ")
+            command = command.commands.get(inner)
+        if command is not None:
+            yield command, rest
+
+
 def leads_somewhere(document: Path, target: str) -> bool:
     path, _, anchor = target.partition("#")
     file = (document.parent / path).resolve() if path else document
@@ -36,6 +52,35 @@ def leads_somewhere(document: Path, target: str) -> bool:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_link_leads_somewhere(document: Path) -> None:
     assert [target for target in links(document) if not leads_somewhere(document, target)] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_option_that_is_given_is_one_of_its_command(document: Path) -> None:
+    wrong = [
+        f"{command.name} {option}"
+        for command, rest in commands(document)
+        for option in re.findall(r"--[a-z][a-z-]*", rest)
+        if option not in {"--help", *(name for parameter in command.params for name in parameter.opts)}
+    ]
+
+    assert wrong == []
+
+
+def test_the_commands_in_a_document_are_found() -> None:
+    given = [f"{command.name} {rest}" for command, rest in commands(ROOT / "docs" / "first-call.md")]
+
+    assert "check --config first.toml" in given
+    assert "twilio --config first.toml" in given
+    assert "call https://relay.example.com --seconds 20 --record call.wav" in given
+
+
+def test_the_configuration_of_the_first_call_is_one_that_is_read(tmp_path: Path) -> None:
+    blocks = re.findall(r"^```toml\n(.*?)^```", (ROOT / "docs" / "first-call.md").read_text(), re.DOTALL | re.MULTILINE)
+    (tmp_path / "first.toml").write_text(*blocks)
+    config = load(tmp_path / "first.toml", {"TWILIO_AUTH_TOKEN": "t", "VAPI_API_KEY": "k"})
+
+    assert config.server.public_url == "https://relay.example.com"
+    assert len(config.twilio.account_sids) == len(config.assistants) == 1
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

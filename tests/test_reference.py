@@ -12,10 +12,11 @@ import pytest
 from relay.config import SAMPLE_RATES_HZ, SECTIONS, AssistantKeys, LadderEntry, VapiConfig
 from relay.logic.end_reason import EndReason
 from relay.metrics import DROP_CAUSES, INVENT_CAUSES, RECONNECT_RESULTS, Metrics
+from relay.probe.twilio import ALERTS
 from scripts.make_reference import CONFIG, Key, Secret, read, renewed
-from tests.support.reference import BROWSER, REFERENCE, ROOT, first_cells
+from tests.support.reference import BROWSER, FIRST_CALL, REFERENCE, ROOT, first_cells
 
-NOT_THE_DAEMON = {"standin", "demo", "bench", "vad", "cli.py"}
+NOT_THE_DAEMON = {"standin", "demo", "bench", "probe", "vad", "cli.py"}
 LOG_METHODS = {"debug", "info", "warning", "error", "exception", "log"}
 EVENT = re.compile(r"[a-z]+\.[a-z_]+")
 CAPITALS = re.compile(r"[A-Z][A-Z0-9]+(_[A-Z0-9]+)*")
@@ -120,6 +121,19 @@ def test_every_code_of_the_client_library_is_explained() -> None:
 
 def test_every_log_event_is_explained() -> None:
     assert first_cells("Log events") == log_events()
+
+
+def test_every_name_in_the_first_call_is_one_of_the_program() -> None:
+    """Keys and events have the form a.b, codes are in capitals, and Twilio's errors are numbers the probe explains."""
+    text = FIRST_CALL.read_text()
+    dotted = {name for name in re.findall(r"`([a-z_]+\.[a-z_]+)`", text) if not name.endswith((".toml", ".pem"))}
+    capitals = set(re.findall(r"`([A-Z]+(?:_[A-Z0-9]+)+)`", text))
+    errors = set(re.findall(r"\b(?:11|12|31)\d{3}\b", text))
+
+    assert dotted - set(keys()) - log_events() == set()
+    assert capitals - first_cells("Error codes") == set()
+    assert errors - set(ALERTS) == set()
+    assert (len(dotted) > 10, len(capitals) > 5, len(errors) > 4) == (True, True, True)
 
 
 def test_every_metric_is_explained() -> None:

@@ -69,6 +69,16 @@ class RestClient:
         """GET; otherwise as `post_json`."""
         return await self._request("GET", url, headers, self._client)
 
+    async def post_form(
+        self, url: str, form: Mapping[str, str], headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        """POST `form`, URL-encoded; otherwise as `post_json`."""
+        return await self._request("POST", url, headers, self._client, form=form)
+
+    async def delete(self, url: str, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
+        """DELETE; otherwise as `post_json`."""
+        return await self._request("DELETE", url, headers, self._client)
+
     async def _request(
         self,
         method: str,
@@ -77,6 +87,7 @@ class RestClient:
         client: httpx.AsyncClient,
         *,
         json: Any = None,
+        form: Mapping[str, str] | None = None,
         answering: Callable[[], None] | None = None,
         limit_s: float | None = None,
     ) -> tuple[int, bytes]:
@@ -84,7 +95,9 @@ class RestClient:
         timeout = httpx.Timeout(self._timeout_s, read=limit_s)
         try:
             with trio.fail_after(limit_s):
-                async with client.stream(method, url, headers=headers, json=json, timeout=timeout) as response:
+                async with client.stream(
+                    method, url, headers=headers, json=json, data=form, timeout=timeout
+                ) as response:
                     if answering is not None:
                         answering()
                     return response.status_code, await _bounded_body(response)

@@ -40,6 +40,16 @@ def connect_stream(stream_url: str, token: str, status_url: str, resume_url: str
     return _document(response)
 
 
+def refused_stream(stream_url: str, seconds: int) -> str:
+    """Twilio connects the call to a media socket that refuses it, then waits, if it does the next verb at all."""
+    if seconds < 1:
+        raise LocalProtocolError(f"<Pause> takes 1 second or more, got {seconds}")
+    response = ET.Element("Response")
+    ET.SubElement(ET.SubElement(response, "Connect"), "Stream", url=_stream_url(stream_url))
+    ET.SubElement(response, "Pause", length=str(seconds))
+    return _document(response)
+
+
 def hangup() -> str:
     """Twilio ends the call."""
     response = ET.Element("Response")

@@ -128,6 +128,24 @@ def parse_live(status: int, body: bytes) -> LiveCall | None:
     return LiveCall(answer.get("status") == "ended", _control_url(answer))
 
 
+def parse_id(status: int, body: bytes) -> str | None:
+    """Return the id of the call that an answer to `POST /call` has made, whatever else is wrong with that answer."""
+    answer = _json_object(body)
+    call_id = answer.get("id") if answer is not None and status in (200, 201) else None
+    return call_id if isinstance(call_id, str) and _CALL_ID.fullmatch(call_id) else None
+
+
+def parse_listed(status: int, body: bytes, name: str) -> list[str]:
+    """Return the ids of the calls of this name in the answer to `GET /call`; none where it is no list of calls."""
+    try:
+        calls = msgspec.json.decode(body) if status == 200 else None
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        calls = None
+    named = [it for it in calls if isinstance(it, dict) and it.get("name") == name] if isinstance(calls, list) else []
+    ids = [it.get("id") for it in named]
+    return [it for it in ids if isinstance(it, str) and _CALL_ID.fullmatch(it)]
+
+
 def refuses_silence_timeout(status: int, body: bytes) -> bool:
     """Whether the answer to `POST /call` says that the limit of silence is no property that Vapi knows."""
     return status == 400 and SILENCE_TIMEOUT.encode() in body

@@ -65,6 +65,15 @@ def test_a_hangup_is_written_as_the_library_writes_it(note: Note) -> None:
     note("Twilio: kinds of TwiML document, with generated values", 5)
 
 
+def test_a_stream_that_is_refused_is_written_as_the_library_writes_it() -> None:
+    theirs = VoiceResponse()
+    connect = theirs.connect()
+    connect.stream(url="wss://relay.example.com/nowhere")
+    theirs.pause(length=8)
+
+    assert same(twiml.refused_stream("wss://relay.example.com/nowhere", 8), theirs)
+
+
 @pytest.mark.parametrize("ours", [twiml.dial("+14155550100"), twiml.say_and_hangup("x")])
 def test_the_comparison_finds_a_difference(ours: str) -> None:
     theirs = VoiceResponse()

@@ -120,3 +120,17 @@ def test_a_recording_that_is_none_is_wrong_use(tmp_path: Path, command: list[str
 
     assert done.exit_code == 2
     assert f"{command[-1]}: {path}: " in one_line(done)
+
+
+@pytest.mark.parametrize("given", [("--account", "AC" + "7" * 32), ()], ids=["option", "environment"])
+def test_the_call_is_of_the_account_that_is_named(placed: Placed, given: tuple[str, ...]) -> None:
+    """Or a relay that serves only some accounts would refuse it."""
+    relay("call", URL, *given, **({} if given else {"TWILIO_ACCOUNT_SID": "AC" + "7" * 32}))
+
+    assert placed.asked["options"].account_sid == "AC" + "7" * 32
+
+
+def test_without_a_name_the_call_is_of_an_account_of_its_own(placed: Placed) -> None:
+    relay("call", URL)
+
+    assert placed.asked["options"].account_sid == PhoneOptions().account_sid

@@ -67,6 +67,23 @@ async def test_post_json_sends_json_and_returns_status_and_body() -> None:
     assert request["headers"]["user-agent"] == f"relay/{__version__}"
 
 
+async def test_post_form_sends_names_and_values_url_encoded() -> None:
+    app = Answer(201)
+    async with rest(app) as (client, url):
+        assert (await client.post_form(url, {"To": "+15005550006"}, {"Authorization": "Basic x"}))[0] == 201
+    (request,) = app.requests
+    assert (request["method"], request["body"]) == ("POST", b"To=%2B15005550006")
+    assert request["headers"]["content-type"] == "application/x-www-form-urlencoded"
+    assert request["headers"]["authorization"] == "Basic x"
+
+
+async def test_delete_has_no_body() -> None:
+    app = Answer(200)
+    async with rest(app) as (client, url):
+        assert await client.delete(url) == (200, b"{}")
+    assert [(request["method"], request["body"]) for request in app.requests] == [("DELETE", b"")]
+
+
 async def test_get_has_no_body() -> None:
     app = Answer(200, b"{}")
     async with rest(app) as (client, url):

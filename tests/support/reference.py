@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-REFERENCE, BROWSER = ROOT / "docs" / "reference.md", ROOT / "docs" / "browser.md"
+REFERENCE, BROWSER, FIRST_CALL = (ROOT / "docs" / f"{name}.md" for name in ("reference", "browser", "first-call"))
 
 
 def section(title: str, document: Path = REFERENCE) -> str:

@@ -133,3 +133,17 @@ def test_a_pause_is_a_second_or_more(seconds: int) -> None:
 def test_a_number_to_dial_is_in_its_international_form(number: str) -> None:
     with pytest.raises(LocalProtocolError):
         twiml.dial(number)
+
+
+def test_behind_a_stream_that_is_refused_stands_a_pause() -> None:
+    document = twiml.refused_stream("wss://relay.example.com/nowhere", 8)
+
+    assert document.endswith(
+        '<Response><Connect><Stream url="wss://relay.example.com/nowhere" /></Connect><Pause length="8" /></Response>'
+    )
+
+
+@pytest.mark.parametrize(("url", "seconds"), [("ws://relay.example.com/", 8), ("wss://relay.example.com/", 0)])
+def test_a_refused_stream_that_twilio_would_not_take_is_not_written(url: str, seconds: int) -> None:
+    with pytest.raises(LocalProtocolError):
+        twiml.refused_stream(url, seconds)

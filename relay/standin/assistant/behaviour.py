@@ -1,7 +1,7 @@
 """The behaviour of the built-in assistant is set here: what it says, and the ways in which it is difficult."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +9,7 @@ from relay.media.frames import AudioFormat
 from relay.standin.assistant.acts import Act
 from relay.standin.assistant.chunks import Chunking
 from relay.standin.assistant.order import Properties
+from relay.standin.assistant.unsettled import Unsettled
 
 ScriptName = Literal["demo", "echo", "tone", "file", "silent"]
 
@@ -49,6 +50,7 @@ class Behaviour:
     ends_with_socket: the client ends a call by closing its socket; otherwise the call goes on, billed, without it.
     user_texts: what the caller's utterances are taken to say, in order; then what fits the script (see `Narrator`).
     acts: what the model does before it answers an utterance: one for each, in order, until there are no more.
+    unsettled: the answers to further questions that the documents leave open.
     """
 
     script: ScriptName = "demo"
@@ -82,6 +84,7 @@ class Behaviour:
     ends_with_socket: bool = True
     user_texts: tuple[str, ...] = ()
     acts: tuple[Act, ...] = ()
+    unsettled: Unsettled = field(default_factory=Unsettled)
 
 
 def as_documented(behaviour: Behaviour) -> Behaviour:

@@ -21,8 +21,6 @@ from relay.standin.assistant.inbound import END_CALL, Message
 from relay.standin.assistant.order import Order
 from relay.standin.assistant.record import SocketRecord, Track
 
-PICK_UP_S = 15.0
-"""A call whose socket is not connected by then is given up."""
 _NEVER_CONNECTED = "call.in-progress.error-vapifault-transport-never-connected"
 
 
@@ -94,7 +92,7 @@ class AssistantCall:
         if self.lost_s is not None:
             return self.lost_s + self.order.silence_timeout_s
         is_waited_for = self.status == "queued" and not self.blocked
-        return self.created_s + PICK_UP_S if is_waited_for else math.inf
+        return self.created_s + self.behaviour.unsettled.pick_up_s if is_waited_for else math.inf
 
     @property
     def received(self) -> Track:
@@ -120,9 +118,15 @@ class AssistantCall:
         self.blocked = False
         self.created_s = now_s
 
+    def takes_socket(self, now_s: float) -> bool:
+        """Whether a socket may be connected now: the first one, or another where a lost one may be replaced."""
+        if self.lost_s is not None and self.status == "in-progress":
+            return now_s - self.lost_s < self.behaviour.unsettled.redial_s
+        return self.status == "queued" and not self.blocked
+
     def connect(self, now_s: float) -> None:
-        """The socket is there; only once, and only while `status` is queued."""
-        self.status = "in-progress"
+        """The socket is there, see `takes_socket`."""
+        self.status, self.lost_s = "in-progress", None
         self.started_at = self.updated_at = timestamp()
         self.conversation = AssistantConversation(self.order, self.behaviour, now_s)
 

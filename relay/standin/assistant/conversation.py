@@ -1,5 +1,6 @@
 """A conversation turns what the caller sends into what the assistant sends, without a socket and on a given clock."""
 
+import json
 import math
 from collections import deque
 from collections.abc import Iterator
@@ -20,11 +21,16 @@ from relay.standin.assistant.narrator import Narrator
 from relay.standin.assistant.order import Order
 from relay.standin.assistant.script import Voice, script_of
 from relay.standin.assistant.timers import EndOfCall, Timers
+from relay.standin.assistant.unsettled import PaceCheck
+from relay.standin.sound import SPEECH_HZ, encode, tone
 
 _STOP_TOLD_S = 0.5
 """The end of the caller's words is told behind the beginning of the answer, or so late if that comes later."""
 _HANG_AFTER_S = 1.5
 """Vapi's `hang` says that an answer is slow."""
+HUM_HZ = 120.0
+HUM_PEAK = 0.02
+"""The background sound."""
 _WORKER_DIED = "call.in-progress.error-vapifault-worker-died"
 
 
@@ -57,6 +63,7 @@ class AssistantConversation:
     _last_uplink_s: float = field(init=False)
     _timers: Timers = field(init=False)
     _ear: Ear = field(init=False)
+    _pace: PaceCheck = field(init=False)
     _mouth: Mouth = field(init=False)
     _brain: Brain = field(init=False)
     _voice: Voice = field(init=False)
@@ -78,9 +85,17 @@ class AssistantConversation:
         self._acts = iter(behaviour.acts)
         self.narrator = Narrator(self.order, behaviour, self.outbox)
         self.chunks = Chunks(form, behaviour.chunking, behaviour.seed)
-        self._timers = Timers(self.order, self.opened_s)
+        self._timers = Timers(self.order, self.opened_s, behaviour.unsettled.uplink_gap_s)
         self._ear = Ear(form, behaviour.detect_after_ms)
-        self._mouth = Mouth(form, self.chunks, silence=behaviour.downlink_silence, burst=behaviour.burst)
+        self._pace = PaceCheck(form.rate_hz * form.block_bytes)
+        hums = behaviour.unsettled.background and "backgroundSound" not in self.order.overrides
+        self._mouth = Mouth(
+            form,
+            self.chunks,
+            silence=behaviour.downlink_silence,
+            burst=behaviour.burst,
+            background=encode(tone(HUM_HZ, 1.0, peak=HUM_PEAK), SPEECH_HZ, form) if hums else b"",
+        )
         self._voice = Voice(form, behaviour)
         self._brain = Brain(
             script_of(behaviour.script),
@@ -95,6 +110,11 @@ class AssistantConversation:
     def receive_audio(self, data: bytes, now_s: float) -> None:
         """Audio of the caller, in the call's format; a message may end within a sample."""
         self._last_uplink_s = now_s
+        fast = self.behaviour.unsettled.fast_uplink
+        if fast != "heard" and self._pace.is_fast(len(data), now_s):
+            if fast == "closed":
+                self.ending = self.ending or EndOfCall("pipeline-error-audio-too-fast", "bare")
+            return
         if self._loopback is not None:
             self._timers.active(now_s)
             self._loopback.hear(data, now_s)
@@ -112,6 +132,8 @@ class AssistantConversation:
         try:
             message = parse(text)
         except Unacceptable as error:
+            if self.behaviour.unsettled.unknown_message == "ignore":
+                return
             self.ending = self.ending or EndOfCall("pipeline-error-unknown-message", "bare", str(error))
         else:
             self.obey(message, now_s)
@@ -140,8 +162,19 @@ class AssistantConversation:
     def end(self, reason: str, how: Literal["normal", "gone"] = "normal") -> None:
         """End the call in order: `status-update` first, then the close."""
         if self.ending is None:
-            self.narrator.tell({"type": "status-update", "status": "ended", "endedReason": reason})
+            self._say_farewell(reason)
             self.ending = EndOfCall(reason, how)
+
+    def _say_farewell(self, reason: str) -> None:
+        told = {"type": "status-update", "status": "ended", "endedReason": reason}
+        match self.behaviour.unsettled.farewell:
+            case "reason":
+                self.narrator.tell(told)
+            case "no reason":
+                self.narrator.tell({"type": "status-update", "status": "ended"})
+            case "report":
+                self.narrator.tell(told)
+                self.outbox.append(json.dumps({"type": "end-of-call-report", "endedReason": reason}))
 
     def client_gone(self) -> None:
         """The client has closed the socket, which ends the call or leaves it alone (`Behaviour.ends_with_socket`)."""

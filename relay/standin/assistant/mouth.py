@@ -40,15 +40,24 @@ class Mouth:
 
     Two places in the stream count: how far it should be by now (`clock_bytes`), and how much has left. That may be
     less, as a message is not full yet, or more, after a burst. With `burst`, an utterance leaves as fast as it is asked
-    for, and the stream then rests until its clock has caught up. Times are seconds on one monotonic clock; before
-    `open(now_s)` nothing is due.
+    for, and the stream then rests until its clock has caught up. `background` is played, over and over, in the place of
+    silence. Times are seconds on one monotonic clock; before `open(now_s)` nothing is due.
     """
 
-    def __init__(self, form: AudioFormat, chunks: Chunks, *, silence: bool = True, burst: bool = False) -> None:
+    def __init__(
+        self,
+        form: AudioFormat,
+        chunks: Chunks,
+        *,
+        silence: bool = True,
+        burst: bool = False,
+        background: bytes = b"",
+    ) -> None:
         self._form = form
         self._chunks = chunks
         self._silence = silence
         self._burst = burst
+        self._background = background or form.silent_frame
         self._opened_s: float | None = None
         self._sent_bytes = 0
         self._next_bytes = chunks.next_bytes()
@@ -126,16 +135,21 @@ class Mouth:
         """The next bytes of the stream: speech where there is some, silence elsewhere (or nothing at all)."""
         position, end = self._sent_bytes, self._sent_bytes + n_bytes
         self._sent_bytes = end
-        quiet = self._form.silent_frame[:1]
         out = bytearray()
         for utterance in self._queue:
             lead = min(end, utterance.begins_at_byte) - position
             if lead > 0:
-                out += quiet * lead if self._silence else b""
+                out += self._still(position, lead) if self._silence else b""
                 position += lead
             inside = utterance.data[position - utterance.begins_at_byte : end - utterance.begins_at_byte]
-            out += quiet * len(inside) if self.muted else inside
+            out += self._still(position, len(inside)) if self.muted else inside
             position += len(inside)
         if self._silence:
-            out += quiet * (end - position)
+            out += self._still(position, end - position)
         return bytes(out)
+
+    def _still(self, position: int, n_bytes: int) -> bytes:
+        """What is heard at this place of the stream where nobody speaks."""
+        offset = position % len(self._background)
+        rounds = (offset + n_bytes) // len(self._background) + 1
+        return (self._background * rounds)[offset : offset + n_bytes]

@@ -161,7 +161,7 @@ class Assistant:
         if request.method == "PATCH":
             call.rename(read_name(_json(request.body)))
         elif request.method == "DELETE":
-            call.erased = True  # its record; whether a live call ends, nobody documents, so this one goes on
+            _delete(call)
         return Response.of(200, call.as_json())
 
     def _control(self, call_id: str, body: bytes) -> Response:
@@ -199,7 +199,7 @@ class Assistant:
 
     def _admit(self, call: AssistantCall) -> bool:
         self.registry.unblock(trio.current_time())
-        if call.status != "queued" or call.blocked:
+        if not call.takes_socket(trio.current_time()):
             return False
         if call.behaviour.refuse_handshake:
             call.disconnected()
@@ -217,6 +217,14 @@ async def _handshake(
             return await request.accept()
         await request.reject(404)
     return None
+
+
+def _delete(call: AssistantCall) -> None:
+    """Erase the record. Whether a live call ends, nobody documents: by default it goes on."""
+    does = call.behaviour.unsettled.on_delete
+    call.erased = does in ("erase", "erase and end")
+    if does in ("end", "erase and end"):
+        call.end("call-deleted")
 
 
 async def _time_out(call: AssistantCall) -> None:

@@ -5,9 +5,6 @@ from typing import Literal
 
 from relay.standin.assistant.order import Order
 
-UPLINK_GAP_LIMIT_S = 20.0
-"""The caller's audio must go on, as silence if need be; public code saw calls closed after about so long without."""
-
 
 @dataclass(frozen=True, slots=True)
 class EndOfCall:
@@ -21,10 +18,14 @@ class EndOfCall:
 
 @dataclass(slots=True)
 class Timers:
-    """Says when a call is over. `active` moves the silence timer; nothing moves the others."""
+    """Says when a call is over. `active` moves the silence timer; nothing moves the others.
+
+    `uplink_gap_s`: the caller's audio must go on, as silence if need be, and may pause for so long.
+    """
 
     order: Order
     opened_s: float
+    uplink_gap_s: float = 20.0
     _active_s: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -38,7 +39,7 @@ class Timers:
         """How the call ends by now, if it does. `last_uplink_s`: the last audio, or the opening before any came."""
         if now_s - self.opened_s >= self.order.max_duration_s:
             return EndOfCall("exceeded-max-duration", "normal")
-        if now_s - last_uplink_s >= UPLINK_GAP_LIMIT_S:
+        if now_s - last_uplink_s >= self.uplink_gap_s:
             return EndOfCall("call.in-progress.error-assistant-did-not-receive-customer-audio", "bare")
         if now_s - self._active_s >= self.order.silence_timeout_s:
             return EndOfCall("silence-timed-out", "normal")

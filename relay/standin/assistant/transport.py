@@ -102,5 +102,6 @@ async def _close(conversation: AssistantConversation, socket: WebSocketConnectio
     how = conversation.ending.how if conversation.ending is not None else "drop"
     if how == "drop":
         reset(stream)
+    code = conversation.behaviour.unsettled.close_code
     with trio.move_on_after(_CLOSE_S):
-        await socket.aclose(CloseReason.NO_STATUS_RCVD if how == "bare" else CloseReason.NORMAL_CLOSURE)
+        await socket.aclose(CloseReason.NO_STATUS_RCVD if how == "bare" else code)

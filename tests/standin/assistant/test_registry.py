@@ -7,7 +7,7 @@ import pytest
 
 from relay.media.frames import TELEPHONE
 from relay.standin.assistant.behaviour import Behaviour
-from relay.standin.assistant.call import PICK_UP_S, AssistantCall
+from relay.standin.assistant.call import AssistantCall
 from relay.standin.assistant.order import Order
 from relay.standin.assistant.record import SocketRecord
 from relay.standin.assistant.registry import BadQuery, Registry
@@ -85,7 +85,7 @@ def test_calls_that_wait_get_the_free_places_in_their_order() -> None:
     calls.unblock(200.0)
 
     assert (first.blocked, second.blocked, calls.active(200.0)) == (False, True, 1)
-    assert first.times_out_s == 200.0 + PICK_UP_S
+    assert first.times_out_s == 200.0 + Behaviour().unsettled.pick_up_s
 
 
 def test_a_call_that_waits_for_a_place_waits_as_long_as_it_takes() -> None:
