@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from ipaddress import IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -25,6 +24,7 @@ from relay.config import (
 from relay.errors import ConfigError
 from relay.secrets import Secrets, SecretSource
 from relay.toml_table import check_keys, parse_toml, problem, read_table
+from relay.wire.client_address import parse_network
 
 VAPI_KEY = "VAPI_API_KEY"
 NOT_PER_ASSISTANT = {"webhook_secret_file"}
@@ -172,11 +172,10 @@ def _server_problems(server: ServerConfig) -> Iterator[Problem]:
 
 def _is_network(text: str) -> bool:
     try:
-        network = ip_network(text)
+        parse_network(text)
     except ValueError:
         return False
-    mapped = isinstance(network, IPv6Network) and network.network_address.ipv4_mapped
-    return not mapped  # such peers are compared as IPv4
+    return True
 
 
 def _assistant_problems(place: str, entry: LadderEntry) -> Iterator[Problem]:

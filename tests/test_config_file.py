@@ -129,7 +129,6 @@ def test_a_ladder_replaces_the_vapi_table(tmp_path: Path) -> None:
         ),
         ("[server]\ntrusted_proxies = ['localhost']\n", 'server.trusted_proxies = ["localhost"] is not allowed'),
         ("[server]\ntrusted_proxies = ['10.0.0.0/33']\n", "server.trusted_proxies = "),
-        ("[server]\ntrusted_proxies = ['::ffff:10.0.0.0/104']\n", "server.trusted_proxies = "),
         ("server = 1\n", "server = 1 is not allowed: it must be a table"),
         (
             "[twilio]\naccount_sids = ['AC1']\n",

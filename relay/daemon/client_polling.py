@@ -46,14 +46,13 @@ class ClientPolling:
 
     async def token(self, request: AsgiRequest, _part: str) -> None:
         """A token to begin a session with, for whoever has the key."""
-        self._gate.check_start_rate(self._address(request))
+        self._gate.check_start_rate(request.client)
         token = self._gate.issue_token(request.header("authorization"))
         await request.answer(200, json.dumps({"token": token, "expires_s": self._gate.token_ttl_s}).encode())
 
     async def start(self, request: AsgiRequest, _part: str) -> None:
         """A new session, without a connection until the first poll."""
-        address = self._address(request)
-        self._gate.check_start_rate(address)
+        self._gate.check_start_rate(request.client)
         start = await _message(request)
         if not isinstance(start, ClientStart):
             raise RemoteProtocolError("POST /client takes a start message", browser.BrowserCode.START_NOT_FIRST)
@@ -61,7 +60,7 @@ class ClientPolling:
             text = "a session is resumed by a WebSocket, or by its own addresses with its token"
             raise RemoteProtocolError(text, WireCode.FIELD_INVALID)
         self._gate.check_start(request.header("origin"), start.token)
-        session = self._sessions.begin(start, address)
+        session = self._sessions.begin(start, request.client)
         ready = browser_down.ready(
             session.id,
             token=session.token,
@@ -128,9 +127,6 @@ class ClientPolling:
         if session.over:
             raise RequestRefused(410, "SESSION_OVER", "the session has ended")
         return session
-
-    def _address(self, request: AsgiRequest) -> str:
-        return self._gate.address(request.peer, request.header("x-forwarded-for"))
 
 
 async def _message(request: AsgiRequest) -> browser.Event:

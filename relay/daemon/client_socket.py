@@ -40,21 +40,21 @@ class ClientSocketEndpoint:
         self._config = context.config.client
         self._sessions: BrowserSessions = context.sessions
         self._metrics = context.metrics
+        self._refusals = context.refusals
         self._gate = gate
         self._starting = 0
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with AsgiSocket(scope, receive, send) as socket:
             try:
-                await self._serve(socket, (scope["client"] or ("",))[0])
+                await self._serve(socket, scope["client"][0])
             except* LegLost as lost:
                 log.debug("client.lost", error=str(lost.exceptions[0]))
             except* Exception:
                 log.exception("client.failed")
                 await socket.close(1011)
 
-    async def _serve(self, socket: AsgiSocket, peer: str) -> None:
-        address = self._gate.address(peer, socket.header("x-forwarded-for"))
+    async def _serve(self, socket: AsgiSocket, address: str) -> None:
         try:
             self._check_upgrade(address)
         except RequestRefused as refused:
@@ -90,7 +90,7 @@ class ClientSocketEndpoint:
             start = event if isinstance(event, ClientStart) else ClientStart()
             session = self._session(start, origin, address)
         except RequestRefused as refused:
-            log.info("client.refused", code=refused.code)
+            self._refusals.info("client.refused", refused.code, code=refused.code)
             await self._tell(socket, refused.code, str(refused))
             return None
         return session, start, None if event is start else event

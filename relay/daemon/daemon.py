@@ -42,6 +42,7 @@ from relay.metrics import Metrics
 from relay.net.listen import inherited_listener, open_listener, serve_asgi
 from relay.net.rest import open_rest_client
 from relay.redaction import Redactor
+from relay.refusals import Refusals
 from relay.state import StateStore, open_store
 
 LAST_REQUESTS_S = 1.0
@@ -85,17 +86,19 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
             vad = VadEngine(model, metrics, gain_db=config.vad.model_gain_db)
             nursery.start_soon(vad.run)
             nursery.start_soon(probe_loop_lag, metrics)
+            refusals = Refusals(metrics)
+            nursery.start_soon(refusals.run)
             dialers = [await _dialer(assistant, config, redactor, stack) for assistant in config.assistants]
             wall = time.time if store is None else store.wall
             services = Services(config, metrics, vad, store, apology=apology, wall=wall)
             async with (
                 open_calls(services, *dialers) as calls,
-                open_browser_sessions(config, calls) as sessions,
+                open_browser_sessions(config, calls, refusals) as sessions,
             ):
-                watched, gate = WatchedDialers(dialers), Gate(config, metrics)
+                watched, gate = WatchedDialers(dialers), Gate(config, refusals)
                 takeover = Takeover(calls, services)
                 context = EndpointContext(
-                    config, metrics, calls, takeover, sessions, watched, gate, trio.current_time()
+                    config, metrics, calls, takeover, sessions, watched, gate, refusals, trio.current_time()
                 )
 
                 async def serve(task_status: trio.TaskStatus[None]) -> None:

@@ -9,6 +9,7 @@ from relay.call.takeover import Takeover
 from relay.config import Config
 from relay.daemon.gate import Gate
 from relay.metrics import Metrics
+from relay.refusals import Refusals
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,4 +26,5 @@ class EndpointContext:
     sessions: BrowserSessions
     dialer: WatchedDialer | WatchedDialers
     gate: Gate
+    refusals: Refusals
     started_at: float

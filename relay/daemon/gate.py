@@ -1,20 +1,16 @@
-"""Decides who is let in: Twilio by its signature, operators by their token. Every refusal is counted
-and logged here, with its reason and without what was sent.
+"""Decides who is let in: Twilio by its signature, operators by their token. Each refusal is told with its reason, and
+without what was sent.
 """
 
 import hmac
 from collections.abc import Sequence
 
-import structlog
-
 from relay.config import Config
 from relay.errors import AuthRejected
-from relay.metrics import Metrics
+from relay.refusals import Refusals
 from relay.wire.signature import TwilioValidator
 
 Form = Sequence[tuple[str, str]]
-
-log = structlog.get_logger(__name__)
 
 
 def stream_url(public_url: str, target: str) -> str:
@@ -25,18 +21,17 @@ def stream_url(public_url: str, target: str) -> str:
 class Gate:
     """One for the daemon. `endpoint` is the fixed path of the endpoint, for the counter and the log."""
 
-    def __init__(self, config: Config, metrics: Metrics) -> None:
+    def __init__(self, config: Config, refusals: Refusals) -> None:
         self._public_url = config.server.public_url
         self._accounts = frozenset(config.twilio.account_sids)
         self._checked = config.twilio.validate_signatures
         self._validator = TwilioValidator(config.secrets.twilio_auth_tokens, config.secrets.twilio_shared_keys)
         self._admin_token = config.secrets.admin_token
-        self._metrics = metrics
+        self._refusals = refusals
 
     def rejected(self, endpoint: str, reason: str) -> AuthRejected:
         """Count and log a refusal; returns what to raise."""
-        self._metrics.auth_rejected.labels(endpoint).inc()
-        log.warning("auth.rejected", endpoint=endpoint, reason=reason)
+        self._refusals.rejected(endpoint, reason)
         return AuthRejected(reason)
 
     def check_signed(self, endpoint: str, signature: str | None) -> None:

@@ -1,5 +1,7 @@
 """The ASGI application that the server runs: it puts the endpoints together, and brings each request to its own.
 
+It says first whose request that is: the `client` of the scope that endpoints see is the one that limits count for.
+
 WebSockets and what streams a body go their own way, everything else goes to Quart: it would put a task and two queues
 between each WebSocket message and its reader, and read a body whole.
 """
@@ -22,7 +24,11 @@ from relay.daemon.twilio_media import MediaEndpoint
 from relay.daemon.twilio_rejections import TwilioRejections
 from relay.daemon.webhook_audio import WebhookAudio
 from relay.errors import RequestRefused
-from relay.net.asgi_socket import AsgiSocket, Send
+from relay.net.asgi_socket import AsgiSocket, Scope, Send
+from relay.refusals import asked_by
+from relay.wire.client_address import TrustedProxies
+
+FORWARDED_FOR = b"x-forwarded-for"
 
 
 class Server:
@@ -30,7 +36,8 @@ class Server:
 
     def __init__(self, context: EndpointContext) -> None:
         self._quart = create_app(context)
-        self._rejections = TwilioRejections(context.metrics)
+        self._proxies = TrustedProxies(context.config.server.trusted_proxies)
+        self._rejections = TwilioRejections(context.metrics, context.refusals)
         gate = ClientGate(context)
         self._sockets = {MEDIA: MediaEndpoint(context).serve, CLIENT: ClientSocketEndpoint(context, gate).serve}
         self._routes = Routes()
@@ -41,6 +48,16 @@ class Server:
         if scope["type"] == "lifespan":
             await self._quart(scope, receive, send)
             return
+        client = self._client_of(scope)
+        with asked_by(client):
+            await self._serve({**scope, "client": (client, 0)}, receive, send)
+
+    def _client_of(self, scope: Scope) -> str:
+        peer, _ = scope["client"] or ("", 0)
+        named = [value.decode("latin-1") for name, value in scope["headers"] if name == FORWARDED_FOR]
+        return self._proxies.client_of(peer, named)
+
+    async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
         send = self._rejections.watched(scope, send)
         if scope["type"] == "http":
             if not await self._routes.serve(scope, receive, send):

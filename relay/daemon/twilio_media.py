@@ -48,6 +48,7 @@ class MediaEndpoint:
         self._takeover = context.takeover
         self._gate = context.gate
         self._metrics = context.metrics
+        self._refusals = context.refusals
         self._starting = 0
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,7 +56,7 @@ class MediaEndpoint:
             try:
                 await self._serve(socket)
             except* LegLost as lost:
-                log.info("media.lost", error=str(lost.exceptions[0]))
+                self._refusals.info("media.lost", "", error=str(lost.exceptions[0]))
             except* Exception:
                 log.exception("media.failed")
                 await socket.close(1011)
@@ -110,12 +111,12 @@ class MediaEndpoint:
                     bad += 1
                     self._note_bad("BEFORE_START", "a message of a stream that did not start")
             return None
-        log.warning("media.no_start", timeout_s=self._config.media_start_timeout_s)
+        self._refusals.warning("media.no_start", "", timeout_s=self._config.media_start_timeout_s)
         return None
 
     def _note_bad(self, code: str, error: str) -> None:
         self._metrics.protocol_errors.labels("caller", code).inc()
-        log.warning("caller.bad_message", code=code, error=error)
+        self._refusals.warning("caller.bad_message", code, code=code, error=error)
 
     async def _claim(self, start: twilio.StreamStart) -> Call | None:
         """The call that this stream is for; None, counted and logged, if it shows no right to one."""

@@ -40,7 +40,7 @@ class WebhookAudio:
 
     async def receive(self, request: AsgiRequest, _part: str) -> None:
         """Answer with the length of the body and the rate at which it was read, both as they came in."""
-        self._gate.check_upload_rate(self._gate.address(request.peer, request.header("x-forwarded-for")))
+        self._gate.check_upload_rate(request.client)
         session = self._session(request)
         form = await _judge(request)
         if session is None and form is not None:  # it is whole samples or not, and nobody hears them: nothing to keep

@@ -21,12 +21,15 @@ cut off while it sends never sees the answer."""
 
 
 class AsgiRequest:
-    """ASGI 3.0, "HTTP". Read the body, if at all, before `answer`, which comes once."""
+    """ASGI 3.0, "HTTP". Read the body, if at all, before `answer`, which comes once.
+
+    `client` is whose request it is.
+    """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
-        self.peer: str = (scope["client"] or ("",))[0]
+        self.client: str = scope["client"][0]
         self._query: bytes = scope["query_string"]
         self._headers: list[tuple[bytes, bytes]] = list(scope["headers"])
         self._receive = receive

@@ -10,6 +10,7 @@ from relay.config import ServerConfig, TwilioConfig
 from relay.daemon.gate import Gate, stream_url
 from relay.errors import AuthRejected
 from relay.metrics import Metrics
+from relay.refusals import Refusals
 from tests.support.frontrig import ACCOUNT, ADMIN_TOKEN, PUBLIC, PUBLIC_WSS, front_config, ringing, signature
 
 ENDPOINT = "/twilio/voice"
@@ -20,7 +21,8 @@ STREAM_SIGNATURE = signature(PUBLIC_WSS + "/twilio/media")
 
 def gate(secrets: dict[str, Any] | None = None, **sections: Any) -> tuple[Gate, Metrics]:
     metrics = Metrics()
-    return Gate(front_config(secrets, server=ServerConfig(public_url=PUBLIC), **sections), metrics), metrics
+    refusals = Refusals(metrics, clock=lambda: 0.0)
+    return Gate(front_config(secrets, server=ServerConfig(public_url=PUBLIC), **sections), refusals), metrics
 
 
 def refusal(check: Callable[[Gate], None], **sections: Any) -> str | None:

@@ -73,10 +73,6 @@ def test_only_a_plain_number_is_a_length(header: str | None, length: int | None)
     assert Tap(headers=headers).request.content_length == length
 
 
-def test_a_peer_without_an_address_is_nobody() -> None:
-    assert (Tap().request.peer, Tap(client=None).request.peer) == ("203.0.113.5", "")
-
-
 async def test_a_body_is_read_whole_up_to_the_limit() -> None:
     assert await Tap(part(b"ab"), part(b"c", more=False)).request.read(3) == b"abc"
     assert await Tap({"type": "http.request"}).request.read(3) == b""

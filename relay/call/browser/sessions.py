@@ -17,6 +17,7 @@ from relay.config import Config
 from relay.errors import CallRefused, RequestRefused
 from relay.logic.tokens import ResumeTokens
 from relay.media.frames import FRAMES_PER_SECOND, WIDEBAND, AudioFormat, Encoding
+from relay.refusals import Refusals
 from relay.wire.browser import ClientStart
 
 _REFUSALS = {
@@ -30,8 +31,9 @@ log = structlog.get_logger(__name__)
 class BrowserSessions:
     """The registry. Everything here decides at once; a session runs in the registry's nursery."""
 
-    def __init__(self, config: Config, calls: Calls, nursery: trio.Nursery) -> None:
+    def __init__(self, config: Config, calls: Calls, nursery: trio.Nursery, refusals: Refusals) -> None:
         self._config = config
+        self._refusals = refusals
         self._calls = calls
         self._nursery = nursery
         self._context = copy_context()
@@ -106,8 +108,8 @@ def heard_format(declared: AudioFormat) -> AudioFormat:
 
 
 @asynccontextmanager
-async def open_browser_sessions(config: Config, calls: Calls) -> AsyncIterator[BrowserSessions]:
+async def open_browser_sessions(config: Config, calls: Calls, refusals: Refusals) -> AsyncIterator[BrowserSessions]:
     """The registry with its nursery. On leaving, sessions that still live are cancelled."""
     async with trio.open_nursery() as nursery:
-        yield BrowserSessions(config, calls, nursery)
+        yield BrowserSessions(config, calls, nursery, refusals)
         nursery.cancel_scope.cancel()

@@ -12,6 +12,7 @@ from relay.call.browser.sessions import BrowserSessions, open_browser_sessions
 from relay.config import ClientConfig
 from relay.errors import AssistantUnavailable, RequestRefused
 from relay.logic.end_reason import EndReason
+from relay.refusals import Refusals
 from relay.wire.browser import ClientStart
 from relay.wire.browser_down import Text
 from tests.support.callrig import Rig, config, open_rig
@@ -27,7 +28,10 @@ def texts(session: BrowserSession) -> list[dict[str, object]]:
 
 
 async def with_sessions(test: Callable[[Rig, BrowserSessions], Awaitable[None]]) -> None:
-    async with open_rig(client=CLIENT) as rig, open_browser_sessions(config(client=CLIENT), rig.calls) as sessions:
+    async with (
+        open_rig(client=CLIENT) as rig,
+        open_browser_sessions(config(client=CLIENT), rig.calls, Refusals(rig.metrics)) as sessions,
+    ):
         await test(rig, sessions)
 
 

@@ -14,6 +14,7 @@ from relay.config import LimitsConfig
 from relay.errors import RequestRefused
 from relay.logic.end_reason import EndReason
 from relay.media.frames import WIDEBAND, AudioFormat, Encoding
+from relay.refusals import Refusals
 from relay.wire.browser import ClientStart
 from tests.support.callrig import Rig, config, open_rig
 
@@ -22,7 +23,10 @@ STEREO = AudioFormat(Encoding.PCM_F32LE, 48_000, 2)
 
 @asynccontextmanager
 async def registry(**sections: Any) -> AsyncIterator[tuple[Rig, BrowserSessions]]:
-    async with open_rig(**sections) as rig, open_browser_sessions(config(**sections), rig.calls) as sessions:
+    async with (
+        open_rig(**sections) as rig,
+        open_browser_sessions(config(**sections), rig.calls, Refusals(rig.metrics)) as sessions,
+    ):
         yield rig, sessions
 
 
