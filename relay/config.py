@@ -156,9 +156,18 @@ class SessionConfig(msgspec.Struct, frozen=True):
 
 
 class LimitsConfig(msgspec.Struct, frozen=True):
-    """The table [limits]: how many calls and requests are accepted."""
+    """The table [limits]: how much there may be at a time, and how much of it one address may have."""
 
     max_calls: Annotated[int, Meta(ge=1, le=10000)] = 100
+    connections: Annotated[int, Meta(ge=1, le=100000)] = 1000
+    connections_per_address: Annotated[int, Meta(ge=1, le=100000)] = 100
+    unstarted_sockets: Annotated[int, Meta(ge=1, le=10000)] = 100
+    unstarted_sockets_per_address: Annotated[int, Meta(ge=1, le=10000)] = 20
+    slow_bodies: Annotated[int, Meta(ge=1, le=10000)] = 64
+    slow_bodies_per_address: Annotated[int, Meta(ge=1, le=10000)] = 8
+    listeners: Annotated[int, Meta(ge=1, le=10000)] = 50
+    wrong_tokens_per_s: Annotated[float, Meta(ge=0.001, le=10000)] = 0.1
+    wrong_tokens_burst: Annotated[int, Meta(ge=1, le=10000)] = 10
     webhook_per_s: Annotated[float, Meta(ge=0.1, le=10000)] = 50.0
     webhook_burst: Annotated[int, Meta(ge=1, le=10000)] = 100
     client_starts_per_s: Annotated[float, Meta(ge=0.1, le=10000)] = 10.0

@@ -4,7 +4,7 @@ The first refusal of a kind from a client is a line at once. How many followed i
 Metrics count each.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -53,9 +53,8 @@ class _Line:
 class Refusals:
     """One for the daemon. `run` must run for the counts to be said."""
 
-    def __init__(self, metrics: Metrics, clock: Callable[[], float] = trio.current_time) -> None:
+    def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._clock = clock
         self._clients = Repeats[tuple[str, str, str], _Line](window_s=WINDOW_S, max_kinds=KINDS_MAX)
         self._others = Repeats[tuple[str, str], _Line](window_s=WINDOW_S, max_kinds=KINDS_OF_OTHERS_MAX)
 
@@ -83,12 +82,12 @@ class Refusals:
         try:
             while True:
                 await trio.sleep(LOOK_EVERY_S)
-                self._say_counts(self._clock())
+                self._say_counts(trio.current_time())
         finally:
             self._say_counts(float("inf"))
 
     def _say(self, level: str, event: str, kind: str, values: dict[str, Any]) -> None:
-        client, now = _client.get(), self._clock()
+        client, now = _client.get(), trio.current_time()
         line = _Line(level, event, {**values, "client": client})
         done = self._clients.note((event, kind, client), line, now)
         if done == "full":

@@ -1,12 +1,9 @@
-"""Decides which browsers may begin a session, and how often one address may ask for anything."""
-
-import hmac
+"""Decides which browsers may begin a session: by the Origin of their page, or by a token."""
 
 import trio
 
 from relay.daemon.endpoint_context import EndpointContext
 from relay.errors import AuthRejected, RequestRefused
-from relay.logic.rate_limit import RateLimit
 from relay.logic.tokens import Tokens
 
 CLIENT, TOKEN, WEBHOOK = "/client", "/client/token", "/webhook/audio"
@@ -24,32 +21,21 @@ class ClientGate:
         self._key = config.secrets.client_key
         self.token_ttl_s = config.client.token_ttl_s
         self._tokens = Tokens(self.token_ttl_s)
-        limits = config.limits
-        self._starts = RateLimit(per_s=limits.client_starts_per_s, burst=limits.client_starts_burst)
-        self._uploads = RateLimit(per_s=limits.webhook_per_s, burst=limits.webhook_burst)
-
-    def check_start_rate(self, address: str) -> None:
-        """Count one attempt to begin or to attach again. Raises TOO_MANY_REQUESTS."""
-        self._check(self._starts, address)
-
-    def check_upload_rate(self, address: str) -> None:
-        """Count one POST /webhook/audio. Raises TOO_MANY_REQUESTS."""
-        self._check(self._uploads, address)
 
     @property
     def has_key(self) -> bool:
         """Whether tokens can be had at all."""
         return self._key is not None
 
-    def issue_token(self, authorization: str | None) -> str:
-        """A token to begin one session with. Raises RequestRefused: NOT_FOUND, CLIENT_KEY_NEEDED."""
+    def issue_token(self, authorization: str | None, client: str) -> str:
+        """A token to begin one session with. Raises RequestRefused: NOT_FOUND, CLIENT_KEY_NEEDED, TOO_MANY_REQUESTS."""
         if self._key is None:
             raise RequestRefused(404, "NOT_FOUND", "there is nothing at this address: RELAY_CLIENT_KEY is not set")
-        scheme, _, key = (authorization or "").partition(" ")
-        same = hmac.compare_digest(key.strip().encode("utf-8", "replace"), self._key.encode())
-        if not (same and scheme.lower() == "bearer"):
-            self._gate.rejected(TOKEN, "client key wrong" if authorization else "client key missing")
-            raise RequestRefused(401, "CLIENT_KEY_NEEDED", "give RELAY_CLIENT_KEY: Authorization: Bearer KEY")
+        try:
+            self._gate.check_bearer(TOKEN, authorization, self._key, client, "client key")
+        except AuthRejected:
+            text = "give RELAY_CLIENT_KEY: Authorization: Bearer KEY"
+            raise RequestRefused(401, "CLIENT_KEY_NEEDED", text) from None
         return self._tokens.issue(_SUBJECT, trio.current_time())
 
     def origin_problem(self, origin: str | None) -> RequestRefused | None:
@@ -80,9 +66,3 @@ class ClientGate:
         """Count and log a refusal for its credentials; returns it, to be raised."""
         self._gate.rejected(CLIENT, problem.code)
         return problem
-
-    def _check(self, limit: RateLimit, address: str) -> None:
-        now = trio.current_time()
-        if not limit.allow(address, now):
-            wait_s = limit.wait_s(address, now)
-            raise RequestRefused(429, "TOO_MANY_REQUESTS", f"too many requests from this address: wait {wait_s:.2f} s")

@@ -36,6 +36,7 @@ class ClientPolling:
     def __init__(self, context: EndpointContext, gate: ClientGate) -> None:
         self._sessions = context.sessions
         self._gate = gate
+        self._starts = context.limits.starts
 
     def add_to(self, routes: Routes) -> None:
         routes.add("POST", CLIENT, self.start)
@@ -46,13 +47,13 @@ class ClientPolling:
 
     async def token(self, request: AsgiRequest, _part: str) -> None:
         """A token to begin a session with, for whoever has the key."""
-        self._gate.check_start_rate(request.client)
-        token = self._gate.issue_token(request.header("authorization"))
+        self._starts.count(request.client)
+        token = self._gate.issue_token(request.header("authorization"), request.client)
         await request.answer(200, json.dumps({"token": token, "expires_s": self._gate.token_ttl_s}).encode())
 
     async def start(self, request: AsgiRequest, _part: str) -> None:
         """A new session, without a connection until the first poll."""
-        self._gate.check_start_rate(request.client)
+        self._starts.count(request.client)
         start = await _message(request)
         if not isinstance(start, ClientStart):
             raise RemoteProtocolError("POST /client takes a start message", browser.BrowserCode.START_NOT_FIRST)

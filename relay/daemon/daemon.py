@@ -33,6 +33,7 @@ from relay.config import AssistantConfig, Config, ServerConfig
 from relay.daemon.apology import load_apology
 from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.gate import Gate
+from relay.daemon.limits import Limits
 from relay.daemon.loop_lag import probe_loop_lag
 from relay.daemon.notify import Notifier, report
 from relay.daemon.server import Server
@@ -95,14 +96,16 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
                 open_calls(services, *dialers) as calls,
                 open_browser_sessions(config, calls, refusals) as sessions,
             ):
-                watched, gate = WatchedDialers(dialers), Gate(config, refusals)
-                takeover = Takeover(calls, services)
+                watched, limits = WatchedDialers(dialers), Limits(config, refusals)
+                takeover, gate = Takeover(calls, services), Gate(config, refusals, limits)
                 context = EndpointContext(
-                    config, metrics, calls, takeover, sessions, watched, gate, refusals, trio.current_time()
+                    config, metrics, calls, takeover, sessions, watched, gate, refusals, limits, trio.current_time()
                 )
 
                 async def serve(task_status: trio.TaskStatus[None]) -> None:
-                    await serve_asgi(Server(context), listener, shutdown=shutdown, task_status=task_status)
+                    await serve_asgi(
+                        Server(context), listener, shutdown=shutdown, admit=limits.connection, task_status=task_status
+                    )
                     stopped.set()
 
                 await nursery.start(serve)

@@ -8,6 +8,7 @@ from relay.call.calls import Calls
 from relay.call.takeover import Takeover
 from relay.config import Config
 from relay.daemon.gate import Gate
+from relay.daemon.limits import Limits
 from relay.metrics import Metrics
 from relay.refusals import Refusals
 
@@ -27,4 +28,5 @@ class EndpointContext:
     dialer: WatchedDialer | WatchedDialers
     gate: Gate
     refusals: Refusals
+    limits: Limits
     started_at: float

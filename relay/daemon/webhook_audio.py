@@ -9,7 +9,7 @@ from structlog.contextvars import bound_contextvars
 from werkzeug.http import parse_options_header
 
 from relay.call.browser.session import BrowserSession
-from relay.daemon.client_gate import WEBHOOK, ClientGate
+from relay.daemon.client_gate import WEBHOOK
 from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.routes import Routes
 from relay.errors import FormatMismatch, RecordingBroken, RemoteProtocolError, RequestRefused
@@ -29,9 +29,9 @@ HELD_MAX = 8
 class WebhookAudio:
     """A body that is not read to its end, for whatever reason, has no effect at all."""
 
-    def __init__(self, context: EndpointContext, gate: ClientGate) -> None:
+    def __init__(self, context: EndpointContext) -> None:
         self._sessions = context.sessions
-        self._gate = gate
+        self._uploads = context.limits.uploads
         self._held = 0
         self._one_at_a_time = trio.CapacityLimiter(1)
 
@@ -40,7 +40,7 @@ class WebhookAudio:
 
     async def receive(self, request: AsgiRequest, _part: str) -> None:
         """Answer with the length of the body and the rate at which it was read, both as they came in."""
-        self._gate.check_upload_rate(request.client)
+        self._uploads.count(request.client)
         session = self._session(request)
         form = await _judge(request)
         if session is None and form is not None:  # it is whole samples or not, and nobody hears them: nothing to keep

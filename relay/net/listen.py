@@ -1,9 +1,11 @@
 """Listen, and serve an ASGI application with hypercorn's trio protocol stack."""
 
+import json
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -14,6 +16,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ASGIFramework, ConnectionState, LifespanState
 from hypercorn.utils import wrap_app
 
+from relay.errors import RequestRefused
 from relay.net.asgi_socket import STREAM_STATE
 from relay.net.http1 import Http1Connection
 from relay.net.server_stream import ServerStream
@@ -29,6 +32,9 @@ IDLE_CONNECTION_S = 10.0
 FIRST_INHERITED_FD = 3
 INHERITED_NAME = "relay"
 """Which of several sockets is ours: `FileDescriptorName=` of the unit."""
+
+Admit = Callable[[str], AbstractContextManager[None]]
+"""Holds a place for a connection of a peer, named by its address, while it is open; raises RequestRefused."""
 
 _log = logging.getLogger(__name__)
 
@@ -94,17 +100,19 @@ async def serve_asgi(
     *,
     shutdown: trio.Event,
     graceful_timeout_s: float = GRACEFUL_TIMEOUT_S,
+    admit: Admit = lambda _: nullcontext(),
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve `app` on `listener`, which is owned from here on and closed in any case.
 
+    A connection is served within `admit`, and turned away when that raises.
     When `shutdown` is set nothing more is accepted, idle connections close, the rest have
     `graceful_timeout_s`, then are cancelled, and what still hangs in a send after ABORT_AFTER_S is cut.
     Each connection stands alone: hypercorn lets some malformed requests (a header that is not ASCII)
     raise out of its connection task, which under its own `serve` ends the whole server.
     """
     with listener:
-        server = _Server(wrap_app(app, 0, "asgi"), shutdown, graceful_timeout_s)
+        server = _Server(wrap_app(app, 0, "asgi"), shutdown, graceful_timeout_s, admit)
         async with trio.open_nursery() as nursery:
             await nursery.start(server.lifespan.handle_lifespan)
             await server.lifespan.wait_for_startup()
@@ -120,6 +128,7 @@ class _Server:
     app: AppWrapper
     shutdown: trio.Event
     graceful_timeout_s: float
+    admit: Admit
     config: Config = field(init=False)
     lifespan: Lifespan = field(init=False)
     state: LifespanState = field(default_factory=dict)
@@ -146,13 +155,20 @@ class _Server:
         self, listener: socket.socket, connections: trio.Nursery, task_status: trio.TaskStatus[None]
     ) -> None:
         accepted = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
-        serve = partial(trio.serve_listeners, self._connection, [accepted], handler_nursery=connections)
+        serve = partial(trio.serve_listeners, self._admitted, [accepted], handler_nursery=connections)
         async with trio.open_nursery() as accepting:
             await accepting.start(serve)
             task_status.started()
             await self.shutdown.wait()
             accepting.cancel_scope.cancel()
         await self.context.terminated.set()
+
+    async def _admitted(self, accepted: trio.SocketStream) -> None:
+        try:
+            with self.admit(_peer(accepted)):
+                await self._connection(accepted)
+        except RequestRefused as refused:
+            _turn_away(accepted, refused)
 
     async def _connection(self, accepted: trio.SocketStream) -> None:
         stream = ServerStream(accepted)
@@ -178,6 +194,25 @@ class _Server:
                 await self.drained.wait()
             for stream in self.streams:
                 stream.abort()
+
+
+def _peer(accepted: trio.SocketStream) -> str:
+    """The address of the peer; "" if it is gone already."""
+    try:
+        peer: str = accepted.socket.getpeername()[0]
+    except OSError:
+        return ""
+    return peer
+
+
+def _turn_away(accepted: trio.SocketStream, refused: RequestRefused) -> None:
+    """Answer without reading anything, as far as the kernel takes the answer at once, and close."""
+    body = json.dumps({"error": str(refused), "code": refused.code})
+    head = f"HTTP/1.1 {refused.status} \r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+    with suppress(OSError):
+        os.write(accepted.socket.fileno(), f"{head}\r\nconnection: close\r\n\r\n{body}".encode())
+        accepted.socket.shutdown(socket.SHUT_WR)
+    accepted.socket.close()
 
 
 def _names(failures: BaseExceptionGroup[BaseException]) -> str:

@@ -18,6 +18,7 @@ from relay.call.takeover import Takeover
 from relay.config import TwilioConfig
 from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.gate import Gate
+from relay.daemon.limits import Limits
 from relay.daemon.twilio_media import MediaEndpoint
 from relay.logic.end_reason import EndReason
 from relay.metrics import Metrics
@@ -75,10 +76,11 @@ async def test_the_socket_is_given_up_in_bounded_time(
     async with trio.open_nursery() as nursery, open_calls(services, dialer) as calls:
         nursery.start_soon(engine.run)
         refusals = Refusals(metrics)
+        limits = Limits(CONFIG, refusals)
         sessions = BrowserSessions(CONFIG, calls, nursery, refusals)
-        takeover, gate = Takeover(calls, services), Gate(CONFIG, refusals)
+        takeover, gate = Takeover(calls, services), Gate(CONFIG, refusals, limits)
         context = EndpointContext(
-            CONFIG, metrics, calls, takeover, sessions, dialer, gate, refusals, trio.current_time()
+            CONFIG, metrics, calls, takeover, sessions, dialer, gate, refusals, limits, trio.current_time()
         )
         call = calls.answer(SID)
         connection = StuckConnection([connected(), start(takeover.issue_token(call))])
