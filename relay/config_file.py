@@ -30,6 +30,8 @@ VAPI_KEY = "VAPI_API_KEY"
 NOT_PER_ASSISTANT = {"webhook_secret_file"}
 MAX_CALL_LEAST_S = 10
 """The shortest call that Vapi can be asked for (maxDurationSeconds)."""
+SECRET_CHARACTERS = 16
+"""Of a random text: 64 bits or more in any alphabet."""
 FALSE_ALARM_MARGIN_MS = 300
 """The least time from the end of an old turn, network and framing included, to the verdict on it."""
 
@@ -124,6 +126,8 @@ def _secrets(
     twilio, client = sections["twilio"], sections["client"]
     token = ("TWILIO_AUTH_TOKEN", "twilio.auth_token_file", twilio.auth_token_file)
     key = ("RELAY_CLIENT_KEY", "client.key_file", client.key_file)
+    admin = ("RELAY_ADMIN_TOKEN", "admin.token_file", sections["admin"].token_file)
+    client_key = source.need(*key, "client.require_token is true") if client.require_token else source.find(*key)
     checked = twilio.enabled and twilio.validate_signatures
     tokens = source.need(*token, "twilio.validate_signatures is true") if checked else source.find(*token)
     shared_keys = source.find("TWILIO_SHARED_KEYS", "twilio.shared_keys_file", twilio.shared_keys_file)
@@ -135,10 +139,17 @@ def _secrets(
             for place, entry in ladder
         },
         vapi_webhook_secret=source.find("VAPI_WEBHOOK_SECRET", "vapi.webhook_secret_file", vapi.webhook_secret_file),
-        admin_token=source.find("RELAY_ADMIN_TOKEN", "admin.token_file", sections["admin"].token_file),
-        client_key=source.need(*key, "client.require_token is true") if client.require_token else source.find(*key),
+        admin_token=_long(source.file, "RELAY_ADMIN_TOKEN", source.find(*admin)),
+        client_key=_long(source.file, "RELAY_CLIENT_KEY", client_key),
         redis_password=source.find("RELAY_REDIS_PASSWORD", "state.password_file", sections["state"].password_file),
     )
+
+
+def _long(file: str, name: str, secret: str | None) -> str | None:
+    """A secret that we choose ourselves, so that anybody may try to guess it."""
+    if secret is not None and len(secret) < SECRET_CHARACTERS:
+        raise ConfigError(f"{file}: {name} has {len(secret)} characters, must have {SECRET_CHARACTERS} or more")
+    return secret
 
 
 def _shared_keys(file: str, text: str) -> dict[str, str]:

@@ -77,6 +77,8 @@ class ClientPolling:
         session = self._live(session_id, request)
         with bound_contextvars(call_id=session.id):
             frames, error = browser.parse_frames(await request.read(AUDIO_BODY_MAX_BYTES), session.declared)
+            if frames:
+                session.seen()
             for frame in frames:
                 await session.leg.feed(frame, resent=True)
             if error is not None:

@@ -104,7 +104,12 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
 
                 async def serve(task_status: trio.TaskStatus[None]) -> None:
                     await serve_asgi(
-                        Server(context), listener, shutdown=shutdown, admit=limits.connection, task_status=task_status
+                        Server(context),
+                        listener,
+                        shutdown=shutdown,
+                        admit=limits.connection,
+                        failed=limits.connection_failed,
+                        task_status=task_status,
                     )
                     stopped.set()
 

@@ -76,6 +76,7 @@ class Limits:
         keys, inf = config.limits, math.inf
         share, rate = partial(Share, refusals), partial(Rate, refusals)
         for_calls = CONNECTIONS_OF_A_CALL * keys.max_calls
+        self._refusals = refusals
         self._proxies = TrustedProxies(config.server.trusted_proxies)
         self._connections = share("connections", "connections", in_all=keys.connections + for_calls, for_each=inf)
         self._of_client = share(
@@ -108,6 +109,10 @@ class Limits:
         client = self.client_of(peer)
         with asked_by(client), self._connections.hold(client), self._of_direct_client(peer, client):
             yield
+
+    def connection_failed(self, error: str) -> None:
+        """A connection ended with errors of these kinds, which what its peer sent can cause."""
+        self._refusals.warning("connection.failed", error, error=error)
 
     def _of_direct_client(self, peer: str, client: str) -> AbstractContextManager[None]:
         return nullcontext() if self._proxies.trusts(peer) else self._of_client.hold(client)

@@ -125,6 +125,8 @@ def _check_duration(duration_s: float) -> None:
 
 
 def _speak(session: BrowserSession, pcm: bytes) -> None:
+    if pcm:
+        session.seen()
     with bound_contextvars(call_id=session.id):
         if not session.spoken.add(pcm):
             raise RequestRefused(429, "TOO_MUCH_AUDIO", "what was sent before is still being spoken: send it later")

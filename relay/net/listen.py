@@ -36,8 +36,6 @@ INHERITED_NAME = "relay"
 Admit = Callable[[str], AbstractContextManager[None]]
 """Holds a place for a connection of a peer, named by its address, while it is open; raises RequestRefused."""
 
-_log = logging.getLogger(__name__)
-
 
 def open_listener(host: str, port: int, *, user_timeout_ms: int = USER_TIMEOUT_MS) -> socket.socket:
     """A bound, listening TCP socket whose accepted connections inherit `guard_tcp`.
@@ -101,18 +99,20 @@ async def serve_asgi(
     shutdown: trio.Event,
     graceful_timeout_s: float = GRACEFUL_TIMEOUT_S,
     admit: Admit = lambda _: nullcontext(),
+    failed: Callable[[str], None] = lambda _: None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve `app` on `listener`, which is owned from here on and closed in any case.
 
-    A connection is served within `admit`, and turned away when that raises.
+    A connection is served within `admit`, and turned away when that raises. `failed` is told the kinds of errors that
+    ended one.
     When `shutdown` is set nothing more is accepted, idle connections close, the rest have
     `graceful_timeout_s`, then are cancelled, and what still hangs in a send after ABORT_AFTER_S is cut.
     Each connection stands alone: hypercorn lets some malformed requests (a header that is not ASCII)
     raise out of its connection task, which under its own `serve` ends the whole server.
     """
     with listener:
-        server = _Server(wrap_app(app, 0, "asgi"), shutdown, graceful_timeout_s, admit)
+        server = _Server(wrap_app(app, 0, "asgi"), shutdown, graceful_timeout_s, admit, failed)
         async with trio.open_nursery() as nursery:
             await nursery.start(server.lifespan.handle_lifespan)
             await server.lifespan.wait_for_startup()
@@ -129,6 +129,7 @@ class _Server:
     shutdown: trio.Event
     graceful_timeout_s: float
     admit: Admit
+    failed: Callable[[str], None]
     config: Config = field(init=False)
     lifespan: Lifespan = field(init=False)
     state: LifespanState = field(default_factory=dict)
@@ -180,7 +181,7 @@ class _Server:
                 await Http1Connection(self.app, self.config, self.context, state, stream)
                 nursery.cancel_scope.cancel()
         except* Exception as failures:  # noqa: BLE001 - see serve_asgi
-            _log.warning("connection.failed", extra={"error": _names(failures)})
+            self.failed(_names(failures))
         finally:
             self.streams.discard(stream)
             stream.abort()

@@ -138,6 +138,16 @@ async def test_a_socket_is_refused_while_too_many_have_not_begun() -> None:
             await page.start()
 
 
+async def test_an_address_that_has_talked_for_long_enough_may_not_begin() -> None:
+    limits = LimitsConfig(talk_per_address_s=10)
+    async with open_front(front_config(limits=limits)) as rig:
+        await start_polling(rig)
+        again = await rig.http.post("/client", json={"type": "start"}, headers=dict(ORIGIN))
+
+        assert (again.status_code, again.json()["code"]) == (429, "TALK_TIME_USED")
+        assert again.headers["Retry-After"] == "1"
+
+
 async def refusal(rig: FrontRig) -> tuple[int, str]:
     """How the upgrade of a socket is refused."""
     with pytest.raises(BaseExceptionGroup) as caught:

@@ -62,6 +62,12 @@ def refused(share: Share, client: str) -> str | None:
         return refusal.code
 
 
+def test_every_limit_that_is_counted_is_a_key() -> None:
+    keys = {key.removesuffix("_per_s").removesuffix("_burst") for key in LimitsConfig.__struct_fields__}
+
+    assert {*LIMITS, "max_calls"} == keys
+
+
 async def test_a_share_is_so_much_in_all_and_so_much_for_one() -> None:
     share = Share(Refusals(Metrics()), "slow_bodies", "slow bodies", in_all=3, for_each=2)
     with share.hold(ONE), share.hold(ONE):

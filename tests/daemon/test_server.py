@@ -7,7 +7,7 @@ from trio_websocket import ConnectionRejected
 
 from relay.net import listen
 from tests.support.frontrig import FrontRig, open_front
-from tests.support.peers import dialled
+from tests.support.peers import dialled, upgraded
 
 
 @pytest.mark.parametrize("path", ["/", "/client/x", "/twilio/voice", "/twilio/media/", "/twilio/media/x"])
@@ -65,6 +65,19 @@ async def test_a_refusal_is_the_clients_whom_the_proxy_names(way: str, lines: li
                 await rig.http.post("/twilio/voice", content=b"", headers=raw)
 
     assert [line["client"] for line in logs if line["event"] == "auth.rejected"] == [client]
+
+
+async def test_requests_that_the_server_trips_over_are_told_once() -> None:
+    async with open_front() as rig:
+        with capture_logs() as logs:
+            for _ in range(3):
+                async with await upgraded(rig.port, "Connection: \xff, Upgrade") as stream:
+                    with trio.fail_after(20):
+                        while await stream.receive_some():
+                            pass
+
+    failed = [line for line in logs if line["event"] == "connection.failed"]
+    assert [(line["client"], line["log_level"]) for line in failed] == [("127.0.0.1", "warning")]
 
 
 async def refused_socket(rig: FrontRig, headers: list[tuple[str, str]]) -> None:

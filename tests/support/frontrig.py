@@ -153,7 +153,9 @@ async def open_front(config: Config | None = None, store: StateStore | None = No
         context = EndpointContext(
             config, metrics, calls, takeover, sessions, dialer, gate, refusals, limits, trio.current_time()
         )
-        port = await stack.enter_async_context(serving(Server(context), admit=limits.connection))
+        port = await stack.enter_async_context(
+            serving(Server(context), admit=limits.connection, failed=limits.connection_failed)
+        )
         http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20)
         await stack.enter_async_context(http)
         yield FrontRig(context, inner, redactor, port, http)

@@ -3,7 +3,7 @@
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ import trio
 from trio_websocket import WebSocketConnection, wrap_client_stream
 
 from relay.net.asgi_socket import AsgiSocket
-from relay.net.listen import Admit, open_listener, serve_asgi
+from relay.net.listen import open_listener, serve_asgi
 
 SocketHandler = Callable[[AsgiSocket], Awaitable[None]]
 
@@ -79,15 +79,18 @@ async def _lifespan(receive: Any, send: Any) -> None:
 
 @asynccontextmanager
 async def serving(
-    app: Any, *, graceful_timeout_s: float = 0.2, user_timeout_ms: int = 5000, admit: Admit = lambda _: nullcontext()
+    app: Any, *, graceful_timeout_s: float = 0.2, user_timeout_ms: int = 5000, **options: Any
 ) -> AsyncIterator[int]:
-    """Serve on a free port of 127.0.0.1; yields the port. Shuts down, and waits for it, on leaving."""
+    """Serve on a free port of 127.0.0.1; yields the port. Shuts down, and waits for it, on leaving.
+
+    `options` are those of `serve_asgi`.
+    """
     shutdown = trio.Event()
     listener = open_listener("127.0.0.1", 0, user_timeout_ms=user_timeout_ms)
     port = listener.getsockname()[1]
-    serve = partial(serve_asgi, app, listener, shutdown=shutdown, graceful_timeout_s=graceful_timeout_s, admit=admit)
+    options |= {"shutdown": shutdown, "graceful_timeout_s": graceful_timeout_s}
     async with trio.open_nursery() as nursery:
-        await nursery.start(serve)
+        await nursery.start(partial(serve_asgi, app, listener, **options))
         try:
             yield port
         finally:
