@@ -54,6 +54,7 @@ class Server:
         client = self._limits.client_of(peer, named)
         scope = {**scope, "client": (client, 0)}
         with asked_by(client), ExitStack() as place:
+            send = self._rejections.watched(scope, send)
             try:
                 place.enter_context(self._limits.request(peer, client))
             except RequestRefused as refused:
@@ -62,7 +63,6 @@ class Server:
                 await self._serve(scope, receive, send)
 
     async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
-        send = self._rejections.watched(scope, send)
         if scope["type"] == "http":
             if not await self._routes.serve(scope, receive, send):
                 await self._quart(scope, receive, _uncancelled(send))
