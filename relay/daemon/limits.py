@@ -5,8 +5,8 @@ the limit, and told in the log once in a while.
 """
 
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from functools import partial
 
 import trio
@@ -46,6 +46,26 @@ class Share:
             yield
         finally:
             self._places.give_back(client)
+
+
+class SlowBodies:
+    """The share of bodies that do not come at once.
+
+    Many that began together become slow together. Each has to wait for its turn before it is judged, so that hundreds
+    of refusals are not one step of the event loop, in which every call would stand still.
+    """
+
+    def __init__(self, share: Share) -> None:
+        self._share = share
+        self._turn = trio.Lock()
+
+    @asynccontextmanager
+    async def hold(self, client: str) -> AsyncIterator[None]:
+        """As `Share.hold`."""
+        async with self._turn:
+            await trio.lowlevel.checkpoint()
+        with self._share.hold(client):
+            yield
 
 
 class Rate:
@@ -91,8 +111,8 @@ class Limits:
         self.unstarted_streams = share(
             "unstarted_sockets", "sockets without a start message", in_all=keys.unstarted_sockets, for_each=inf
         )
-        self.slow_bodies = share(
-            "slow_bodies", "slow bodies", in_all=keys.slow_bodies, for_each=keys.slow_bodies_per_address
+        self.slow_bodies = SlowBodies(
+            share("slow_bodies", "slow bodies", in_all=keys.slow_bodies, for_each=keys.slow_bodies_per_address)
         )
         self.listeners = share("listeners", "listeners to events of calls", in_all=keys.listeners, for_each=inf)
         self.starts = rate("client_starts", burst=keys.client_starts_burst, per_s=keys.client_starts_per_s)

@@ -11,7 +11,7 @@ import structlog
 from werkzeug.exceptions import MethodNotAllowed
 
 from relay.daemon.answers import ErrorAnswer, error_answer
-from relay.daemon.limits import Share
+from relay.daemon.limits import SlowBodies
 from relay.errors import LegLost
 from relay.net.asgi_request import AsgiRequest
 from relay.net.asgi_socket import Receive, Scope, Send
@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 class Routes:
     """Handlers by path and method. A path is exact, or has one `*` that stands for one part of it."""
 
-    def __init__(self, slow_bodies: Share) -> None:
+    def __init__(self, slow_bodies: SlowBodies) -> None:
         self._slow_bodies = slow_bodies
         self._handlers: dict[str, dict[str, Handler]] = {}
 

@@ -164,7 +164,7 @@ class TwilioHooks:
         read = partial(request.get_data, cache=True, as_text=False, parse_form_data=False)
         with trio.move_on_after(PROMPT_S):
             return await read()
-        with self._slow_bodies.hold(request.remote_addr or ""):
+        async with self._slow_bodies.hold(request.remote_addr or ""):
             return await read()
 
 

@@ -4,7 +4,7 @@ Quart reads a body whole, up to one limit for all addresses, with two tasks arou
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -22,15 +22,22 @@ UNREAD_TIMEOUT_S = 5.0
 """What is left of a body that nobody wants is still read, so much of it and so long, and thrown away: a client that is
 cut off while it sends never sees the answer."""
 
+Slow = Callable[[], AbstractAsyncContextManager[None]]
+"""Gives a place to a body that takes longer than PROMPT_S, or raises RequestRefused."""
+
 
 class AsgiRequest:
     """ASGI 3.0, "HTTP". Read the body, if at all, before `answer`, which comes once.
 
-    `client` is whose request it is. `slow` gives a place to a body that takes longer than PROMPT_S, or raises.
+    `client` is whose request it is. `slow` is asked when its body is.
     """
 
     def __init__(
-        self, scope: Scope, receive: Receive, send: Send, slow: Callable[[], AbstractContextManager[None]] = nullcontext
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        slow: Slow = nullcontext,
     ) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
@@ -178,10 +185,11 @@ class AsgiRequest:
             await read()
             return True
         self._given_up = True
-        with self._slow(), trio.move_on_at(began_at + limit_s):
+        async with self._slow():
             self._given_up = False
-            await read()
-            return True
+            with trio.move_on_at(began_at + limit_s):
+                await read()
+                return True
         self._given_up = True
         return False
 

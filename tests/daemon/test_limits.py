@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from trio_websocket import ConnectionRejected
 
 from relay.config import LimitsConfig, ServerConfig
-from relay.daemon.limits import CONNECTIONS_OF_A_CALL, Limits, Rate, Share
+from relay.daemon.limits import CONNECTIONS_OF_A_CALL, Limits, Rate, Share, SlowBodies
 from relay.errors import RequestRefused
 from relay.metrics import LIMITS, Metrics
 from relay.net import asgi_request
@@ -75,6 +75,34 @@ async def test_a_share_is_so_much_in_all_and_so_much_for_one() -> None:
         with share.hold(OTHER):
             assert (refused(share, ONE), refused(share, OTHER)) == ("TOO_MANY_AT_ONCE", "BUSY")
     assert refused(share, ONE) is None
+
+
+async def test_bodies_that_become_slow_together_are_refused_one_after_the_other() -> None:
+    bodies = SlowBodies(Share(Refusals(Metrics()), "slow_bodies", "slow bodies", in_all=0, for_each=0))
+    refusals_in_a_step, most = 0, 0
+
+    async def become_slow() -> None:
+        nonlocal refusals_in_a_step, most
+        with pytest.raises(RequestRefused):
+            async with bodies.hold(ONE):
+                pass
+        refusals_in_a_step += 1
+        most = max(most, refusals_in_a_step)
+
+    async def step() -> None:
+        nonlocal refusals_in_a_step
+        while True:
+            await trio.lowlevel.checkpoint()
+            refusals_in_a_step = 0
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(step)
+        async with trio.open_nursery() as slow:
+            for _ in range(50):
+                slow.start_soon(become_slow)
+        nursery.cancel_scope.cancel()
+
+    assert 1 <= most <= 2
 
 
 async def test_a_rate_is_a_burst_and_then_so_many_a_second_for_each(autojump_clock: MockClock) -> None:

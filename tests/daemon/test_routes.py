@@ -6,7 +6,7 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from relay.daemon.limits import Share
+from relay.daemon.limits import Share, SlowBodies
 from relay.daemon.routes import Routes
 from relay.metrics import Metrics
 from relay.net.asgi_request import AsgiRequest
@@ -14,7 +14,7 @@ from relay.net.asgi_socket import AsgiSocket
 from relay.refusals import Refusals
 from tests.support.peers import raw_websocket_app, serving
 
-NO_LIMIT = Share(Refusals(Metrics()), "slow_bodies", "slow bodies", in_all=9, for_each=9)
+NO_LIMIT = SlowBodies(Share(Refusals(Metrics()), "slow_bodies", "slow bodies", in_all=9, for_each=9))
 
 
 async def handler(request: AsgiRequest, part: str) -> None:

@@ -1,7 +1,7 @@
 """One HTTP request without a framework: what is read of its body, how long that may take, and the one answer."""
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -9,9 +9,8 @@ import trio
 from trio.testing import MockClock
 
 from relay.errors import LegLost, RemoteProtocolError, RequestRefused
-from relay.net.asgi_request import BODY_TIMEOUT_S, PROMPT_S, UNREAD_MAX_BYTES, UNREAD_TIMEOUT_S, AsgiRequest
+from relay.net.asgi_request import BODY_TIMEOUT_S, PROMPT_S, UNREAD_MAX_BYTES, UNREAD_TIMEOUT_S, AsgiRequest, Slow
 
-Slow = Callable[[], AbstractContextManager[None]]
 GONE = {"type": "http.disconnect"}
 
 
@@ -112,8 +111,8 @@ class Places:
         self.asked_at: list[float] = []
         self.held = 0
 
-    @contextmanager
-    def hold(self) -> Iterator[None]:
+    @asynccontextmanager
+    async def hold(self) -> AsyncIterator[None]:
         self.asked_at.append(trio.current_time())
         if not self.free:
             raise RequestRefused(503, "BUSY", "too many")
