@@ -89,12 +89,13 @@ class Calls:
     def answer(self, sid: str, caller_format: AudioFormat = TELEPHONE, *, kept: bool = True) -> Call:
         """The call of this CallSid; a new one takes a place and starts to dial. Raises CallRefused.
 
-        `kept`: another process may go on with it when this one is gone.
+        `kept`: it is the telephone's, and another process may go on with it when this one is gone.
         """
         if call := self._by_sid.get(sid):
             return call
         if reason := self.refusal:
-            log.info("call.refused", reason=reason, call_sid=sid)
+            if kept:  # browsers may ask without end: see BrowserSessions
+                log.info("call.refused", reason=reason, call_sid=sid)
             self._services.metrics.calls.labels(EndReason.REFUSED).inc()
             raise CallRefused(reason)
         note = self.checkpoints.note if kept else None

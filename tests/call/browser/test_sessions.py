@@ -128,6 +128,19 @@ async def test_a_session_that_is_not_taken_costs_no_talk_time(autojump_clock: Mo
         sessions.begin(ClientStart(), "b")
 
 
+async def test_a_full_relay_says_so_once_however_often_a_browser_asks() -> None:
+    async with registry(limits=LimitsConfig(max_calls=2)) as (rig, sessions):
+        for sid in ("CA1", "CA2"):
+            rig.calls.answer(sid)
+        for _ in range(20):
+            with pytest.raises(RequestRefused) as refused:
+                sessions.begin(ClientStart(), "a")
+            assert code(refused) == (503, "FULL")
+
+        assert rig.event("call.refused")["reason"] == "full"
+        assert rig.metric("relay_calls_total", end_reason="refused") == 20
+
+
 async def test_an_address_has_only_so_many_sessions_until_one_is_gone(autojump_clock: MockClock) -> None:
     async with registry(limits=LimitsConfig(sessions_per_address=2)) as (rig, sessions):
         begun = [sessions.begin(ClientStart(), address) for address in ("a", "a", "b")]
