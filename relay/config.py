@@ -165,7 +165,7 @@ class LimitsConfig(msgspec.Struct, frozen=True):
     unstarted_sockets: Annotated[int, Meta(ge=1, le=10000)] = 100
     unstarted_sockets_per_address: Annotated[int, Meta(ge=1, le=10000)] = 20
     slow_bodies: Annotated[int, Meta(ge=1, le=10000)] = 64
-    slow_bodies_per_address: Annotated[int, Meta(ge=1, le=10000)] = 8
+    slow_bodies_per_address: Annotated[int, Meta(ge=1, le=10000)] = 4
     listeners: Annotated[int, Meta(ge=1, le=10000)] = 50
     wrong_tokens_per_s: Annotated[float, Meta(ge=0.001, le=10000)] = 0.1
     wrong_tokens_burst: Annotated[int, Meta(ge=1, le=10000)] = 10

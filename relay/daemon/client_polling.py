@@ -5,6 +5,7 @@ by one that resumes, and by another `GET`. Audio that is sent twice is taken onc
 """
 
 import json
+from functools import partial
 
 import trio
 from structlog.contextvars import bound_contextvars
@@ -37,6 +38,7 @@ class ClientPolling:
         self._sessions = context.sessions
         self._gate = gate
         self._starts = context.limits.starts
+        self._slow_bodies = context.limits.slow_bodies_of_sessions
 
     def add_to(self, routes: Routes) -> None:
         routes.add("POST", CLIENT, self.start)
@@ -129,6 +131,7 @@ class ClientPolling:
         session = self._sessions.find(session_id, request.header("authorization"))
         if session.over:
             raise RequestRefused(410, "SESSION_OVER", "the session has ended")
+        request.slow = partial(self._slow_bodies.hold, session.id)
         return session
 
 

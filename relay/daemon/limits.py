@@ -19,6 +19,8 @@ from relay.wire.client_address import TrustedProxies
 
 CONNECTIONS_OF_A_CALL = 2
 """A caller's socket, and a request beside it. All calls may come from one address, as from one of Twilio's."""
+SLOW_BODIES_OF_A_SESSION = 4
+"""A client on a slow network sends its audio and, beside it, a message. Its session's token has been seen by then."""
 
 
 class Share:
@@ -113,6 +115,9 @@ class Limits:
         )
         self.slow_bodies = SlowBodies(
             share("slow_bodies", "slow bodies", in_all=keys.slow_bodies, for_each=keys.slow_bodies_per_address)
+        )
+        self.slow_bodies_of_sessions = SlowBodies(
+            share("slow_bodies", "slow bodies", in_all=inf, for_each=SLOW_BODIES_OF_A_SESSION)
         )
         self.listeners = share("listeners", "listeners to events of calls", in_all=keys.listeners, for_each=inf)
         self.starts = rate("client_starts", burst=keys.client_starts_burst, per_s=keys.client_starts_per_s)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import trio
 from structlog.contextvars import bound_contextvars
@@ -32,6 +33,7 @@ class WebhookAudio:
     def __init__(self, context: EndpointContext) -> None:
         self._sessions = context.sessions
         self._uploads = context.limits.uploads
+        self._slow_bodies = context.limits.slow_bodies_of_sessions
         self._held = 0
         self._one_at_a_time = trio.CapacityLimiter(1)
 
@@ -61,6 +63,7 @@ class WebhookAudio:
         session = self._sessions.find(session_id, request.header("authorization"))
         if session.over:
             raise RequestRefused(410, "SESSION_OVER", "the session has ended")
+        request.slow = partial(self._slow_bodies.hold, session.id)
         return session
 
     async def _read(self, request: AsgiRequest, form: RawFormat | None) -> tuple[int, int, bytes]:

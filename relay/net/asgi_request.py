@@ -46,7 +46,7 @@ class AsgiRequest:
         self._headers: list[tuple[bytes, bytes]] = list(scope["headers"])
         self._receive = receive
         self._send = send
-        self._slow = slow
+        self.slow = slow
         self._peeked = b""
         self._body_over = False
         self._body_began_at: float | None = None
@@ -185,7 +185,7 @@ class AsgiRequest:
             await read()
             return True
         self._given_up = True
-        async with self._slow():
+        async with self.slow():
             self._given_up = False
             with trio.move_on_at(began_at + limit_s):
                 await read()

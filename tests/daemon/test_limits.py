@@ -236,6 +236,23 @@ async def test_what_is_left_of_a_body_that_nobody_wants_needs_a_place_too() -> N
         assert limited(rig) == {"slow_bodies_per_address": 1}
 
 
+async def test_the_slow_bodies_of_a_session_take_no_place_from_strangers() -> None:
+    async with front(slow_bodies=1, slow_bodies_per_address=1) as rig, AsyncExitStack() as stack:
+        ready = (await start_polling(rig)).ready
+        path, bearer = f"/client/{ready['sessionId']}", f"Authorization: Bearer {ready['token']}"
+        upload = f"/webhook/audio?session={ready['sessionId']}"
+        stranger = await stack.enter_async_context(await slow_body(rig, ONE, BODIES[1]))
+        for target in (f"{path}/audio", f"{path}/messages", upload, upload):
+            lines = [f"POST {target} HTTP/1.1", bearer]
+            await stack.enter_async_context(await slow_body(rig, ONE, lines))
+        await trio.sleep(asgi_request.PROMPT_S + 0.2)
+        assert limited(rig) == {}
+
+        one_more = await stack.enter_async_context(await slow_body(rig, ONE, [f"POST {path}/audio HTTP/1.1", bearer]))
+        assert await answer_of(one_more) == (429, "TOO_MANY_AT_ONCE")
+        await stranger.aclose()
+
+
 @pytest.mark.parametrize(("path", "key"), [("/calls", ADMIN_TOKEN), ("/client/token", "client-key-of-the-test")])
 async def test_a_client_may_guess_a_token_so_often(path: str, key: str) -> None:
     async with front(wrong_tokens_burst=2, wrong_tokens_per_s=0.001) as rig:

@@ -77,8 +77,7 @@ class BrowserSession:
         self._call = call
         self.grace_s = grace_s
         self._idle_s = idle_s
-        self._speaks = False
-        self._spoke_at = trio.current_time()
+        self._understood_at = trio.current_time()
         self._connections = 0
         self._transport: Transport | None = None
         self._fenced = trio.Event()
@@ -156,21 +155,16 @@ class BrowserSession:
         self._call.finish(EndReason.IDLE)
 
     def _last_speech_at(self) -> float:
-        return trio.current_time() if self._speaks else self._spoke_at
-
-    def _note_speech(self, *, speaks: bool) -> None:
-        self._speaks = speaks
-        self._spoke_at = trio.current_time()
+        """As the relay's detector knows, or the assistant's transcripts, should the detector fail."""
+        return max(self._call.last_speech_at, self._understood_at)
 
     def _tell(self, event: CallEvent) -> None:
         match event:
             case Said(role=role, text=text, final=final):
                 if role == "user":
-                    self._note_speech(speaks=self._speaks)
+                    self._understood_at = trio.current_time()
                 self.leg.outbox.tell(browser_down.transcript(role, text, final=final))
             case Speech(role=role, started=started):
-                if role == "user":
-                    self._note_speech(speaks=started)
                 self.leg.outbox.tell(browser_down.speech(role, started=started))
             case FalseAlarm(turn=turn):
                 self.leg.outbox.tell(browser_down.resumed(turn))

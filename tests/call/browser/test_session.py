@@ -9,13 +9,14 @@ from trio.testing import MockClock
 
 from relay.call.browser.session import LINGER_S, BrowserSession, Transport
 from relay.call.browser.sessions import BrowserSessions, open_browser_sessions
-from relay.call.report.events import CallEvent, Said, Speech
+from relay.call.report.events import CallEvent, Said
 from relay.config import ClientConfig, SessionConfig
 from relay.errors import AssistantUnavailable, RequestRefused
 from relay.logic.end_reason import EndReason
 from relay.refusals import Refusals
 from relay.wire.browser import ClientStart
 from relay.wire.browser_down import Text
+from tests.support.browserrig import FRAME
 from tests.support.callrig import TONE, Rig, config, open_rig
 
 GRACE_S = 20.0
@@ -80,7 +81,7 @@ async def test_to_be_asked_for_keeps_no_session_alive_but_audio_does(autojump_cl
 IDLE_S = 60.0
 
 
-async def idle_after(rig: Rig, sessions: BrowserSessions, *, client_says: CallEvent | None) -> float:
+async def idle_after(rig: Rig, sessions: BrowserSessions, *, client_says: bytes | CallEvent | None) -> float:
     """How long a session lives whose assistant talks on and on, while its client is there and says this at 50 s."""
     session = sessions.begin(ClientStart(), "a")
     began_at = trio.current_time()
@@ -93,7 +94,9 @@ async def idle_after(rig: Rig, sessions: BrowserSessions, *, client_says: CallEv
 
     async def answer() -> None:
         await trio.sleep(50)
-        if client_says is not None:
+        if isinstance(client_says, bytes):
+            session.spoken.add(client_says)
+        elif client_says is not None:
             rig.calls.live()[0].report.tell(client_says)
 
     async def listen() -> None:
@@ -117,11 +120,12 @@ async def idle_after(rig: Rig, sessions: BrowserSessions, *, client_says: CallEv
         (None, IDLE_S),
         (Said("assistant", "Are you there?", final=True), IDLE_S),
         (Said("user", "Yes.", final=True), 50 + IDLE_S),
-        (Speech("user", started=False), 50 + IDLE_S),
+        (FRAME * 50, 50 + IDLE_S),
+        (bytes(len(FRAME)) * 50, IDLE_S),
     ],
 )
 async def test_only_what_the_client_says_keeps_a_session_alive_for_long(
-    client_says: CallEvent | None, lives_s: float, autojump_clock: MockClock
+    client_says: bytes | CallEvent | None, lives_s: float, autojump_clock: MockClock
 ) -> None:
     rules = SessionConfig(idle_timeout_s=IDLE_S)
     async with (
