@@ -29,7 +29,7 @@ Slow = Callable[[], AbstractAsyncContextManager[None]]
 class AsgiRequest:
     """ASGI 3.0, "HTTP". Read the body, if at all, before `answer`, which comes once.
 
-    `client` is whose request it is. `slow` is asked when its body is.
+    `client` is whose request it is. `slow` is asked for a place when the body is slow.
     """
 
     def __init__(

@@ -106,6 +106,7 @@ async def serve_asgi(
 
     A connection is served within `admit`, and turned away when that raises. `failed` is told the kinds of errors that
     ended one.
+
     When `shutdown` is set nothing more is accepted, idle connections close, the rest have
     `graceful_timeout_s`, then are cancelled, and what still hangs in a send after ABORT_AFTER_S is cut.
     Each connection stands alone: hypercorn lets some malformed requests (a header that is not ASCII)
