@@ -159,14 +159,25 @@ class SessionConfig(msgspec.Struct, frozen=True):
 
 
 class LimitsConfig(msgspec.Struct, frozen=True):
-    """The table [limits]: how many calls and requests are accepted."""
+    """The table [limits]: how much there may be at a time, and how much of it one address may have."""
 
     max_calls: Annotated[int, Meta(ge=1, le=10000)] = 100
+    web_calls: Annotated[int, Meta(ge=0, le=10000)] = 0
+    connections: Annotated[int, Meta(ge=1, le=100000)] = 1000
+    connections_per_address: Annotated[int, Meta(ge=1, le=100000)] = 100
+    unstarted_sockets: Annotated[int, Meta(ge=1, le=10000)] = 100
+    unstarted_sockets_per_address: Annotated[int, Meta(ge=1, le=10000)] = 20
+    slow_bodies: Annotated[int, Meta(ge=1, le=10000)] = 64
+    slow_bodies_per_address: Annotated[int, Meta(ge=1, le=10000)] = 4
+    listeners: Annotated[int, Meta(ge=1, le=10000)] = 50
+    wrong_tokens_per_s: Annotated[float, Meta(ge=0.001, le=10000)] = 0.1
+    wrong_tokens_burst: Annotated[int, Meta(ge=1, le=10000)] = 10
     webhook_per_s: Annotated[float, Meta(ge=0.1, le=10000)] = 50.0
     webhook_burst: Annotated[int, Meta(ge=1, le=10000)] = 100
-    client_starts_per_s: Annotated[float, Meta(ge=0.1, le=10000)] = 10.0
-    client_starts_burst: Annotated[int, Meta(ge=1, le=10000)] = 100
-    sessions_per_address: Annotated[int, Meta(ge=1, le=10000)] = 100
+    client_starts_per_s: Annotated[float, Meta(ge=0.1, le=10000)] = 1.0
+    client_starts_burst: Annotated[int, Meta(ge=1, le=10000)] = 30
+    sessions_per_address: Annotated[int, Meta(ge=1, le=10000)] = 10
+    talk_per_address_s: Annotated[float, Meta(ge=10, le=10_000_000)] = 7200.0
 
 
 class ClientConfig(msgspec.Struct, frozen=True):
@@ -220,6 +231,13 @@ class Config:
     admin: AdminConfig = field(default_factory=AdminConfig)
     state: StateConfig = field(default_factory=StateConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)
+
+    @property
+    def web_calls_max(self) -> int:
+        """The share of browsers in `limits.max_calls`."""
+        limits = self.limits
+        usual = max(1, limits.max_calls // 2) if self.twilio.enabled else limits.max_calls
+        return limits.web_calls or usual
 
 
 SECTIONS: Mapping[str, type[msgspec.Struct]] = {

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from ipaddress import IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -28,11 +27,14 @@ from relay.redaction import looks_secret
 from relay.secrets import Secrets, SecretSource
 from relay.toml_table import check_keys, parse_toml, problem, read_table
 from relay.wire.caller_variables import NUMBER_FIELDS
+from relay.wire.client_address import parse_network
 
 VAPI_KEY = "VAPI_API_KEY"
 NOT_PER_ASSISTANT = {"webhook_secret_file"}
 MAX_CALL_LEAST_S = 10
 """The shortest call that Vapi can be asked for (maxDurationSeconds)."""
+SECRET_CHARACTERS = 16
+"""Of a random text: 64 bits or more in any alphabet."""
 FALSE_ALARM_MARGIN_MS = 300
 """The least time from the end of an old turn, network and framing included, to the verdict on it."""
 
@@ -127,6 +129,8 @@ def _secrets(
     twilio, client = sections["twilio"], sections["client"]
     token = ("TWILIO_AUTH_TOKEN", "twilio.auth_token_file", twilio.auth_token_file)
     key = ("RELAY_CLIENT_KEY", "client.key_file", client.key_file)
+    admin = ("RELAY_ADMIN_TOKEN", "admin.token_file", sections["admin"].token_file)
+    client_key = source.need(*key, "client.require_token is true") if client.require_token else source.find(*key)
     checked = twilio.enabled and twilio.validate_signatures
     tokens = source.need(*token, "twilio.validate_signatures is true") if checked else source.find(*token)
     shared_keys = source.find("TWILIO_SHARED_KEYS", "twilio.shared_keys_file", twilio.shared_keys_file)
@@ -138,10 +142,17 @@ def _secrets(
             for place, entry in ladder
         },
         vapi_webhook_secret=source.find("VAPI_WEBHOOK_SECRET", "vapi.webhook_secret_file", vapi.webhook_secret_file),
-        admin_token=source.find("RELAY_ADMIN_TOKEN", "admin.token_file", sections["admin"].token_file),
-        client_key=source.need(*key, "client.require_token is true") if client.require_token else source.find(*key),
+        admin_token=_long(source.file, "RELAY_ADMIN_TOKEN", source.find(*admin)),
+        client_key=_long(source.file, "RELAY_CLIENT_KEY", client_key),
         redis_password=source.find("RELAY_REDIS_PASSWORD", "state.password_file", sections["state"].password_file),
     )
+
+
+def _long(file: str, name: str, secret: str | None) -> str | None:
+    """A secret that we choose ourselves, so that anybody may try to guess it."""
+    if secret is not None and len(secret) < SECRET_CHARACTERS:
+        raise ConfigError(f"{file}: {name} has {len(secret)} characters, must have {SECRET_CHARACTERS} or more")
+    return secret
 
 
 def _shared_keys(file: str, text: str) -> dict[str, str]:
@@ -190,11 +201,10 @@ def _twilio_problems(twilio: TwilioConfig) -> Iterator[Problem]:
 
 def _is_network(text: str) -> bool:
     try:
-        network = ip_network(text)
+        parse_network(text)
     except ValueError:
         return False
-    mapped = isinstance(network, IPv6Network) and network.network_address.ipv4_mapped
-    return not mapped  # such peers are compared as IPv4
+    return True
 
 
 def _assistant_problems(place: str, entry: LadderEntry) -> Iterator[Problem]:

@@ -40,6 +40,22 @@ ENDPOINTS = (
     "/calls",
 )
 OTHER = "other"
+LIMITS = (
+    "connections",
+    "connections_per_address",
+    "unstarted_sockets",
+    "unstarted_sockets_per_address",
+    "slow_bodies",
+    "slow_bodies_per_address",
+    "listeners",
+    "wrong_tokens",
+    "webhook",
+    "client_starts",
+    "sessions_per_address",
+    "talk_per_address_s",
+    "web_calls",
+)
+"""The keys of [limits], but for `max_calls`, which is the end reason "refused"; rate and burst are one limit."""
 WEBHOOK_TYPES = (
     "assistant-request",
     "assistant.speechStarted",
@@ -127,6 +143,7 @@ class Metrics:
     def _operation(self) -> None:
         self.loop_lag = self._histogram("relay_loop_lag_seconds", "How late the event loop wakes a task", _LOOP_LAG_S)
         self.auth_rejected = self._counter("relay_auth_rejected", "Requests not let in", endpoint=ENDPOINTS)
+        self.limited = self._counter("relay_limited", "Requests and connections that a limit refused", limit=LIMITS)
         self.webhooks_rejected = self._counter(
             "relay_webhooks_rejected", "Requests of Twilio answered with 4xx", endpoint=(*TWILIO_ENDPOINTS, OTHER)
         )

@@ -136,7 +136,6 @@ def test_a_ladder_replaces_the_vapi_table(tmp_path: Path) -> None:
         (f"[twilio]\npass_fields = {['Plan'] * 21}\n", "at most 20 names"),
         ("[server]\ntrusted_proxies = ['localhost']\n", 'server.trusted_proxies = ["localhost"] is not allowed'),
         ("[server]\ntrusted_proxies = ['10.0.0.0/33']\n", "server.trusted_proxies = "),
-        ("[server]\ntrusted_proxies = ['::ffff:10.0.0.0/104']\n", "server.trusted_proxies = "),
         ("server = 1\n", "server = 1 is not allowed: it must be a table"),
         (
             "[twilio]\naccount_sids = ['AC1']\n",
@@ -245,6 +244,14 @@ def test_a_missing_secret_refuses_to_start(tmp_path: Path, name: str) -> None:
     assert refusal(tmp_path, "", **{name: ""}).startswith(f"{name} is not set")
 
 
+@pytest.mark.parametrize("name", ["RELAY_ADMIN_TOKEN", "RELAY_CLIENT_KEY"])
+def test_a_secret_of_our_own_that_could_be_guessed_refuses_to_start(tmp_path: Path, name: str) -> None:
+    message = refusal(tmp_path, "", **{name: "s3cret" + "x" * 9})
+
+    assert message == f"{name} has 15 characters, must have 16 or more"
+    loaded(tmp_path, "", **{name: "s3cret" + "x" * 10})
+
+
 @pytest.mark.parametrize("twilio", ["enabled = false", "validate_signatures = false"])
 def test_the_auth_token_is_not_needed_when_nothing_is_checked_with_it(tmp_path: Path, twilio: str) -> None:
     assert loaded(tmp_path, f"[twilio]\n{twilio}\n", TWILIO_AUTH_TOKEN="").secrets.twilio_auth_tokens == ()
@@ -277,10 +284,10 @@ def test_every_secret_comes_from_its_variable_or_from_its_file(
     tmp_path: Path, key: str, variable: str, field: str
 ) -> None:
     file = tmp_path / "secret"
-    file.write_text("id=value\n")
+    file.write_text("id=a-value-that-is-long\n")
 
     from_file = loaded(tmp_path, f"{key} = '{file}'\n", **{variable: ""})
-    from_variable = loaded(tmp_path, "", **{variable: "id=value"})
+    from_variable = loaded(tmp_path, "", **{variable: "id=a-value-that-is-long"})
 
     assert getattr(from_file.secrets, field)
     assert from_file.secrets == from_variable.secrets
@@ -292,7 +299,7 @@ def test_the_masked_configuration_shows_which_secrets_are_set_and_none_of_them(t
         "TWILIO_SHARED_KEYS": "id=s3cret-3",
         "VAPI_API_KEY": "s3cret-4",
         "VAPI_WEBHOOK_SECRET": "s3cret-5",
-        "RELAY_ADMIN_TOKEN": "s3cret-6",
+        "RELAY_ADMIN_TOKEN": "s3cret-6-of-the-test",
     }
     shown = masked(loaded(tmp_path, "", **secrets))
 

@@ -39,8 +39,12 @@ target_ms = {target_ms}
 lead_ms = {lead_ms}
 [limits]
 max_calls = {max_calls}
+web_calls = {max_calls}
 client_starts_burst = {max_calls}
+unstarted_sockets = {max_calls}
+unstarted_sockets_per_address = {max_calls}
 sessions_per_address = {max_calls}
+talk_per_address_s = 10000000.0
 [state]
 url = "memory:"
 """

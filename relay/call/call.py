@@ -100,6 +100,11 @@ class Call:
         """How long the call has run."""
         return trio.current_time() - self._started_at
 
+    @property
+    def last_speech_at(self) -> float:
+        """When the caller was last known to speak."""
+        return self._analysis.last_speech_at
+
     def summary(self) -> dict[str, object]:
         """What can be told about the call while it runs."""
         return {

@@ -101,13 +101,14 @@ class Calls:
     ) -> Call:
         """The call of this CallSid; a new one takes a place and starts to dial. Raises CallRefused.
 
-        `kept`: another process may go on with it when this one is gone. `variables`: what the assistant of a new one is
-        told of the caller.
+        `kept`: it is the telephone's, and another process may go on with it when this one is gone. `variables` are what
+        the assistant of a new one is told of the caller.
         """
         if call := self._by_sid.get(sid):
             return call
         if reason := self.refusal:
-            log.info("call.refused", reason=reason, call_sid=sid)
+            if kept:  # browsers may ask without end: see BrowserSessions
+                log.info("call.refused", reason=reason, call_sid=sid)
             self._services.metrics.calls.labels(EndReason.REFUSED).inc()
             raise CallRefused(reason)
         note = self.checkpoints.note if kept else None

@@ -42,15 +42,16 @@ class Admin:
         return json_answer(202, {"id": call.id, "status": "ending"})
 
     def _check(self) -> None:
-        check_admin(self._gate, request.headers.get("Authorization"))
+        check_admin(self._gate, request.headers.get("Authorization"), request.remote_addr or "")
 
 
-def check_admin(gate: Gate, authorization: str | None) -> None:
-    """Raises RequestRefused: NOT_FOUND without a configured token, ADMIN_TOKEN_NEEDED for another one."""
+def check_admin(gate: Gate, authorization: str | None, client: str) -> None:
+    """Raises RequestRefused: NOT_FOUND without a configured token, ADMIN_TOKEN_NEEDED for another one,
+    TOO_MANY_REQUESTS after too many others."""
     if not gate.has_admin:
         raise RequestRefused(404, "NOT_FOUND", "there is nothing at this address: RELAY_ADMIN_TOKEN is not set")
     try:
-        gate.check_admin(CALLS, authorization)
+        gate.check_admin(CALLS, authorization, client)
     except AuthRejected:
         raise RequestRefused(401, "ADMIN_TOKEN_NEEDED", "give the admin token: Authorization: Bearer TOKEN") from None
 

@@ -33,13 +33,14 @@ class CallEvents:
     def __init__(self, context: EndpointContext) -> None:
         self._calls = context.calls
         self._gate = context.gate
+        self._listeners = context.limits.listeners
 
     def add_to(self, routes: Routes) -> None:
         routes.add("GET", f"{CALLS}/*/events", self.listen)
 
     async def listen(self, request: AsgiRequest, call_id: str) -> None:
         """Until the call is over or the client is gone."""
-        check_admin(self._gate, request.header("authorization"))
+        check_admin(self._gate, request.header("authorization"), request.client)
         call = find_call(self._calls, call_id)
         if request.method == "HEAD":
             await request.answer(200, b"", CONTENT_TYPE)
@@ -50,7 +51,7 @@ class CallEvents:
             if isinstance(event, TOLD):
                 queue.push(event)
 
-        with call.report.listening_guest(push) as room:
+        with self._listeners.hold(request.client), call.report.listening_guest(push) as room:
             if not room:
                 raise RequestRefused(503, "BUSY", "too many listen to this call already: end one of them")
             async with trio.open_nursery() as nursery:

@@ -1,20 +1,13 @@
-"""Decides which browsers may begin a session, and how often one address may ask for anything."""
-
-import hmac
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+"""Decides which browsers may begin a session: by the Origin of their page, or by a token."""
 
 import trio
 
 from relay.daemon.endpoint_context import EndpointContext
 from relay.errors import AuthRejected, RequestRefused
-from relay.logic.rate_limit import RateLimit
 from relay.logic.tokens import Tokens
 
 CLIENT, TOKEN, WEBHOOK = "/client", "/client/token", "/webhook/audio"
 _SUBJECT = "client"
-
-Address = IPv4Address | IPv6Address | str
-"""A text is one that is no address, as a proxy may write it ("unknown")."""
 
 
 class ClientGate:
@@ -24,51 +17,25 @@ class ClientGate:
         config = context.config
         self._gate = context.gate
         self._origin = config.server.public_url
-        self._proxies = [ip_network(proxy) for proxy in config.server.trusted_proxies]
         self._require_token = config.client.require_token
         self._key = config.secrets.client_key
         self.token_ttl_s = config.client.token_ttl_s
         self._tokens = Tokens(self.token_ttl_s)
-        limits = config.limits
-        self._starts = RateLimit(per_s=limits.client_starts_per_s, burst=limits.client_starts_burst)
-        self._uploads = RateLimit(per_s=limits.webhook_per_s, burst=limits.webhook_burst)
-
-    def address(self, peer: str, forwarded_for: str | None) -> str:
-        """Whose request it is: the peer, or the client that a trusted proxy names last in X-Forwarded-For.
-
-        An IPv6 client counts by its /64, which is what one customer has.
-        """
-        named = [part.strip() for part in (forwarded_for or "").split(",") if part.strip()]
-        address = _parsed(peer)
-        while named and self._is_proxy(address):
-            address = _parsed(named.pop())
-        return _customer(address)
-
-    def _is_proxy(self, address: Address) -> bool:
-        return not isinstance(address, str) and any(address in network for network in self._proxies)
-
-    def check_start_rate(self, address: str) -> None:
-        """Count one attempt to begin or to attach again. Raises TOO_MANY_REQUESTS."""
-        self._check(self._starts, address)
-
-    def check_upload_rate(self, address: str) -> None:
-        """Count one POST /webhook/audio. Raises TOO_MANY_REQUESTS."""
-        self._check(self._uploads, address)
 
     @property
     def has_key(self) -> bool:
         """Whether tokens can be had at all."""
         return self._key is not None
 
-    def issue_token(self, authorization: str | None) -> str:
-        """A token to begin one session with. Raises RequestRefused: NOT_FOUND, CLIENT_KEY_NEEDED."""
+    def issue_token(self, authorization: str | None, client: str) -> str:
+        """A token to begin one session with. Raises RequestRefused: NOT_FOUND, CLIENT_KEY_NEEDED, TOO_MANY_REQUESTS."""
         if self._key is None:
             raise RequestRefused(404, "NOT_FOUND", "there is nothing at this address: RELAY_CLIENT_KEY is not set")
-        scheme, _, key = (authorization or "").partition(" ")
-        same = hmac.compare_digest(key.strip().encode("utf-8", "replace"), self._key.encode())
-        if not (same and scheme.lower() == "bearer"):
-            self._gate.rejected(TOKEN, "client key wrong" if authorization else "client key missing")
-            raise RequestRefused(401, "CLIENT_KEY_NEEDED", "give RELAY_CLIENT_KEY: Authorization: Bearer KEY")
+        try:
+            self._gate.check_bearer(TOKEN, authorization, self._key, client, "client key")
+        except AuthRejected:
+            text = "give RELAY_CLIENT_KEY: Authorization: Bearer KEY"
+            raise RequestRefused(401, "CLIENT_KEY_NEEDED", text) from None
         return self._tokens.issue(_SUBJECT, trio.current_time())
 
     def origin_problem(self, origin: str | None) -> RequestRefused | None:
@@ -99,25 +66,3 @@ class ClientGate:
         """Count and log a refusal for its credentials; returns it, to be raised."""
         self._gate.rejected(CLIENT, problem.code)
         return problem
-
-    def _check(self, limit: RateLimit, address: str) -> None:
-        now = trio.current_time()
-        if not limit.allow(address, now):
-            wait_s = limit.wait_s(address, now)
-            raise RequestRefused(429, "TOO_MANY_REQUESTS", f"too many requests from this address: wait {wait_s:.2f} s")
-
-
-def _parsed(text: str) -> Address:
-    """The address in a text; the text, if that is none. An IPv4 address that a socket for both writes as one of IPv6
-    (RFC 4291, 2.5.5.2) is the former."""
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return text
-    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
-
-
-def _customer(address: Address) -> str:
-    if isinstance(address, IPv6Address):
-        return ":".join(address.exploded.split(":")[:4])
-    return str(address)[:64]

@@ -5,6 +5,7 @@ by one that resumes, and by another `GET`. Audio that is sent twice is taken onc
 """
 
 import json
+from functools import partial
 
 import trio
 from structlog.contextvars import bound_contextvars
@@ -36,6 +37,8 @@ class ClientPolling:
     def __init__(self, context: EndpointContext, gate: ClientGate) -> None:
         self._sessions = context.sessions
         self._gate = gate
+        self._starts = context.limits.starts
+        self._slow_bodies = context.limits.slow_bodies_of_sessions
 
     def add_to(self, routes: Routes) -> None:
         routes.add("POST", CLIENT, self.start)
@@ -46,14 +49,13 @@ class ClientPolling:
 
     async def token(self, request: AsgiRequest, _part: str) -> None:
         """A token to begin a session with, for whoever has the key."""
-        self._gate.check_start_rate(self._address(request))
-        token = self._gate.issue_token(request.header("authorization"))
+        self._starts.count(request.client)
+        token = self._gate.issue_token(request.header("authorization"), request.client)
         await request.answer(200, json.dumps({"token": token, "expires_s": self._gate.token_ttl_s}).encode())
 
     async def start(self, request: AsgiRequest, _part: str) -> None:
         """A new session, without a connection until the first poll."""
-        address = self._address(request)
-        self._gate.check_start_rate(address)
+        self._starts.count(request.client)
         start = await _message(request)
         if not isinstance(start, ClientStart):
             raise RemoteProtocolError("POST /client takes a start message", browser.BrowserCode.START_NOT_FIRST)
@@ -61,7 +63,7 @@ class ClientPolling:
             text = "a session is resumed by a WebSocket, or by its own addresses with its token"
             raise RemoteProtocolError(text, WireCode.FIELD_INVALID)
         self._gate.check_start(request.header("origin"), start.token)
-        session = self._sessions.begin(start, address)
+        session = self._sessions.begin(start, request.client)
         ready = browser_down.ready(
             session.id,
             token=session.token,
@@ -77,6 +79,8 @@ class ClientPolling:
         session = self._live(session_id, request)
         with bound_contextvars(call_id=session.id):
             frames, error = browser.parse_frames(await request.read(AUDIO_BODY_MAX_BYTES), session.declared)
+            if frames:
+                session.seen()
             for frame in frames:
                 await session.leg.feed(frame, resent=True)
             if error is not None:
@@ -127,10 +131,8 @@ class ClientPolling:
         session = self._sessions.find(session_id, request.header("authorization"))
         if session.over:
             raise RequestRefused(410, "SESSION_OVER", "the session has ended")
+        request.slow = partial(self._slow_bodies.hold, session.id)
         return session
-
-    def _address(self, request: AsgiRequest) -> str:
-        return self._gate.address(request.peer, request.header("x-forwarded-for"))
 
 
 async def _message(request: AsgiRequest) -> browser.Event:

@@ -10,6 +10,8 @@
 A first message that is no `start` begins a session with the usual format, and is its first audio.
 """
 
+from contextlib import ExitStack
+
 import structlog
 import trio
 from structlog.contextvars import bound_contextvars
@@ -25,8 +27,6 @@ from relay.net.asgi_socket import AsgiSocket, Receive, Scope, Send
 from relay.wire import browser, browser_down
 from relay.wire.browser import ClientStart
 
-STARTING_MAX = 100
-"""Sockets that have not begun yet: more than come within the start time-out."""
 BAD_STARTS_MAX = 5
 POLICY_VIOLATION = 1008
 
@@ -40,43 +40,36 @@ class ClientSocketEndpoint:
         self._config = context.config.client
         self._sessions: BrowserSessions = context.sessions
         self._metrics = context.metrics
+        self._refusals = context.refusals
         self._gate = gate
-        self._starting = 0
+        self._limits = context.limits
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with AsgiSocket(scope, receive, send) as socket:
             try:
-                await self._serve(socket, (scope["client"] or ("",))[0])
+                await self._serve(socket, scope["client"][0])
             except* LegLost as lost:
                 log.debug("client.lost", error=str(lost.exceptions[0]))
             except* Exception:
                 log.exception("client.failed")
                 await socket.close(1011)
 
-    async def _serve(self, socket: AsgiSocket, peer: str) -> None:
-        address = self._gate.address(peer, socket.header("x-forwarded-for"))
-        try:
-            self._check_upgrade(address)
-        except RequestRefused as refused:
-            await refuse(socket, refused)
-            return
-        self._starting += 1
-        try:
+    async def _serve(self, socket: AsgiSocket, address: str) -> None:
+        with ExitStack() as unstarted:
+            try:
+                unstarted.enter_context(self._limits.unstarted_browsers.hold(address))
+                self._limits.starts.count(address)
+            except RequestRefused as refused:
+                await refuse(socket, refused)
+                return
             await socket.accept()
             begun = await self._begin(socket, address)
-        finally:
-            self._starting -= 1
         if begun is None:
             await socket.close(POLICY_VIOLATION)
             return
         session, start, first = begun
         with bound_contextvars(call_id=session.id):
             await ClientConnection(socket, session).run(start, self._sessions.renew_resume(session), first)
-
-    def _check_upgrade(self, address: str) -> None:
-        if self._starting >= STARTING_MAX:
-            raise RequestRefused(503, "BUSY", "too many sockets wait for their first message: try again")
-        self._gate.check_start_rate(address)
 
     async def _begin(
         self, socket: AsgiSocket, address: str
@@ -90,7 +83,7 @@ class ClientSocketEndpoint:
             start = event if isinstance(event, ClientStart) else ClientStart()
             session = self._session(start, origin, address)
         except RequestRefused as refused:
-            log.info("client.refused", code=refused.code)
+            self._refusals.info("client.refused", refused.code, code=refused.code)
             await self._tell(socket, refused.code, str(refused))
             return None
         return session, start, None if event is start else event

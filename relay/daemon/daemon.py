@@ -34,6 +34,7 @@ from relay.config import AssistantConfig, Config, ServerConfig
 from relay.daemon.apology import load_apology
 from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.gate import Gate
+from relay.daemon.limits import Limits
 from relay.daemon.loop_lag import probe_loop_lag
 from relay.daemon.notify import Notifier, report
 from relay.daemon.server import Server
@@ -43,6 +44,7 @@ from relay.metrics import Metrics
 from relay.net.listen import inherited_listener, open_listener, serve_asgi
 from relay.net.rest import open_rest_client
 from relay.redaction import Redactor
+from relay.refusals import Refusals
 from relay.state import StateStore, open_store
 
 LAST_REQUESTS_S = 1.0
@@ -86,21 +88,30 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
             vad = VadEngine(model, metrics, gain_db=config.vad.model_gain_db)
             nursery.start_soon(vad.run)
             nursery.start_soon(probe_loop_lag, metrics)
+            refusals = Refusals(metrics)
+            nursery.start_soon(refusals.run)
             dialers = [await _dialer(assistant, config, redactor, stack) for assistant in config.assistants]
             wall = time.time if store is None else store.wall
             services = Services(config, metrics, vad, store, apology=apology, wall=wall)
             async with (
                 open_calls(services, *dialers) as calls,
-                open_browser_sessions(config, calls) as sessions,
+                open_browser_sessions(config, calls, refusals) as sessions,
             ):
-                watched, gate = WatchedDialers(dialers), Gate(config, metrics)
-                takeover = Takeover(calls, services)
+                watched, limits = WatchedDialers(dialers), Limits(config, refusals)
+                takeover, gate = Takeover(calls, services), Gate(config, refusals, limits)
                 context = EndpointContext(
-                    config, metrics, calls, takeover, sessions, watched, gate, trio.current_time()
+                    config, metrics, calls, takeover, sessions, watched, gate, refusals, limits, trio.current_time()
                 )
 
                 async def serve(task_status: trio.TaskStatus[None]) -> None:
-                    await serve_asgi(Server(context), listener, shutdown=shutdown, task_status=task_status)
+                    await serve_asgi(
+                        Server(context),
+                        listener,
+                        shutdown=shutdown,
+                        admit=limits.connection,
+                        failed=limits.connection_failed,
+                        task_status=task_status,
+                    )
                     stopped.set()
 
                 await nursery.start(serve)

@@ -8,7 +8,9 @@ from relay.call.calls import Calls
 from relay.call.takeover import Takeover
 from relay.config import Config
 from relay.daemon.gate import Gate
+from relay.daemon.limits import Limits
 from relay.metrics import Metrics
+from relay.refusals import Refusals
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,4 +27,6 @@ class EndpointContext:
     sessions: BrowserSessions
     dialer: WatchedDialer | WatchedDialers
     gate: Gate
+    refusals: Refusals
+    limits: Limits
     started_at: float

@@ -1,20 +1,17 @@
-"""Decides who is let in: Twilio by its signature, operators by their token. Every refusal is counted
-and logged here, with its reason and without what was sent.
+"""Decides who is let in: Twilio by its signature, operators by their token. Each refusal is told with its reason, and
+without what was sent.
 """
 
 import hmac
 from collections.abc import Sequence
 
-import structlog
-
 from relay.config import Config
+from relay.daemon.limits import Limits
 from relay.errors import AuthRejected
-from relay.metrics import Metrics
+from relay.refusals import Refusals
 from relay.wire.signature import TwilioValidator
 
 Form = Sequence[tuple[str, str]]
-
-log = structlog.get_logger(__name__)
 
 
 def stream_url(public_url: str, target: str) -> str:
@@ -25,18 +22,18 @@ def stream_url(public_url: str, target: str) -> str:
 class Gate:
     """One for the daemon. `endpoint` is the fixed path of the endpoint, for the counter and the log."""
 
-    def __init__(self, config: Config, metrics: Metrics) -> None:
+    def __init__(self, config: Config, refusals: Refusals, limits: Limits) -> None:
         self._public_url = config.server.public_url
         self._accounts = frozenset(config.twilio.account_sids)
         self._checked = config.twilio.validate_signatures
         self._validator = TwilioValidator(config.secrets.twilio_auth_tokens, config.secrets.twilio_shared_keys)
         self._admin_token = config.secrets.admin_token
-        self._metrics = metrics
+        self._refusals = refusals
+        self._wrong_tokens = limits.wrong_tokens
 
     def rejected(self, endpoint: str, reason: str) -> AuthRejected:
         """Count and log a refusal; returns what to raise."""
-        self._metrics.auth_rejected.labels(endpoint).inc()
-        log.warning("auth.rejected", endpoint=endpoint, reason=reason)
+        self._refusals.rejected(endpoint, reason)
         return AuthRejected(reason)
 
     def check_signed(self, endpoint: str, signature: str | None) -> None:
@@ -68,10 +65,21 @@ class Gate:
         """Whether there is an admin token, without which there are no admin endpoints."""
         return self._admin_token is not None
 
-    def check_admin(self, endpoint: str, authorization: str | None) -> None:
-        """The value of an `Authorization` header, `Bearer TOKEN`. Raises AuthRejected."""
+    def check_admin(self, endpoint: str, authorization: str | None, client: str) -> None:
+        """The value of an `Authorization` header, `Bearer TOKEN`. Raises as `check_bearer`."""
+        self.check_bearer(endpoint, authorization, self._admin_token or "", client, "admin token")
+
+    def check_bearer(self, endpoint: str, authorization: str | None, expected: str, client: str, what: str) -> None:
+        """Whether the value of an `Authorization` header is `Bearer` and the expected token, which is not empty.
+
+        Raises AuthRejected, or RequestRefused (TOO_MANY_REQUESTS) when the client has shown too many wrong ones.
+        """
+        self._wrong_tokens.check(client)
         scheme, _, token = (authorization or "").partition(" ")
-        expected = (self._admin_token or "").encode()
-        same = hmac.compare_digest(token.strip().encode("utf-8", "replace"), expected)
-        if not (same and expected and scheme.lower() == "bearer"):
-            raise self.rejected(endpoint, "admin token wrong" if authorization else "admin token missing")
+        same = hmac.compare_digest(token.strip().encode("utf-8", "replace"), expected.encode())
+        if same and expected and scheme.lower() == "bearer":
+            return
+        if not authorization:
+            raise self.rejected(endpoint, f"{what} missing")
+        self._wrong_tokens.count(client)
+        raise self.rejected(endpoint, f"{what} wrong")

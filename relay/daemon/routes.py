@@ -5,11 +5,13 @@ Quart would read a body whole, and put two tasks around each request.
 
 import json
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
 import structlog
 from werkzeug.exceptions import MethodNotAllowed
 
 from relay.daemon.answers import ErrorAnswer, error_answer
+from relay.daemon.limits import SlowBodies
 from relay.errors import LegLost
 from relay.net.asgi_request import AsgiRequest
 from relay.net.asgi_socket import Receive, Scope, Send
@@ -24,7 +26,8 @@ log = structlog.get_logger(__name__)
 class Routes:
     """Handlers by path and method. A path is exact, or has one `*` that stands for one part of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, slow_bodies: SlowBodies) -> None:
+        self._slow_bodies = slow_bodies
         self._handlers: dict[str, dict[str, Handler]] = {}
 
     def add(self, method: str, path: str, handler: Handler) -> None:
@@ -47,7 +50,7 @@ class Routes:
         if found is None:
             return False
         handlers, part = found
-        request = AsgiRequest(scope, receive, send)
+        request = AsgiRequest(scope, receive, send, partial(self._slow_bodies.hold, scope["client"][0]))
         handler = handlers.get("GET" if request.method == "HEAD" else request.method, _refuse_method(handlers))
         try:
             try:

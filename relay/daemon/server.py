@@ -1,14 +1,17 @@
 """The ASGI application that the server runs: it puts the endpoints together, and brings each request to its own.
 
+It says first whose request that is: the `client` of the scope that endpoints see is the one that limits count for.
+
 WebSockets and what streams a body go their own way, everything else goes to Quart: it would put a task and two queues
 between each WebSocket message and its reader, and read a body whole.
 """
 
+from contextlib import ExitStack
 from typing import Any
 
 import trio
 
-from relay.daemon.answers import refuse
+from relay.daemon.answers import error_answer, refuse
 from relay.daemon.call_events import CallEvents
 from relay.daemon.client_gate import CLIENT, ClientGate
 from relay.daemon.client_polling import ClientPolling
@@ -16,13 +19,17 @@ from relay.daemon.client_socket import ClientSocketEndpoint
 from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.pages import Pages
 from relay.daemon.quart_app import create_app
-from relay.daemon.routes import Routes
+from relay.daemon.routes import Routes, answer_error
 from relay.daemon.twilio_hooks import MEDIA
 from relay.daemon.twilio_media import MediaEndpoint
 from relay.daemon.twilio_rejections import TwilioRejections
 from relay.daemon.webhook_audio import WebhookAudio
 from relay.errors import RequestRefused
-from relay.net.asgi_socket import AsgiSocket, Send
+from relay.net.asgi_request import AsgiRequest
+from relay.net.asgi_socket import AsgiSocket, Receive, Scope, Send
+from relay.refusals import asked_by
+
+FORWARDED_FOR = b"x-forwarded-for"
 
 
 class Server:
@@ -30,26 +37,49 @@ class Server:
 
     def __init__(self, context: EndpointContext) -> None:
         self._quart = create_app(context)
-        self._rejections = TwilioRejections(context.metrics)
+        self._limits = context.limits
+        self._rejections = TwilioRejections(context.metrics, context.refusals)
         gate = ClientGate(context)
         self._sockets = {MEDIA: MediaEndpoint(context).serve, CLIENT: ClientSocketEndpoint(context, gate).serve}
-        self._routes = Routes()
-        for part in (ClientPolling(context, gate), WebhookAudio(context, gate), CallEvents(context), Pages()):
+        self._routes = Routes(context.limits.slow_bodies)
+        for part in (ClientPolling(context, gate), WebhookAudio(context), CallEvents(context), Pages()):
             part.add_to(self._routes)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             await self._quart(scope, receive, send)
             return
-        send = self._rejections.watched(scope, send)
+        peer, _ = scope["client"] or ("", 0)
+        named = [value.decode("latin-1") for name, value in scope["headers"] if name == FORWARDED_FOR]
+        client = self._limits.client_of(peer, named)
+        scope = {**scope, "client": (client, 0)}
+        with asked_by(client), ExitStack() as place:
+            send = self._rejections.watched(scope, send)
+            try:
+                place.enter_context(self._limits.request(peer, client))
+            except RequestRefused as refused:
+                await _refuse(scope, receive, send, refused)
+            else:
+                await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             if not await self._routes.serve(scope, receive, send):
                 await self._quart(scope, receive, _uncancelled(send))
         elif serve := self._sockets.get(scope["path"]):
             await serve(scope, receive, send)
         else:
-            async with AsgiSocket(scope, receive, send) as socket:
-                await refuse(socket, RequestRefused(404, "NOT_FOUND", "there is no WebSocket at this address"))
+            refused = RequestRefused(404, "NOT_FOUND", "there is no WebSocket at this address")
+            await _refuse(scope, receive, send, refused)
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, error: RequestRefused) -> None:
+    if scope["type"] == "websocket":
+        async with AsgiSocket(scope, receive, send) as socket:
+            await refuse(socket, error)
+    else:
+        answer = error_answer(error, path=scope["path"], method=scope["method"])
+        await answer_error(AsgiRequest(scope, receive, send), answer)
 
 
 def _uncancelled(send: Send) -> Send:

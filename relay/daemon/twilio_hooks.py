@@ -5,9 +5,11 @@ Sources: Twilio's pages "TwiML for Programmable Voice" (request parameters), "Tw
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import parse_qsl
 
 import structlog
+import trio
 from quart import Response, request
 from quart_trio import QuartTrio
 
@@ -17,6 +19,7 @@ from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.gate import Form, stream_url
 from relay.errors import CallRefused, RequestRefused
 from relay.logic.end_reason import EndReason
+from relay.net.asgi_request import PROMPT_S
 from relay.wire import twiml
 from relay.wire.caller_variables import caller_variables
 from relay.wire.signature import SETTINGS_HEADER, SIGNATURE_HEADER
@@ -61,6 +64,7 @@ class TwilioHooks:
         self._gate = context.gate
         self._passed = context.config.twilio.pass_fields
         self._passes_number = context.config.twilio.pass_caller_number
+        self._slow_bodies = context.limits.slow_bodies
         self._transfer_number = context.config.twilio.transfer_number
         self._public_url = context.config.server.public_url
 
@@ -161,7 +165,7 @@ class TwilioHooks:
     async def _read(self, endpoint: str) -> Webhook:
         signature, settings = request.headers.get(SIGNATURE_HEADER), request.headers.get(SETTINGS_HEADER)
         self._gate.check_signed(endpoint, signature)
-        form = _parse(await request.get_data(cache=True, as_text=False, parse_form_data=False))
+        form = _parse(await self._body())
         target = request.scope["raw_path"].decode("latin-1")
         if query := request.scope["query_string"].decode("latin-1"):
             target += f"?{query}"
@@ -171,6 +175,14 @@ class TwilioHooks:
         if _CALL_SID.fullmatch(call_sid) is None:
             raise RequestRefused(400, "CALL_SID_INVALID", "CallSid must be 1 to 64 letters, digits, - or _")
         return Webhook(call_sid, dict(form))
+
+    async def _body(self) -> bytes:
+        """Raises RequestRefused when it is slow, and too many others are."""
+        read = partial(request.get_data, cache=True, as_text=False, parse_form_data=False)
+        with trio.move_on_after(PROMPT_S):
+            return await read()
+        async with self._slow_bodies.hold(request.remote_addr or ""):
+            return await read()
 
 
 def _parse(body: bytes) -> Form:

@@ -10,6 +10,8 @@
 Sources: Twilio Media Streams, "WebSocket messages"; RFC 6455, 7.4.1 for the close codes.
 """
 
+from contextlib import ExitStack
+
 import structlog
 import trio
 from structlog.contextvars import bound_contextvars
@@ -27,8 +29,6 @@ from relay.wire.caller_variables import caller_variables
 from relay.wire.signature import SETTINGS_HEADER, SIGNATURE_HEADER
 from relay.wire.twiml import TOKEN_NAME
 
-STARTING_MAX = 100
-"""Sockets that did not show a token yet: more than can ring within the start time-out."""
 OUTBOX_ENTRIES = 25
 """Frames and marks, about 400 ms: more than playback's lead. When it is full, playback waits."""
 SEND_DEADLINE_S = 5.0
@@ -50,25 +50,36 @@ class MediaEndpoint:
         self._takeover = context.takeover
         self._gate = context.gate
         self._metrics = context.metrics
-        self._starting = 0
+        self._refusals = context.refusals
+        self._unstarted = context.limits.unstarted_streams
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with AsgiSocket(scope, receive, send) as socket:
             try:
                 await self._serve(socket)
             except* LegLost as lost:
-                log.info("media.lost", error=str(lost.exceptions[0]))
+                self._refusals.info("media.lost", "", error=str(lost.exceptions[0]))
             except* Exception:
                 log.exception("media.failed")
                 await socket.close(1011)
 
     async def _serve(self, socket: AsgiSocket) -> None:
-        try:
-            self._check_upgrade(socket)
-        except (AuthRejected, RequestRefused) as refused:
-            await refuse(socket, refused)
-        else:
-            await self._begin(socket)
+        with ExitStack() as unstarted:
+            try:
+                self._check_upgrade(socket)
+                unstarted.enter_context(self._unstarted.hold(MEDIA))
+            except (AuthRejected, RequestRefused) as refused:
+                await refuse(socket, refused)
+                return
+            await socket.accept()
+            start = await self._start_message(socket)
+            call = None if start is None else await self._claim(start)
+        if start is None or call is None:
+            await socket.close(POLICY_VIOLATION)
+            return
+        call.tell_of_caller(caller_variables(start.parameters, self._config.pass_fields, with_number=False))
+        with bound_contextvars(call_id=call.id):
+            await self._lend(socket, start, call)
 
     def _check_upgrade(self, socket: AsgiSocket) -> None:
         if not self._config.enabled:
@@ -76,23 +87,6 @@ class MediaEndpoint:
         target = f"{socket.raw_path}?{socket.query}" if socket.query else socket.raw_path
         signature, settings = socket.header(SIGNATURE_HEADER), socket.header(SETTINGS_HEADER)
         self._gate.check_handshake(MEDIA, target, signature, settings)
-        if self._starting >= STARTING_MAX:
-            raise RequestRefused(503, "BUSY", "too many sockets wait for their start message")
-
-    async def _begin(self, socket: AsgiSocket) -> None:
-        self._starting += 1
-        try:
-            await socket.accept()
-            start = await self._start_message(socket)
-            call = None if start is None else await self._claim(start)
-        finally:
-            self._starting -= 1
-        if start is None or call is None:
-            await socket.close(POLICY_VIOLATION)
-            return
-        call.tell_of_caller(caller_variables(start.parameters, self._config.pass_fields, with_number=False))
-        with bound_contextvars(call_id=call.id):
-            await self._lend(socket, start, call)
 
     async def _start_message(self, socket: AsgiSocket) -> twilio.StreamStart | None:
         bad = 0
@@ -113,12 +107,12 @@ class MediaEndpoint:
                     bad += 1
                     self._note_bad("BEFORE_START", "a message of a stream that did not start")
             return None
-        log.warning("media.no_start", timeout_s=self._config.media_start_timeout_s)
+        self._refusals.warning("media.no_start", "", timeout_s=self._config.media_start_timeout_s)
         return None
 
     def _note_bad(self, code: str, error: str) -> None:
         self._metrics.protocol_errors.labels("caller", code).inc()
-        log.warning("caller.bad_message", code=code, error=error)
+        self._refusals.warning("caller.bad_message", code, code=code, error=error)
 
     async def _claim(self, start: twilio.StreamStart) -> Call | None:
         """The call that this stream is for; None, counted and logged, if it shows no right to one."""

@@ -1,4 +1,4 @@
-"""Logs and counts every request of Twilio's that is refused, whichever part of the relay refuses it.
+"""Tells and counts every request of Twilio's that is refused, whichever part of the relay refuses it.
 
 In Twilio's console such a request is "HTTP retrieval failure" (11200); the reason stands here.
 """
@@ -6,24 +6,22 @@ In Twilio's console such a request is "HTTP retrieval failure" (11200); the reas
 import json
 from typing import Any
 
-import structlog
-
 from relay.metrics import OTHER, TWILIO_ENDPOINTS, Metrics
 from relay.net.asgi_socket import Scope, Send
+from relay.refusals import Refusals
 from relay.wire.signature import SIGNATURE_HEADER
 
 _PREFIX = "/twilio/"
 _SIGNATURE = SIGNATURE_HEADER.encode()
 _SHOWN_MAX = 100
 
-log = structlog.get_logger(__name__)
-
 
 class TwilioRejections:
     """One for the daemon."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, refusals: Refusals) -> None:
         self._counter = metrics.webhooks_rejected
+        self._refusals = refusals
 
     def watched(self, scope: Scope, send: Send) -> Send:
         """Return `send`, and see what is answered, if the request is Twilio's: by its path, or by its signature, which
@@ -45,9 +43,12 @@ class TwilioRejections:
         return watching
 
     def _note(self, path: str, status: int, body: bytes) -> None:
-        self._counter.labels(path if path in TWILIO_ENDPOINTS else OTHER).inc()
+        endpoint = path if path in TWILIO_ENDPOINTS else OTHER
+        self._counter.labels(endpoint).inc()
         shown = "".join(character if character.isprintable() else "?" for character in path[:_SHOWN_MAX])
-        log.warning("webhook.rejected", endpoint=shown, status=status, code=_code(body))
+        code = _code(body)
+        kind = f"{endpoint} {status} {code}"
+        self._refusals.warning("webhook.rejected", kind, endpoint=shown, status=status, code=code)
 
 
 def _code(body: bytes) -> str | None:

@@ -3,13 +3,14 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import trio
 from structlog.contextvars import bound_contextvars
 from werkzeug.http import parse_options_header
 
 from relay.call.browser.session import BrowserSession
-from relay.daemon.client_gate import WEBHOOK, ClientGate
+from relay.daemon.client_gate import WEBHOOK
 from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.routes import Routes
 from relay.errors import FormatMismatch, RecordingBroken, RemoteProtocolError, RequestRefused
@@ -29,9 +30,10 @@ HELD_MAX = 8
 class WebhookAudio:
     """A body that is not read to its end, for whatever reason, has no effect at all."""
 
-    def __init__(self, context: EndpointContext, gate: ClientGate) -> None:
+    def __init__(self, context: EndpointContext) -> None:
         self._sessions = context.sessions
-        self._gate = gate
+        self._uploads = context.limits.uploads
+        self._slow_bodies = context.limits.slow_bodies_of_sessions
         self._held = 0
         self._one_at_a_time = trio.CapacityLimiter(1)
 
@@ -40,7 +42,7 @@ class WebhookAudio:
 
     async def receive(self, request: AsgiRequest, _part: str) -> None:
         """Answer with the length of the body and the rate at which it was read, both as they came in."""
-        self._gate.check_upload_rate(self._gate.address(request.peer, request.header("x-forwarded-for")))
+        self._uploads.count(request.client)
         session = self._session(request)
         form = await _judge(request)
         if session is None and form is not None:  # it is whole samples or not, and nobody hears them: nothing to keep
@@ -61,6 +63,7 @@ class WebhookAudio:
         session = self._sessions.find(session_id, request.header("authorization"))
         if session.over:
             raise RequestRefused(410, "SESSION_OVER", "the session has ended")
+        request.slow = partial(self._slow_bodies.hold, session.id)
         return session
 
     async def _read(self, request: AsgiRequest, form: RawFormat | None) -> tuple[int, int, bytes]:
@@ -125,6 +128,8 @@ def _check_duration(duration_s: float) -> None:
 
 
 def _speak(session: BrowserSession, pcm: bytes) -> None:
+    if pcm:
+        session.seen()
     with bound_contextvars(call_id=session.id):
         if not session.spoken.add(pcm):
             raise RequestRefused(429, "TOO_MUCH_AUDIO", "what was sent before is still being spoken: send it later")

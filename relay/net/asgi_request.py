@@ -3,38 +3,54 @@
 Quart reads a body whole, up to one limit for all addresses, with two tasks around each request. Audio wants neither.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import Any
 from urllib.parse import parse_qsl
 
 import trio
 
-from relay.errors import LegLost, RemoteProtocolError
+from relay.errors import LegLost, RemoteProtocolError, RequestRefused
 from relay.net.asgi_socket import Receive, Scope, Send
 
 BODY_TIMEOUT_S = 10.0
 """For the whole body: at most 10 MB, which takes a second at 80 Mbit/s."""
+PROMPT_S = 0.5
+"""What has not come by then is a slow body, of which there may only be so many."""
 UNREAD_MAX_BYTES = 20_000_000
 UNREAD_TIMEOUT_S = 5.0
 """What is left of a body that nobody wants is still read, so much of it and so long, and thrown away: a client that is
 cut off while it sends never sees the answer."""
 
+Slow = Callable[[], AbstractAsyncContextManager[None]]
+"""Gives a place to a body that takes longer than PROMPT_S, or raises RequestRefused."""
+
 
 class AsgiRequest:
-    """ASGI 3.0, "HTTP". Read the body, if at all, before `answer`, which comes once."""
+    """ASGI 3.0, "HTTP". Read the body, if at all, before `answer`, which comes once.
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    `client` is whose request it is. `slow` is asked for a place when the body is slow.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        slow: Slow = nullcontext,
+    ) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
-        self.peer: str = (scope["client"] or ("",))[0]
+        self.client: str = scope["client"][0]
         self._query: bytes = scope["query_string"]
         self._headers: list[tuple[bytes, bytes]] = list(scope["headers"])
         self._receive = receive
         self._send = send
+        self.slow = slow
         self._peeked = b""
         self._body_over = False
-        self._body_due_at: float | None = None
-        self._too_slow = False
+        self._body_began_at: float | None = None
+        self._given_up = False
         self._uninvited = (self.header("expect") or "").lower() == "100-continue"
 
     def header(self, name: str) -> str | None:
@@ -77,6 +93,7 @@ class AsgiRequest:
 
         Raises:
             RemoteProtocolError: BODY_TOO_LARGE, before anything is read if it is announced, or BODY_TIMEOUT.
+            RequestRefused: there is no place for one more slow body.
             LegLost: the client went away in the middle.
         """
         body = bytearray()
@@ -145,19 +162,36 @@ class AsgiRequest:
         if (self.content_length or 0) > limit_bytes:
             raise _too_large(limit_bytes)
         received = 0
-        if self._body_due_at is None:
-            self._body_due_at = trio.current_time() + BODY_TIMEOUT_S
-        with trio.move_on_at(self._body_due_at) as limit:
+
+        async def read() -> None:
+            nonlocal received
             while (part := await self._next_part()) is not None:
                 received += len(part)
                 if received > limit_bytes:
                     raise _too_large(limit_bytes)
                 if is_enough(part):
                     break
-        if limit.cancelled_caught:
-            self._too_slow = True
+
+        if self._body_began_at is None:
+            self._body_began_at = trio.current_time()
+        if not await self._in_time(read, self._body_began_at, BODY_TIMEOUT_S):
             raise _timed_out()
         return received
+
+    async def _in_time(self, read: Callable[[], Awaitable[None]], began_at: float, limit_s: float) -> bool:
+        """Read until `limit_s` after `began_at`, from PROMPT_S on in a place of the slow. Whether that was enough; if
+        not, or when there is no place, what is left of the body is given up."""
+        with trio.move_on_at(began_at + PROMPT_S):
+            await read()
+            return True
+        self._given_up = True
+        async with self.slow():
+            self._given_up = False
+            with trio.move_on_at(began_at + limit_s):
+                await read()
+                return True
+        self._given_up = True
+        return False
 
     async def _next_part(self) -> bytes | None:
         if self._peeked:
@@ -177,12 +211,15 @@ class AsgiRequest:
     async def _finish_body(self) -> bool:
         """Whether the body has been read to its end."""
         unread = 0
-        with trio.move_on_after(0 if self._too_slow else UNREAD_TIMEOUT_S):
-            try:
-                while unread <= UNREAD_MAX_BYTES and (part := await self._next_part()) is not None:
-                    unread += len(part)
-            except LegLost:
-                pass
+
+        async def throw_away() -> None:
+            nonlocal unread
+            while unread <= UNREAD_MAX_BYTES and (part := await self._next_part()) is not None:
+                unread += len(part)
+
+        if not (self._body_over or self._given_up):
+            with suppress(LegLost, RequestRefused):
+                await self._in_time(throw_away, trio.current_time(), UNREAD_TIMEOUT_S)
         return self._body_over
 
 

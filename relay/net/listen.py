@@ -1,9 +1,11 @@
 """Listen, and serve an ASGI application with hypercorn's trio protocol stack."""
 
+import json
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -14,6 +16,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ASGIFramework, ConnectionState, LifespanState
 from hypercorn.utils import wrap_app
 
+from relay.errors import RequestRefused
 from relay.net.asgi_socket import STREAM_STATE
 from relay.net.http1 import Http1Connection
 from relay.net.server_stream import ServerStream
@@ -30,7 +33,8 @@ FIRST_INHERITED_FD = 3
 INHERITED_NAME = "relay"
 """Which of several sockets is ours: `FileDescriptorName=` of the unit."""
 
-_log = logging.getLogger(__name__)
+Admit = Callable[[str], AbstractContextManager[None]]
+"""Holds a place for a connection of a peer, named by its address, while it is open; raises RequestRefused."""
 
 
 def open_listener(host: str, port: int, *, user_timeout_ms: int = USER_TIMEOUT_MS) -> socket.socket:
@@ -94,9 +98,14 @@ async def serve_asgi(
     *,
     shutdown: trio.Event,
     graceful_timeout_s: float = GRACEFUL_TIMEOUT_S,
+    admit: Admit = lambda _: nullcontext(),
+    failed: Callable[[str], None] = lambda _: None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve `app` on `listener`, which is owned from here on and closed in any case.
+
+    A connection is served within `admit`, and turned away when that raises. `failed` is told the kinds of errors that
+    ended one.
 
     When `shutdown` is set nothing more is accepted, idle connections close, the rest have
     `graceful_timeout_s`, then are cancelled, and what still hangs in a send after ABORT_AFTER_S is cut.
@@ -104,7 +113,7 @@ async def serve_asgi(
     raise out of its connection task, which under its own `serve` ends the whole server.
     """
     with listener:
-        server = _Server(wrap_app(app, 0, "asgi"), shutdown, graceful_timeout_s)
+        server = _Server(wrap_app(app, 0, "asgi"), shutdown, graceful_timeout_s, admit, failed)
         async with trio.open_nursery() as nursery:
             await nursery.start(server.lifespan.handle_lifespan)
             await server.lifespan.wait_for_startup()
@@ -120,6 +129,8 @@ class _Server:
     app: AppWrapper
     shutdown: trio.Event
     graceful_timeout_s: float
+    admit: Admit
+    failed: Callable[[str], None]
     config: Config = field(init=False)
     lifespan: Lifespan = field(init=False)
     state: LifespanState = field(default_factory=dict)
@@ -146,13 +157,20 @@ class _Server:
         self, listener: socket.socket, connections: trio.Nursery, task_status: trio.TaskStatus[None]
     ) -> None:
         accepted = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
-        serve = partial(trio.serve_listeners, self._connection, [accepted], handler_nursery=connections)
+        serve = partial(trio.serve_listeners, self._admitted, [accepted], handler_nursery=connections)
         async with trio.open_nursery() as accepting:
             await accepting.start(serve)
             task_status.started()
             await self.shutdown.wait()
             accepting.cancel_scope.cancel()
         await self.context.terminated.set()
+
+    async def _admitted(self, accepted: trio.SocketStream) -> None:
+        try:
+            with self.admit(_peer(accepted)):
+                await self._connection(accepted)
+        except RequestRefused as refused:
+            _turn_away(accepted, refused)
 
     async def _connection(self, accepted: trio.SocketStream) -> None:
         stream = ServerStream(accepted)
@@ -164,7 +182,7 @@ class _Server:
                 await Http1Connection(self.app, self.config, self.context, state, stream)
                 nursery.cancel_scope.cancel()
         except* Exception as failures:  # noqa: BLE001 - see serve_asgi
-            _log.warning("connection.failed", extra={"error": _names(failures)})
+            self.failed(_names(failures))
         finally:
             self.streams.discard(stream)
             stream.abort()
@@ -178,6 +196,25 @@ class _Server:
                 await self.drained.wait()
             for stream in self.streams:
                 stream.abort()
+
+
+def _peer(accepted: trio.SocketStream) -> str:
+    """The address of the peer; "" if it is gone already."""
+    try:
+        peer: str = accepted.socket.getpeername()[0]
+    except OSError:
+        return ""
+    return peer
+
+
+def _turn_away(accepted: trio.SocketStream, refused: RequestRefused) -> None:
+    """Answer without reading anything, as far as the kernel takes the answer at once, and close."""
+    body = json.dumps({"error": str(refused), "code": refused.code})
+    head = f"HTTP/1.1 {refused.status} \r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+    with suppress(OSError):
+        os.write(accepted.socket.fileno(), f"{head}\r\nconnection: close\r\n\r\n{body}".encode())
+        accepted.socket.shutdown(socket.SHUT_WR)
+    accepted.socket.close()
 
 
 def _names(failures: BaseExceptionGroup[BaseException]) -> str:

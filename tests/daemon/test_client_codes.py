@@ -10,7 +10,6 @@ from trio_websocket import ConnectionRejected
 
 from relay.call.browser import outbox as browser_outbox
 from relay.config import LimitsConfig
-from relay.daemon import client_socket
 from relay.wire.browser import BrowserCode
 from tests.support.browserrig import FRAME, ORIGIN, BrowserSocket, Down, Poller, binary, browser, start_polling
 from tests.support.callrig import TONE
@@ -32,12 +31,13 @@ def documented() -> set[str]:
 
 
 def refusals() -> set[str]:
-    """The codes of every RequestRefused that the program raises where a browser can meet it."""
+    """The codes of every RequestRefused that the program raises, itself or for a limit, where a browser can meet it."""
     files = [path for path in (ROOT / "relay").rglob("*.py") if path.name not in NOT_FOR_BROWSERS]
     trees = (ast.parse(path.read_text()) for path in files)
-    calls = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call))
+    calls = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
     named = [call.args[1] for call in calls if isinstance(call.func, ast.Name) and call.func.id == "RequestRefused"]
-    return {str(code.value) for code in named if isinstance(code, ast.Constant)}
+    limited = [call.args[2] for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "limited"]
+    return {str(code.value) for code in (*named, *limited) if isinstance(code, ast.Constant)}
 
 
 def test_the_reference_explains_every_code_that_a_browser_can_meet() -> None:
@@ -129,13 +129,23 @@ async def test_a_cursor_that_no_message_had_is_told_and_the_session_goes_on() ->
             assert await again.until("audio")
 
 
-async def test_a_socket_is_refused_while_too_many_have_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_socket, "STARTING_MAX", 1)
-    async with open_front() as rig, browser(rig) as waiting:
+async def test_a_socket_is_refused_while_too_many_have_not_begun() -> None:
+    limits = LimitsConfig(unstarted_sockets=1)
+    async with open_front(front_config(limits=limits)) as rig, browser(rig) as waiting:
         assert await refusal(rig) == (503, "BUSY")
         await waiting.start()
         async with browser(rig) as page:
             await page.start()
+
+
+async def test_an_address_that_has_talked_for_long_enough_may_not_begin() -> None:
+    limits = LimitsConfig(talk_per_address_s=10)
+    async with open_front(front_config(limits=limits)) as rig:
+        await start_polling(rig)
+        again = await rig.http.post("/client", json={"type": "start"}, headers=dict(ORIGIN))
+
+        assert (again.status_code, again.json()["code"]) == (429, "TALK_TIME_USED")
+        assert again.headers["Retry-After"] == "1"
 
 
 async def refusal(rig: FrontRig) -> tuple[int, str]:

@@ -180,6 +180,20 @@ async def test_each_mistake_has_its_status_and_code(
         assert len(rig.calls) == 1
 
 
+async def test_empty_requests_keep_no_session_alive() -> None:
+    async with open_front(front_config(client=ClientConfig(resume_grace_s=0.3))) as rig:
+        poller = await start_polling(rig)
+        url, headers = (
+            f"/client/{poller.ready['sessionId']}/audio",
+            {"Authorization": f"Bearer {poller.ready['token']}"},
+        )
+        with trio.fail_after(20):
+            while (await rig.http.post(url, content=b"", headers=headers)).status_code == 200:  # noqa: ASYNC110
+                await trio.sleep(0.02)
+
+        assert (await rig.http.post(url, content=b"", headers=headers)).json()["code"] == "SESSION_OVER"
+
+
 async def test_a_token_needs_the_key_and_is_good_once() -> None:
     async with open_front(front_config({"client_key": KEY}, client=ClientConfig(token_ttl_s=30))) as rig:
         wrong = await rig.http.post("/client/token", headers={"Authorization": "Bearer no"})

@@ -434,7 +434,7 @@ async def test_a_relay_that_takes_no_calls_says_so(why: str) -> None:
 @pytest.mark.parametrize("end", ["stop", "lose", "close", "nonsense"])
 async def test_twenty_sockets_leave_nothing_behind(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(browser_session, "LINGER_S", 0.05)
-    config = front_config(client=ClientConfig(resume_grace_s=0.1))
+    config = front_config(client=ClientConfig(resume_grace_s=0.1), limits=LimitsConfig(sessions_per_address=20))
     async with open_front(config) as rig:
         await rig.http.get("/health")
         before = await resources()

@@ -8,11 +8,13 @@ from structlog.testing import capture_logs
 
 from relay.config import ServerConfig, TwilioConfig
 from relay.daemon.gate import Gate, stream_url
+from relay.daemon.limits import Limits
 from relay.errors import AuthRejected
 from relay.metrics import Metrics
+from relay.refusals import Refusals
 from tests.support.frontrig import ACCOUNT, ADMIN_TOKEN, PUBLIC, PUBLIC_WSS, front_config, ringing, signature
 
-ENDPOINT = "/twilio/voice"
+ENDPOINT, CLIENT = "/twilio/voice", "198.51.100.7"
 FORM = list(ringing().items())
 FORM_SIGNATURE = signature(PUBLIC + "/twilio/voice?a=1", ringing())
 STREAM_SIGNATURE = signature(PUBLIC_WSS + "/twilio/media")
@@ -20,7 +22,9 @@ STREAM_SIGNATURE = signature(PUBLIC_WSS + "/twilio/media")
 
 def gate(secrets: dict[str, Any] | None = None, **sections: Any) -> tuple[Gate, Metrics]:
     metrics = Metrics()
-    return Gate(front_config(secrets, server=ServerConfig(public_url=PUBLIC), **sections), metrics), metrics
+    refusals = Refusals(metrics)
+    config = front_config(secrets, server=ServerConfig(public_url=PUBLIC), **sections)
+    return Gate(config, refusals, Limits(config, refusals)), metrics
 
 
 def refusal(check: Callable[[Gate], None], **sections: Any) -> str | None:
@@ -52,7 +56,7 @@ def refusal(check: Callable[[Gate], None], **sections: Any) -> str | None:
         ("/twilio/voice?a=1", FORM[1:], FORM_SIGNATURE, "signature wrong"),
     ],
 )
-def test_a_webhook_is_signed_over_its_public_address_and_its_form(
+async def test_a_webhook_is_signed_over_its_public_address_and_its_form(
     target: str, form: list[tuple[str, str]], given: str | None, reason: str | None
 ) -> None:
     assert refusal(lambda made: made.check_form(ENDPOINT, target, form, given, None)) == reason
@@ -67,18 +71,18 @@ def test_a_webhook_is_signed_over_its_public_address_and_its_form(
         ("/twilio/media", None, "signature missing"),
     ],
 )
-def test_a_media_socket_is_signed_over_its_wss_address(target: str, given: str | None, reason: str | None) -> None:
+async def test_a_media_socket_is_signed_over_wss(target: str, given: str | None, reason: str | None) -> None:
     assert refusal(lambda made: made.check_handshake(ENDPOINT, target, given, None)) == reason
 
 
 @pytest.mark.parametrize(("given", "reason"), [("anything", None), (None, "signature missing")])
-def test_before_the_body_is_read_only_the_presence_of_a_signature_is_checked(
+async def test_before_the_body_is_read_only_the_presence_of_a_signature_is_checked(
     given: str | None, reason: str | None
 ) -> None:
     assert refusal(lambda made: made.check_signed(ENDPOINT, given)) == reason
 
 
-def test_no_signature_is_asked_for_where_checking_is_turned_off() -> None:
+async def test_no_signature_is_asked_for_where_checking_is_turned_off() -> None:
     unchecked = TwilioConfig(validate_signatures=False)
 
     assert refusal(lambda made: made.check_signed(ENDPOINT, None), twilio=unchecked) is None
@@ -95,7 +99,7 @@ def test_no_signature_is_asked_for_where_checking_is_turned_off() -> None:
         ((ACCOUNT,), ACCOUNT.lower(), "account not in twilio.account_sids"),
     ],
 )
-def test_only_configured_accounts_are_served_if_there_are_any(
+async def test_only_configured_accounts_are_served_if_there_are_any(
     accounts: tuple[str, ...], account: str, reason: str | None
 ) -> None:
     twilio = TwilioConfig(account_sids=accounts)
@@ -117,23 +121,23 @@ def test_only_configured_accounts_are_served_if_there_are_any(
         ("Bearer \udcff", "admin token wrong"),
     ],
 )
-def test_an_operator_shows_the_admin_token(authorization: str | None, reason: str | None) -> None:
-    assert refusal(lambda made: made.check_admin(ENDPOINT, authorization)) == reason
+async def test_an_operator_shows_the_admin_token(authorization: str | None, reason: str | None) -> None:
+    assert refusal(lambda made: made.check_admin(ENDPOINT, authorization, CLIENT)) == reason
 
 
 @pytest.mark.parametrize("authorization", ["Bearer ", "Bearer None", None])
-def test_where_there_is_no_admin_token_none_is_the_right_one(authorization: str | None) -> None:
+async def test_where_there_is_no_admin_token_none_is_the_right_one(authorization: str | None) -> None:
     made, _ = gate({"admin_token": None})
 
     assert not made.has_admin
     with pytest.raises(AuthRejected):
-        made.check_admin(ENDPOINT, authorization)
+        made.check_admin(ENDPOINT, authorization, CLIENT)
 
 
-def test_a_refusal_says_nothing_of_what_was_sent() -> None:
+async def test_a_refusal_says_nothing_of_what_was_sent() -> None:
     made, _ = gate()
     with capture_logs() as logged, pytest.raises(AuthRejected) as refused:
-        made.check_admin(ENDPOINT, "Bearer a-guess")
+        made.check_admin(ENDPOINT, "Bearer a-guess", CLIENT)
 
     assert "a-guess" not in f"{logged}{refused.value}"
 

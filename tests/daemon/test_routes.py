@@ -6,10 +6,15 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
+from relay.daemon.limits import Share, SlowBodies
 from relay.daemon.routes import Routes
+from relay.metrics import Metrics
 from relay.net.asgi_request import AsgiRequest
 from relay.net.asgi_socket import AsgiSocket
+from relay.refusals import Refusals
 from tests.support.peers import raw_websocket_app, serving
+
+NO_LIMIT = SlowBodies(Share(Refusals(Metrics()), "slow_bodies", "slow bodies", in_all=9, for_each=9))
 
 
 async def handler(request: AsgiRequest, part: str) -> None:
@@ -18,7 +23,7 @@ async def handler(request: AsgiRequest, part: str) -> None:
 
 @pytest.fixture
 def routes() -> Routes:
-    made = Routes()
+    made = Routes(NO_LIMIT)
     made.add("GET", "/a", handler)
     made.add("POST", "/a", handler)
     made.add("GET", "/a/*/b", handler)
@@ -53,7 +58,7 @@ async def test_a_handler_that_crashes_is_one_500_and_one_log_line() -> None:
     async def crash(request: AsgiRequest, part: str) -> None:
         raise ValueError("secret")
 
-    crashing = Routes()
+    crashing = Routes(NO_LIMIT)
     crashing.add("GET", "/client/*/crash", crash)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -9,7 +9,7 @@ import trio
 from structlog.testing import capture_logs
 from trio_websocket import ConnectionClosed, ConnectionRejected
 
-from relay.config import ReconnectConfig, TwilioConfig
+from relay.config import LimitsConfig, ReconnectConfig, TwilioConfig
 from relay.daemon import twilio_media
 from tests.support.callrig import TONE
 from tests.support.frontrig import (
@@ -107,15 +107,16 @@ async def test_without_twilio_there_is_no_media_socket() -> None:
         assert await refusal(rig) == (404, "NOT_FOUND")
 
 
-async def test_sockets_that_show_no_token_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(twilio_media, "STARTING_MAX", 1)
-    async with open_front() as rig, rig.socket():
+ONE_UNSTARTED = LimitsConfig(unstarted_sockets=1)
+
+
+async def test_sockets_that_show_no_token_are_bounded() -> None:
+    async with open_front(front_config(limits=ONE_UNSTARTED)) as rig, rig.socket():
         assert await refusal(rig) == (503, "BUSY")
 
 
-async def test_a_place_among_them_is_free_again_when_the_socket_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(twilio_media, "STARTING_MAX", 1)
-    async with open_front() as rig:
+async def test_a_place_among_them_is_free_again_when_the_socket_is_gone() -> None:
+    async with open_front(front_config(limits=ONE_UNSTARTED)) as rig:
         for _ in range(3):
             async with rig.socket() as peer:
                 await peer.send(start("guess"))

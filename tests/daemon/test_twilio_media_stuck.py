@@ -18,11 +18,13 @@ from relay.call.takeover import Takeover
 from relay.config import TwilioConfig
 from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.gate import Gate
+from relay.daemon.limits import Limits
 from relay.daemon.twilio_media import MediaEndpoint
 from relay.logic.end_reason import EndReason
 from relay.metrics import Metrics
 from relay.net.asgi_socket import STREAM_STATE
 from relay.redaction import Redactor
+from relay.refusals import Refusals
 from tests.support.callrig import MULAW, TONE, FakeDialer, LoudnessModel, run_inline
 from tests.support.frontrig import SID, connected, front_config, start
 from tests.support.sockets import StuckStream
@@ -73,9 +75,13 @@ async def test_the_socket_is_given_up_in_bounded_time(
     services = Services(CONFIG, metrics, engine)
     async with trio.open_nursery() as nursery, open_calls(services, dialer) as calls:
         nursery.start_soon(engine.run)
-        sessions = BrowserSessions(CONFIG, calls, nursery)
-        takeover, gate = Takeover(calls, services), Gate(CONFIG, metrics)
-        context = EndpointContext(CONFIG, metrics, calls, takeover, sessions, dialer, gate, trio.current_time())
+        refusals = Refusals(metrics)
+        limits = Limits(CONFIG, refusals)
+        sessions = BrowserSessions(CONFIG, calls, nursery, refusals)
+        takeover, gate = Takeover(calls, services), Gate(CONFIG, refusals, limits)
+        context = EndpointContext(
+            CONFIG, metrics, calls, takeover, sessions, dialer, gate, refusals, limits, trio.current_time()
+        )
         call = calls.answer(SID)
         connection = StuckConnection([connected(), start(takeover.issue_token(call))])
         endpoint = MediaEndpoint(context)

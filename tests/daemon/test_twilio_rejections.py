@@ -55,6 +55,17 @@ async def test_every_request_of_twilios_that_is_refused_is_logged_and_counted(
         assert counted(rig, endpoint) == 1
 
 
+async def test_a_flood_of_wrong_signatures_is_counted_and_said_once() -> None:
+    async with open_front() as rig:
+        with capture_logs() as logs:
+            for _ in range(50):
+                await rig.http.post("/twilio/voice", content=b"a=b", headers=SIGNED | FORM_TYPE)
+
+        assert [line["event"] for line in logs] == ["auth.rejected", "webhook.rejected"]
+        assert {line["client"] for line in logs} == {"127.0.0.1"}
+        assert counted(rig, "/twilio/voice") == 50
+
+
 async def test_a_body_that_does_not_come_is_one_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quart_app, "BODY_TIMEOUT_S", 0.1)
     async with open_front() as rig, await trio.open_tcp_stream("127.0.0.1", rig.port) as stream:

@@ -1,14 +1,15 @@
 """One HTTP request without a framework: what is read of its body, how long that may take, and the one answer."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from relay.errors import LegLost, RemoteProtocolError
-from relay.net.asgi_request import BODY_TIMEOUT_S, UNREAD_MAX_BYTES, UNREAD_TIMEOUT_S, AsgiRequest
+from relay.errors import LegLost, RemoteProtocolError, RequestRefused
+from relay.net.asgi_request import BODY_TIMEOUT_S, PROMPT_S, UNREAD_MAX_BYTES, UNREAD_TIMEOUT_S, AsgiRequest, Slow
 
 GONE = {"type": "http.disconnect"}
 
@@ -20,21 +21,28 @@ def part(body: bytes, *, more: bool = True) -> dict[str, Any]:
 class Tap:
     """The two ends of a request, driven by hand. After the given events the client says nothing more."""
 
-    def __init__(self, *events: dict[str, Any], **scope: Any) -> None:
+    def __init__(self, *events: dict[str, Any], slow: Slow = nullcontext, **scope: Any) -> None:
         self.events = list(events)
         self.sent: list[dict[str, Any]] = []
+        self.news = trio.Event()
         usual = {"method": "POST", "path": "/a", "client": ("203.0.113.5", 4), "query_string": b"", "headers": []}
-        self.request = AsgiRequest({**usual, **scope}, self.receive, self.send)
+        self.request = AsgiRequest({**usual, **scope}, self.receive, self.send, slow)
 
     async def receive(self) -> dict[str, Any]:
         await trio.lowlevel.checkpoint()
         if not self.events:
-            await trio.sleep_forever()
+            await self.news.wait()
         return self.events.pop(0)
 
     async def send(self, event: dict[str, Any]) -> None:
         await trio.lowlevel.checkpoint()
         self.sent.append(event)
+
+    async def arrives(self, after_s: float, event: dict[str, Any]) -> None:
+        """One more event, while something waits for it."""
+        await trio.sleep(after_s)
+        self.events.append(event)
+        self.news.set()
 
     @property
     def head(self) -> dict[str, str]:
@@ -73,10 +81,6 @@ def test_only_a_plain_number_is_a_length(header: str | None, length: int | None)
     assert Tap(headers=headers).request.content_length == length
 
 
-def test_a_peer_without_an_address_is_nobody() -> None:
-    assert (Tap().request.peer, Tap(client=None).request.peer) == ("203.0.113.5", "")
-
-
 async def test_a_body_is_read_whole_up_to_the_limit() -> None:
     assert await Tap(part(b"ab"), part(b"c", more=False)).request.read(3) == b"abc"
     assert await Tap({"type": "http.request"}).request.read(3) == b""
@@ -97,6 +101,59 @@ async def test_a_body_has_only_so_much_time(autojump_clock: MockClock) -> None:
 
     assert await code_of(lambda: Tap(part(b"ab")).request.read(3)) == "BODY_TIMEOUT"
     assert trio.current_time() - began_at == pytest.approx(BODY_TIMEOUT_S)
+
+
+class Places:
+    """Gives a place to each slow body, or to none, and knows who asked."""
+
+    def __init__(self, *, free: bool) -> None:
+        self.free = free
+        self.asked_at: list[float] = []
+        self.held = 0
+
+    @asynccontextmanager
+    async def hold(self) -> AsyncIterator[None]:
+        self.asked_at.append(trio.current_time())
+        if not self.free:
+            raise RequestRefused(503, "BUSY", "too many")
+        self.held += 1
+        yield
+        self.held -= 1
+
+
+async def test_a_body_that_is_not_there_within_half_a_second_takes_a_place_until_it_is(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    places, began_at = Places(free=True), trio.current_time()
+    prompt = Tap(part(b"ab"), part(b"c", more=False), slow=places.hold)
+    assert (await prompt.request.read(3), places.asked_at) == (b"abc", [])
+
+    slow = Tap(part(b"ab"), slow=places.hold)
+    nursery.start_soon(slow.arrives, 3, part(b"c", more=False))
+    with trio.fail_after(4):
+        assert await slow.request.read(3) == b"abc"
+    assert places.asked_at == [pytest.approx(began_at + PROMPT_S)]
+    assert places.held == 0
+
+
+async def test_a_slow_body_without_a_place_is_given_up_and_its_connection_too(autojump_clock: MockClock) -> None:
+    places, began_at = Places(free=False), trio.current_time()
+    tap = Tap(part(b"ab"), slow=places.hold)
+    with pytest.raises(RequestRefused):
+        await tap.request.read(3)
+    await tap.request.answer(503, b"{}")
+
+    assert trio.current_time() - began_at == pytest.approx(PROMPT_S)
+    assert tap.head["connection"] == "close"
+
+
+async def test_what_nobody_wants_of_a_slow_body_needs_a_place_too(autojump_clock: MockClock) -> None:
+    places, began_at = Places(free=False), trio.current_time()
+    tap = Tap(part(b"ab"), slow=places.hold)
+    await tap.request.answer(401, b"{}")
+
+    assert trio.current_time() - began_at == pytest.approx(PROMPT_S)
+    assert (len(places.asked_at), tap.head["connection"]) == (1, "close")
 
 
 async def test_a_client_that_goes_away_in_the_middle_is_lost() -> None:

@@ -23,9 +23,11 @@ from relay.call.takeover import Takeover
 from relay.config import AssistantConfig, Config
 from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.gate import Gate
+from relay.daemon.limits import Limits
 from relay.daemon.server import Server
 from relay.metrics import Metrics
 from relay.redaction import Redactor
+from relay.refusals import Refusals
 from relay.secrets import Secrets
 from relay.state import StateStore
 from tests.support.callrig import MULAW, FakeDialer, LoudnessModel, run_inline
@@ -141,12 +143,19 @@ async def open_front(config: Config | None = None, store: StateStore | None = No
         nursery = await stack.enter_async_context(trio.open_nursery())
         stack.callback(nursery.cancel_scope.cancel)
         nursery.start_soon(engine.run)
+        refusals = Refusals(metrics)
+        limits = Limits(config, refusals)
+        nursery.start_soon(refusals.run)
         services = Services(config, metrics, engine, store)
         calls = await stack.enter_async_context(open_calls(services, dialer))
-        sessions = await stack.enter_async_context(open_browser_sessions(config, calls))
-        takeover, gate = Takeover(calls, services), Gate(config, metrics)
-        context = EndpointContext(config, metrics, calls, takeover, sessions, dialer, gate, trio.current_time())
-        port = await stack.enter_async_context(serving(Server(context)))
+        sessions = await stack.enter_async_context(open_browser_sessions(config, calls, refusals))
+        takeover, gate = Takeover(calls, services), Gate(config, refusals, limits)
+        context = EndpointContext(
+            config, metrics, calls, takeover, sessions, dialer, gate, refusals, limits, trio.current_time()
+        )
+        port = await stack.enter_async_context(
+            serving(Server(context), admit=limits.connection, failed=limits.connection_failed)
+        )
         http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20)
         await stack.enter_async_context(http)
         yield FrontRig(context, inner, redactor, port, http)

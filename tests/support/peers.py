@@ -78,14 +78,19 @@ async def _lifespan(receive: Any, send: Any) -> None:
 
 
 @asynccontextmanager
-async def serving(app: Any, *, graceful_timeout_s: float = 0.2, user_timeout_ms: int = 5000) -> AsyncIterator[int]:
-    """Serve on a free port of 127.0.0.1; yields the port. Shuts down, and waits for it, on leaving."""
+async def serving(
+    app: Any, *, graceful_timeout_s: float = 0.2, user_timeout_ms: int = 5000, **options: Any
+) -> AsyncIterator[int]:
+    """Serve on a free port of 127.0.0.1; yields the port. Shuts down, and waits for it, on leaving.
+
+    `options` are those of `serve_asgi`.
+    """
     shutdown = trio.Event()
     listener = open_listener("127.0.0.1", 0, user_timeout_ms=user_timeout_ms)
     port = listener.getsockname()[1]
-    serve = partial(serve_asgi, app, listener, shutdown=shutdown, graceful_timeout_s=graceful_timeout_s)
+    options |= {"shutdown": shutdown, "graceful_timeout_s": graceful_timeout_s}
     async with trio.open_nursery() as nursery:
-        await nursery.start(serve)
+        await nursery.start(partial(serve_asgi, app, listener, **options))
         try:
             yield port
         finally:

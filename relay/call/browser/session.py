@@ -35,6 +35,7 @@ from relay.call.report.events import (
     StateChanged,
     Trouble,
 )
+from relay.errors import RequestRefused
 from relay.logic.end_reason import EndReason
 from relay.media.frames import AudioFormat
 from relay.wire import browser_down
@@ -55,13 +56,17 @@ Transport = Literal["websocket", "polling"]
 
 
 class BrowserSession:
-    """One client's session, which lives `grace_s` without a connection.
+    """One client's session, which lives `grace_s` without a connection, and `idle_s` without a word of the client's.
+
+    What the assistant says keeps no session alive: it would go on talking, and cost, in front of an empty page.
 
     `id` is that of the call, `token` is good for every HTTP request of it, `declared` is the format that it sends,
     `over` says that the call has ended.
     """
 
-    def __init__(self, call: Call, leg: BrowserLeg, declared: AudioFormat, *, address: str, grace_s: float) -> None:
+    def __init__(
+        self, call: Call, leg: BrowserLeg, declared: AudioFormat, *, address: str, grace_s: float, idle_s: float
+    ) -> None:
         self.id = call.id
         self.token = secrets.token_urlsafe(TOKEN_BYTES)
         self.leg = leg
@@ -71,6 +76,8 @@ class BrowserSession:
         self.spoken = Spoken()
         self._call = call
         self.grace_s = grace_s
+        self._idle_s = idle_s
+        self._understood_at = trio.current_time()
         self._connections = 0
         self._transport: Transport | None = None
         self._fenced = trio.Event()
@@ -105,11 +112,13 @@ class BrowserSession:
         self._call.report.status.carried_by(transport)
 
     def seen(self) -> None:
-        """The client has shown itself: the grace begins anew."""
+        """The client has taken or sent something: the grace begins anew."""
         self._seen_at = trio.current_time()
 
-    def end(self, reason: EndReason) -> None:
-        """End the call of the session."""
+    def end(self, reason: EndReason, told: RequestRefused | None = None) -> None:
+        """End the call of the session; the client is told why, if there is more to say than the reason."""
+        if told is not None:
+            self.leg.outbox.tell(browser_down.error(told.code, str(told)))
         self._call.finish(reason)
 
     async def run(self) -> None:
@@ -117,6 +126,7 @@ class BrowserSession:
         with bound_contextvars(call_id=self.id), self._call.report.listening(self._tell):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch)
+                nursery.start_soon(self._watch_speech)
                 nursery.start_soon(self.spoken.run, self.leg)
                 with self._call.lend(self.leg) as given_back:
                     await given_back.wait()
@@ -139,9 +149,20 @@ class BrowserSession:
                 self._call.finish(EndReason.CALLER_LOST)
                 return
 
+    async def _watch_speech(self) -> None:
+        while (idle_at := self._last_speech_at() + self._idle_s) > trio.current_time():  # noqa: ASYNC110 - it moves
+            await trio.sleep_until(idle_at)
+        self._call.finish(EndReason.IDLE)
+
+    def _last_speech_at(self) -> float:
+        """As the relay's detector knows, or the assistant's transcripts, should the detector fail."""
+        return max(self._call.last_speech_at, self._understood_at)
+
     def _tell(self, event: CallEvent) -> None:
         match event:
             case Said(role=role, text=text, final=final):
+                if role == "user":
+                    self._understood_at = trio.current_time()
                 self.leg.outbox.tell(browser_down.transcript(role, text, final=final))
             case Speech(role=role, started=started):
                 self.leg.outbox.tell(browser_down.speech(role, started=started))

@@ -15,9 +15,16 @@ from relay.call.browser.session import BrowserSession
 from relay.call.calls import Calls
 from relay.config import Config
 from relay.errors import CallRefused, RequestRefused
+from relay.logic.end_reason import EndReason
+from relay.logic.rate_limit import RateLimit
 from relay.logic.tokens import ResumeTokens
 from relay.media.frames import FRAMES_PER_SECOND, WIDEBAND, AudioFormat, Encoding
+from relay.refusals import Refusals, asked_by
 from relay.wire.browser import ClientStart
+
+HOUR_S = 3600.0
+TALK_STEP_S = 10.0
+"""Talk time is taken in such steps, the first when a session begins: so beginning often costs it too."""
 
 _REFUSALS = {
     "draining": "the relay is being replaced: try again in a moment",
@@ -30,13 +37,16 @@ log = structlog.get_logger(__name__)
 class BrowserSessions:
     """The registry. Everything here decides at once; a session runs in the registry's nursery."""
 
-    def __init__(self, config: Config, calls: Calls, nursery: trio.Nursery) -> None:
+    def __init__(self, config: Config, calls: Calls, nursery: trio.Nursery, refusals: Refusals) -> None:
         self._config = config
+        self._refusals = refusals
         self._calls = calls
         self._nursery = nursery
         self._context = copy_context()
         self._sessions: dict[str, BrowserSession] = {}
         self._addresses: Counter[str] = Counter()
+        talk_s = config.limits.talk_per_address_s
+        self._talk = RateLimit(per_s=talk_s / HOUR_S, burst=talk_s)
         self._resume = ResumeTokens()
 
     def __len__(self) -> int:
@@ -45,23 +55,43 @@ class BrowserSessions:
     def begin(self, start: ClientStart, address: str) -> BrowserSession:
         """A new session with a call of its own, which dials at once.
 
-        Raises RequestRefused: TOO_MANY_SESSIONS from this address, or DRAINING or FULL.
+        Raises RequestRefused: TOO_MANY_SESSIONS or TALK_TIME_USED from this address, or DRAINING or FULL.
         """
-        if self._addresses[address] >= self._config.limits.sessions_per_address:
-            raise RequestRefused(429, "TOO_MANY_SESSIONS", "too many sessions from this address: end one of them")
+        self._check_share(address)
         declared = start.format or WIDEBAND
         audio_format = heard_format(declared)
         try:
             call = self._calls.answer(f"browser-{secrets.token_hex(8)}", audio_format, kept=False)
         except CallRefused as refused:
+            self._refusals.info("call.refused", refused.reason, reason=refused.reason)
             raise RequestRefused(503, refused.reason.upper(), _REFUSALS[refused.reason]) from None
         leg = BrowserLeg(audio_format, self._config.jitter.reorder_ms)
         grace_s = self._config.client.resume_grace_s
-        session = BrowserSession(call, leg, declared, address=address, grace_s=grace_s)
+        idle_s = self._config.session.idle_timeout_s
+        session = BrowserSession(call, leg, declared, address=address, grace_s=grace_s, idle_s=idle_s)
+        self._pay(address)
         self._sessions[session.id] = session
         self._addresses[address] += 1
         self._context.copy().run(self._nursery.start_soon, self._run, session)
         return session
+
+    def _check_share(self, address: str) -> None:
+        if self._addresses[address] >= self._config.limits.sessions_per_address:
+            text = "too many sessions from this address: end one of them"
+            raise self._refusals.limited("sessions_per_address", 429, "TOO_MANY_SESSIONS", text)
+        if (wait_s := self._talk.wait_s(address, trio.current_time(), TALK_STEP_S)) > 0:
+            raise self._talk_time_used(f"wait {wait_s:.0f} s")
+        live = sum(not session.over for session in self._sessions.values())
+        if not self._calls.draining and live >= self._config.web_calls_max:
+            raise self._refusals.limited("web_calls", 503, "FULL", "all lines for browsers are busy: try again later")
+
+    def _pay(self, address: str) -> bool:
+        """Take the next TALK_STEP_S from the talk time of this address, if it is there."""
+        return self._talk.allow(address, trio.current_time(), TALK_STEP_S)
+
+    def _talk_time_used(self, todo: str) -> RequestRefused:
+        text = f"this address has talked for as long as it may: {todo}"
+        return self._refusals.limited("talk_per_address_s", 429, "TALK_TIME_USED", text)
 
     def resume(self, token: str, start: ClientStart) -> BrowserSession:
         """The session that this token attaches to, once. Raises RequestRefused (RESUME_USED, RESUME_UNKNOWN)."""
@@ -86,17 +116,30 @@ class BrowserSessions:
             raise RequestRefused(401, "SESSION_TOKEN_MISSING", "give the session's token: Authorization: Bearer TOKEN")
         if not hmac.compare_digest(token.strip().encode("utf-8", "replace"), session.token.encode()):
             raise RequestRefused(403, "SESSION_TOKEN_WRONG", "this token is not that of the session")
-        session.seen()
         return session
 
     async def _run(self, session: BrowserSession) -> None:
         try:
-            await session.run()
+            with asked_by(session.address):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._charge, session)
+                    await session.run()
+                    nursery.cancel_scope.cancel()
         finally:
             del self._sessions[session.id]
             self._resume.discard(session.id)
             self._addresses[session.address] -= 1
             self._addresses += Counter()  # forgets addresses without a session
+
+    async def _charge(self, session: BrowserSession) -> None:
+        """Take talk time for as long as the session lives; end it when none is left."""
+        while True:
+            await trio.sleep(TALK_STEP_S)
+            if session.over:
+                return
+            if not self._pay(session.address):
+                session.end(EndReason.MAX_DURATION, self._talk_time_used("begin again later"))
+                return
 
 
 def heard_format(declared: AudioFormat) -> AudioFormat:
@@ -106,8 +149,8 @@ def heard_format(declared: AudioFormat) -> AudioFormat:
 
 
 @asynccontextmanager
-async def open_browser_sessions(config: Config, calls: Calls) -> AsyncIterator[BrowserSessions]:
+async def open_browser_sessions(config: Config, calls: Calls, refusals: Refusals) -> AsyncIterator[BrowserSessions]:
     """The registry with its nursery. On leaving, sessions that still live are cancelled."""
     async with trio.open_nursery() as nursery:
-        yield BrowserSessions(config, calls, nursery)
+        yield BrowserSessions(config, calls, nursery, refusals)
         nursery.cancel_scope.cancel()

@@ -9,12 +9,15 @@ from trio.testing import MockClock
 
 from relay.call.browser.session import LINGER_S, BrowserSession, Transport
 from relay.call.browser.sessions import BrowserSessions, open_browser_sessions
-from relay.config import ClientConfig
+from relay.call.report.events import CallEvent, Said
+from relay.config import ClientConfig, SessionConfig
 from relay.errors import AssistantUnavailable, RequestRefused
 from relay.logic.end_reason import EndReason
+from relay.refusals import Refusals
 from relay.wire.browser import ClientStart
 from relay.wire.browser_down import Text
-from tests.support.callrig import Rig, config, open_rig
+from tests.support.browserrig import FRAME
+from tests.support.callrig import TONE, Rig, config, open_rig
 
 GRACE_S = 20.0
 CLIENT = ClientConfig(resume_grace_s=GRACE_S)
@@ -27,7 +30,10 @@ def texts(session: BrowserSession) -> list[dict[str, object]]:
 
 
 async def with_sessions(test: Callable[[Rig, BrowserSessions], Awaitable[None]]) -> None:
-    async with open_rig(client=CLIENT) as rig, open_browser_sessions(config(client=CLIENT), rig.calls) as sessions:
+    async with (
+        open_rig(client=CLIENT) as rig,
+        open_browser_sessions(config(client=CLIENT), rig.calls, Refusals(rig.metrics)) as sessions,
+    ):
         await test(rig, sessions)
 
 
@@ -42,19 +48,91 @@ async def test_a_session_that_nobody_attaches_to_ends_after_the_grace(autojump_c
     await with_sessions(test)
 
 
-async def test_while_a_connection_is_there_or_shows_up_in_time_the_session_lives(autojump_clock: MockClock) -> None:
+async def test_while_a_connection_is_there_or_comes_back_in_time_the_session_lives(autojump_clock: MockClock) -> None:
     async def test(rig: Rig, sessions: BrowserSessions) -> None:
         session = sessions.begin(ClientStart(), "a")
         with session.attached("websocket"):
             await trio.sleep(5 * GRACE_S)
         for _ in range(5):
             await trio.sleep(GRACE_S - 1)
-            assert sessions.find(session.id, f"Bearer {session.token}") is session
+            with session.attached("polling"):
+                pass
         assert len(rig.calls) == 1
         await trio.sleep(GRACE_S + 3)
         assert len(rig.calls) == 0
 
     await with_sessions(test)
+
+
+async def test_to_be_asked_for_keeps_no_session_alive_but_audio_does(autojump_clock: MockClock) -> None:
+    async def test(rig: Rig, sessions: BrowserSessions) -> None:
+        session = sessions.begin(ClientStart(), "a")
+        began_at = trio.current_time()
+        await trio.sleep(GRACE_S - 1)
+        session.seen()
+        while len(rig.calls):
+            sessions.find(session.id, f"Bearer {session.token}")
+            await trio.sleep(1)
+        assert trio.current_time() - began_at == pytest.approx(2 * GRACE_S - 1, abs=3)
+
+    await with_sessions(test)
+
+
+IDLE_S = 60.0
+
+
+async def idle_after(rig: Rig, sessions: BrowserSessions, *, client_says: bytes | CallEvent | None) -> float:
+    """How long a session lives whose assistant talks on and on, while its client is there and says this at 50 s."""
+    session = sessions.begin(ClientStart(), "a")
+    began_at = trio.current_time()
+    await rig.dialer.connected.wait()
+
+    async def talk() -> None:
+        while True:
+            rig.dialer.peers[0].send(TONE * 50)
+            await trio.sleep(1)
+
+    async def answer() -> None:
+        await trio.sleep(50)
+        if isinstance(client_says, bytes):
+            session.spoken.add(client_says)
+        elif client_says is not None:
+            rig.calls.live()[0].report.tell(client_says)
+
+    async def listen() -> None:
+        while not session.leg.outbox.closed:
+            await session.leg.outbox.wait_after(session.leg.outbox.last, trio.Event())
+            session.leg.outbox.read(session.leg.outbox.last, 100)
+
+    with session.attached("websocket"):
+        async with trio.open_nursery() as nursery:
+            for task in (talk, answer, listen):
+                nursery.start_soon(task)
+            await rig.calls.wait_empty()
+            nursery.cancel_scope.cancel()
+    assert rig.event("call.ended")["reason"] == "idle"
+    return trio.current_time() - began_at
+
+
+@pytest.mark.parametrize(
+    ("client_says", "lives_s"),
+    [
+        (None, IDLE_S),
+        (Said("assistant", "Are you there?", final=True), IDLE_S),
+        (Said("user", "Yes.", final=True), 50 + IDLE_S),
+        (FRAME * 50, 50 + IDLE_S),
+        (bytes(len(FRAME)) * 50, IDLE_S),
+    ],
+)
+async def test_only_what_the_client_says_keeps_a_session_alive_for_long(
+    client_says: bytes | CallEvent | None, lives_s: float, autojump_clock: MockClock
+) -> None:
+    rules = SessionConfig(idle_timeout_s=IDLE_S)
+    async with (
+        open_rig(session=rules) as rig,
+        open_browser_sessions(config(session=rules), rig.calls, Refusals(rig.metrics)) as sessions,
+    ):
+        assert await idle_after(rig, sessions, client_says=client_says) == pytest.approx(lives_s, abs=3)
 
 
 async def test_the_newest_connection_fences_the_one_before(autojump_clock: MockClock) -> None:

@@ -1,5 +1,6 @@
 """All sessions: who may begin one, find one again, attach to one again, and that nothing of one stays behind."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,12 +10,14 @@ import trio
 from trio.testing import MockClock
 
 from relay.call.browser.session import LINGER_S, BrowserSession
-from relay.call.browser.sessions import BrowserSessions, heard_format, open_browser_sessions
-from relay.config import LimitsConfig
+from relay.call.browser.sessions import HOUR_S, TALK_STEP_S, BrowserSessions, heard_format, open_browser_sessions
+from relay.config import LimitsConfig, TwilioConfig
 from relay.errors import RequestRefused
 from relay.logic.end_reason import EndReason
 from relay.media.frames import WIDEBAND, AudioFormat, Encoding
+from relay.refusals import Refusals
 from relay.wire.browser import ClientStart
+from relay.wire.browser_down import Text
 from tests.support.callrig import Rig, config, open_rig
 
 STEREO = AudioFormat(Encoding.PCM_F32LE, 48_000, 2)
@@ -22,7 +25,10 @@ STEREO = AudioFormat(Encoding.PCM_F32LE, 48_000, 2)
 
 @asynccontextmanager
 async def registry(**sections: Any) -> AsyncIterator[tuple[Rig, BrowserSessions]]:
-    async with open_rig(**sections) as rig, open_browser_sessions(config(**sections), rig.calls) as sessions:
+    async with (
+        open_rig(**sections) as rig,
+        open_browser_sessions(config(**sections), rig.calls, Refusals(rig.metrics)) as sessions,
+    ):
         yield rig, sessions
 
 
@@ -49,6 +55,90 @@ async def test_a_session_has_a_call_of_its_own_which_dials_at_once(autojump_cloc
         assert (session.declared, session.leg.format) == (STEREO, AudioFormat(Encoding.PCM_S16LE, 48_000))
         assert sessions.begin(ClientStart(), "a").declared == WIDEBAND
         assert (len(sessions), len(rig.calls)) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("sections", "most"),
+    [
+        ({"limits": LimitsConfig(max_calls=6)}, 3),
+        ({"limits": LimitsConfig(max_calls=6, web_calls=2)}, 2),
+        ({"limits": LimitsConfig(max_calls=6), "twilio": TwilioConfig(enabled=False)}, 6),
+        ({"limits": LimitsConfig(max_calls=1)}, 1),
+    ],
+)
+async def test_browsers_have_a_share_of_the_calls_and_the_telephone_the_rest(
+    sections: dict[str, Any], most: int, autojump_clock: MockClock
+) -> None:
+    async with registry(**sections) as (rig, sessions):
+        begun = [sessions.begin(ClientStart(), f"address {number}") for number in range(most)]
+        with pytest.raises(RequestRefused) as refused:
+            sessions.begin(ClientStart(), "another")
+        assert code(refused) == (503, "FULL")
+        for number in range(sections["limits"].max_calls - most):
+            rig.calls.answer(f"CA{number}")
+
+        await end(rig, *begun)
+        sessions.begin(ClientStart(), "another")
+
+
+def ended(session: BrowserSession) -> list[tuple[str, object]]:
+    """What the client is told of its talk time and of the end."""
+    messages, _ = session.leg.outbox.read(0, 1000)
+    texts = [json.loads(message.body) for _, message in messages if isinstance(message, Text)]
+    told = [(text["type"], text.get("code") or text.get("reason")) for text in texts]
+    return [it for it in told if it in {("error", "TALK_TIME_USED"), ("state", "max_duration")}]
+
+
+async def test_the_sessions_of_an_address_last_so_long_in_an_hour_all_together(autojump_clock: MockClock) -> None:
+    async with registry(limits=LimitsConfig(talk_per_address_s=120)) as (rig, sessions):
+        began_at = trio.current_time()
+        one, other = (sessions.begin(ClientStart(), "a") for _ in range(2))
+        elsewhere = sessions.begin(ClientStart(), "b")
+        with one.attached("websocket"), other.attached("websocket"), elsewhere.attached("websocket"):
+            while not (one.over and other.over):  # noqa: ASYNC110 - a session has no event for its end
+                await trio.sleep(1)
+            assert trio.current_time() - began_at == pytest.approx(60, abs=12)
+            assert ended(one) == ended(other) == [("error", "TALK_TIME_USED"), ("state", "max_duration")]
+            assert not elsewhere.over
+            with pytest.raises(RequestRefused) as refused:
+                sessions.begin(ClientStart(), "a")
+            assert code(refused) == (429, "TALK_TIME_USED")
+        await trio.sleep(TALK_STEP_S * HOUR_S / 120)
+        sessions.begin(ClientStart(), "a")
+        assert rig.metric("relay_limited_total", limit="talk_per_address_s") == 3
+
+
+async def test_to_begin_and_leave_again_and_again_costs_talk_time(autojump_clock: MockClock) -> None:
+    async with registry(limits=LimitsConfig(talk_per_address_s=3 * TALK_STEP_S)) as (rig, sessions):
+        for _ in range(3):
+            await end(rig, sessions.begin(ClientStart(), "a"))
+        with pytest.raises(RequestRefused) as refused:
+            sessions.begin(ClientStart(), "a")
+        assert code(refused) == (429, "TALK_TIME_USED")
+
+
+async def test_a_session_that_is_not_taken_costs_no_talk_time(autojump_clock: MockClock) -> None:
+    limits = LimitsConfig(max_calls=1, talk_per_address_s=TALK_STEP_S)
+    async with registry(limits=limits) as (rig, sessions):
+        first = sessions.begin(ClientStart(), "a")
+        with pytest.raises(RequestRefused):
+            sessions.begin(ClientStart(), "b")
+        await end(rig, first)
+
+        sessions.begin(ClientStart(), "b")
+
+
+async def test_a_full_relay_says_so_once_however_often_a_browser_asks() -> None:
+    async with registry(limits=LimitsConfig(max_calls=2)) as (rig, sessions):
+        for sid in ("CA1", "CA2"):
+            rig.calls.answer(sid)
+        for _ in range(20):
+            with pytest.raises(RequestRefused) as refused:
+                sessions.begin(ClientStart(), "a")
+            assert code(refused) == (503, "FULL")
+
+        assert rig.event("call.refused")["reason"] == "full"
+        assert rig.metric("relay_calls_total", end_reason="refused") == 20
 
 
 async def test_an_address_has_only_so_many_sessions_until_one_is_gone(autojump_clock: MockClock) -> None:

@@ -1,0 +1,149 @@
+"""Gives each client its share: how much it may hold at a time, and how often it may ask.
+
+A client is an address, or the /64 of an IPv6 address. What is too much is refused with a code, counted by the key of
+the limit, and told in the log once in a while.
+"""
+
+import math
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from functools import partial
+
+import trio
+
+from relay.config import Config
+from relay.logic.places import Places
+from relay.logic.rate_limit import RateLimit
+from relay.refusals import Refusals, asked_by
+from relay.wire.client_address import TrustedProxies
+
+CONNECTIONS_OF_A_CALL = 2
+"""A caller's socket, and a request beside it. All calls may come from one address, as from one of Twilio's."""
+SLOW_BODIES_OF_A_SESSION = 4
+"""A client on a slow network sends its audio and, beside it, a message. Its session's token has been seen by then."""
+
+
+class Share:
+    """What is held at a time: so much in all, under `limit`, and by one client, under `limit` with `_per_address`.
+
+    `what` names it for the refused.
+    """
+
+    def __init__(self, refusals: Refusals, limit: str, what: str, *, in_all: float, for_each: float) -> None:
+        self._refusals = refusals
+        self._limit = limit
+        self._what = what
+        self._places = Places(in_all, for_each)
+
+    @contextmanager
+    def hold(self, client: str) -> Iterator[None]:
+        """Have a place while the context is open. Raises RequestRefused: BUSY, TOO_MANY_AT_ONCE."""
+        match self._places.take(client):
+            case "all full":
+                raise self._refusals.limited(self._limit, 503, "BUSY", f"too many {self._what}: try again")
+            case "holder full":
+                text = f"too many {self._what} from this address: end one of them"
+                raise self._refusals.limited(f"{self._limit}_per_address", 429, "TOO_MANY_AT_ONCE", text)
+        try:
+            yield
+        finally:
+            self._places.give_back(client)
+
+
+class SlowBodies:
+    """The share of bodies that do not come at once.
+
+    Many that began together become slow together. Each has to wait for its turn before it is judged, so that hundreds
+    of refusals are not one step of the event loop, in which every call would stand still.
+    """
+
+    def __init__(self, share: Share) -> None:
+        self._share = share
+        self._turn = trio.Lock()
+
+    @asynccontextmanager
+    async def hold(self, client: str) -> AsyncIterator[None]:
+        """As `Share.hold`."""
+        async with self._turn:
+            await trio.lowlevel.checkpoint()
+        with self._share.hold(client):
+            yield
+
+
+class Rate:
+    """How often a client may do something, under the keys of `limit` that end with `_burst` and `_per_s`."""
+
+    def __init__(self, refusals: Refusals, limit: str, *, burst: int, per_s: float) -> None:
+        self._refusals = refusals
+        self._limit = limit
+        self._rate = RateLimit(per_s=per_s, burst=burst)
+
+    def count(self, client: str) -> None:
+        """Count one. Raises RequestRefused: TOO_MANY_REQUESTS, and counts nothing."""
+        self.check(client)
+        self._rate.allow(client, trio.current_time())
+
+    def check(self, client: str) -> None:
+        """Whether one more may come. Raises as `count`."""
+        wait_s = self._rate.wait_s(client, trio.current_time())
+        if wait_s > 0:
+            text = f"too many requests from this address: wait {wait_s:.2f} s"
+            raise self._refusals.limited(self._limit, 429, "TOO_MANY_REQUESTS", text)
+
+
+class Limits:
+    """All of [limits] but those of calls and sessions. One for the daemon."""
+
+    def __init__(self, config: Config, refusals: Refusals) -> None:
+        keys, inf = config.limits, math.inf
+        share, rate = partial(Share, refusals), partial(Rate, refusals)
+        for_calls = CONNECTIONS_OF_A_CALL * keys.max_calls
+        self._refusals = refusals
+        self._proxies = TrustedProxies(config.server.trusted_proxies)
+        self._connections = share("connections", "connections", in_all=keys.connections + for_calls, for_each=inf)
+        self._of_client = share(
+            "connections", "connections", in_all=inf, for_each=keys.connections_per_address + for_calls
+        )
+        self.unstarted_browsers = share(
+            "unstarted_sockets",
+            "sockets without a first message",
+            in_all=keys.unstarted_sockets,
+            for_each=keys.unstarted_sockets_per_address,
+        )
+        self.unstarted_streams = share(
+            "unstarted_sockets", "sockets without a start message", in_all=keys.unstarted_sockets, for_each=inf
+        )
+        self.slow_bodies = SlowBodies(
+            share("slow_bodies", "slow bodies", in_all=keys.slow_bodies, for_each=keys.slow_bodies_per_address)
+        )
+        self.slow_bodies_of_sessions = SlowBodies(
+            share("slow_bodies", "slow bodies", in_all=inf, for_each=SLOW_BODIES_OF_A_SESSION)
+        )
+        self.listeners = share("listeners", "listeners to events of calls", in_all=keys.listeners, for_each=inf)
+        self.starts = rate("client_starts", burst=keys.client_starts_burst, per_s=keys.client_starts_per_s)
+        self.uploads = rate("webhook", burst=keys.webhook_burst, per_s=keys.webhook_per_s)
+        self.wrong_tokens = rate("wrong_tokens", burst=keys.wrong_tokens_burst, per_s=keys.wrong_tokens_per_s)
+
+    def client_of(self, peer: str, forwarded_for: Iterable[str] = ()) -> str:
+        """Whose request it is that came from `peer`, with these lines of X-Forwarded-For."""
+        return self._proxies.client_of(peer, forwarded_for)
+
+    @contextmanager
+    def connection(self, peer: str) -> Iterator[None]:
+        """A place for a connection. One of a trusted proxy is nobody's yet: see `request`. Raises as `Share.hold`."""
+        client = self.client_of(peer)
+        with asked_by(client), self._connections.hold(client), self._of_direct_client(peer, client):
+            yield
+
+    def connection_failed(self, error: str) -> None:
+        """A connection ended with errors of these kinds, which what its peer sent can cause."""
+        self._refusals.warning("connection.failed", error, error=error)
+
+    def _of_direct_client(self, peer: str, client: str) -> AbstractContextManager[None]:
+        return nullcontext() if self._proxies.trusts(peer) else self._of_client.hold(client)
+
+    @contextmanager
+    def request(self, peer: str, client: str) -> Iterator[None]:
+        """A place for a request, which through a trusted proxy is the client's connection. Raises as `Share.hold`."""
+        with self._of_client.hold(client) if self._proxies.trusts(peer) else nullcontext():
+            yield

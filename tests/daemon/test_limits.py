@@ -1,0 +1,306 @@
+"""What one client may hold and ask for, and that others have their share all the same; over real connections."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+from trio_websocket import ConnectionRejected
+
+from relay.config import LimitsConfig, ServerConfig
+from relay.daemon.limits import CONNECTIONS_OF_A_CALL, Limits, Rate, Share, SlowBodies
+from relay.errors import RequestRefused
+from relay.metrics import LIMITS, Metrics
+from relay.net import asgi_request
+from relay.refusals import Refusals
+from tests.support.browserrig import ORIGIN, start_polling
+from tests.support.frontrig import ADMIN_TOKEN, FrontRig, front_config, open_front, ringing, signature
+from tests.support.peers import dialled
+
+ONE, OTHER = "198.51.100.1", "198.51.100.2"
+ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+
+
+def limited(rig: FrontRig) -> dict[str, float]:
+    """What was refused so far, by limit."""
+    return {limit: n for limit in LIMITS if (n := rig.metric("relay_limited_total", limit=limit))}
+
+
+@asynccontextmanager
+async def front(*, proxies: tuple[str, ...] = ("127.0.0.1",), **limits: Any) -> AsyncIterator[FrontRig]:
+    """A relay for which the test is a proxy, unless it is told otherwise."""
+    config = front_config(
+        {"client_key": "client-key-of-the-test"},
+        limits=LimitsConfig(**limits),
+        server=ServerConfig(trusted_proxies=proxies),
+    )
+    async with open_front(config) as rig:
+        yield rig
+
+
+async def answer_of(stream: trio.SocketStream) -> tuple[int, str]:
+    """The status and the code of an answer."""
+    answer = bytearray()
+    with trio.fail_after(20):
+        while b'"}' not in answer and (part := await stream.receive_some()):
+            answer += part
+    return int(answer.split()[1]), json.loads(answer.partition(b"\r\n\r\n")[2])["code"]
+
+
+def named(client: str) -> dict[str, str]:
+    return {"X-Forwarded-For": client}
+
+
+def refused(share: Share, client: str) -> str | None:
+    try:
+        with share.hold(client):
+            return None
+    except RequestRefused as refusal:
+        return refusal.code
+
+
+def test_every_limit_that_is_counted_is_a_key() -> None:
+    keys = {key.removesuffix("_per_s").removesuffix("_burst") for key in LimitsConfig.__struct_fields__}
+
+    assert {*LIMITS, "max_calls"} == keys
+
+
+async def test_a_share_is_so_much_in_all_and_so_much_for_one() -> None:
+    share = Share(Refusals(Metrics()), "slow_bodies", "slow bodies", in_all=3, for_each=2)
+    with share.hold(ONE), share.hold(ONE):
+        assert (refused(share, ONE), refused(share, OTHER)) == ("TOO_MANY_AT_ONCE", None)
+        with share.hold(OTHER):
+            assert (refused(share, ONE), refused(share, OTHER)) == ("TOO_MANY_AT_ONCE", "BUSY")
+    assert refused(share, ONE) is None
+
+
+async def test_bodies_that_become_slow_together_are_refused_one_after_the_other() -> None:
+    bodies = SlowBodies(Share(Refusals(Metrics()), "slow_bodies", "slow bodies", in_all=0, for_each=0))
+    refusals_in_a_step, most = 0, 0
+
+    async def become_slow() -> None:
+        nonlocal refusals_in_a_step, most
+        with pytest.raises(RequestRefused):
+            async with bodies.hold(ONE):
+                pass
+        refusals_in_a_step += 1
+        most = max(most, refusals_in_a_step)
+
+    async def step() -> None:
+        nonlocal refusals_in_a_step
+        while True:
+            await trio.lowlevel.checkpoint()
+            refusals_in_a_step = 0
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(step)
+        async with trio.open_nursery() as slow:
+            for _ in range(50):
+                slow.start_soon(become_slow)
+        nursery.cancel_scope.cancel()
+
+    assert 1 <= most <= 2
+
+
+async def test_a_rate_is_a_burst_and_then_so_many_a_second_for_each(autojump_clock: MockClock) -> None:
+    rate = Rate(Refusals(Metrics()), "webhook", burst=2, per_s=0.1)
+    for client in (ONE, ONE, OTHER):
+        rate.count(client)
+    with pytest.raises(RequestRefused) as refusal:
+        rate.count(ONE)
+    assert (refusal.value.status, refusal.value.code) == (429, "TOO_MANY_REQUESTS")
+
+    await trio.sleep(10)
+
+    rate.check(ONE)
+    rate.count(ONE)
+    with pytest.raises(RequestRefused):
+        rate.check(ONE)
+
+
+async def test_all_calls_may_come_from_one_address_beside_its_share() -> None:
+    config = front_config(limits=LimitsConfig(max_calls=3, connections=5, connections_per_address=1))
+    limits = Limits(config, Refusals(Metrics()))
+    with ExitStack() as places:
+        for _ in range(3 * CONNECTIONS_OF_A_CALL + 1):
+            places.enter_context(limits.connection(ONE))
+        with pytest.raises(RequestRefused):
+            places.enter_context(limits.connection(ONE))
+        for number in range(4):
+            places.enter_context(limits.connection(f"203.0.113.{number}"))
+        with pytest.raises(RequestRefused) as refusal:
+            places.enter_context(limits.connection(OTHER))
+
+    assert refusal.value.code == "BUSY"
+
+
+@pytest.mark.parametrize(
+    ("limits", "status", "code", "limit"),
+    [
+        ({"connections": 1, "max_calls": 1}, 503, "BUSY", "connections"),
+        ({"connections_per_address": 1, "max_calls": 1}, 429, "TOO_MANY_AT_ONCE", "connections_per_address"),
+    ],
+)
+async def test_a_connection_too_many_is_told_so_and_closed(
+    limits: dict[str, int], status: int, code: str, limit: str
+) -> None:
+    async with front(proxies=(), **limits) as rig, AsyncExitStack() as stack:
+        held = [await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", rig.port)) for _ in range(3)]
+        async with await trio.open_tcp_stream("127.0.0.1", rig.port) as stream:
+            assert await answer_of(stream) == (status, code)
+            assert await stream.receive_some() == b""
+        assert limited(rig) == {limit: 1}
+
+        await held[0].aclose()
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        async with await trio.open_tcp_stream("127.0.0.1", rig.port) as stream:
+            await stream.send_all(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert await answer_of(stream) == (404, "NOT_FOUND")
+
+
+async def test_behind_a_proxy_requests_and_sockets_are_the_clients_connections() -> None:
+    async with front(connections_per_address=1, max_calls=1) as rig, AsyncExitStack() as stack:
+        for _ in range(3):
+            await stack.enter_async_context(dialled(rig.port, path="/client", headers=headers(ONE)))
+        answer = await rig.http.get("/health", headers=named(ONE))
+
+        assert (answer.status_code, answer.json()["code"]) == (429, "TOO_MANY_AT_ONCE")
+        assert await status_of_socket(rig, ONE) == 429
+        assert (await rig.http.get("/health", headers=named(OTHER))).status_code == 200
+        assert limited(rig) == {"connections_per_address": 2}
+
+
+async def test_one_client_cannot_take_all_places_of_sockets_that_have_not_begun() -> None:
+    async with front(unstarted_sockets=3, unstarted_sockets_per_address=2) as rig, AsyncExitStack() as stack:
+        for _ in range(2):
+            await stack.enter_async_context(dialled(rig.port, path="/client", headers=headers(ONE)))
+        assert await status_of_socket(rig, ONE) == 429
+        await stack.enter_async_context(dialled(rig.port, path="/client", headers=headers(OTHER)))
+        assert await status_of_socket(rig, "198.51.100.3") == 503
+        assert limited(rig) == {"unstarted_sockets_per_address": 1, "unstarted_sockets": 1}
+
+
+WEBHOOK = ["POST /twilio/voice HTTP/1.1", "X-Twilio-Signature: AAAA", "Content-Type: application/x-www-form-urlencoded"]
+BODIES = [WEBHOOK, ["POST /client HTTP/1.1"], ["POST /webhook/audio HTTP/1.1"], ["POST /client/token HTTP/1.1"]]
+
+
+async def slow_body(rig: FrontRig, client: str, lines: list[str]) -> trio.SocketStream:
+    stream = await trio.open_tcp_stream("127.0.0.1", rig.port)
+    head = [*lines, "Host: x", f"X-Forwarded-For: {client}", "Content-Length: 9", "", ""]
+    await stream.send_all("\r\n".join(head).encode())
+    return stream
+
+
+async def first_answer(streams: list[trio.SocketStream]) -> tuple[int, str]:
+    """The answer of the one that is answered first."""
+    answers: list[tuple[int, str]] = []
+
+    async def note(stream: trio.SocketStream) -> None:
+        answers.append(await answer_of(stream))
+        nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        for stream in streams:
+            nursery.start_soon(note, stream)
+    return answers[0]
+
+
+@pytest.mark.parametrize("lines", BODIES[:3], ids=lambda lines: lines[0].split()[1])
+async def test_slow_bodies_have_few_places_whatever_they_are_for(lines: list[str]) -> None:
+    async with front(slow_bodies=3, slow_bodies_per_address=2) as rig, AsyncExitStack() as stack:
+        one = [await stack.enter_async_context(await slow_body(rig, ONE, lines)) for _ in range(3)]
+        assert await first_answer(one) == (429, "TOO_MANY_AT_ONCE")
+        other = [await stack.enter_async_context(await slow_body(rig, OTHER, lines)) for _ in range(2)]
+        assert await first_answer(other) == (503, "BUSY")
+        assert limited(rig) == {"slow_bodies_per_address": 1, "slow_bodies": 1}
+
+
+async def test_a_body_that_comes_at_once_needs_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with front(slow_bodies=1, slow_bodies_per_address=1) as rig, await slow_body(rig, ONE, WEBHOOK):
+        await trio.sleep(asgi_request.PROMPT_S + 0.1)
+        posted = await rig.post("/twilio/voice", ringing(), headers=named(ONE))
+        uploaded = await rig.http.post("/webhook/audio", content=bytes(640), headers=named(ONE))
+
+        assert (posted.status_code, uploaded.status_code) == (200, 200)
+        assert limited(rig) == {}
+
+
+async def test_what_is_left_of_a_body_that_nobody_wants_needs_a_place_too() -> None:
+    """/client/token answers without its body, and reads on so that the client sees the answer."""
+    async with front(slow_bodies=1, slow_bodies_per_address=1) as rig:
+        async with await slow_body(rig, ONE, BODIES[3]), await slow_body(rig, ONE, BODIES[3]) as second:
+            assert await answer_of(second) == (401, "CLIENT_KEY_NEEDED")
+        assert limited(rig) == {"slow_bodies_per_address": 1}
+
+
+async def test_the_slow_bodies_of_a_session_take_no_place_from_strangers() -> None:
+    async with front(slow_bodies=1, slow_bodies_per_address=1) as rig, AsyncExitStack() as stack:
+        ready = (await start_polling(rig)).ready
+        path, bearer = f"/client/{ready['sessionId']}", f"Authorization: Bearer {ready['token']}"
+        upload = f"/webhook/audio?session={ready['sessionId']}"
+        stranger = await stack.enter_async_context(await slow_body(rig, ONE, BODIES[1]))
+        for target in (f"{path}/audio", f"{path}/messages", upload, upload):
+            lines = [f"POST {target} HTTP/1.1", bearer]
+            await stack.enter_async_context(await slow_body(rig, ONE, lines))
+        await trio.sleep(asgi_request.PROMPT_S + 0.2)
+        assert limited(rig) == {}
+
+        one_more = await stack.enter_async_context(await slow_body(rig, ONE, [f"POST {path}/audio HTTP/1.1", bearer]))
+        assert await answer_of(one_more) == (429, "TOO_MANY_AT_ONCE")
+        await stranger.aclose()
+
+
+@pytest.mark.parametrize(("path", "key"), [("/calls", ADMIN_TOKEN), ("/client/token", "client-key-of-the-test")])
+async def test_a_client_may_guess_a_token_so_often(path: str, key: str) -> None:
+    async with front(wrong_tokens_burst=2, wrong_tokens_per_s=0.001) as rig:
+        method = "GET" if path == "/calls" else "POST"
+
+        async def status(token: str | None, client: str) -> int:
+            shown = {} if token is None else {"Authorization": f"Bearer {token}"}
+            return (await rig.http.request(method, path, headers=named(client) | shown)).status_code
+
+        assert [await status(token, ONE) for token in (None, None, "a", key, "b", None, key)] == [
+            *(401, 401, 401, 200, 401),
+            *(429, 429),
+        ]
+        assert await status(key, OTHER) == 200
+        assert limited(rig) == {"wrong_tokens": 2}
+
+
+async def test_the_listeners_of_all_calls_together_are_bounded() -> None:
+    async with front(listeners=1) as rig:
+        calls = [(await start_polling(rig)).ready["sessionId"] for _ in range(2)]
+        async with rig.http.stream("GET", f"/calls/{calls[0]}/events", headers=ADMIN) as first:
+            assert first.status_code == 200
+            second = await rig.http.get(f"/calls/{calls[1]}/events", headers=ADMIN)
+
+        assert (second.status_code, second.json()["code"]) == (503, "BUSY")
+        assert limited(rig) == {"listeners": 1}
+
+
+async def test_twilios_sockets_have_places_of_their_own_whatever_address_they_come_from() -> None:
+    async with front(unstarted_sockets=2, unstarted_sockets_per_address=1) as rig, AsyncExitStack() as stack:
+        signed = [("x-twilio-signature", signature("wss://relay.example.com/twilio/media")), *named(ONE).items()]
+        await stack.enter_async_context(dialled(rig.port, path="/client", headers=headers(ONE)))
+        for _ in range(2):
+            await stack.enter_async_context(rig.socket(signed))
+        assert limited(rig) == {}
+
+
+def headers(client: str) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode()) for name, value in [*ORIGIN, *named(client).items()]]
+
+
+async def status_of_socket(rig: FrontRig, client: str) -> int:
+    """The status with which a browser's socket is refused."""
+    statuses = []
+    try:
+        async with dialled(rig.port, path="/client", headers=headers(client)):
+            pass
+    except* ConnectionRejected as group:
+        statuses = [error.status_code for error in group.exceptions if isinstance(error, ConnectionRejected)]
+    (status,) = statuses
+    return status

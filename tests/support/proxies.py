@@ -1,0 +1,109 @@
+"""Real reverse proxies in front of a relay, each with the configuration that its documentation shows for it."""
+
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import trio
+
+START_S = 20.0
+
+_NGINX = """
+daemon off;
+error_log stderr;
+pid {folder}/nginx.pid;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{
+            proxy_pass http://127.0.0.1:{relay};
+            proxy_http_version 1.1;
+            proxy_set_header Host $host;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $http_connection;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        }}
+    }}
+}}
+"""
+_HAPROXY = """
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+frontend in
+    bind 127.0.0.1:{port}
+    option forwardfor
+    default_backend relay
+backend relay
+    server relay 127.0.0.1:{relay}
+"""
+_CADDY = """
+{{
+    admin off
+    auto_https off
+    storage file_system {folder}/caddy
+}}
+http://:{port} {{
+    bind 127.0.0.1
+    reverse_proxy 127.0.0.1:{relay}
+}}
+"""
+PROXIES: dict[str, tuple[str, Callable[[str], list[str]]]] = {
+    "nginx": (_NGINX, lambda config: ["-c", config, "-p", str(Path(config).parent), "-e", "stderr"]),
+    "haproxy": (_HAPROXY, lambda config: ["-db", "-f", config]),
+    "caddy": (_CADDY, lambda config: ["run", "--adapter", "caddyfile", "--config", config]),
+}
+"""The text of its configuration, and its arguments for the file with it."""
+
+
+def program(name: str) -> str | None:
+    """The path of a proxy; None where it is not installed."""
+    return shutil.which(name) or shutil.which(name, path="/usr/sbin")
+
+
+@contextmanager
+def proxy(name: str, relay_port: int, folder: Path) -> Iterator[int]:
+    """The proxy of this name in front of a relay on 127.0.0.1; yields its own port, where it answers soon."""
+    text, arguments = PROXIES[name]
+    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
+        port = int(probe.getsockname()[1])
+    config = folder / name
+    config.write_text(text.format(folder=folder, port=port, relay=relay_port))
+    command = [program(name) or name, *arguments(str(config))]
+    environ = {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "XDG_DATA_HOME": str(folder)}
+    with open(folder / f"{name}.log", "wb") as log:  # noqa: PTH123
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environ)
+    try:
+        yield port
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+async def connected_from(client: str, port: int) -> trio.SocketStream:
+    """A connection to 127.0.0.1 from another address of loopback. Waits until something listens there."""
+    with trio.fail_after(START_S):
+        while True:
+            stream = trio.socket.socket()
+            await stream.bind((client, 0))
+            try:
+                await stream.connect(("127.0.0.1", port))
+            except OSError:
+                stream.close()
+                await trio.sleep(0.02)
+            else:
+                return trio.SocketStream(stream)
