@@ -14,7 +14,7 @@ import msgspec
 import trio
 
 from relay.config import AssistantConfig, Config
-from relay.errors import RelayError
+from relay.errors import AssistantUnavailable, RelayError
 from relay.media.frames import AudioFormat, Encoding
 from relay.net.rest import RestClient
 from relay.probe.budget import Budget
@@ -160,10 +160,9 @@ class VapiAccount:
         """The call in the answer; one that exists and cannot be used is ended. Raises AssistantUnavailable."""
         try:
             return vapi_call.parse_created(status, body, self.format)
-        except RelayError:
-            call_id = vapi_call.parse_id(status, body)
-            if call_id is not None:
-                await self._end(call_id, None)
+        except AssistantUnavailable as error:
+            if error.call_id is not None:
+                await self._end(error.call_id, error.control_url)
             raise
 
     async def _with_control_url(self, created: CallCreated) -> CallCreated:

@@ -109,7 +109,7 @@ async def interruption(account: VapiAccount) -> Answer:
             return Answer(found="not measured: the assistant did not speak", note="give it a voice", failed=True)
         await trio.sleep(1)
         spoke_s = trio.current_time()
-        line.say(spoken("stop", account.format))
+        line.say(spoken("stop", line.format))
         noticed = await line.wait_for(lambda: line.told(vapi.UserInterrupted, spoke_s), NOTICED_WITHIN_S)
         since_s = _first_interrupted_s(line, spoke_s) if noticed else spoke_s
         await _wait_quiet(line, since_s)
@@ -177,7 +177,7 @@ async def fast_speech(account: VapiAccount) -> Answer:
     said = phrase("request").text
     async with account.call(FAST_CALL_S) as created, account.talk(created) as line:
         await line.wait_begun()
-        line.say(spoken("request", account.format), FAST_SPEED)
+        line.say(spoken("request", line.format), FAST_SPEED)
         await line.wait_for(lambda: _heard_words(line), 10)
         await line.wait_for(line.closed.is_set, 2)  # it may come as two sentences
         if line.closed.is_set():

@@ -128,13 +128,6 @@ def parse_live(status: int, body: bytes) -> LiveCall | None:
     return LiveCall(answer.get("status") == "ended", _control_url(answer))
 
 
-def parse_id(status: int, body: bytes) -> str | None:
-    """Return the id of the call that an answer to `POST /call` has made, whatever else is wrong with that answer."""
-    answer = _json_object(body)
-    call_id = answer.get("id") if answer is not None and status in (200, 201) else None
-    return call_id if isinstance(call_id, str) and _CALL_ID.fullmatch(call_id) else None
-
-
 def parse_listed(status: int, body: bytes, name: str) -> list[str]:
     """Return the ids of the calls of this name in the answer to `GET /call`; none where it is no list of calls."""
     try:

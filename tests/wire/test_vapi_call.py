@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from relay.errors import AssistantUnavailable, LocalProtocolError
 from relay.media.frames import TELEPHONE, WIDEBAND, AudioFormat, Encoding
-from relay.wire.vapi_call import CallCreated, call_request, parse_created, parse_id, parse_listed
+from relay.wire.vapi_call import CallCreated, call_request, parse_created, parse_listed
 
 SOCKET = "wss://api.vapi.ai/7420f27a-30fd-4f49-a995-5549ae7cc00d/transport"
 CONTROL = "https://phone-call-websocket.aws-us-west-2-backend-production1.vapi.ai/7420f27a/control"
@@ -340,22 +340,6 @@ def test_whatever_the_answer_only_assistant_unavailable_escapes(status: int, bod
         error = caught
 
     assert error is None or (error.code.startswith("VAPI_") and len(str(error)) < 450)
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "call_id"),
-    [
-        (201, b'{"id":"c-1"}', "c-1"),
-        (200, b'{"id":"c-1","subscriptionLimits":{"concurrencyBlocked":true}}', "c-1"),
-        (400, b'{"id":"c-1"}', None),
-        (201, b'{"id":"../c"}', None),
-        (201, b'{"id":7}', None),
-        (201, b"[]", None),
-        (201, b"\xff", None),
-    ],
-)
-def test_the_id_of_a_call_is_read_whatever_else_the_answer_lacks(status: int, body: bytes, call_id: str | None) -> None:
-    assert parse_id(status, body) == call_id
 
 
 @pytest.mark.parametrize(
