@@ -99,7 +99,7 @@ class Calls:
             raise CallRefused(reason)
         note = self.checkpoints.note if kept else None
         services = self._services
-        record = new_record(sid, services.config, self._pool.first.name, services.wall())
+        record = new_record(sid, services.config, self._pool.first.name, trio.current_time())
         return self._begin(Call(record, services, self._pool, caller_format, note))
 
     def go_on(self, past: CallRecord) -> Call:
@@ -107,7 +107,7 @@ class Calls:
         if call := self._by_sid.get(past.call_sid):
             return call
         call = Call(past, self._services, self._pool, TELEPHONE, self.checkpoints.note)
-        age_s = round(self._services.wall() - past.started_at, 3)
+        age_s = max(0.0, round(trio.current_time() - past.started_at, 3))
         log.info("call.taken_over", call_id=call.id, call_sid=call.sid, age_s=age_s, turns=len(past.conversation))
         return self._begin(call)
 

@@ -37,15 +37,15 @@ Note = Callable[[CallRecord], None]
 log = structlog.get_logger(__name__)
 
 
-def new_record(call_sid: str, config: Config, assistant: str, wall_s: float) -> CallRecord:
-    """The record of a call that begins now, at `wall_s` of the records' clock, with this assistant."""
+def new_record(call_sid: str, config: Config, assistant: str, now: float) -> CallRecord:
+    """The record of a call that begins now with this assistant."""
     reconnect = config.reconnect
     return CallRecord(
         call_sid=call_sid,
         call_id=secrets.token_hex(16),
         assistant=assistant,
-        started_at=wall_s,
-        expires_at=wall_s + config.session.max_duration_s + reconnect.reattach_grace_s,
+        started_at=now,
+        expires_at=now + config.session.max_duration_s + reconnect.reattach_grace_s,
         policy=ReattachRules(reconnect.reattach_attempts, reconnect.reattach_window_s, reconnect.reattach_grace_s),
     )
 
@@ -54,14 +54,11 @@ class Checkpoint:
     """Makes the record of one call, which began as `record` says, and notes it when it has changed.
 
     `note` never waits; None: nobody could go on with this call.
-
-    `wall` is the clock that the record's times are of, in seconds.
     """
 
     def __init__(
         self,
         record: CallRecord,
-        wall: Callable[[], float],
         note: Note | None,
         *,
         forwarder: Forwarder,
@@ -69,7 +66,6 @@ class Checkpoint:
         line: CallerLine,
     ) -> None:
         self._began = record
-        self._wall = wall
         self._tokens: tuple[KeptToken, ...] = ()
         self._note = note
         self.stopped = False
@@ -100,10 +96,10 @@ class Checkpoint:
             self._note(record)
 
     def note_end(self, reason: EndReason) -> None:
-        """The call is over: nobody is to go on with it."""
+        """The call is over: nobody is to go on with it, and nothing that was said in it is kept."""
         self._tokens = ()
         if self._note is not None:
-            self._note(self._record(self._wall() + ENDED_KEPT_S, reason))
+            self._note(self._record(trio.current_time() + ENDED_KEPT_S, reason))
 
     def stop(self) -> None:
         """Another process has the call now: note nothing more."""
@@ -121,9 +117,9 @@ class Checkpoint:
             started_at=self._began.started_at,
             expires_at=expires_at,
             assistant_call_id=self._forwarder.assistant_call_id,
-            conversation=self._playback.turns(),
+            conversation=self._playback.turns() if end_reason is None else (),
             policy=self._began.policy,
-            reattached_at=tuple(round(self._wall() - age_s, 1) for age_s in self._line.attempt_ages_s()),
+            reattached_at=tuple(round(trio.current_time() - age_s, 1) for age_s in self._line.attempt_ages_s()),
             tokens=self._tokens,
             end_reason=end_reason,
         )

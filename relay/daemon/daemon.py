@@ -12,7 +12,6 @@ import errno
 import os
 import signal
 import socket
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
@@ -86,8 +85,7 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
             nursery.start_soon(vad.run)
             nursery.start_soon(probe_loop_lag, metrics)
             dialers = [await _dialer(assistant, config, redactor, stack) for assistant in config.assistants]
-            wall = time.time if store is None else store.wall
-            services = Services(config, metrics, vad, store, apology=apology, wall=wall)
+            services = Services(config, metrics, vad, store, apology=apology)
             async with (
                 open_calls(services, *dialers) as calls,
                 open_browser_sessions(config, calls) as sessions,

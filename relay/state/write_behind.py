@@ -38,7 +38,8 @@ class WriteBehind:
 
     `on_taken` is called with the CallSid of a call that another process has taken over: it must end here without a word
     to the caller. That is known with the next beat, and with the next record that is to be written. What the store has
-    forgotten, as a Redis that was started again does, is written again with the next beat.
+    forgotten, as a Redis that was started again does, or stamped by a clock that was set, is written again with the
+    next beat.
     """
 
     def __init__(
@@ -122,16 +123,16 @@ class WriteBehind:
                 self._failures = 0
 
     async def _beat(self) -> None:
-        await self._store.beat()
+        clock_was_set = await self._store.beat()
         if not self._live:
             return
         live = list(self._live.values())
         owned = await self._store.owns([record.call_sid for record in live])
         for record, ours in zip(live, owned, strict=True):
-            if ours is None:
-                self._pending.setdefault(record.call_sid, record)
-            elif not ours:
+            if ours is False:
                 self._let_go(record)
+            elif ours is None or clock_was_set:
+                self._pending.setdefault(record.call_sid, record)
 
     async def _write(self, record: CallRecord) -> None:
         """The note stays until it is written: so a newer one takes its place."""
