@@ -175,6 +175,8 @@ class SqliteBackend:
     def retire(self) -> None:
         with self._transaction() as connection:
             connection.execute(_RETIRE, self._values())
+        if not self._wiped:
+            self._wipe()
 
     def close(self) -> None:
         if self._connection is not None:

@@ -278,6 +278,16 @@ def test_what_was_said_in_a_call_is_in_no_file_once_its_words_are_gone(seed: int
         assert files_tell(tmp_path) == []
 
 
+def test_a_process_that_ends_leaves_nothing_of_the_calls_that_are_over(tmp_path: Path) -> None:
+    with closing(SqliteBackend("one", tmp_path / "relay.db")) as backend:
+        backend.beat()
+        backend.save("CA1", spoken(1, 100), backend.now() + 60)
+        backend.save("CA1", b"over", backend.now() + 60)
+        backend.retire()
+
+        assert files_tell(tmp_path) == []
+
+
 def test_nor_are_the_words_of_a_call_whose_process_was_killed_once_its_record_expired(tmp_path: Path) -> None:
     path = tmp_path / "relay.db"
     subprocess.run([sys.executable, "-c", KILLED.replace("record", "a secret of"), str(path)], check=False)
