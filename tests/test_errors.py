@@ -21,6 +21,7 @@ from relay.errors import (
     RelayError,
     RemoteProtocolError,
     RequestRefused,
+    StartFailed,
     StartUnusable,
     StateUnavailable,
 )
@@ -28,6 +29,7 @@ from relay.errors import (
 BASES = [RelayError, ProtocolError]
 WITH_ONE_CODE: list[type[RelayError]] = [
     ConfigError,
+    StartFailed,
     FormatMismatch,
     RecordingBroken,
     LocalProtocolError,
