@@ -58,7 +58,7 @@ HELD_BY = {
     ],
     "SIGKILL": ["tests/daemon/test_handover.py::test_a_killed_process_is_followed_on_its_socket_with_what_was_heard"],
     "SIGSTOP and SIGCONT, or a machine that is suspended": [
-        "tests/daemon/test_loop_lag.py::test_a_daemon_that_was_stopped_says_so_and_its_call_goes_on",
+        "tests/daemon/test_loop_lag.py::test_a_daemon_that_was_stopped_says_so_and_its_call_goes_on_and_catches_up",
         "tests/daemon/test_loop_lag.py::test_a_machine_that_was_suspended_is_a_standstill_too",
         STANDSTILL + "test_after_a_standstill_every_word_comes_once_and_the_assistant_catches_up",
     ],

@@ -59,6 +59,8 @@ class WriteBehind:
         self._pending: dict[str, CallRecord] = {}
         self._live: dict[str, CallRecord] = {}
         """The records that were written last, of the calls that are not over."""
+        self._stamped_wrongly = False
+        """The store's clock was set since they were."""
         self._noted = Signal()
         self._written = Signal()
         self._failures = 0
@@ -123,16 +125,18 @@ class WriteBehind:
                 self._failures = 0
 
     async def _beat(self) -> None:
-        clock_was_set = await self._store.beat()
+        self._stamped_wrongly = await self._store.beat() or self._stamped_wrongly
         if not self._live:
+            self._stamped_wrongly = False
             return
         live = list(self._live.values())
         owned = await self._store.owns([record.call_sid for record in live])
         for record, ours in zip(live, owned, strict=True):
             if ours is False:
                 self._let_go(record)
-            elif ours is None or clock_was_set:
+            elif ours is None or self._stamped_wrongly:
                 self._pending.setdefault(record.call_sid, record)
+        self._stamped_wrongly = False
 
     async def _write(self, record: CallRecord) -> None:
         """The note stays until it is written: so a newer one takes its place."""

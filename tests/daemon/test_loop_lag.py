@@ -12,7 +12,7 @@ from relay.daemon.loop_lag import EVERY_S, STANDSTILL_S, probe_loop_lag
 from relay.metrics import Metrics
 from relay.standin.assistant import Behaviour, open_assistant
 from relay.standin.phone import open_phone
-from tests.support.daemons import VAPI_KEY, running_daemon, settings
+from tests.support.daemons import VAPI_KEY, Daemon, running_daemon, settings
 from tests.support.places import OPTIONS
 
 
@@ -60,7 +60,12 @@ async def test_a_machine_that_was_suspended_is_a_standstill_too(autojump_clock: 
     assert [line["stood_still_s"] for line in logs] == [60.0]
 
 
-async def test_a_daemon_that_was_stopped_says_so_and_its_call_goes_on() -> None:
+async def metrics_of(daemon: Daemon) -> dict[str, float]:
+    lines = (await daemon.get("/metrics")).text.splitlines()
+    return {name: float(value) for name, _, value in (it.rpartition(" ") for it in lines if not it.startswith("#"))}
+
+
+async def test_a_daemon_that_was_stopped_says_so_and_its_call_goes_on_and_catches_up() -> None:
     async with (
         open_assistant(key=VAPI_KEY, behaviour=Behaviour(script="tone"), record_s=1) as assistant,
         running_daemon(settings(assistant.base_url)) as daemon,
@@ -74,6 +79,9 @@ async def test_a_daemon_that_was_stopped_says_so_and_its_call_goes_on() -> None:
         with trio.fail_after(20):
             while not (said := daemon.events_of("daemon.stood_still")):  # noqa: ASYNC110 - another process
                 await trio.sleep(0.05)
+            while (await metrics_of(daemon))['relay_frames_dropped_total{cause="pause"}'] < 50:  # noqa: ASYNC110 - see above
+                await trio.sleep(0.1)
+        assert (await metrics_of(daemon))['relay_frames_dropped_total{cause="overflow"}'] == 0
 
         assert 2.5 < said[0]["stood_still_s"] < 20
         assert (phone.end, phone.result().streams) == (None, 1)
