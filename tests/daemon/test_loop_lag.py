@@ -60,6 +60,11 @@ async def test_a_machine_that_was_suspended_is_a_standstill_too(autojump_clock: 
     assert [line["stood_still_s"] for line in logs] == [60.0]
 
 
+def longest_s(daemon: Daemon) -> float:
+    """A busy machine may make it stand still too, not so long."""
+    return max((line["stood_still_s"] for line in daemon.events_of("daemon.stood_still")), default=0.0)
+
+
 async def metrics_of(daemon: Daemon) -> dict[str, float]:
     lines = (await daemon.get("/metrics")).text.splitlines()
     return {name: float(value) for name, _, value in (it.rpartition(" ") for it in lines if not it.startswith("#"))}
@@ -77,11 +82,10 @@ async def test_a_daemon_that_was_stopped_says_so_and_its_call_goes_on_and_catche
         daemon.signal(signal.SIGCONT)
         assert await phone.wait_heard(1000)
         with trio.fail_after(20):
-            while not (said := daemon.events_of("daemon.stood_still")):  # noqa: ASYNC110 - another process
+            while longest_s(daemon) < 2.5:  # noqa: ASYNC110 - another process
                 await trio.sleep(0.05)
             while (await metrics_of(daemon))['relay_frames_dropped_total{cause="pause"}'] < 50:  # noqa: ASYNC110 - see above
                 await trio.sleep(0.1)
         assert (await metrics_of(daemon))['relay_frames_dropped_total{cause="overflow"}'] == 0
 
-        assert 2.5 < said[0]["stood_still_s"] < 20
         assert (phone.end, phone.result().streams) == (None, 1)
