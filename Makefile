@@ -20,9 +20,11 @@ help:
 demo: $(STAMP)
 	@$(BIN)/relay demo $(ARGS)
 
-# Two processes, whatever the machine has: many tests run in real time and would be in each other's way. The tests of a
-# file stay together, because they share what is expensive to make. ARGS="-n 0" takes one process, for a debugger.
-PYTEST := $(BIN)/pytest -n 2 --dist loadfile
+# Three processes on two cores, whatever the machine has: many tests wait in real time, and more of them would be in
+# each other's way. The tests of a file stay together, because they share what is expensive to make; the files keep
+# their order, or those with few tests, which take longest, come last and alone. ARGS="-n 0" takes one process, for a
+# debugger.
+PYTEST := $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test: $(STAMP)
 	@$(PYTEST) $(ARGS)

@@ -35,7 +35,8 @@ class ServerConfig(msgspec.Struct, frozen=True):
 
 
 class TwilioConfig(msgspec.Struct, frozen=True):
-    """The table [twilio]: the checks on its requests, the deadlines of a stream, the number to transfer to."""
+    """The table [twilio]: the checks on its requests, the deadlines of a stream, the number to transfer to, and what
+    the assistant is told of the caller."""
 
     enabled: bool = True
     validate_signatures: bool = True
@@ -43,6 +44,8 @@ class TwilioConfig(msgspec.Struct, frozen=True):
     media_start_timeout_s: Annotated[float, Meta(ge=0.1, le=60)] = 5.0
     token_ttl_s: Annotated[float, Meta(ge=1, le=600)] = 60.0
     transfer_number: Annotated[str, Meta(pattern=r"^(\+[1-9][0-9]{6,14})?$")] = ""
+    pass_caller_number: bool = False
+    pass_fields: tuple[Text, ...] = ()
     auth_token_file: str = ""
     shared_keys_file: str = ""
 

@@ -20,11 +20,14 @@ from relay.config import (
     LadderEntry,
     ServerConfig,
     StateConfig,
+    TwilioConfig,
     VapiConfig,
 )
 from relay.errors import ConfigError
+from relay.redaction import looks_secret
 from relay.secrets import Secrets, SecretSource
 from relay.toml_table import check_keys, parse_toml, problem, read_table
+from relay.wire.caller_variables import NUMBER_FIELDS
 
 VAPI_KEY = "VAPI_API_KEY"
 NOT_PER_ASSISTANT = {"webhook_secret_file"}
@@ -151,6 +154,7 @@ def _shared_keys(file: str, text: str) -> dict[str, str]:
 def _problems(sections: Mapping[str, Any], ladder: list[tuple[str, LadderEntry]]) -> Iterator[Problem]:
     """The rules that types cannot state: about addresses, and about keys that depend on each other."""
     yield from _server_problems(sections["server"])
+    yield from _twilio_problems(sections["twilio"])
     yield from _barge_in_problems(sections["barge_in"])
     yield from _state_problems(sections["state"])
     names: set[str] = set()
@@ -168,6 +172,20 @@ def _server_problems(server: ServerConfig) -> Iterator[Problem]:
     if not all(_is_network(proxy) for proxy in server.trusted_proxies):
         allowed = 'a list of IP addresses and networks, as "10.1.2.3" and "10.0.0.0/8"'
         yield "server.trusted_proxies", server.trusted_proxies, allowed
+
+
+_FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+PASS_FIELDS_MAX = 20
+
+
+def _twilio_problems(twilio: TwilioConfig) -> Iterator[Problem]:
+    names = twilio.pass_fields
+    if len(names) > PASS_FIELDS_MAX or not all(_FIELD.fullmatch(name) for name in names):
+        yield "twilio.pass_fields", names, f"at most {PASS_FIELDS_MAX} names of letters, digits, _, . and -"
+    elif any(looks_secret(name) for name in names):
+        yield "twilio.pass_fields", names, "no name that looks like that of a secret, such as a token"
+    elif numbers := [name for name in names if name.lower() in {field.lower() for field in NUMBER_FIELDS}]:
+        yield "twilio.pass_fields", numbers, "twilio.pass_caller_number = true in the place of it"
 
 
 def _is_network(text: str) -> bool:

@@ -58,9 +58,16 @@ class StartUnusable(RemoteProtocolError):
 
 
 class LegLost(RelayError):
-    """A leg's socket is gone without a goodbye (network, time-out, fenced off): worth another try."""
+    """A leg's socket is gone without a goodbye (network, time-out, fenced off): worth another try.
+
+    `close_code` is that of RFC 6455, section 7.4, where one side found that the other broke the protocol.
+    """
 
     code = "LEG_LOST"
+
+    def __init__(self, message: str = "", close_code: int | None = None) -> None:
+        super().__init__(message)
+        self.close_code = close_code
 
 
 class LegClosed(RelayError):
@@ -77,17 +84,32 @@ class LegClosed(RelayError):
 class AssistantUnavailable(RelayError):
     """No call with the assistant could be made. `retriable`: whether the same request may succeed later.
 
-    `call_id`: of a call that exists all the same, and is of no use. `locked_out`: no call is taken for a while.
+    `call_id`: of a call that exists all the same, is of no use and is to be ended, at `control_url` where that is
+    known. `locked_out_s`: how long no other call is worth asking for.
     """
 
     def __init__(
-        self, message: str, code: str, *, retriable: bool, call_id: str | None = None, locked_out: bool = False
+        self,
+        message: str,
+        code: str,
+        *,
+        retriable: bool,
+        call_id: str | None = None,
+        control_url: str | None = None,
+        locked_out_s: float = 0.0,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.retriable = retriable
         self.call_id = call_id
-        self.locked_out = locked_out
+        self.control_url = control_url
+        self.locked_out_s = locked_out_s
+
+
+class HangUpFailed(RelayError):
+    """A call with the assistant is not known to be over: worth another try."""
+
+    code = "HANG_UP_FAILED"
 
 
 class CallRefused(RelayError):

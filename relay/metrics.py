@@ -27,6 +27,8 @@ END_REASONS = tuple(EndReason)
 DROP_CAUSES = ("overflow", "stale", "late", "duplicate", "malformed", "trimmed", "pause")
 INVENT_CAUSES = ("gap", "underrun", "reconnect", "keepalive")
 RECONNECT_RESULTS = ("ok", "failed", "planned")
+HANG_UP_RESULTS = ("ok", "failed")
+HEDGE_WINNERS = ("first", "second", "none")
 STATE_OPERATIONS = ("save", "load", "take", "delete", "beat", "retire", "read")
 TWILIO_ENDPOINTS = ("/twilio/voice", "/twilio/resume", "/twilio/status", "/twilio/media")
 ENDPOINTS = (
@@ -89,6 +91,12 @@ class Metrics:
         )
         self.reconnects = self._counter(
             "relay_reconnects", "Attempts to get a lost leg back", leg=LEGS, result=RECONNECT_RESULTS
+        )
+        self.assistant_hedges = self._counter(
+            "relay_assistant_hedges", "Slow requests for a call repeated beside themselves", won=HEDGE_WINNERS
+        )
+        self.assistant_hang_ups = self._counter(
+            "relay_assistant_hang_ups", "Assistants' calls ended by REST", result=HANG_UP_RESULTS
         )
 
     def _audio(self) -> None:

@@ -90,7 +90,7 @@ class Redactor:
                 return self._bounded(_printed(value))
 
     def _entry(self, key: object, item: object, depth: int) -> object:
-        if isinstance(item, bool | None) or not _looks_secret(_printed(key)):
+        if isinstance(item, bool | None) or not looks_secret(_printed(key)):
             return self._clean(item, depth - 1)
         return MASK
 
@@ -123,7 +123,8 @@ def _forms(value: str) -> set[str]:
     return forms
 
 
-def _looks_secret(key: str) -> bool:
+def looks_secret(key: str) -> bool:
+    """Whether a value of this name is likely a secret."""
     return _SECRET_KEY.search(key.lower().replace("-", "").replace("_", "")) is not None
 
 

@@ -15,6 +15,7 @@ Its sockets are lent: the endpoint that accepted one owns it, and closes it when
 | ending      | tasks are cancelled, sides hung up     | done                               | 2 s                    |
 """
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
 import structlog
@@ -36,7 +37,7 @@ from relay.call.report.report import Report
 from relay.call.services import Services
 from relay.logic.assistant.replay import ReplayLog
 from relay.logic.assistant.sentences import Sentences
-from relay.logic.end_reason import EndReason
+from relay.logic.end_reason import REFUTABLE, EndReason
 from relay.logic.playback.fence import Fence
 from relay.media.frames import AudioFormat
 from relay.state import CallRecord
@@ -83,8 +84,9 @@ class Call:
         self._forwarder = forwarder = Forwarder(
             pool, outgoing, playback, dialogue, config=config, report=report, listening=analysis.let_flow
         )
+        forwarder.variables = dict(record.variables)
         if record.assistant_call_id:
-            forwarder.take_over(record.assistant, record.assistant_call_id)
+            forwarder.take_over(record.assistant, record.assistant_call_id, record.handed_to)
         self.checkpoint = Checkpoint(record, note, forwarder=forwarder, playback=playback, line=line)
         self._last_words = LastWords(playback, line, config, services.apology)
 
@@ -128,6 +130,17 @@ class Call:
     def end_reason(self) -> EndReason | None:
         """Why the call ends; None while nothing says that it will."""
         return self._reason
+
+    def tell_of_caller(self, variables: Mapping[str, str]) -> None:
+        """More that the assistant is told of the caller, in its calls from now on."""
+        if variables:
+            self._forwarder.variables = {**self._forwarder.variables, **variables}  # a record holds the old ones
+            self.checkpoint.note()
+
+    @property
+    def seems_hung_up(self) -> bool:
+        """Whether the call ends only because the caller's side seems to be gone."""
+        return self._reason in REFUTABLE
 
     def grant_reattach(self) -> bool:
         """Whether the caller's stream, which has ended, may be attached again to this call. Counts it if so."""

@@ -69,9 +69,9 @@ class CallerLine:
         return self._reordered_before + (self.leg.order().reordered if self.leg else 0)
 
     async def until_attached(self) -> None:
-        """Return once a socket is there."""
+        """Return once a socket is there, or was there."""
         await trio.lowlevel.checkpoint()
-        while self.leg is None:
+        while self.leg is None and self._lost_at is None:
             await self._attached.wait()
 
     def attempt_ages_s(self) -> tuple[float, ...]:

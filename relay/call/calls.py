@@ -1,6 +1,6 @@
 """The registry of calls: who has a place. One is taken when the phone rings, and given back when the call has ended."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from contextvars import copy_context
 
@@ -8,12 +8,13 @@ import structlog
 import trio
 
 from relay.call.assistant.dialer import Dialer
+from relay.call.assistant.placer import open_call_placer
 from relay.call.assistant.pool import AssistantPool
 from relay.call.call import Call
 from relay.call.checkpoint import Checkpoints, new_record
 from relay.call.services import Services
 from relay.errors import CallRefused
-from relay.logic.end_reason import EndReason
+from relay.logic.end_reason import REFUTABLE, EndReason
 from relay.logic.tokens import Tokens
 from relay.media.frames import TELEPHONE, AudioFormat
 from relay.state import CallRecord
@@ -39,6 +40,7 @@ class Calls:
         self._nursery = nursery
         self._by_sid: dict[str, Call] = {}
         self._over: dict[str, EndReason | None] = {}
+        self._hung_up: dict[str, CallRecord] = {}
         self._ended = Signal()
         self._context = copy_context()
         self.tokens = Tokens(services.config.twilio.token_ttl_s)
@@ -77,19 +79,30 @@ class Calls:
         """The call with this id of ours, if it runs."""
         return next((call for call in self._by_sid.values() if call.id == call_id), None)
 
-    def has_ended(self, sid: str) -> bool:
-        """Whether the call of this CallSid ran here, and ended for good, not long ago."""
-        return sid in self._over
+    def has_ended(self, sid: str, *, in_progress: bool = False) -> bool:
+        """Whether the call of this CallSid ran here, and ended for good, not long ago.
+
+        `in_progress` is Twilio's word for it: what ended only because the caller seemed to hang up may go on then.
+        """
+        return sid in self._over and not (in_progress and self._over[sid] in REFUTABLE)
 
     def lacked_assistant(self, sid: str) -> bool:
         """Whether the call of this CallSid ends, or has ended not long ago, because no assistant could be had."""
         call = self._by_sid.get(sid)
         return (call.end_reason if call else self._over.get(sid)) is EndReason.ASSISTANT_UNAVAILABLE
 
-    def answer(self, sid: str, caller_format: AudioFormat = TELEPHONE, *, kept: bool = True) -> Call:
+    def answer(
+        self,
+        sid: str,
+        caller_format: AudioFormat = TELEPHONE,
+        *,
+        kept: bool = True,
+        variables: Mapping[str, str] | None = None,
+    ) -> Call:
         """The call of this CallSid; a new one takes a place and starts to dial. Raises CallRefused.
 
-        `kept`: another process may go on with it when this one is gone.
+        `kept`: another process may go on with it when this one is gone. `variables`: what the assistant of a new one is
+        told of the caller.
         """
         if call := self._by_sid.get(sid):
             return call
@@ -99,7 +112,7 @@ class Calls:
             raise CallRefused(reason)
         note = self.checkpoints.note if kept else None
         services = self._services
-        record = new_record(sid, services.config, self._pool.first.name, trio.current_time())
+        record = new_record(sid, services.config, self._pool.first.name, trio.current_time(), variables)
         return self._begin(Call(record, services, self._pool, caller_format, note))
 
     def go_on(self, past: CallRecord) -> Call:
@@ -125,6 +138,16 @@ class Calls:
         with trio.move_on_after(ENDING_S):
             await self.wait_empty()
 
+    def hung_up(self, sid: str) -> CallRecord | None:
+        """The call of this CallSid as it was when its caller seemed to hang up here, until its record ends."""
+        self._forget_hung_up()
+        return self._hung_up.get(sid)
+
+    async def wait_over(self, sid: str) -> None:
+        """Return when no call of this CallSid runs here."""
+        while sid in self._by_sid:
+            await self._ended.wait()
+
     async def wait_empty(self) -> None:
         """Return when no call runs."""
         while self._by_sid:
@@ -132,6 +155,7 @@ class Calls:
 
     def _begin(self, call: Call) -> Call:
         self._over.pop(call.sid, None)
+        self._hung_up.pop(call.sid, None)
         self._by_sid[call.sid] = call
         self._context.copy().run(self._nursery.start_soon, self._run, call)  # nothing of the request that rang stays
         return call
@@ -150,6 +174,13 @@ class Calls:
         self._over[call.sid] = call.end_reason
         if len(self._over) > OVER_MAX:
             del self._over[next(iter(self._over))]
+        self._forget_hung_up()
+        if self._services.store is None and call.seems_hung_up and call.checkpoint.last is not None:
+            self._hung_up[call.sid] = call.checkpoint.last
+
+    def _forget_hung_up(self) -> None:
+        now = trio.current_time()
+        self._hung_up = {sid: record for sid, record in self._hung_up.items() if record.expires_at > now}
 
     def _let_go(self, sid: str) -> None:
         """Another process has this call now: it ends here without a word to the caller."""
@@ -161,9 +192,12 @@ class Calls:
 
 @asynccontextmanager
 async def open_calls(services: Services, *dialers: Dialer) -> AsyncIterator[Calls]:
-    """The registry with its nursery, and the assistants from first to last. On leaving, live calls are cancelled."""
-    async with trio.open_nursery() as nursery:
-        calls = Calls(services, AssistantPool(dialers), nursery)
+    """The registry with its nursery, and the assistants from first to last.
+
+    On leaving, live calls are cancelled; then the placer has `STOP_S` to end what is left at the assistants'.
+    """
+    async with open_call_placer(services.metrics) as placer, trio.open_nursery() as nursery:
+        calls = Calls(services, AssistantPool(dialers, placer), nursery)
         if services.store is not None:
             nursery.start_soon(calls.checkpoints.run)
         services.metrics.playout_buffer.set_function(lambda: calls.deepest_queue_s)

@@ -5,7 +5,8 @@ between as far as the caller has heard, every `HEARD_EVERY_S`. Nothing is noted 
 """
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 import structlog
 import trio
@@ -17,7 +18,7 @@ from relay.call.report.events import CallEvent, Said
 from relay.call.report.report import Report
 from relay.config import Config
 from relay.logic.caller.reattach import ReattachRules
-from relay.logic.end_reason import EndReason
+from relay.logic.end_reason import REFUTABLE, EndReason
 from relay.metrics import Metrics
 from relay.state import CallRecord, KeptToken, StateStore, WriteBehind
 from relay.wakeup import Signal
@@ -37,17 +38,29 @@ Note = Callable[[CallRecord], None]
 log = structlog.get_logger(__name__)
 
 
-def new_record(call_sid: str, config: Config, assistant: str, now: float) -> CallRecord:
-    """The record of a call that begins now with this assistant."""
+def new_record(
+    call_sid: str, config: Config, assistant: str, now: float, variables: Mapping[str, str] | None = None
+) -> CallRecord:
+    """The record of a call that begins now with this assistant, which is told `variables` of the caller."""
     reconnect = config.reconnect
     return CallRecord(
         call_sid=call_sid,
         call_id=secrets.token_hex(16),
         assistant=assistant,
+        variables=dict(variables or {}),
         started_at=now,
-        expires_at=now + config.session.max_duration_s + reconnect.reattach_grace_s,
+        expires_at=_expires_at(now, config),
         policy=ReattachRules(reconnect.reattach_attempts, reconnect.reattach_window_s, reconnect.reattach_grace_s),
     )
+
+
+def revived(record: CallRecord, config: Config) -> CallRecord:
+    """The record of a call that is not over after all."""
+    return replace(record, end_reason=None, expires_at=_expires_at(record.started_at, config))
+
+
+def _expires_at(started_at: float, config: Config) -> float:
+    return started_at + config.session.max_duration_s + config.reconnect.reattach_grace_s
 
 
 class Checkpoint:
@@ -70,6 +83,8 @@ class Checkpoint:
         self._note = note
         self.stopped = False
         """Another process has the call now."""
+        self.last: CallRecord | None = None
+        """How the call stood when it ended; None: it has not."""
         self._forwarder = forwarder
         self._playback = playback
         self._line = line
@@ -96,10 +111,11 @@ class Checkpoint:
             self._note(record)
 
     def note_end(self, reason: EndReason) -> None:
-        """The call is over: nobody is to go on with it, and nothing that was said in it is kept."""
+        """The call is over. What was said in it is kept only if it may turn out not to be over, see `REFUTABLE`."""
         self._tokens = ()
+        self.last = self._record(trio.current_time() + ENDED_KEPT_S, reason)
         if self._note is not None:
-            self._note(self._record(trio.current_time() + ENDED_KEPT_S, reason))
+            self._note(self.last)
 
     def stop(self) -> None:
         """Another process has the call now: note nothing more."""
@@ -110,6 +126,7 @@ class Checkpoint:
             self._news.fire()
 
     def _record(self, expires_at: float, end_reason: str | None) -> CallRecord:
+        kept = end_reason is None or end_reason in REFUTABLE
         return CallRecord(
             call_sid=self._began.call_sid,
             call_id=self._began.call_id,
@@ -117,7 +134,9 @@ class Checkpoint:
             started_at=self._began.started_at,
             expires_at=expires_at,
             assistant_call_id=self._forwarder.assistant_call_id,
-            conversation=self._playback.turns() if end_reason is None else (),
+            handed_to=self._forwarder.handed_to,
+            variables=self._forwarder.variables if kept else {},
+            conversation=self._playback.turns() if kept else (),
             policy=self._began.policy,
             reattached_at=tuple(round(trio.current_time() - age_s, 1) for age_s in self._line.attempt_ages_s()),
             tokens=self._tokens,

@@ -8,18 +8,26 @@
 |                                  | `/twilio/resume`              | the caller waits and asks again; if that reaches  |
 |                                  |                               | this process too, it is taken from the other      |
 | was left by a process that died  | any of these                  | it goes on here                                   |
+| ended with its caller's `stop`,  | `/twilio/resume`              | it goes on here, with the conversation so far     |
+| and is in progress, says Twilio  |                               |                                                   |
 | is over, or nobody knows of it   | a media socket                | refused                                           |
 |                                  | a webhook                     | a new call, or a hang-up                          |
 
-Without a store, and while it is down, there are no calls of other processes.
+Whether anybody ended a call is known by the reason of its end, here and in the store, for `ENDED_KEPT_S`: all but
+those in `REFUTABLE` are the relay's own decisions. Without a store, and while it is down, there are no calls of
+other processes; without one, calls that ended here are known here.
 """
+
+from collections.abc import Mapping
 
 import trio
 
 from relay.call.call import Call
 from relay.call.calls import Calls
+from relay.call.checkpoint import revived
 from relay.call.services import Services
 from relay.errors import CallRefused, StateUnavailable
+from relay.logic.end_reason import REFUTABLE
 from relay.logic.tokens import fingerprint
 from relay.state import CallRecord, KeptToken
 
@@ -34,31 +42,40 @@ class Takeover:
 
     def __init__(self, calls: Calls, services: Services) -> None:
         self._calls = calls
+        self._config = services.config
         self._store = services.store
 
-    async def ring(self, sid: str) -> Call:
+    async def ring(self, sid: str, variables: Mapping[str, str] | None = None) -> Call:
         """The call of a phone that rings: one that lives here, one that another process had when its answer was lost,
-        which goes on here, or a new one. Raises CallRefused."""
+        which goes on here, or a new one, whose assistant is told `variables`. Raises CallRefused."""
         if not (self._calls.find(sid) or self._calls.draining):
             self._go_on(await self._take_ringing(sid))
-        return self._calls.answer(sid)
+        return self._calls.answer(sid, variables=variables)
 
-    async def take(self, sid: str, *, by_force: bool = False) -> Call | None:
+    async def take(self, sid: str, *, by_force: bool = False, in_progress: bool = False) -> Call | None:
         """The call of this CallSid that another process has left or, `by_force`, has: it goes on here. None if there
-        is none. Waits for the store, and until the other process is known to be dead."""
-        if self._calls.draining or self._calls.has_ended(sid):
+        is none. Waits for the store, and until the other process is known to be dead.
+
+        `in_progress`: by Twilio's word it is. Then one whose caller seemed to hang up, here or there, goes on as well,
+        once its end is complete.
+        """
+        if in_progress and (call := self._calls.find(sid)) and call.seems_hung_up:
+            await self._calls.wait_over(sid)
+        if in_progress:
+            await self._calls.checkpoints.stored(sid)
+        if self._calls.draining or self._calls.has_ended(sid, in_progress=in_progress):
             return None
-        past = await self._take(sid, by_force=by_force)
+        past = await self._take(sid, by_force=by_force, in_progress=in_progress)
         return self._calls.find(sid) or self._go_on(past)
 
-    async def goes_on_elsewhere(self, sid: str) -> bool:
+    async def goes_on_elsewhere(self, sid: str, *, in_progress: bool = False) -> bool:
         """Whether another process has this call, or the one that follows may get it. Waits for the store."""
-        if self._store is None or self._calls.has_ended(sid):
+        if self._store is None or self._calls.has_ended(sid, in_progress=in_progress):
             return False
         here = self._calls.find(sid) is not None
         if self._calls.draining:
             return self._calls.checkpoints.handed_over or not here
-        return not here and await self._is_known(sid)
+        return not here and await self._load(sid, in_progress=False) is not None
 
     # -- tokens of media sockets
 
@@ -92,15 +109,21 @@ class Takeover:
     # -- what the store says of the calls of others
 
     def _go_on(self, past: CallRecord | None) -> Call | None:
-        return None if past is None or self._calls.draining else self._calls.go_on(past)
-
-    async def _take(self, sid: str, *, by_force: bool) -> CallRecord | None:
-        if self._store is None:
+        if past is None or self._calls.draining:
             return None
+        return self._calls.go_on(past if past.end_reason is None else revived(past, self._config))
+
+    async def _take(self, sid: str, *, by_force: bool, in_progress: bool = False) -> CallRecord | None:
+        if self._store is None:
+            return self._calls.hung_up(sid) if in_progress else None
+        known = await self._load(sid, in_progress=in_progress) if in_progress else None
+        if known is not None and known.end_reason is not None:
+            by_force = True  # its process has no use for it any more
         try:
-            return _alive(await self._store.take(sid, wait_s=TAKE_WAIT_S, by_force=by_force))
+            taken = await self._store.take(sid, wait_s=TAKE_WAIT_S, by_force=by_force)
         except StateUnavailable:
             return None
+        return _alive(taken, in_progress=in_progress)
 
     async def _take_ringing(self, sid: str) -> CallRecord | None:
         if self._store is None or self._store.failing:
@@ -118,14 +141,17 @@ class Takeover:
         except StateUnavailable:
             return None
 
-    async def _is_known(self, sid: str) -> bool:
+    async def _load(self, sid: str, *, in_progress: bool) -> CallRecord | None:
         if self._store is None:
-            return False
+            return None
         try:
-            return _alive(await self._store.load(sid)) is not None
+            return _alive(await self._store.load(sid), in_progress=in_progress)
         except StateUnavailable:
-            return False
+            return None
 
 
-def _alive(record: CallRecord | None) -> CallRecord | None:
-    return record if record is not None and record.end_reason is None else None
+def _alive(record: CallRecord | None, *, in_progress: bool = False) -> CallRecord | None:
+    """The record of a call that is not over, or only seemed so."""
+    if record is None or record.end_reason is None:
+        return record
+    return record if in_progress and record.end_reason in REFUTABLE else None

@@ -1,30 +1,59 @@
-"""Runs `relay check`: prints the configuration in force, or says what is wrong with it."""
+"""Runs `relay check`: prints the configuration in force with what is doubtful in it, or says what is wrong with it."""
 
 import json
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
+from relay.config import Config
 from relay.config_file import load, masked
 from relay.daemon.apology import load_apology
 from relay.errors import ConfigError
 
 
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A setting that is allowed, and may not do what the operator expects. `key` is named as `check` prints it."""
+
+    code: str
+    key: str
+    text: str
+
+
+def doubts(config: Config) -> Iterator[Doubt]:
+    """Yield what is doubtful in a valid configuration."""
+    for index, assistant in enumerate(config.assistants):
+        if assistant.send_silence_timeout:
+            yield Doubt(
+                "SILENCE_TIMEOUT_UNKNOWN",
+                f"assistants[{index}].send_silence_timeout",
+                "no schema of Vapi's has silenceTimeoutSeconds for a call: it may be refused, and costs a second "
+                "request then; set it to false, and the silence timeout at the assistant itself",
+            )
+
+
 def check(config_file: Path, *, as_json: bool) -> int:
-    """Print the configuration in force, secrets masked. Raises ConfigError when it is not good."""
+    """Print the configuration in force, secrets masked, and the warnings: as text, those go to standard error.
+
+    Raises ConfigError when the configuration is not good.
+    """
     config = load(config_file, os.environ)
     try:
         load_apology(config.reconnect)
     except ConfigError as error:
         raise ConfigError(f"{config_file}: {error}") from None
-    shown = masked(config)
+    shown, found = masked(config), list(doubts(config))
     if as_json:
-        click.echo(json.dumps({"ok": True, "file": str(config_file), "config": shown}))
-    else:
-        click.echo("\n".join(_lines("", shown)))
+        told = [asdict(doubt) for doubt in found]
+        click.echo(json.dumps({"ok": True, "file": str(config_file), "warnings": told, "config": shown}))
+        return 0
+    click.echo("\n".join(_lines("", shown)))
+    for doubt in found:
+        click.echo(f"warning {doubt.code}: {doubt.key}: {doubt.text}", err=True)
     return 0
 
 

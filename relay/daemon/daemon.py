@@ -6,6 +6,7 @@
 | draining | told to wait and ask again | the last call is over; at once on a 2nd signal | `server.drain_timeout_s` |
 | leaving  | told to wait and ask again | those that are left are handed over, and ended | 7 s                      |
 | stopping | nothing is accepted        | open requests are answered                     | 3 s                      |
+| closing  | nothing is accepted        | calls left at the assistants' are ended        | 2 s                      |
 """
 
 import errno

@@ -18,6 +18,7 @@ from relay.daemon.gate import Form, stream_url
 from relay.errors import CallRefused, RequestRefused
 from relay.logic.end_reason import EndReason
 from relay.wire import twiml
+from relay.wire.caller_variables import caller_variables
 from relay.wire.signature import SETTINGS_HEADER, SIGNATURE_HEADER
 
 VOICE, RESUME, STATUS, MEDIA = "/twilio/voice", "/twilio/resume", "/twilio/status", "/twilio/media"
@@ -58,6 +59,8 @@ class TwilioHooks:
         self._calls = context.calls
         self._takeover = context.takeover
         self._gate = context.gate
+        self._passed = context.config.twilio.pass_fields
+        self._passes_number = context.config.twilio.pass_caller_number
         self._transfer_number = context.config.twilio.transfer_number
         self._public_url = context.config.server.public_url
 
@@ -75,7 +78,9 @@ class TwilioHooks:
         if hook.fields.get("CallStatus") == "ringing" and self._calls.has_ended(hook.call_sid):
             return self._farewell(hook)
         try:
-            call = await self._takeover.ring(hook.call_sid)
+            told = request.args.to_dict() | hook.fields
+            variables = caller_variables(told, self._passed, with_number=self._passes_number)
+            call = await self._takeover.ring(hook.call_sid, variables)
         except CallRefused as refused:
             if refused.reason == "draining":
                 return twiml_answer(twiml.pause_and_redirect(PAUSE_S, self._url(VOICE)))
@@ -86,16 +91,28 @@ class TwilioHooks:
         """The stream has ended: connect another to a call that lives, here or until now in another process. After one
         that is over hang up, or, if there was no assistant for it, let a person answer.
 
+        | the call                          | `CallStatus`  | answer                                        |
+        |-----------------------------------|---------------|-----------------------------------------------|
+        | lives, and may attach once more   | any           | the stream                                    |
+        | ended with `stop`: caller_hangup  | `in-progress` | the stream, and the conversation goes on: the |
+        |                                   |               | account's other program used the live call    |
+        |                                   | any other     | hang up                                       |
+        | ended by the relay: any other     | any           | hang up, or the transfer number               |
+        | reason                            |               |                                               |
+
         The caller of a call that another process has, or that the one which follows may get, waits and asks again. One
         who asks here a second time does not reach the process that has the call: then the call is taken from that one.
         """
         hook = await self._read(RESUME)
         asked_before = request.args.get("asked") == "1"
-        call = self._calls.find(hook.call_sid) or await self._takeover.take(hook.call_sid, by_force=asked_before)
+        in_progress = hook.fields.get("CallStatus") == "in-progress"
+        call = self._calls.find(hook.call_sid)
+        if call is None or (in_progress and call.seems_hung_up):
+            call = await self._takeover.take(hook.call_sid, by_force=asked_before, in_progress=in_progress)
         if call is not None and call.grant_reattach():
             log.info("caller.resuming", call_id=call.id)
             return await self._connect(call)
-        if await self._takeover.goes_on_elsewhere(hook.call_sid):
+        if await self._takeover.goes_on_elsewhere(hook.call_sid, in_progress=in_progress):
             return self._ask_again()
         self._finish(hook, EndReason.CALLER_LOST)
         return self._farewell(hook)

@@ -23,7 +23,9 @@ from relay.errors import AuthRejected, CallRefused, LegLost, RemoteProtocolError
 from relay.net.asgi_socket import AsgiSocket, Receive, Scope, Send
 from relay.net.outbox import Outbox
 from relay.wire import twilio
+from relay.wire.caller_variables import caller_variables
 from relay.wire.signature import SETTINGS_HEADER, SIGNATURE_HEADER
+from relay.wire.twiml import TOKEN_NAME
 
 STARTING_MAX = 100
 """Sockets that did not show a token yet: more than can ring within the start time-out."""
@@ -88,6 +90,7 @@ class MediaEndpoint:
         if start is None or call is None:
             await socket.close(POLICY_VIOLATION)
             return
+        call.tell_of_caller(caller_variables(start.parameters, self._config.pass_fields, with_number=False))
         with bound_contextvars(call_id=call.id):
             await self._lend(socket, start, call)
 
@@ -124,7 +127,7 @@ class MediaEndpoint:
         except AuthRejected:
             return None
         try:
-            return await self._takeover.admit(start.parameters.get("token", ""), start.call_sid)
+            return await self._takeover.admit(start.parameters.get(TOKEN_NAME, ""), start.call_sid)
         except AuthRejected as rejected:
             self._gate.rejected(MEDIA, str(rejected))
         except CallRefused as refused:

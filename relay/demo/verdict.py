@@ -140,9 +140,8 @@ def _interruption(evidence: Evidence) -> list[Promise]:
 
 def _silence(evidence: Evidence, stale: int, unknown: int, frames: int) -> list[Promise]:
     heard = explain(evidence.heard_after, evidence.old_turn, _expected(evidence))
-    late_ms = max(
-        ((each.at + FRAME_SAMPLES) * 1000 / RATE_HZ for each in heard if _is_stale(each.first, each.second)), default=0
-    )
+    stale_at = [each.at for each in heard if _is_stale(each.first, each.second) and not _is_torn(evidence, each.at)]
+    late_ms = (stale_at[-1] + FRAME_SAMPLES) * 1000 / RATE_HZ if stale_at else 0
     talked_on_ms = len(audible_frames(evidence.sent_late)) * FRAME_MS
     return [
         Promise(
@@ -222,6 +221,15 @@ def _sorted_out(evidence: Evidence) -> tuple[int, int, int]:
 def _expected(evidence: Evidence) -> Samples:
     """What the caller may hear after the `clear`: the answer, and the sound that fills the wait for it."""
     return np.concatenate([evidence.new_turn, evidence.comfort])
+
+
+def _is_torn(evidence: Evidence, at: int) -> bool:
+    """Whether a hole in what the caller heard is so near that the sound around it is that of no single place."""
+    begin = len(evidence.heard_before) + at - FRAME_SAMPLES
+    end = begin + 3 * FRAME_SAMPLES
+    return any(
+        begin <= hole_end and hole_end - gap_ms * RATE_HZ / 1000 < end for hole_end, gap_ms in evidence.underruns
+    )
 
 
 def _is_stale(old: float, new: float) -> bool:

@@ -16,3 +16,11 @@ class EndReason(StrEnum):
     DRAIN = "drain"
     REFUSED = "refused"
     ERROR = "error"
+
+
+REFUTABLE = frozenset({EndReason.CALLER_HANGUP})
+"""Twilio's word that the call is in progress proves these wrong; every other reason is a decision of the relay.
+
+The `stop` of a stream is taken for the caller's hanging up. It comes as well when the live call was sent to other
+instructions, or digits are played into it.
+"""

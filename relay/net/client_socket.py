@@ -15,11 +15,16 @@ from relay.net.dial import Target, dial
 
 CLOSE_LIMIT_S = 1.0
 QUEUE_MESSAGES = 64
-MESSAGE_MAX_BYTES = 2**20
+MESSAGE_MAX_BYTES = 8 * 2**20
+"""A text message may hold a whole conversation, which nobody bounds. The library counts its characters."""
+BINARY_MAX_BYTES = 2**20
+"""A binary message is audio: half a minute of it, at 16 kHz."""
+TOO_BIG_CODE = 1009  # RFC 6455, 7.4.1
 RECEIVE_BYTES = 65_536
 
 _log = logging.getLogger(__name__)
-_NO_GOODBYE = {1002, 1006, 1007, 1009}  # RFC 6455, 7.4.1: codes of a connection that failed, on whichever side
+_NO_CLOSE_FRAME = 1006
+_NO_GOODBYE = {1002, _NO_CLOSE_FRAME, 1007, 1009}  # RFC 6455, 7.4.1: a connection that failed, on whichever side
 
 
 class ClientSocket:
@@ -36,11 +41,16 @@ class ClientSocket:
         self._closing = False
 
     async def receive(self) -> str | bytes:
-        """The next message; see MessageSocket."""
+        """The next message; see MessageSocket. One that is too long ends the socket with 1009, and raises LegLost."""
         try:
-            return await self._connection.get_message()
+            message = await self._connection.get_message()
         except ConnectionClosed as closed:
             raise self._ending(closed) from None
+        if isinstance(message, bytes) and len(message) > BINARY_MAX_BYTES:
+            reason = f"exceeded the limit of {BINARY_MAX_BYTES} bytes for a binary message"
+            await self.close(TOO_BIG_CODE, reason)
+            raise LegLost(f"{self._peer}: connection failed with {TOO_BIG_CODE} {reason}", TOO_BIG_CODE)
+        return message
 
     async def send(self, message: str | bytes) -> None:
         """Write one message; see MessageSocket. Cancelled inside a frame, the socket is lost."""
@@ -105,7 +115,8 @@ class ClientSocket:
         if why is None or self._closing:
             return LegLost(f"{self._peer}: socket closed")
         if why.code in _NO_GOODBYE:
-            return LegLost(f"{self._peer}: connection failed with {why.code} {why.reason or ''}".rstrip())
+            code = None if why.code == _NO_CLOSE_FRAME else why.code
+            return LegLost(f"{self._peer}: connection failed with {why.code} {why.reason or ''}".rstrip(), code)
         return LegClosed(why.code, why.reason or "")
 
 

@@ -36,6 +36,10 @@ class CallRecord:
     """The record ends then: the call's longest duration and its grace are over."""
     assistant_call_id: str | None = None
     """The call at the assistant's provider, which is lost with the process."""
+    handed_to: str | None = None
+    """The provider's id of the assistant to which that one has handed the conversation, if it has."""
+    variables: dict[str, str] = field(default_factory=dict, repr=False)
+    """What each call with the assistant is told of the caller; personal data."""
     conversation: tuple[Turn, ...] = ()
     """The conversation as far as the caller has heard it; empty when the call is over."""
     policy: ReattachRules = field(default_factory=ReattachRules)

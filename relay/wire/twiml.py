@@ -12,7 +12,7 @@ from relay.errors import LocalProtocolError
 
 _PARAMETER_MAX_CHARS = 499  # Twilio: name and value together stay below 500
 _SAY_MAX_CHARS = 4096  # Twilio: the longest text of a <Say>
-_TOKEN_NAME = "token"  # noqa: S105 - the parameter's name
+TOKEN_NAME = "token"  # noqa: S105 - the parameter's name
 _NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NOT_URL = re.compile(r"[^\x21-\x7e]")
@@ -24,7 +24,7 @@ def connect_stream(stream_url: str, token: str, status_url: str, resume_url: str
     `stream_url` is `wss://` without a query, which Twilio may refuse at the handshake; `token` comes back as the
     parameter "token" of the `start` message. Raises `LocalProtocolError` if Twilio would not take it.
     """
-    if len(_TOKEN_NAME) + len(token) > _PARAMETER_MAX_CHARS:
+    if len(TOKEN_NAME) + len(token) > _PARAMETER_MAX_CHARS:
         raise LocalProtocolError(f"a <Parameter> holds {_PARAMETER_MAX_CHARS} characters, name and value together")
     response = ET.Element("Response")
     stream = ET.SubElement(
@@ -35,7 +35,7 @@ def connect_stream(stream_url: str, token: str, status_url: str, resume_url: str
         statusCallback=_web_url(status_url),
         statusCallbackMethod="POST",
     )
-    ET.SubElement(stream, "Parameter", name=_TOKEN_NAME, value=token)
+    ET.SubElement(stream, "Parameter", name=TOKEN_NAME, value=token)
     _redirect(response, resume_url)
     return _document(response)
 

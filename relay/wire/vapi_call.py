@@ -6,7 +6,7 @@ Sources: Vapi's API reference (`POST /call`, `CreateCallDTO`, `VapiWebsocketTran
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,7 +21,10 @@ SILENCE_TIMEOUT = "silenceTimeoutSeconds"
 
 _MAX_DURATION_S = (10, 43200)  # the schema of maxDurationSeconds
 _SILENCE_TIMEOUT_S = (5, 3600)  # what Vapi's own web client allows
+_RATES_HZ = range(8000, 48001, 50)  # whole samples in 20 ms
 _NAME_MAX_CHARS = 40  # the schema of CreateCallDTO
+_RATE_LOCK_OUT_S = 30.0  # a lock-out of 21 s was measured, which no header announces
+_CONCURRENCY_LOCK_OUT_S = 5.0  # a place becomes free with any call of the account that ends
 _MESSAGE_READ_CHARS = 4000  # of Vapi's error text: more is not worth the search for secrets in it
 _MESSAGE_MAX_CHARS = 200
 _CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -46,11 +49,15 @@ _FAILURES = {
 
 
 class CallCreated(Struct, frozen=True):
-    """A call waits for its socket. Whoever has one of the URLs has the call: the `repr` shows neither."""
+    """A call waits for its socket. Whoever has one of the URLs has the call: the `repr` shows neither.
+
+    `format` is that of its audio, both ways: the one that was granted, which need not be the one that was asked for.
+    """
 
     call_id: str
     socket_url: str
     control_url: str | None
+    format: AudioFormat
 
     def __repr__(self) -> str:
         return f"CallCreated(call_id={self.call_id!r})"
@@ -76,14 +83,15 @@ def call_request(
     name: str,
     first_message_waits: bool = False,
     silence_timeout_s: float | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return the body of `POST /call` for one assistant over the WebSocket transport, the same format both ways.
 
     Times are brought into the range that Vapi takes, rounded up; `name` is cut to 40 characters.
     `first_message_waits`: no greeting, the caller speaks first. `silence_timeout_s` is in no schema any more, though
     the guide still names it: a service that refuses properties it does not know refuses the whole call for it. Without
-    it the assistant's own setting holds. Raises `LocalProtocolError` for an empty assistant or a format that the
-    transport has not.
+    it the assistant's own setting holds. `variables` fill the placeholders of the assistant's prompt. Raises
+    `LocalProtocolError` for an empty assistant or a format that the transport has not.
     """
     if not assistant_id:
         raise LocalProtocolError("no assistant_id: Vapi takes exactly one assistant")
@@ -96,6 +104,8 @@ def call_request(
     }
     if first_message_waits:
         overrides["firstMessageMode"] = "assistant-waits-for-user"
+    if variables:
+        overrides["variableValues"] = dict(variables)
     if silence_timeout_s is not None:
         overrides[SILENCE_TIMEOUT] = _clamped(silence_timeout_s, *_SILENCE_TIMEOUT_S)
     return {
@@ -115,7 +125,7 @@ def parse_live(status: int, body: bytes) -> LiveCall | None:
     answer = _json_object(body)
     if status != 200 or answer is None:
         return None
-    return LiveCall(answer.get("status") == "ended", _url(_at(answer, "monitor", "controlUrl"), ("https", "http")))
+    return LiveCall(answer.get("status") == "ended", _control_url(answer))
 
 
 def refuses_silence_timeout(status: int, body: bytes) -> bool:
@@ -123,15 +133,16 @@ def refuses_silence_timeout(status: int, body: bytes) -> bool:
     return status == 400 and SILENCE_TIMEOUT.encode() in body
 
 
-def parse_created(status: int, body: bytes) -> CallCreated:
-    """Return the call in the answer to `POST /call`.
+def parse_created(status: int, body: bytes, asked: AudioFormat, private: Iterable[str] = ()) -> CallCreated:
+    """Return the call in the answer to `POST /call`, which asked for this format.
 
-    Raises `AssistantUnavailable`, with a code for each failure and a text for the operator that holds neither the key
-    nor a URL, whatever the answer.
+    Raises `AssistantUnavailable`, with a code for each failure and a text for the operator that holds neither the key,
+    nor a URL, nor any of the `private` texts of the request, whatever the answer. A call that is blocked exists, and
+    waits for a place ("Call concurrency"); that it can be connected to afterwards nobody documents, so it is of no use.
     """
     answer = _json_object(body)
     if status not in (200, 201):
-        raise _failure(status, body, answer)
+        raise _failure(status, body, answer, private)
     if answer is None:
         raise AssistantUnavailable(
             "Vapi accepted the call with an answer that is no JSON object: check api_base and any proxy",
@@ -142,9 +153,12 @@ def parse_created(status: int, body: bytes) -> CallCreated:
         raise AssistantUnavailable(
             "Vapi blocks the call: too many at once for the plan; end some or add concurrency to the account",
             "VAPI_CONCURRENCY_BLOCKED",
-            retriable=False,
+            retriable=True,
+            call_id=_call_id(answer),
+            control_url=_control_url(answer),
+            locked_out_s=_CONCURRENCY_LOCK_OUT_S,
         )
-    return _created(answer)
+    return _created(answer, asked)
 
 
 def _clamped(seconds: float, least: int, most: int) -> int:
@@ -157,9 +171,9 @@ def _audio_format(audio_format: AudioFormat) -> dict[str, Any]:
     return {"format": audio_format.encoding.value, "container": "raw", "sampleRate": audio_format.rate_hz}
 
 
-def _created(answer: dict[str, Any]) -> CallCreated:
-    call_id = answer.get("id")
-    if not isinstance(call_id, str) or _CALL_ID.fullmatch(call_id) is None:
+def _created(answer: dict[str, Any], asked: AudioFormat) -> CallCreated:
+    call_id, control_url = _call_id(answer), _control_url(answer)
+    if call_id is None:
         raise AssistantUnavailable(
             "Vapi accepted the call without a usable id: check api_base and any proxy",
             "VAPI_BAD_RESPONSE",
@@ -173,11 +187,50 @@ def _created(answer: dict[str, Any]) -> CallCreated:
             "VAPI_NO_SOCKET_URL",
             retriable=False,
             call_id=call_id,
+            control_url=control_url,
         )
-    return CallCreated(call_id, socket_url, _url(_at(answer, "monitor", "controlUrl"), ("https", "http")))
+    granted = _granted(_at(answer, "transport", "audioFormat"), asked)
+    if granted is None:
+        raise AssistantUnavailable(
+            f"Vapi grants a format that the relay cannot speak, and not the one asked for, {asked}: "
+            "try another audio_format or sample_rate_hz",
+            "VAPI_FORMAT_UNUSABLE",
+            retriable=False,
+            call_id=call_id,
+            control_url=control_url,
+        )
+    return CallCreated(call_id, socket_url, control_url, granted)
 
 
-def _failure(status: int, body: bytes, answer: dict[str, Any] | None) -> AssistantUnavailable:
+def _call_id(answer: dict[str, Any]) -> str | None:
+    call_id = answer.get("id")
+    return call_id if isinstance(call_id, str) and _CALL_ID.fullmatch(call_id) else None
+
+
+def _control_url(answer: dict[str, Any]) -> str | None:
+    return _url(_at(answer, "monitor", "controlUrl"), ("https", "http"))
+
+
+def _granted(told: Any, asked: AudioFormat) -> AudioFormat | None:
+    """Return the format of the call, None when it is not usable, or not clear.
+
+    What the answer leaves out is as it was asked for, as long as the rest is.
+    """
+    if told is None:
+        return asked
+    if not isinstance(told, dict) or told.get("container") not in (None, "raw"):
+        return None
+    encoding, rate_hz = told.get("format"), told.get("sampleRate")
+    if encoding in (None, asked.encoding.value) and rate_hz in (None, asked.rate_hz):
+        return asked
+    if not isinstance(rate_hz, int | float) or rate_hz not in _RATES_HZ:
+        return None
+    if encoding not in (Encoding.PCM_S16LE.value, Encoding.MULAW.value):
+        return None
+    return AudioFormat(Encoding(encoding), int(rate_hz))
+
+
+def _failure(status: int, body: bytes, answer: dict[str, Any] | None, private: Iterable[str]) -> AssistantUnavailable:
     if status == 403 and b"error code: 1010" in body:
         code, retriable, advice = (
             "VAPI_CLOUDFLARE_1010",
@@ -189,9 +242,10 @@ def _failure(status: int, body: bytes, answer: dict[str, Any] | None) -> Assista
     else:
         unexpected = ("VAPI_UNEXPECTED_STATUS", False, "gave an answer nobody documents: check api_base and any proxy")
         code, retriable, advice = _FAILURES.get(status, unexpected)
-    said = _message(answer)
+    said = _message(answer, private)
     text = f"Vapi answered {status} and {advice}" + (f" (it says: {said})" if said else "")
-    return AssistantUnavailable(text, code, retriable=retriable, locked_out=status == 429)
+    locked_out_s = _RATE_LOCK_OUT_S if status == 429 else 0.0
+    return AssistantUnavailable(text, code, retriable=retriable, locked_out_s=locked_out_s)
 
 
 def _json_object(body: bytes) -> dict[str, Any] | None:
@@ -218,11 +272,13 @@ def _url(value: Any, schemes: tuple[str, ...]) -> str | None:
     return value if usable else None
 
 
-def _message(answer: dict[str, Any] | None) -> str:
+def _message(answer: dict[str, Any] | None, private: Iterable[str]) -> str:
     """Return Vapi's own words on one line, at most 200 characters, with whatever may be a secret taken out."""
     message = (answer or {}).get("message")
     lines = message if isinstance(message, list) else [message]
     text = " ".join(line for line in lines if isinstance(line, str))[:_MESSAGE_READ_CHARS]
+    for part in private:
+        text = re.sub(rf"(?<!\w){re.escape(part)}(?!\w)", "***", text)
     text = _LONG_WORD.sub(_unless_digits, _ADDRESS.sub("***", text))
     printable = "".join(letter if letter.isprintable() else " " for letter in text)
     return " ".join(printable.split())[:_MESSAGE_MAX_CHARS]

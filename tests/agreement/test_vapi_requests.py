@@ -32,6 +32,7 @@ calls = st.fixed_dictionaries(
         "metadata": st.dictionaries(st.text(max_size=9), st.text(max_size=9), max_size=3),
         "name": st.text(),
         "first_message_waits": st.booleans(),
+        "variables": st.dictionaries(st.text(max_size=9), st.text(max_size=9), max_size=3),
     }
 )
 

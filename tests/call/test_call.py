@@ -1,6 +1,7 @@
 """How a whole call ends, on the virtual clock: each way with its reason, within 2 s, and touching no other call."""
 
 import gc
+import math
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from relay.call.assistant.outgoing import Outgoing
+from relay.call.assistant.placer import END_S
 from relay.call.caller.analysis import Analysis
 from relay.call.caller.speech_detection import SpeechDetection
 from relay.call.caller.twilio_leg import TwilioLeg
@@ -305,24 +307,25 @@ async def test_the_daemon_goes_down(autojump_clock: MockClock) -> None:
 
 @pytest.mark.parametrize(
     ("posting", "connecting", "hung_up"),
-    [(0.5, 0.0, ["vapi-0"]), (5.0, 0.0, []), (0.0, 5.0, ["vapi-0"]), (0.0, 0.5, [])],
+    [(0.5, 0.0, ["vapi-0"]), (50.0, 0.0, ["vapi-0"]), (0.0, 5.0, ["vapi-0"]), (0.0, 0.5, [])],
 )
 async def test_an_end_while_the_assistant_is_dialled_leaves_no_call_behind(
     posting: float, connecting: float, hung_up: list[str], autojump_clock: MockClock
 ) -> None:
-    """An id that comes within the time is hung up; one that does not is nobody's."""
+    """A call that comes later is hung up then; one that was told goodbye on its socket needs nothing more."""
     async with open_rig() as rig:
         rig.dialer.answer_after_s, rig.dialer.connect_after_s = posting, connecting
         phone = await rig.attach(rig.ring())
         await trio.sleep(0.1)
         phone.stop()
         await rig.ended("caller_hangup")
+        await trio.sleep(posting)
 
         assert rig.dialer.hung_up == hung_up
         assert [peer.seen[-1] for peer in rig.dialer.peers] == (['{"type":"end-call"}'] if connecting == 0.5 else [])
 
 
-@pytest.mark.parametrize("hang_up_after_s", [0.1, 60.0])
+@pytest.mark.parametrize("hang_up_after_s", [0.1, 30.0])
 async def test_an_assistant_that_reads_nothing_cannot_keep_the_call(
     hang_up_after_s: float, autojump_clock: MockClock
 ) -> None:
@@ -333,11 +336,12 @@ async def test_an_assistant_that_reads_nothing_cannot_keep_the_call(
         await trio.sleep(1)
         rig.phone.stop()
         await rig.ended("caller_hangup")
+        await trio.sleep(hang_up_after_s)
 
-        assert rig.dialer.hung_up == (["vapi-0"] if hang_up_after_s < 1 else [])
+        assert rig.dialer.hung_up == ["vapi-0"]
 
 
-@pytest.mark.parametrize("hang_up_after_s", [0.1, 60.0])
+@pytest.mark.parametrize("hang_up_after_s", [0.1, math.inf])
 async def test_an_assistant_that_does_not_answer_the_goodbye_is_hung_up(
     hang_up_after_s: float, autojump_clock: MockClock
 ) -> None:
@@ -349,10 +353,12 @@ async def test_an_assistant_that_does_not_answer_the_goodbye_is_hung_up(
         rig.dialer.sockets[0].frozen = True
         rig.phone.stop()
         await rig.ended("caller_hangup")
+        await trio.sleep(END_S)
 
         assert rig.assistant.told == [END_CALL]
         assert rig.dialer.hung_up == (["vapi-0"] if hang_up_after_s < 1 else [])
-        assert len(rig.events("assistant.hang_up_failed")) == (hang_up_after_s > 1)
+        failed = [(line["call_id"], line["assistant_call_id"]) for line in rig.events("assistant.hang_up_failed")]
+        assert failed == ([] if hang_up_after_s < 1 else [(rig.call.id, "vapi-0")])
 
 
 async def test_an_assistant_that_answers_the_goodbye_is_not_hung_up(autojump_clock: MockClock) -> None:

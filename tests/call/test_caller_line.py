@@ -135,6 +135,20 @@ async def test_audio_goes_on_in_order_and_all_else_to_the_call() -> None:
         assert len(rig.told(CallerAttached)) == 1
 
 
+async def test_a_socket_that_was_lost_before_anybody_looked_is_waited_for_no_longer_than_any_other(
+    autojump_clock: MockClock,
+) -> None:
+    async with line() as rig:
+        with rig.line.lend(cast("CallerLeg", Leg())):
+            pass
+        lost_at = trio.current_time()
+        with trio.fail_after(60):
+            await rig.over.wait()
+
+        assert trio.current_time() - lost_at == GRACE_S
+        assert len(rig.told(CallerLost)) == len(rig.told(CallerNotBack)) == 1
+
+
 async def test_audio_waits_where_there_is_no_room(autojump_clock: MockClock) -> None:
     async with line(room=1) as rig:
         leg = Leg()

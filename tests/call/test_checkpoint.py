@@ -21,7 +21,7 @@ from relay.config import ReconnectConfig, SessionConfig
 from relay.errors import StateUnavailable
 from relay.logic.assistant.conversation import Turn
 from relay.logic.caller.reattach import ReattachRules
-from relay.logic.end_reason import EndReason
+from relay.logic.end_reason import REFUTABLE, EndReason
 from relay.metrics import Metrics
 from relay.state import CallRecord, KeptToken, StateStore
 from relay.state.memory import MemoryBackend, MemoryTables
@@ -39,7 +39,11 @@ TOKEN = KeptToken("00" * 32, 60.0)
 class Rig:
     """A call's state as the test sets it, and everything that was noted of it."""
 
-    forwarder: Any = field(default_factory=lambda: SimpleNamespace(assistant="main", assistant_call_id="vapi-1"))
+    forwarder: Any = field(
+        default_factory=lambda: SimpleNamespace(
+            assistant="main", assistant_call_id="vapi-1", handed_to="a-2", variables={"plan": "gold"}
+        )
+    )
     said: tuple[Turn, ...] = ()
     ages_s: tuple[float, ...] = ()
     noted: list[CallRecord] = field(default_factory=list)
@@ -86,6 +90,8 @@ async def test_the_record_has_all_that_another_process_needs(autojump_clock: Moc
             started_at=BEGAN_AT,
             expires_at=BEGAN_AT + 608,
             assistant_call_id="vapi-1",
+            handed_to="a-2",
+            variables={"plan": "gold"},
             conversation=(Turn("user", "hello"),),
             policy=RULES,
             reattached_at=(15.0,),
@@ -142,15 +148,16 @@ async def test_what_happens_is_noted_at_once_but_for_words_that_may_change(
         nursery.cancel_scope.cancel()
 
 
-async def test_a_call_that_is_over_has_a_reason_and_no_words_and_is_kept_for_a_moment(
-    autojump_clock: MockClock,
+@pytest.mark.parametrize("reason", EndReason)
+async def test_a_call_that_is_over_has_a_reason_and_words_only_if_it_may_go_on_and_is_kept_for_a_moment(
+    reason: EndReason, autojump_clock: MockClock
 ) -> None:
     rig = Rig(said=(Turn("user", "what nobody else is to know"),))
     rig.checkpoint.keep_tokens([TOKEN])
-    rig.checkpoint.note_end(EndReason.CALLER_HANGUP)
+    rig.checkpoint.note_end(reason)
     last = rig.noted[-1]
 
-    assert (last.end_reason, last.tokens, last.conversation) == ("caller_hangup", (), ())
+    assert (last.end_reason, last.tokens, bool(last.conversation)) == (reason, (), reason in REFUTABLE)
     assert last.expires_at == pytest.approx(trio.current_time() + ENDED_KEPT_S)
 
 

@@ -58,10 +58,21 @@ def test_json_is_one_object_that_says_the_same_as_the_text(config: Path) -> None
     text, printed = (relay("check", "--config", str(config), *form, SPARE_KEY="spare") for form in ([], ["--json"]))
     told = json.loads(printed.stdout)
 
-    assert (told["ok"], told["file"]) == (True, str(config))
+    assert (told["ok"], told["file"], told["warnings"]) == (True, str(config), [])
     assert [assistant["name"] for assistant in told["config"]["assistants"]] == ["main", "spare"]
     lines = (line.partition(" = ") for line in text.stdout.splitlines())
     assert {key: json.loads(value) for key, _, value in lines} == dict(flat(told["config"]))
+
+
+def test_a_property_that_no_schema_of_vapi_has_is_a_warning_and_no_failure(config: Path) -> None:
+    config.write_text(LADDER + "send_silence_timeout = true\n")
+    text, printed = (relay("check", "--config", str(config), *form, SPARE_KEY="spare") for form in ([], ["--json"]))
+
+    assert (text.exit_code, printed.exit_code, printed.stderr) == (0, 0, "")
+    (told,) = json.loads(printed.stdout)["warnings"]
+    assert (told["code"], told["key"]) == ("SILENCE_TIMEOUT_UNKNOWN", "assistants[1].send_silence_timeout")
+    assert text.stderr == f"warning {told['code']}: {told['key']}: {told['text']}\n"
+    assert f"{told['key']} = true" in text.stdout.splitlines()
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]])

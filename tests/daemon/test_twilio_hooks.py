@@ -60,6 +60,33 @@ async def test_a_ringing_phone_is_connected_to_the_media_socket_and_the_assistan
             await rig.inner.connected.wait()
 
 
+IDENTITY = {"From": "+15005550006", "StirVerstat": "TN-Validation-Passed-A", "SipHeader_X-Plan": "gold"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (TwilioConfig(), {}),
+        (TwilioConfig(pass_caller_number=True), {"callerNumber": "+15005550006"}),
+        (
+            TwilioConfig(pass_fields=("StirVerstat", "SipHeader_X-Plan", "Absent")),
+            {"StirVerstat": "TN-Validation-Passed-A", "SipHeader_X_Plan": "gold"},
+        ),
+        (TwilioConfig(pass_fields=("campaign", "From")), {"campaign": "spring sale", "From": "+15005550006"}),
+    ],
+    ids=["nothing by default", "the number", "what is listed", "the query, which does not hide the form"],
+)
+async def test_the_assistant_is_told_of_the_caller_what_is_configured(
+    settings: TwilioConfig, told: dict[str, str]
+) -> None:
+    async with open_front(front_config(twilio=settings)) as rig:
+        await rig.post("/twilio/voice?campaign=spring%20sale&From=forged", ringing(**IDENTITY))
+        with trio.fail_after(20):
+            await rig.inner.connected.wait()
+
+        assert rig.inner.told == [told]
+
+
 async def test_asked_again_for_the_same_call_there_is_one_call_and_another_token() -> None:
     async with open_front() as rig:
         first, second = await rig.token(), await rig.token()
@@ -312,6 +339,74 @@ async def test_resume_of_a_call_that_was_hung_up_is_a_hangup() -> None:
         assert call is not None
         call.finish(EndReason.ADMIN)
 
+        assert verbs(await rig.post("/twilio/resume", ringing())) == ["Hangup"]
+
+
+@pytest.mark.parametrize("reason", EndReason)
+@pytest.mark.parametrize("status", ["in-progress", "completed", ""])
+@pytest.mark.parametrize("complete", [True, False], ids=["over", "ending"])
+@pytest.mark.parametrize("stored", [True, False], ids=["with a store", "without"])
+async def test_only_a_hang_up_that_twilio_refutes_goes_on(
+    reason: EndReason, status: str, *, complete: bool, stored: bool
+) -> None:
+    """Whatever the relay itself decided stays decided."""
+    refuted = reason is EndReason.CALLER_HANGUP and status == "in-progress"
+    async with open_front(store=store(MemoryTables(), "only") if stored else None) as rig:
+        await rig.token()
+        call = rig.calls.find(SID)
+        assert call is not None
+        call.finish(reason)
+        if complete:
+            await rig.until_over()
+        answer = await rig.post("/twilio/resume", ringing() | {"CallStatus": status})
+        again = rig.calls.find(SID)
+
+        assert verbs(answer) == (["Connect", "Redirect"] if refuted else ["Hangup"])
+        assert (again is not None and again.id == call.id and again is not call) == refuted
+
+
+async def test_a_call_that_goes_on_after_a_stop_is_still_bounded_in_attempts() -> None:
+    async with open_front(store=store(MemoryTables(), "only")) as rig:
+        await rig.token()
+        got = []
+        for _ in range(4):
+            call = rig.calls.find(SID)
+            assert call is not None
+            call.finish(EndReason.CALLER_HANGUP)
+            got.append(verbs(await rig.post("/twilio/resume", ringing() | {"CallStatus": "in-progress"}))[0])
+
+        assert got == ["Connect", "Connect", "Connect", "Hangup"]
+
+
+async def test_a_call_whose_stop_another_process_heard_goes_on_here_and_the_other_knows_it() -> None:
+    tables, in_progress = MemoryTables(), ringing() | {"CallStatus": "in-progress"}
+    async with open_front(store=store(tables, "first")) as first, open_front(store=store(tables, "second")) as second:
+        await first.token()
+        call = first.calls.find(SID)
+        assert call is not None
+        call.finish(EndReason.CALLER_HANGUP)
+        await first.until_over()
+        await first.calls.checkpoints.stored(SID)
+
+        assert verbs(await second.post("/twilio/resume", ringing())) == ["Hangup"]
+        assert verbs(await second.post("/twilio/resume", in_progress)) == ["Connect", "Redirect"]
+        assert [one.id for one in second.calls.live()] == [call.id]
+        assert verbs(await first.post("/twilio/resume", in_progress)) == ["Pause", "Redirect"]
+
+
+async def test_while_draining_a_call_that_goes_on_after_a_stop_waits_for_the_next_process() -> None:
+    async with open_front(store=store(MemoryTables(), "only")) as rig:
+        await rig.token()
+        call = rig.calls.find(SID)
+        assert call is not None
+        call.finish(EndReason.CALLER_HANGUP)
+        await rig.until_over()
+        rig.calls.draining = True
+
+        assert verbs(await rig.post("/twilio/resume", ringing() | {"CallStatus": "in-progress"})) == [
+            "Pause",
+            "Redirect",
+        ]
         assert verbs(await rig.post("/twilio/resume", ringing())) == ["Hangup"]
 
 

@@ -140,6 +140,26 @@ async def test_a_stream_with_its_token_is_heard_by_the_assistant_and_hears_it() 
             assert (message["event"], message["streamSid"]) == ("media", STREAM_SID)
 
 
+async def test_listed_parameters_of_the_stream_are_told_to_the_assistants_calls_from_then_on_and_never_the_token() -> (
+    None
+):
+    config = front_config(twilio=TwilioConfig(pass_fields=("plan", "token")))
+    async with open_front(config) as rig:
+        token = await rig.token()
+        with trio.fail_after(20):
+            await rig.inner.connected.wait()
+        async with rig.socket() as peer:
+            await peer.send(start(token, customParameters={"token": token, "plan": "gold", "other": "x"}))
+            await peer.send(audio())
+            with trio.fail_after(20):
+                await rig.inner.peers[0].receive()
+                rig.inner.peers[0].lose()
+                while len(rig.inner.told) < 2:  # noqa: ASYNC110 - a test has no event for this
+                    await trio.sleep(0.01)
+
+        assert rig.inner.told == [{}, {"plan": "gold"}]
+
+
 async def test_the_stop_message_ends_the_call_and_the_socket() -> None:
     async with open_front() as rig:
         token = await rig.token()

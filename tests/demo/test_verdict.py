@@ -149,6 +149,19 @@ def test_what_was_broken_is_named(changes: dict[str, Any], broken: str) -> None:
     assert not verdict.ok
 
 
+def test_what_is_torn_by_a_hole_is_not_said_to_be_of_either_turn() -> None:
+    """The pieces on both sides of it are no sound that anybody sent; what arrived is judged by itself."""
+    torn = replace(GOOD, heard_after=np.concatenate([silence(500), LEAK, AFTER]))
+    hole_at = len(GOOD.heard_before) + 4000 + 240
+    assert [promise.name for promise in judge(torn).broken] == ["no stale audio heard"]
+
+    with_a_hole = [promise.name for promise in judge(replace(torn, underruns=[(hole_at, 20.0)])).broken]
+    elsewhere = [promise.name for promise in judge(replace(torn, underruns=[(hole_at + 4000, 20.0)])).broken]
+
+    assert "no stale audio heard" not in with_a_hole
+    assert "no stale audio heard" in elsewhere
+
+
 def test_what_the_caller_said_and_nobody_received_is_measured() -> None:
     verdict = judge(replace(GOOD, received_again=silence(100)))
 

@@ -17,6 +17,7 @@ from wsproto.utilities import generate_accept_token
 
 from relay.errors import LegClosed, LegLost
 from relay.net.client_socket import (
+    BINARY_MAX_BYTES,
     MESSAGE_MAX_BYTES,
     QUEUE_MESSAGES,
     ClientSocket,
@@ -419,11 +420,31 @@ async def test_after_a_torn_frame_there_is_no_goodbye_to_be_answered(autojump_cl
             await client.part()
 
 
-async def test_an_oversized_message_loses_the_socket(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("message", ["x" * MESSAGE_MAX_BYTES, b"x" * BINARY_MAX_BYTES], ids=["text", "audio"])
+async def test_a_message_of_the_longest_kind_is_taken(message: str | bytes, autojump_clock: MockClock) -> None:
     async with connected() as (client, peer, _), trio.open_nursery() as nursery:
-        nursery.start_soon(peer.send_message, b"x" * (MESSAGE_MAX_BYTES + 1))
-        with pytest.raises(LegLost, match="1009"):
+        nursery.start_soon(peer.send_message, message)
+
+        assert await client.receive() == message
+
+
+@pytest.mark.parametrize(
+    "message", ["x" * (MESSAGE_MAX_BYTES + 1), b"x" * (BINARY_MAX_BYTES + 1)], ids=["text", "audio"]
+)
+async def test_a_longer_message_loses_the_socket_and_the_peer_is_told_why(
+    message: str | bytes, autojump_clock: MockClock
+) -> None:
+    async with connected() as (client, peer, _), trio.open_nursery() as nursery:
+        nursery.start_soon(peer.send_message, message)
+        with pytest.raises(LegLost, match=r"1009 .* \d{7} bytes") as lost:
             await client.receive()
+        with pytest.raises(ConnectionClosed) as closed:
+            await peer.get_message()
+
+        assert closed.value.reason is not None
+        assert closed.value.reason.code == 1009
+
+    assert lost.value.close_code == 1009
 
 
 async def test_broken_framing_is_lost_not_closed(autojump_clock: MockClock) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -152,3 +153,31 @@ async def test_a_cancelled_request_leaves_nothing_and_the_client_usable() -> Non
         await resources_return_to(before)
         app.stall = False
         assert (await client.post_json(url, {}))[0] == 200
+
+
+async def test_a_fresh_request_does_not_take_a_connection_that_is_open() -> None:
+    app = Answer()
+    async with rest(app) as (client, url):
+        for fresh in (False, True, True, False):
+            await client.post_json(url, {}, fresh=fresh)
+    first, second, third, last = (request["client"] for request in app.requests)
+
+    assert first == last
+    assert len({first, second, third}) == 3
+
+
+async def test_it_is_told_when_the_answer_begins() -> None:
+    begun = trio.Event()
+    async with rest(Answer(stall=True), timeout_s=0.5) as (client, url):
+        with pytest.raises(LegLost, match="TIMEOUT"):
+            await client.post_json(url, {}, answering=begun.set)
+
+    assert begun.is_set()
+
+
+async def test_a_request_may_have_a_limit_of_its_own() -> None:
+    async with rest(Answer(stall=True), timeout_s=0.1) as (client, url):
+        with trio.move_on_after(0.5) as scope:
+            await client.post_json(url, {}, answer_timeout_s=math.inf)
+
+    assert scope.cancelled_caught

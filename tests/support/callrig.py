@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,6 +34,7 @@ from tests.support.sockets import MemoryPeer, memory_socket_pair
 
 SID = "CA" + "1" * 32
 STREAM_SID = "MZ" + "2" * 32
+SOCKET_URL, CONTROL_URL = "wss://vapi.test/socket-secret", "https://vapi.test/control-secret"
 FRAME_S = 0.02
 TONE = g711.encode((8000 * np.sin(np.arange(160) * 2 * np.pi * 440 / 8000)).astype(np.int16))
 MURMUR = g711.encode((500 * np.sin(np.arange(160) * 2 * np.pi * 400 / 8000)).astype(np.int16))
@@ -84,28 +85,48 @@ class AssistantSocket:
 
 @dataclass
 class FakeDialer:
-    """Dials at once, or fails as told. `hung_up` are the calls that had to be ended by REST."""
+    """Dials at once, or fails as told. `hung_up` are the calls that had to be ended by REST.
+
+    `granted`: the format that calls get, whatever is asked for. `asked_for`: the assistants of the provider's that had
+    the conversation by a hand-off. `told`: what each call is told of its caller.
+    """
 
     format: AudioFormat
     name: str = "fake"
     max_call_s: float | None = None
+    granted: AudioFormat | None = None
     failure: Exception | None = None
     handshake_failure: Exception | None = None
     answer_after_s: float = 0.0
     connect_after_s: float = 0.0
+    create_timeout_s: float = 10.0
     hang_up_after_s: float = 0.0
     peers: list[MemoryPeer] = field(default_factory=list)
     sockets: list[AssistantSocket] = field(default_factory=list)
     hung_up: list[str] = field(default_factory=list)
     asked: list[tuple[bool, str | None]] = field(default_factory=list)
+    asked_for: list[str | None] = field(default_factory=list)
+    told: list[dict[str, str]] = field(default_factory=list)
     connected: trio.Event = field(default_factory=trio.Event)
 
-    async def create(self, call_id: str, *, greet: bool = True, replaces: str | None = None) -> CallCreated:
+    async def create(
+        self,
+        call_id: str,
+        *,
+        greet: bool = True,
+        replaces: str | None = None,
+        handed_to: str | None = None,
+        variables: Mapping[str, str] | None = None,
+        fresh: bool = False,
+        answering: Callable[[], None] | None = None,
+    ) -> CallCreated:
         self.asked.append((greet, replaces))
+        self.asked_for.append(handed_to)
+        self.told.append(dict(variables or {}))
         await trio.sleep(self.answer_after_s)
         if self.failure is not None:
             raise self.failure
-        return CallCreated(f"vapi-{len(self.peers)}", "wss://vapi.test/secret", None)
+        return CallCreated(f"vapi-{len(self.peers)}", SOCKET_URL, CONTROL_URL, self.granted or self.format)
 
     @asynccontextmanager
     async def connect(self, created: CallCreated) -> AsyncIterator[AssistantSocket]:
@@ -120,6 +141,9 @@ class FakeDialer:
             yield self.sockets[-1]
         finally:
             await peer.socket.close()
+
+    def note_unavailable(self) -> None:
+        """See Dialer."""
 
     async def hang_up(self, call_id: str, control_url: str | None) -> None:
         await trio.sleep(self.hang_up_after_s)
@@ -331,7 +355,7 @@ class Rig:
     async def meet_assistant(self) -> Assistant:
         """The assistant once it is connected, speaking silence in real time."""
         await self.dialer.connected.wait()
-        assistant = Assistant(self.dialer.peers[-1], self.dialer.format)
+        assistant = Assistant(self.dialer.peers[-1], self.dialer.granted or self.dialer.format)
         self.nursery.start_soon(assistant.speak)
         return assistant
 
@@ -374,7 +398,10 @@ async def open_rig(
     store: StateStore | None = None,
     **sections: Any,
 ) -> AsyncIterator[Rig]:
-    """A registry with a dialer under control. On leaving, calls are cancelled and everything is gone."""
+    """A registry with a dialer under control. On leaving, calls are cancelled and everything is gone.
+
+    Whatever happened to the calls, no address of the assistant's may be in the log, before any redaction.
+    """
     metrics = Metrics()
     engine = VadEngine(model or LoudnessModel(), metrics, executor=executor)
     with capture_logs(processors=[merge_contextvars]) as logged:
@@ -384,3 +411,4 @@ async def open_rig(
             async with open_calls(services, dialer := FakeDialer(audio_format), *others) as calls:
                 yield Rig(calls, Takeover(calls, services), dialer, metrics, nursery, logged)
             nursery.cancel_scope.cancel()
+    assert [line for line in logged if SOCKET_URL in str(line) or CONTROL_URL in str(line)] == []

@@ -34,14 +34,19 @@ def request(audio_format: AudioFormat = WIDEBAND, **changes: Any) -> dict[str, A
     return call_request(changes.pop("assistant_id", "a-1"), audio_format, **values | changes)
 
 
-def created(body: object, status: int = 201) -> CallCreated:
-    return parse_created(status, body if isinstance(body, bytes) else json.dumps(body).encode())
+def created(body: object, status: int = 201, asked: AudioFormat = WIDEBAND) -> CallCreated:
+    return parse_created(status, body if isinstance(body, bytes) else json.dumps(body).encode(), asked)
 
 
 def failure(status: int, body: object) -> AssistantUnavailable:
     with pytest.raises(AssistantUnavailable) as caught:
         created(body, status)
     return caught.value
+
+
+def granting(audio_format: object) -> dict[str, Any]:
+    """The answer to `POST /call` with this as the format of the call."""
+    return CREATED | {"transport": CREATED["transport"] | {"audioFormat": audio_format}}
 
 
 @pytest.mark.parametrize(("audio_format", "name", "rate"), [(WIDEBAND, "pcm_s16le", 16000), (TELEPHONE, "mulaw", 8000)])
@@ -116,7 +121,60 @@ def test_no_assistant_is_a_bug_of_ours() -> None:
 
 @pytest.mark.parametrize("status", [200, 201])
 def test_a_created_call_has_its_id_and_socket(status: int) -> None:
-    assert created(CREATED, status) == CallCreated(CREATED["id"], SOCKET, None)
+    assert created(CREATED, status) == CallCreated(CREATED["id"], SOCKET, None, WIDEBAND)
+
+
+def pcm(rate_hz: int) -> AudioFormat:
+    return AudioFormat(Encoding.PCM_S16LE, rate_hz)
+
+
+@pytest.mark.parametrize(
+    ("told", "asked", "granted"),
+    [
+        (None, TELEPHONE, TELEPHONE),
+        ({}, TELEPHONE, TELEPHONE),
+        ({"format": "mulaw", "container": "raw", "sampleRate": 8000}, TELEPHONE, TELEPHONE),
+        ({"format": "mulaw", "container": None, "sampleRate": 8000.0}, TELEPHONE, TELEPHONE),
+        ({"format": "mulaw"}, TELEPHONE, TELEPHONE),
+        ({"sampleRate": 16000}, WIDEBAND, WIDEBAND),
+        ({"format": "pcm_s16le", "container": "raw", "sampleRate": 16000}, TELEPHONE, WIDEBAND),
+        ({"format": "pcm_s16le", "sampleRate": 24000.0}, WIDEBAND, pcm(24000)),
+        ({"format": "pcm_s16le", "sampleRate": 44100, "channels": 1}, WIDEBAND, pcm(44100)),
+        ({"format": "mulaw", "sampleRate": 8000}, WIDEBAND, TELEPHONE),
+    ],
+)
+def test_the_format_of_the_call_is_the_one_that_the_answer_grants(
+    told: object, asked: AudioFormat, granted: AudioFormat
+) -> None:
+    assert created(granting(told), asked=asked).format == granted
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"format": "pcm_s16le", "container": "wav", "sampleRate": 16000},
+        {"format": "opus", "container": "raw", "sampleRate": 48000},
+        {"format": "pcm_f32le", "container": "raw", "sampleRate": 16000},
+        {"format": "PCM", "sampleRate": 16000},
+        {"format": "pcm_s16le", "sampleRate": 96000},
+        {"format": "pcm_s16le", "sampleRate": 4000},
+        {"format": "pcm_s16le", "sampleRate": 11025},
+        {"format": "pcm_s16le", "sampleRate": 16000.5},
+        {"format": "pcm_s16le", "sampleRate": "fast"},
+        {"format": "pcm_s16le", "sampleRate": True},
+        {"format": "mulaw"},
+        {"sampleRate": 24000},
+        {"format": 5, "sampleRate": 16000},
+        {"format": [], "sampleRate": {}},
+        "pcm_s16le",
+        [],
+    ],
+)
+def test_a_format_that_is_not_usable_or_not_clear_is_refused_for_good_and_the_call_known(told: object) -> None:
+    error = failure(201, granting(told))
+
+    assert (error.code, error.retriable, error.call_id) == ("VAPI_FORMAT_UNUSABLE", False, CREATED["id"])
+    assert "pcm_s16le 16000 Hz" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +229,7 @@ def test_each_failing_status_has_its_code_whatever_the_body(
 ) -> None:
     error = failure(status, body)
 
-    assert (error.code, error.retriable, error.locked_out) == (code, retriable, status == 429)
+    assert (error.code, error.retriable, error.locked_out_s) == (code, retriable, 30.0 if status == 429 else 0.0)
     assert str(status) in str(error)
 
 
@@ -210,10 +268,16 @@ def test_a_message_that_is_no_text_is_left_out(message: object) -> None:
     assert "it says" not in str(failure(400, {"message": message}))
 
 
-def test_a_call_blocked_by_concurrency_is_a_failure_even_with_201() -> None:
-    error = failure(201, CREATED | {"subscriptionLimits": {"concurrencyBlocked": True, "concurrencyLimit": 10}})
+@pytest.mark.parametrize("monitor", [{}, {"monitor": {"controlUrl": CONTROL}}])
+def test_a_call_blocked_by_concurrency_is_a_failure_even_with_201_and_is_known_by_its_id(
+    monitor: dict[str, object],
+) -> None:
+    limits = {"subscriptionLimits": {"concurrencyBlocked": True, "concurrencyLimit": 10}}
+    error = failure(201, CREATED | limits | monitor)
 
-    assert (error.code, error.retriable) == ("VAPI_CONCURRENCY_BLOCKED", False)
+    assert (error.code, error.retriable, error.locked_out_s) == ("VAPI_CONCURRENCY_BLOCKED", True, 5.0)
+    assert (error.call_id, error.control_url) == (CREATED["id"], CONTROL if monitor else None)
+    assert CONTROL not in str(error)
 
 
 @pytest.mark.parametrize("limits", [None, [], {}, {"concurrencyBlocked": False}, {"concurrencyBlocked": None}, "x"])
@@ -259,7 +323,9 @@ def test_an_id_that_could_not_stand_in_a_path_is_a_bad_response(call_id: object)
         lambda inner: (
             st.lists(inner, max_size=3)
             | st.dictionaries(
-                st.sampled_from(["id", "transport", "websocketCallUrl", "message", "subscriptionLimits", "monitor"]),
+                st.sampled_from(
+                    ["id", "transport", "websocketCallUrl", "message", "subscriptionLimits", "monitor", "audioFormat"]
+                ),
                 inner,
             )
         ),
@@ -269,7 +335,7 @@ def test_an_id_that_could_not_stand_in_a_path_is_a_bad_response(call_id: object)
 def test_whatever_the_answer_only_assistant_unavailable_escapes(status: int, body: bytes) -> None:
     error = None
     try:
-        parse_created(status, body)
+        parse_created(status, body, WIDEBAND)
     except AssistantUnavailable as caught:
         error = caught
 

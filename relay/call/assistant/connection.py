@@ -2,7 +2,7 @@
 
 | state      | waits for                           | deadline                     | then                             |
 |------------|-------------------------------------|------------------------------|----------------------------------|
-| dialing    | the answer to POST /call            | `request_timeout_s`          | connecting, or over: failed      |
+| dialing    | a call, from the `CallPlacer`       | `request_timeout_s`          | connecting, or over: failed      |
 | connecting | the WebSocket handshake             | `connect_timeout_s`          | opening, or over: failed         |
 | opening    | "in-progress", or audio, before the | `READY_S`                    | standing by in any case          |
 |            | context is sent; not the first time |                              |                                  |
@@ -18,45 +18,44 @@
 |            |                                     |                              | its reason is a fault; lost, if  |
 |            |                                     |                              | there is none at `max_call_s`    |
 |            | any other end of the socket         |                              | over: lost                       |
-| leaving    | `end-call` written, the goodbye     | `LEAVE_S`                    | over; without an answer the call |
-|            | answered                            |                              | is hung up by REST               |
+| leaving    | `end-call` written, the goodbye     | `LEAVE_S`                    | over                             |
+|            | answered                            |                              |                                  |
 
 Only a live connection hears the caller and is heard: what the assistant says before, or after it was left, goes
-nowhere. The deadlines of a live connection hold while it stands by. Cancellation is `leaving`, whatever the state: what
-is under way may come to its end, because a call whose id nobody knows cannot be hung up, and a socket is where a
-goodbye is said best.
+nowhere. The deadlines of a live connection hold while it stands by. Cancellation is `leaving` from the handshake on,
+because a socket is where a goodbye is said best; before, it is over at once. A call whose assistant does not know that
+it is over is left to the `CallPlacer`, which ends it.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from functools import partial
 
-import structlog
 import trio
 
 from relay.call.assistant.dialer import AssistantSocket, Dialer
 from relay.call.assistant.incoming import Incoming
 from relay.call.assistant.outgoing import Outgoing
+from relay.call.assistant.placer import CallPlacer
 from relay.call.assistant.pump import Opening, Pump
-from relay.call.report.events import AssistantLost, AssistantReady, DialFailed, Dialing
+from relay.call.report.events import AssistantLost, AssistantReady, DialFailed, Dialing, FormatAdopted
 from relay.call.report.report import Report
 from relay.config import Config
 from relay.errors import AssistantUnavailable, LegClosed, LegLost
 from relay.logic.assistant.ladder import Ladder
+from relay.media.frames import AudioFormat
 from relay.wire.vapi_call import CallCreated
 from relay.wire.vapi_ended import Family, family
 
 LEAVE_S = 1.0
-HANG_UP_S = 0.8
-"""Both together stay under the 2 s that a call has for its end."""
+"""It stays under the 2 s that a call has for its end."""
 STABLE_S = 2.0
 """A connection that breaks off sooner has not helped: its attempt stays counted."""
 LIMIT_EARLY_S = 0.5
 """What a provider's clock may be ahead of ours."""
 GOODBYE_CODE = 1000
 """The peer closed because it was done (RFC 6455, 7.4.1)."""
-
-log = structlog.get_logger(__name__)
 
 
 class Ending(Enum):
@@ -87,12 +86,15 @@ _ENDINGS = {
 class Connection:
     """The life of one call with the assistant; used once.
 
-    `began_at` is when its socket was connected, `call_id` the assistant's id of the call; None: not yet.
+    `began_at` is when its socket was connected, `call_id` the assistant's id of the call; None: not yet. `format` is
+    that of the audio: once the call is created, the one that was granted. `locked_out_s`: how long the assistant takes
+    no other call. `fault` is why the call ended, by the assistant's word.
     """
 
     def __init__(
         self,
         dialer: Dialer,
+        placer: CallPlacer,
         outgoing: Outgoing,
         incoming: Incoming,
         opening: Opening,
@@ -101,15 +103,19 @@ class Connection:
         report: Report,
     ) -> None:
         self._dialer = dialer
+        self._placer = placer
         self._incoming = incoming
         self._config = config
         self._report = report
         self._opening = opening
         self._pump = Pump(outgoing, incoming, opening, dialer.format, report.counts)
         self._stay = trio.CancelScope()
+        self._ending = Ending.FAILED
         self._dialed_at = trio.current_time()
+        self.format = dialer.format
         self.call_id: str | None = None
-        self.control_url: str | None = None
+        self.locked_out_s = 0.0
+        self.fault: str | None = None
         self.began_at: float | None = None
 
     @property
@@ -127,11 +133,6 @@ class Connection:
         """The assistant listens, and could have the conversation."""
         return self._pump.stands_by
 
-    @property
-    def hung_up(self) -> bool:
-        """The assistant's side knows that the call is over."""
-        return self._pump.hung_up
-
     def take_floor(self) -> None:
         """The conversation is held over this connection from now on."""
         self._pump.take_floor()
@@ -145,15 +146,25 @@ class Connection:
 
     async def run(self, call_id: str, *, listening: Callable[[], None]) -> Ending:
         """Dial and converse until the connection is over. Cancelled, it says goodbye within `LEAVE_S`."""
-        ending = Ending.LOST
-        talk, lifeline = trio.CancelScope(), trio.CancelScope(shield=True)
         with self._stay:
+            created = await self._place(call_id)
+            if created is not None:
+                await self._hold(created, listening)
+        return self._ending
+
+    async def _hold(self, created: CallCreated, listening: Callable[[], None]) -> None:
+        """Converse; the call is over in any case then, or will be."""
+        self._ending = Ending.LOST
+        talk, lifeline = trio.CancelScope(), trio.CancelScope(shield=True)
+        try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._leave_when_cancelled, talk, lifeline)
                 with lifeline:
-                    ending = await self._dial(call_id, talk, listening)
+                    self._ending = await self._try_to_converse(created, talk, listening)
                 nursery.cancel_scope.cancel()
-        return ending
+        finally:
+            if not self._pump.hung_up:
+                self._placer.end(self._dialer, created.call_id, created.control_url)
 
     async def _leave_when_cancelled(self, talk: trio.CancelScope, lifeline: trio.CancelScope) -> None:
         """Whatever is under way on the lifeline may go on for a moment after the talk."""
@@ -163,24 +174,46 @@ class Connection:
             talk.cancel()
             lifeline.deadline = trio.current_time() + LEAVE_S
 
-    async def _dial(self, call_id: str, talk: trio.CancelScope, listening: Callable[[], None]) -> Ending:
+    async def _place(self, call_id: str) -> CallCreated | None:
         self._report.tell(Dialing(self._dialer.name, audio=str(self._dialer.format)))
+        opening = self._opening
+        create = partial(
+            self._dialer.create,
+            call_id,
+            greet=opening.greet,
+            replaces=opening.replaces,
+            handed_to=opening.handed_to,
+            variables=opening.variables,
+        )
         try:
-            created = await self._dialer.create(call_id, greet=self._opening.greet, replaces=self._opening.replaces)
+            created = await self._placer.place(self._dialer, create)
         except AssistantUnavailable as error:
             self._report.tell(DialFailed(error.code, str(error)))
-            self.call_id = error.call_id
-            if error.locked_out:
-                return Ending.LOCKED_OUT
-            return Ending.FAILED if error.retriable else Ending.REFUSED
-        self.call_id, self.control_url = created.call_id, created.control_url
-        if talk.cancel_called:
-            return Ending.FAILED
+            self.locked_out_s = error.locked_out_s
+            if error.locked_out_s:
+                self._ending = Ending.LOCKED_OUT
+            elif not error.retriable:
+                self._ending = Ending.REFUSED
+            return None
+        self.call_id = created.call_id
+        if created.format != self.format:
+            self._adopt(created.format)
+        return created
+
+    async def _try_to_converse(
+        self, created: CallCreated, talk: trio.CancelScope, listening: Callable[[], None]
+    ) -> Ending:
         try:
             return await self._converse(created, talk, listening)
         except* (LegLost, LegClosed) as lost:
             ending = self._broken(lost, leaving=talk.cancel_called)
         return ending
+
+    def _adopt(self, granted: AudioFormat) -> None:
+        self._report.tell(FormatAdopted(asked=str(self.format), granted=str(granted)))
+        self.format = granted
+        self._incoming.listen_to(granted)
+        self._pump.speak_to(granted)
 
     async def _converse(self, created: CallCreated, talk: trio.CancelScope, listening: Callable[[], None]) -> Ending:
         ending = Ending.LOST
@@ -210,6 +243,7 @@ class Connection:
         reason = ended.ended_reason
         at_limit = reason is None and self._has_reached_limit
         ending = Ending.LOST if at_limit else _ENDINGS[family(reason)]
+        self.fault = reason
         if ending is not Ending.ENDED:
             self._note_lost(reason or "ended at its limit", None)
         return ending
@@ -224,7 +258,7 @@ class Connection:
         error: BaseException = lost
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
-        close_code = error.close_code if isinstance(error, LegClosed) else None
+        close_code = error.close_code if isinstance(error, LegClosed | LegLost) else None
         if leaving:
             return Ending.LOST
         if self.began_at is None:
@@ -234,6 +268,7 @@ class Connection:
             self._pump.hung_up = True
         if close_code == GOODBYE_CODE and not self._has_reached_limit:
             return Ending.ENDED
+        self.fault = None if close_code is None else str(error)
         self._note_lost(str(error), close_code)
         return Ending.LOST
 
@@ -264,41 +299,20 @@ class Talk:
         return self.connection.lived_s >= STABLE_S
 
     async def run(self, call_id: str, connected: Callable[[], None]) -> None:
-        """Until the connection is over; a call that does not know it is hung up then. Cancelled, it takes 2 s."""
+        """Until the connection is over. Cancelled, it takes `LEAVE_S`."""
         try:
             self.ending = await self.connection.run(call_id, listening=connected)
         finally:
             self._tell_ladder()
             self.over.set()
-            if self.connection.call_id is not None and not self.connection.hung_up:
-                await hang_up(self.dialer, self.connection.call_id, self.connection.control_url)
 
     def _tell_ladder(self) -> None:
         now = trio.current_time()
         if self.ending is Ending.LOCKED_OUT:
-            self.ladder.locked_out(self.rung, now)
+            self.ladder.locked_out(self.rung, now, self.connection.locked_out_s)
         elif self.ending in {Ending.FAILED, Ending.REFUSED, Ending.FAULTY}:
             self.ladder.failed(self.rung, now, retriable=self.ending is Ending.FAILED)
         elif self.ending is None and self.connection.began_at is None:
             self.ladder.abandoned(self.rung, now)
         elif self.ending is not None and self.lasted:
             self.ladder.succeeded(self.rung)
-
-
-async def hang_up(dialer: Dialer, call_id: str, control_url: str | None = None) -> None:
-    """End a call whose socket is dead. Cancelled, it goes on for at most `HANG_UP_S`."""
-    limit, done = trio.CancelScope(shield=True), trio.Event()
-
-    async def ask() -> None:
-        with limit:
-            await dialer.hang_up(call_id, control_url)
-        if limit.cancelled_caught:
-            log.warning("assistant.hang_up_failed", error=f"no answer in {HANG_UP_S:g} s")
-        done.set()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(ask)
-        try:
-            await done.wait()
-        finally:
-            limit.deadline = trio.current_time() + HANG_UP_S

@@ -1,18 +1,24 @@
 """One assistant as the calls see it: create a call there, connect its socket, hang it up."""
 
+import math
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 import structlog
 
 from relay.config import AssistantConfig, Config
-from relay.errors import AssistantUnavailable, RelayError
+from relay.errors import AssistantUnavailable, HangUpFailed, RelayError
 from relay.media.frames import AudioFormat, Encoding
 from relay.net.client_socket import open_client_socket
 from relay.net.rest import RestClient
 from relay.net.sockets import MessageSocket
 from relay.wire import vapi_call, vapi_controls
-from relay.wire.vapi_call import CallCreated
+from relay.wire.vapi_call import CallCreated, LiveCall
+
+_REFUSES_ASSISTANT = frozenset({400, 403, 404})
+"""Answers to `POST /call` that another assistant may not get."""
 
 log = structlog.get_logger(__name__)
 
@@ -34,23 +40,46 @@ class Dialer(Protocol):
 
     @property
     def format(self) -> AudioFormat:
-        """Of the audio, both ways."""
+        """Of the audio, both ways, as it is asked for. A call has the one that is granted, `CallCreated.format`."""
 
     @property
     def max_call_s(self) -> float | None:
         """How long after `create` the provider ends a call, where that is before the conversation's own end."""
 
-    async def create(self, call_id: str, *, greet: bool = True, replaces: str | None = None) -> CallCreated:
+    @property
+    def create_timeout_s(self) -> float:
+        """How long a caller is to wait for the answer to `create`."""
+
+    async def create(
+        self,
+        call_id: str,
+        *,
+        greet: bool = True,
+        replaces: str | None = None,
+        handed_to: str | None = None,
+        variables: Mapping[str, str] | None = None,
+        fresh: bool = False,
+        answering: Callable[[], None] | None = None,
+    ) -> CallCreated:
         """A new call, whose socket is to be connected at once. Raises AssistantUnavailable.
 
-        `greet`: the assistant speaks first. `replaces` is the id of the call whose conversation it goes on with.
+        Its only limit is the caller's: cancelled, it may leave a call that nobody knows. `greet`: the assistant speaks
+        first. `replaces` is the id of the call whose conversation it goes on with; `handed_to` that of the assistant
+        which had it there, if that was another than is configured. `variables` are what the assistant is told of the
+        caller. `fresh`: over a new connection. `answering` is called when the answer begins.
         """
+
+    def note_unavailable(self) -> None:
+        """A caller has got no call from it."""
 
     def connect(self, created: CallCreated) -> AbstractAsyncContextManager[AssistantSocket]:
         """The call's socket, connected; once only, its address is good for one handshake. Raises LegLost."""
 
     async def hang_up(self, call_id: str, control_url: str | None) -> None:
-        """End a call whose socket is dead; `control_url` as `create` gave it. Failing is logged, not raised."""
+        """Try once to end a call whose socket is dead; `control_url` as `create` gave it.
+
+        Raises RelayError where the call is not known to be over.
+        """
 
 
 class VapiDialer:
@@ -61,6 +90,7 @@ class VapiDialer:
         self.format = AudioFormat(Encoding(assistant.audio_format), assistant.sample_rate_hz)
         limit_s, wanted_s = assistant.max_call_s, config.session.max_duration_s
         self.max_call_s = limit_s if 0 < limit_s < wanted_s else None
+        self.create_timeout_s = assistant.request_timeout_s
         self._assistant = assistant
         self._config = config
         self._rest = rest
@@ -68,23 +98,42 @@ class VapiDialer:
         self._call_url = f"{assistant.api_base.rstrip('/')}/call"
         self._sends_silence_timeout = assistant.send_silence_timeout
 
-    async def create(self, call_id: str, *, greet: bool = True, replaces: str | None = None) -> CallCreated:
-        """POST /call, which takes at most the REST client's time-out.
+    async def create(
+        self,
+        call_id: str,
+        *,
+        greet: bool = True,
+        replaces: str | None = None,
+        handed_to: str | None = None,
+        variables: Mapping[str, str] | None = None,
+        fresh: bool = False,
+        answering: Callable[[], None] | None = None,
+    ) -> CallCreated:
+        """POST /call; see Dialer.
 
         A second POST follows where Vapi does not know the property for the limit of silence, which is not sent any more
-        from then on.
+        from then on; and one with the configured assistant where Vapi refuses the one that had the conversation, as
+        that may be no stored assistant.
         """
-        status, body = await self._post(call_id, greet=greet, replaces=replaces)
+        post = partial(self._post, fresh=fresh, answering=answering)
+        order = partial(self._order, call_id, greet=greet, replaces=replaces, variables=variables or {})
+        assistant_id = handed_to or self._assistant.assistant_id
+        status, body = await post(order(assistant_id))
         if self._sends_silence_timeout and vapi_call.refuses_silence_timeout(status, body):
             self._sends_silence_timeout = False
             log.warning("assistant.property_refused", property=vapi_call.SILENCE_TIMEOUT)
-            status, body = await self._post(call_id, greet=greet, replaces=replaces)
-        return vapi_call.parse_created(status, body)
+            status, body = await post(order(assistant_id))
+        if assistant_id != self._assistant.assistant_id and status in _REFUSES_ASSISTANT:
+            log.warning("assistant.hand_off_lost", assistant=handed_to, status=status)
+            status, body = await post(order(self._assistant.assistant_id))
+        return vapi_call.parse_created(status, body, self.format, private=(variables or {}).values())
 
-    async def _post(self, call_id: str, *, greet: bool, replaces: str | None) -> tuple[int, bytes]:
+    def _order(
+        self, call_id: str, assistant_id: str, *, greet: bool, replaces: str | None, variables: Mapping[str, str]
+    ) -> dict[str, Any]:
         session = self._config.session
-        request = vapi_call.call_request(
-            assistant_id=self._assistant.assistant_id,
+        return vapi_call.call_request(
+            assistant_id=assistant_id,
             audio_format=self.format,
             max_duration_s=self.max_call_s or session.max_duration_s,
             first_message_interruptions=not self._config.barge_in.protect_first_message,
@@ -92,42 +141,46 @@ class VapiDialer:
             name=f"relay {call_id}",
             first_message_waits=not greet,
             silence_timeout_s=session.idle_timeout_s if self._sends_silence_timeout else None,
+            variables=variables,
         )
+
+    async def _post(
+        self, order: dict[str, Any], *, fresh: bool, answering: Callable[[], None] | None
+    ) -> tuple[int, bytes]:
         try:
-            return await self._rest.post_json(self._call_url, request, self._headers)
+            return await self._rest.post_json(
+                self._call_url, order, self._headers, fresh=fresh, answering=answering, answer_timeout_s=math.inf
+            )
         except RelayError as error:
             raise AssistantUnavailable(str(error), "VAPI_UNREACHABLE", retriable=True) from None
+
+    def note_unavailable(self) -> None:
+        """See Dialer. Nothing is remembered here."""
 
     def connect(self, created: CallCreated) -> AbstractAsyncContextManager[AssistantSocket]:
         return open_client_socket(created.socket_url, connect_timeout_s=self._assistant.connect_timeout_s)
 
     async def hang_up(self, call_id: str, control_url: str | None) -> None:
-        """POST `end-call` to the control URL, which `GET /call/{id}` names where it is not known.
+        """POST `end-call` to the control URL, which `GET /call/{id}` names where it is not known; see Dialer.
 
         `DELETE /call/{id}` is no means for it: that erases the call's record and recordings, and nobody documents that
         a live call ends (Vapi API reference, "Delete Call").
         """
-        try:
-            url = control_url or await self._control_url(call_id)
-            if url is None:
+        if control_url is None:
+            live = await self._look_up(call_id)
+            if live.ended:
                 return
-            status, _ = await self._rest.post_json(url, vapi_controls.END_CALL)
-        except RelayError as error:
-            log.warning("assistant.hang_up_failed", error=str(error))
+            if live.control_url is None:
+                raise HangUpFailed("Vapi names no control URL of the call")
+            control_url = live.control_url
+        status, _ = await self._rest.post_json(control_url, vapi_controls.END_CALL)
+        if 200 <= status < 300 or (await self._look_up(call_id)).ended:
             return
-        if 200 <= status < 300:
-            log.info("assistant.hung_up", status=status)
-        else:
-            log.warning("assistant.hang_up_failed", error=f"Vapi answered {status} at the call's control URL")
+        raise HangUpFailed(f"Vapi answered {status} at the call's control URL")
 
-    async def _control_url(self, call_id: str) -> str | None:
-        """None: it is not known, which is logged, or the call is over."""
+    async def _look_up(self, call_id: str) -> LiveCall:
         status, body = await self._rest.get(f"{self._call_url}/{call_id}", self._headers)
         live = vapi_call.parse_live(status, body)
         if live is None:
-            log.warning("assistant.hang_up_failed", error=f"Vapi answered {status} and says nothing of the call")
-        elif live.ended:
-            log.info("assistant.hung_up", status=status)
-        elif live.control_url is None:
-            log.warning("assistant.hang_up_failed", error="Vapi names no control URL of the call")
-        return None if live is None or live.ended else live.control_url
+            raise HangUpFailed(f"Vapi answered {status} and says nothing of the call")
+        return live

@@ -7,6 +7,9 @@
 |         | down                                  | refused for good -> dialing, the next one    |                    |
 | talking | a connection is live                  | it was lost -> waiting; all tries are given  | see `Connection`   |
 |         |                                       | back if it was live for `STABLE_S`           |                    |
+|         |                                       | it was lost for the same fault as the one    |                    |
+|         |                                       | before (`Recurrence`), or for one that every |                    |
+|         |                                       | call would have -> dialing, the next one     |                    |
 |         |                                       | the assistant hung up -> over: it ended      |                    |
 |         |                                       | the provider will end the call -> moved to   | `max_call_s`, see  |
 |         |                                       | the next one, which is live: talking         | `Lifetime`         |
@@ -22,7 +25,7 @@ the conversation: nothing that another says goes anywhere. The calls of those th
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 
@@ -30,19 +33,26 @@ import trio
 
 from relay.call.assistant.changeover import ChangeOver
 from relay.call.assistant.comfort import Comfort
-from relay.call.assistant.connection import Connection, Ending, Talk, hang_up
+from relay.call.assistant.connection import Connection, Ending, Talk
 from relay.call.assistant.incoming import Incoming
 from relay.call.assistant.outgoing import Outgoing
 from relay.call.assistant.pool import AssistantPool
 from relay.call.assistant.pump import Opening
 from relay.call.playback.dialogue import Dialogue
 from relay.call.playback.playback import Playback
-from relay.call.report.events import AssistantChanged, AssistantGivenUp, AssistantReconnected, ReconnectFailed
+from relay.call.report.events import (
+    AssistantChanged,
+    AssistantGivenUp,
+    AssistantReconnected,
+    FaultRepeated,
+    ReconnectFailed,
+)
 from relay.call.report.report import Report
 from relay.config import Config
 from relay.logic.assistant.backoff import Backoff, BackoffRules
 from relay.logic.assistant.ladder import Ladder, Wait
 from relay.logic.assistant.lifetime import Moment
+from relay.logic.assistant.recurrence import Recurrence
 from relay.logic.end_reason import EndReason
 from relay.wire.vapi_controls import add_message
 
@@ -90,30 +100,42 @@ class Forwarder:
         self._report = report
         self._listening = listening
         self._backoff = Backoff(rules, Random())
+        self._losses = Recurrence()
         self._talk: Talk | None = None
         self._outage = _Outage()
         self._comfort = Comfort(playback, needed=lambda: self._outage.since is not None or self._replay.replaying)
         self.assistant = pool.first.name
         """The assistant that is dialled, or has the call."""
+        self.variables: dict[str, str] = {}
+        """What each call with the assistant is told of the caller."""
+        self._handed: dict[str, str] = {}
+        """The id of the assistant to which each one here has handed the conversation, if it has. It is of no use for
+        another one, which may be of another account."""
 
     @property
     def assistant_call_id(self) -> str | None:
         """The assistant's id of the call that is under way, or was last."""
         return (self._talk.connection.call_id if self._talk else None) or self._outage.lost_call_id
 
-    def take_over(self, assistant: str, lost_call_id: str) -> None:
+    @property
+    def handed_to(self) -> str | None:
+        """The id of the assistant to which `assistant` has handed the conversation, if it has."""
+        return self._handed.get(self.assistant)
+
+    def take_over(self, assistant: str, lost_call_id: str, handed_to: str | None) -> None:
         """Before `run`: the conversation was another process's, whose call with the assistant is lost."""
         self.assistant = assistant
+        self._note_handed(assistant, handed_to)
         self._outage = _Outage(trio.current_time(), lost_call_id, taken_over=True)
         self._report.status.assistant_away("assistant lost")
         self._comfort.begin()
 
     async def run(self, call_id: str) -> EndReason:
-        """Dial and converse until the assistant is gone for good; returns why. Cancelled, it hangs up within 2 s."""
+        """Dial and converse until the assistant is gone for good; returns why. Cancelled, it says goodbye first."""
         async with trio.open_nursery() as nursery:
             lost = self._outage.lost_call_id
             if lost is not None and (dialer := self._pool.find(self.assistant)):
-                nursery.start_soon(hang_up, dialer, lost)
+                self._pool.placer.end(dialer, lost)
             nursery.start_soon(self._comfort.run)
             reason = await self._converse(partial(self._dial, call_id, nursery))
             nursery.cancel_scope.cancel()
@@ -129,14 +151,15 @@ class Forwarder:
                 return EndReason.ASSISTANT_ENDED
             if talk.lasted:
                 self._backoff.succeeded()
-            if talk.ending is Ending.FAULTY:
+            hopeless = talk.ending is Ending.FAULTY or self._recurs(talk)
+            if hopeless:
                 self._ladder.leave_out(talk.rung)  # it may have come by the ladder of the change-over
             if talk.ending in {Ending.LOST, Ending.FAULTY}:
                 give_up_at = max(give_up_at, trio.current_time() + self._config.reconnect.budget_s)
                 self._note_loss()
             else:
                 self._note_failure()
-            if talk.ending in {Ending.REFUSED, Ending.FAULTY, Ending.LOCKED_OUT} or change_over.is_prepared:
+            if hopeless or talk.ending in {Ending.REFUSED, Ending.LOCKED_OUT} or change_over.is_prepared:
                 continue
             attempt_at = self._backoff.next_at(trio.current_time())
             if attempt_at is None:
@@ -144,6 +167,13 @@ class Forwarder:
             await trio.sleep_until(attempt_at)
         self._report.tell(AssistantGivenUp(self._backoff.attempt))
         return EndReason.ASSISTANT_UNAVAILABLE
+
+    def _recurs(self, talk: Talk) -> bool:
+        fault = talk.connection.fault
+        if talk.ending is not Ending.LOST or not self._losses.again(talk.rung, fault, talk.connection.lived_s):
+            return False
+        self._report.tell(FaultRepeated(talk.dialer.name, fault or ""))
+        return True
 
     async def _next(self, dial: StartDial, give_up_at: float) -> Talk | None:
         """A new call; None: there is nobody left to dial, or not in time."""
@@ -163,8 +193,12 @@ class Forwarder:
 
     def _dial(self, call_id: str, nursery: trio.Nursery, ladder: Ladder, rung: int, opening: Opening) -> Talk:
         dialer = self._pool.dialers[rung]
-        incoming = Incoming(dialer.format, self._playback, self._dialogue, self._report)
-        connection = Connection(dialer, self._outgoing, incoming, opening, config=self._config, report=self._report)
+        opening = replace(opening, handed_to=self._handed.get(dialer.name), variables=dict(self.variables))
+        handed_off = partial(self._note_handed, dialer.name)
+        incoming = Incoming(dialer.format, self._playback, self._dialogue, self._report, handed_off=handed_off)
+        connection = Connection(
+            dialer, self._pool.placer, self._outgoing, incoming, opening, config=self._config, report=self._report
+        )
         talk = Talk(rung, ladder, dialer, connection)
 
         def connected() -> None:
@@ -184,8 +218,6 @@ class Forwarder:
     def _give_floor(self, talk: Talk) -> None:
         self._talk = talk
         self.assistant = talk.dialer.name
-        self._playback.intake.listen_to(talk.dialer.format)
-        self._outgoing.speak_to(talk.dialer.format)
         talk.connection.take_floor()
         if talk.connection.began_at is not None:
             self._note_listening(talk)
@@ -213,8 +245,16 @@ class Forwarder:
         )
 
     def _note_listening(self, talk: Talk) -> None:
+        self._playback.intake.listen_to(talk.connection.format)
+        self._outgoing.speak_to(talk.connection.format)
         self._listening()
         self._report.status.assistant_listens(talk.rung)
+
+    def _note_handed(self, assistant: str, handed_to: str | None) -> None:
+        if handed_to is None:
+            self._handed.pop(assistant, None)
+        else:
+            self._handed[assistant] = handed_to
 
     def _note_failure(self) -> None:
         self._report.status.assistant_away("assistant unavailable")

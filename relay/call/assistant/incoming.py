@@ -1,10 +1,12 @@
 """Takes what the assistant sends: its audio goes to playback, its text messages to playback, dialogue and report."""
 
+from collections.abc import Callable
+
 import trio
 
 from relay.call.playback.dialogue import Dialogue
 from relay.call.playback.playback import Playback
-from relay.call.report.events import AssistantHungUp, Said, Speech, UnknownMessage
+from relay.call.report.events import AssistantHungUp, HandedOff, Said, Speech, UnknownMessage
 from relay.call.report.report import Report
 from relay.errors import LegLost, RemoteProtocolError
 from relay.logic.assistant.liveness import Liveness
@@ -20,8 +22,18 @@ class Incoming:
     A connection has the floor, as a speaker in a conference has, while the conversation is held over it.
     """
 
-    def __init__(self, audio_format: AudioFormat, playback: Playback, dialogue: Dialogue, report: Report) -> None:
-        """`audio_format` is the assistant's."""
+    def __init__(
+        self,
+        audio_format: AudioFormat,
+        playback: Playback,
+        dialogue: Dialogue,
+        report: Report,
+        *,
+        handed_off: Callable[[str | None], None] = lambda _: None,
+    ) -> None:
+        """`audio_format` is the assistant's, if it is granted what is asked for. `handed_off` is told the id of the
+        assistant that is on the line now, None when it is not known."""
+        self._handed_off = handed_off
         self._samples = SampleAligner(audio_format)
         self._playback = playback
         self._dialogue = dialogue
@@ -32,6 +44,10 @@ class Incoming:
         self.busy = False
         """It speaks, or is about to: it has said so, or waits for what a function gives."""
         self._liveness = Liveness()
+
+    def listen_to(self, audio_format: AudioFormat) -> None:
+        """The assistant will send this format."""
+        self._samples = SampleAligner(audio_format)
 
     def take_floor(self) -> None:
         """From now on the caller hears what the assistant says."""
@@ -104,6 +120,9 @@ class Incoming:
                 self.busy = False
                 self._playback.intake.assistant_stopped()
                 self._report.tell(Speech("assistant", started=False))
+            case vapi.TransferUpdate(assistant_id=assistant_id):
+                self._report.tell(HandedOff(assistant_id))
+                self._handed_off(assistant_id)
             case vapi.ToolCalls():
                 self.busy = True
             case vapi.UserInterrupted():

@@ -3,15 +3,20 @@
 from collections.abc import Sequence
 
 from relay.call.assistant.dialer import Dialer
+from relay.call.assistant.placer import CallPlacer
 from relay.logic.assistant.breaker import Breaker, BreakerRules
 from relay.logic.assistant.ladder import Ladder
 
 
 class AssistantPool:
-    """All assistants of the daemon: what one call learns about an assistant, the others need not find out again."""
+    """All assistants of the daemon: what one call learns about an assistant, the others need not find out again.
 
-    def __init__(self, dialers: Sequence[Dialer], rules: BreakerRules | None = None) -> None:
+    `placer` makes the calls with them, and ends them.
+    """
+
+    def __init__(self, dialers: Sequence[Dialer], placer: CallPlacer, rules: BreakerRules | None = None) -> None:
         self.dialers = tuple(dialers)
+        self.placer = placer
         self.breakers = tuple(Breaker(rules or BreakerRules()) for _ in dialers)
 
     def __len__(self) -> int:

@@ -17,8 +17,8 @@ Each write has `SEND_DEADLINE_S`; it is not cancelled inside one as long as anyt
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 import trio
 
@@ -40,7 +40,8 @@ READY_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """Says what a new call begins with. `replaces` is the call whose conversation it goes on with, if there is one.
+    """Says what a new call begins with. `replaces` is the call whose conversation it goes on with, if there is one,
+    and `handed_to` the id of the assistant to which that one had handed it. `variables` are told of the caller.
 
     `greet`: it speaks first. `messages` gives the context once the new call listens and has the conversation; None:
     there is nothing to wait for. `opened` is called then, right before the first audio.
@@ -48,6 +49,8 @@ class Opening:
 
     greet: bool = True
     replaces: str | None = None
+    handed_to: str | None = None
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     messages: Callable[[], Iterable[str]] | None = None
     opened: Callable[[], None] = lambda: None
 
@@ -76,6 +79,10 @@ class Pump:
     def has_floor(self) -> bool:
         """The conversation is held with this assistant."""
         return self._floor.is_set() and not self._left
+
+    def speak_to(self, audio_format: AudioFormat) -> None:
+        """The assistant wants this format."""
+        self._format = audio_format
 
     def take_floor(self) -> None:
         """Give the assistant the conversation."""

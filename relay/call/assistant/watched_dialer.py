@@ -1,12 +1,12 @@
 """Stands around a dialer: keeps the addresses of its calls out of the log, and remembers whether dialing works."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import trio
 
 from relay.call.assistant.dialer import AssistantSocket, Dialer
-from relay.errors import AssistantUnavailable, LegLost
+from relay.errors import LegLost
 from relay.media.frames import AudioFormat
 from relay.redaction import Redactor
 from relay.wire.vapi_call import CallCreated
@@ -36,17 +36,39 @@ class WatchedDialer:
         return self._inner.max_call_s
 
     @property
+    def create_timeout_s(self) -> float:
+        return self._inner.create_timeout_s
+
+    @property
     def failing(self) -> bool:
         """Whether the last dial failed, not long ago. False before the first."""
         return self._failed_at is not None and trio.current_time() - self._failed_at < FAILING_S
 
-    async def create(self, call_id: str, *, greet: bool = True, replaces: str | None = None) -> CallCreated:
+    async def create(
+        self,
+        call_id: str,
+        *,
+        greet: bool = True,
+        replaces: str | None = None,
+        handed_to: str | None = None,
+        variables: Mapping[str, str] | None = None,
+        fresh: bool = False,
+        answering: Callable[[], None] | None = None,
+    ) -> CallCreated:
+        """See Dialer. One request that fails says little: another may have brought the call."""
+        return await self._inner.create(
+            call_id,
+            greet=greet,
+            replaces=replaces,
+            handed_to=handed_to,
+            variables=variables,
+            fresh=fresh,
+            answering=answering,
+        )
+
+    def note_unavailable(self) -> None:
         """See Dialer."""
-        try:
-            return await self._inner.create(call_id, greet=greet, replaces=replaces)
-        except AssistantUnavailable:
-            self._failed_at = trio.current_time()
-            raise
+        self._failed_at = trio.current_time()
 
     def connect(self, created: CallCreated) -> AbstractAsyncContextManager[AssistantSocket]:
         """See Dialer. The call's addresses are hidden from the log while the context is open."""

@@ -125,12 +125,13 @@ class Analysis:
             now = trio.current_time()
             if now < self._last_media_at + FLOW_AFTER_S:
                 continue
-            missing_s = min(now - self._covered_until, FLOW_AFTER_S)
-            for _ in range(round(missing_s * 1000 / FRAME_MS)):
+            self._covered_until = max(self._covered_until, now - FLOW_AFTER_S)
+            silent_frames = round((now - self._covered_until) * 1000 / FRAME_MS)
+            for _ in range(silent_frames):
                 self._counts.invented("keepalive")
                 self._media_clock.note_invented(FRAME_MS)
                 self._push(self._source.silent_frame, now, stream)
-            self._covered_until = now
+            self._covered_until += silent_frames * FRAME_MS / 1000
 
     def _push(self, data: bytes, arrived_at: float, stream: VadStream, *, sent_by_caller: bool = False) -> None:
         duration_ms = self._source.duration_ms(len(data))

@@ -95,7 +95,7 @@ class Interrupter:
     def _act(self, action: Action | None, now: float, *, agreed: bool = False) -> None:
         match action:
             case None:
-                return
+                pass  # a deadline may have moved all the same
             case Action.PAUSE:
                 self._playout.pause()
                 self._paused_at = now

@@ -197,6 +197,15 @@ class Dialing(CallEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class FormatAdopted(CallEvent):
+    """The call has another audio format than was asked for: it is converted, both ways."""
+
+    log_name = "assistant.format_adopted"
+    asked: str
+    granted: str
+
+
+@dataclass(frozen=True, slots=True)
 class AssistantReady(CallEvent):
     log_name = "assistant.ready"
     assistant_call_id: str
@@ -221,6 +230,16 @@ class AssistantLost(Trouble):
 
     def log_values(self) -> dict[str, Any]:
         return {"error": self.error, "close_code": self.close_code}
+
+
+@dataclass(frozen=True, slots=True)
+class FaultRepeated(CallEvent):
+    """The assistant has ended two calls in a row in the same way: it is not dialled until another has had the call."""
+
+    log_name = "assistant.fault_repeated"
+    log_level = logging.WARNING
+    assistant: str
+    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +280,14 @@ class AssistantGivenUp(CallEvent):
     log_name = "assistant.given_up"
     log_level = logging.WARNING
     attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOff(CallEvent):
+    """Another assistant of the provider's is on the line now; `to` is its id, None when that is not told."""
+
+    log_name = "assistant.handed_off"
+    to: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ A success in any state closes it and forgets the failures; a failure of an older
 
 locked out: nobody dials it, whatever the state above.
     `locked_out`: it answered that it takes no calls    -> locked out
-    deadline, `lock_out_s` after that                   -> the state above
+    deadline, as long after that as was said            -> the state above
 """
 
 from dataclasses import dataclass
@@ -41,8 +41,6 @@ class BreakerRules:
     open_s: float = 2.0
     longest_s: float = 30.0
     probe_s: float = 15.0
-    lock_out_s: float = 30.0
-    """A lock-out of 21 s was measured at Vapi, which no header announces."""
 
 
 class Breaker:
@@ -95,9 +93,9 @@ class Breaker:
             case BreakerState.OPEN:
                 pass
 
-    def locked_out(self, now: float) -> None:
+    def locked_out(self, now: float, for_s: float) -> None:
         """A dial was answered with a lock-out, which meets every other call too."""
-        self._locked_until = now + self._rules.lock_out_s
+        self._locked_until = max(self._locked_until, now + for_s)
         self.abandoned(now)
 
     def abandoned(self, now: float) -> None:

@@ -7,8 +7,7 @@
 | waiting   | `Wait`: all that have tries left are down for the moment | the time is over -> trying                   |
 | exhausted | None                                                     | `succeeded`                                  |
 
-Each `Dial` uses up a try, but for one that met a lock-out, so there are at most `tries` of each rung. How long to wait
-in all is the caller's decision.
+Each `Dial` uses up a try, so there are at most `tries` of each rung. How long to wait in all is the caller's decision.
 """
 
 from collections.abc import Sequence
@@ -58,10 +57,9 @@ class Ladder:
         """Do not dial this assistant, until another has the call."""
         self._left[index] = 0
 
-    def locked_out(self, index: int, now: float) -> None:
-        """The assistant takes no calls for a while, which was no try of it."""
-        self._breakers[index].locked_out(now)
-        self._left[index] += 1
+    def locked_out(self, index: int, now: float, for_s: float) -> None:
+        """The assistant takes no calls for so long, whoever dials."""
+        self._breakers[index].locked_out(now, for_s)
 
     def abandoned(self, index: int, now: float) -> None:
         """The dial was given up before it said anything about the assistant."""

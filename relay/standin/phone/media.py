@@ -27,7 +27,12 @@ _CONGESTED_S = 1.0
 _MESSAGE_LIMIT_BYTES = 1 << 24
 _QUEUE = 256
 
-StreamEnd = Literal["closed", "lost", "hung-up"]
+StreamEnd = Literal["closed", "lost", "hung-up", "stopped"]
+Wish = Literal["hang-up", "drop", "stop"]
+
+
+_ENDS: Mapping[Wish | None, StreamEnd] = {"hang-up": "hung-up", "stop": "stopped"}
+"""The wishes that are told to the relay, by a `stop` message."""
 
 
 class StreamRefused(Exception):
@@ -38,11 +43,11 @@ class StreamRefused(Exception):
 class MediaStream:
     """A stream under way, as `serve_stream` and the telephone share it.
 
-    `wish`: how the caller wants it to end. `opened`: its socket was open once. `digits`: keys to send. `returned`:
-    marks that go back with the next write. `close_code`: of the relay's close frame, 1006 without one. `changed` wakes
-    the writer; `read_all` is set when nothing more will be read. `swap_every`: each so many frames, one leaves behind
-    the one that follows it (0: never). `writes`: how often one or two frames left. `discarded_frames`: of the caller's,
-    because the connection was congested.
+    `wish`: how the caller, or for "stop" the account's other program, wants it to end. `opened`: its socket was open
+    once. `digits`: keys to send. `returned`: marks that go back with the next write. `close_code`: of the relay's close
+    frame, 1006 without one. `changed` wakes the writer; `read_all` is set when nothing more will be read. `swap_every`:
+    each so many frames, one leaves behind the one that follows it (0: never). `writes`: how often one or two frames
+    left. `discarded_frames`: of the caller's, because the connection was congested.
     """
 
     player: Player
@@ -54,12 +59,12 @@ class MediaStream:
     returned: list[str] = field(default_factory=list)
     changed: trio.Event = field(default_factory=trio.Event)
     read_all: trio.Event = field(default_factory=trio.Event)
-    wish: Literal["hang-up", "drop"] | None = None
+    wish: Wish | None = None
     swap_every: int = 0
     discarded_frames: int = 0
     writes: int = 0
 
-    def ask(self, wish: Literal["hang-up", "drop"]) -> None:
+    def ask(self, wish: Wish) -> None:
         """Have the stream end; `serve_stream` does it, and returns."""
         self.wish = wish
         self.changed.set()
@@ -179,13 +184,14 @@ async def _run(
     parameters: Mapping[str, str],
     heard: Callable[[], None],
 ) -> StreamEnd:
+    end: StreamEnd
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_read, media, ws, heard)
         try:
             await ws.send_message(media.outgoing.connected())
             await ws.send_message(media.outgoing.start(parameters))
             await _write(media, ws, heard)
-            end: StreamEnd = "hung-up" if media.wish == "hang-up" else "lost"
+            end = _ENDS.get(media.wish, "lost")
         except ConnectionClosed:
             # What the relay sent before its goodbye may still be unread.
             with trio.move_on_after(_CLOSE_S):
@@ -226,7 +232,7 @@ async def _write(media: MediaStream, ws: WebSocketConnection, heard: Callable[[]
             # One that is late leaves at once, and none is left out, unless it was the connection that made it late.
             next_frame_s += FRAME_MS / 1000 * await _send_frame(media, ws, now_s)
         heard()
-        if media.wish == "hang-up":
+        if media.wish in _ENDS:
             await ws.send_message(media.outgoing.stop())
         if media.wish is not None:
             return

@@ -165,6 +165,12 @@ class Phone:
         if self._current is not None:
             self._current.ask("drop")
 
+    def leave_stream(self) -> None:
+        """Have the account's other program use the live call: `stop`, and the call goes on with the next verb. Nothing
+        without a stream."""
+        if self._current is not None:
+            self._current.ask("stop")
+
     async def wait_until(self, holds: Callable[[], bool], timeout_s: float = 600.0) -> bool:
         """Whether `holds()` came true, looked at each time something is said, heard or received, before the call
         ended. `trio.TooSlowError` after `timeout_s`."""

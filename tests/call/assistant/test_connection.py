@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import trio
-from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from relay.call.assistant.connection import HANG_UP_S, LEAVE_S, STABLE_S, Connection, Ending, Talk, hang_up
+from relay.call.assistant.connection import LEAVE_S, STABLE_S, Connection, Ending, Talk
 from relay.call.assistant.incoming import Incoming
+from relay.call.assistant.placer import CallPlacer, open_call_placer
 from relay.call.assistant.pool import AssistantPool
 from relay.call.assistant.pump import Opening
 from relay.call.report.events import AssistantLost, AssistantReady, DialFailed
@@ -32,14 +32,16 @@ SHORT = ReconnectConfig(answer_timeout_s=3.0)
 class Rig:
     """A call with a scripted assistant, which has the floor."""
 
-    def __init__(self, parts: Parts, dialer: FakeDialer, opening: Opening) -> None:
+    def __init__(self, parts: Parts, dialer: FakeDialer, placer: CallPlacer, opening: Opening) -> None:
         self.parts = parts
         self.dialer = dialer
-        self.pool = AssistantPool([dialer])
+        self.pool = AssistantPool([dialer], placer)
         ladder = self.pool.ladder(2)
         assert ladder.next(trio.current_time()) == Dial(0)
         incoming = Incoming(TELEPHONE, parts.playback, parts.dialogue, parts.report)
-        connection = Connection(dialer, parts.outgoing, incoming, opening, config=parts.config, report=parts.report)
+        connection = Connection(
+            dialer, placer, parts.outgoing, incoming, opening, config=parts.config, report=parts.report
+        )
         self.talk = Talk(0, ladder, dialer, connection)
         self.connection = connection
         self.listened = 0
@@ -75,9 +77,10 @@ async def calling(
     dialer: FakeDialer | None = None, *, live: bool = True, opening: Opening | None = None, **sections: Any
 ) -> AsyncIterator[Rig]:
     """A call; on entering it is `live`, or is not even dialled."""
-    rig = Rig(assistant_parts(**sections), dialer or FakeDialer(MULAW), opening or Opening())
-    rig.connection.take_floor()
-    async with trio.open_nursery() as nursery:
+    parts = assistant_parts(**sections)
+    async with open_call_placer(parts.metrics) as placer, trio.open_nursery() as nursery:
+        rig = Rig(parts, dialer or FakeDialer(MULAW), placer, opening or Opening())
+        rig.connection.take_floor()
         nursery.start_soon(rig.run)
         if live:
             await rig.dialer.connected.wait()
@@ -139,7 +142,6 @@ async def test_an_end_that_the_assistant_announces_is_what_its_reason_says(
         rig.assistant.tell(type="status-update", status="ended", **more)
         assert await rig.over() is ending
 
-    assert rig.connection.hung_up
     assert rig.dialer.hung_up == []
     assert [lost.error for lost in rig.parts.told(AssistantLost)] == ([] if ending is Ending.ENDED else [reason])  # type: ignore[attr-defined]
 
@@ -152,7 +154,6 @@ async def test_a_close_is_an_end_only_with_the_code_of_one(
         rig.peer.close(code)
         assert await rig.over() is ending
 
-    assert rig.connection.hung_up is (code == 1000)
     assert rig.dialer.hung_up == ([] if code == 1000 else ["vapi-0"])
     assert [lost.close_code for lost in rig.parts.told(AssistantLost)] == ([] if code == 1000 else [code])  # type: ignore[attr-defined]
 
@@ -202,7 +203,6 @@ async def test_from_the_moment_it_is_left_nothing_goes_either_way_but_the_goodby
         assert await rig.over(0.1) is Ending.LOST
 
     assert rig.peer.seen == [vapi_controls.end_call()]
-    assert rig.connection.hung_up
     assert (rig.parts.playback.queued_ms, rig.dialer.hung_up, rig.parts.told(AssistantLost)) == (0, [], [])
 
 
@@ -227,32 +227,24 @@ async def test_a_goodbye_without_an_answer_is_waited_for_a_moment_and_then_the_c
     assert rig.dialer.hung_up == ["vapi-0"]
 
 
-async def test_cancelled_while_it_is_dialled_it_learns_the_id_and_hangs_the_call_up_unconnected(
+async def test_cancelled_while_it_is_dialled_it_is_over_at_once_and_the_call_is_hung_up_when_it_is_there(
     autojump_clock: MockClock,
 ) -> None:
-    async with calling(FakeDialer(MULAW, answer_after_s=0.5), live=False) as rig:
-        await trio.sleep(0.1)
-        rig.scope.cancel()
-        await rig.over()
-
-    assert (rig.dialer.hung_up, rig.dialer.peers) == (["vapi-0"], [])
-
-
-async def test_cancelled_while_nobody_answers_the_dial_it_gives_up_soon(autojump_clock: MockClock) -> None:
-    async with calling(FakeDialer(MULAW, answer_after_s=60), live=False) as rig:
+    async with calling(FakeDialer(MULAW, answer_after_s=30), live=False) as rig:
         await trio.sleep(0.1)
         began_at = trio.current_time()
         rig.scope.cancel()
         await rig.over()
-        assert trio.current_time() - began_at == pytest.approx(LEAVE_S)
-
-    assert rig.dialer.hung_up == []
+        assert trio.current_time() == began_at
+        await trio.sleep(30)
+        assert (rig.dialer.hung_up, rig.dialer.peers) == (["vapi-0"], [])
 
 
 async def test_a_spare_call_stands_by_until_it_gets_the_floor(autojump_clock: MockClock) -> None:
     opening = Opening(greet=False, replaces="vapi-old", messages=lambda: ["context"])
-    rig = Rig(assistant_parts(), FakeDialer(MULAW), opening)
-    async with trio.open_nursery() as nursery:
+    parts = assistant_parts()
+    async with open_call_placer(parts.metrics) as placer, trio.open_nursery() as nursery:
+        rig = Rig(parts, FakeDialer(MULAW), placer, opening)
         nursery.start_soon(rig.run)
         await rig.dialer.connected.wait()
         before = rig.connection.stands_by
@@ -297,24 +289,3 @@ async def test_the_ladder_learns_of_a_refusal_of_a_failure_and_of_a_dial_that_wa
         await rig.over()
     assert breaker.state is BreakerState.OPEN
     assert breaker.admit(trio.current_time())
-
-
-async def test_hanging_up_is_not_cancelled_and_not_waited_for_long(autojump_clock: MockClock) -> None:
-    quick, slow = FakeDialer(MULAW, hang_up_after_s=0.5), FakeDialer(MULAW, hang_up_after_s=60)
-    began_at = trio.current_time()
-    with capture_logs() as logged:
-        for dialer in (quick, slow):
-            with trio.CancelScope() as scope:
-                scope.cancel()
-                await hang_up(dialer, "one")
-
-    assert (quick.hung_up, slow.hung_up) == (["one"], [])
-    assert trio.current_time() - began_at == pytest.approx(0.5 + HANG_UP_S)
-    assert [line["event"] for line in logged] == ["assistant.hang_up_failed"]
-
-
-async def test_hanging_up_has_the_time_it_takes_while_nothing_is_cancelled(autojump_clock: MockClock) -> None:
-    slow = FakeDialer(MULAW, hang_up_after_s=5)
-    await hang_up(slow, "one")
-
-    assert slow.hung_up == ["one"]

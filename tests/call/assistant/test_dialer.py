@@ -1,6 +1,7 @@
 """Vapi's REST interface as calls use it: what is asked for, how failures are named, that hanging up never raises."""
 
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -9,7 +10,7 @@ from structlog.testing import capture_logs
 
 from relay.call.assistant.dialer import VapiDialer
 from relay.config import AssistantConfig, BargeInConfig, Config, SessionConfig
-from relay.errors import AssistantUnavailable, LegLost, RemoteProtocolError
+from relay.errors import AssistantUnavailable, LegLost, RelayError, RemoteProtocolError
 from relay.media.frames import WIDEBAND
 from relay.net.rest import RestClient
 from relay.secrets import Secrets
@@ -25,8 +26,10 @@ class Rest:
     body: bytes = json.dumps(CREATED).encode()
     failure: Exception | None = None
     requests: list[tuple[str, str, Any, Any]] = field(default_factory=list)
+    how: dict[str, Any] = field(default_factory=dict)
 
-    async def post_json(self, url: str, body: Any, headers: Any = None) -> tuple[int, bytes]:
+    async def post_json(self, url: str, body: Any, headers: Any = None, **how: Any) -> tuple[int, bytes]:
+        self.how = how
         return self._answer("POST", url, body, headers)
 
     def _answer(self, method: str, url: str, body: Any, headers: Any) -> tuple[int, bytes]:
@@ -117,6 +120,66 @@ async def test_another_400_is_no_reason_to_ask_twice() -> None:
     assert len(rest.requests) == 1
 
 
+async def test_what_is_known_of_the_caller_fills_the_variables_of_the_assistant() -> None:
+    rest = Rest()
+    await dialer(rest).create("our-id", variables={"callerNumber": "+15005550006"})
+    await dialer(rest).create("our-id", variables={})
+    known, unknown = (body["assistantOverrides"] for _, _, body, _ in rest.requests)
+
+    assert known["variableValues"] == {"callerNumber": "+15005550006"}
+    assert "variableValues" not in unknown
+
+
+async def test_what_is_known_of_the_caller_is_not_in_the_text_of_a_refusal() -> None:
+    rest = Rest(400, b'{"message":"variableValues.callerNumber +15005550006 of gold marigold is bad"}')
+    with pytest.raises(AssistantUnavailable) as refused:
+        await dialer(rest).create("our-id", variables={"callerNumber": "+15005550006", "plan": "gold"})
+
+    assert "variableValues.callerNumber *** of *** marigold is bad" in str(refused.value)
+
+
+@dataclass
+class Stored(Rest):
+    """Knows no other assistant than the configured one."""
+
+    refusal: int = 404
+
+    def _answer(self, method: str, url: str, body: Any, headers: Any) -> tuple[int, bytes]:
+        answer = super()._answer(method, url, body, headers)
+        return answer if body["assistantId"] == "assistant-1" else (self.refusal, b"{}")
+
+
+async def test_the_assistant_that_had_the_conversation_gets_it_again_with_the_overrides_as_before() -> None:
+    rest = Rest()
+    await dialer(rest).create("our-id", greet=False, replaces="call-0", handed_to="assistant-2")
+    await dialer(rest).create("our-id", greet=False, replaces="call-0")
+    handed, configured = (body for _, _, body, _ in rest.requests)
+
+    assert handed == configured | {"assistantId": "assistant-2"}
+
+
+@pytest.mark.parametrize("refusal", [400, 403, 404])
+async def test_one_that_vapi_does_not_know_makes_way_for_the_configured_one(refusal: int) -> None:
+    rest = Stored(refusal=refusal)
+    with capture_logs() as logged:
+        created = await dialer(rest).create("our-id", handed_to="assistant-2")
+
+    assert created.call_id == "call-1"
+    assert [body["assistantId"] for _, _, body, _ in rest.requests] == ["assistant-2", "assistant-1"]
+    assert [(line["event"], line["assistant"], line["status"]) for line in logged] == [
+        ("assistant.hand_off_lost", "assistant-2", refusal)
+    ]
+
+
+@pytest.mark.parametrize("status", [401, 429, 500])
+async def test_a_failure_that_is_not_the_assistants_is_no_reason_to_ask_for_another(status: int) -> None:
+    rest = Stored(refusal=status)
+    with pytest.raises(AssistantUnavailable):
+        await dialer(rest).create("our-id", handed_to="assistant-2")
+
+    assert len(rest.requests) == 1
+
+
 async def test_a_protected_first_message_is_asked_for_there_too() -> None:
     rest = Rest()
     await dialer(rest, barge_in=BargeInConfig(protect_first_message=True)).create("our-id")
@@ -163,42 +226,44 @@ CONTROL = "https://control.vapi.test/call-1/control"
 
 @dataclass
 class Live(Rest):
-    """Knows the call, as `GET /call/{id}` and its control URL answer."""
+    """Knows the call as `GET /call/{id}` shows it; `status` is the answer of its control URL."""
 
     shown: dict[str, Any] = field(default_factory=dict)
+    get_status: int = 200
 
     async def get(self, url: str, headers: Any = None) -> tuple[int, bytes]:
         self._answer("GET", url, None, headers)
-        return self.status, json.dumps(self.shown).encode()
+        return self.get_status, json.dumps(self.shown).encode()
+
+
+RUNS = {"status": "in-progress", "monitor": {"controlUrl": CONTROL}}
+OVER = {"status": "ended", "monitor": {"controlUrl": CONTROL}}
 
 
 async def test_a_call_is_hung_up_at_its_control_url_without_the_key() -> None:
     rest = Rest(200, b"{}")
-    with capture_logs() as logged:
-        await dialer(rest).hang_up("call-1", CONTROL)
+    await dialer(rest).hang_up("call-1", CONTROL)
 
     assert rest.requests == [("POST", CONTROL, {"type": "end-call"}, None)]
-    assert [(line["event"], line["status"]) for line in logged] == [("assistant.hung_up", 200)]
 
 
 async def test_a_control_url_that_is_not_known_is_asked_for() -> None:
-    rest = Live(200, shown={"status": "in-progress", "monitor": {"controlUrl": CONTROL}})
-    with capture_logs() as logged:
-        await dialer(rest).hang_up("call-1", None)
+    rest = Live(200, shown=RUNS)
+    await dialer(rest).hang_up("call-1", None)
 
     asked, told = rest.requests
     assert asked == ("GET", "https://vapi.test/call/call-1", None, {"Authorization": "Bearer private-key"})
     assert told[:2] == ("POST", CONTROL)
-    assert [line["event"] for line in logged] == ["assistant.hung_up"]
 
 
-async def test_a_call_that_is_over_is_left_alone() -> None:
-    rest = Live(200, shown={"status": "ended", "monitor": {"controlUrl": CONTROL}})
-    with capture_logs() as logged:
-        await dialer(rest).hang_up("call-1", None)
+@pytest.mark.parametrize(
+    ("control_url", "methods"), [(None, ["GET"]), (CONTROL, ["POST", "GET"])], ids=["looked up", "not active there"]
+)
+async def test_a_call_that_is_over_is_left_alone(control_url: str | None, methods: list[str]) -> None:
+    rest = Live(404, shown=OVER)
+    await dialer(rest).hang_up("call-1", control_url)
 
-    assert [method for method, *_ in rest.requests] == ["GET"]
-    assert [line["event"] for line in logged] == ["assistant.hung_up"]
+    assert [method for method, *_ in rest.requests] == methods
 
 
 @pytest.mark.parametrize(
@@ -206,16 +271,27 @@ async def test_a_call_that_is_over_is_left_alone() -> None:
     [
         (Rest(failure=LegLost("TIMEOUT vapi.test")), CONTROL),
         (Rest(failure=RemoteProtocolError("long", "RESPONSE_TOO_LARGE")), CONTROL),
-        (Rest(500, b"{}"), CONTROL),
+        (Live(500, shown=RUNS), CONTROL),
+        (Live(500, get_status=404), CONTROL),
         (Live(failure=LegLost("TIMEOUT vapi.test")), None),
-        (Live(404), None),
+        (Live(get_status=404), None),
         (Live(200, shown={"status": "queued"}), None),
     ],
-    ids=["no answer", "too long", "500", "no call", "404", "no control URL"],
+    ids=["no answer", "too long", "500", "500 and 404", "no call", "404", "no control URL"],
 )
-async def test_a_call_that_cannot_be_hung_up_is_told_and_raises_nothing(rest: Rest, control_url: str | None) -> None:
-    with capture_logs() as logged:
+async def test_a_call_that_is_not_known_to_be_over_is_an_error_that_names_no_address(
+    rest: Rest, control_url: str | None
+) -> None:
+    with pytest.raises(RelayError) as failed:
         await dialer(rest).hang_up("call-1", control_url)
 
-    assert [line["event"] for line in logged] == ["assistant.hang_up_failed"]
-    assert "control.vapi.test/" not in str(logged)
+    assert "control.vapi.test/" not in str(failed.value)
+
+
+async def test_the_answer_to_a_new_call_has_no_limit_and_comes_over_the_connection_that_is_asked_for() -> None:
+    rest, heard = Rest(), []
+    await dialer(rest).create("our-id", fresh=True, answering=lambda: heard.append("head"))
+    rest.how.pop("answering")()
+
+    assert rest.how == {"fresh": True, "answer_timeout_s": math.inf}
+    assert heard == ["head"]

@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from relay.call.assistant.incoming import Incoming
 from relay.call.playback.playback import Playback
-from relay.call.report.events import AssistantHungUp, BadAssistantMessage, Said, Speech, UnknownMessage
+from relay.call.report.events import AssistantHungUp, BadAssistantMessage, HandedOff, Said, Speech, UnknownMessage
 from relay.errors import LegClosed, LegLost
 from relay.media.frames import TELEPHONE, WIDEBAND, AudioFormat
 from relay.wire import vapi
@@ -28,7 +28,14 @@ SAMPLE = b"\x34\x12"
 class Rig:
     def __init__(self, audio_format: AudioFormat = TELEPHONE, *, floor: bool = True) -> None:
         self.parts: Parts = assistant_parts(audio_format)
-        self.incoming = Incoming(audio_format, self.parts.playback, self.parts.dialogue, self.parts.report)
+        self.handed: list[str | None] = []
+        self.incoming = Incoming(
+            audio_format,
+            self.parts.playback,
+            self.parts.dialogue,
+            self.parts.report,
+            handed_off=self.handed.append,
+        )
         self.socket, self.peer = memory_socket_pair()
         if floor:
             self.incoming.take_floor()
@@ -179,6 +186,18 @@ async def test_playback_is_told_what_decides_about_an_interruption(
     assert calls == [told]
 
 
+async def test_who_is_on_the_line_after_a_hand_off_is_told_also_when_that_has_no_id() -> None:
+    rig = Rig()
+    await rig.take(
+        {"type": "transfer-update", "toAssistant": {"id": "a-2"}},
+        {"type": "transfer-update", "destination": {"type": "assistant", "assistantName": "Billing"}},
+        {"type": "transfer-update", "destination": {"type": "number", "number": "+15005550006"}},
+    )
+
+    assert rig.handed == ["a-2", None]
+    assert rig.parts.told(HandedOff) == [HandedOff("a-2"), HandedOff(None)]
+
+
 async def test_words_of_a_connection_without_the_floor_change_nothing() -> None:
     rig = Rig(floor=False)
     await rig.take(
@@ -186,9 +205,11 @@ async def test_words_of_a_connection_without_the_floor_change_nothing() -> None:
         STARTED,
         {"type": "tool-calls"},
         {"type": "user-interrupted"},
+        {"type": "transfer-update", "toAssistant": {"id": "a-2"}},
     )
 
     assert (rig.parts.report.told, rig.playback.turns(), rig.incoming.busy) == ([], (), False)
+    assert rig.handed == []
 
 
 @pytest.mark.parametrize("floor", [True, False])

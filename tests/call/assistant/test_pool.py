@@ -2,10 +2,12 @@
 
 import pytest
 
+from relay.call.assistant.placer import CallPlacer
 from relay.call.assistant.pool import AssistantPool
 from relay.logic.assistant.breaker import BreakerRules
 from relay.logic.assistant.ladder import Dial, Wait
 from relay.media.frames import WIDEBAND
+from relay.metrics import Metrics
 from tests.support.callrig import MULAW, FakeDialer
 
 RULES = BreakerRules(failures=2, open_s=10.0)
@@ -13,7 +15,7 @@ RULES = BreakerRules(failures=2, open_s=10.0)
 
 @pytest.fixture
 async def pool() -> AssistantPool:
-    return AssistantPool([FakeDialer(MULAW, "main"), FakeDialer(WIDEBAND, "spare")], RULES)
+    return AssistantPool([FakeDialer(MULAW, "main"), FakeDialer(WIDEBAND, "spare")], CallPlacer(Metrics()), RULES)
 
 
 async def test_calls_begin_with_the_first(pool: AssistantPool) -> None:

@@ -12,7 +12,7 @@ from tests.support.callrig import MULAW, AssistantSocket, FakeDialer
 
 SOCKET_URL = "wss://vapi.example/c1/transport"
 CONTROL_URL = "https://control.vapi.example/c1/control"
-CREATED = CallCreated("c1", SOCKET_URL, CONTROL_URL)
+CREATED = CallCreated("c1", SOCKET_URL, CONTROL_URL, MULAW)
 UNAVAILABLE = AssistantUnavailable("no", "VAPI_UNREACHABLE", retriable=True)
 
 
@@ -54,17 +54,22 @@ async def test_the_addresses_are_forgotten_when_the_call_crashes() -> None:
 
 
 async def test_a_failed_dial_counts_until_one_works() -> None:
-    inner = FakeDialer(MULAW)
-    dialer = WatchedDialer(inner, Redactor())
+    dialer = WatchedDialer(FakeDialer(MULAW), Redactor())
     before = dialer.failing
-    inner.failure = UNAVAILABLE
-    with pytest.raises(AssistantUnavailable):
-        await dialer.create("id")
+    dialer.note_unavailable()
     failed = dialer.failing
     async with dialer.connect(CREATED):
         again = dialer.failing
 
     assert (before, failed, again) == (False, True, False)
+
+
+async def test_one_request_that_fails_is_no_failed_dial() -> None:
+    dialer = WatchedDialer(FakeDialer(MULAW, failure=UNAVAILABLE), Redactor())
+    with pytest.raises(AssistantUnavailable):
+        await dialer.create("id")
+
+    assert not dialer.failing
 
 
 async def test_a_refused_handshake_is_a_failed_dial() -> None:
@@ -87,10 +92,8 @@ async def test_a_socket_that_is_lost_later_is_no_failed_dial() -> None:
 
 async def test_a_failure_does_not_count_for_ever(autojump_clock: MockClock) -> None:
     """Or a relay that is not ready would get no calls, and never find out that the assistant is back."""
-    inner = FakeDialer(MULAW, failure=UNAVAILABLE)
-    dialer = WatchedDialer(inner, Redactor())
-    with pytest.raises(AssistantUnavailable):
-        await dialer.create("id")
+    dialer = WatchedDialer(FakeDialer(MULAW), Redactor())
+    dialer.note_unavailable()
     await trio.sleep(FAILING_S - 1)
     still = dialer.failing
     await trio.sleep(2)

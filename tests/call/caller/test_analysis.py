@@ -102,6 +102,21 @@ async def test_silence_flows_once_the_assistant_listens_though_nobody_has_attach
         assert call.summary()["frames_invented"] == {"keepalive": len(assistant.heard) // 160}
 
 
+async def test_silence_keeps_the_time_of_the_clock_though_every_timer_is_late(autojump_clock: MockClock) -> None:
+    """Silence that comes 6 % too slow is a caller who lags behind more and more, to the assistant."""
+    async with open_rig() as rig:
+        await rig.begin(speaking=False)
+        await speak(rig.phone.media, SILENCE * 10)
+        await trio.sleep(1)
+        before, began_at = len(rig.assistant.heard), trio.current_time()
+        for _ in range(500):
+            await trio.sleep(0.0173)
+            autojump_clock.jump(0.004)
+        passed_ms = (trio.current_time() - began_at) * 1000
+
+        assert (len(rig.assistant.heard) - before) // 160 * 20 == pytest.approx(passed_ms, abs=40)
+
+
 async def test_a_caller_who_sends_gets_nothing_invented(autojump_clock: MockClock) -> None:
     async with open_rig() as rig:
         rig.dialer.answer_after_s = 0.5

@@ -17,7 +17,7 @@ from relay.logic.assistant.conversation import Turn
 from relay.logic.assistant.replay import ReplayLog
 from relay.logic.assistant.sentences import Sentences
 from relay.logic.playback.fence import FenceRules, FenceState
-from relay.media.detector import Likely
+from relay.media.detector import Confirmed, Likely
 from relay.media.frames import TELEPHONE, WIDEBAND, Audio
 from relay.metrics import Metrics
 from tests.support.caller_side import CallerSide, open_caller_side
@@ -62,6 +62,19 @@ async def played_out_after_s(rig: Rig) -> float:
     began_at = trio.current_time()
     await rig.playback.play_out()
     return trio.current_time() - began_at
+
+
+async def test_a_pause_for_whose_end_less_time_is_left_than_before_ends_by_then(autojump_clock: MockClock) -> None:
+    """A suspicion may pause for 700 ms; once it is sure, the assistant has 100 ms to agree."""
+    async with open_rig(config(barge_in=BargeInConfig(min_words=1, agree_ms=100))) as rig:
+        rig.playback.intake.push(numbered(0, 50))
+        await trio.sleep(0.5)
+        rig.playback.interrupter.caller_heard(Likely(0, 0), trio.current_time())
+        await trio.sleep(0.05)
+        rig.playback.interrupter.caller_heard(Confirmed(0, 0, 0), trio.current_time())
+        await trio.sleep(1)
+
+        assert rig.told == [PauseTakenBack(150)]
 
 
 async def test_last_words_are_played_behind_all_else_in_the_callers_format(autojump_clock: MockClock) -> None:

@@ -1,6 +1,7 @@
 """Several assistants: the next takes the call when one is down, with the context, and in its own format."""
 
 import numpy as np
+import pytest
 import trio
 from trio.testing import MockClock
 
@@ -12,7 +13,8 @@ from tests.support.callrig import MULAW, PCM, SID, TONE, Assistant, FakeDialer, 
 from tests.support.numbered import heard_pairs, numbered
 
 DOWN = AssistantUnavailable("no", "VAPI_SERVER_ERROR", retriable=True)
-LOCKED_OUT = AssistantUnavailable("no", "VAPI_RATE_LIMITED", retriable=True, locked_out=True)
+LOCKED_OUT = AssistantUnavailable("no", "VAPI_RATE_LIMITED", retriable=True, locked_out_s=30.0)
+FULL = AssistantUnavailable("no", "VAPI_CONCURRENCY_BLOCKED", retriable=True, call_id="queued", locked_out_s=5.0)
 REFUSED = AssistantUnavailable("no", "VAPI_UNAUTHORIZED", retriable=False)
 
 
@@ -22,6 +24,13 @@ async def meet(rig: Rig, dialer: FakeDialer) -> Assistant:
     assistant = Assistant(dialer.peers[-1], dialer.format)
     rig.nursery.start_soon(assistant.speak)
     return assistant
+
+
+async def dialled(rig: Rig, number: int) -> None:
+    """Return once the connection of this number, from 0, is there."""
+    with trio.fail_after(5):
+        while len(rig.dialer.peers) == number:  # noqa: ASYNC110 - a rig for tests
+            await trio.sleep(0.01)
 
 
 async def test_the_second_takes_a_call_that_the_first_refuses(autojump_clock: MockClock) -> None:
@@ -189,3 +198,83 @@ async def test_an_assistant_that_is_known_to_be_down_is_not_asked_by_every_call(
         rig.ring(f"{SID[:-2]}99")
         await trio.sleep(0.1)
         assert len(rig.dialer.peers) == 1
+
+
+async def test_a_call_that_waits_for_a_place_is_ended_and_the_next_assistant_dialled_at_once(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(others=[second := FakeDialer(MULAW, "second")]) as rig:
+        rig.dialer.failure = FULL
+        began_at = trio.current_time()
+        await rig.attach(rig.ring())
+        await meet(rig, second)
+
+        assert trio.current_time() - began_at < 0.1
+        assert (rig.dialer.hung_up, len(rig.dialer.asked)) == (["queued"], 1)
+
+
+async def test_a_place_at_the_only_assistant_is_waited_for_as_long_as_the_caller_is(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        rig.dialer.failure = FULL
+        await rig.attach(rig.ring())
+        await trio.sleep(12)
+        rig.dialer.failure = None
+        await meet(rig, rig.dialer)
+
+        assert trio.current_time() == pytest.approx(15, abs=0.1)
+        assert rig.dialer.hung_up == ["queued"] * 3
+
+
+async def test_no_place_in_time_is_apologised_for_and_leaves_no_call_that_waits(autojump_clock: MockClock) -> None:
+    async with open_rig(apology=Audio(TELEPHONE, numbered(0, 150))) as rig:
+        rig.dialer.failure = FULL
+        await rig.attach(rig.ring())
+        await rig.ended("assistant_unavailable", within_s=25)
+
+        assert 3 <= len(rig.dialer.asked) <= 5
+        assert rig.dialer.hung_up == ["queued"] * len(rig.dialer.asked)
+
+
+@pytest.mark.parametrize("lives_s", [0.5, 4.0])
+async def test_what_ends_each_connection_costs_two_calls_of_the_only_assistant(
+    lives_s: float, autojump_clock: MockClock
+) -> None:
+    async with open_rig() as rig:
+        await rig.begin()
+        for number in range(2):
+            await dialled(rig, number)
+            await trio.sleep(lives_s)
+            rig.dialer.peers[number].close(1011, "cannot read that")
+        await rig.ended("assistant_unavailable", within_s=5)
+
+        assert len(rig.dialer.asked) == 2
+        assert rig.event("assistant.fault_repeated")["assistant"] == "fake"
+
+
+async def test_what_ends_each_connection_is_left_to_the_next_assistant_after_two_calls(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(others=[second := FakeDialer(MULAW, "second")]) as rig:
+        await rig.begin()
+        for number in range(2):
+            await dialled(rig, number)
+            await trio.sleep(1)
+            rig.dialer.peers[number].close(1011)
+        await meet(rig, second)
+
+        assert (len(rig.dialer.asked), len(second.asked)) == (2, 1)
+
+
+async def test_a_connection_that_breaks_off_without_a_word_is_no_fault_that_comes_again(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        await rig.begin()
+        for number in range(4):
+            await dialled(rig, number)
+            await trio.sleep(3)
+            rig.dialer.peers[number].lose()
+        await trio.sleep(3)
+
+        assert len(rig.dialer.asked) == 5
+        assert rig.events("assistant.fault_repeated") == []

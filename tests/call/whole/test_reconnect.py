@@ -10,7 +10,7 @@ from trio.testing import MockClock
 from relay.config import ReconnectConfig, SessionConfig
 from relay.errors import AssistantUnavailable, LegLost
 from relay.media import g711
-from tests.support.callrig import MULAW, PCM, SILENCE, TONE, Assistant, Rig, open_rig
+from tests.support.callrig import MULAW, PCM, SILENCE, TONE, Assistant, FakeDialer, Rig, open_rig
 from tests.support.numbered import heard_pairs, numbered, whole_and_in_order
 
 RETRIABLE = AssistantUnavailable("no", "VAPI_SERVER_ERROR", retriable=True)
@@ -377,3 +377,47 @@ def longest_silence_s(heard: bytes) -> float:
         run = run + 1 if byte in {SILENCE[0], 0x7F} else 0
         longest = max(longest, run)
     return longest / 8000
+
+
+@pytest.mark.parametrize(
+    ("updates", "asked_for"),
+    [
+        ([{"toAssistant": {"id": "a-2", "name": "Billing"}, "fromAssistant": {"id": "a-1"}}], "a-2"),
+        ([{"destination": {"type": "assistant", "assistantId": "a-2"}}], "a-2"),
+        ([{"toAssistant": {"id": "a-2"}}, {"toAssistant": {"id": "a-3"}}], "a-3"),
+        ([{"toAssistant": {"id": "a-2"}}, {"destination": {"type": "assistant", "assistantName": "Front"}}], None),
+        ([{"destination": {"type": "number", "number": "+15005550006"}}], None),
+    ],
+)
+async def test_after_a_hand_off_each_new_call_is_with_the_assistant_that_was_on_the_line(
+    updates: list[dict[str, object]], asked_for: str | None, autojump_clock: MockClock
+) -> None:
+    async with open_rig() as rig:
+        await rig.begin()
+        await greet(rig)
+        for update in updates:
+            rig.assistant.tell(type="transfer-update", **update)
+        for _ in range(2):
+            await trio.sleep(3)
+            rig.dialer.peers[-1].lose()
+            await next_assistant(rig)
+
+        assert rig.dialer.asked_for == [None, asked_for, asked_for]
+
+
+async def test_another_assistant_of_the_list_is_not_asked_for_what_the_first_handed_over_to(
+    autojump_clock: MockClock,
+) -> None:
+    """It may be of another account."""
+    other = FakeDialer(MULAW, name="other")
+    async with open_rig(others=[other]) as rig:
+        await rig.begin()
+        await greet(rig)
+        rig.assistant.tell(type="transfer-update", toAssistant={"id": "a-2"})
+        await trio.sleep(1)
+        rig.dialer.failure = REFUSED
+        rig.dialer.peers[-1].lose()
+        with trio.fail_after(30):
+            await other.connected.wait()
+
+        assert (rig.dialer.asked_for, other.asked_for) == ([None, "a-2"], [None])

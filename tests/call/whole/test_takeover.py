@@ -305,3 +305,82 @@ async def test_while_nothing_happens_nothing_is_written(autojump_clock: MockCloc
         assert quiet == before
         assert place.saves == before + 1
         assert b"At once" in (place.load(SID) or b"")
+
+
+@pytest.mark.parametrize("stored", [True, False])
+async def test_after_a_stop_that_was_no_hang_up_the_conversation_goes_on_for_as_long_as_the_call_may_last(
+    autojump_clock: MockClock, *, stored: bool
+) -> None:
+    """The account's other program used the live call for a while, and gives it back."""
+    kept = store("only", MemoryTables()) if stored else None
+    async with open_rig(store=kept, session=SessionConfig(max_duration_s=120)) as rig:
+        await rig.begin()
+        await talk(rig)
+        first = rig.call
+        rig.phone.stop()
+        await rig.until_over(2)
+        await trio.sleep(30)
+        rig.dialer.connected = trio.Event()
+        call = await rig.takeover.take(SID, in_progress=True)
+        assert call is not None
+        rig.call = call
+        assistant = await rig.meet_assistant()
+        rig.phone = await rig.attach(call)
+        await trio.sleep(3)
+
+        assert call.id == first.id
+        assert rig.dialer.asked[-1] == (False, "vapi-0")
+        assert context(assistant) == [
+            ("assistant", "Hello, how can I help you?", False),
+            ("user", "I want to cancel", True),
+        ]
+        await rig.until_over(120)
+        assert [line["reason"] for line in rig.events("call.ended")] == ["caller_hangup", "max_duration"]
+        assert rig.events("call.ended")[-1]["duration_s"] == pytest.approx(120, abs=0.1)
+
+
+async def test_the_assistant_that_a_hand_off_had_put_on_the_line_is_known_to_the_next_process(
+    autojump_clock: MockClock,
+) -> None:
+    tables = MemoryTables()
+    async with open_rig(store=store("old", tables)) as rig:
+        await rig.begin()
+        await talk(rig)
+        rig.assistant.tell(type="transfer-update", toAssistant={"id": "a-2"})
+        await trio.sleep(0.1)
+    async with open_rig(store=store("new", tables)) as rig:
+        await go_on(rig)
+
+        assert rig.dialer.asked_for == ["a-2"]
+
+
+async def test_what_the_assistant_is_told_of_the_caller_reaches_every_call_with_it_in_every_process_and_no_log(
+    autojump_clock: MockClock,
+) -> None:
+    tables, known = MemoryTables(), {"callerNumber": "+15005550006"}
+    async with open_rig(store=store("old", tables)) as rig:
+        call = await rig.takeover.ring(SID, known)
+        await rig.meet_assistant()
+        call.tell_of_caller({"plan": "gold-plated"})
+        rig.dialer.connected = trio.Event()
+        await trio.sleep(3)
+        rig.dialer.peers[0].lose()
+        await rig.meet_assistant()
+        told, logged = rig.dialer.told, rig.logged
+    async with open_rig(store=store("new", tables)) as rig:
+        await go_on(rig)
+        told, logged = told + rig.dialer.told, logged + rig.logged
+
+    assert told == [known, known | {"plan": "gold-plated"}, known | {"plan": "gold-plated"}]
+    assert [line for line in logged if "5005550006" in str(line) or "gold-plated" in str(line)] == []
+
+
+@pytest.mark.parametrize("stored", [True, False])
+async def test_a_minute_after_the_stop_it_is_too_late(autojump_clock: MockClock, *, stored: bool) -> None:
+    async with open_rig(store=store("only", MemoryTables()) if stored else None) as rig:
+        await rig.begin()
+        rig.phone.stop()
+        await rig.until_over(2)
+        await trio.sleep(61)
+
+        assert await rig.takeover.take(SID, in_progress=True) is None

@@ -59,20 +59,21 @@ def test_every_row_of_the_table(state: BreakerState, event: str, at: float, then
 @pytest.mark.parametrize("state", [CLOSED, OPEN, HALF_OPEN])
 def test_nobody_is_admitted_while_it_is_locked_out_whatever_else_is_known(state: BreakerState) -> None:
     subject = breaker(state)
-    subject.locked_out(3.0)
+    subject.locked_out(3.0, 30.0)
+    subject.locked_out(4.0, 5.0)
     subject.succeeded()
 
-    assert not subject.admit(3.0 + RULES.lock_out_s - 0.01)
-    assert subject.next_at(5.0) == 3.0 + RULES.lock_out_s
-    assert subject.admit(3.0 + RULES.lock_out_s)
+    assert not subject.admit(32.99)
+    assert subject.next_at(5.0) == 33.0
+    assert subject.admit(33.0)
 
 
 def test_a_probe_that_meets_a_lock_out_leaves_the_way_for_another_one() -> None:
     subject = breaker(HALF_OPEN)
-    subject.locked_out(3.0)
+    subject.locked_out(3.0, 30.0)
 
     assert subject.next_at(100.0) == 100.0
-    assert subject.admit(3.0 + RULES.lock_out_s)
+    assert subject.admit(33.0)
     assert subject.state is HALF_OPEN
 
 

@@ -38,15 +38,15 @@ def test_what_cannot_succeed_is_tried_once() -> None:
     assert dials(Ladder(breakers(3), tries=3), retriable=False) == [0, 1, 2]
 
 
-def test_one_that_is_locked_out_is_left_by_all_calls_at_once_and_loses_no_try() -> None:
+def test_one_that_is_locked_out_is_left_by_all_calls_at_once_until_that_is_over() -> None:
     shared = breakers(2)
-    first, second = Ladder(shared, tries=1), Ladder(shared, tries=1)
+    first, second = Ladder(shared, tries=2), Ladder(shared, tries=1)
     assert first.next(0.0) == Dial(0)
-    first.locked_out(0, 0.0)
+    first.locked_out(0, 0.0, 30.0)
 
-    assert (first.next(0.0), second.next(0.0)) == (Dial(1), Dial(1))
-    assert first.next(1.0) == Wait(RULES.lock_out_s)
-    assert first.next(RULES.lock_out_s) == Dial(0)
+    assert [first.next(0.0), first.next(0.0), second.next(0.0)] == [Dial(1)] * 3
+    assert first.next(1.0) == Wait(30.0)
+    assert [first.next(30.0), first.next(30.0)] == [Dial(0), None]
 
 
 def test_an_assistant_that_is_down_is_left_out() -> None:

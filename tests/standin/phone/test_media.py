@@ -146,6 +146,18 @@ async def test_the_stream_is_twilios_in_order_and_numbered(
     assert call.end == "hung-up"
 
 
+async def test_a_stream_that_is_left_says_stop_as_at_a_hang_up_and_the_call_is_not_over(
+    connect: Callable[[Call], None], autojump_clock: MockClock
+) -> None:
+    listener = Listener()
+    async with streaming(connect, listener) as call:
+        await trio.sleep(0.5)
+        call.media.ask("stop")
+
+    assert listener.events[-1] == "stop"
+    assert call.end == "stopped"
+
+
 async def test_the_handshake_carries_the_headers_that_were_given(
     connect: Callable[[Call], None], autojump_clock: MockClock
 ) -> None:
