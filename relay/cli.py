@@ -37,9 +37,12 @@ def main() -> None:
 @CONFIG
 def serve(config_file: Path) -> None:
     """Run the daemon until SIGTERM or SIGINT."""
-    from relay.commands.serve import serve as work
+    from relay.daemon.process import shielded_process
 
-    _finish(lambda: work(config_file))
+    with shielded_process():
+        from relay.commands.serve import serve as work
+
+        _finish(lambda: work(config_file))
 
 
 @main.command()

@@ -17,6 +17,12 @@ class ConfigError(RelayError):
     code = "CONFIG_INVALID"
 
 
+class StartFailed(RelayError):
+    """The daemon cannot start now, and may be able to later: worth another try."""
+
+    code = "START_FAILED"
+
+
 class FormatMismatch(RelayError):
     """Audio of one format was given to a stage that takes another."""
 

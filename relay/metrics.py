@@ -155,6 +155,9 @@ class Metrics:
             registry=self.registry,
         )
         self.log_lines_dropped = self._counter("relay_log_lines_dropped", "Log lines that could not be written")
+        self.standstill = self._counter(
+            "relay_standstill_seconds", "Time in which the process stood still for a second or more"
+        )
         self.state_errors = self._counter(
             "relay_state_errors", "Operations of the state store that failed", operation=STATE_OPERATIONS
         )

@@ -28,6 +28,15 @@ def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
     assert (done.returncode, [line for line in done.stderr.splitlines() if str(tmp_path) in line]) == (0, [])
 
 
+def test_what_may_pass_is_tried_again_without_end_and_a_wrong_configuration_is_not() -> None:
+    unit = ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment, method-assign]  # as the library's own text shows it
+    unit.read(UNITS / "relay.service")
+
+    assert (unit["Unit"]["StartLimitIntervalSec"], unit["Service"]["Restart"]) == ("0", "always")
+    assert unit["Service"]["RestartPreventExitStatus"] == "2"
+
+
 def test_the_socket_is_the_one_that_the_relay_looks_for() -> None:
     unit = ConfigParser()
     unit.read(UNITS / "relay.socket")

@@ -22,6 +22,7 @@ from relay.errors import (
     RelayError,
     RemoteProtocolError,
     RequestRefused,
+    StartFailed,
     StartUnusable,
     StateUnavailable,
 )
@@ -29,6 +30,7 @@ from relay.errors import (
 BASES = [RelayError, ProtocolError]
 WITH_ONE_CODE: list[type[RelayError]] = [
     ConfigError,
+    StartFailed,
     FormatMismatch,
     HangUpFailed,
     RecordingBroken,

@@ -56,10 +56,10 @@ class Call:
         self, record: CallRecord, services: Services, pool: AssistantPool, caller_format: AudioFormat, note: Note | None
     ) -> None:
         """`record` is that of a new call, or the call as another process has left it; `note` keeps it for the next."""
-        config, wall_s, assistant_format = services.config, services.wall(), pool.first.format
+        config, now, assistant_format = services.config, trio.current_time(), pool.first.format
         self.sid, self.id = record.call_sid, record.call_id
         self._config, self._vad = config, services.vad
-        self._started_at = trio.current_time() - max(0.0, wall_s - record.started_at)
+        self._started_at = min(now, record.started_at)
         self._reason: EndReason | None = None
         self._scope = trio.CancelScope()
         self.report = report = Report(self.id, services.metrics)
@@ -68,7 +68,7 @@ class Call:
         dialogue = Dialogue(sentences, record.conversation)
         self._playback = playback = Playback(assistant_format, caller_format, config, dialogue, report)
         frames, self._frames = trio.open_memory_channel[CallerAudio | NewStream](FRAMES_WAITING_MAX)
-        ages_s = [wall_s - at for at in record.reattached_at]
+        ages_s = [now - at for at in record.reattached_at]
         self._line = line = CallerLine(frames, playback.speaker, record.policy, report, ages_s=ages_s)
         self._outgoing = outgoing = Outgoing(replay, assistant_format, report.counts)
         self._analysis = analysis = Analysis(
@@ -87,7 +87,7 @@ class Call:
         forwarder.variables = dict(record.variables)
         if record.assistant_call_id:
             forwarder.take_over(record.assistant, record.assistant_call_id, record.handed_to)
-        self.checkpoint = Checkpoint(record, services.wall, note, forwarder=forwarder, playback=playback, line=line)
+        self.checkpoint = Checkpoint(record, note, forwarder=forwarder, playback=playback, line=line)
         self._last_words = LastWords(playback, line, config, services.apology)
 
     @property

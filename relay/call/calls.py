@@ -113,7 +113,7 @@ class Calls:
             raise CallRefused(reason)
         note = self.checkpoints.note if kept else None
         services = self._services
-        record = new_record(sid, services.config, self._pool.first.name, services.wall(), variables)
+        record = new_record(sid, services.config, self._pool.first.name, trio.current_time(), variables)
         return self._begin(Call(record, services, self._pool, caller_format, note))
 
     def go_on(self, past: CallRecord) -> Call:
@@ -121,7 +121,7 @@ class Calls:
         if call := self._by_sid.get(past.call_sid):
             return call
         call = Call(past, self._services, self._pool, TELEPHONE, self.checkpoints.note)
-        age_s = round(self._services.wall() - past.started_at, 3)
+        age_s = max(0.0, round(trio.current_time() - past.started_at, 3))
         log.info("call.taken_over", call_id=call.id, call_sid=call.sid, age_s=age_s, turns=len(past.conversation))
         return self._begin(call)
 
@@ -180,7 +180,7 @@ class Calls:
             self._hung_up[call.sid] = call.checkpoint.last
 
     def _forget_hung_up(self) -> None:
-        now = self._services.wall()
+        now = trio.current_time()
         self._hung_up = {sid: record for sid, record in self._hung_up.items() if record.expires_at > now}
 
     def _let_go(self, sid: str) -> None:

@@ -18,7 +18,7 @@ from relay.call.report.events import CallEvent, Said
 from relay.call.report.report import Report
 from relay.config import Config
 from relay.logic.caller.reattach import ReattachRules
-from relay.logic.end_reason import EndReason
+from relay.logic.end_reason import REFUTABLE, EndReason
 from relay.metrics import Metrics
 from relay.state import CallRecord, KeptToken, StateStore, WriteBehind
 from relay.wakeup import Signal
@@ -39,18 +39,17 @@ log = structlog.get_logger(__name__)
 
 
 def new_record(
-    call_sid: str, config: Config, assistant: str, wall_s: float, variables: Mapping[str, str] | None = None
+    call_sid: str, config: Config, assistant: str, now: float, variables: Mapping[str, str] | None = None
 ) -> CallRecord:
-    """The record of a call that begins now, at `wall_s` of the records' clock, with this assistant, which is told
-    `variables` of the caller."""
+    """The record of a call that begins now with this assistant, which is told `variables` of the caller."""
     reconnect = config.reconnect
     return CallRecord(
         call_sid=call_sid,
         call_id=secrets.token_hex(16),
         assistant=assistant,
         variables=dict(variables or {}),
-        started_at=wall_s,
-        expires_at=_expires_at(wall_s, config),
+        started_at=now,
+        expires_at=_expires_at(now, config),
         policy=ReattachRules(reconnect.reattach_attempts, reconnect.reattach_window_s, reconnect.reattach_grace_s),
     )
 
@@ -68,14 +67,11 @@ class Checkpoint:
     """Makes the record of one call, which began as `record` says, and notes it when it has changed.
 
     `note` never waits; None: nobody could go on with this call.
-
-    `wall` is the clock that the record's times are of, in seconds.
     """
 
     def __init__(
         self,
         record: CallRecord,
-        wall: Callable[[], float],
         note: Note | None,
         *,
         forwarder: Forwarder,
@@ -83,7 +79,6 @@ class Checkpoint:
         line: CallerLine,
     ) -> None:
         self._began = record
-        self._wall = wall
         self._tokens: tuple[KeptToken, ...] = ()
         self._note = note
         self.stopped = False
@@ -116,9 +111,9 @@ class Checkpoint:
             self._note(record)
 
     def note_end(self, reason: EndReason) -> None:
-        """The call is over: nobody is to go on with it."""
+        """The call is over. What was said in it is kept only if it may turn out not to be over, see `REFUTABLE`."""
         self._tokens = ()
-        self.last = self._record(self._wall() + ENDED_KEPT_S, reason)
+        self.last = self._record(trio.current_time() + ENDED_KEPT_S, reason)
         if self._note is not None:
             self._note(self.last)
 
@@ -131,6 +126,7 @@ class Checkpoint:
             self._news.fire()
 
     def _record(self, expires_at: float, end_reason: str | None) -> CallRecord:
+        kept = end_reason is None or end_reason in REFUTABLE
         return CallRecord(
             call_sid=self._began.call_sid,
             call_id=self._began.call_id,
@@ -139,10 +135,10 @@ class Checkpoint:
             expires_at=expires_at,
             assistant_call_id=self._forwarder.assistant_call_id,
             handed_to=self._forwarder.handed_to,
-            variables=self._forwarder.variables,
-            conversation=self._playback.turns(),
+            variables=self._forwarder.variables if kept else {},
+            conversation=self._playback.turns() if kept else (),
             policy=self._began.policy,
-            reattached_at=tuple(round(self._wall() - age_s, 1) for age_s in self._line.attempt_ages_s()),
+            reattached_at=tuple(round(trio.current_time() - age_s, 1) for age_s in self._line.attempt_ages_s()),
             tokens=self._tokens,
             end_reason=end_reason,
         )

@@ -1,7 +1,5 @@
 """Holds what all calls of the daemon share."""
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from relay.call.caller.vad_engine import VadEngine
@@ -20,8 +18,5 @@ class Services:
     vad: VadEngine
     store: StateStore | None = None
     """Where another process finds the calls of this one; None: they end with it."""
-    wall: Callable[[], float] = time.time
-    """The clock that records are written in, in seconds since 1970: the store's, where there is one. All else uses
-    trio's."""
     apology: Audio | None = None
     """What a caller hears when there is no assistant, before the call ends."""

@@ -44,7 +44,6 @@ class Takeover:
         self._calls = calls
         self._config = services.config
         self._store = services.store
-        self._wall = services.wall
 
     async def ring(self, sid: str, variables: Mapping[str, str] | None = None) -> Call:
         """The call of a phone that rings: one that lives here, one that another process had when its answer was lost,
@@ -104,9 +103,8 @@ class Takeover:
         raise CallRefused("ended")
 
     def _keep_tokens(self, call: Call) -> None:
-        now, wall_s = trio.current_time(), self._wall()
-        kept = self._calls.tokens.kept(call.sid, now)
-        call.checkpoint.keep_tokens(KeptToken(sha256, expires_at - now + wall_s) for sha256, expires_at in kept)
+        kept = self._calls.tokens.kept(call.sid, trio.current_time())
+        call.checkpoint.keep_tokens(KeptToken(sha256, expires_at) for sha256, expires_at in kept)
 
     # -- what the store says of the calls of others
 
@@ -139,7 +137,7 @@ class Takeover:
         if self._store is None:
             return None
         try:
-            return _alive(await self._store.claim(sid, fingerprint(token), self._wall()))
+            return _alive(await self._store.claim(sid, fingerprint(token)))
         except StateUnavailable:
             return None
 

@@ -9,14 +9,14 @@ import trio
 
 from relay.config_file import load
 from relay.daemon.daemon import run_daemon
-from relay.errors import ConfigError
+from relay.errors import ConfigError, StartFailed
 from relay.log import open_log
 from relay.metrics import Metrics
 from relay.redaction import Redactor
 
 
 def serve(config_file: Path) -> int:
-    """Run until SIGTERM or SIGINT. Raises ConfigError when it cannot start."""
+    """Run until SIGTERM or SIGINT. Raises ConfigError when the configuration cannot be used."""
     config = load(config_file, os.environ)
     metrics, redactor = Metrics(), Redactor(config.secrets.values())
     logging = config.logging
@@ -26,6 +26,9 @@ def serve(config_file: Path) -> int:
             trio.run(run_daemon, config, metrics, redactor)
         except ConfigError as error:
             raise ConfigError(f"{config_file}: {error}") from None
+        except StartFailed as error:
+            structlog.get_logger(__name__).error("daemon.not_started", error=f"{config_file}: {error}")
+            return 1
         except Exception:  # noqa: BLE001 - the last line of the log says why the daemon ended
             structlog.get_logger(__name__).exception("daemon.failed")
             return 1

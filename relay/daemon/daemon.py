@@ -13,7 +13,6 @@ import errno
 import os
 import signal
 import socket
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
@@ -38,7 +37,7 @@ from relay.daemon.limits import Limits
 from relay.daemon.loop_lag import probe_loop_lag
 from relay.daemon.notify import Notifier, report
 from relay.daemon.server import Server
-from relay.errors import ConfigError
+from relay.errors import ConfigError, StartFailed
 from relay.media.silero import SileroModel
 from relay.metrics import Metrics
 from relay.net.listen import inherited_listener, open_listener, serve_asgi
@@ -50,6 +49,9 @@ from relay.state import StateStore, open_store
 LAST_REQUESTS_S = 1.0
 """After the last call, for what Twilio still asks about it: without an answer from /twilio/resume the caller hears of
 an application error."""
+
+_FOR_THE_OPERATOR = {errno.EACCES, errno.EAFNOSUPPORT, socket.EAI_NONAME, socket.EAI_NODATA}
+"""All else may pass: another process ends, a network comes up, a name server answers."""
 
 log = structlog.get_logger(__name__)
 
@@ -71,8 +73,11 @@ class Relay:
 async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> AsyncIterator[Relay]:
     """Everything but signals and systemd: answers when entered, and everything of it is gone on leaving.
 
-    Leaving does not wait for calls: `calls.drain` does. Raises ConfigError if the address cannot be listened on or the
-    speech model, the apology or the state cannot be loaded.
+    Leaving does not wait for calls: `calls.drain` does.
+
+    Raises:
+        ConfigError: the address, the apology or the kind of store cannot be used until somebody mends that.
+        StartFailed: the address cannot be used now: it is taken, or not there yet.
     """
     model = await trio.to_thread.run_sync(SileroModel.load, config.vad.model_rate_hz)
     apology = await trio.to_thread.run_sync(load_apology, config.reconnect)
@@ -91,8 +96,7 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
             refusals = Refusals(metrics)
             nursery.start_soon(refusals.run)
             dialers = [await _dialer(assistant, config, redactor, stack) for assistant in config.assistants]
-            wall = time.time if store is None else store.wall
-            services = Services(config, metrics, vad, store, apology=apology, wall=wall)
+            services = Services(config, metrics, vad, store, apology=apology)
             async with (
                 open_calls(services, *dialers) as calls,
                 open_browser_sessions(config, calls, refusals) as sessions,
@@ -155,11 +159,12 @@ def _listen(server: ServerConfig) -> socket.socket:
             told = f"server.port is {server.port}, must be a port that is free to listen on, or 0 for any"
         else:
             told = f"server.host is {server.host!r}, must be an address of this machine"
-        raise ConfigError(f"{told} ({error.strerror})") from None
+        kind = ConfigError if error.errno in _FOR_THE_OPERATOR else StartFailed
+        raise kind(f"{told} ({error.strerror})") from None
 
 
 async def run_daemon(config: Config, metrics: Metrics, redactor: Redactor) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. Raises ConfigError before anything is answered."""
+    """Serve until SIGTERM or SIGINT, then drain. Raises what `open_relay` does before anything is answered."""
     with (
         trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
         closing(Notifier(os.environ)) as notifier,
@@ -167,6 +172,7 @@ async def run_daemon(config: Config, metrics: Metrics, redactor: Redactor) -> No
     ):
         async with open_relay(config, metrics, redactor) as relay, trio.open_nursery() as nursery:
             nursery.start_soon(report, notifier, partial(_status, relay.calls))
+            nursery.start_soon(_log_ignored)
             _say_ready(config, relay, notifier)
             await anext(signals)
             nursery.start_soon(_cancel_on_next, signals, at_once)
@@ -198,6 +204,13 @@ async def _drain(timeout_s: float, calls: Calls, notifier: Notifier) -> None:
 async def _cancel_on_next(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
     await anext(signals)
     scope.cancel("second signal")
+
+
+async def _log_ignored() -> None:
+    """Say that a signal came that changes nothing, to whoever sent it and waits."""
+    with trio.open_signal_receiver(signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2) as signals:
+        async for number in signals:
+            log.warning("daemon.signal_ignored", signal=signal.Signals(number).name)
 
 
 def _status(calls: Calls) -> str:

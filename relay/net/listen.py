@@ -7,7 +7,6 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
-from functools import partial
 
 import trio
 from hypercorn.config import Config
@@ -17,6 +16,7 @@ from hypercorn.typing import AppWrapper, ASGIFramework, ConnectionState, Lifespa
 from hypercorn.utils import wrap_app
 
 from relay.errors import RequestRefused
+from relay.net.accept import accept_connections
 from relay.net.asgi_socket import STREAM_STATE
 from relay.net.http1 import Http1Connection
 from relay.net.server_stream import ServerStream
@@ -157,9 +157,8 @@ class _Server:
         self, listener: socket.socket, connections: trio.Nursery, task_status: trio.TaskStatus[None]
     ) -> None:
         accepted = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
-        serve = partial(trio.serve_listeners, self._admitted, [accepted], handler_nursery=connections)
-        async with trio.open_nursery() as accepting:
-            await accepting.start(serve)
+        async with accepted, trio.open_nursery() as accepting:
+            accepting.start_soon(accept_connections, accepted, self._admitted, connections)
             task_status.started()
             await self.shutdown.wait()
             accepting.cancel_scope.cancel()

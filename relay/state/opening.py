@@ -3,7 +3,7 @@
 import os
 import secrets
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from relay.errors import ConfigError, StateUnavailable
 from relay.metrics import Metrics
@@ -24,18 +24,19 @@ async def open_store(
 ) -> AsyncIterator[StateStore]:
     """Open the store that `url` names, and try it: "memory:", "sqlite:[PATH]", "redis://..." or "rediss://...".
 
-    `password` is for Redis. On leaving, the store is closed. A database file that cannot be written raises
-    `ConfigError`; a server that does not answer is logged, and asked again with the next operation.
+    `password` is for Redis. On leaving, the store is closed. A file that cannot be used, or a server that does not
+    answer, may be mended while the relay runs: it is logged, and tried again with the next operation. An address of no
+    kind that is known raises `ConfigError`.
     """
-    scheme, _, rest = url.partition(":")
     store = StateStore(
         _backend(url, password, timeout_s, environ),
         metrics,
-        executor=inline if scheme == "memory" else one_worker(),
+        executor=inline if url.startswith("memory:") else one_worker(),
         timeout_s=timeout_s,
     )
     try:
-        await _try_out(store, url, file_of(rest, environ).as_posix() if scheme == "sqlite" else None)
+        with suppress(StateUnavailable):
+            await store.beat()
         yield store
     finally:
         await store.aclose()
@@ -55,13 +56,3 @@ def _backend(url: str, password: str | None, timeout_s: float, environ: Mapping[
             # Half of the store's deadline each, for the two tries of the client.
             return RedisBackend(owner, url, password=password, timeout_s=timeout_s / 2)
     raise ConfigError(f"state.url is {url!r}, must begin with memory:, sqlite:, redis: or rediss:")
-
-
-async def _try_out(store: StateStore, url: str, file: str | None) -> None:
-    try:
-        await store.beat()
-    except StateUnavailable as error:
-        if file is not None:
-            raise ConfigError(
-                f"state.url is {url!r}: {file} must be a database that can be written ({error})"
-            ) from None

@@ -1,9 +1,10 @@
 """The record of a call: one JSON object with all that another process needs to go on with the call.
 
-Times are seconds of the store's own clock, because they are read by another process, perhaps on another machine.
+Times are seconds of a clock. In a process that is trio's, which nobody can set; in the store it is the store's own,
+because another process reads them there, perhaps on another machine. `StateStore` turns the one into the other.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import msgspec
@@ -40,7 +41,7 @@ class CallRecord:
     variables: dict[str, str] = field(default_factory=dict, repr=False)
     """What each call with the assistant is told of the caller; personal data."""
     conversation: tuple[Turn, ...] = ()
-    """The conversation as far as the caller has heard it."""
+    """The conversation as far as the caller has heard it; empty when the call is over."""
     policy: ReattachRules = field(default_factory=ReattachRules)
     """How often the caller's stream may be attached again, and how long it is waited for: what the call began with."""
     reattached_at: tuple[float, ...] = ()
@@ -52,6 +53,20 @@ class CallRecord:
     def holds(self, sha256: str, now: float) -> bool:
         """True if the token with this hash is still good."""
         return any(token.sha256 == sha256 and token.expires_at > now for token in self.tokens)
+
+    def moved(self, by_s: float) -> "CallRecord":
+        """Return the record by a clock that is `by_s` ahead of that of this one, to the millisecond."""
+
+        def later(at: float) -> float:
+            return round(at + by_s, 3)
+
+        return replace(
+            self,
+            started_at=later(self.started_at),
+            expires_at=later(self.expires_at),
+            reattached_at=tuple(later(at) for at in self.reattached_at),
+            tokens=tuple(KeptToken(token.sha256, later(token.expires_at)) for token in self.tokens),
+        )
 
     def to_json(self) -> bytes:
         """Return the record as UTF-8 JSON."""

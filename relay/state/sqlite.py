@@ -5,20 +5,44 @@ be lost when the machine loses power, and its calls are lost with it anyway.
 
 The clock of the file is the time since the machine was started (CLOCK_BOOTTIME, clock_gettime(2)), which nobody can
 set, counted from what the wall clock was when the file was first used since then.
+
+What was said in a call is to be read in no file once it is deleted. Every few seconds the file is written anew without
+it (SQLite, "VACUUM"), and the journal is emptied ("PRAGMA wal_checkpoint"): overwriting alone ("PRAGMA secure_delete")
+leaves copies where SQLite has moved records within the file.
+
+| the file                  | then                                                                                    |
+|---------------------------|-----------------------------------------------------------------------------------------|
+| is missing, or cannot be  | each operation fails until it can                                                       |
+| opened, read or written   |                                                                                         |
+| is no database any more   | it is renamed to `NAME.broken`, in place of an older one, and the operation fails;      |
+|                           | the next one begins a new file                                                          |
+| is another program's      | it is left as it is; each operation fails                                               |
+| is removed, or replaced,  | the operation fails that finds it out; the next one opens what is there then, or begins |
+| while it is open          | a new file                                                                              |
 """
 
+import errno
 import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import structlog
 
 from relay.state.backend import LEASE_S, Claim
 
 FILE_NAME = "relay.db"
 BUSY_TIMEOUT_S = 1.0
 """So long another process's write is waited for, which takes milliseconds."""
+WIPE_EVERY_S = 10.0
+"""So long the files keep what was overwritten or deleted. To write them anew takes 7 ms, and what the disk takes."""
+_BESIDE = ("-wal", "-shm")
+"""What the names of the files end with that SQLite keeps beside a database ("Write-Ahead Logging")."""
+_BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_PRIMARY_CODE = 0xFF
+"""The part of an extended result code that says the kind (SQLite, "Result and Error Codes")."""
 _FILE_MODE = 0o600
 _FOLDER_MODE = 0o700
 
@@ -48,7 +72,11 @@ _OWNS = "SELECT owner = :owner FROM calls WHERE call_sid = :call_sid AND expires
 _DELETE = "DELETE FROM calls WHERE call_sid = :call_sid AND owner = :owner"
 _RENEW = "INSERT OR REPLACE INTO owners (owner, alive_until) VALUES (:owner, :alive_until)"
 _RETIRE = "DELETE FROM owners WHERE owner = :owner"
+_TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+_OUR_TABLES = {"calls", "owners"}
 _FORGET = ("DELETE FROM calls WHERE expires_at <= :now", "DELETE FROM owners WHERE alive_until <= :now")
+
+log = structlog.get_logger(__name__)
 
 
 def _uptime() -> float:
@@ -89,6 +117,11 @@ class SqliteBackend:
         self._boot_id = boot_id or _BOOT_ID.read_text(encoding="ascii").strip()
         self._booted_at = 0.0
         self._connection: sqlite3.Connection | None = None
+        self._inodes: tuple[int | None, ...] = ()
+        """Of the database and its journal, as they were opened."""
+        self._wiped = False
+        """Nothing is in the files that is deleted; at first there may be what another process has left."""
+        self._wipe_at = 0.0
 
     def now(self) -> float:
         with self._transaction():
@@ -96,6 +129,7 @@ class SqliteBackend:
 
     def save(self, call_sid: str, record: bytes, expires_at: float) -> bool:
         with self._transaction() as connection:
+            self._wiped = False
             self._renew(connection)
             values = self._values(call_sid=call_sid, record=record, expires_at=expires_at)
             return connection.execute(_SAVE, values).rowcount == 1
@@ -116,6 +150,7 @@ class SqliteBackend:
     def swap(self, call_sid: str, seen: bytes, record: bytes) -> bool:
         with self._transaction() as connection:
             self._renew(connection)
+            self._wiped = False
             values = self._values(call_sid=call_sid, seen=seen, record=record)
             return connection.execute(_SWAP, values).rowcount == 1
 
@@ -126,37 +161,65 @@ class SqliteBackend:
 
     def delete(self, call_sid: str) -> None:
         with self._transaction() as connection:
+            self._wiped = False
             connection.execute(_DELETE, self._values(call_sid=call_sid))
 
     def beat(self) -> None:
         with self._transaction() as connection:
             self._renew(connection)
             for statement in _FORGET:
-                connection.execute(statement, self._values())
+                self._wiped &= connection.execute(statement, self._values()).rowcount == 0
+        if not self._wiped and self._uptime() >= self._wipe_at:
+            self._wipe()
 
     def retire(self) -> None:
         with self._transaction() as connection:
             connection.execute(_RETIRE, self._values())
+        if not self._wiped:
+            self._wipe()
 
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
-            self._connection = None
+        self._connection, self._inodes = None, ()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        opening = self._connection is None
-        connection = self._connection = self._connection or _connect(self._path)
-        try:
+        with self._opened() as connection:
             # At once for writing: a read that becomes a write may be refused without a wait (SQLite, "Transactions").
             connection.execute("BEGIN IMMEDIATE")
-            if opening:
+            if not self._inodes:
                 self._booted_at = self._agree_on_clock(connection)
+                self._inodes = _inodes(self._path)
             yield connection
             connection.execute("COMMIT")
-        except BaseException:
+
+    @contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        there: tuple[int | None, ...] = ()
+        try:
+            there = _inodes(self._path)
+            self._connection = self._connection or _connect(self._path)
+            self._check_same(there)
+            yield self._connection
+        except BaseException as error:
             self.close()  # which rolls back
+            # Another process may have set it aside already, and begun a new one.
+            if isinstance(error, sqlite3.Error) and _is_broken(error) and there[:1] == _inodes(self._path)[:1]:
+                _set_aside(self._path, error)
             raise
+
+    def _check_same(self, there: tuple[int | None, ...]) -> None:
+        """SQLite itself would go on with files that nobody else finds any more."""
+        if self._inodes and self._inodes != there:
+            raise FileNotFoundError(errno.ENOENT, "the database was removed or replaced", str(self._path))
+
+    def _wipe(self) -> None:
+        self._wipe_at = self._uptime() + WIPE_EVERY_S
+        with self._opened() as connection, suppress(sqlite3.OperationalError):  # busy, or no room: later
+            connection.execute("VACUUM")
+            busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._wiped = not busy
 
     def _load(self, connection: sqlite3.Connection, call_sid: str) -> bytes | None:
         row = connection.execute(_LOAD, self._values(call_sid=call_sid)).fetchone()
@@ -186,23 +249,65 @@ class SqliteBackend:
 
 def _connect(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
-    _make_private(path)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE))
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     try:
+        _check_ours(connection)
+        _make_private(path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA secure_delete = ON")
+        connection.execute("PRAGMA temp_store = MEMORY")  # for VACUUM
         for statement in _SCHEMA:
             connection.execute(statement)
-    except sqlite3.Error:
+    except BaseException:
         connection.close()
         raise
     return connection
 
 
+def _check_ours(connection: sqlite3.Connection) -> None:
+    tables = {name for (name,) in connection.execute(_TABLES)}
+    if tables and not tables >= _OUR_TABLES:
+        raise sqlite3.OperationalError("the database is another program's")
+
+
 def _make_private(path: Path) -> None:
-    """Make the file readable by its user only. SQLite gives the files beside it the mode of the database."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
+    """Make the files readable by their user only. SQLite gives those that it makes the mode of the database."""
+    for file in _files(path):
+        with suppress(FileNotFoundError):
+            file.chmod(_FILE_MODE)
+
+
+def _files(path: Path) -> list[Path]:
+    """The database, and the files that SQLite keeps beside it."""
+    return [path, *(path.with_name(path.name + end) for end in _BESIDE)]
+
+
+def _inodes(path: Path) -> tuple[int | None, ...]:
+    """By which a database and its journal are told from others of their names; None for one that is not there."""
+    found: list[int | None] = []
+    for file in _files(path)[:2]:
+        try:
+            found.append(file.stat().st_ino)
+        except FileNotFoundError:
+            found.append(None)
+    return tuple(found)
+
+
+def _is_broken(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE in _BROKEN
+
+
+def _set_aside(path: Path, error: sqlite3.Error) -> None:
+    """Rename a broken database, the files beside it first: a new one must not find the journal of another."""
+    aside = path.with_name(f"{path.name}.broken")
     try:
-        os.fchmod(file, _FILE_MODE)
-    finally:
-        os.close(file)
+        for file, renamed in reversed(list(zip(_files(path), _files(aside), strict=True))):
+            renamed.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                file.rename(renamed)
+    except OSError:
+        return  # that the store is unavailable is said once; this would be said with each try
+    else:
+        log.error("state.set_aside", file=str(path), renamed_to=aside.name, error=str(error))

@@ -1,7 +1,6 @@
 """The store as the daemon uses it: operations have deadlines and never block the event loop, failures are counted."""
 
 import sqlite3
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,6 +18,8 @@ TIMEOUT_S = 2.0
 """The default of `state.timeout_s`."""
 TAKE_EVERY_S = 0.1
 """Between two looks at a record whose owner seems to live."""
+CLOCK_SET_S = 5.0
+"""A place's clock that differs by so much from what it was a beat before has been set. An answer may take 2 s."""
 CLAIM_TRIES = 5
 """Only a record that changes between each reading and writing needs more, and no call writes its own so often."""
 
@@ -54,6 +55,19 @@ class StateStore:
 
     Every operation raises StateUnavailable when the store does not do it within `timeout_s`; then the calls go on
     without it. That it is down, and that it is back, is logged once each.
+
+    The times of records are trio's here, and those of the place's own clock there. What happens to a record when a
+    clock is set:
+
+    | the clock                  | record in the store                     | the process that has the call     |
+    |----------------------------|-----------------------------------------|-----------------------------------|
+    | of a process               | the same: neither clock depends on it   | goes on                           |
+    | of the place, ahead        | it may have ended                       | writes it again, with the next    |
+    |                            |                                         | beat, by the clock as it is now   |
+    | of the place, back         | it would end so much later              | the same                          |
+    | a place that begins anew   | it is gone                              | the same                          |
+    | of the machine, started    | SQLite: by the clock since that start;  | is gone; the next one takes the   |
+    | again                      | no owner lives                          | call over                         |
     """
 
     def __init__(self, backend: Backend, metrics: Metrics, *, executor: Executor, timeout_s: float = TIMEOUT_S) -> None:
@@ -64,13 +78,6 @@ class StateStore:
         self._down_since: float | None = None
         self._ahead_s: float | None = None
 
-    def wall(self) -> float:
-        """Return the time that records are written in: that of the place's own clock, as the last beat saw it.
-
-        Until there was one it is the wall clock's.
-        """
-        return time.time() if self._ahead_s is None else trio.current_time() + self._ahead_s
-
     @property
     def failing(self) -> bool:
         """True if the last operation did not succeed."""
@@ -78,14 +85,14 @@ class StateStore:
 
     async def save(self, record: CallRecord) -> None:
         """Keep the record in place of the one before. Raises RecordTaken when another process has the call now."""
-        data = record.to_json()
-        if not await self._do("save", lambda: self._backend.save(record.call_sid, data, record.expires_at)):
+        there = record.moved(await self._ahead())
+        if not await self._do("save", lambda: self._backend.save(there.call_sid, there.to_json(), there.expires_at)):
             raise RecordTaken("another process has taken the call over")
 
     async def load(self, call_sid: str) -> CallRecord | None:
         """Return the record of this call, whoever owns it; None if there is none."""
         data = await self._do("load", lambda: self._backend.load(call_sid))
-        return self._read(call_sid, data)
+        return await self._read(call_sid, data)
 
     async def take(self, call_sid: str, *, wait_s: float = 0.0, by_force: bool = False) -> CallRecord | None:
         """Return the record, which belongs to this process from now on.
@@ -98,25 +105,26 @@ class StateStore:
         deadline = trio.current_time() + wait_s
         while held := await self._do("take", lambda: self._backend.take(call_sid, by_force=by_force)):
             if held.taken:
-                return self._read(call_sid, held.record)
+                return await self._read(call_sid, held.record)
             if trio.current_time() + TAKE_EVERY_S > deadline:
                 return None
             await trio.sleep(TAKE_EVERY_S)
         return None
 
-    async def claim(self, call_sid: str, sha256: str, now: float) -> CallRecord | None:
-        """Return the record, if the token with this hash is kept in it and good at `now` (of `wall`).
+    async def claim(self, call_sid: str, sha256: str) -> CallRecord | None:
+        """Return the record, if the token with this hash is kept in it and still good.
 
         The record belongs to this process from now on, whether its owner lives or not, and no token in it is good any
         more: of several processes that are shown the same token, one gets the record. None otherwise.
         """
         for _ in range(CLAIM_TRIES):
             data = await self._do("load", lambda: self._backend.load(call_sid))
-            record = self._read(call_sid, data)
-            if data is None or record is None or not record.holds(sha256, now):
+            record = await self._read(call_sid, data)
+            if data is None or record is None or not record.holds(sha256, trio.current_time()):
                 return None
             claimed = replace(record, tokens=())
-            if await self._do("take", partial(self._backend.swap, call_sid, data, claimed.to_json())):
+            there = claimed.moved(await self._ahead()).to_json()
+            if await self._do("take", partial(self._backend.swap, call_sid, data, there)):
                 return claimed
         return None
 
@@ -128,10 +136,15 @@ class StateStore:
         """Forget the record, if it is this process's."""
         await self._do("delete", lambda: self._backend.delete(call_sid))
 
-    async def beat(self) -> None:
-        """Say that this process lives; must be called well within each LEASE_S. Sets `wall`."""
+    async def beat(self) -> bool:
+        """Say that this process lives; must be called well within each LEASE_S.
+
+        True when the place's clock was set since the last beat: then the records in it have to be saved again.
+        """
         await self._do("beat", self._backend.beat)
-        self._ahead_s = await self._do("beat", self._backend.now) - trio.current_time()
+        before = self._ahead_s
+        ahead_s = await self._look_at_clock()
+        return before is not None and abs(ahead_s - before) > CLOCK_SET_S
 
     async def retire(self) -> None:
         """Give all records of this process away: the next process may take them at once."""
@@ -144,6 +157,14 @@ class StateStore:
                 await self._executor(self._backend.close)
             except Exception as error:  # noqa: BLE001 - as in _do; nobody needs the store any more
                 log.debug("state.close_failed", error=type(error).__name__)
+
+    async def _ahead(self) -> float:
+        """By how much the place's clock is ahead of trio's, as the last beat saw it."""
+        return await self._look_at_clock() if self._ahead_s is None else self._ahead_s
+
+    async def _look_at_clock(self) -> float:
+        self._ahead_s = await self._do("beat", self._backend.now) - trio.current_time()
+        return self._ahead_s
 
     async def _do(self, operation: str, function: Callable[[], T]) -> T:
         try:
@@ -165,15 +186,16 @@ class StateStore:
             log.warning("state.unavailable", operation=operation, error=error)
         return StateUnavailable(error)
 
-    def _read(self, call_sid: str, data: bytes | None) -> CallRecord | None:
+    async def _read(self, call_sid: str, data: bytes | None) -> CallRecord | None:
         if data is None:
             return None
         try:
-            return CallRecord.from_json(data)
+            record = CallRecord.from_json(data)
         except ValueError as error:
             self._metrics.state_errors.labels("read").inc()
             log.warning("state.unreadable", call_sid=call_sid, error=str(error))
             return None
+        return record.moved(-await self._ahead())
 
 
 def _told(error: Exception) -> str:

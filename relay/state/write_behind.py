@@ -38,7 +38,8 @@ class WriteBehind:
 
     `on_taken` is called with the CallSid of a call that another process has taken over: it must end here without a word
     to the caller. That is known with the next beat, and with the next record that is to be written. What the store has
-    forgotten, as a Redis that was started again does, is written again with the next beat.
+    forgotten, as a Redis that was started again does, or stamped by a clock that was set, is written again with the
+    next beat.
     """
 
     def __init__(
@@ -58,6 +59,8 @@ class WriteBehind:
         self._pending: dict[str, CallRecord] = {}
         self._live: dict[str, CallRecord] = {}
         """The records that were written last, of the calls that are not over."""
+        self._stamped_wrongly = False
+        """The store's clock was set since they were."""
         self._noted = Signal()
         self._written = Signal()
         self._failures = 0
@@ -122,16 +125,18 @@ class WriteBehind:
                 self._failures = 0
 
     async def _beat(self) -> None:
-        await self._store.beat()
+        self._stamped_wrongly = await self._store.beat() or self._stamped_wrongly
         if not self._live:
+            self._stamped_wrongly = False
             return
         live = list(self._live.values())
         owned = await self._store.owns([record.call_sid for record in live])
         for record, ours in zip(live, owned, strict=True):
-            if ours is None:
-                self._pending.setdefault(record.call_sid, record)
-            elif not ours:
+            if ours is False:
                 self._let_go(record)
+            elif ours is None or self._stamped_wrongly:
+                self._pending.setdefault(record.call_sid, record)
+        self._stamped_wrongly = False
 
     async def _write(self, record: CallRecord) -> None:
         """The note stays until it is written: so a newer one takes its place."""

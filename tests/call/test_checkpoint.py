@@ -21,7 +21,7 @@ from relay.config import ReconnectConfig, SessionConfig
 from relay.errors import StateUnavailable
 from relay.logic.assistant.conversation import Turn
 from relay.logic.caller.reattach import ReattachRules
-from relay.logic.end_reason import EndReason
+from relay.logic.end_reason import REFUTABLE, EndReason
 from relay.metrics import Metrics
 from relay.state import CallRecord, KeptToken, StateStore
 from relay.state.memory import MemoryBackend, MemoryTables
@@ -30,13 +30,9 @@ from tests.support.assistant_parts import RecordingReport
 from tests.support.callrig import config
 from tests.support.records import record
 
-WALL_S = 1_000_000.0
+BEGAN_AT = -100.0
 RULES = ReattachRules(max_attempts=5, window_s=30.0, grace_s=8.0)
-TOKEN = KeptToken("00" * 32, WALL_S + 60)
-
-
-def wall() -> float:
-    return WALL_S + trio.current_time()
+TOKEN = KeptToken("00" * 32, 60.0)
 
 
 @dataclass
@@ -61,22 +57,22 @@ class Rig:
             call_sid="CA1",
             call_id="our-call",
             assistant="main",
-            started_at=WALL_S,
-            expires_at=WALL_S + 608,
+            started_at=BEGAN_AT,
+            expires_at=BEGAN_AT + 608,
             policy=RULES,
         )
         playback: Any = SimpleNamespace(turns=lambda: self.said)
         line: Any = SimpleNamespace(attempt_ages_s=lambda: self.ages_s)
-        return Checkpoint(began, wall, note, forwarder=self.forwarder, playback=playback, line=line)
+        return Checkpoint(began, note, forwarder=self.forwarder, playback=playback, line=line)
 
 
 def test_a_call_begins_with_a_record_of_its_own_and_is_kept_as_long_as_it_may_last() -> None:
     reconnect = ReconnectConfig(reattach_attempts=5, reattach_window_s=30.0, reattach_grace_s=8.0)
     known = config(session=SessionConfig(max_duration_s=600), reconnect=reconnect)
-    first, second = new_record("CA1", known, "main", WALL_S), new_record("CA1", known, "main", WALL_S)
+    first, second = new_record("CA1", known, "main", BEGAN_AT), new_record("CA1", known, "main", BEGAN_AT)
 
-    assert (first.call_sid, first.assistant, first.started_at) == ("CA1", "main", WALL_S)
-    assert (first.expires_at, first.policy) == (WALL_S + 608, RULES)
+    assert (first.call_sid, first.assistant, first.started_at) == ("CA1", "main", BEGAN_AT)
+    assert (first.expires_at, first.policy) == (BEGAN_AT + 608, RULES)
     assert len(first.call_id) == 32
     assert first.call_id != second.call_id
 
@@ -91,14 +87,14 @@ async def test_the_record_has_all_that_another_process_needs(autojump_clock: Moc
             call_sid="CA1",
             call_id="our-call",
             assistant="main",
-            started_at=WALL_S,
-            expires_at=WALL_S + 608,
+            started_at=BEGAN_AT,
+            expires_at=BEGAN_AT + 608,
             assistant_call_id="vapi-1",
             handed_to="a-2",
             variables={"plan": "gold"},
             conversation=(Turn("user", "hello"),),
             policy=RULES,
-            reattached_at=(WALL_S + 15,),
+            reattached_at=(15.0,),
             tokens=(TOKEN,),
         )
     ]
@@ -152,16 +148,17 @@ async def test_what_happens_is_noted_at_once_but_for_words_that_may_change(
         nursery.cancel_scope.cancel()
 
 
-async def test_a_call_that_is_over_has_a_reason_and_no_token_and_is_kept_for_a_moment(
-    autojump_clock: MockClock,
+@pytest.mark.parametrize("reason", EndReason)
+async def test_a_call_that_is_over_has_a_reason_and_words_only_if_it_may_go_on_and_is_kept_for_a_moment(
+    reason: EndReason, autojump_clock: MockClock
 ) -> None:
-    rig = Rig()
+    rig = Rig(said=(Turn("user", "what nobody else is to know"),))
     rig.checkpoint.keep_tokens([TOKEN])
-    rig.checkpoint.note_end(EndReason.CALLER_HANGUP)
+    rig.checkpoint.note_end(reason)
     last = rig.noted[-1]
 
-    assert (last.end_reason, last.tokens) == ("caller_hangup", ())
-    assert last.expires_at == pytest.approx(WALL_S + trio.current_time() + ENDED_KEPT_S)
+    assert (last.end_reason, last.tokens, bool(last.conversation)) == (reason, (), reason in REFUTABLE)
+    assert last.expires_at == pytest.approx(trio.current_time() + ENDED_KEPT_S)
 
 
 async def test_a_call_that_another_process_has_is_noted_no_more(autojump_clock: MockClock) -> None:

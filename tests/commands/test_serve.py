@@ -1,5 +1,6 @@
 """`relay serve`: with which status it ends, what is told on standard error, what is set up before the daemon runs."""
 
+import errno
 import gc
 import json
 import socket
@@ -12,6 +13,7 @@ import structlog
 from click.testing import Result
 
 from relay.commands import serve
+from relay.daemon import daemon
 from tests.support.commands import one_line, relay
 from tests.support.daemons import AUTH_TOKEN, settings
 
@@ -90,21 +92,50 @@ def test_what_is_loaded_before_the_daemon_runs_is_never_looked_through_again(
     assert frozen[0] > 10_000
 
 
-def test_an_address_that_is_not_ours_is_status_2_and_one_line(config: Path) -> None:
-    config.write_text(settings().replace("[server]", '[server]\nhost = "192.0.2.1"'))
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [
+        (errno.EACCES, 2),
+        (errno.EAFNOSUPPORT, 2),
+        (socket.EAI_NONAME, 2),
+        (errno.EADDRINUSE, 1),
+        (errno.EADDRNOTAVAIL, 1),
+        (errno.EMFILE, 1),
+        (socket.EAI_AGAIN, 1),
+    ],
+)
+def test_only_an_address_that_an_operator_has_to_mend_is_status_2(
+    number: int, status: int, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, "the reason")
+
+    monkeypatch.setattr(daemon, "open_listener", fail)
     done = relay("serve", "--config", str(config))
 
-    assert done.exit_code == 2
-    assert f"{config}: server.host is '192.0.2.1'" in one_line(done)
+    assert done.exit_code == status
+    assert ("the reason" in done.stderr) == (status == 2)
 
 
-def test_a_port_that_is_taken_is_status_2_and_one_line(config: Path) -> None:
+def test_an_address_that_is_not_there_yet_is_status_1_and_one_log_line(
+    config: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config.write_text(settings().replace("[server]", '[server]\nhost = "192.0.2.1"'))
+    done = relay("serve", "--config", str(config))
+    (line,) = logged(capfd)
+
+    assert (done.exit_code, line["event"]) == (1, "daemon.not_started")
+    assert line["error"].startswith(f"{config}: server.host is '192.0.2.1'")
+
+
+def test_a_port_that_is_taken_is_status_1_and_one_log_line(config: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         config.write_text(settings(port=taken.getsockname()[1]))
         done = relay("serve", "--config", str(config))
+    (line,) = logged(capfd)
 
-    assert done.exit_code == 2
-    assert f"{config}: server.port is" in one_line(done)
+    assert (done.exit_code, line["event"]) == (1, "daemon.not_started")
+    assert line["error"].startswith(f"{config}: server.port is")
 
 
 def test_an_apology_that_cannot_be_played_is_status_2_and_one_line(config: Path) -> None:

@@ -55,7 +55,8 @@ async def test_an_idle_daemon_ends_soon_with_status_0(number: signal.Signals) ->
         daemon.signal(number)
 
         assert await ends(daemon, 20) == 0
-        assert [line["event"] for line in daemon.log()] == ["daemon.ready", "daemon.draining", "daemon.stopped"]
+        events = [event for event in daemon.events() if event != "daemon.stood_still"]  # as a busy machine makes it
+        assert events == ["daemon.ready", "daemon.draining", "daemon.stopped"]
 
 
 async def test_a_live_call_goes_on_while_new_ones_are_asked_to_wait_and_the_daemon_ends_with_it() -> None:

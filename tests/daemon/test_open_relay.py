@@ -8,7 +8,7 @@ import trio
 
 from relay.config import AssistantConfig, Config, ServerConfig, StateConfig
 from relay.daemon.daemon import open_relay
-from relay.errors import ConfigError
+from relay.errors import ConfigError, StartFailed
 from relay.metrics import Metrics
 from relay.redaction import Redactor
 from relay.secrets import Secrets
@@ -57,16 +57,24 @@ async def test_a_crash_of_the_program_around_it_passes() -> None:
             raise ValueError("crash")
 
 
-async def test_a_state_that_cannot_be_kept_is_a_configuration_error(tmp_path: Path) -> None:
+async def test_a_kind_of_state_that_there_is_not_is_a_configuration_error() -> None:
     """And not a crash with the error inside a group."""
-    with pytest.raises(ConfigError, match=r"state\.url is 'sqlite:"):
-        async with open_relay(config(state=f"sqlite:{tmp_path}"), Metrics(), Redactor()):
+    with pytest.raises(ConfigError, match=r"state\.url is 'postgres:"):
+        async with open_relay(config(state="postgres://x"), Metrics(), Redactor()):
             raise AssertionError("opened")
 
 
-async def test_a_port_that_is_taken_is_a_configuration_error() -> None:
+async def test_a_state_that_cannot_be_kept_is_no_reason_not_to_answer(tmp_path: Path) -> None:
+    async with (
+        open_relay(config(state=f"sqlite:{tmp_path}"), Metrics(), Redactor()) as relay,
+        httpx.AsyncClient(trust_env=False) as client,
+    ):
+        assert (await client.get(f"{relay.url}/health")).json()["status"] == "degraded"
+
+
+async def test_a_port_that_is_taken_may_be_free_later() -> None:
     async with open_relay(config(), Metrics(), Redactor()) as relay:
-        with pytest.raises(ConfigError, match=f"server.port is {relay.port}"):
+        with pytest.raises(StartFailed, match=f"server.port is {relay.port}"):
             async with open_relay(config(relay.port), Metrics(), Redactor()):
                 pass
 

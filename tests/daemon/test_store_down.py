@@ -1,11 +1,15 @@
-"""The store goes away under a live call of a real daemon, and comes back: the caller does not notice, others do."""
+"""The store goes away under a live call of a real daemon, or is not there at its start, and comes back: the caller does
+not notice, others do."""
 
+import shutil
 import signal
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 
+import pytest
 import trio
 from redis import Redis
 
@@ -103,3 +107,150 @@ async def test_a_file_that_another_program_keeps_locked(tmp_path: Path) -> None:
         other.execute("COMMIT")
         other.close()
         await is_back(daemon, phone)
+
+
+async def test_a_disk_that_fills_up(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        async with live_call(f"sqlite:{disk}/relay.db") as (daemon, phone):
+            fill(disk)
+            await until_said(daemon, "state.unavailable", 1, "degraded")
+            assert await phone.wait_heard(DOWN_FOR_MS, PATIENCE_S)
+            (disk / "filler").unlink()
+            await until_said(daemon, "state.recovered", 1, "ok")
+            await until_filed(disk / "relay.db", phone.call_sid)
+            assert (phone.end, phone.result().streams) == (None, 1)
+
+
+@pytest.mark.parametrize("lost", ["relay.db", "."])
+async def test_a_file_and_a_folder_that_are_removed(lost: str, tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    async with live_call(f"sqlite:{folder}/relay.db") as (daemon, phone):
+        await until_filed(folder / "relay.db", phone.call_sid)
+        if lost == ".":
+            shutil.rmtree(folder)
+        else:
+            (folder / lost).unlink()
+        await is_back(daemon, phone)
+        assert "removed or replaced" in daemon.events_of("state.unavailable")[0]["error"]
+        await until_filed(folder / "relay.db", phone.call_sid)
+
+
+async def until_filed(path: Path, call_sid: str) -> None:
+    """The file has the call."""
+    with trio.fail_after(PATIENCE_S):
+        while call_sid not in filed(path):  # noqa: ASYNC110 - a database
+            await trio.sleep(0.1)
+
+
+def filed(path: Path) -> list[str]:
+    with suppress(sqlite3.OperationalError), closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as file:
+        return [sid for (sid,) in file.execute("SELECT call_sid FROM calls")]
+    return []
+
+
+# -- at the start
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[Path]:
+    """A file system of 256 KB, mounted there."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no right to mount a file system")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def fill(disk: Path) -> None:
+    with (disk / "filler").open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(1024))
+
+
+@contextmanager
+def full(folder: Path) -> Iterator[Path]:
+    with small_disk(folder / "disk") as disk:
+        fill(disk)
+        yield disk / "relay.db"
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[Path]:
+    with small_disk(folder / "disk") as disk:
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        yield disk / "relay.db"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[Path]:
+    with closing(sqlite3.connect(folder / "relay.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield folder / "relay.db"
+
+
+@contextmanager
+def a_folder(folder: Path) -> Iterator[Path]:
+    (folder / "relay.db").mkdir()
+    yield folder / "relay.db"
+
+
+@contextmanager
+def another_programs(folder: Path) -> Iterator[Path]:
+    with closing(sqlite3.connect(folder / "relay.db")) as other:
+        other.execute("CREATE TABLE invoices (total TEXT)")
+    yield folder / "relay.db"
+
+
+def mend_full(path: Path) -> None:
+    (path.parent / "filler").unlink()
+
+
+def mend_read_only(path: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,rw", path.parent], check=True)
+
+
+def mend_folder(path: Path) -> None:
+    path.rmdir()
+
+
+Trouble = Callable[[Path], AbstractContextManager[Path]]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "mend"),
+    [
+        (full, mend_full),
+        (read_only, mend_read_only),
+        (locked, None),
+        (a_folder, mend_folder),
+        (another_programs, Path.unlink),
+    ],
+    ids=["full", "read-only", "locked", "a folder", "another program's"],
+)
+async def test_a_store_that_cannot_be_used_keeps_no_daemon_from_its_calls(
+    trouble: Trouble, mend: Callable[[Path], None] | None, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        path = stack.enter_context(trouble(tmp_path))
+        async with live_call(f"sqlite:{path}") as (daemon, phone):
+            await until_said(daemon, "state.unavailable", 1, "degraded")
+            assert (await daemon.get("/ready")).status_code == 200
+            if mend is None:
+                stack.close()
+            else:
+                mend(path)
+            await is_back(daemon, phone)
+            await until_filed(path, phone.call_sid)
+
+
+async def test_a_file_that_was_broken_before_the_start_is_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "relay.db"
+    path.write_bytes(b"something else entirely" * 1000)
+    async with live_call(f"sqlite:{path}") as (daemon, phone):
+        await is_back(daemon, phone)
+        (line,) = daemon.events_of("state.set_aside")
+        assert (line["level"], line["renamed_to"]) == ("error", "relay.db.broken")
+        await until_filed(path, phone.call_sid)

@@ -11,11 +11,14 @@ import trio
 from trio.testing import MockClock
 
 from relay.metrics import Metrics
-from relay.state.backend import Backend, Claim
-from relay.state.memory import MemoryBackend
+from relay.state.backend import LEASE_S, Backend, Claim
+from relay.state.memory import MemoryBackend, MemoryTables
+from relay.state.record import CallRecord
 from relay.state.redis import RedisBackend
 from relay.state.sqlite import SqliteBackend
 from relay.state.store import StateStore, inline
+from relay.state.write_behind import BEAT_S, WriteBehind
+from tests.support.records import record
 
 Open = Callable[[str, float], Backend]
 HOUR_S = 3600
@@ -98,11 +101,68 @@ def test_a_file_that_was_locked_when_it_was_opened_has_the_same_clock_afterwards
         assert two.now() == pytest.approx(one.now(), abs=60)
 
 
-async def test_a_process_goes_by_the_clock_of_the_place(autojump_clock: MockClock) -> None:
-    store = StateStore(MemoryBackend("one", wall=lambda: 5000 + trio.current_time()), Metrics(), executor=inline)
+class SetClock:
+    """The clock of a place, which somebody sets."""
 
-    assert store.wall() == pytest.approx(time.time(), abs=60)
+    def __init__(self) -> None:
+        self.ahead_s = 50_000.0
+
+    def __call__(self) -> float:
+        return trio.current_time() + self.ahead_s
+
+
+async def test_a_process_goes_by_the_clock_of_the_place(autojump_clock: MockClock) -> None:
+    backend = MemoryBackend("one", wall=SetClock())
+    store = StateStore(backend, Metrics(), executor=inline)
     await store.beat()
-    assert store.wall() == pytest.approx(5000 + trio.current_time())
-    await trio.sleep(10)
-    assert store.wall() == pytest.approx(5000 + trio.current_time())
+    kept = record(started_at=1.0, expires_at=trio.current_time() + 60)
+    await store.save(kept)
+    written = CallRecord.from_json(backend.load("CA1") or b"")
+
+    assert written.started_at == pytest.approx(50_001.0, abs=0.01)
+    assert await store.load("CA1") == kept.moved(0)
+    await trio.sleep(61)
+    assert await store.load("CA1") is None
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+async def test_a_call_is_taken_over_after_the_clock_of_the_place_was_set(hours: int, autojump_clock: MockClock) -> None:
+    """Its record is written again by the clock as it is now, and ends when it was to end."""
+    tables, clock = MemoryTables(), SetClock()
+    one, two = (
+        StateStore(MemoryBackend(name, tables, wall=clock), Metrics(), executor=inline) for name in ("one", "two")
+    )
+    async with trio.open_nursery() as nursery:
+        behind = WriteBehind(one, Metrics(), on_taken=pytest.fail)
+        nursery.start_soon(behind.run)
+        await trio.sleep(1)
+        behind.note(record(expires_at=trio.current_time() + 600))
+        await trio.sleep(1)
+        clock.ahead_s += hours * HOUR_S
+        await trio.sleep(2 * BEAT_S)
+        nursery.cancel_scope.cancel()  # as a process that is killed
+    await trio.sleep(LEASE_S + 0.1)
+    await two.beat()
+
+    assert await two.take("CA1") is not None
+    await trio.sleep(600)
+    assert await two.load("CA1") is None
+
+
+async def test_a_place_that_begins_anew_under_a_clock_that_was_set_has_the_calls_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, path = time.time, tmp_path / "relay.db"
+    async with trio.open_nursery() as nursery:
+        with closing(SqliteBackend("one", path)) as backend:
+            store = StateStore(backend, Metrics(), executor=inline)
+            behind = WriteBehind(store, Metrics(), on_taken=pytest.fail)
+            nursery.start_soon(behind.run)
+            behind.note(record(expires_at=trio.current_time() + 600))
+            await behind.written("CA1")
+            monkeypatch.setattr(time, "time", lambda: now() + 2 * HOUR_S)
+            path.unlink()
+            with closing(SqliteBackend("two", path)) as two, trio.fail_after(20):
+                while two.load("CA1") is None:  # noqa: ASYNC110 - a database
+                    await trio.sleep(0.05)
+            nursery.cancel_scope.cancel()

@@ -41,11 +41,28 @@ async def test_two_stores_are_two_owners(tmp_path: Path) -> None:
         assert await two.take("CA1") is not None
 
 
-async def test_a_file_that_cannot_be_a_database_refuses_to_start(tmp_path: Path) -> None:
+async def test_a_file_that_cannot_be_used_is_said_and_tried_again(tmp_path: Path) -> None:
+    path = tmp_path / "relay.db"
+    path.mkdir()
+    with structlog.testing.capture_logs() as logs:
+        async with open_store(f"sqlite:{path}", Metrics(), timeout_s=20) as store:
+            states = [store.failing]
+            path.rmdir()
+            await store.beat()
+            states.append(store.failing)
+
+    assert states == [True, False]
+    assert [line["event"] for line in logs] == ["state.unavailable", "state.recovered"]
+    assert "directory" in logs[0]["error"]
+
+
+async def test_a_broken_file_is_set_aside(tmp_path: Path) -> None:
     (tmp_path / "relay.db").write_bytes(b"something else entirely" * 100)
-    with pytest.raises(ConfigError, match=r"state\.url is .* must be a database .*not a database"):
-        async with open_store(f"sqlite:{tmp_path}/relay.db", Metrics(), timeout_s=20):
-            pass
+    with structlog.testing.capture_logs() as logs:
+        async with open_store(f"sqlite:{tmp_path}/relay.db", Metrics(), timeout_s=20) as store:
+            await store.save(record())
+
+    assert [line["event"] for line in logs] == ["state.set_aside", "state.unavailable", "state.recovered"]
 
 
 async def test_an_unknown_kind_refuses_to_start() -> None:

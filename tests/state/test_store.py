@@ -115,11 +115,11 @@ async def test_an_operation_that_hangs_is_given_up_in_time(autojump_clock: MockC
     store = StateStore(MemoryBackend("one"), metrics, executor=hang, timeout_s=2.0)
     began = trio.current_time()
     with pytest.raises(StateUnavailable, match="no answer in 2 s"):
-        await store.save(record())
+        await store.beat()
     await store.aclose()
 
     assert trio.current_time() - began == 4.0
-    assert errors(metrics, "save") == 1
+    assert errors(metrics, "beat") == 1
 
 
 class Stuck(MemoryBackend):
@@ -161,25 +161,40 @@ async def test_a_record_of_another_version_is_no_record_and_said() -> None:
     assert errors(metrics, "read") == 2
 
 
-KEPT = KeptToken("ab" * 32, 1000.0)
+KEPT = KeptToken("ab" * 32, 60.0)
 
 
-async def test_a_token_opens_its_record_once_and_takes_it_from_an_owner_that_lives() -> None:
+async def test_a_token_opens_its_record_once_and_takes_it_from_an_owner_that_lives(autojump_clock: MockClock) -> None:
     tables, metrics = MemoryTables(), Metrics()
-    one, two, three = (StateStore(MemoryBackend(str(n), tables), metrics, executor=inline) for n in range(3))
-    kept = record(tokens=(KEPT, KeptToken("cd" * 32, 1000.0)))
+    one, two, three = (
+        StateStore(MemoryBackend(name, tables, wall=trio.current_time), metrics, executor=inline)
+        for name in ("one", "two", "three")
+    )
+    kept = record(tokens=(KEPT, KeptToken("cd" * 32, 60.0)), expires_at=trio.current_time() + 600)
     await one.save(kept)
 
-    assert await two.claim("CA1", "00" * 32, 999.0) is None
-    assert await two.claim("CA9", KEPT.sha256, 999.0) is None
-    assert await two.claim("CA1", KEPT.sha256, 1000.0) is None
+    assert await two.claim("CA1", "00" * 32) is None
+    assert await two.claim("CA9", KEPT.sha256) is None
     assert await one.owns(["CA1"]) == [True]
-    assert await two.claim("CA1", KEPT.sha256, 999.0) == replace(kept, tokens=())
-    assert await three.claim("CA1", KEPT.sha256, 999.0) is None
-    assert await three.claim("CA1", "cd" * 32, 999.0) is None
+    assert await two.claim("CA1", KEPT.sha256) == replace(kept, tokens=())
+    assert await three.claim("CA1", KEPT.sha256) is None
+    assert await three.claim("CA1", "cd" * 32) is None
     assert await one.owns(["CA1"]) == [False]
     with pytest.raises(RecordTaken):
         await one.save(kept)
+
+
+async def test_a_token_is_good_until_it_expires_by_the_clock_of_its_process(autojump_clock: MockClock) -> None:
+    tables = MemoryTables()
+    one, two = (
+        StateStore(MemoryBackend(name, tables, wall=trio.current_time), Metrics(), executor=inline)
+        for name in ("one", "two")
+    )
+    await one.save(record(tokens=(KEPT, KeptToken("cd" * 32, 61.0))))
+    await trio.sleep(60.5 - trio.current_time())
+
+    assert await two.claim("CA1", KEPT.sha256) is None
+    assert await two.claim("CA1", "cd" * 32) is not None
 
 
 class Busy(MemoryBackend):
@@ -196,12 +211,14 @@ class Busy(MemoryBackend):
 
 
 @pytest.mark.parametrize(("changes", "claimed"), [(CLAIM_TRIES - 1, True), (CLAIM_TRIES, False)])
-async def test_a_record_that_changes_meanwhile_is_looked_at_again_but_not_for_ever(changes: int, claimed: bool) -> None:
-    backend = Busy("one")
+async def test_a_record_that_changes_meanwhile_is_looked_at_again_but_not_for_ever(
+    changes: int, claimed: bool, autojump_clock: MockClock
+) -> None:
+    backend = Busy("one", wall=trio.current_time)
     store = StateStore(backend, Metrics(), executor=inline)
     await store.save(record(tokens=(KEPT,)))
     backend.changes = changes
-    found = await store.claim("CA1", KEPT.sha256, 999.0)
+    found = await store.claim("CA1", KEPT.sha256)
 
     assert (found is not None) == claimed
     assert not claimed or (found is not None and found.started_at == 0.0)

@@ -1,6 +1,6 @@
 """Calls note and never wait; what is noted is written, in the end, in its newest form."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from random import Random
@@ -278,3 +278,30 @@ async def test_what_the_store_has_forgotten_is_written_again(autojump_clock: Moc
 
         assert list(tables.rows) == ["CA1"]
         assert rig.taken == []
+
+
+class OneFailure(Place):
+    """The question who owns the records fails once, when it is told to."""
+
+    fails = False
+
+    def owns(self, call_sids: Sequence[str]) -> list[bool | None]:
+        if self.fails:
+            self.fails = False
+            raise ConnectionError("refused")
+        return super().owns(call_sids)
+
+
+async def test_that_the_clock_was_set_is_not_forgotten_when_the_store_fails_meanwhile(
+    autojump_clock: MockClock,
+) -> None:
+    place, ahead_s = OneFailure(), 50_000.0
+    place._wall = lambda: trio.current_time() + ahead_s
+    async with running(Rig(place)) as rig:
+        rig.note("CA1", 1)
+        await trio.sleep(1)
+        ahead_s -= 7200
+        place.fails = True
+        await trio.sleep(5)
+
+        assert place.saves == [("CA1", 50_001.0), ("CA1", 42_801.0)]

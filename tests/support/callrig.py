@@ -407,7 +407,7 @@ async def open_rig(
     with capture_logs(processors=[merge_contextvars]) as logged:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(engine.run)
-            services = Services(config(**sections), metrics, engine, store, trio.current_time, apology)
+            services = Services(config(**sections), metrics, engine, store, apology)
             async with open_calls(services, dialer := FakeDialer(audio_format), *others) as calls:
                 yield Rig(calls, Takeover(calls, services), dialer, metrics, nursery, logged)
             nursery.cancel_scope.cancel()

@@ -17,6 +17,7 @@ import structlog
 import trio
 from numpy.typing import NDArray
 
+from relay.media.detector import WINDOW_MS
 from relay.media.features import model_input
 from relay.media.silero import SileroState
 from relay.media.windows import Window
@@ -32,8 +33,11 @@ COLLECT_PER_STREAM_S = 0.0003
 the answer to all of them together then comes no later."""
 BATCH_MAX = 64
 PENDING_MAX = 40
-"""Windows of one call (1.28 s) that may wait, so that a stall of a second costs none; the oldest is skipped when there
-are more."""
+"""Windows of one call (1.28 s) that may wait; the oldest is skipped when there are more and it has waited as long."""
+PENDING_MAX_S = PENDING_MAX * WINDOW_MS / 1000
+BURST_MAX = int(30_000 // WINDOW_MS)
+"""When this process has stood still, the audio of all the time comes at once, and none of it has waited yet: unless it
+is judged, no pause in it may be left out, and the assistant stays behind."""
 
 log = structlog.get_logger(__name__)
 
@@ -67,10 +71,12 @@ class VadStream:
 
     def submit(self, window: Window) -> None:
         """Queue a window; the oldest waiting one is skipped, and counted, when the lane is behind."""
-        if len(self.pending) == PENDING_MAX:
+        now = trio.current_time()
+        waiting = len(self.pending)
+        if waiting == BURST_MAX or (waiting >= PENDING_MAX and now >= self.pending[0][1] + PENDING_MAX_S):
             self.pending.popleft()
             self.skipped()
-        self.pending.append((window, trio.current_time()))
+        self.pending.append((window, now))
         self._wake(self)
 
     def deliver(self, scored: Scored) -> None:

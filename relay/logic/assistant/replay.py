@@ -4,10 +4,17 @@ The forwarder reads at its cursor and waits when it has read everything. Until a
 the caller says; then the same code sends what is old and what is new. A new assistant call knows only the sentences
 that were finished, so after a loss the cursor goes back to the end of the last one.
 
+A reader that is far behind without a loss was held up, most likely as this whole process stood still, and all that the
+caller said meanwhile has come at once. It would hear the caller that much later for the rest of the call, so it catches
+up as after a loss.
+
 | state     | meaning                                                       | leaves when                           |
 |-----------|---------------------------------------------------------------|---------------------------------------|
-| fresh     | no connection has read anything; the backlog goes out at once | a frame is read -> live               |
-| live      | what is there goes out at once                                | `rewind()` -> replaying               |
+| fresh     | no connection has read anything yet                           | a frame is read -> opening            |
+| opening   | the backlog of the first dial goes out at once                | at most `EDGE_FRAMES` unread -> live; |
+|           |                                                               | `rewind()` -> replaying               |
+| live      | what is there goes out at once                                | `rewind()` -> replaying; more than    |
+|           |                                                               | `BEHIND_FRAMES` unread -> replaying   |
 | replaying | one frame every 20 ms / `rate`; pauses are shortened by the   | at most `EDGE_FRAMES` unread -> live; |
 |           | rule of `relay.logic.pause_rule`                              | `rewind()` -> replaying, from the     |
 |           |                                                               | first frame again                     |
@@ -23,6 +30,10 @@ from relay.media.frames import FRAME_MS
 
 EDGE_FRAMES = 8
 """So close to the newest frame the reader has caught up: what is left is no more than a chunk that comes late."""
+BEHIND_FRAMES = 1000 // FRAME_MS
+"""More than a network or a busy machine holds up now and then."""
+HELD_UP_FRAMES = 30_000 // FRAME_MS
+"""Room for what a standstill brings at once, beside what is kept for a loss: systemd ends a longer one."""
 LATE_S = 1.0
 """A reader that comes later than this does not make up for it: the assistant's ears want real time. One that a busy
 machine holds up now and then does, or it would never catch up with a caller who talks on."""
@@ -47,18 +58,20 @@ class Rewind(NamedTuple):
 class ReplayLog:
     """20 ms frames, numbered from 0 for the whole call, at most `max_ms` of them; the oldest go first.
 
+    While a connection reads them there is room for `HELD_UP_FRAMES` more, until it has caught up.
+
     What was read is what was appended, less what is unread, dropped or left out, and what was read again: each method
     says what it did of these. It begins with the first frame that belongs to no finished sentence, or with the oldest
     that there was room for. Times are monotonic seconds. `rate` is the speed of a replay: 1 is real time.
     """
 
     def __init__(self, max_ms: float, rate: float = 1.0) -> None:
-        self._max_frames = max(1, int(max_ms / FRAME_MS))
+        self._max_frames = self._room = max(1, int(max_ms / FRAME_MS))
         self._period_s = FRAME_MS / 1000 / rate
         self._frames: deque[bytes] = deque()
         self._speech: deque[bool] = deque()
         self._start = self._cursor = self._end = 0
-        self._fresh = True
+        self._fresh = self._opening = True
         self._replaying = False
         self._due = -inf
         self._silent_run = 0
@@ -72,7 +85,7 @@ class ReplayLog:
 
     @property
     def replaying(self) -> bool:
-        """Whether the reader is still behind, because of a connection that was lost."""
+        """Whether the reader is still behind, because a connection was lost, or it was held up."""
         return self._replaying
 
     @property
@@ -89,7 +102,9 @@ class ReplayLog:
 
         Returns what fell off unread to make room for it, if anything did: speech ("overflow"), or part of a "pause".
         """
-        fell_off = self._forget_oldest() if len(self._frames) == self._max_frames else None
+        fell_off = self._forget_oldest() if len(self._frames) >= self._room else None
+        while len(self._frames) >= self._max_frames and self._start < self._cursor and not self._is_behind:
+            self._forget_oldest()
         self._frames.append(frame)
         self._speech.append(True)
         self._end += 1
@@ -122,6 +137,8 @@ class ReplayLog:
         self._dropped += dropped
         self._cursor = self._start
         self._replaying = not self._fresh
+        if len(self._frames) <= self._max_frames:
+            self._room = self._max_frames
         self._due = -inf
         self._silent_run = 0
         return Rewind(self._end - self._cursor, again, dropped)
@@ -135,18 +152,27 @@ class ReplayLog:
     def read(self, now: float = inf) -> NextFrame:
         """What may be sent now: nothing when all was read, or a replay has to wait (see `next_at`)."""
         left_out = 0
+        self._opening = self._opening and self._end - self._cursor > EDGE_FRAMES
+        if self._is_behind and not (self._opening or self._replaying):
+            self._replaying, self._due, self._silent_run = True, -inf, 0
         if self._replaying:
             left_out = self._skip_pause()
             self._replaying = self._end - self._cursor > EDGE_FRAMES
         if self._cursor == self._end or (self._replaying and now < self._due):
             return NextFrame(None, left_out)
         self._fresh = False
+        if not self._replaying:
+            self._room = self._max_frames + HELD_UP_FRAMES
         index = self._cursor - self._end
         self._cursor += 1
         if self._replaying:
             self._silent_run = 0 if self._speech[index] else self._silent_run + 1
             self._due = (now if now > self._due + LATE_S else self._due) + self._period_s
         return NextFrame(self._frames[index], left_out)
+
+    @property
+    def _is_behind(self) -> bool:
+        return self._end - self._cursor > BEHIND_FRAMES
 
     def _skip_pause(self) -> int:
         """Within a pause: leave out all of it but what stays at its end, or at the newest frame."""

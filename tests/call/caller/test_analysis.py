@@ -199,9 +199,12 @@ async def test_a_process_that_stood_still_puts_no_silence_before_what_has_come_m
         for frame in range(50, 125):
             rig.phone.media(numbered(frame, 1))
         await speak(rig.phone.media, numbered(200, 10))
+        invented = rig.call.summary()["frames_invented"]
+        await trio.sleep(2)
 
-        assert [n for n, _ in heard_frames(rig.assistant.heard)][-85:] == [*range(50, 125), *range(200, 210)]
-        assert rig.call.summary()["frames_invented"] == {}
+        heard = [n for n, _ in heard_frames(rig.assistant.heard)]
+        assert [n for n in heard if 50 <= n < 210] == [*range(50, 125), *range(200, 210)]
+        assert invented == {}
 
 
 @pytest.mark.parametrize("stall_s", [0.1, 0.12, 0.14, 0.2, 0.5, 2.0])
@@ -217,9 +220,11 @@ async def test_what_came_while_the_process_stood_still_is_read_before_silence_is
             rig.phone.media(numbered(number, 1))
         autojump_clock.jump(stall_s + 0.01)
         await speak(rig.phone.media, numbered(frames, 10))
+        invented = rig.call.summary()["frames_invented"]
+        await trio.sleep(stall_s)
 
         assert [number for number, _ in heard_frames(rig.assistant.heard)] == [*range(frames + 10)]
-        assert rig.call.summary()["frames_invented"] == {}
+        assert invented == {}
 
 
 async def speak(media: Callable[[bytes], None], audio: bytes) -> None:

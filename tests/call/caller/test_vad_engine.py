@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from relay.call.caller.vad_engine import BATCH_MAX, PENDING_MAX, Executor, VadEngine, VadStream, run_in_worker
+from relay.call.caller.vad_engine import (
+    BATCH_MAX,
+    BURST_MAX,
+    PENDING_MAX,
+    PENDING_MAX_S,
+    Executor,
+    VadEngine,
+    VadStream,
+    run_in_worker,
+)
+from relay.media.detector import WINDOW_MS
 from relay.media.silero import SileroState
 from relay.media.windows import Window
 from relay.metrics import Metrics
@@ -114,10 +124,31 @@ async def test_when_the_lane_is_behind_the_oldest_windows_are_skipped_and_counte
             await trio.sleep(0.1)
             for number in range(2, 2 + PENDING_MAX + 5):
                 stream.submit(window(number))
+                await trio.sleep(WINDOW_MS / 1000)
             gate.open.set()
 
             assert await answers(stream, 1 + PENDING_MAX) == [1, *range(7, 7 + PENDING_MAX)]
         assert lane.skipped == 5
+
+
+async def test_of_what_comes_in_one_burst_nothing_is_skipped_that_has_not_waited_long(
+    autojump_clock: MockClock,
+) -> None:
+    """As when the process has stood still for half a minute."""
+    gate = Gate()
+    async with open_lane(gate) as lane:
+        with lane.stream() as stream:
+            for number in range(BURST_MAX):
+                stream.submit(window(number % 100))
+            assert lane.skipped == 0
+            stream.submit(window(1))
+            assert lane.skipped == 1
+            await trio.sleep(PENDING_MAX_S)
+            stream.submit(window(1))
+            assert lane.skipped == 2
+            gate.open.set()
+
+            assert len(await answers(stream, BURST_MAX)) == BURST_MAX
 
 
 async def test_a_stream_with_a_backlog_does_not_starve_those_behind_it(autojump_clock: MockClock) -> None:
