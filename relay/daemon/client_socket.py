@@ -69,6 +69,7 @@ class ClientSocketEndpoint:
         if begun is None:
             await socket.close(POLICY_VIOLATION)
             return
+        socket.admit()
         session, start, first = begun
         with bound_contextvars(call_id=session.id):
             await ClientConnection(socket, session).run(start, self._sessions.renew_resume(session), first)

@@ -88,6 +88,7 @@ class MediaEndpoint:
         if start is None or call is None:
             await socket.close(POLICY_VIOLATION)
             return
+        socket.admit()
         with bound_contextvars(call_id=call.id):
             await self._lend(socket, start, call)
 

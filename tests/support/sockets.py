@@ -131,6 +131,9 @@ class StuckStream:
     def write_now(self, data: bytes | bytearray) -> bool:
         return False
 
+    def admit(self) -> None:
+        pass
+
     def abort(self) -> None:
         self.aborted.set()
         self.all_handed_on.set()
