@@ -71,6 +71,11 @@ class FrameBounds:
         self._fragments = 0
 
     @property
+    def is_empty(self) -> bool:
+        """Whether `take` has given everything."""
+        return self._at == len(self._data)
+
+    @property
     def due_s(self) -> float:
         """From when on `take` gives anything."""
         return self._due_s

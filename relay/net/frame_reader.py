@@ -46,21 +46,23 @@ class FrameReader:
 
         Always a checkpoint. Cancelled, it has taken nothing.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
-        received = False
+        others_had_turn = False
         while not self._stopped and self._bounds.breach is None:
-            now_s = trio.current_time()
-            if frames := self._bounds.take(now_s):
-                if not received:
-                    await trio.lowlevel.cancel_shielded_checkpoint()
-                return frames
-            if now_s < self._bounds.due_s:
-                await self._changed.wait(self._bounds.due_s)
-                continue
+            if not self._bounds.is_empty:
+                if not others_had_turn:
+                    await trio.lowlevel.checkpoint()
+                    others_had_turn = True
+                    continue
+                now_s = trio.current_time()
+                if frames := self._bounds.take(now_s):
+                    return frames
+                if now_s < self._bounds.due_s:
+                    await self._changed.wait(self._bounds.due_s)
+                    continue
             data = await self._receive_some()
             if not data:
                 return b""
-            received = True
+            others_had_turn = True
             self._bounds.feed(bytes(data))
-        await trio.lowlevel.cancel_shielded_checkpoint()
+        await trio.lowlevel.checkpoint()
         return b""
