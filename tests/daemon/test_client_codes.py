@@ -6,15 +6,14 @@ import struct
 
 import pytest
 import trio
-from trio_websocket import ConnectionRejected
 
 from relay.call.browser import outbox as browser_outbox
 from relay.config import LimitsConfig
 from relay.daemon import client_socket
 from relay.wire.browser import BrowserCode
-from tests.support.browserrig import FRAME, ORIGIN, BrowserSocket, Down, Poller, binary, browser, start_polling
+from tests.support.browserrig import FRAME, ORIGIN, BrowserSocket, Down, Poller, binary, browser, refusal, start_polling
 from tests.support.callrig import TONE
-from tests.support.frontrig import FrontRig, front_config, open_front
+from tests.support.frontrig import front_config, open_front
 from tests.support.reference import ROOT, first_cells
 
 OF_JSON = {"NOT_JSON", "NOT_OBJECT", "FIELD_MISSING", "FIELD_INVALID"}
@@ -136,16 +135,6 @@ async def test_a_socket_is_refused_while_too_many_have_not_begun(monkeypatch: py
         await waiting.start()
         async with browser(rig) as page:
             await page.start()
-
-
-async def refusal(rig: FrontRig) -> tuple[int, str]:
-    """How the upgrade of a socket is refused."""
-    with pytest.raises(BaseExceptionGroup) as caught:
-        async with browser(rig):
-            pass
-    [rejected] = [one for one in caught.value.exceptions if isinstance(one, ConnectionRejected)]
-    assert rejected.body is not None
-    return rejected.status_code, json.loads(rejected.body)["code"]
 
 
 @pytest.mark.parametrize("code", ["FULL", "DRAINING"])
