@@ -34,6 +34,8 @@ class Underneath(Protocol):
 
     def admit(self) -> None: ...
 
+    def stop(self) -> None: ...
+
 
 class AsgiSocket:
     """The server side of one WebSocket (ASGI 3.0, "WebSocket" and "WebSocket Denial Response").
@@ -179,6 +181,7 @@ class AsgiSocket:
                     await self._drain_to_disconnect()
                 if not self._gone:
                     self._stream.abort()
+            self._stream.stop()
             with trio.move_on_after(_EMPTY_LIMIT_S):
                 await self._drain_until_all_handed_on()
 

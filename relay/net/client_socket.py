@@ -222,6 +222,7 @@ class _Wire(trio.abc.Stream):
         if head := _OPEN.match(self.answer):
             self._open = True
             behind = len(self.answer) - head.end()
+            self.answer = head[0]
             self._frames.begin_with(data[len(data) - behind :])
             return data[: len(data) - behind]
         if len(self.answer) > ANSWER_MAX_BYTES:

@@ -33,8 +33,8 @@ class FrameRates:
 
 
 OF_A_STRANGER = FrameRates(frames_per_s=75, controls_per_s=2, bytes_per_s=2**18, burst_s=0.2)
-"""Before it has shown what it is here for: a caller sends a `start` first, and then, without an
-answer, 50 frames of audio a second."""
+"""Before it has shown what it is here for: a caller sends a `start`, and goes on with 50 frames of
+audio a second without waiting for an answer."""
 OF_A_CALL = FrameRates(frames_per_s=500, controls_per_s=20, bytes_per_s=2**22, burst_s=4.0)
 """Ten times a call's own rate; at once, 2000 frames, which are 40 s of audio, or 16 MiB."""
 

@@ -27,12 +27,11 @@ from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opc
 
 from relay.net.frame_reader import FrameReader
 from relay.net.request_head import HeadProblem, framing_problem, head_problem
-from relay.net.server_stream import ServerStream
+from relay.net.server_stream import READ_BYTES, ServerStream
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
-READ_BYTES = 65_536
 _ORIGIN = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 
 
@@ -86,8 +85,6 @@ class Http1Connection(TCPServer):
                 await self._upgrade_answered.wait()
                 if stream.handshake.accepted:
                     await self._hand_on_frames(self._server_stream.frames)
-                else:
-                    await self._server_stream.closed.wait()
                 return
 
     async def _hand_on_frames(self, frames: FrameReader) -> None:

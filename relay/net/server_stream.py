@@ -32,7 +32,7 @@ class ServerStream(trio.abc.Stream):
         self.socket = stream.socket
         self.frames = FrameReader(partial(self.receive_some, READ_BYTES), bounds)
         self.all_handed_on = trio.Event()
-        self.closed = trio.Event()
+        self._closed = False
         self._stream = stream
         self._writing = trio.Lock()
         self._rest = b""
@@ -44,7 +44,7 @@ class ServerStream(trio.abc.Stream):
 
         What the kernel leaves over of `data` is written by `write_rest`, before anything else.
         """
-        if self._rest or self._goodbye_said or self._writing.locked() or self.closed.is_set():
+        if self._rest or self._goodbye_said or self._writing.locked() or self._closed:
             return False
         try:
             taken = os.write(self.socket.fileno(), data)
@@ -91,7 +91,7 @@ class ServerStream(trio.abc.Stream):
 
     async def aclose(self) -> None:
         """Wake whoever reads or writes with ClosedResourceError. Always a checkpoint."""
-        if not self.closed.is_set():
+        if not self._closed:
             self._end_use()
             trio.lowlevel.notify_closing(self.socket)
         await trio.lowlevel.checkpoint()
@@ -117,10 +117,14 @@ class ServerStream(trio.abc.Stream):
         """Read frames as fast as a call sends them from now on."""
         self.frames.change_rates(OF_A_CALL)
 
-    def _end_use(self) -> None:
-        self.closed.set()
+    def stop(self) -> None:
+        """Hand no more frames on, not even those of a flood that were read already and wait for their time."""
         self.frames.stop()
 
+    def _end_use(self) -> None:
+        self._closed = True
+        self.stop()
+
     def _check_open(self) -> None:
-        if self.closed.is_set():
+        if self._closed:
             raise trio.ClosedResourceError("the connection is being closed")

@@ -134,6 +134,9 @@ class StuckStream:
     def admit(self) -> None:
         pass
 
+    def stop(self) -> None:
+        pass
+
     def abort(self) -> None:
         self.aborted.set()
         self.all_handed_on.set()
