@@ -1,6 +1,7 @@
 """FrameBounds: all passes unchanged, a few frames at a time, up to the first frame that goes too far."""
 
 import struct
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -198,6 +199,23 @@ def test_other_rates_hold_at_once() -> None:
     all_of(bounds)
     bounds.feed(frame(FIN | BINARY, 0))
     assert all_of(bounds) == [frame(FIN | BINARY, 0)]
+
+
+def test_fragments_without_end_take_no_memory() -> None:
+    """They pass, and what is kept of them is two numbers."""
+    bounds = FrameBounds(MAX_BYTES, UNHURRIED)
+    bounds.feed(frame(TEXT, 0))
+    bounds.take(0)
+    part = frame(CONTINUATION, 10) * 100
+    tracemalloc.start()
+    try:
+        for _ in range(40):
+            bounds.feed(part)
+            all_of(bounds)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 5 * len(part)
 
 
 @given(noise=st.lists(st.binary(max_size=2000), max_size=20))
