@@ -6,12 +6,13 @@ BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test endurance check check-web bench docs lock clean
+.PHONY: help demo test endurance fuzz check check-web bench docs lock clean
 
 help:
 	@echo 'make demo    the whole thing without accounts, in a terminal'
 	@echo 'make test    the tests (ARGS="..." goes to pytest)'
 	@echo 'make endurance  cut connections, killed daemons, an hour on a bad network: some 35 minutes'
+	@echo 'make fuzz    the parsers that face the network, with made-up input: ten minutes (MINUTES=...)'
 	@echo 'make check   format, lint, types, tests; the page, too (needs npm)'
 	@echo 'make bench   the benchmark (ARGS="..." goes to relay bench)'
 	@echo 'make docs    make the tables of docs/reference.md from config.toml'
@@ -36,6 +37,19 @@ endurance: export ENDURANCE_MINUTES ?= 60
 endurance: export ENDURANCE_SILENCE_S ?= 290
 endurance: $(STAMP)
 	@$(BIN)/pytest -s tests/endurance $(ARGS)
+
+# The fuzzer comes as a wheel for Linux on x86-64, and is nothing that the tests or the relay need: it has a folder of its
+# own. What breaks a parser is kept in fuzz/.
+MINUTES ?= 10
+FUZZER  := $(VENV)/fuzzer
+
+fuzz: $(FUZZER)
+	@PYTHONPATH=$(FUZZER):. $(BIN)/python scripts/fuzz.py $(MINUTES)
+
+$(FUZZER): requirements/fuzz.txt $(STAMP)
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --require-hashes --only-binary :all: \
+	  --upgrade --target $@ -r $<
+	@touch $@
 
 bench: $(STAMP)
 	@$(BIN)/relay bench $(ARGS)
@@ -76,6 +90,7 @@ UV_COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --
 lock:
 	$(UV_COMPILE) --output-file requirements/run.txt
 	$(UV_COMPILE) --group dev --constraints requirements/run.txt --output-file requirements/dev.txt
+	$(UV_COMPILE) --only-group fuzz --output-file requirements/fuzz.txt
 
 clean:
 	rm -rf $(VENV) $(WEB_CHECK)/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage

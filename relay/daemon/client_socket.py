@@ -2,7 +2,7 @@
 
 | state    | waits for                         | deadline                 | then                                       |
 |----------|-----------------------------------|--------------------------|--------------------------------------------|
-| upgrade  | nothing: decided from the head    |                          | 429, 503, or accepted                      |
+| upgrade  | nothing: decided from the head    |                          | 403, 429, 503, or accepted                 |
 | starting | the first message                 | `client.start_timeout_s` | an error and 1008, or attached             |
 | attached | the socket, another connection,   | those of the session     | all that is queued is written, closed with |
 |          | the end of the call               |                          | 1000; SESSION_MOVED and 1008 if fenced     |
@@ -59,6 +59,7 @@ class ClientSocketEndpoint:
             try:
                 unstarted.enter_context(self._limits.unstarted_browsers.hold(address))
                 self._limits.starts.count(address)
+                self._check_origin(socket.header("origin"))
             except RequestRefused as refused:
                 await refuse(socket, refused)
                 return
@@ -67,21 +68,23 @@ class ClientSocketEndpoint:
         if begun is None:
             await socket.close(POLICY_VIOLATION)
             return
+        socket.admit()
         session, start, first = begun
         with bound_contextvars(call_id=session.id):
             await ClientConnection(socket, session).run(start, self._sessions.renew_resume(session), first)
+
+    def _check_origin(self, origin: str | None) -> None:
+        if not self._gate.has_key and (problem := self._gate.origin_problem(origin)):
+            raise self._gate.refused(problem)
 
     async def _begin(
         self, socket: AsgiSocket, address: str
     ) -> tuple[BrowserSession, ClientStart, browser.Event | None] | None:
         """The session of this socket, and its first event if that was no `start`; None, and told, if not let in."""
-        origin = socket.header("origin")
         try:
-            if not self._gate.has_key and (problem := self._gate.origin_problem(origin)):
-                raise self._gate.refused(problem)
             event = await self._first_event(socket)
             start = event if isinstance(event, ClientStart) else ClientStart()
-            session = self._session(start, origin, address)
+            session = self._session(start, socket.header("origin"), address)
         except RequestRefused as refused:
             self._refusals.info("client.refused", refused.code, code=refused.code)
             await self._tell(socket, refused.code, str(refused))

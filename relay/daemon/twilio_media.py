@@ -77,6 +77,7 @@ class MediaEndpoint:
         if start is None or call is None:
             await socket.close(POLICY_VIOLATION)
             return
+        socket.admit()
         call.tell_of_caller(caller_variables(start.parameters, self._config.pass_fields, with_number=False))
         with bound_contextvars(call_id=call.id):
             await self._lend(socket, start, call)

@@ -32,6 +32,10 @@ class Underneath(Protocol):
 
     def abort(self) -> None: ...
 
+    def admit(self) -> None: ...
+
+    def stop(self) -> None: ...
+
 
 class AsgiSocket:
     """The server side of one WebSocket (ASGI 3.0, "WebSocket" and "WebSocket Denial Response").
@@ -91,6 +95,10 @@ class AsgiSocket:
         except Exception as error:  # noqa: BLE001 - whatever hypercorn makes of a hostile offer
             raise LegLost(f"handshake not possible: {type(error).__name__}") from None
         self._open = True
+
+    def admit(self) -> None:
+        """Take messages as fast as a call sends them. Before that the peer is a stranger, and is read slowly."""
+        self._stream.admit()
 
     async def refuse(self, status: int, *, error: str, code: str) -> None:
         """Answer `status` with a JSON body instead of the upgrade; plain 403 where the server cannot."""
@@ -173,6 +181,7 @@ class AsgiSocket:
                     await self._drain_to_disconnect()
                 if not self._gone:
                     self._stream.abort()
+            self._stream.stop()
             with trio.move_on_after(_EMPTY_LIMIT_S):
                 await self._drain_until_all_handed_on()
 

@@ -12,19 +12,25 @@ from wsproto.connection import ConnectionState
 
 from relay.errors import LegClosed, LegLost
 from relay.net.dial import Target, dial
+from relay.net.frame_bounds import OF_A_CALL, Breach, FrameBounds
+from relay.net.frame_reader import FrameReader
 
 CLOSE_LIMIT_S = 1.0
-QUEUE_MESSAGES = 64
+QUEUE_MESSAGES = 16
+"""Of the longest texts these are 128 MiB, of audio a third of a second."""
 MESSAGE_MAX_BYTES = 8 * 2**20
 """A text message may hold a whole conversation, which nobody bounds. The library counts its characters."""
 BINARY_MAX_BYTES = 2**20
 """A binary message is audio: half a minute of it, at 16 kHz."""
 TOO_BIG_CODE = 1009  # RFC 6455, 7.4.1
 RECEIVE_BYTES = 65_536
+ANSWER_MAX_BYTES = 65_536
+"""Of what comes before the WebSocket is open: a head, or a refusal with its body."""
 
 _log = logging.getLogger(__name__)
 _NO_CLOSE_FRAME = 1006
 _NO_GOODBYE = {1002, _NO_CLOSE_FRAME, 1007, 1009}  # RFC 6455, 7.4.1: a connection that failed, on whichever side
+_OPEN = re.compile(rb"HTTP/1\.[01] 101\b.*?\n\r?\n", re.DOTALL)
 
 
 class ClientSocket:
@@ -111,6 +117,8 @@ class ClientSocket:
             raise LegLost(f"{self._peer}: socket closed") from None
 
     def _ending(self, closed: ConnectionClosed) -> LegLost | LegClosed:
+        if breach := self._wire.breach:
+            return LegLost(f"{self._peer}: connection failed with {breach.code} {breach.reason}", breach.code)
         why = closed.reason
         if why is None or self._closing:
             return LegLost(f"{self._peer}: socket closed")
@@ -177,17 +185,25 @@ async def client_socket_over(
 
 
 class _Wire(trio.abc.Stream):
-    """A stream that remembers how the answer began, whether it ended, and whether a write stopped half-way.
+    """A stream that remembers how the answer began, whether it ended, and whether a write stopped half-way; and that
+    keeps what is received within bounds.
 
     trio-websocket would wait on for an answer that cannot come any more, and write its goodbye
-    inside a torn frame.
+    inside a torn frame. It would keep all of an endless refusal, and give nobody a turn among empty frames.
     """
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
+        self._frames = FrameReader(self._receive_some, FrameBounds(MESSAGE_MAX_BYTES, OF_A_CALL))
+        self._open = False
         self.answer = b""
         self.over = trio.Event()
         self.torn = False
+
+    @property
+    def breach(self) -> Breach | None:
+        """Why nothing more is read, if the peer went too far."""
+        return self._frames.breach
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         if self.torn:
@@ -201,16 +217,40 @@ class _Wire(trio.abc.Stream):
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+    async def receive_some(self, _max_bytes: int | None = None) -> bytes | bytearray:
+        """As a stream does, but RECEIVE_BYTES at most. Behind a breach it waits until the connection is closed."""
+        if not self._open:
+            return await self._receive_answer()
+        frames = await self._frames.receive()
+        if self.breach is not None:
+            self.over.set()
+            await trio.sleep_forever()
+        return frames
+
+    async def _receive_answer(self) -> bytes:
+        """The next part of the answer to the handshake. What is behind it, when that opened the WebSocket, waits."""
+        data = await self._receive_some()
+        self.answer += data
+        if head := _OPEN.match(self.answer):
+            self._open = True
+            behind = len(self.answer) - head.end()
+            self.answer = head[0]
+            self._frames.begin_with(data[len(data) - behind :])
+            return data[: len(data) - behind]
+        if len(self.answer) > ANSWER_MAX_BYTES:
+            self.over.set()
+            return b""
+        return data
+
+    async def _receive_some(self) -> bytes:
         try:
-            data = await self._stream.receive_some(max_bytes)
+            data = await self._stream.receive_some(RECEIVE_BYTES)
         except trio.BrokenResourceError:
             self.over.set()
             raise
         if not data:
             self.over.set()
-        self.answer = self.answer or bytes(data[:16])
-        return data
+        return bytes(data)
 
     async def aclose(self) -> None:
         self.over.set()
@@ -241,6 +281,7 @@ async def _run_reader(
                     receive_buffer_size=RECEIVE_BYTES,
                 )
                 task_status.started(connection)
+                nursery.start_soon(_part_at_breach, wire, connection)
     except* Exception as failures:  # noqa: BLE001 - rejections, and what its reader lets through of wsproto and h11
         _log.debug("socket.reader_ended", extra={"errors": [type(one).__name__ for one in failures.exceptions]})
     finally:
@@ -252,6 +293,14 @@ async def _run_reader(
 async def _cancel_when_over(wire: _Wire, handshake: trio.CancelScope) -> None:
     await wire.over.wait()
     handshake.cancel()
+
+
+async def _part_at_breach(wire: _Wire, connection: WebSocketConnection) -> None:
+    """Tell a peer that went too far why it is left. It is not waited for: its answer is behind what is not read."""
+    await wire.over.wait()
+    if wire.breach is not None:
+        with trio.move_on_after(CLOSE_LIMIT_S):
+            await connection.aclose(wire.breach.code, wire.breach.reason)
 
 
 def _refusal(answer: bytes) -> str:

@@ -25,12 +25,13 @@ from wsproto.events import CloseConnection, Event
 from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
 
-from relay.net.server_stream import ServerStream
+from relay.net.frame_reader import FrameReader
+from relay.net.request_head import HeadProblem, framing_problem, head_problem
+from relay.net.server_stream import READ_BYTES, ServerStream
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
-READ_BYTES = 65_536
 _ORIGIN = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 
 
@@ -47,6 +48,7 @@ class Http1Connection(TCPServer):
         # hypercorn annotates only the TLS kind of stream and takes any
         super().__init__(self._run_app, config, context, state, stream)  # type: ignore[arg-type]
         self._application = app
+        self._server_stream = stream
         self._all_handed_on = stream.all_handed_on
         self._requests = PlainRequests(h11.SERVER, max_incomplete_event_size=config.h11_max_incomplete_size)
         self._upgrade_answered = trio.Event()
@@ -70,25 +72,26 @@ class Http1Connection(TCPServer):
         """Give hypercorn what comes, to its end.
 
         What comes behind the request for a WebSocket waits until the application has answered: hypercorn would answer
-        it too, with 400 (RFC 6455, 4.1, forbids the client to send anything before that).
+        it too, with 400 (RFC 6455, 4.1, forbids the client to send anything before that). Of a peer that is refused
+        nothing more is read.
         """
         data = None
         while data != b"":
             data = bytes(await self.stream.receive_some(READ_BYTES))
             await self.protocol.handle(RawData(data))
-            if isinstance(stream := self._http.stream, WSStream) and not self._upgrade_answered.is_set():
+            if isinstance(stream := self._http.stream, WSStream):
                 if stream.closed:  # hypercorn has refused a handshake that is none
                     return
                 await self._upgrade_answered.wait()
-                if not stream.handshake.accepted:
-                    await self._throw_away()
-                    return
-                await self.protocol.handle(RawData(self._requests.behind_upgrade))
+                if stream.handshake.accepted:
+                    await self._hand_on_frames(self._server_stream.frames)
+                return
 
-    async def _throw_away(self) -> None:
-        """Read until the peer has gone, or the connection is closed here."""
-        while await self.stream.receive_some(READ_BYTES):
-            pass
+    async def _hand_on_frames(self, frames: FrameReader) -> None:
+        """Give hypercorn the frames of a WebSocket, to the end of the stream or to the first one that goes too far."""
+        frames.begin_with(self._requests.behind_upgrade)
+        while data := await frames.receive():
+            await self.protocol.handle(RawData(data))
 
     async def _run_app(self, scope: Any, receive: Receive, send: Send, sync_spawn: Any, call_soon: Any) -> None:
         """Run the application for one request. Its first `receive` asks a client that waits for that to send the body
@@ -98,7 +101,7 @@ class Http1Connection(TCPServer):
             receive = self._inviting(receive) if self._requests.waits else receive
             await self._application(scope, receive, send, sync_spawn, call_soon)
             return
-        stream.handshake = BoundedHandshake(scope, self.config.websocket_max_message_size)
+        stream.handshake = BoundedHandshake(scope, self._server_stream.frames)
         try:
             await self._application(scope, receive, self._answering(send), sync_spawn, call_soon)
         finally:
@@ -135,6 +138,8 @@ class PlainRequests(h11.Connection):
 
     A client that waits to be asked for the body (`Expect: 100-continue`) is asked by `invitation`, and not at once.
 
+    A head that a proxy in front could have read otherwise is refused before h11 sees it, and the connection closed.
+
     HTTP/2 without TLS is not taken up, because one request of it leaves tasks behind for good: the offer to change to
     it, which some clients make every time, is passed over (RFC 9110, 7.8), and its preface (RFC 9113, 3.4) is answered
     505.
@@ -146,9 +151,12 @@ class PlainRequests(h11.Connection):
     """
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        if self.their_state is h11.IDLE:
+            _refuse(head_problem(super().trailing_data[0]))
         event = super().next_event()
         if not isinstance(event, h11.Request):
             return event
+        _refuse(framing_problem(event.http_version, event.headers))
         if (event.method, event.http_version) == (b"PRI", b"2.0"):
             raise h11.RemoteProtocolError("HTTP/2 is not served", error_status_hint=505)
         return h11.Request(
@@ -193,6 +201,11 @@ class PlainRequests(h11.Connection):
         return super().send_with_data_passthrough(event)
 
 
+def _refuse(problem: HeadProblem | None) -> None:
+    if problem is not None:
+        raise h11.RemoteProtocolError(problem.text, error_status_hint=problem.status)
+
+
 def _is_offer(name: bytes, value: bytes) -> bool:
     return name == b"sec-websocket-extensions" or (name == b"upgrade" and value.lower() == b"h2c")
 
@@ -208,15 +221,15 @@ def _origin_form(method: bytes, target: bytes) -> bytes:
 
 
 class BoundedHandshake(Handshake):
-    """hypercorn's handshake, for a WebSocket whose messages have at most `max_bytes`."""
+    """hypercorn's handshake, for a WebSocket whose frames come from this reader."""
 
-    def __init__(self, scope: Any, max_bytes: int) -> None:
+    def __init__(self, scope: Any, frames: FrameReader) -> None:
         super().__init__(scope["headers"], scope["http_version"])
-        self._max_bytes = max_bytes
+        self._frames = frames
 
     def accept(self, subprotocol: str | None, additional_headers: Any) -> tuple[int, list[tuple[bytes, bytes]], Any]:
         status, headers, _ = super().accept(subprotocol, additional_headers)
-        return status, headers, BoundedConnection(self._max_bytes)
+        return status, headers, BoundedConnection(self._frames)
 
 
 class BoundedConnection(Connection):
@@ -226,8 +239,8 @@ class BoundedConnection(Connection):
     like the other (RFC 6455, 7.1.7).
     """
 
-    def __init__(self, max_bytes: int) -> None:
-        super().__init__(ConnectionType.SERVER, [_MessageLimit(max_bytes)])
+    def __init__(self, frames: FrameReader) -> None:
+        super().__init__(ConnectionType.SERVER, [_BreachTeller(frames)])
 
     def events(self) -> Generator[Event, None, None]:
         for event in super().events():
@@ -236,14 +249,13 @@ class BoundedConnection(Connection):
             yield event
 
 
-class _MessageLimit(Extension):
-    """Refuses a message as soon as its frames announce more than `max_bytes`; nothing of it has to come."""
+class _BreachTeller(Extension):
+    """Makes wsproto refuse the frame at which the reader has stopped, with the code that belongs to it."""
 
-    name = "message-limit"
+    name = "breach-teller"
 
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._announced = 0
+    def __init__(self, frames: FrameReader) -> None:
+        self._frames = frames
 
     def enabled(self) -> bool:
         return True
@@ -254,9 +266,6 @@ class _MessageLimit(Extension):
     def frame_inbound_header(
         self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
     ) -> CloseReason | RsvBits:
-        if not opcode.iscontrol():
-            before = self._announced if opcode is Opcode.CONTINUATION else 0
-            self._announced = before + payload_length
-            if self._announced > self._max_bytes:
-                return CloseReason.MESSAGE_TOO_BIG
+        if self._frames.breach is not None:
+            return CloseReason(self._frames.breach.code)
         return super().frame_inbound_header(proto, opcode, rsv, payload_length)

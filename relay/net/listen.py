@@ -18,7 +18,9 @@ from hypercorn.utils import wrap_app
 from relay.errors import RequestRefused
 from relay.net.accept import accept_connections
 from relay.net.asgi_socket import STREAM_STATE
+from relay.net.frame_bounds import OF_A_STRANGER, FrameBounds
 from relay.net.http1 import Http1Connection
+from relay.net.request_head import HEAD_MAX_BYTES
 from relay.net.server_stream import ServerStream
 from relay.net.transport import USER_TIMEOUT_MS, guard_tcp
 
@@ -27,7 +29,6 @@ GRACEFUL_TIMEOUT_S = 3.0
 ABORT_AFTER_S = 1.5
 APP_QUEUE_MESSAGES = 50
 WEBSOCKET_MESSAGE_MAX_BYTES = 65_536
-REQUEST_HEAD_MAX_BYTES = 16_384
 IDLE_CONNECTION_S = 10.0
 FIRST_INHERITED_FD = 3
 INHERITED_NAME = "relay"
@@ -172,7 +173,7 @@ class _Server:
             _turn_away(accepted, refused)
 
     async def _connection(self, accepted: trio.SocketStream) -> None:
-        stream = ServerStream(accepted)
+        stream = ServerStream(accepted, FrameBounds(WEBSOCKET_MESSAGE_MAX_BYTES, OF_A_STRANGER))
         self.streams.add(stream)
         state = ConnectionState({**self.state, STREAM_STATE: stream})
         try:
@@ -180,6 +181,7 @@ class _Server:
                 nursery.start_soon(stream.write_rest)
                 await Http1Connection(self.app, self.config, self.context, state, stream)
                 nursery.cancel_scope.cancel()
+            await stream.part()
         except* Exception as failures:  # noqa: BLE001 - see serve_asgi
             self.failed(_names(failures))
         finally:
@@ -228,7 +230,7 @@ def _hypercorn_config() -> Config:
     config.websocket_max_message_size = WEBSOCKET_MESSAGE_MAX_BYTES
     config.websocket_ping_interval = None
     config.alpn_protocols = ["http/1.1"]
-    config.h11_max_incomplete_size = REQUEST_HEAD_MAX_BYTES
+    config.h11_max_incomplete_size = HEAD_MAX_BYTES
     config.keep_alive_timeout = IDLE_CONNECTION_S
     config.include_server_header = False
     config.accesslog = None

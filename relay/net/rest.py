@@ -1,6 +1,7 @@
 """Sends HTTP requests to a peer's REST interface, over one pool of connections."""
 
 import logging
+import zlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -14,12 +15,15 @@ from relay.errors import LegLost, RemoteProtocolError
 from relay.net.transport import default_tls
 
 RESPONSE_MAX_BYTES = 2**20
-"""Answers have some kilobytes; this bounds what one that goes wrong can take of the memory."""
+"""Answers have some kilobytes; this bounds what one that goes wrong can take of the memory, compressed or not."""
 MAX_CONNECTIONS = 100
 """Requests under way at a time; more wait for one of these, within their time-out. One whose answer is waited for after
 its caller has gone keeps its connection for that time."""
 IDLE_CONNECTIONS = 20
 IDLE_CONNECTION_S = 30.0
+
+_WINDOW_BITS = {"gzip": zlib.MAX_WBITS | 16, "x-gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
+"""How zlib is told the form of what it reads."""
 
 _CODES: tuple[tuple[type[Exception], str], ...] = (
     (httpx.ConnectTimeout, "CONNECT_TIMEOUT"),
@@ -57,7 +61,8 @@ class RestClient:
 
         Raises:
             LegLost: no answer. The text is a code and the host, never the rest of the URL.
-            RemoteProtocolError: the body is longer than RESPONSE_MAX_BYTES.
+            RemoteProtocolError: the body is longer than RESPONSE_MAX_BYTES, or compressed in a way that cannot be read,
+                though none was asked for.
         """
         request = partial(self._request, "POST", url, headers, json=json, answering=answering, limit_s=answer_timeout_s)
         if not fresh:
@@ -132,16 +137,31 @@ def _new_client(timeout_s: float) -> httpx.AsyncClient:
 
 
 async def _bounded_body(response: httpx.Response) -> bytes:
-    """Cancels the reading when it gets too long: leaving the loop would leave httpx's nested generators open."""
+    """Read the body as it was sent, because httpx would inflate each part whole, a thousandfold if need be.
+
+    Cancels the reading when it gets too long: leaving the loop would leave httpx's nested generators open.
+    """
     body = bytearray()
     with trio.CancelScope() as reading:
-        async for chunk in response.aiter_bytes():
+        async for chunk in response.aiter_raw():
             body += chunk
             if len(body) > RESPONSE_MAX_BYTES:
                 reading.cancel()
-    if len(body) > RESPONSE_MAX_BYTES:
+    coding = response.headers.get("content-encoding", "identity").lower()
+    plain = bytes(body) if coding == "identity" else _inflated(bytes(body[: RESPONSE_MAX_BYTES + 1]), coding)
+    if max(len(body), len(plain)) > RESPONSE_MAX_BYTES:
         raise RemoteProtocolError("response body too long", "RESPONSE_TOO_LARGE")
-    return bytes(body)
+    return plain
+
+
+def _inflated(body: bytes, coding: str) -> bytes:
+    """The content of a body that was compressed (RFC 9110, 8.4.1), one byte more than RESPONSE_MAX_BYTES at most."""
+    if coding not in _WINDOW_BITS:
+        raise RemoteProtocolError(f"response compressed by {coding[:20]!r}", "RESPONSE_UNREADABLE")
+    try:
+        return zlib.decompressobj(_WINDOW_BITS[coding]).decompress(body, RESPONSE_MAX_BYTES + 1)
+    except zlib.error:
+        raise RemoteProtocolError(f"response is no {coding}", "RESPONSE_UNREADABLE") from None
 
 
 def _code(error: Exception) -> str:

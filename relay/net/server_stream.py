@@ -1,10 +1,20 @@
 """The byte stream under an accepted connection, for hypercorn to read and write, and for a plain function to write."""
 
 import os
+from contextlib import suppress
+from functools import partial
 
 import trio
 
+from relay.net.frame_bounds import OF_A_CALL, FrameBounds
+from relay.net.frame_reader import FrameReader
 from relay.wakeup import Signal
+
+READ_BYTES = 65_536
+LINGER_S = 1.0
+LINGER_BYTES = 2**18
+"""So long, and so much, is read behind our goodbye and thrown away: what the kernel has unread when it closes makes it
+reset the connection, and the peer loses what was said last (RFC 9112, 9.6)."""
 
 CLOSE_FRAME = b"\x88"
 """The first byte of one, unmasked. Behind other data that begins so `write_now` takes nothing, which is only slower."""
@@ -14,12 +24,15 @@ class ServerStream(trio.abc.Stream):
     """A TCP stream that can also be written from a plain function, between the writes of the library above.
 
     `write_rest` must run for as long as `write_now` is used. `all_handed_on` is set by the server, when it reads no
-    more and the application has been given everything that was read.
+    more and the application has been given everything that was read. `frames` reads the stream once it is that of a
+    WebSocket. `aclose` is the library's, and ends its use of the stream; `part` then closes the connection.
     """
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.SocketStream, bounds: FrameBounds) -> None:
         self.socket = stream.socket
+        self.frames = FrameReader(partial(self.receive_some, READ_BYTES), bounds)
         self.all_handed_on = trio.Event()
+        self._closed = False
         self._stream = stream
         self._writing = trio.Lock()
         self._rest = b""
@@ -31,7 +44,7 @@ class ServerStream(trio.abc.Stream):
 
         What the kernel leaves over of `data` is written by `write_rest`, before anything else.
         """
-        if self._rest or self._goodbye_said or self._writing.locked():
+        if self._rest or self._goodbye_said or self._writing.locked() or self._closed:
             return False
         try:
             taken = os.write(self.socket.fileno(), data)
@@ -57,6 +70,7 @@ class ServerStream(trio.abc.Stream):
         may follow (RFC 6455, 5.5.1): `write_now` takes no more."""
         self._goodbye_said = self._goodbye_said or data[:1] == CLOSE_FRAME
         async with self._writing:
+            self._check_open()
             rest, self._rest = self._rest, b""
             await self._stream.send_all(rest + data)
 
@@ -64,6 +78,7 @@ class ServerStream(trio.abc.Stream):
         await self._stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        self._check_open()
         return await self._stream.receive_some(max_bytes)
 
     async def send_eof(self) -> None:
@@ -75,8 +90,41 @@ class ServerStream(trio.abc.Stream):
             await self._stream.send_eof()
 
     async def aclose(self) -> None:
-        await self._stream.aclose()
+        """Wake whoever reads or writes with ClosedResourceError. Always a checkpoint."""
+        if not self._closed:
+            self._end_use()
+            trio.lowlevel.notify_closing(self.socket)
+        await trio.lowlevel.checkpoint()
+
+    async def part(self) -> None:
+        """Close the connection, in such a way that the peer gets what was said last, if it takes no longer than
+        LINGER_S and sends no more than LINGER_BYTES. Nobody else may use the stream any more."""
+        try:
+            with trio.move_on_after(LINGER_S), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await self._stream.send_eof()
+                unread = LINGER_BYTES
+                while unread > 0 and (data := await self._stream.receive_some(READ_BYTES)):
+                    unread -= len(data)
+        finally:
+            self.abort()
 
     def abort(self) -> None:
         """Close at once, under whoever reads or writes."""
+        self._end_use()
         self.socket.close()
+
+    def admit(self) -> None:
+        """Read frames as fast as a call sends them from now on."""
+        self.frames.change_rates(OF_A_CALL)
+
+    def stop(self) -> None:
+        """Hand no more frames on, not even those of a flood that were read already and wait for their time."""
+        self.frames.stop()
+
+    def _end_use(self) -> None:
+        self._closed = True
+        self.stop()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError("the connection is being closed")

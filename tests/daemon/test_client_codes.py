@@ -6,14 +6,13 @@ import struct
 
 import pytest
 import trio
-from trio_websocket import ConnectionRejected
 
 from relay.call.browser import outbox as browser_outbox
 from relay.config import LimitsConfig
 from relay.wire.browser import BrowserCode
-from tests.support.browserrig import FRAME, ORIGIN, BrowserSocket, Down, Poller, binary, browser, start_polling
+from tests.support.browserrig import FRAME, ORIGIN, BrowserSocket, Down, Poller, binary, browser, refusal, start_polling
 from tests.support.callrig import TONE
-from tests.support.frontrig import FrontRig, front_config, open_front
+from tests.support.frontrig import front_config, open_front
 from tests.support.reference import ROOT, first_cells
 
 OF_JSON = {"NOT_JSON", "NOT_OBJECT", "FIELD_MISSING", "FIELD_INVALID"}
@@ -146,16 +145,6 @@ async def test_an_address_that_has_talked_for_long_enough_may_not_begin() -> Non
 
         assert (again.status_code, again.json()["code"]) == (429, "TALK_TIME_USED")
         assert again.headers["Retry-After"] == "1"
-
-
-async def refusal(rig: FrontRig) -> tuple[int, str]:
-    """How the upgrade of a socket is refused."""
-    with pytest.raises(BaseExceptionGroup) as caught:
-        async with browser(rig):
-            pass
-    [rejected] = [one for one in caught.value.exceptions if isinstance(one, ConnectionRejected)]
-    assert rejected.body is not None
-    return rejected.status_code, json.loads(rejected.body)["code"]
 
 
 @pytest.mark.parametrize("code", ["FULL", "DRAINING"])

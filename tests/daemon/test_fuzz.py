@@ -64,6 +64,46 @@ def _named(form: list[tuple[str, str]]) -> str | None:
     return sids[0] if len(sids) == 1 and re.fullmatch("[A-Za-z0-9_-]{1,64}", sids[0]) else None
 
 
+UPGRADE = (
+    b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+VISIBLE = st.integers(0x21, 0x7E).map(lambda code: bytes([code]))
+PIECES = st.sampled_from(
+    b"/ // ? # % %00 %ff %2f .. : @ [ http:// client twilio voice media audio calls events web webhook session= after= "
+    b"health".split()
+)
+TARGETS = st.lists(PIECES | VISIBLE, min_size=1, max_size=12).map(b"".join)
+METHODS = st.sampled_from([b"GET", b"POST", b"HEAD", b"OPTIONS", b"DELETE", b"TRACE", b"X"])
+HOSTS = st.sampled_from([b"a", b"", b"[", b"a:b", b"a b", b"a@b/c?d", b"\xff"])
+
+
+@EXAMPLES
+@given(requests=st.lists(st.tuples(METHODS, TARGETS, HOSTS, st.booleans()), min_size=1, max_size=20))
+@example(requests=[(b"GET", b"?", b"a", False), (b"GET", b"?", b"a", True), (b"OPTIONS", b"*", b"[", False)])
+def test_no_target_of_a_request_is_a_fault_of_the_relay(requests: list[tuple[bytes, bytes, bytes, bool]]) -> None:
+    async def send() -> None:
+        async with open_front() as rig:
+            for method, target, host, upgrade in requests:
+                head = method + b" " + target + b" HTTP/1.1\r\nHost: " + host + b"\r\nContent-Length: 0\r\n"
+                assert 200 <= await _status(rig.port, head + (UPGRADE if upgrade else b"") + b"\r\n") < 500
+            assert (await rig.http.get("/health")).status_code == 200
+
+    trio.run(send)
+
+
+async def _status(port: int, request: bytes) -> int:
+    answer = b""
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(request)
+        with trio.fail_after(20):
+            while b"\r\n" not in answer:
+                part = await stream.receive_some()
+                assert part, "closed without an answer"
+                answer += part
+    return int(answer.split()[1])
+
+
 @EXAMPLES
 @given(before=NOISE, after=NOISE)
 def test_no_message_of_a_media_socket_breaks_anything(before: list[str | bytes], after: list[str | bytes]) -> None:

@@ -202,6 +202,22 @@ async def test_leaving_a_peer_that_floods_and_never_answers_the_close_leaks_noth
         await resources_return_to(before)
 
 
+async def test_what_a_stranger_poured_in_before_it_left_is_not_waited_for() -> None:
+    """It would be handed on, two pings a second, for minutes."""
+
+    async def leave(asgi: AsgiSocket) -> None:
+        await asgi.accept()
+        await trio.sleep(0.05)
+
+    async with serving(raw_websocket_app(leave)) as port:
+        before = await resources()
+        async with await upgraded(port) as stream:
+            await stream.receive_some()
+            await stream.send_all(b"\x89\x80\0\0\0\0" * 3000)
+        with trio.fail_after(10):
+            await resources_return_to(before)
+
+
 @pytest.mark.parametrize(
     "offer",
     [

@@ -10,6 +10,7 @@ import trio.testing
 from relay.errors import LegLost
 from relay.net.asgi_request import AsgiRequest
 from relay.net.asgi_socket import AsgiSocket
+from relay.net.frame_bounds import FRAMES_PER_TURN, OF_A_STRANGER
 from relay.net.listen import WEBSOCKET_MESSAGE_MAX_BYTES
 from tests.support.leaks import resources, resources_return_to
 from tests.support.peers import raw_websocket_app, serving, upgraded, websocket_app
@@ -210,6 +211,91 @@ async def test_the_longest_message_passes_and_the_bound_is_of_each_message() -> 
     assert received == [bytes(MAX), bytes(MAX - 1) + b"x", "y"]
 
 
+async def test_a_head_that_comes_in_parts_counts_once() -> None:
+    async def take(asgi: AsgiSocket) -> None:
+        await asgi.send(str(len(await asgi.receive())))
+
+    length = MAX * 3 // 5
+    split = frame(FIN | CONTINUATION, length)
+    async with serving(websocket_app(take)) as port, await upgraded(port) as stream:
+        await read_answer(stream)
+        await stream.send_all(frame(BINARY, 10, bytes(10)) + split[:-4])
+        await trio.testing.wait_all_tasks_blocked()
+        await stream.send_all(split[-4:] + bytes(length))
+        with trio.fail_after(PATIENCE_S):
+            assert (await stream.receive_some())[2:] == str(length + 10).encode()
+
+
+FLOODS = {
+    "empty fragments": (frame(TEXT, 0), frame(CONTINUATION, 0), frame(FIN | CONTINUATION, 1, b"x")),
+    "empty messages": (b"", frame(FIN | TEXT, 0), frame(FIN | TEXT, 1, b"x")),
+}
+
+
+@pytest.mark.parametrize(("first", "flood", "last"), FLOODS.values(), ids=FLOODS)
+async def test_among_a_flood_of_frames_others_have_their_turn(first: bytes, flood: bytes, last: bytes) -> None:
+    turns = 0
+    done = trio.Event()
+
+    async def take(asgi: AsgiSocket) -> None:
+        while await asgi.receive() != "x":
+            pass
+        done.set()
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while not done.is_set():
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with serving(websocket_app(take)) as port, await upgraded(port) as stream, trio.open_nursery() as nursery:
+        await read_answer(stream)
+        await stream.send_all(first + flood * 1000 + last)
+        nursery.start_soon(take_turns)
+    assert turns >= 1000 // FRAMES_PER_TURN
+
+
+@pytest.mark.parametrize("flood", [frame(FIN | TEXT, 0), frame(FIN | TEXT, 30_000, bytes(30_000))])
+async def test_a_stranger_is_read_slowly_until_it_is_admitted(flood: bytes) -> None:
+    count, received = 500, 0
+    before: list[tuple[int, float]] = []
+
+    async def take(asgi: AsgiSocket) -> None:
+        began_at = trio.current_time()
+        await asgi.accept()
+        with trio.move_on_after(0.3):
+            await take_all(asgi)
+        before.append((received, trio.current_time() - began_at))
+        asgi.admit()
+        await take_all(asgi)
+
+    async def take_all(asgi: AsgiSocket) -> None:
+        nonlocal received
+        while received < count:
+            await asgi.receive()
+            received += 1
+
+    with trio.fail_after(PATIENCE_S):
+        async with serving(raw_websocket_app(take)) as port, await upgraded(port) as stream:
+            await read_answer(stream)
+            await stream.send_all(flood * count)
+            await read_answer(stream)
+    cost_s = 1 / OF_A_STRANGER.frames_per_s + len(flood) / OF_A_STRANGER.bytes_per_s
+    assert before[0][0] <= (OF_A_STRANGER.burst_s + before[0][1]) / cost_s + FRAMES_PER_TURN
+    assert received == count
+
+
+async def test_who_goes_too_far_learns_why_although_it_sends_on() -> None:
+    async with serving(websocket_app(listen)) as port, await upgraded(port) as stream:
+        await read_answer(stream)
+        await stream.send_all(frame(FIN | BINARY, 1 << 40) + bytes(100_000))
+        received = b""
+        with trio.fail_after(PATIENCE_S):
+            async for part in stream:
+                received += part
+    assert struct.unpack(">H", received[2:4])[0] == 1009
+
+
 @pytest.mark.parametrize("before", [b"", b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"], ids=["first", "second"])
 async def test_what_comes_behind_an_upgrade_waits_for_the_answer(before: bytes) -> None:
     received: list[str | bytes] = []
@@ -260,3 +346,59 @@ async def test_a_handshake_that_is_none_is_refused_and_its_connection_closed() -
             async for part in stream:
                 answer += part
     assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+HIDDEN = "POST /audio HTTP/1.1\r\nHost: relay.test\r\n"
+SMUGGLED = {
+    "two lengths": HIDDEN + "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "two lengths, the other way": HIDDEN + "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+    "lengths that differ": HIDDEN + "Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+    "lengths that differ in one line": HIDDEN + "Content-Length: 3, 4\r\n\r\nabcd",
+    "a length with a sign": HIDDEN + "Content-Length: +3\r\n\r\nabc",
+    "a length that is none": HIDDEN + "Content-Length: 0x3\r\n\r\nabc",
+    "a space before the colon": HIDDEN + "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+    "a folded line": HIDDEN + "X: a\r\n Content-Length: 3\r\n\r\nabc",
+    "a folded coding": HIDDEN + "Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
+    "a bare LF": HIDDEN + "X: a\nContent-Length: 3\r\n\r\nabc",
+    "nothing but bare LFs": "GET / HTTP/1.1\nHost: relay.test\n\n",
+    "a bare LF at the end": "GET / HTTP/1.1\r\nHost: relay.test\r\n\n",
+    "a bare CR": HIDDEN + "X: a\rContent-Length: 3\r\n\r\nabc",
+    "a NUL in a value": HIDDEN + "X: a\0b\r\n\r\n",
+    "a NUL in a name": HIDDEN + "X\0: a\r\n\r\n",
+    "a coding before HTTP/1.1": HIDDEN.replace("1.1", "1.0") + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "a chunk whose size has a sign": HIDDEN + "Transfer-Encoding: chunked\r\n\r\n+1\r\na\r\n0\r\n\r\n",
+    "no host": "GET / HTTP/1.1\r\n\r\n",
+    "two hosts": "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    "too long a head in one piece": "GET / HTTP/1.1\r\nHost: a\r\nX: " + "a" * 20_000 + "\r\n\r\n",
+    "a head without end": "GET / HTTP/1.1\r\nHost: a\r\nX: " + "a" * 20_000,
+    "too many headers": "GET / HTTP/1.1\r\nHost: a\r\n" + "a: b\r\n" * 101 + "\r\n",
+    "another coding": HIDDEN + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "a coding twice": HIDDEN + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "a chunk extension without end": HIDDEN + "Transfer-Encoding: chunked\r\n\r\n1;" + "a" * 200_000,
+    "trailers without end": HIDDEN + "Transfer-Encoding: chunked\r\n\r\n0\r\nX: " + "a" * 200_000,
+}
+STATUS = {"too": 431, "a head": 431, "another": 501, "a coding twice": 501, "a chunk extension": 431, "trailers": 431}
+
+
+@pytest.mark.parametrize("kind", SMUGGLED)
+async def test_what_a_proxy_could_read_otherwise_is_refused_and_the_connection_closed(kind: str) -> None:
+    """RFC 9112, 11.2: what is behind it must not be taken for a request."""
+    status = next((code for begin, code in STATUS.items() if kind.startswith(begin)), 400)
+    async with serving(posting_app()) as port:
+        before = await resources()
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            answer = b""
+            with trio.fail_after(PATIENCE_S):
+                await stream.send_all((SMUGGLED[kind] + "GET /next HTTP/1.1\r\nHost: relay.test\r\n\r\n").encode())
+                async for part in stream:
+                    answer += part
+        assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+        assert answer.count(b"HTTP/1.1") == 1
+        await resources_return_to(before)
+
+
+async def test_a_hundred_headers_and_an_empty_length_twice_pass() -> None:
+    lines = [*(f"X-{number}: a" for number in range(96)), "Content-Length: 3"]
+    async with serving(posting_app()) as port, await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(post(3, *lines) + b"abc")
+        assert (await read_answer(stream)).startswith(b"HTTP/1.1 200 ")

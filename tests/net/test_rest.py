@@ -4,6 +4,8 @@ import json
 import logging
 import math
 import socket
+import tracemalloc
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -114,6 +116,44 @@ async def test_a_body_that_is_too_long_is_a_protocol_error() -> None:
         with pytest.raises(RemoteProtocolError) as error:
             await client.post_json(url, {})
     assert error.value.code == "RESPONSE_TOO_LARGE"
+
+
+def deflated(body: bytes, window_bits: int) -> bytes:
+    coder = zlib.compressobj(wbits=window_bits)
+    return coder.compress(body) + coder.flush()
+
+
+GZIP, ZLIB = 31, 15
+
+
+@pytest.mark.parametrize(("coding", "window_bits"), [(b"gzip", GZIP), (b"X-GZIP", GZIP), (b"deflate", ZLIB)])
+async def test_a_body_that_is_compressed_unasked_is_read_all_the_same(coding: bytes, window_bits: int) -> None:
+    app = Answer(body=deflated(b'{"id": 1}', window_bits), headers=[(b"content-encoding", coding)])
+    async with rest(app) as (client, url):
+        assert await client.get(url) == (200, b'{"id": 1}')
+
+
+async def test_a_body_that_grows_when_it_is_read_takes_no_more_memory_than_any_other() -> None:
+    bomb = deflated(bytes(100 * RESPONSE_MAX_BYTES), GZIP)
+    app = Answer(body=bomb, headers=[(b"content-encoding", b"gzip")])
+    async with rest(app) as (client, url):
+        tracemalloc.start()
+        try:
+            with pytest.raises(RemoteProtocolError) as error:
+                await client.get(url)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert error.value.code == "RESPONSE_TOO_LARGE"
+    assert peak < 5 * RESPONSE_MAX_BYTES
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"br", b"gzip, gzip"])
+async def test_a_body_that_cannot_be_inflated_is_a_protocol_error(coding: bytes) -> None:
+    async with rest(Answer(body=b"x" * 100, headers=[(b"content-encoding", coding)])) as (client, url):
+        with pytest.raises(RemoteProtocolError) as error:
+            await client.get(url)
+    assert error.value.code == "RESPONSE_UNREADABLE"
 
 
 async def test_a_body_that_never_ends_is_lost_at_the_limit() -> None:

@@ -8,7 +8,10 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from relay.net.server_stream import ServerStream
+from relay.net import server_stream
+from relay.net.frame_bounds import OF_A_CALL, FrameBounds
+from relay.net.server_stream import LINGER_BYTES, READ_BYTES, ServerStream
+from tests.support.streams import read_all
 
 BLOCK = 3_000
 
@@ -23,7 +26,7 @@ def stream_and_peer() -> Iterator[tuple[ServerStream, trio.SocketStream]]:
     near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2_048)
     with near, far:
         ours, theirs = (trio.SocketStream(trio.socket.from_stdlib_socket(one)) for one in (near, far))
-        yield ServerStream(ours), theirs
+        yield ServerStream(ours, FrameBounds(1000, OF_A_CALL)), theirs
 
 
 async def read_exactly(peer: trio.SocketStream, count: int) -> bytes:
@@ -115,3 +118,63 @@ async def test_who_writes_while_the_end_is_said_is_told_of_no_bug() -> None:
 async def end(stream: ServerStream) -> None:
     with suppress(trio.BusyResourceError):
         await stream.send_eof()
+
+
+async def test_who_is_left_gets_what_was_said_last_although_it_sends_on() -> None:
+    with stream_and_peer() as (stream, peer):
+        await stream.send_all(b"goodbye")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(peer.send_all, bytes(100_000))
+            nursery.start_soon(stream.part)
+            await wait_all_tasks_blocked()
+            assert await read_all(peer) == b"goodbye"
+            await peer.aclose()
+
+
+async def test_of_who_sends_on_without_end_only_so_much_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    with stream_and_peer() as (stream, peer):
+        read = 0
+        receive_some = stream._stream.receive_some
+
+        async def counted(max_bytes: int | None = None) -> bytes | bytearray:
+            nonlocal read
+            data = await receive_some(max_bytes)
+            read += len(data)
+            return data
+
+        monkeypatch.setattr(stream._stream, "receive_some", counted)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pour, peer)
+            await stream.part()
+        assert LINGER_BYTES <= read <= LINGER_BYTES + READ_BYTES
+
+
+async def pour(peer: trio.SocketStream) -> None:
+    with suppress(trio.BrokenResourceError):
+        while True:
+            await peer.send_all(bytes(100_000))
+
+
+async def test_who_says_nothing_more_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_stream, "LINGER_S", 0.05)
+    with stream_and_peer() as (stream, _peer):
+        await stream.part()
+        assert stream.socket.fileno() == -1
+
+
+async def test_the_librarys_close_wakes_its_reader_and_nothing_is_written_any_more() -> None:
+    with stream_and_peer() as (stream, _peer):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(expect_closed, stream)
+            await wait_all_tasks_blocked()
+            await stream.aclose()
+        assert not stream.write_now(b"late")
+        for use in (stream.send_all(b"late"), stream.receive_some(1)):
+            with pytest.raises(trio.ClosedResourceError):
+                await use
+        await stream.aclose()
+
+
+async def expect_closed(stream: ServerStream) -> None:
+    with pytest.raises(trio.ClosedResourceError):
+        await stream.receive_some(1)

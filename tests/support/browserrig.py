@@ -10,8 +10,9 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pytest
 import trio
-from trio_websocket import ConnectionClosed
+from trio_websocket import ConnectionClosed, ConnectionRejected
 
 from tests.support.frontrig import PUBLIC, FrontRig
 from tests.support.peers import WebSocketPeer, dialled
@@ -109,6 +110,16 @@ async def browser(
     raw = [(name.encode(), value.encode("latin-1")) for name, value in headers]
     async with dialled(rig.port, path="/client", headers=raw) as peer:
         yield BrowserSocket(peer, Down() if down is None else down)
+
+
+async def refusal(rig: FrontRig, headers: Sequence[tuple[str, str]] = ORIGIN) -> tuple[int, str]:
+    """How the upgrade of a socket is refused: the status, and the code in its body."""
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with browser(rig, headers):
+            pass
+    [rejected] = [one for one in caught.value.exceptions if isinstance(one, ConnectionRejected)]
+    assert rejected.body is not None
+    return rejected.status_code, json.loads(rejected.body)["code"]
 
 
 @dataclass

@@ -46,10 +46,11 @@ def reset(stream: trio.SocketStream) -> None:
 
 
 def websocket_app(handler: SocketHandler) -> Any:
-    """An ASGI application that accepts every WebSocket and hands it to `handler`."""
+    """An ASGI application that lets every WebSocket in and hands it to `handler`."""
 
     async def accepted(asgi: AsgiSocket) -> None:
         await asgi.accept()
+        asgi.admit()
         await handler(asgi)
 
     return raw_websocket_app(accepted)

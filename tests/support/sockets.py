@@ -131,6 +131,12 @@ class StuckStream:
     def write_now(self, data: bytes | bytearray) -> bool:
         return False
 
+    def admit(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
+
     def abort(self) -> None:
         self.aborted.set()
         self.all_handed_on.set()
