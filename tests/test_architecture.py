@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "relay"
 
-SHARED = {"config", "config_file", "secrets", "log", "redaction", "metrics", "wakeup", "__version__"}
+SHARED = {"config", "config_file", "secrets", "log", "redaction", "metrics", "wakeup", "weak", "__version__"}
 
 # What each folder may import of `relay`, besides itself.
 ALLOWED = {

@@ -44,6 +44,7 @@ from relay.logic.assistant.backoff import Backoff, BackoffRules
 from relay.logic.assistant.ladder import Ladder, Wait
 from relay.logic.assistant.lifetime import Moment
 from relay.logic.end_reason import EndReason
+from relay.weak import weakly
 from relay.wire.vapi_controls import add_message
 
 StartDial = Callable[[Ladder, int, Opening], Talk]
@@ -92,7 +93,7 @@ class Forwarder:
         self._backoff = Backoff(rules, Random())
         self._talk: Talk | None = None
         self._outage = _Outage()
-        self._comfort = Comfort(playback, needed=lambda: self._outage.since is not None or self._replay.replaying)
+        self._comfort = Comfort(playback)
         self.assistant = pool.first.name
         """The assistant that is dialled, or has the call."""
 
@@ -114,10 +115,13 @@ class Forwarder:
             lost = self._outage.lost_call_id
             if lost is not None and (dialer := self._pool.find(self.assistant)):
                 nursery.start_soon(hang_up, dialer, lost)
-            nursery.start_soon(self._comfort.run)
+            nursery.start_soon(self._comfort.run, self._comfort_is_needed)
             reason = await self._converse(partial(self._dial, call_id, nursery))
             nursery.cancel_scope.cancel()
         return reason
+
+    def _comfort_is_needed(self) -> bool:
+        return self._outage.since is not None or self._replay.replaying
 
     async def _converse(self, dial: StartDial) -> EndReason:
         spare = partial(self._dial_spare, dial)
@@ -178,7 +182,9 @@ class Forwarder:
     def _dial_spare(self, dial: StartDial, ladder: Ladder, rung: int) -> Talk:
         replaces = self.assistant_call_id
         return dial(
-            ladder, rung, Opening(greet=False, replaces=replaces, messages=self._context, opened=self._note_opened)
+            ladder,
+            rung,
+            Opening(greet=False, replaces=replaces, messages=weakly(self._context), opened=weakly(self._note_opened)),
         )
 
     def _give_floor(self, talk: Talk) -> None:
@@ -226,7 +232,7 @@ class Forwarder:
         if old is None:
             return Opening()
         greet = not self._dialogue.has_begun
-        return Opening(greet=greet, replaces=old, messages=self._context, opened=self._note_opened)
+        return Opening(greet=greet, replaces=old, messages=weakly(self._context), opened=weakly(self._note_opened))
 
     def _context(self) -> Iterable[str]:
         """The conversation so far. Caller's words that were the last, and will not be replayed, want an answer; so does
