@@ -158,16 +158,18 @@ class _Server:
         stream = ServerStream(accepted)
         self.streams.add(stream)
         state = ConnectionState({**self.state, STREAM_STATE: stream})
+        connection = Http1Connection(self.app, self.config, self.context, state, stream)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(stream.write_rest)
-                await Http1Connection(self.app, self.config, self.context, state, stream)
+                await connection
                 nursery.cancel_scope.cancel()
         except* Exception as failures:  # noqa: BLE001 - see serve_asgi
             _log.warning("connection.failed", extra={"error": _names(failures)})
         finally:
             self.streams.discard(stream)
             stream.abort()
+            connection.forget()
 
     async def _cut_stragglers(self) -> None:
         try:
