@@ -147,8 +147,11 @@ class LoadCalls:
         return answered, missed
 
     def _attach(self, sock: socket.socket, early: bytes) -> None:
-        waiting = next(assistant for assistant in self._assistants if not assistant.connected)
-        waiting.attach(sock, self._reactor, early)
+        waiting = next((assistant for assistant in self._assistants if not assistant.connected), None)
+        if waiting is None:  # the relay dials again, because it has lost one
+            sock.close()
+        else:
+            waiting.attach(sock, self._reactor, early)
 
 
 class Load:

@@ -1,4 +1,5 @@
-"""Measures how late the event loop wakes a task: what every frame of every call has to wait at least."""
+"""Measures the event loop: how late it wakes a task, which every frame of every call waits at least, and how many tasks
+it has."""
 
 import trio
 
@@ -13,3 +14,4 @@ async def probe_loop_lag(metrics: Metrics) -> None:
         due_at = trio.current_time() + EVERY_S
         await trio.sleep_until(due_at)
         metrics.loop_lag.observe(trio.current_time() - due_at)
+        metrics.tasks.set(trio.lowlevel.current_statistics().tasks_living)
