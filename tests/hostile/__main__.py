@@ -44,11 +44,11 @@ def main(*, small: bool, names: tuple[str, ...], file: Path | None) -> None:
     outcomes = run(dose, list(names) or [attack.name for attack in ATTACKS])
     held = [] if names else memory_after(dose.short_calls)
     broken, unknown = problems(outcomes, quiet=not small)
-    if held:
-        broken += growth(held)
+    broken += growth(held) if held else []
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     show_attacks(outcomes, console)
-    show_short_calls(held, console)
+    if held:
+        show_short_calls(held, console)
     show_verdict(broken, unknown, console)
     if file is not None:
         file.write_bytes(msgspec.json.encode({"attacks": outcomes, "short_calls": held}))

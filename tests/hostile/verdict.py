@@ -44,8 +44,7 @@ def growth(found: Sequence[After]) -> list[str]:
         (more > SHORT_CALLS_MAX_OBJECTS, f"{more} objects more"),
         (bool(of_calls), f"not freed: {', '.join(of_calls)}"),
     ]
-    where = f"from {found[0].calls} to {found[-1].calls} short calls"
-    return [f"{where}: {text}" for is_broken, text in checks if is_broken]
+    return [f"after {found[-1].calls:,} short calls: {text}" for is_broken, text in checks if is_broken]
 
 
 def _over(outcome: Outcome, quantile: str, limit_ms: float) -> bool:
