@@ -21,7 +21,7 @@ _COLUMNS = (
     "back s",
     "fds",
     "tasks",
-    "CPU %",
+    "CPU / others %",
     "late ms",
 )
 
@@ -30,7 +30,8 @@ def show_attacks(outcomes: Sequence[Outcome], console: Console) -> None:
     """Print a row for each attack.
 
     Delays are the 99th percentile of each direction; frames and calls are those that were lost; MB, descriptors and
-    tasks are those of the relay beyond what it had before; `late` is how late the callers were, 99 % and at most.
+    tasks are those of the relay beyond what it had before; CPU is that of its core; `late` is how late the callers
+    were, 99 % and at most.
     """
     table = Table(title=f"Attacks beside {CALLS} live calls")
     table.add_column("attack", no_wrap=True)
@@ -77,6 +78,6 @@ def _cells(outcome: Outcome) -> list[str]:
         "never" if outcome.back_s is None else f"{outcome.back_s:.1f}",
         str(outcome.left_descriptors),
         str(outcome.left_tasks),
-        f"{outcome.relay_cpu_percent:.0f}",
+        f"{outcome.relay_cpu_percent:.0f} / {outcome.others_cpu_percent:.0f}",
         pair(outcome.load_late_ms),
     ]

@@ -1,8 +1,8 @@
 """A siege: a real relay with live calls, which is attacked; what that does to the calls and to the process.
 
 The relay has a core of its own. The callers and their assistants (those of `relay bench`) share the other with the
-attacker, which has the lowest priority: so what is late is late because of the relay. Where there is one core only, or
-others use the machine, `load_late_ms` says so.
+attacker, which has the lowest priority: so what is late is late because of the relay. Where others use the machine,
+`load_late_ms` and `others_cpu_percent` say so.
 """
 
 import gc
@@ -59,7 +59,8 @@ class Outcome(msgspec.Struct):
     holes: times the assistant's audio broke off. lost_calls: sockets of live calls that are gone. peak_mb, left_mb: how
     much more memory the relay had, at most and in the end. back_s: after how long memory and descriptors were as
     before; None: not within BACK_S. left_descriptors, left_tasks: how many more there were then. load_late_ms: how late
-    the callers themselves were, the 99th percentile and at most.
+    the callers themselves were, the 99th percentile and at most. others_cpu_percent: how much of the relay's core went
+    to other processes.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Outcome(msgspec.Struct):
     left_tasks: int = 0
     relay_cpu_percent: float = 0.0
     load_late_ms: dict[str, float | None] = {}
+    others_cpu_percent: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,8 @@ class Siege:
     relay: RelayProcess
     calls: LoadCalls
     reactor: Reactor
+    core: int | None
+    """The relay's own; None: it has none."""
     outcomes: list[tuple[Outcome, SampleWindow]] = field(default_factory=list)
     broken: bool = False
     """Calls were lost, or the relay is not as it was: the next attack needs another one."""
@@ -128,7 +132,8 @@ class Siege:
             return
         self._run(CATCH_UP_S)
         self.reactor.late_s.clear()
-        self.reactor.measuring, began, cpu = True, time.monotonic(), cpu_s(self.relay.pid)
+        self.reactor.measuring, began = True, time.monotonic()
+        cpu, busy = cpu_s(self.relay.pid), busy_s(self.core)
         peak = [before.rss_mb]
         self.reactor.at(began, lambda: self._sample(peak, began + seconds + ANSWER_S))
         if spec is None:
@@ -136,7 +141,9 @@ class Siege:
         else:
             outcome.attack = self._carry_out(spec)
         took_s = time.monotonic() - began
-        outcome.relay_cpu_percent = round((cpu_s(self.relay.pid) - cpu) / took_s * 100, 1)
+        used_s, busy_for_s = cpu_s(self.relay.pid) - cpu, busy_s(self.core) - busy
+        outcome.relay_cpu_percent = round(used_s / took_s * 100, 1)
+        outcome.others_cpu_percent = round(max(0.0, busy_for_s - used_s) / took_s * 100, 1)
         self.reactor.measuring = False
         outcome.load_late_ms = percentiles([late_s * 1000 for late_s in self.reactor.late_s], 99, 100)
         self._run(SETTLE_S)
@@ -206,6 +213,16 @@ def configuration(assistant_port: int, folder: Path) -> str:
     return _CONFIG.format(public_url=PUBLIC_URL, port=assistant_port, folder=folder)
 
 
+def busy_s(core: int | None) -> float:
+    """How long this core has worked (proc(5), /proc/stat: all but idle and waiting for I/O); 0 without one."""
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *fields = line.split()
+        if name == f"cpu{core}":
+            user, nice, system, _, _, *interrupts = (int(field) for field in fields[:7])
+            return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
 def descriptors(pid: int) -> int:
     """How many descriptors the process has open; 0 once it is gone."""
     try:
@@ -234,4 +251,4 @@ def open_siege() -> Iterator[Siege]:
         gc.freeze()
         stack.callback(gc.unfreeze)
         reactor.run_until(time.monotonic() + WARM_UP_S)
-        yield Siege(relay, calls, reactor)
+        yield Siege(relay, calls, reactor, relay_core)

@@ -9,6 +9,8 @@ ADDED_MAX_MS = 20.0
 """How much later than without an attack the audio is, 99 % of it."""
 LATE_P99_MAX_MS, LATE_MAX_MS = 5.0, 60.0
 """Callers who are later than this themselves say nothing about delays, and nothing about holes."""
+OTHERS_CPU_MAX_PERCENT = 10.0
+"""Nor does a relay whose core others use."""
 
 
 SHORT_CALLS_MAX_MB, SHORT_CALLS_MAX_OBJECTS = 6.0, 1000
@@ -29,8 +31,8 @@ def problems(outcomes: Sequence[Outcome], *, quiet: bool) -> tuple[list[str], li
         where = f"{outcome.name}, {outcome.way}"
         broken += [f"{where}: {what}" for what in _lasting(outcome)]
         audible, late = _audible(outcome), _late(outcome, usual) if quiet else []
-        (unknown if _over(outcome, "p100", LATE_MAX_MS) else broken).extend(f"{where}: {what}" for what in audible)
-        (unknown if _over(outcome, "p99", LATE_P99_MAX_MS) else broken).extend(f"{where}: {what}" for what in late)
+        (unknown if _busy(outcome, "p100", LATE_MAX_MS) else broken).extend(f"{where}: {what}" for what in audible)
+        (unknown if _busy(outcome, "p99", LATE_P99_MAX_MS) else broken).extend(f"{where}: {what}" for what in late)
     return broken, unknown
 
 
@@ -47,8 +49,10 @@ def growth(found: Sequence[After]) -> list[str]:
     return [f"after {found[-1].calls:,} short calls: {text}" for is_broken, text in checks if is_broken]
 
 
-def _over(outcome: Outcome, quantile: str, limit_ms: float) -> bool:
-    return (outcome.load_late_ms.get(quantile) or 0.0) > limit_ms
+def _busy(outcome: Outcome, quantile: str, late_max_ms: float) -> bool:
+    """Whether the machine, and not the relay, may have been the cause."""
+    is_late = (outcome.load_late_ms.get(quantile) or 0.0) > late_max_ms
+    return is_late or outcome.others_cpu_percent > OTHERS_CPU_MAX_PERCENT
 
 
 def _lasting(outcome: Outcome) -> list[str]:
