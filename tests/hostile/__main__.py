@@ -42,12 +42,12 @@ def main(*, small: bool, names: tuple[str, ...], file: Path | None) -> None:
     """Attack a relay that has live calls."""
     dose = SMALL if small else FULL
     outcomes = run(dose, list(names) or [attack.name for attack in ATTACKS])
-    held = [] if names else memory_after(dose.short_calls)
     broken, unknown = problems(outcomes, quiet=not small)
-    broken += growth(held) if held else []
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     show_attacks(outcomes, console)
+    held = [] if names else memory_after(dose.short_calls)
     if held:
+        broken += growth(held)
         show_short_calls(held, console)
     show_verdict(broken, unknown, console)
     if file is not None:

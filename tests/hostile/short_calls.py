@@ -38,8 +38,10 @@ class After(msgspec.Struct):
 class ShortBrowser:
     """A browser's call as a `LoadCaller` is a telephone's: it speaks the track, and listens to nothing."""
 
-    def __init__(self, port: int, track: CallerTrack, frames: Sequence[bytes]) -> None:
+    def __init__(self, number: int, port: int, track: CallerTrack, frames: Sequence[bytes]) -> None:
         self._port = port
+        # An address of its own, as the proxy on this machine would name it: one address has only a small share.
+        self._address = f"10.1.{number // 250}.{number % 250}"
         self._length = len(track.frames)
         self._frames = frames
         self._sent = 0
@@ -55,7 +57,9 @@ class ShortBrowser:
         """Begin a session; blocks until the socket is open."""
         sock = socket.create_connection(("127.0.0.1", self._port), CONNECT_S)
         host = f"127.0.0.1:{self._port}"
-        sock.sendall(websocket.upgrade_request("/client", host, {"Origin": PUBLIC_URL}))
+        sock.sendall(
+            websocket.upgrade_request("/client", host, {"Origin": PUBLIC_URL, "X-Forwarded-For": self._address})
+        )
         head = b""
         while websocket.HEAD_END not in head:
             head += sock.recv(4096)
@@ -107,7 +111,7 @@ class ShortCalls:
 
     def _place(self) -> None:
         caller: LoadCaller | ShortBrowser = (
-            ShortBrowser(self._port, self._track, self._frames)
+            ShortBrowser(self.placed, self._port, self._track, self._frames)
             if self.placed % 2
             else LoadCaller(self.placed, self._port, self._track, 0, sampled=False)
         )
