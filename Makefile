@@ -6,13 +6,14 @@ BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test endurance fuzz check check-web bench docs lock clean
+.PHONY: help demo test endurance hostile fuzz check check-web bench docs lock clean
 
 help:
 	@echo 'make demo    the whole thing without accounts, in a terminal'
 	@echo 'make test    the tests (ARGS="..." goes to pytest)'
 	@echo 'make endurance  cut connections, killed daemons, an hour on a bad network: some 35 minutes'
 	@echo 'make fuzz    the parsers that face the network, with made-up input: ten minutes (MINUTES=...)'
+	@echo 'make hostile  attacks on a relay with live calls, and the memory after 2,000 short ones: some 20 minutes'
 	@echo 'make check   format, lint, types, tests; the page, too (needs npm)'
 	@echo 'make bench   the benchmark (ARGS="..." goes to relay bench)'
 	@echo 'make docs    make the tables of docs/reference.md from config.toml'
@@ -50,6 +51,10 @@ $(FUZZER): requirements/fuzz.txt $(STAMP)
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --require-hashes --only-binary :all: \
 	  --upgrade --target $@ -r $<
 	@touch $@
+
+# Attacks on a relay that has live calls. A smaller dose: make hostile ARGS=--small.
+hostile: $(STAMP)
+	@$(BIN)/python -m tests.hostile $(ARGS)
 
 bench: $(STAMP)
 	@$(BIN)/relay bench $(ARGS)

@@ -141,6 +141,7 @@ class Metrics:
         self.vad_skipped = self._counter("relay_vad_windows_skipped", "Windows of 32 ms that the detector never heard")
 
     def _operation(self) -> None:
+        self.tasks = self._gauge("relay_tasks", "Tasks that live in the event loop")
         self.loop_lag = self._histogram("relay_loop_lag_seconds", "How late the event loop wakes a task", _LOOP_LAG_S)
         self.auth_rejected = self._counter("relay_auth_rejected", "Requests not let in", endpoint=ENDPOINTS)
         self.limited = self._counter("relay_limited", "Requests and connections that a limit refused", limit=LIMITS)

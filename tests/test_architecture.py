@@ -9,20 +9,38 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "relay"
 
-SHARED = {"config", "config_file", "secrets", "log", "redaction", "metrics", "refusals", "wakeup", "__version__"}
+SHARED = {
+    "config",
+    "config_file",
+    "secrets",
+    "log",
+    "redaction",
+    "metrics",
+    "refusals",
+    "wakeup",
+    "weak",
+    "__version__",
+}
 
 # What each folder may import of `relay`, besides itself.
 ALLOWED = {
     "media": {"errors"},
     "wire": {"errors", "media.frames"},
     "logic": {"errors", "media.frames"},
-    "net": {"errors", "wakeup", "__version__"},
+    "net": {"errors", "wakeup", "weak", "__version__"},
     "state": {"errors", "logic", "metrics", "wakeup"},
     "call": {"errors", "media", "wire", "logic", "net", "state", *SHARED},
     "daemon": {"errors", "media", "wire", "logic", "net", "state", "call", "web", *SHARED},
     "demo": {"errors", "media", "wire", "standin"},
     "standin": {"errors", "media", "wire", "logic", "net", "wakeup", "__version__"},
-    "bench": {"errors", "media.frames", "standin.browser", "standin.phrases", "standin.sound"},
+    "bench": {
+        "errors",
+        "media.frames",
+        "standin.browser",
+        "standin.phone.signature",
+        "standin.phrases",
+        "standin.sound",
+    },
     "probe": {
         "errors",
         "media.frames",

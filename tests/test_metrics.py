@@ -25,6 +25,7 @@ SERIES = {
     "relay_vad_delay_seconds_count": {},
     "relay_vad_windows_skipped_total": {},
     "relay_loop_lag_seconds_count": {},
+    "relay_tasks": {},
     "relay_log_lines_dropped_total": {},
     "relay_state_errors_total": {"operation": "save load take delete beat retire read"},
     "relay_state_pending": {},

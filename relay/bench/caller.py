@@ -14,12 +14,18 @@ import msgspec
 
 from relay.bench import websocket
 from relay.bench.reactor import LoadLink, Reactor
+from relay.bench.relay_process import AUTH_TOKEN, PUBLIC_URL
 from relay.bench.sounds import TELEPHONE_HZ, CallerTrack
 from relay.media.frames import FRAME_MS
+from relay.standin.phone.signature import sign
 
 FRAME_S = FRAME_MS / 1000
 ACCOUNT_SID = "AC" + "0" * 32
 SETUP_TIMEOUT_S = 10.0
+MEDIA_HEADERS = {
+    "User-Agent": "Twilio.TmeWs/1.0",
+    "X-Twilio-Signature": sign(AUTH_TOKEN, f"wss://{PUBLIC_URL.removeprefix('https://')}/twilio/media"),
+}
 _TOKEN = re.compile(r'<Parameter name="token" value="([^"]+)"')
 
 
@@ -125,7 +131,8 @@ class LoadCaller:
         """Post the voice webhook; returns the token."""
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=SETUP_TIMEOUT_S)
         form = {"CallSid": self._call_sid, "AccountSid": ACCOUNT_SID, "From": "+15550100", "To": "+15550101"}
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        signature = sign(AUTH_TOKEN, PUBLIC_URL + "/twilio/voice", form)
+        headers = {"Content-Type": "application/x-www-form-urlencoded", "X-Twilio-Signature": signature}
         try:
             connection.request("POST", "/twilio/voice", urlencode(form), headers)
             answer = connection.getresponse()
@@ -147,7 +154,7 @@ class LoadCaller:
             raise
 
     def _shake_hands(self, sock: socket.socket) -> bytes:
-        sock.sendall(websocket.upgrade_request("/twilio/media", f"127.0.0.1:{self._port}"))
+        sock.sendall(websocket.upgrade_request("/twilio/media", f"127.0.0.1:{self._port}", MEDIA_HEADERS))
         head = b""
         while websocket.HEAD_END not in head:
             data = sock.recv(4096)

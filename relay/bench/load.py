@@ -8,7 +8,7 @@ import gc
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -87,24 +87,88 @@ class LoadResult(msgspec.Struct):
     load_cpu_percent: float
 
 
+class LoadCalls:
+    """Calls that are placed with a relay, on one reactor: their callers, their assistants, and how they are scored.
+
+    The assistants listen on `listener`, which is owned from here on. `audio` is what they and the relay speak.
+    """
+
+    def __init__(self, relay_port: int, listener: socket.socket, audio: str, reactor: Reactor) -> None:
+        self._relay_port = relay_port
+        self._mulaw = audio == "mulaw"
+        self._reactor = reactor
+        self._track = caller_track()
+        self._reference = reference(audio)
+        self._callers: list[LoadCaller] = []
+        self._assistants: list[LoadAssistant] = []
+        AssistantListener(listener, reactor, self._attach)
+
+    @property
+    def lost(self) -> int:
+        """How many sockets of callers and assistants were there and are gone."""
+        return sum(caller.lost for caller in self._callers) + sum(one.lost for one in self._assistants)
+
+    def place(self, number: int, *, sampled: bool) -> None:
+        """Place a call; returns when its assistant is connected. Raises SetupFailed."""
+        offset, at = offsets(number, self._track)
+        caller = LoadCaller(number, self._relay_port, self._track, offset, sampled=sampled)
+        assistant = LoadAssistant(caller, self._track, self._reference, at, sampled=sampled)
+        self._callers.append(caller)
+        self._assistants.append(assistant)
+        next_at = time.monotonic() + RAMP_S
+        caller.dial(self._reactor)
+        if not self._reactor.run_until(time.monotonic() + SETUP_TIMEOUT_S, lambda: assistant.connected):
+            raise SetupFailed(f"call {number}: the relay did not connect to the assistant")
+        self._reactor.run_until(next_at + number % 20 / 1000)
+
+    def hang_up(self) -> None:
+        """All callers hang up, and have a moment for it."""
+        for caller in self._callers:
+            caller.hang_up()
+        self._reactor.run_until(time.monotonic() + DRAIN_S)
+
+    def directions(self, window: SampleWindow, target_ms: int, numbers: Iterable[int]) -> tuple[Direction, Direction]:
+        """The scores of these calls, which must be sampled, up and down. `target_ms`: the relay's playout buffer."""
+        up, down = Direction(), Direction()
+        for number in numbers:
+            caller, assistant = self._callers[number], self._assistants[number].record
+            score_up(caller.record, assistant, self._track, caller.offset, window, into=up, mulaw=self._mulaw)
+            score_down(caller.record, assistant, self._reference, window, target_ms, into=down, mulaw=True)
+        return up, down
+
+    def barge_ins(self, window: SampleWindow) -> tuple[list[float], int]:
+        """See `score_barge_in`; of all calls."""
+        answered: list[float] = []
+        missed = 0
+        for caller in self._callers:
+            of_call, unanswered = score_barge_in(caller.record, self._track, caller.offset, window)
+            answered += of_call
+            missed += unanswered
+        return answered, missed
+
+    def _attach(self, sock: socket.socket, early: bytes) -> None:
+        waiting = next((assistant for assistant in self._assistants if not assistant.connected), None)
+        if waiting is None:  # the relay dials again, because it has lost one
+            sock.close()
+        else:
+            waiting.attach(sock, self._reactor, early)
+
+
 class Load:
     """All calls of one run."""
 
     def __init__(self, spec: LoadSpec) -> None:
         self._spec = spec
         self._reactor = Reactor()
-        self._track = caller_track()
-        self._reference = reference(spec.audio)
-        self._callers: list[LoadCaller] = []
-        self._assistants: list[LoadAssistant] = []
+        listener = socket.socket(fileno=spec.listener_fd)
+        self._calls = LoadCalls(spec.relay_port, listener, spec.audio, self._reactor)
 
     def run(self) -> LoadResult:
         """Raises SetupFailed."""
         spec = self._spec
-        AssistantListener(socket.socket(fileno=spec.listener_fd), self._reactor, self._attach)
         rss_before = rss_mb(spec.relay_pid)
         for number in range(spec.calls):
-            self._place_call(number, sampled=number in sampled(spec.calls))
+            self._calls.place(number, sampled=number in sampled(spec.calls))
         gc.freeze()  # what is there now stays: the collector need not look at it while it is measured
         self._reactor.run_until(time.monotonic() + WARM_UP_S - CATCH_UP_S)
         before = scrape(spec.relay_port)
@@ -116,29 +180,11 @@ class Load:
         self._reactor.measuring = False
         load_cpu = time.process_time() - load_before
         rss = rss_mb(spec.relay_pid)
-        lost = sum(caller.lost for caller in self._callers) + sum(one.lost for one in self._assistants)
+        lost = self._calls.lost
         after = scrape(spec.relay_port)
         self._reactor.run_until(time.monotonic() + DRAIN_S)
-        for caller in self._callers:
-            caller.hang_up()
-        self._reactor.run_until(time.monotonic() + DRAIN_S)
+        self._calls.hang_up()
         return self._result(window, (before, after), cpu=(cpu, load_cpu), rss=(rss_before, rss), calls_lost=lost)
-
-    def _attach(self, sock: socket.socket, early: bytes) -> None:
-        waiting = next(assistant for assistant in self._assistants if not assistant.connected)
-        waiting.attach(sock, self._reactor, early)
-
-    def _place_call(self, number: int, *, sampled: bool) -> None:
-        offset, at = offsets(number, self._track)
-        caller = LoadCaller(number, self._spec.relay_port, self._track, offset, sampled=sampled)
-        assistant = LoadAssistant(caller, self._track, self._reference, at, sampled=sampled)
-        self._callers.append(caller)
-        self._assistants.append(assistant)
-        next_at = time.monotonic() + RAMP_S
-        caller.dial(self._reactor)
-        if not self._reactor.run_until(time.monotonic() + SETUP_TIMEOUT_S, lambda: assistant.connected):
-            raise SetupFailed(f"call {number}: the relay did not connect to the assistant")
-        self._reactor.run_until(next_at + number % 20 / 1000)
 
     def _result(
         self,
@@ -150,7 +196,8 @@ class Load:
         calls_lost: int,
     ) -> LoadResult:
         before, after = metrics
-        up, down, bargein, missed = self._scores(window)
+        up, down = self._calls.directions(window, self._spec.target_ms, sampled(self._spec.calls))
+        bargein, missed = self._calls.barge_ins(window)
         wall_s = window.end - window.start
         late = self._reactor.late_s
         buffer_ms = max(0, self._spec.target_ms - self._spec.lead_ms)
@@ -173,21 +220,6 @@ class Load:
             load_late=sum(seconds > LATE_S for seconds in late),
             load_cpu_percent=cpu[1] / wall_s * 100,
         )
-
-    def _scores(self, window: SampleWindow) -> tuple[Direction, Direction, list[float], int]:
-        up, down = Direction(), Direction()
-        bargein: list[float] = []
-        missed = 0
-        for number in sampled(self._spec.calls):
-            caller, assistant = self._callers[number], self._assistants[number].record
-            mulaw = self._spec.audio == "mulaw"
-            score_up(caller.record, assistant, self._track, caller.offset, window, into=up, mulaw=mulaw)
-            score_down(caller.record, assistant, self._reference, window, self._spec.target_ms, into=down, mulaw=True)
-        for caller in self._callers:
-            answered, unanswered = score_barge_in(caller.record, self._track, caller.offset, window)
-            bargein += answered
-            missed += unanswered
-        return up, down, bargein, missed
 
 
 def sampled(calls: int) -> Sequence[int]:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +21,14 @@ TARGET_MS, LEAD_MS = 200, 100
 """The playout buffer and the part of it that is sent ahead: the defaults, here because delays depend on them."""
 
 PUBLIC_URL = "https://bench.example"
+AUTH_TOKEN = "bench"  # noqa: S105 - opens nothing but the relay under test
+"""With which the load signs as Twilio would."""
 
 _CONFIG = """\
 [server]
 port = 0
 public_url = "{public_url}"
 drain_timeout_s = 0.0
-[twilio]
-validate_signatures = false
 [vapi]
 api_base = "http://127.0.0.1:{port}"
 assistant_id = "bench"
@@ -72,20 +72,28 @@ def run_relay(
     Its configuration and log are written to `folder`. Raises BenchFailed with the end of the log if it does not answer.
     """
     audio_format, rate_hz = FORMATS[audio]
-    config = folder / "config.toml"
-    config.write_text(
-        _CONFIG.format(
-            port=assistant_port,
-            public_url=PUBLIC_URL,
-            audio_format=audio_format,
-            rate_hz=rate_hz,
-            target_ms=TARGET_MS,
-            lead_ms=LEAD_MS,
-            max_calls=max_calls,
-        )
+    text = _CONFIG.format(
+        port=assistant_port,
+        public_url=PUBLIC_URL,
+        audio_format=audio_format,
+        rate_hz=rate_hz,
+        target_ms=TARGET_MS,
+        lead_ms=LEAD_MS,
+        max_calls=max_calls,
     )
+    with run_configured(folder, text, core) as relay:
+        yield relay
+
+
+@contextmanager
+def run_configured(
+    folder: Path, text: str, core: int | None, module: Sequence[str] = ("relay",)
+) -> Iterator[RelayProcess]:
+    """As `run_relay`, with this configuration. `module`: what is run as `relay` would be, and its first arguments."""
+    config = folder / "config.toml"
+    config.write_text(text)
     log = folder / "relay.log"
-    command = [sys.executable, "-m", "relay", "serve", "--config", str(config)]
+    command = [sys.executable, "-m", *module, "serve", "--config", str(config)]
     with (
         log.open("wb") as sink,
         _start(command, sink) as process,
@@ -99,7 +107,8 @@ def run_relay(
 
 
 def _start(command: list[str], sink: BinaryIO) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(command, stderr=sink, env={**os.environ, "VAPI_API_KEY": "bench"})  # noqa: S603 - our own
+    environ = {**os.environ, "VAPI_API_KEY": "bench", "TWILIO_AUTH_TOKEN": AUTH_TOKEN}
+    return subprocess.Popen(command, stderr=sink, env=environ)  # noqa: S603 - our own
 
 
 def _wait_ready(process: subprocess.Popen[bytes], log: Path) -> int:

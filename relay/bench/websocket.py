@@ -6,6 +6,7 @@ A zero key leaves the payload as it is, which the protocol allows and which spar
 import base64
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
@@ -27,8 +28,8 @@ def frame(payload: bytes, opcode: int, *, masked: bool) -> bytes:
     return head + (b"\0\0\0\0" if masked else b"") + payload
 
 
-def upgrade_request(path: str, host: str) -> bytes:
-    """A client's handshake."""
+def upgrade_request(path: str, host: str, headers: Mapping[str, str] | None = None) -> bytes:
+    """A client's handshake, with more headers of its own."""
     lines = (
         f"GET {path} HTTP/1.1",
         f"Host: {host}",
@@ -36,7 +37,7 @@ def upgrade_request(path: str, host: str) -> bytes:
         "Connection: Upgrade",
         "Sec-WebSocket-Version: 13",
         f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}",
-        "User-Agent: Twilio.TmeWs/1.0",
+        *(f"{name}: {value}" for name, value in (headers or {}).items()),
     )
     return "\r\n".join(lines).encode() + HEAD_END
 

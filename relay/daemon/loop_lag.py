@@ -1,4 +1,5 @@
-"""Measures how late the event loop wakes a task: what every frame of every call has to wait at least.
+"""Measures the event loop: how late it wakes a task, which every frame of every call waits at least, and how many tasks
+it has.
 
 A process that stood still, because it was stopped or its machine was, or something kept the loop, says so and goes on.
 """
@@ -31,6 +32,7 @@ async def probe_loop_lag(metrics: Metrics, uptime: Callable[[], float] = _uptime
         await trio.sleep_until(due_at)
         late_s = trio.current_time() - due_at
         metrics.loop_lag.observe(late_s)
+        metrics.tasks.set(trio.lowlevel.current_statistics().tasks_living)
         if (stood_still_s := max(late_s, uptime() - up_at)) >= STANDSTILL_S:
             metrics.standstill.inc(stood_still_s)
             log.warning("daemon.stood_still", stood_still_s=round(stood_still_s, 3))

@@ -14,6 +14,7 @@ from relay.errors import LegClosed, LegLost
 from relay.net.dial import Target, dial
 from relay.net.frame_bounds import OF_A_CALL, Breach, FrameBounds
 from relay.net.frame_reader import FrameReader
+from relay.weak import weakly
 
 CLOSE_LIMIT_S = 1.0
 QUEUE_MESSAGES = 16
@@ -194,7 +195,7 @@ class _Wire(trio.abc.Stream):
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
-        self._frames = FrameReader(self._receive_some, FrameBounds(MESSAGE_MAX_BYTES, OF_A_CALL))
+        self._frames = FrameReader(weakly(self._receive_some), FrameBounds(MESSAGE_MAX_BYTES, OF_A_CALL))
         self._open = False
         self.answer = b""
         self.over = trio.Event()

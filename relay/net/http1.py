@@ -63,6 +63,11 @@ class Http1Connection(TCPServer):
             self._all_handed_on.set()
         await self.idle_task.stop()
 
+    def forget(self) -> None:
+        """Let go of everything once the connection is over. hypercorn's parts hold it and it holds them, so that only
+        the garbage collector would free them, with all that came in."""
+        vars(self).clear()
+
     async def protocol_send(self, event: HypercornEvent) -> None:
         """As hypercorn does; but an answer that ends after the reader does not start the timer again."""
         if not (isinstance(event, Updated) and self._all_handed_on.is_set()):

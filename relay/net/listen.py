@@ -176,10 +176,11 @@ class _Server:
         stream = ServerStream(accepted, FrameBounds(WEBSOCKET_MESSAGE_MAX_BYTES, OF_A_STRANGER))
         self.streams.add(stream)
         state = ConnectionState({**self.state, STREAM_STATE: stream})
+        connection = Http1Connection(self.app, self.config, self.context, state, stream)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(stream.write_rest)
-                await Http1Connection(self.app, self.config, self.context, state, stream)
+                await connection
                 nursery.cancel_scope.cancel()
             await stream.part()
         except* Exception as failures:  # noqa: BLE001 - see serve_asgi
@@ -187,6 +188,7 @@ class _Server:
         finally:
             self.streams.discard(stream)
             stream.abort()
+            connection.forget()
 
     async def _cut_stragglers(self) -> None:
         try:

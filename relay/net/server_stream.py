@@ -9,6 +9,7 @@ import trio
 from relay.net.frame_bounds import OF_A_CALL, FrameBounds
 from relay.net.frame_reader import FrameReader
 from relay.wakeup import Signal
+from relay.weak import weakly
 
 READ_BYTES = 65_536
 LINGER_S = 1.0
@@ -30,7 +31,7 @@ class ServerStream(trio.abc.Stream):
 
     def __init__(self, stream: trio.SocketStream, bounds: FrameBounds) -> None:
         self.socket = stream.socket
-        self.frames = FrameReader(partial(self.receive_some, READ_BYTES), bounds)
+        self.frames = FrameReader(partial(weakly(self.receive_some), READ_BYTES), bounds)
         self.all_handed_on = trio.Event()
         self._closed = False
         self._stream = stream

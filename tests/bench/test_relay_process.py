@@ -9,7 +9,7 @@ import pytest
 
 from relay.bench import relay_process
 from relay.bench.errors import BenchFailed
-from relay.bench.relay_process import LEAD_MS, TARGET_MS, RelayProcess, run_relay, tail
+from relay.bench.relay_process import AUTH_TOKEN, LEAD_MS, TARGET_MS, RelayProcess, run_relay, tail
 from relay.config_file import load
 
 
@@ -29,7 +29,7 @@ def test_it_answers_while_the_context_is_open_and_is_gone_after_it(
         with urllib.request.urlopen(f"http://127.0.0.1:{relay.port}/health") as answer:
             assert answer.status == 200
         first = next(relay.lines())
-        config = load(tmp_path / "config.toml", {"VAPI_API_KEY": "bench"})
+        config = load(tmp_path / "config.toml", {"VAPI_API_KEY": "bench", "TWILIO_AUTH_TOKEN": AUTH_TOKEN})
 
     assert first["event"] == "daemon.ready"
     assert [line["event"] for line in relay.lines()][-1] == "daemon.stopped"

@@ -1,4 +1,4 @@
-"""The probe sees a loop that was held up."""
+"""The probe sees a loop that was held up, and how many tasks it has."""
 
 import signal
 import time
@@ -89,3 +89,17 @@ async def test_a_daemon_that_was_stopped_says_so_and_its_call_goes_on_and_catche
         assert (await metrics_of(daemon))['relay_frames_dropped_total{cause="overflow"}'] == 0
 
         assert (phone.end, phone.result().streams) == (None, 1)
+
+
+async def test_the_tasks_of_the_loop_are_counted(autojump_clock: MockClock) -> None:
+    metrics = Metrics()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(probe_loop_lag, metrics)
+        await trio.sleep(0.15)
+        alone = metrics.registry.get_sample_value("relay_tasks") or 0
+        for _ in range(7):
+            nursery.start_soon(trio.sleep_forever)
+        await trio.sleep(0.15)
+        nursery.cancel_scope.cancel()
+
+    assert metrics.registry.get_sample_value("relay_tasks") == alone + 7 > 7

@@ -12,7 +12,7 @@ from hypercorn.utils import LifespanFailureError
 from relay.errors import LegLost
 from relay.net.asgi_socket import AsgiSocket
 from relay.net.listen import open_listener, serve_asgi
-from tests.support.leaks import resources, resources_return_to
+from tests.support.leaks import left_to_the_collector, no_collector, resources, resources_return_to
 from tests.support.peers import dialled, raw_websocket_app, reset, serving, upgraded, websocket_app
 
 
@@ -84,6 +84,28 @@ async def test_answers_carry_no_server_header_and_requests_leave_no_log(caplog: 
     assert answer.startswith(b"HTTP/1.1 204 ")
     assert b"server:" not in answer.lower()
     assert not caplog.records
+
+
+@pytest.mark.parametrize("sent", [b"", b"G", GET, GET + GET], ids=["nothing", "half", "one", "two"])
+async def test_a_connection_that_is_over_is_freed_without_the_garbage_collector(sent: bytes) -> None:
+    async with serving(websocket_app(echo)) as port:
+        before = await resources()
+        with no_collector():
+            await request(port, sent)
+            await resources_return_to(before)
+            assert left_to_the_collector() == {}
+
+
+async def test_a_socket_that_is_over_is_freed_without_the_garbage_collector() -> None:
+    async with serving(websocket_app(echo)) as port:
+        before = await resources()
+        with no_collector():
+            async with dialled(port) as peer:
+                await peer.send("hello")
+                assert await peer.receive() == "hello"
+            await resources_return_to(before)
+            del peer
+            assert left_to_the_collector() == {}
 
 
 NOT_ASCII = {

@@ -17,11 +17,10 @@ PLAYED_S = 0.5
 
 
 class Comfort:
-    """The comfort sound of one call. `needed`: the outage goes on, or what was said in it is still on its way."""
+    """The comfort sound of one call."""
 
-    def __init__(self, playback: Playback, *, needed: Callable[[], bool]) -> None:
+    def __init__(self, playback: Playback) -> None:
         self._playback = playback
-        self._needed = needed
         self._outage = False
         self._news = Signal()
 
@@ -30,14 +29,17 @@ class Comfort:
         self._outage = True
         self._news.fire()
 
-    async def run(self) -> None:
-        """Play a quiet sound where there is no other, as long as it is needed; until cancelled."""
+    async def run(self, needed: Callable[[], bool]) -> None:
+        """Play a quiet sound where there is no other, as long as it is needed; until cancelled.
+
+        `needed`: the outage goes on, or what was said in it is still on its way.
+        """
         frames = comfort_frames(self._playback.format)
         while True:
             while not self._outage:
                 await self._news.wait()
             due, number = trio.current_time() + COMFORT_AFTER_S, 0
-            while self._needed():
+            while needed():
                 due = max(due, self._playback.speaker.last_audible_at + COMFORT_AFTER_S)
                 await trio.sleep_until(due)
                 # The assistant may have been heard while this slept; then the silence begins anew.

@@ -223,8 +223,12 @@ class Connection:
             listening()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._pump.run, socket)
-                with talk:
-                    ending = await self._talk(socket)
+                try:
+                    with talk:
+                        ending = await self._talk(socket)
+                except BaseException:
+                    nursery.cancel_scope.cancel()  # here, for the reason given in `_talk`
+                    raise
                 if talk.cancelled_caught:
                     self._pump.say_goodbye()
                 else:
@@ -238,8 +242,10 @@ class Connection:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(socket.run_keepalive, session.keepalive_s, session.pong_timeout_s)
             nursery.start_soon(self._incoming.watch, reconnect.answer_timeout_s, reconnect.audio_timeout_s)
-            ended = await self._incoming.run(socket)
-            nursery.cancel_scope.cancel()
+            try:
+                ended = await self._incoming.run(socket)
+            finally:  # not left to the nursery: its exception would be a cycle that keeps the whole call in memory
+                nursery.cancel_scope.cancel()
         reason = ended.ended_reason
         at_limit = reason is None and self._has_reached_limit
         ending = Ending.LOST if at_limit else _ENDINGS[family(reason)]

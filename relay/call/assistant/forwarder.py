@@ -54,6 +54,7 @@ from relay.logic.assistant.ladder import Ladder, Wait
 from relay.logic.assistant.lifetime import Moment
 from relay.logic.assistant.recurrence import Recurrence
 from relay.logic.end_reason import EndReason
+from relay.weak import weakly
 from relay.wire.vapi_controls import add_message
 
 StartDial = Callable[[Ladder, int, Opening], Talk]
@@ -103,7 +104,7 @@ class Forwarder:
         self._losses = Recurrence()
         self._talk: Talk | None = None
         self._outage = _Outage()
-        self._comfort = Comfort(playback, needed=lambda: self._outage.since is not None or self._replay.replaying)
+        self._comfort = Comfort(playback)
         self.assistant = pool.first.name
         """The assistant that is dialled, or has the call."""
         self.variables: dict[str, str] = {}
@@ -136,10 +137,13 @@ class Forwarder:
             lost = self._outage.lost_call_id
             if lost is not None and (dialer := self._pool.find(self.assistant)):
                 self._pool.placer.end(dialer, lost)
-            nursery.start_soon(self._comfort.run)
+            nursery.start_soon(self._comfort.run, self._comfort_is_needed)
             reason = await self._converse(partial(self._dial, call_id, nursery))
             nursery.cancel_scope.cancel()
         return reason
+
+    def _comfort_is_needed(self) -> bool:
+        return self._outage.since is not None or self._replay.replaying
 
     async def _converse(self, dial: StartDial) -> EndReason:
         spare = partial(self._dial_spare, dial)
@@ -194,7 +198,7 @@ class Forwarder:
     def _dial(self, call_id: str, nursery: trio.Nursery, ladder: Ladder, rung: int, opening: Opening) -> Talk:
         dialer = self._pool.dialers[rung]
         opening = replace(opening, handed_to=self._handed.get(dialer.name), variables=dict(self.variables))
-        handed_off = partial(self._note_handed, dialer.name)
+        handed_off = partial(weakly(self._note_handed), dialer.name)
         incoming = Incoming(dialer.format, self._playback, self._dialogue, self._report, handed_off=handed_off)
         connection = Connection(
             dialer, self._pool.placer, self._outgoing, incoming, opening, config=self._config, report=self._report
@@ -212,7 +216,9 @@ class Forwarder:
     def _dial_spare(self, dial: StartDial, ladder: Ladder, rung: int) -> Talk:
         replaces = self.assistant_call_id
         return dial(
-            ladder, rung, Opening(greet=False, replaces=replaces, messages=self._context, opened=self._note_opened)
+            ladder,
+            rung,
+            Opening(greet=False, replaces=replaces, messages=weakly(self._context), opened=weakly(self._note_opened)),
         )
 
     def _give_floor(self, talk: Talk) -> None:
@@ -266,7 +272,7 @@ class Forwarder:
         if old is None:
             return Opening()
         greet = not self._dialogue.has_begun
-        return Opening(greet=greet, replaces=old, messages=self._context, opened=self._note_opened)
+        return Opening(greet=greet, replaces=old, messages=weakly(self._context), opened=weakly(self._note_opened))
 
     def _context(self) -> Iterable[str]:
         """The conversation so far. Caller's words that were the last, and will not be replayed, want an answer; so does

@@ -18,6 +18,7 @@ from relay.logic.caller.reorder import ReorderStatistics
 from relay.logic.rate_limit import RateLimit
 from relay.media.frames import AudioFormat
 from relay.wakeup import Signal
+from relay.weak import weakly
 from relay.wire import browser, browser_down
 from relay.wire.browser import ClientAudio, ClientPlayed, ClientStart, ClientStop, Event
 
@@ -36,7 +37,7 @@ class BrowserLeg:
     def __init__(self, audio_format: AudioFormat, reorder_ms: float) -> None:
         self.format = audio_format
         self.outbox = BrowserOutbox(audio_format)
-        self.uplink = BrowserUplink(audio_format, reorder_ms, self.complain)
+        self.uplink = BrowserUplink(audio_format, reorder_ms, weakly(self.complain))
         self._events: deque[CallerEvent | RemoteProtocolError] = deque()
         self._complaints = RateLimit(per_s=COMPLAINTS_PER_S, burst=COMPLAINTS_BURST)
         self._news = Signal()

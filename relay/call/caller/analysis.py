@@ -29,6 +29,7 @@ from relay.media.packetizer import Packetizer
 from relay.media.silero import WINDOW_SAMPLES
 from relay.media.uplink import Uplink
 from relay.media.windows import WindowCutter
+from relay.weak import weakly
 
 FLOW_AFTER_S = 0.4
 """As late as mobile networks deliver at times."""
@@ -70,7 +71,7 @@ class Analysis:
         self._media_clock = MediaClock()
         self._replay = replay
         self._detection = SpeechDetection(
-            config.vad, replay, sentences, report, clock_time=self._clock_time, caller_heard=caller_heard
+            config.vad, replay, sentences, report, clock_time=weakly(self._clock_time), caller_heard=caller_heard
         )
         self._counts = report.counts
         self._audio_logged = audio_logged

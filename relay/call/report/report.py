@@ -13,6 +13,7 @@ from relay.call.report.status import CallStatus
 from relay.errors import RemoteProtocolError
 from relay.metrics import Metrics
 from relay.wakeup import Signal
+from relay.weak import weakly
 
 LISTENERS_MAX = 8
 """Each costs a call at every event. The relay's own parts take no place from those outside it."""
@@ -32,7 +33,7 @@ class Report:
 
     def __init__(self, call_id: str, metrics: Metrics) -> None:
         self.counts = Counts(metrics)
-        self.status = CallStatus(self.tell)
+        self.status = CallStatus(weakly(self.tell))
         self._log = structlog.get_logger().bind(call_id=call_id)
         self._listeners: list[Listener] = []
         self._guests = 0

@@ -38,7 +38,7 @@ class Rig:
     def __init__(self) -> None:
         self.played = Played()
         self.needed = True
-        self.comfort = Comfort(cast("Playback", self.played), needed=lambda: self.needed)
+        self.comfort = Comfort(cast("Playback", self.played))
 
     async def no_longer_needed(self) -> None:
         self.needed = False
@@ -49,7 +49,7 @@ class Rig:
 async def running() -> AsyncIterator[Rig]:
     rig = Rig()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(rig.comfort.run)
+        nursery.start_soon(rig.comfort.run, lambda: rig.needed)
         await trio.testing.wait_all_tasks_blocked()
         yield rig
         nursery.cancel_scope.cancel()

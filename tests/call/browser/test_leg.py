@@ -1,6 +1,7 @@
 """A browser's leg without network: what the client says reaches the call, what it says wrong comes back to it."""
 
 import struct
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from relay.net.outbox import Entry
 from relay.wire import browser_down
 from relay.wire.browser import ClientAudio, ClientPlayed, ClientStart, ClientStop
 from relay.wire.browser_down import Text
+from tests.support.leaks import no_collector
 
 REORDER_MS = 80
 
@@ -145,3 +147,14 @@ async def test_bad_messages_that_the_call_has_not_taken_are_bounded(autojump_clo
             counted += 1
 
     assert counted == EVENTS_WAITING_MAX
+
+
+async def test_a_leg_whose_session_is_over_is_freed_without_the_garbage_collector() -> None:
+    with no_collector():
+        leg = BrowserLeg(WIDEBAND, REORDER_MS)
+        leg.complain("TOO_FAST", "too fast")
+        leg.close()
+        freed = ref(leg)
+        del leg
+
+        assert freed() is None

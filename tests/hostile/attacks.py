@@ -1,0 +1,103 @@
+"""The attacks of a stranger: what each connection sends first, and what it goes on sending. Bytes only."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from relay.bench import websocket
+from relay.bench.relay_process import PUBLIC_URL
+
+BLOCK_BYTES = 65_536
+"""What a flood writes at a time."""
+SLOW_S = 0.5
+"""How often a slow peer sends a little."""
+_FIN = 0x80
+_CONTINUATION = 0
+_HOST = "relay.test"
+_FORM = b"CallSid=CA1&AccountSid=AC1&From=%2B15550100&CallStatus=ringing"
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """`opening` is what connection `n` begins with. If that asks for a WebSocket, what follows waits for the answer.
+
+    `more` is sent again and again: as fast as the attacker may (`floods`), or every `SLOW_S`. Empty: nothing more.
+    `first` goes before it, once.
+    """
+
+    name: str
+    opening: Callable[[int], bytes] = lambda _: b""
+    first: bytes = b""
+    more: bytes = b""
+    floods: bool = False
+
+
+def _fragment(payload: bytes, opcode: int) -> bytes:
+    """A masked frame that is not the last of its message (RFC 6455, 5.4)."""
+    whole = websocket.frame(payload, opcode, masked=True)
+    return bytes((whole[0] & ~_FIN,)) + whole[1:]
+
+
+def _flood(frame: bytes) -> bytes:
+    """So many of these frames that they fill a block."""
+    return frame * max(1, BLOCK_BYTES // len(frame))
+
+
+def _upgrade(origin: str = PUBLIC_URL) -> Callable[[int], bytes]:
+    return lambda _: websocket.upgrade_request("/client", _HOST, {"Origin": origin})
+
+
+def _post(n: int, body: bytes, length: int) -> bytes:
+    head = (
+        "POST /twilio/voice HTTP/1.1",
+        f"Host: {_HOST}",
+        "Content-Type: application/x-www-form-urlencoded",
+        f"Content-Length: {length}",
+        f"X-Twilio-Signature: wrong{n}",
+    )
+    return "\r\n".join(head).encode() + websocket.HEAD_END + body
+
+
+def _wrong_signature(n: int) -> bytes:
+    """Webhooks and media sockets in turn."""
+    if n % 2:
+        return websocket.upgrade_request("/twilio/media", _HOST, {"X-Twilio-Signature": f"wrong{n}"})
+    return _post(n, _FORM, len(_FORM))
+
+
+def _garbage(n: int) -> bytes:
+    return Random(n).randbytes(2000)
+
+
+ATTACKS = (
+    Attack("silent"),
+    Attack("slow head", lambda _: f"GET /client HTTP/1.1\r\nHost: {_HOST}\r\n".encode(), more=b"X-More: 1\r\n"),
+    Attack("slow body", lambda n: _post(n, b"", 60_000), more=b"a"),
+    Attack("no start", _upgrade()),
+    Attack("wrong Origin", _upgrade("https://elsewhere.example")),
+    Attack("wrong signature", _wrong_signature),
+    Attack(
+        "endless message",
+        _upgrade(),
+        first=_fragment(b"{", websocket.TEXT),
+        more=_fragment(b" " * BLOCK_BYTES, _CONTINUATION),
+        floods=True,
+    ),
+    Attack(
+        "empty fragments",
+        _upgrade(),
+        first=_fragment(b"{", websocket.TEXT),
+        more=_flood(_fragment(b"", _CONTINUATION)),
+        floods=True,
+    ),
+    Attack("pings", _upgrade(), more=_flood(websocket.frame(b"", websocket.PING, masked=True)), floods=True),
+    Attack("empty messages", _upgrade(), more=_flood(websocket.frame(b"", websocket.TEXT, masked=True)), floods=True),
+    Attack(
+        "64 KB messages",
+        _upgrade(),
+        more=websocket.frame(b"x" * BLOCK_BYTES, websocket.TEXT, masked=True),
+        floods=True,
+    ),
+    Attack("garbage", _garbage, more=_garbage(0), floods=True),
+)
+BY_NAME = {attack.name: attack for attack in ATTACKS}

@@ -1,0 +1,254 @@
+"""A siege: a real relay with live calls, which is attacked; what that does to the calls and to the process.
+
+The relay has a core of its own. The callers and their assistants (those of `relay bench`) share the other with the
+attacker, which has the lowest priority: so what is late is late because of the relay. Where others use the machine,
+`load_late_ms` and `others_cpu_percent` say so.
+"""
+
+import gc
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from relay.bench.load import CATCH_UP_S, WARM_UP_S, LoadCalls
+from relay.bench.machine import cores
+from relay.bench.process import Snapshot, counted_between, cpu_s, rss_mb, scrape
+from relay.bench.reactor import Reactor
+from relay.bench.relay_process import PUBLIC_URL, RelayProcess, run_configured
+from relay.bench.scores import SETTLE_S, SampleWindow, percentiles
+from tests.hostile.attacker import AttackResult, AttackSpec
+
+CALLS = 6
+TARGET_MS, LEAD_MS = 200, 100
+"""The relay's playout buffer, and the part of it that is sent ahead: the defaults."""
+BACK_S = 10.0
+"""Within this time after an attack the process is as it was before."""
+MEMORY_SLACK_MB = 8.0
+"""What the allocator keeps, and a log of what happened."""
+SAMPLE_S = 0.1
+TASK_LOOKS = 10
+ANSWER_S = 5.0
+"""An attacker that has not come to its end so long after its time is killed."""
+
+_CONFIG = """\
+[server]
+port = 0
+public_url = "{public_url}"
+drain_timeout_s = 0.0
+[vapi]
+api_base = "http://127.0.0.1:{port}"
+assistant_id = "hostile"
+[state]
+url = "sqlite:{folder}/relay.db"
+"""
+
+
+class Outcome(msgspec.Struct):
+    """What an attack did.
+
+    added_ms: the 99th percentile of the delay of both directions, less the playout buffer. lost_frames: never came out.
+    holes: times the assistant's audio broke off. lost_calls: sockets of live calls that are gone. peak_mb, left_mb: how
+    much more memory the relay had, at most and in the end. back_s: after how long memory and descriptors were as
+    before; None: not within BACK_S. left_descriptors, left_tasks: how many more there were then. load_late_ms: how late
+    the callers themselves were, the 99th percentile and at most. others_cpu_percent: how much of the relay's core went
+    to other processes.
+    """
+
+    name: str
+    way: str
+    attack: AttackResult = msgspec.field(default_factory=AttackResult)
+    added_ms: dict[str, float | None] = {}
+    lost_frames: int = 0
+    holes: int = 0
+    lost_calls: int = 0
+    answers: bool = True
+    peak_mb: float = 0.0
+    left_mb: float = 0.0
+    back_s: float | None = 0.0
+    left_descriptors: int = 0
+    left_tasks: int = 0
+    relay_cpu_percent: float = 0.0
+    load_late_ms: dict[str, float | None] = {}
+    others_cpu_percent: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the relay's process stands. Tasks are those of its event loop."""
+
+    rss_mb: float
+    descriptors: int
+    tasks: int
+    metrics: Snapshot
+
+
+@dataclass
+class Siege:
+    """One relay, and calls with it that go on through several attacks."""
+
+    relay: RelayProcess
+    calls: LoadCalls
+    reactor: Reactor
+    core: int | None
+    """The relay's own; None: it has none."""
+    outcomes: list[tuple[Outcome, SampleWindow]] = field(default_factory=list)
+    broken: bool = False
+    """Calls were lost, or the relay is not as it was: the next attack needs another one."""
+
+    def rest(self, name: str, seconds: float) -> None:
+        """Nothing happens for a while: what the attacks are compared with."""
+        self._observe(Outcome(name, "no attack"), None, seconds)
+
+    def attack(self, spec: AttackSpec, way: str) -> Outcome:
+        """Carry the attack out, and wait until the relay is as before."""
+        outcome = Outcome(spec.name, way)
+        self._observe(outcome, msgspec.structs.replace(spec, port=self.relay.port), spec.seconds)
+        return outcome
+
+    def end(self) -> list[Outcome]:
+        """Hang up, and score what was heard: it is compared with what was said."""
+        self.calls.hang_up()
+        for outcome, window in self.outcomes:
+            up, down = self.calls.directions(window, TARGET_MS, range(CALLS))
+            delays = {"up": up.delay_ms, "down": [ms - (TARGET_MS - LEAD_MS) for ms in down.delay_ms]}
+            outcome.added_ms = {name: percentiles(values, 99)["p99"] for name, values in delays.items()}
+            outcome.lost_frames = up.lost + down.lost
+        return [outcome for outcome, _ in self.outcomes]
+
+    def _observe(self, outcome: Outcome, spec: AttackSpec | None, seconds: float) -> None:
+        try:
+            before = self._standing()
+        except OSError:
+            self.broken, outcome.answers = True, False
+            return
+        self._run(CATCH_UP_S)
+        self.reactor.late_s.clear()
+        self.reactor.measuring, began = True, time.monotonic()
+        cpu, busy = cpu_s(self.relay.pid), busy_s(self.core)
+        peak = [before.rss_mb]
+        self.reactor.at(began, lambda: self._sample(peak, began + seconds + ANSWER_S))
+        if spec is None:
+            self._run(seconds)
+        else:
+            outcome.attack = self._carry_out(spec)
+        took_s = time.monotonic() - began
+        used_s, busy_for_s = cpu_s(self.relay.pid) - cpu, busy_s(self.core) - busy
+        outcome.relay_cpu_percent = round(used_s / took_s * 100, 1)
+        outcome.others_cpu_percent = round(max(0.0, busy_for_s - used_s) / took_s * 100, 1)
+        self.reactor.measuring = False
+        outcome.load_late_ms = percentiles([late_s * 1000 for late_s in self.reactor.late_s], 99, 100)
+        self._run(SETTLE_S)
+        self.outcomes.append((outcome, SampleWindow(began, time.monotonic())))
+        self._judge(outcome, before, peak[0], ended_at=began + took_s)
+
+    def _judge(self, outcome: Outcome, before: Standing, peak_mb: float, ended_at: float) -> None:
+        back = self.reactor.run_until(ended_at + BACK_S, lambda: self._is_back(before))
+        outcome.back_s = round(time.monotonic() - ended_at, 1) if back else None
+        outcome.lost_calls = self.calls.lost
+        outcome.peak_mb = round(peak_mb - before.rss_mb, 1)
+        try:
+            after = self._standing_after(before)
+        except OSError:
+            outcome.answers = False
+        else:
+            outcome.left_mb = round(after.rss_mb - before.rss_mb, 1)
+            outcome.left_descriptors = after.descriptors - before.descriptors
+            outcome.left_tasks = after.tasks - before.tasks
+            outcome.holes = int(
+                sum(counted_between(before.metrics, after.metrics, "relay_playout_holes_total").values())
+            )
+        self.broken = (
+            not outcome.answers or bool(outcome.lost_calls) or outcome.back_s is None or outcome.left_tasks > 0
+        )
+
+    def _is_back(self, before: Standing) -> bool:
+        pid = self.relay.pid
+        return rss_mb(pid) <= before.rss_mb + MEMORY_SLACK_MB and descriptors(pid) <= before.descriptors
+
+    def _standing_after(self, before: Standing) -> Standing:
+        """Tasks come and go in any process: the fewest of a few looks are those that stay."""
+        after = self._standing()
+        for _ in range(TASK_LOOKS):
+            if after.tasks <= before.tasks:
+                break
+            self._run(SAMPLE_S)
+            after = self._standing()
+        return after
+
+    def _standing(self) -> Standing:
+        metrics = scrape(self.relay.port)
+        tasks = int(metrics.counters["relay_tasks"][""])
+        return Standing(rss_mb(self.relay.pid), descriptors(self.relay.pid), tasks, metrics)
+
+    def _sample(self, peak: list[float], until: float) -> float | None:
+        now = time.monotonic()
+        peak[0] = max(peak[0], rss_mb(self.relay.pid))
+        return now + SAMPLE_S if now < until and self.reactor.measuring else None
+
+    def _carry_out(self, spec: AttackSpec) -> AttackResult:
+        command = [sys.executable, "-m", "tests.hostile.attacker", msgspec.json.encode(spec).decode()]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            if not self.reactor.run_until(
+                time.monotonic() + spec.seconds + ANSWER_S, lambda: process.poll() is not None
+            ):
+                process.kill()
+            out, _ = process.communicate()
+        return msgspec.json.decode(out, type=AttackResult) if out else AttackResult()
+
+    def _run(self, seconds: float) -> None:
+        self.reactor.run_until(time.monotonic() + seconds)
+
+
+def configuration(assistant_port: int, folder: Path) -> str:
+    """Of the relay: its defaults, but for what it needs to find the assistant and to keep its state in `folder`."""
+    return _CONFIG.format(public_url=PUBLIC_URL, port=assistant_port, folder=folder)
+
+
+def busy_s(core: int | None) -> float:
+    """How long this core has worked (proc(5), /proc/stat: all but idle and waiting for I/O); 0 without one."""
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *fields = line.split()
+        if name == f"cpu{core}":
+            user, nice, system, _, _, *interrupts = (int(field) for field in fields[:7])
+            return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
+def descriptors(pid: int) -> int:
+    """How many descriptors the process has open; 0 once it is gone."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 - one system call, in a loop of sockets
+    except FileNotFoundError:
+        return 0
+
+
+@contextmanager
+def open_siege() -> Iterator[Siege]:
+    """A relay with its defaults, and CALLS live calls that talk. Raises BenchFailed, SetupFailed."""
+    relay_core, load_core = cores()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="relay-hostile-")))
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        text = configuration(listener.getsockname()[1], folder)
+        relay = stack.enter_context(run_configured(folder, text, relay_core))
+        allowed = os.sched_getaffinity(0)
+        stack.callback(os.sched_setaffinity, 0, allowed)
+        if load_core is not None:
+            os.sched_setaffinity(0, {load_core})
+        reactor = Reactor()
+        calls = LoadCalls(relay.port, listener, "pcm", reactor)
+        for number in range(CALLS):
+            calls.place(number, sampled=True)
+        gc.freeze()
+        stack.callback(gc.unfreeze)
+        reactor.run_until(time.monotonic() + WARM_UP_S)
+        yield Siege(relay, calls, reactor, relay_core)

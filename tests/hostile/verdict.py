@@ -1,0 +1,78 @@
+"""The verdict: which promises an attack broke, and which it says nothing about."""
+
+from collections.abc import Sequence
+
+from tests.hostile.short_calls import After
+from tests.hostile.siege import BACK_S, MEMORY_SLACK_MB, Outcome
+
+ADDED_MAX_MS = 20.0
+"""How much later than without an attack the audio is, 99 % of it."""
+LATE_P99_MAX_MS, LATE_MAX_MS = 5.0, 60.0
+"""Callers who are later than this themselves say nothing about delays, and nothing about holes."""
+OTHERS_CPU_MAX_PERCENT = 10.0
+"""Nor does a relay whose core others use."""
+
+
+SHORT_CALLS_MAX_MB, SHORT_CALLS_MAX_OBJECTS = 6.0, 1000
+"""What may be more after many short calls: the allocator's share, and caches of libraries, which have bounds."""
+
+
+def problems(outcomes: Sequence[Outcome], *, quiet: bool) -> tuple[list[str], list[str]]:
+    """A line for each broken promise, and one for each that could not be judged.
+
+    `quiet`: nothing else is said to run on this machine, so that delays count too.
+    """
+    broken: list[str] = []
+    unknown: list[str] = []
+    usual: dict[str, float] = {}
+    for outcome in outcomes:
+        if outcome.way == "no attack":
+            usual = {way: ms for way, ms in outcome.added_ms.items() if ms is not None}
+        where = f"{outcome.name}, {outcome.way}"
+        broken += [f"{where}: {what}" for what in _lasting(outcome)]
+        audible, late = _audible(outcome), _late(outcome, usual) if quiet else []
+        (unknown if _busy(outcome, "p100", LATE_MAX_MS) else broken).extend(f"{where}: {what}" for what in audible)
+        (unknown if _busy(outcome, "p99", LATE_P99_MAX_MS) else broken).extend(f"{where}: {what}" for what in late)
+    return broken, unknown
+
+
+def growth(found: Sequence[After]) -> list[str]:
+    """A line for each kind of growth from the first look on, which is when all that is made once is there."""
+    first, last = found[0].held, found[-1].held
+    more = sum(last.objects.values()) - sum(first.objects.values())
+    of_calls = sorted(kind for kind, count in last.objects.items() if count > 1 and kind.startswith("relay.call."))
+    checks = [
+        (last.trimmed_mb - first.trimmed_mb > SHORT_CALLS_MAX_MB, f"{last.trimmed_mb - first.trimmed_mb:.1f} MB more"),
+        (more > SHORT_CALLS_MAX_OBJECTS, f"{more} objects more"),
+        (bool(of_calls), f"not freed: {', '.join(of_calls)}"),
+    ]
+    return [f"after {found[-1].calls:,} short calls: {text}" for is_broken, text in checks if is_broken]
+
+
+def _busy(outcome: Outcome, quantile: str, late_max_ms: float) -> bool:
+    """Whether the machine, and not the relay, may have been the cause."""
+    is_late = (outcome.load_late_ms.get(quantile) or 0.0) > late_max_ms
+    return is_late or outcome.others_cpu_percent > OTHERS_CPU_MAX_PERCENT
+
+
+def _lasting(outcome: Outcome) -> list[str]:
+    """What holds on every machine."""
+    checks = [
+        (not outcome.answers, "the relay does not answer any more"),
+        (outcome.lost_calls > 0, f"{outcome.lost_calls} sockets of live calls lost"),
+        (outcome.lost_frames > 0, f"{outcome.lost_frames} frames lost"),
+        (outcome.back_s is None, f"not as before within {BACK_S:g} s"),
+        (outcome.left_mb > MEMORY_SLACK_MB, f"{outcome.left_mb:.0f} MB left"),
+        (outcome.left_descriptors > 0, f"{outcome.left_descriptors} descriptors left"),
+        (outcome.left_tasks > 0, f"{outcome.left_tasks} tasks left"),
+    ]
+    return [text for is_broken, text in checks if is_broken]
+
+
+def _audible(outcome: Outcome) -> list[str]:
+    return [f"{outcome.holes} holes"] if outcome.holes else []
+
+
+def _late(outcome: Outcome, usual: dict[str, float]) -> list[str]:
+    late = {way: ms - usual.get(way, 0.0) for way, ms in outcome.added_ms.items() if ms is not None}
+    return [f"{way} {ms:.0f} ms later" for way, ms in late.items() if ms > ADDED_MAX_MS]

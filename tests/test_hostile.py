@@ -1,0 +1,95 @@
+"""The judge of `make hostile` sees each broken promise, and the attacks are what they are called."""
+
+import msgspec
+import pytest
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import Event, Message, Ping
+
+from tests.hostile.attacks import ATTACKS, BLOCK_BYTES, BY_NAME, Attack
+from tests.hostile.plan import FULL, SMALL
+from tests.hostile.short_calls import After
+from tests.hostile.siege import Outcome
+from tests.hostile.verdict import growth, problems
+from tests.hostile.watched import Held
+
+REST = Outcome("nobody", "no attack", added_ms={"up": 3.0, "down": 4.0}, load_late_ms={"p99": 1.0, "p100": 9.0})
+GOOD = msgspec.structs.replace(REST, name="pings", way="at once", added_ms={"up": 22.0, "down": 23.0})
+
+BROKEN = {
+    "later than without": ({"added_ms": {"up": 24.0, "down": 4.0}}, "up 21 ms later"),
+    "frames": ({"lost_frames": 1}, "1 frames lost"),
+    "a hole": ({"holes": 1}, "1 holes"),
+    "a call": ({"lost_calls": 1}, "1 sockets of live calls lost"),
+    "no answer": ({"answers": False}, "does not answer"),
+    "not back": ({"back_s": None}, "not as before"),
+    "memory": ({"left_mb": 9.0}, "9 MB left"),
+    "descriptors": ({"left_descriptors": 1}, "1 descriptors left"),
+    "tasks": ({"left_tasks": 1}, "1 tasks left"),
+}
+
+
+def test_an_attack_that_the_calls_do_not_feel_breaks_nothing() -> None:
+    assert problems([REST, GOOD], quiet=True) == ([], [])
+
+
+@pytest.mark.parametrize(("changed", "said"), BROKEN.values(), ids=BROKEN)
+def test_each_broken_promise_is_named(changed: dict[str, object], said: str) -> None:
+    broken, unknown = problems([REST, msgspec.structs.replace(GOOD, **changed)], quiet=True)
+
+    assert len(broken) == 1
+    assert said in broken[0]
+    assert unknown == []
+
+
+@pytest.mark.parametrize("busy", [{"load_late_ms": {"p99": 6.0, "p100": 61.0}}, {"others_cpu_percent": 11.0}])
+def test_on_a_busy_machine_there_is_no_verdict_on_holes_and_delays_but_on_all_else(busy: dict[str, object]) -> None:
+    changed = msgspec.structs.replace(GOOD, holes=1, added_ms={"up": 99.0, "down": 4.0}, lost_frames=1, **busy)
+    broken, unknown = problems([REST, changed], quiet=True)
+
+    assert broken == ["pings, at once: 1 frames lost"]
+    assert unknown == ["pings, at once: 1 holes", "pings, at once: up 96 ms later"]
+
+
+def after(calls: int, trimmed_mb: float, **objects: int) -> After:
+    return After(calls, Held(trimmed_mb + 10, trimmed_mb, {name.replace("_", "."): n for name, n in objects.items()}))
+
+
+def test_memory_that_grows_with_short_calls_is_seen() -> None:
+    first = after(200, 120.0, builtins_list=3000, relay_call_Calls=1)
+
+    assert growth([first, after(2000, 121.0, builtins_list=3200, relay_call_Calls=1)]) == []
+    assert growth([first, after(2000, 127.0)]) == ["after 2,000 short calls: 7.0 MB more"]
+    assert growth([first, after(2000, 120.0, builtins_list=4002)]) == ["after 2,000 short calls: 1001 objects more"]
+    assert growth([first, after(2000, 120.0, relay_call_Call=2)]) == [
+        "after 2,000 short calls: not freed: relay.call.Call"
+    ]
+
+
+def received(name: str) -> list[Event]:
+    """What a server makes of what this attack sends behind its handshake."""
+    server = Connection(ConnectionType.SERVER)
+    server.receive_data(BY_NAME[name].first + BY_NAME[name].more)
+    return list(server.events())
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
+def test_a_flood_fills_a_block_and_what_is_slow_does_not(attack: Attack) -> None:
+    assert (len(attack.more) >= 2000) == attack.floods
+    assert len(attack.more) <= BLOCK_BYTES + 14
+
+
+def test_the_frames_of_the_floods_are_valid_and_what_they_are_called() -> None:
+    fragments = received("empty fragments")
+    assert len(fragments) > 10_000
+    assert not any(isinstance(event, Message) and event.message_finished for event in fragments)
+    assert not any(isinstance(event, Message) and event.message_finished for event in received("endless message"))
+    assert all(isinstance(event, Ping) for event in received("pings"))
+    assert {event.data for event in received("empty messages") if isinstance(event, Message)} == {""}
+    assert [len(event.data) for event in received("64 KB messages") if isinstance(event, Message)] == [BLOCK_BYTES]
+
+
+def test_the_whole_dose_is_the_promised_one_and_the_small_one_fits_a_minute() -> None:
+    in_a_row, at_once, spread = [spec for _, spec in FULL.attacks("silent")]
+    assert (in_a_row.total, at_once.at_once, spread.at_once) == (10_000, 1000, 1000)
+    assert (len(set(at_once.addresses)), len(set(spread.addresses))) == (1, 40)
+    assert sum(spec.seconds for attack in ATTACKS for _, spec in SMALL.attacks(attack.name)) < 30
