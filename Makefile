@@ -28,6 +28,9 @@ demo: $(STAMP)
 # debugger.
 PYTEST := $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
+# Kept, or each of the hundred processes that the tests start would compile the relay anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 test: $(STAMP)
 	@$(PYTEST) $(ARGS)
 

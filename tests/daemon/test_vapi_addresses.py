@@ -37,7 +37,7 @@ async def fails(assistant: Assistant, phone: Phone) -> None:
 
 CALLS: list[tuple[Behaviour, Callable[[Assistant, Phone], Awaitable[None]], str]] = [
     (Behaviour(), talks, "assistant.ready"),
-    (Behaviour(), is_lost, "assistant.hang_up_failed"),
+    (Behaviour(), is_lost, "assistant.reconnected"),
     (STRICT, is_lost, "assistant.hung_up"),
     (Behaviour(refuse_handshake=True), fails, "SOCKET_FAILED"),
     (Behaviour(create_status=400), fails, "VAPI_BAD_REQUEST"),

@@ -75,7 +75,7 @@ def _check_recording(path: Path, clear_s: float) -> None:
     clear = round(clear_s * 8000)
     assert np.abs(right[clear + 160 : clear + 8000]).max() == 0
     assert np.abs(right[clear - 8000 : clear]).max() > 1000
-    assert np.abs(left[clear - 2400 : clear + 4000]).max() > 1000
+    assert np.abs(left[clear - 16000 : clear + 4000]).max() > 1000, "within two seconds, on whatever machine"
 
 
 def _check_log(path: Path) -> None:
