@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 help:
 	@echo 'make demo    the whole thing without accounts, in a terminal'
 	@echo 'make test    the tests (ARGS="..." goes to pytest)'
-	@echo 'make endurance  cut connections, killed daemons, an hour on a bad network: some 35 minutes'
+	@echo 'make endurance  cut connections, killed daemons, stores that fail, an hour on a bad network: some 37 minutes'
 	@echo 'make fuzz    the parsers that face the network, with made-up input: ten minutes (MINUTES=...)'
 	@echo 'make hostile  attacks on a relay with live calls, and the memory after 2,000 short ones: some 20 minutes'
 	@echo 'make check   format, lint, types, tests; the page, too (needs npm)'
@@ -22,11 +22,11 @@ help:
 demo: $(STAMP)
 	@$(BIN)/relay demo $(ARGS)
 
-# Three processes on two cores, whatever the machine has: many tests wait in real time, and more of them would be in
+# Four processes on two cores, whatever the machine has: many tests wait in real time, and more of them would be in
 # each other's way. The tests of a file stay together, because they share what is expensive to make; the files keep
 # their order, or those with few tests, which take longest, come last and alone. ARGS="-n 0" takes one process, for a
 # debugger.
-PYTEST := $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 # Kept, or each of the hundred processes that the tests start would compile the relay anew.
 unexport PYTHONDONTWRITEBYTECODE

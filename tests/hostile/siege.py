@@ -175,10 +175,10 @@ class Siege:
         return rss_mb(pid) <= before.rss_mb + MEMORY_SLACK_MB and descriptors(pid) <= before.descriptors
 
     def _standing_after(self, before: Standing) -> Standing:
-        """Tasks come and go in any process: the fewest of a few looks are those that stay."""
+        """Tasks and descriptors come and go, with our own look at the metrics too: the fewest of a few looks stay."""
         after = self._standing()
         for _ in range(TASK_LOOKS):
-            if after.tasks <= before.tasks:
+            if after.tasks <= before.tasks and after.descriptors <= before.descriptors:
                 break
             self._run(SAMPLE_S)
             after = self._standing()
