@@ -56,7 +56,9 @@ HELD_BY = {
     "SIGPIPE, SIGALRM and others that a daemon has no use for": [
         PROCESS + "test_every_signal_is_ignored_that_means_nothing_to_the_daemon",
     ],
-    "SIGKILL": ["tests/endurance/test_handovers.py::test_a_killed_process_is_followed_on_its_socket_with_what_was_heard"],
+    "SIGKILL": [
+        "tests/endurance/test_handovers.py::test_a_killed_process_is_followed_on_its_socket_with_what_was_heard"
+    ],
     "SIGSTOP and SIGCONT, or a machine that is suspended": [
         "tests/daemon/test_loop_lag.py::test_a_daemon_that_was_stopped_says_so_and_its_call_goes_on_and_catches_up",
         "tests/daemon/test_loop_lag.py::test_a_machine_that_was_suspended_is_a_standstill_too",
