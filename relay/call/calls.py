@@ -144,9 +144,9 @@ class Calls:
         self._forget_hung_up()
         return self._hung_up.get(sid)
 
-    async def wait_over(self, sid: str) -> None:
-        """Return when no call of this CallSid runs here."""
-        while sid in self._by_sid:
+    async def wait_over(self, call: Call) -> None:
+        """Return when this call does not run here any more; another of its CallSid may."""
+        while self._by_sid.get(call.sid) is call:
             await self._ended.wait()
 
     async def wait_empty(self) -> None:

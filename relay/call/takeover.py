@@ -60,7 +60,7 @@ class Takeover:
         once its end is complete.
         """
         if in_progress and (call := self._calls.find(sid)) and call.seems_hung_up:
-            await self._calls.wait_over(sid)
+            await self._calls.wait_over(call)
         if in_progress:
             await self._calls.checkpoints.stored(sid)
         if self._calls.draining or self._calls.has_ended(sid, in_progress=in_progress):

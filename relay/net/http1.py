@@ -103,14 +103,33 @@ class Http1Connection(TCPServer):
         (RFC 9110, 10.1.1)."""
         stream = self._http.stream
         if not isinstance(stream, WSStream):
-            receive = self._inviting(receive) if self._requests.waits else receive
-            await self._application(scope, receive, send, sync_spawn, call_soon)
+            rest = _RestOfBody(receive)
+            wanted = self._inviting(rest.receive) if self._requests.waits else rest.receive
+            try:
+                await self._application(scope, wanted, self._discarding(rest, send), sync_spawn, call_soon)
+            finally:
+                self._discard(rest)
             return
         stream.handshake = BoundedHandshake(scope, self._server_stream.frames)
         try:
             await self._application(scope, receive, self._answering(send), sync_spawn, call_soon)
         finally:
             self._upgrade_answered.set()
+
+    def _discarding(self, rest: "_RestOfBody", send: Send) -> Send:
+        async def discard_and_send(event: Any) -> None:
+            if event["type"] == "http.response.body" and not event.get("more_body", False):
+                self._discard(rest)
+            await send(event)
+
+        return discard_and_send
+
+    def _discard(self, rest: "_RestOfBody") -> None:
+        """Receive what is left of a request that has its answer. hypercorn puts it into a queue with a bound, and waits
+        there for good when nobody does, the end of the connection included."""
+        if not rest.discarded:
+            rest.discarded = True
+            self._task_group.spawn(rest.discard)
 
     def _answering(self, send: Send) -> Send:
         async def send_and_note(event: Any) -> None:
@@ -133,6 +152,27 @@ class Http1Connection(TCPServer):
         http = self.protocol.protocol
         assert isinstance(http, H11Protocol)
         return http
+
+
+class _RestOfBody:
+    """What the application has not received of a request. Its end is told once, to whoever receives then."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._until_end = trio.CancelScope()
+        self.discarded = False
+
+    async def receive(self) -> Any:
+        event = await self._receive()
+        if event["type"] == "http.disconnect":
+            self._until_end.cancel()
+        return event
+
+    async def discard(self) -> None:
+        """Receive all of it."""
+        with self._until_end:
+            while True:
+                await self.receive()
 
 
 class PlainRequests(h11.Connection):

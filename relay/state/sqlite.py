@@ -28,6 +28,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
 import structlog
 
@@ -94,6 +95,15 @@ def file_of(path: str, environ: Mapping[str, str]) -> Path:
     return Path(environ.get("STATE_DIRECTORY", "").partition(":")[0] or "state", FILE_NAME)
 
 
+def _this_boot() -> str:
+    """Which start of the machine this is. Where nobody tells, as in a sandbox, each process has one of its own: its
+    times are then those of the machine's clock when it started."""
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return uuid4().hex
+
+
 class SqliteBackend:
     """A `Backend` in a file that only its user can read.
 
@@ -114,7 +124,7 @@ class SqliteBackend:
         self._path = path
         self._lease_s = lease_s
         self._uptime = uptime
-        self._boot_id = boot_id or _BOOT_ID.read_text(encoding="ascii").strip()
+        self._boot_id = boot_id or _this_boot()
         self._booted_at = 0.0
         self._connection: sqlite3.Connection | None = None
         self._inodes: tuple[int | None, ...] = ()

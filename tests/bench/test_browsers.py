@@ -20,7 +20,7 @@ LOST = msgspec.structs.replace(WAY, lost=1)
 
 @pytest.fixture(scope="module")
 def printed() -> BrowserResult:
-    command = [sys.executable, "-m", "relay", "bench", "--browsers", "--calls", "1", "--seconds", "4", "--json"]
+    command = [sys.executable, "-m", "relay", "bench", "--browsers", "--calls", "1", "--seconds", "5", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode in (0, 1), done.stderr
     assert json.loads(done.stdout), done.stderr

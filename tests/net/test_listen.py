@@ -2,11 +2,14 @@
 
 import logging
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from hypercorn.utils import LifespanFailureError
 
 from relay.errors import LegLost
@@ -311,3 +314,43 @@ async def test_no_compression_is_agreed_to_and_the_socket_works(offer: str) -> N
         async with dialled(port) as peer:
             await peer.send(b"\0" * 5000)
             assert await peer.receive() == b"\0" * 5000
+
+
+@pytest.mark.parametrize("gone", [True, False])
+async def test_a_body_that_nobody_reads_holds_no_connection_when_its_request_has_its_answer(*, gone: bool) -> None:
+    """More of it than hypercorn's queue has room for, which would wait there for a reader for good."""
+    enough, open_now = trio.Event(), 0
+
+    @contextmanager
+    def admit(_: str) -> Iterator[None]:
+        nonlocal open_now
+        open_now += 1
+        try:
+            yield
+        finally:
+            open_now -= 1
+
+    async def refuse(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        await enough.wait()
+        await send({"type": "http.response.start", "status": 429, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    listener = open_listener("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    async with trio.open_nursery() as nursery:
+        shutdown = trio.Event()
+        await nursery.start(partial(serve_asgi, refuse, listener, shutdown=shutdown, admit=admit))
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            await stream.send_all(
+                b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 300
+            )
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            assert open_now == 1
+            if gone:
+                await stream.aclose()
+            enough.set()
+            with trio.fail_after(3):
+                while open_now:  # noqa: ASYNC110 - a connection's end has no event
+                    await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()

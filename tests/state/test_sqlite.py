@@ -16,6 +16,7 @@ from random import Random
 import pytest
 import structlog
 
+from relay.state import sqlite
 from relay.state.backend import Claim
 from relay.state.sqlite import WIPE_EVERY_S, SqliteBackend, file_of
 
@@ -310,3 +311,12 @@ def test_the_file_is_written_anew_no_more_often_than_every_ten_seconds(tmp_path:
             now += 0.5
 
     assert [length == 0 for length in lengths] == [True] + [False] * 19
+
+
+def test_where_nobody_tells_which_start_of_the_machine_it_is_each_process_has_a_clock_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_BOOT_ID", tmp_path / "nothing")
+    clocks = {SqliteBackend(name, tmp_path / "relay.db")._boot_id for name in ("one", "two")}
+
+    assert len(clocks) == 2

@@ -44,6 +44,7 @@ from relay.call.report.report import Report
 from relay.config import Config
 from relay.errors import AssistantUnavailable, LegClosed, LegLost
 from relay.logic.assistant.ladder import Ladder
+from relay.logic.assistant.recurrence import SOON_S
 from relay.media.frames import AudioFormat
 from relay.wire.vapi_call import CallCreated
 from relay.wire.vapi_ended import Family, family
@@ -301,8 +302,9 @@ class Talk:
 
     @property
     def lasted(self) -> bool:
-        """It was live for long enough to say that dialling this assistant works."""
-        return self.connection.lived_s >= STABLE_S
+        """It was live for long enough to say that dialling this assistant works; longer, if it ended for a fault that
+        the next may have too."""
+        return self.connection.lived_s >= (STABLE_S if self.connection.fault is None else SOON_S)
 
     async def run(self, call_id: str, connected: Callable[[], None]) -> None:
         """Until the connection is over. Cancelled, it takes `LEAVE_S`."""
@@ -317,6 +319,8 @@ class Talk:
         if self.ending is Ending.LOCKED_OUT:
             self.ladder.locked_out(self.rung, now, self.connection.locked_out_s)
         elif self.ending in {Ending.FAILED, Ending.REFUSED, Ending.FAULTY}:
+            if self.lasted:
+                self.ladder.succeeded(self.rung)
             self.ladder.failed(self.rung, now, retriable=self.ending is Ending.FAILED)
         elif self.ending is None and self.connection.began_at is None:
             self.ladder.abandoned(self.rung, now)

@@ -118,10 +118,12 @@ class VapiDialer:
         post = partial(self._post, fresh=fresh, answering=answering)
         order = partial(self._order, call_id, greet=greet, replaces=replaces, variables=variables or {})
         assistant_id = handed_to or self._assistant.assistant_id
+        asked_for_silence = self._sends_silence_timeout
         status, body = await post(order(assistant_id))
-        if self._sends_silence_timeout and vapi_call.refuses_silence_timeout(status, body):
-            self._sends_silence_timeout = False
-            log.warning("assistant.property_refused", property=vapi_call.SILENCE_TIMEOUT)
+        if asked_for_silence and vapi_call.refuses_silence_timeout(status, body):
+            if self._sends_silence_timeout:  # another call may have found out meanwhile
+                self._sends_silence_timeout = False
+                log.warning("assistant.property_refused", property=vapi_call.SILENCE_TIMEOUT)
             status, body = await post(order(assistant_id))
         if assistant_id != self._assistant.assistant_id and status in _REFUSES_ASSISTANT:
             log.warning("assistant.hand_off_lost", assistant=handed_to, status=status)
@@ -173,10 +175,20 @@ class VapiDialer:
             if live.control_url is None:
                 raise HangUpFailed("Vapi names no control URL of the call")
             control_url = live.control_url
+        try:
+            await self._tell_end(control_url)
+        except RelayError:  # a control URL goes with the machine that had the call
+            live = await self._look_up(call_id)
+            if live.ended:
+                return
+            if live.control_url in {None, control_url}:
+                raise
+            await self._tell_end(live.control_url)
+
+    async def _tell_end(self, control_url: str) -> None:
         status, _ = await self._rest.post_json(control_url, vapi_controls.END_CALL)
-        if 200 <= status < 300 or (await self._look_up(call_id)).ended:
-            return
-        raise HangUpFailed(f"Vapi answered {status} at the call's control URL")
+        if not 200 <= status < 300:
+            raise HangUpFailed(f"Vapi answered {status} at the call's control URL")
 
     async def _look_up(self, call_id: str) -> LiveCall:
         status, body = await self._rest.get(f"{self._call_url}/{call_id}", self._headers)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
+import trio
+import trio.lowlevel
 from structlog.testing import capture_logs
 
 from relay.call.assistant.dialer import VapiDialer
@@ -110,6 +112,22 @@ async def test_a_service_that_does_not_know_the_limit_of_silence_is_asked_withou
     assert [(line["event"], line["property"]) for line in logged] == [
         ("assistant.property_refused", "silenceTimeoutSeconds")
     ]
+
+
+async def test_of_two_calls_that_ask_at_once_both_are_asked_for_again() -> None:
+    class Slow(Schema):
+        async def post_json(self, url: str, body: Any, headers: Any = None, **how: Any) -> tuple[int, bytes]:
+            await trio.lowlevel.checkpoint()
+            return await super().post_json(url, body, headers, **how)
+
+    asking = dialer(rest := Slow(), send_silence_timeout=True)
+    with capture_logs() as logged:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(asking.create, "one")
+            nursery.start_soon(asking.create, "two")
+
+    assert len(rest.requests) == 4
+    assert [line["event"] for line in logged] == ["assistant.property_refused"]
 
 
 async def test_another_400_is_no_reason_to_ask_twice() -> None:
@@ -240,6 +258,32 @@ RUNS = {"status": "in-progress", "monitor": {"controlUrl": CONTROL}}
 OVER = {"status": "ended", "monitor": {"controlUrl": CONTROL}}
 
 
+class Moved(Live):
+    """The machine that had the call is gone, and its control URL with it."""
+
+    async def post_json(self, url: str, body: Any, headers: Any = None, **how: Any) -> tuple[int, bytes]:
+        if url == CONTROL:
+            raise LegLost("CONNECT_FAILED control.vapi.test")
+        return await super().post_json(url, body, headers, **how)
+
+
+@pytest.mark.parametrize(
+    ("shown", "told"),
+    [
+        (OVER, []),
+        (
+            {"status": "in-progress", "monitor": {"controlUrl": "https://other.vapi.test/x"}},
+            ["https://other.vapi.test/x"],
+        ),
+    ],
+)
+async def test_where_the_control_url_does_not_answer_the_call_itself_is_looked_up(shown: Any, told: list[str]) -> None:
+    rest = Moved(200, shown=shown)
+    await dialer(rest).hang_up("call-1", CONTROL)
+
+    assert [url for method, url, *_ in rest.requests if method == "POST"] == told
+
+
 async def test_a_call_is_hung_up_at_its_control_url_without_the_key() -> None:
     rest = Rest(200, b"{}")
     await dialer(rest).hang_up("call-1", CONTROL)
@@ -269,8 +313,8 @@ async def test_a_call_that_is_over_is_left_alone(control_url: str | None, method
 @pytest.mark.parametrize(
     ("rest", "control_url"),
     [
-        (Rest(failure=LegLost("TIMEOUT vapi.test")), CONTROL),
-        (Rest(failure=RemoteProtocolError("long", "RESPONSE_TOO_LARGE")), CONTROL),
+        (Live(failure=LegLost("TIMEOUT vapi.test")), CONTROL),
+        (Live(failure=RemoteProtocolError("long", "RESPONSE_TOO_LARGE")), CONTROL),
         (Live(500, shown=RUNS), CONTROL),
         (Live(500, get_status=404), CONTROL),
         (Live(failure=LegLost("TIMEOUT vapi.test")), None),

@@ -265,6 +265,24 @@ async def test_what_ends_each_connection_is_left_to_the_next_assistant_after_two
         assert (len(rig.dialer.asked), len(second.asked)) == (2, 1)
 
 
+async def test_what_ends_each_connection_of_every_assistant_ends_the_call_after_two_calls_of_each(
+    autojump_clock: MockClock,
+) -> None:
+    """However long each of them lasts, if it is not long: they are paid for."""
+    async with open_rig(others=[second := FakeDialer(MULAW, "second")]) as rig:
+        await rig.begin()
+        for dialer in (rig.dialer, second):
+            for number in range(2):
+                with trio.fail_after(20):
+                    while len(dialer.peers) == number:  # noqa: ASYNC110 - a rig for tests
+                        await trio.sleep(0.01)
+                await trio.sleep(4)
+                dialer.peers[number].close(1011)
+        await rig.ended("assistant_unavailable", within_s=5)
+
+        assert (len(rig.dialer.asked), len(second.asked)) == (2, 2)
+
+
 async def test_a_connection_that_breaks_off_without_a_word_is_no_fault_that_comes_again(
     autojump_clock: MockClock,
 ) -> None:

@@ -219,5 +219,5 @@ def test_a_conversation_is_bounded_and_survives_json_and_hearing_less_never_tell
     assert len(everything) <= max_turns + 1, "one for what is being said"
     assert all(turn.text == " ".join(turn.text.split()) != "" for turn in everything)
     said = [turn.text for turn in everything if turn.role == "user"]
-    assert "".join(turn.text for turn in less if turn.role == "user").split() == "".join(said).split()
+    assert " ".join(turn.text for turn in less if turn.role == "user").split() == " ".join(said).split()
     assert sum(len(turn.text) for turn in less) <= sum(len(turn.text) for turn in everything)
