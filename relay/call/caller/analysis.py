@@ -77,6 +77,7 @@ class Analysis:
         self._audio_logged = audio_logged
         self._heard_ms = 0.0
         self._pause_ms = 0.0
+        self._made_up_ms = 0
         self._arrived_at = self._last_media_at = self._covered_until = trio.current_time()
         self._flow = trio.Event()
 
@@ -154,6 +155,7 @@ class Analysis:
             self._pause_ms = 0.0
             return False
         self._pause_ms += duration_ms
+        self._note_made_up()
         if self._pause_ms <= SHORTEST_PAUSE_MS or self._media_clock.surplus_ms < duration_ms:
             return False
         if not self._detection.is_quiet(samples):
@@ -161,6 +163,13 @@ class Analysis:
         self._media_clock.note_left_out(duration_ms)
         self._counts.dropped("pause", round(duration_ms / FRAME_MS))
         return True
+
+    def _note_made_up(self) -> None:
+        """What a reader that was held up has left out of pauses by itself makes up for a surplus as well."""
+        made_up_ms = self._replay.made_up_ms
+        if made_up_ms > self._made_up_ms:
+            self._media_clock.note_left_out(min(made_up_ms - self._made_up_ms, self._media_clock.surplus_ms))
+            self._made_up_ms = made_up_ms
 
     def _clock_time(self, media_ms: float) -> float:
         """When the sample at this time of the caller's audio reached us."""

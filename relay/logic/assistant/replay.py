@@ -72,7 +72,8 @@ class ReplayLog:
         self._speech: deque[bool] = deque()
         self._start = self._cursor = self._end = 0
         self._fresh = self._opening = True
-        self._replaying = False
+        self._replaying = self._held_up = False
+        self._made_up = 0
         self._due = -inf
         self._silent_run = 0
         self._lost_if_rewound = 0
@@ -87,6 +88,11 @@ class ReplayLog:
     def replaying(self) -> bool:
         """Whether the reader is still behind, because a connection was lost, or it was held up."""
         return self._replaying
+
+    @property
+    def made_up_ms(self) -> int:
+        """Of pauses, what was left out because the reader was held up, without a loss."""
+        return self._made_up * FRAME_MS
 
     @property
     def unread_ms(self) -> int:
@@ -136,7 +142,7 @@ class ReplayLog:
         again = self._cursor - self._start + dropped
         self._dropped += dropped
         self._cursor = self._start
-        self._replaying = not self._fresh
+        self._replaying, self._held_up = not self._fresh, False
         if len(self._frames) <= self._max_frames:
             self._room = self._max_frames
         self._due = -inf
@@ -155,8 +161,10 @@ class ReplayLog:
         self._opening = self._opening and self._end - self._cursor > EDGE_FRAMES
         if self._is_behind and not (self._opening or self._replaying):
             self._replaying, self._due, self._silent_run = True, -inf, 0
+            self._held_up = True
         if self._replaying:
             left_out = self._skip_pause()
+            self._made_up += left_out * self._held_up
             self._replaying = self._end - self._cursor > EDGE_FRAMES
         if self._cursor == self._end or (self._replaying and now < self._due):
             return NextFrame(None, left_out)

@@ -169,6 +169,20 @@ async def test_what_was_too_much_of_it_is_left_out_of_the_next_pauses_but_never_
         assert dropped == {"pause": pytest.approx(49, abs=2)}
 
 
+async def test_of_what_was_too_much_nothing_is_left_out_twice(autojump_clock: MockClock) -> None:
+    """So much comes at once that the reader of the log catches up too, by leaving out pauses."""
+    async with open_rig() as rig:
+        await rig.begin(speaking=False)
+        await speak(rig.phone.media, SILENCE * 50 + numbered(0, 50))
+        await trio.sleep(2.5)
+        for part in (numbered(50, 40), SILENCE * 45, numbered(90, 40)):
+            for start in range(0, len(part), 160):
+                rig.phone.media(part[start : start + 160])
+        await speak(rig.phone.media, (SILENCE * 60 + numbered(200, 40)) * 6 + SILENCE * 300)
+
+        assert len(rig.assistant.heard) // 160 == pytest.approx(50 + 50 + 125 + 600 + 300, abs=2)
+
+
 async def test_a_sender_that_leaves_out_its_pauses_keeps_them(autojump_clock: MockClock) -> None:
     """Its stamps say that time has passed, so what was put in for that is no surplus."""
     async with open_rig() as rig:
