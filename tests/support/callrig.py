@@ -108,6 +108,14 @@ class FakeDialer:
     asked_for: list[str | None] = field(default_factory=list)
     told: list[dict[str, str]] = field(default_factory=list)
     connected: trio.Event = field(default_factory=trio.Event)
+    _another: trio.Event = field(default_factory=trio.Event)
+
+    async def peer(self, number: int, *, within_s: float = 60.0) -> MemoryPeer:
+        """The far side of the connection of this number, from 0, once it is there."""
+        with trio.fail_after(within_s):
+            while len(self.peers) <= number:
+                await self._another.wait()
+        return self.peers[number]
 
     async def create(
         self,
@@ -137,6 +145,8 @@ class FakeDialer:
         self.peers.append(peer)
         self.sockets.append(AssistantSocket(peer))
         self.connected.set()
+        self._another.set()
+        self._another = trio.Event()
         try:
             yield self.sockets[-1]
         finally:

@@ -1,6 +1,8 @@
 """A provider that ends every call with the assistant at its limit, as Vapi does."""
 
+import itertools
 import json
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -23,12 +25,9 @@ async def limited_rig(audio_format: AudioFormat = MULAW) -> AsyncIterator[Rig]:
 
 
 async def _end_calls(dialer: FakeDialer, nursery: trio.Nursery) -> None:
-    known = 0
-    while True:
-        for peer in dialer.peers[known:]:
-            nursery.start_soon(_end_call, peer, trio.current_time() + LIMIT_S)
-        known = len(dialer.peers)
-        await trio.sleep(0.005)
+    for number in itertools.count():
+        peer = await dialer.peer(number, within_s=math.inf)
+        nursery.start_soon(_end_call, peer, trio.current_time() + LIMIT_S)
 
 
 async def _end_call(peer: MemoryPeer, at: float) -> None:

@@ -24,10 +24,7 @@ FULL = AssistantUnavailable("no", "VAPI_CONCURRENCY_BLOCKED", retriable=False)
 
 async def assistant_number(rig: Rig, number: int) -> Assistant:
     """The assistant of the `number`th connection, from 0, once it is there."""
-    with trio.fail_after(60):
-        while len(rig.dialer.peers) <= number:  # noqa: ASYNC110 - a rig for tests
-            await trio.sleep(0.01)
-    assistant = Assistant(rig.dialer.peers[number], rig.dialer.format)
+    assistant = Assistant(await rig.dialer.peer(number), rig.dialer.format)
     rig.nursery.start_soon(assistant.speak)
     return assistant
 
@@ -36,7 +33,7 @@ async def changed(rig: Rig, number: int = 1) -> Any:
     """The log line of the `number`th change-over, once it is there."""
     with trio.fail_after(60):
         while len(rig.events("assistant.changed")) < number:  # noqa: ASYNC110 - a rig for tests
-            await trio.sleep(0.01)
+            await trio.sleep(0.02)
     return rig.events("assistant.changed")[number - 1]
 
 

@@ -28,9 +28,7 @@ async def meet(rig: Rig, dialer: FakeDialer) -> Assistant:
 
 async def dialled(rig: Rig, number: int) -> None:
     """Return once the connection of this number, from 0, is there."""
-    with trio.fail_after(5):
-        while len(rig.dialer.peers) == number:  # noqa: ASYNC110 - a rig for tests
-            await trio.sleep(0.01)
+    await rig.dialer.peer(number, within_s=5)
 
 
 async def test_the_second_takes_a_call_that_the_first_refuses(autojump_clock: MockClock) -> None:
@@ -273,11 +271,9 @@ async def test_what_ends_each_connection_of_every_assistant_ends_the_call_after_
         await rig.begin()
         for dialer in (rig.dialer, second):
             for number in range(2):
-                with trio.fail_after(20):
-                    while len(dialer.peers) == number:  # noqa: ASYNC110 - a rig for tests
-                        await trio.sleep(0.01)
+                peer = await dialer.peer(number, within_s=20)
                 await trio.sleep(4)
-                dialer.peers[number].close(1011)
+                peer.close(1011)
         await rig.ended("assistant_unavailable", within_s=5)
 
         assert (len(rig.dialer.asked), len(second.asked)) == (2, 2)

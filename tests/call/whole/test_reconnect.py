@@ -25,11 +25,7 @@ def sentence(pitch_hz: float, seconds: float) -> bytes:
 
 async def next_assistant(rig: Rig) -> Assistant:
     """The assistant of the next connection, which says that it is in progress."""
-    known = len(rig.dialer.peers)
-    with trio.fail_after(30):
-        while len(rig.dialer.peers) == known:  # noqa: ASYNC110 - a rig for tests
-            await trio.sleep(0.01)
-    assistant = Assistant(rig.dialer.peers[-1], rig.dialer.format)
+    assistant = Assistant(await rig.dialer.peer(len(rig.dialer.peers), within_s=30), rig.dialer.format)
     rig.nursery.start_soon(assistant.speak)
     return assistant
 
