@@ -48,8 +48,11 @@ def alaw_levels() -> NDArray[np.int64]:
 
 
 def alaw(samples: Floats) -> bytes:
-    nearest: NDArray[np.int64] = np.abs(alaw_levels()[None, :] - samples.reshape(-1, 1) * 32768).argmin(axis=1)
-    return bytes(nearest.tolist())
+    levels = alaw_levels()
+    order = np.argsort(levels)
+    between = (levels[order][1:] + levels[order][:-1]) / 2
+    nearest = order[np.searchsorted(between, samples.ravel() * 32768)]
+    return bytes(nearest.astype(np.uint8))
 
 
 def mulaw(samples: Floats) -> bytes:
