@@ -180,35 +180,52 @@ def call_body() -> Mapping[str, Property]:
     return properties
 
 
-def misfits(value: object, kind: Type, path: str = "") -> list[str]:
-    """What of a JSON value does not fit, as paths; nothing if all does. Of several types the best that fits counts."""
+def misfits(value: object, kind: Type, path: str = "", *, closed: bool = True) -> list[str]:
+    """What of a JSON value does not fit, as paths; nothing if all does. Of several types the best that fits counts.
+
+    `closed`: an object may have no other properties.
+    """
     match kind:
         case OneOf(options):
-            return min((misfits(value, option, path) for option in options), key=len)
+            return _fewest(misfits(value, option, path, closed=closed) for option in options)
         case Model():
-            return object_misfits(value, kind.properties, path)
+            return object_misfits(value, kind.properties, path, closed=closed)
         case Choice(values):
             return [] if value in values else [f"{path}: {value!r} is not listed"]
         case Array(item) if isinstance(value, list):
-            return [wrong for at, part in enumerate(value) for wrong in misfits(part, item, f"{path}[{at}]")]
+            parts = enumerate(value)
+            return [wrong for at, part in parts for wrong in misfits(part, item, f"{path}[{at}]", closed=closed)]
         case Table(item) if isinstance(value, dict):
-            return [wrong for name, part in value.items() for wrong in misfits(part, item, f"{path}.{name}")]
+            named = value.items()
+            return [wrong for name, part in named for wrong in misfits(part, item, f"{path}.{name}", closed=closed)]
         case Scalar(name) if _is(value, name):
             return []
     return [f"{path}: {type(value).__name__} is no {kind}"]
 
 
-def object_misfits(value: object, properties: Mapping[str, Property], path: str = "") -> list[str]:
+def _fewest(lists: Iterator[list[str]]) -> list[str]:
+    """The first that is empty, or the shortest: models have hundreds of options, so the rest is not looked at."""
+    found = []
+    for each in lists:
+        if not each:
+            return each
+        found.append(each)
+    return min(found, key=len)
+
+
+def object_misfits(
+    value: object, properties: Mapping[str, Property], path: str = "", *, closed: bool = True
+) -> list[str]:
     """As `misfits`, for a JSON object of these properties."""
     if not isinstance(value, dict):
         return [f"{path}: {type(value).__name__} is no object"]
-    unknown = [f"{path}.{name} should not exist" for name in value if name not in properties]
+    unknown = [f"{path}.{name} should not exist" for name in value if closed and name not in properties]
     missing = [f"{path}.{name} is missing" for name, one in properties.items() if one.required and name not in value]
     wrong = [
         each
         for name, part in value.items()
         if name in properties
-        for each in misfits(part, properties[name].type, f"{path}.{name}")
+        for each in misfits(part, properties[name].type, f"{path}.{name}", closed=closed)
     ]
     return unknown + missing + wrong
 
