@@ -10,6 +10,8 @@ import pytest
 
 from relay.commands import call
 from relay.media.frames import TELEPHONE
+from relay.scenario.play import Listener, ScenarioResult, StepOutcome
+from relay.scenario.script import Scenario
 from relay.standin.phone import Cue, PhoneOptions, PhoneResult
 from relay.standin.sound import encode, tone, write_wav
 from tests.support.commands import one_line, relay
@@ -134,3 +136,103 @@ def test_without_a_name_the_call_is_of_an_account_of_its_own(placed: Placed) -> 
     relay("call", URL)
 
     assert placed.asked["options"].account_sid == PhoneOptions().account_sid
+
+
+OUTCOMES = [StepOutcome(0, "dial", passed=True, measured_ms=230.0), StepOutcome(2, "say stop", passed=True)]
+BROKEN = [*OUTCOMES, StepOutcome(3, "expect silence within 400 ms", passed=False, measured_ms=700.0, why="too late")]
+
+
+class Played:
+    """Stands in the place of `play_scenario`: keeps what it was asked for, tells of `outcomes`, and answers."""
+
+    def __init__(self) -> None:
+        self.outcomes = OUTCOMES
+        self.call = GOOD
+        self.asked: dict[str, Any] = {}
+
+    async def __call__(self, url: str, scenario: Scenario, listener: Listener, **asked: Any) -> ScenarioResult:
+        self.asked = {"url": url, "scenario": scenario, **asked}
+        for outcome in self.outcomes:
+            listener.begin(outcome.line, outcome.text)
+            listener.end(outcome)
+        return ScenarioResult(self.outcomes, self.call)
+
+
+@pytest.fixture
+def played(monkeypatch: pytest.MonkeyPatch) -> Played:
+    played = Played()
+    monkeypatch.setattr(call, "play_scenario", played)
+    return played
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    path = tmp_path / "stop.scenario"
+    path.write_text("# The caller says stop.\nsay stop\n")
+    return path
+
+
+def test_a_scenario_is_played_with_the_same_options_as_a_call(played: Played, script: Path, tmp_path: Path) -> None:
+    record = tmp_path / "call.wav"
+    done = relay("call", URL, "--scenario", str(script), "--record", str(record), "--seconds", "7")
+
+    assert done.exit_code == 0
+    assert [line.text for line in played.asked.pop("scenario").lines] == ["say stop"]
+    assert played.asked == {
+        "url": URL,
+        "options": PhoneOptions(auth_token=AUTH_TOKEN),
+        "seconds": 7.0,
+        "record": record,
+    }
+
+
+def test_a_person_gets_the_title_a_line_for_each_step_and_the_verdict(played: Played, script: Path) -> None:
+    played.outcomes = BROKEN
+    done = relay("call", URL, "--scenario", str(script))
+
+    assert done.exit_code == 1
+    assert f"{script}: The caller says stop." in done.stdout.replace("\n", "")
+    assert "expect silence within 400 ms" in done.stdout
+    assert done.stdout.splitlines()[-1] == "Failed: 1 of 3 steps."
+
+
+def test_a_program_gets_one_object_with_each_step_and_the_call(played: Played, script: Path) -> None:
+    played.outcomes = BROKEN
+    done = relay("call", URL, "--scenario", str(script), "--json")
+    told = json.loads(done.stdout)
+
+    assert done.exit_code == 1
+    assert (told["scenario"], told["ok"], told["call"]) == (str(script), False, GOOD.as_json())
+    assert told["steps"][-1] == {
+        "line": 3,
+        "step": "expect silence within 400 ms",
+        "ok": False,
+        "measured_ms": 700.0,
+        "why": "too late",
+    }
+
+
+def test_a_scenario_fails_with_its_call_though_every_step_passed(played: Played, script: Path) -> None:
+    played.call = PhoneResult(**{name: getattr(GOOD, name) for name in GOOD.__slots__} | {"warnings": ["31951: x"]})
+    done = relay("call", URL, "--scenario", str(script))
+
+    assert done.exit_code == 1
+    assert done.stdout.splitlines()[-1] == "Failed: the call ended with caller_hangup; 31951: x"
+
+
+def test_a_scenario_that_is_wrong_is_wrong_use_and_no_call_is_placed(played: Played, script: Path) -> None:
+    script.write_text("say stop\nsya stop\n")
+    done = relay("call", URL, "--scenario", str(script))
+
+    assert done.exit_code == 2
+    assert f'--scenario: {script}: line 2: "sya" is no step; did you mean "say"?' in one_line(done)
+    assert played.asked == {}
+
+
+def test_a_recording_and_a_scenario_do_not_go_together(script: Path, tmp_path: Path) -> None:
+    wav = tmp_path / "said.wav"
+    write_wav(wav, 16000, tone(440, 0.5))
+    done = relay("call", URL, "--scenario", str(script), "--wav", str(wav))
+
+    assert done.exit_code == 2
+    assert "give --wav or --scenario" in done.stderr
