@@ -56,12 +56,12 @@ async def play(url: str, script: str, options: PhoneOptions = OPTIONS, **more: A
 
 @asynccontextmanager
 async def quick_relay(
-    behaviour: Behaviour, folder: Path, monkeypatch: pytest.MonkeyPatch
+    behaviour: Behaviour, folder: Path, monkeypatch: pytest.MonkeyPatch, more_settings: str = ""
 ) -> AsyncIterator[tuple[str, Assistant]]:
     """A relay with everything but its process; its address, and the assistant behind it."""
     monkeypatch.setattr(daemon, "VadEngine", partial(VadEngine, executor=run_inline))
     file = folder / "config.toml"
     async with pulse(), open_assistant(key=VAPI_KEY, behaviour=behaviour) as assistant:
-        file.write_text(settings(assistant.base_url))
+        file.write_text(settings(assistant.base_url) + more_settings)
         async with daemon.open_relay(load(file, environment()), Metrics(), Redactor()) as relay:
             yield relay.url, assistant
