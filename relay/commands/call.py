@@ -46,7 +46,7 @@ def call_by_script(
     except BadScenario as error:
         raise WrongUse(f"--scenario: {error}") from None
     screen = open_screen(as_json=as_json)
-    screen.open(f"{file}: {scenario.title}" if scenario.title else str(file))
+    screen.open(str(file), scenario.title)
     result = trio.run(partial(play_scenario, url, scenario, screen, options=options, seconds=seconds, record=record))
     if as_json:
         click.echo(json.dumps({"scenario": str(file), **result.as_json()}))

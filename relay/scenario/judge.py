@@ -21,7 +21,7 @@ REPEATED_MOST_S = 2.0
 """A sentence that goes on may go back by so much, for its connection; one that goes back further begins anew."""
 _GAP_S = 0.2
 _ENOUGH_S = 0.3
-_SAMPLE_S = 1.0
+_SAMPLE_S = 0.6
 _BEFORE_S = 3.0
 _NEAR_S = 0.5
 _OLD_PART = 0.5

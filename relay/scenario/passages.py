@@ -8,7 +8,15 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from relay.media.frames import FRAME_MS
-from relay.standin.compare import FRAME_SAMPLES, Floats, SearchedAudio, audible_frames, audible_windows, in_band
+from relay.standin.compare import (
+    FRAME_SAMPLES,
+    Floats,
+    SearchedAudio,
+    audible_frames,
+    audible_windows,
+    in_band,
+    quick_length,
+)
 from relay.standin.phone.player import RATE_HZ
 from relay.standin.sound import Samples
 
@@ -77,9 +85,10 @@ def repeated_s(passages: Sequence[Passage]) -> float:
 
 
 def _half_a_sample_later(samples: Floats) -> Floats:
-    spectrum = np.fft.rfft(samples)
-    spectrum *= np.exp(-1j * np.pi * np.arange(len(spectrum)) / max(1, len(samples)))
-    later: Floats = np.fft.irfft(spectrum, len(samples))
+    n = quick_length(len(samples))
+    spectrum = np.fft.rfft(samples, n)
+    spectrum *= np.exp(-1j * np.pi * np.arange(len(spectrum)) / n)
+    later: Floats = np.fft.irfft(spectrum, n)[: len(samples)]
     return later
 
 

@@ -17,7 +17,7 @@ _FIGURE_WIDTH = 10
 class ScenarioScreen:
     """Shows nothing: for `--json`, and the interface of the one that does."""
 
-    def open(self, title: str) -> None:
+    def open(self, file: str, title: str) -> None:
         """Show what is played."""
 
     def begin(self, line: int, text: str) -> None:
@@ -38,8 +38,10 @@ class ConsoleScreen(ScenarioScreen):
         self._marks = marks(console.encoding)
         self._live: Live | None = None
 
-    def open(self, title: str) -> None:
-        self._print(Text(title, "bold"))
+    def open(self, file: str, title: str) -> None:
+        self._print(Text(file, "bold"))
+        if title:
+            self._console.print(Text(title))
 
     def begin(self, line: int, text: str) -> None:
         if self._console.is_terminal:

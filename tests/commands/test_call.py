@@ -7,16 +7,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import trio
 
 from relay.commands import call
 from relay.media.frames import TELEPHONE
 from relay.scenario.play import Listener, ScenarioResult, StepOutcome
 from relay.scenario.script import Scenario
+from relay.standin.assistant import open_assistant
 from relay.standin.phone import Cue, PhoneOptions, PhoneResult
 from relay.standin.sound import encode, tone, write_wav
 from tests.support.commands import one_line, relay
-from tests.support.daemons import AUTH_TOKEN
+from tests.support.daemons import AUTH_TOKEN, PUBLIC, RELAY, VAPI_KEY, environment, running_daemon, settings
 from tests.support.recordings import sine, wav
+from tests.support.reference import ROOT
 
 URL = "http://127.0.0.1:9"
 GOOD = PhoneResult(
@@ -191,7 +194,7 @@ def test_a_person_gets_the_title_a_line_for_each_step_and_the_verdict(played: Pl
     done = relay("call", URL, "--scenario", str(script))
 
     assert done.exit_code == 1
-    assert f"{script}: The caller says stop." in done.stdout.replace("\n", "")
+    assert done.stdout.splitlines()[:2] == [str(script), "The caller says stop."]
     assert "expect silence within 400 ms" in done.stdout
     assert done.stdout.splitlines()[-1] == "Failed: 1 of 3 steps."
 
@@ -236,3 +239,19 @@ def test_a_recording_and_a_scenario_do_not_go_together(script: Path, tmp_path: P
 
     assert done.exit_code == 2
     assert "give --wav or --scenario" in done.stderr
+
+
+async def test_a_scenario_is_played_against_a_real_relay() -> None:
+    async with (
+        open_assistant(key=VAPI_KEY) as assistant,
+        running_daemon(settings(assistant.base_url)) as daemon,
+    ):
+        script = ROOT / "scenarios" / "hang-up.scenario"
+        command = [*RELAY, "call", daemon.url, "--public-url", PUBLIC, "--scenario", str(script), "--json"]
+        done = await trio.run_process(command, capture_stdout=True, check=False, env=environment())
+        (placed,) = assistant.calls.values()
+    told = json.loads(done.stdout)
+
+    assert (done.returncode, told["ok"]) == (0, True), told
+    assert [step["step"] for step in told["steps"]] == ["dial", "expect speech for 1 s within 5 s", "hang up"]
+    assert placed.ended_reason == "customer-ended-call"

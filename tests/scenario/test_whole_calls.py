@@ -9,15 +9,11 @@ import trio
 from relay.scenario.play import ScenarioResult, StepOutcome
 from relay.standin.assistant import AssistantCall, Behaviour
 from tests.support.quick import quick_clock
-from tests.support.scenarios import SCENARIOS, play, quick_relay
+from tests.support.scenarios import BROKEN_TODAY, SCENARIOS, play, quick_relay
 
 PATIENT = Behaviour(detect_after_ms=700)
 """As the scenarios want it: a cough or an "uh-huh" is too short to interrupt this assistant."""
 NAMES = sorted(file.stem for file in SCENARIOS.glob("*.scenario"))
-BROKEN_TODAY = {
-    "agreement": "the sentence goes on after 2 s, and not after 0.7 s",
-    "echo": "the assistant's own voice cuts it",
-}
 NOT_INTERRUPTED = "[barge_in]\nenabled = false\n"
 NOT_ATTACHED_AGAIN = "[reconnect]\nreattach_attempts = 0\n"
 
