@@ -47,7 +47,11 @@ def call_by_script(
         raise WrongUse(f"--scenario: {error}") from None
     screen = open_screen(as_json=as_json)
     screen.open(str(file), scenario.title)
-    result = trio.run(partial(play_scenario, url, scenario, screen, options=options, seconds=seconds, record=record))
+    playing = partial(play_scenario, url, scenario, screen, options=options, seconds=seconds, record=record)
+    try:
+        result = trio.run(playing)
+    finally:
+        screen.close()
     if as_json:
         click.echo(json.dumps({"scenario": str(file), **result.as_json()}))
     screen.conclude(result)

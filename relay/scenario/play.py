@@ -1,13 +1,12 @@
 """Plays a scenario on a simulated telephone, and judges each expectation by what the caller hears."""
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import trio
 
 from relay.scenario.hearing import Hearing
@@ -69,6 +68,7 @@ class StepOutcome:
     why: str = ""
 
     def as_json(self) -> dict[str, Any]:
+        """One of the `steps` of `--json`."""
         return {
             "line": self.line,
             "step": self.text,
@@ -91,6 +91,7 @@ class ScenarioResult:
         return self.call.ok and all(outcome.passed for outcome in self.outcomes)
 
     def as_json(self) -> dict[str, Any]:
+        """The object of `--json`, but for the script's name."""
         steps = [outcome.as_json() for outcome in self.outcomes]
         return {"ok": self.ok, "steps": steps, "call": self.call.as_json()}
 
@@ -242,7 +243,7 @@ class _Caller:
         moment = CallerMoment(self._moment.onset_s - self.phone.placed_s, self._moment.end_s - self.phone.placed_s)
         while True:
             is_last = self.phone.end is not None
-            judgement = await self.judging(partial(judge, expected, self._hearing(), moment, since_s))
+            judgement = await self.judging(partial(_judge_heard, expected, self._heard(), moment, since_s))
             if judgement is not None:
                 return judgement
             if is_last:
@@ -250,13 +251,13 @@ class _Caller:
             with trio.move_on_after(_LOOK_EVERY_S):
                 await self.phone.wait_ended()
 
-    def _hearing(self) -> Hearing:
-        """What was heard until now; between two streams, silence."""
+    def _heard(self) -> list[tuple[float, bytes]]:
+        """What each stream has played until now, and when that began; between two streams, silence."""
         phone = self.phone
-        pieces = [(player.started_s - phone.placed_s, mulaw_to_samples(player.heard)) for player in phone.players]
+        pieces = [(player.started_s - phone.placed_s, bytes(player.heard)) for player in phone.players]
         if not phone.is_streaming:
-            pieces.append((trio.current_time() - phone.placed_s, np.zeros(0, np.int16)))
-        return Hearing(lay_out(pieces, RATE_HZ))
+            pieces.append((trio.current_time() - phone.placed_s, b""))
+        return pieces
 
     async def _until_ended(self, within_s: float) -> Judgement:
         began_s = trio.current_time()
@@ -280,3 +281,10 @@ class _Caller:
     def _ended(self) -> Judgement:
         why = "; ".join([f"the call has ended: {self.phone.end}", *self.phone.troubles])
         return Judgement(passed=False, why=why)
+
+
+def _judge_heard(
+    expected: HeardExpectation, heard: Sequence[tuple[float, bytes]], moment: CallerMoment, since_s: float
+) -> Judgement | None:
+    pieces = ((at_s, mulaw_to_samples(mulaw)) for at_s, mulaw in heard)
+    return judge(expected, Hearing(lay_out(pieces, RATE_HZ)), moment, since_s)

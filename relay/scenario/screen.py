@@ -26,6 +26,9 @@ class ScenarioScreen:
     def end(self, outcome: StepOutcome) -> None:
         """This step is over."""
 
+    def close(self) -> None:
+        """Take away what is shown of a step that goes on, and give the cursor back."""
+
     def conclude(self, result: ScenarioResult) -> None:
         """Show the verdict."""
 
@@ -61,7 +64,6 @@ class ConsoleScreen(ScenarioScreen):
             self._console.print(Text(f"{_INDENT}{outcome.why}", style))
 
     def close(self) -> None:
-        """Take away what is shown of a step that goes on."""
         if self._live is not None:
             self._live.stop()
             self._live = None

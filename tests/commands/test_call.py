@@ -12,6 +12,7 @@ import trio
 from relay.commands import call
 from relay.media.frames import TELEPHONE
 from relay.scenario.play import Listener, ScenarioResult, StepOutcome
+from relay.scenario.screen import ConsoleScreen
 from relay.scenario.script import Scenario
 from relay.standin.assistant import open_assistant
 from relay.standin.phone import Cue, PhoneOptions, PhoneResult
@@ -221,6 +222,22 @@ def test_a_scenario_fails_with_its_call_though_every_step_passed(played: Played,
 
     assert done.exit_code == 1
     assert done.stdout.splitlines()[-1] == "Failed: the call ended with caller_hangup; 31951: x"
+
+
+def test_a_scenario_that_is_broken_off_leaves_no_step_on_the_screen(
+    monkeypatch: pytest.MonkeyPatch, script: Path
+) -> None:
+    closed: list[bool] = []
+
+    async def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(call, "play_scenario", interrupted)
+    monkeypatch.setattr(ConsoleScreen, "close", lambda screen: closed.append(True))
+    done = relay("call", URL, "--scenario", str(script))
+
+    assert done.exit_code == 1
+    assert closed == [True]
 
 
 def test_a_scenario_that_is_wrong_is_wrong_use_and_no_call_is_placed(played: Played, script: Path) -> None:

@@ -65,3 +65,13 @@ def test_what_goes_on_is_shown_on_a_terminal_and_taken_away_again() -> None:
 )
 def test_the_verdict_is_also_about_the_call(call: PhoneResult, verdict: str) -> None:
     assert shown(PASSED, call=call).splitlines()[-1] == verdict
+
+
+def test_a_call_that_is_broken_off_gives_the_cursor_back() -> None:
+    out = StringIO()
+    screen = ConsoleScreen(Console(file=out, width=80, force_terminal=True, highlight=False))
+    screen.begin(3, "wait 60 s")
+    screen.close()
+    screen.close()
+
+    assert out.getvalue().count("\x1b[?25l") == out.getvalue().count("\x1b[?25h") == 1
