@@ -37,6 +37,7 @@ test: $(STAMP)
 # The tests of tests/endurance, which make test leaves out. A smaller dose: make endurance ENDURANCE_CUTS=20.
 endurance: export ENDURANCE_CUTS ?= 200
 endurance: export ENDURANCE_KILLS ?= 20
+endurance: export ENDURANCE_COUGHS ?= 60
 endurance: export ENDURANCE_MINUTES ?= 60
 endurance: export ENDURANCE_SILENCE_S ?= 290
 endurance: $(STAMP)

@@ -65,20 +65,37 @@ def check(config_file: Path, *, as_json: bool) -> None:
     help="What it says.",
 )
 @click.option("--audio", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="WAV for --script file.")
+@click.option(
+    "--detect-after",
+    "detect_after_ms",
+    type=click.FloatRange(20, 10000),
+    default=300,
+    show_default=True,
+    metavar="MS",
+    help="How long the caller speaks before it counts as speech, and interrupts. 700 leaves coughs and uh-huhs alone.",
+)
 @click.option("--key", envvar="VAPI_API_KEY", default="builtin", help="The private key it asks for [$VAPI_API_KEY].")
 @click.option("--strict", is_flag=True, help="Take Vapi's documents at their word wherever they leave a doubt.")
-def assistant(port: int, script: "ScriptName", audio: Path | None, key: str, *, strict: bool) -> None:
+def assistant(
+    port: int, script: "ScriptName", audio: Path | None, detect_after_ms: float, key: str, *, strict: bool
+) -> None:
     """Run the built-in assistant, which speaks Vapi's protocol, until Ctrl-C."""
     from relay.commands.assistant import assistant as work
 
     if (script == "file") != (audio is not None):
         raise click.UsageError("--audio and --script file go together")
-    _finish(lambda: work(port, script, key, audio, strict=strict))
+    _finish(lambda: work(port, script, key, audio, detect_after_ms, strict=strict))
 
 
 @main.command()
 @click.argument("url")
 @click.option("--wav", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="What the caller says.")
+@click.option(
+    "--scenario",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Play this script, and judge each step.",
+)
 @click.option("--record", type=click.Path(dir_okay=False, path_type=Path), help="Stereo WAV: said left, heard right.")
 @click.option("--seconds", type=click.FloatRange(0.1, 86400), help="Hang up so long after dialling.")
 @click.option("--public-url", help="What the relay calls itself, if not URL: this is signed.")
@@ -93,6 +110,7 @@ def assistant(port: int, script: "ScriptName", audio: Path | None, key: str, *, 
 def call(
     url: str,
     wav: Path | None,
+    scenario: Path | None,
     record: Path | None,
     seconds: float | None,
     public_url: str | None,
@@ -103,11 +121,17 @@ def call(
 ) -> None:
     """Call the relay at URL as Twilio would, without Twilio."""
     from relay.commands.call import call as work
+    from relay.commands.call import call_by_script
     from relay.standin.phone import PhoneOptions
+
+    if wav is not None and scenario is not None:
+        raise click.UsageError("give --wav or --scenario")
 
     options = PhoneOptions(auth_token=auth_token, public_url=public_url)
     if account is not None:
         options = replace(options, account_sid=account)
+    if scenario is not None:
+        _finish(lambda: call_by_script(url, scenario, record, seconds, options, as_json=as_json))
     _finish(lambda: work(url, wav, record, seconds, options, as_json=as_json))
 
 

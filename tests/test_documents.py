@@ -9,6 +9,9 @@ import pytest
 
 from relay.cli import main
 from relay.config_file import load
+from relay.scenario.script import parse_scenario
+from relay.standin.sound import tone, write_wav
+from tests.support.reference import SCENARIOS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
@@ -102,3 +105,20 @@ def test_the_tree_in_the_readme_has_every_folder_of_the_program() -> None:
     wings = {folder for folder in folders if folder.partition("/")[0] in {"call", "logic"} or "/" not in folder}
 
     assert shown == wings - {"."}
+
+
+def test_the_examples_of_scenarios_are_read(tmp_path: Path) -> None:
+    blocks = re.findall(r"^```scenario\n(.*?)^```", SCENARIOS.read_text(), re.DOTALL | re.MULTILINE)
+    (tmp_path / "recordings").mkdir()
+    for name in ("tell me more", "cough"):
+        write_wav(tmp_path / "recordings" / f"{name}.wav", 8000, tone(440, 0.5, 8000))
+
+    assert blocks
+    for block in blocks:
+        assert parse_scenario(block, tmp_path / "x.scenario").lines
+
+
+def test_the_configuration_of_the_scenarios_is_one_that_is_read() -> None:
+    config = load(ROOT / "scenarios" / "relay.toml", {"VAPI_API_KEY": "key", "TWILIO_AUTH_TOKEN": "token"})
+
+    assert config.assistants[0].assistant_id == "demo"

@@ -13,10 +13,11 @@ from relay.config import SAMPLE_RATES_HZ, SECTIONS, AssistantKeys, LadderEntry, 
 from relay.logic.end_reason import EndReason
 from relay.metrics import DROP_CAUSES, INVENT_CAUSES, RECONNECT_RESULTS, Metrics
 from relay.probe.twilio import ALERTS
+from relay.scenario.script import FORMS
 from scripts.make_reference import CONFIG, Key, Secret, read, renewed
-from tests.support.reference import BROWSER, FIRST_CALL, REFERENCE, ROOT, first_cells
+from tests.support.reference import BROWSER, FIRST_CALL, REFERENCE, ROOT, SCENARIOS, first_cells
 
-NOT_THE_DAEMON = {"standin", "demo", "bench", "probe", "vad", "cli.py"}
+NOT_THE_DAEMON = {"standin", "demo", "bench", "probe", "scenario", "vad", "cli.py", "marks.py"}
 LOG_METHODS = {"debug", "info", "warning", "error", "exception", "log"}
 EVENT = re.compile(r"[a-z]+\.[a-z_]+")
 CAPITALS = re.compile(r"[A-Z][A-Z0-9]+(_[A-Z0-9]+)*")
@@ -134,6 +135,11 @@ def test_every_name_in_the_first_call_is_one_of_the_program() -> None:
     assert capitals - first_cells("Error codes") == set()
     assert errors - set(ALERTS) == set()
     assert (len(dotted) > 10, len(capitals) > 5, len(errors) > 4) == (True, True, True)
+
+
+def test_every_step_of_a_scenario_and_every_scenario_is_explained() -> None:
+    assert first_cells("Steps", SCENARIOS) == set(FORMS)
+    assert first_cells("Try it", SCENARIOS) == {file.name for file in (ROOT / "scenarios").glob("*.scenario")}
 
 
 def test_every_metric_is_explained() -> None:

@@ -16,7 +16,9 @@ from relay.standin.assistant.behaviour import ScriptName, as_documented
 from relay.standin.assistant.lockout import VAPI_BURST
 
 
-def assistant(port: int, script: ScriptName, key: str, audio: Path | None, *, strict: bool) -> int:
+def assistant(
+    port: int, script: ScriptName, key: str, audio: Path | None, detect_after_ms: float, *, strict: bool
+) -> int:
     """Serve until SIGINT or SIGTERM; `strict` as in `as_documented`.
 
     Raises WrongUse when the port is taken, or `audio` cannot be read.
@@ -26,7 +28,7 @@ def assistant(port: int, script: ScriptName, key: str, audio: Path | None, *, st
             read_wav(audio)  # now, and not in the middle of the first call
     except (OSError, FormatMismatch) as error:
         raise WrongUse(f"--audio: {error}") from None
-    behaviour = Behaviour(script=script, audio=audio, create_burst=VAPI_BURST)
+    behaviour = Behaviour(script=script, audio=audio, detect_after_ms=detect_after_ms, create_burst=VAPI_BURST)
     try:
         trio.run(partial(_serve, port, as_documented(behaviour) if strict else behaviour, key))
     except OSError as error:

@@ -10,6 +10,9 @@ import trio
 
 from relay.commands import WrongUse
 from relay.errors import FormatMismatch
+from relay.scenario.play import play_scenario
+from relay.scenario.screen import open_screen
+from relay.scenario.script import BadScenario, read_scenario
 from relay.standin.phone import Cue, PhoneOptions, PhoneResult, mulaw_of_wav, place_call
 
 
@@ -20,8 +23,7 @@ def call(
 
     Raises WrongUse when `url` is no address or `wav` cannot be read.
     """
-    if not _is_address(url):
-        raise WrongUse(f"URL {url}: must be http://HOST[:PORT] or https://HOST[:PORT]")
+    _check_address(url)
     try:
         says = [] if wav is None else [Cue(mulaw_of_wav(wav))]
     except (OSError, FormatMismatch) as error:
@@ -31,12 +33,39 @@ def call(
     return 0 if result.ok else 1
 
 
-def _is_address(url: str) -> bool:
+def call_by_script(
+    url: str, file: Path, record: Path | None, seconds: float | None, options: PhoneOptions, *, as_json: bool
+) -> int:
+    """Play the scenario, a line for each step, or one JSON object; 1 if a step, the call or the relay failed.
+
+    Raises WrongUse when `url` is no address, or the scenario cannot be played: then no call is placed.
+    """
+    _check_address(url)
+    try:
+        scenario = read_scenario(file)
+    except BadScenario as error:
+        raise WrongUse(f"--scenario: {error}") from None
+    screen = open_screen(as_json=as_json)
+    screen.open(str(file), scenario.title)
+    playing = partial(play_scenario, url, scenario, screen, options=options, seconds=seconds, record=record)
+    try:
+        result = trio.run(playing)
+    finally:
+        screen.close()
+    if as_json:
+        click.echo(json.dumps({"scenario": str(file), **result.as_json()}))
+    screen.conclude(result)
+    return 0 if result.ok else 1
+
+
+def _check_address(url: str) -> None:
     try:
         parts = urlsplit(url)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
+            return
     except ValueError:
-        return False
+        pass
+    raise WrongUse(f"URL {url}: must be http://HOST[:PORT] or https://HOST[:PORT]")
 
 
 def _as_lines(result: PhoneResult) -> str:

@@ -8,12 +8,12 @@ import numpy as np
 import soxr
 
 from relay.demo.child import Daemon, Record
-from relay.demo.compare import FRAME_SAMPLES, audible_frames
 from relay.demo.story import AT_CUT, StoryRecord
 from relay.media.comfort import comfort_frames
 from relay.media.frames import TELEPHONE, AudioFormat
 from relay.standin.assistant import AssistantCall
 from relay.standin.assistant.record import Track
+from relay.standin.compare import FRAME_SAMPLES, audible_frames
 from relay.standin.phone import Phone
 from relay.standin.phone.player import RATE_HZ, Player
 from relay.standin.phrases import spoken

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from relay.demo.compare import audible_frames, missing_frames
 from relay.demo.evidence import Evidence
 from relay.demo.promise import Promise
 from relay.media.frames import FRAME_MS
+from relay.standin.compare import audible_frames, missing_frames
 
 GAP_MAX_MS = 1500.0
 """From the cut to the new connection being ready for audio; a first attempt on this machine takes 0.3 to 0.8 s."""

@@ -15,6 +15,7 @@ from relay.demo.journal import JournalLine, in_plain
 from relay.demo.picture import picture
 from relay.demo.scene import DemoScene
 from relay.demo.verdict import DemoVerdict
+from relay.marks import marks
 
 _WHO_STYLES: dict[Who, str] = {"caller": "cyan", "phone": "blue", "relay": "bold", "assistant": "green"}
 _TONE_STYLES: dict[Tone, str] = {"plain": "", "speech": "yellow", "stop": "bold red", "trouble": "bold magenta"}
@@ -116,15 +117,6 @@ def coloured(line: JournalLine) -> Text:
     who = plain.index(event.who)
     text.stylize(_WHO_STYLES[event.who], who, who + len(event.who))
     return text
-
-
-def marks(encoding: str | None) -> dict[bool | None, str]:
-    """The marks for kept, broken and not judged, in signs that this encoding has."""
-    try:
-        "✓✗".encode(encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return {True: "ok", False: "NO", None: "??"}
-    return {True: "✓", False: "✗", None: "?"}
 
 
 def open_screen(*, as_json: bool) -> Screen:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from relay.demo.compare import FRAME_SAMPLES, SAME, audible_frames, explain, missing_frames
 from relay.demo.evidence import Evidence
 from relay.demo.promise import Promise
 from relay.demo.reconnect import (
@@ -18,6 +17,7 @@ from relay.demo.reconnect import (
     reconnect_promises,
 )
 from relay.media.frames import FRAME_MS
+from relay.standin.compare import FRAME_SAMPLES, SAME, audible_frames, explain, missing_frames
 from relay.standin.phone.player import RATE_HZ
 from relay.standin.sound import Samples
 

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from relay.cli import assistant
+from relay.standin.assistant import Behaviour
 from relay.standin.assistant.behaviour import ScriptName
 from tests.support.commands import one_line, relay
 from tests.support.daemons import RELAY, VAPI_KEY, environment
@@ -74,3 +75,19 @@ def test_it_says_where_it_serves_and_does_so_until_a_signal(number: signal.Signa
     assert first == f"assistant at {url} (vapi.api_base), script tone; Ctrl-C ends it\n"
     assert answers == [404, 401]
     assert (run.returncode, errors) == (0, "")
+
+
+@pytest.mark.parametrize(("option", "ms"), [((), 300), (("--detect-after", "700"), 700)])
+def test_how_long_a_caller_speaks_before_it_interrupts_can_be_set(
+    monkeypatch: pytest.MonkeyPatch, option: tuple[str, ...], ms: float
+) -> None:
+    opened: list[Behaviour] = []
+
+    def taken(*, behaviour: Behaviour, **_: object) -> None:
+        opened.append(behaviour)
+        raise OSError(0, "the test ends here")
+
+    monkeypatch.setattr("relay.commands.assistant.open_assistant", taken)
+    relay("assistant", *option)
+
+    assert [behaviour.detect_after_ms for behaviour in opened] == [ms]

@@ -7,14 +7,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import trio
 
 from relay.commands import call
 from relay.media.frames import TELEPHONE
+from relay.scenario.play import Listener, ScenarioResult, StepOutcome
+from relay.scenario.screen import ConsoleScreen
+from relay.scenario.script import Scenario
+from relay.standin.assistant import open_assistant
 from relay.standin.phone import Cue, PhoneOptions, PhoneResult
 from relay.standin.sound import encode, tone, write_wav
 from tests.support.commands import one_line, relay
-from tests.support.daemons import AUTH_TOKEN
+from tests.support.daemons import AUTH_TOKEN, PUBLIC, RELAY, VAPI_KEY, environment, running_daemon, settings
 from tests.support.recordings import sine, wav
+from tests.support.reference import ROOT
 
 URL = "http://127.0.0.1:9"
 GOOD = PhoneResult(
@@ -134,3 +140,135 @@ def test_without_a_name_the_call_is_of_an_account_of_its_own(placed: Placed) -> 
     relay("call", URL)
 
     assert placed.asked["options"].account_sid == PhoneOptions().account_sid
+
+
+OUTCOMES = [StepOutcome(0, "dial", passed=True, measured_ms=230.0), StepOutcome(2, "say stop", passed=True)]
+BROKEN = [*OUTCOMES, StepOutcome(3, "expect silence within 400 ms", passed=False, measured_ms=700.0, why="too late")]
+
+
+class Played:
+    """Stands in the place of `play_scenario`: keeps what it was asked for, tells of `outcomes`, and answers."""
+
+    def __init__(self) -> None:
+        self.outcomes = OUTCOMES
+        self.call = GOOD
+        self.asked: dict[str, Any] = {}
+
+    async def __call__(self, url: str, scenario: Scenario, listener: Listener, **asked: Any) -> ScenarioResult:
+        self.asked = {"url": url, "scenario": scenario, **asked}
+        for outcome in self.outcomes:
+            listener.begin(outcome.line, outcome.text)
+            listener.end(outcome)
+        return ScenarioResult(self.outcomes, self.call)
+
+
+@pytest.fixture
+def played(monkeypatch: pytest.MonkeyPatch) -> Played:
+    played = Played()
+    monkeypatch.setattr(call, "play_scenario", played)
+    return played
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    path = tmp_path / "stop.scenario"
+    path.write_text("# The caller says stop.\nsay stop\n")
+    return path
+
+
+def test_a_scenario_is_played_with_the_same_options_as_a_call(played: Played, script: Path, tmp_path: Path) -> None:
+    record = tmp_path / "call.wav"
+    done = relay("call", URL, "--scenario", str(script), "--record", str(record), "--seconds", "7")
+
+    assert done.exit_code == 0
+    assert [line.text for line in played.asked.pop("scenario").lines] == ["say stop"]
+    assert played.asked == {
+        "url": URL,
+        "options": PhoneOptions(auth_token=AUTH_TOKEN),
+        "seconds": 7.0,
+        "record": record,
+    }
+
+
+def test_a_person_gets_the_title_a_line_for_each_step_and_the_verdict(played: Played, script: Path) -> None:
+    played.outcomes = BROKEN
+    done = relay("call", URL, "--scenario", str(script))
+
+    assert done.exit_code == 1
+    assert done.stdout.splitlines()[:2] == [str(script), "The caller says stop."]
+    assert "expect silence within 400 ms" in done.stdout
+    assert done.stdout.splitlines()[-1] == "Failed: 1 of 3 steps."
+
+
+def test_a_program_gets_one_object_with_each_step_and_the_call(played: Played, script: Path) -> None:
+    played.outcomes = BROKEN
+    done = relay("call", URL, "--scenario", str(script), "--json")
+    told = json.loads(done.stdout)
+
+    assert done.exit_code == 1
+    assert (told["scenario"], told["ok"], told["call"]) == (str(script), False, GOOD.as_json())
+    assert told["steps"][-1] == {
+        "line": 3,
+        "step": "expect silence within 400 ms",
+        "ok": False,
+        "measured_ms": 700.0,
+        "why": "too late",
+    }
+
+
+def test_a_scenario_fails_with_its_call_though_every_step_passed(played: Played, script: Path) -> None:
+    played.call = PhoneResult(**{name: getattr(GOOD, name) for name in GOOD.__slots__} | {"warnings": ["31951: x"]})
+    done = relay("call", URL, "--scenario", str(script))
+
+    assert done.exit_code == 1
+    assert done.stdout.splitlines()[-1] == "Failed: the call ended with caller_hangup; 31951: x"
+
+
+def test_a_scenario_that_is_broken_off_leaves_no_step_on_the_screen(
+    monkeypatch: pytest.MonkeyPatch, script: Path
+) -> None:
+    closed: list[bool] = []
+
+    async def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(call, "play_scenario", interrupted)
+    monkeypatch.setattr(ConsoleScreen, "close", lambda screen: closed.append(True))
+    done = relay("call", URL, "--scenario", str(script))
+
+    assert done.exit_code == 1
+    assert closed == [True]
+
+
+def test_a_scenario_that_is_wrong_is_wrong_use_and_no_call_is_placed(played: Played, script: Path) -> None:
+    script.write_text("say stop\nsya stop\n")
+    done = relay("call", URL, "--scenario", str(script))
+
+    assert done.exit_code == 2
+    assert f'--scenario: {script}: line 2: "sya" is no step; did you mean "say"?' in one_line(done)
+    assert played.asked == {}
+
+
+def test_a_recording_and_a_scenario_do_not_go_together(script: Path, tmp_path: Path) -> None:
+    wav = tmp_path / "said.wav"
+    write_wav(wav, 16000, tone(440, 0.5))
+    done = relay("call", URL, "--scenario", str(script), "--wav", str(wav))
+
+    assert done.exit_code == 2
+    assert "give --wav or --scenario" in done.stderr
+
+
+async def test_a_scenario_is_played_against_a_real_relay() -> None:
+    async with (
+        open_assistant(key=VAPI_KEY) as assistant,
+        running_daemon(settings(assistant.base_url)) as daemon,
+    ):
+        script = ROOT / "scenarios" / "hang-up.scenario"
+        command = [*RELAY, "call", daemon.url, "--public-url", PUBLIC, "--scenario", str(script), "--json"]
+        done = await trio.run_process(command, capture_stdout=True, check=False, env=environment())
+        (placed,) = assistant.calls.values()
+    told = json.loads(done.stdout)
+
+    assert (done.returncode, told["ok"]) == (0, True), told
+    assert [step["step"] for step in told["steps"]] == ["dial", "expect speech for 1 s within 5 s", "hang up"]
+    assert placed.ended_reason == "customer-ended-call"

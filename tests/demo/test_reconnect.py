@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from relay.demo.compare import audible_frames
 from relay.demo.evidence import Evidence
 from relay.demo.reconnect import (
     CAME_AGAIN,
@@ -18,6 +17,7 @@ from relay.demo.reconnect import (
     reconnect_promises,
 )
 from relay.media.frames import TELEPHONE
+from relay.standin.compare import audible_frames
 from relay.standin.phrases import spoken
 from relay.standin.sound import Samples, mulaw_to_samples
 

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from relay.demo.compare import audible_frames, explain, missing_frames
 from relay.demo.evidence import Evidence
 from relay.demo.promise import Promise
 from relay.demo.reconnect import RECONNECT_FIGURES
 from relay.demo.verdict import FIGURES, NEED_REAL_TIME, DemoVerdict, judge
 from relay.media.comfort import comfort_frames
 from relay.media.frames import TELEPHONE
+from relay.standin.compare import audible_frames, explain, missing_frames
 from relay.standin.phrases import spoken
 from relay.standin.sound import Samples, mulaw_to_samples
 

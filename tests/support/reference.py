@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-REFERENCE, BROWSER, FIRST_CALL = (ROOT / "docs" / f"{name}.md" for name in ("reference", "browser", "first-call"))
+DOCS = ROOT / "docs"
+REFERENCE, BROWSER = DOCS / "reference.md", DOCS / "browser.md"
+FIRST_CALL, SCENARIOS = DOCS / "first-call.md", DOCS / "scenarios.md"
 
 
 def section(title: str, document: Path = REFERENCE) -> str:

@@ -1,9 +1,14 @@
-"""The lips cut what the caller says into frames of 20 ms, with silence where nothing is said."""
+"""The lips cut what the caller says into frames of 20 ms, with silence where nothing is said.
+
+A line with an echo adds what the caller hears.
+"""
 
 from collections import deque
 from dataclasses import dataclass, field
 
+from relay.standin.echo import EchoPath, mix
 from relay.standin.phone.player import BLOCK_BYTES, RATE_HZ
+from relay.standin.sound import mulaw_to_samples, samples_to_mulaw
 
 _QUIET = b"\xff"
 
@@ -19,10 +24,11 @@ class Saying:
 
 @dataclass(slots=True)
 class Lips:
-    """A queue of recordings, taken frame by frame. `said` is everything that was sent, silence included, on the call's
-    time line from `started_s`."""
+    """A queue of recordings, taken frame by frame. `said` is everything that was sent, silence and echo included, on
+    the call's time line from `started_s`. `echo`: of the line, from now on (None: it has none)."""
 
     started_s: float
+    echo: EchoPath | None = None
     said: bytearray = field(default_factory=bytearray, repr=False)
     _queue: deque[Saying] = field(default_factory=deque)
 
@@ -32,8 +38,11 @@ class Lips:
         self._queue.append(saying)
         return saying
 
-    def next_frame(self, now_s: float) -> bytes:
-        """160 bytes of mu-law; the time between streams becomes silence in `said`."""
+    def next_frame(self, now_s: float, heard: bytes = _QUIET * BLOCK_BYTES) -> bytes:
+        """160 bytes of mu-law; the time between streams becomes silence in `said`.
+
+        `heard`: what the caller's side played during the same 20 ms.
+        """
         frame = bytearray()
         while self._queue and len(frame) < BLOCK_BYTES:
             saying = self._queue[0]
@@ -47,6 +56,9 @@ class Lips:
             saying.ended_s = now_s
             self._queue.popleft()
         frame += _QUIET * (BLOCK_BYTES - len(frame))
+        if self.echo is not None:
+            echo = self.echo.push(mulaw_to_samples(heard))
+            frame = bytearray(samples_to_mulaw(mix(mulaw_to_samples(frame), echo)))
         # Frames leave a little early or late; only a gap of more than two frames is a time without a stream.
         begins_byte = round((now_s - self.started_s) * RATE_HZ)
         if begins_byte - len(self.said) > 2 * BLOCK_BYTES:

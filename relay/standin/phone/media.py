@@ -16,7 +16,7 @@ from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection
 
 from relay.media.frames import FRAME_MS, FRAMES_PER_SECOND
 from relay.standin.phone.lips import Lips
-from relay.standin.phone.player import Player
+from relay.standin.phone.player import BLOCK_BYTES, Player
 from relay.standin.phone.stream import StreamMessages
 from relay.standin.tcp import reset
 
@@ -63,6 +63,17 @@ class MediaStream:
     swap_every: int = 0
     discarded_frames: int = 0
     writes: int = 0
+    _echoed_bytes: int | None = None
+
+    def next_frame(self, now_s: float) -> bytes:
+        """20 ms of the caller, with the echo of the 20 ms that were played meanwhile."""
+        heard = self.player.heard
+        if self._echoed_bytes is None:
+            self._echoed_bytes = len(heard)
+        begin, self._echoed_bytes = self._echoed_bytes, self._echoed_bytes + BLOCK_BYTES
+        return self.lips.next_frame(
+            now_s, bytes(heard[max(0, begin - BLOCK_BYTES) : begin]).rjust(BLOCK_BYTES, b"\xff")
+        )
 
     def ask(self, wish: Wish) -> None:
         """Have the stream end; `serve_stream` does it, and returns."""
@@ -245,10 +256,10 @@ async def _write(media: MediaStream, ws: WebSocketConnection, heard: Callable[[]
 async def _send_frame(media: MediaStream, ws: WebSocketConnection, now_s: float) -> int:
     """Send the next frame, or the two next in the wrong order; returns for how many frames of time this stands."""
     began_s = trio.current_time()
-    frames = [media.outgoing.media(media.lips.next_frame(now_s))]
+    frames = [media.outgoing.media(media.next_frame(now_s))]
     media.writes += 1
     if media.swap_every and media.writes % media.swap_every == 0:
-        frames.append(media.outgoing.media(media.lips.next_frame(now_s)))
+        frames.append(media.outgoing.media(media.next_frame(now_s)))
     for message in reversed(frames):
         await ws.send_message(message)
     blocked_s = trio.current_time() - began_s
@@ -257,7 +268,7 @@ async def _send_frame(media: MediaStream, ws: WebSocketConnection, now_s: float)
         media.player.warn(trio.current_time(), "31930: the connection is congested, audio of the caller is discarded")
     media.discarded_frames += lost
     for _ in range(lost):
-        media.lips.next_frame(now_s)
+        media.next_frame(now_s)
         media.outgoing.discard()
     return len(frames) + lost
 

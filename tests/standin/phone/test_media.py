@@ -13,10 +13,14 @@ from trio.testing import MockClock
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 from wsproto.frame_protocol import CloseReason
 
+from relay.media.frames import FRAME_MS
+from relay.standin.compare import audible_frames
+from relay.standin.echo import EchoPath
 from relay.standin.phone.lips import Lips
 from relay.standin.phone.media import MediaStream, StreamEnd, StreamRefused, serve_stream
 from relay.standin.phone.player import Player
 from relay.standin.phone.stream import StreamMessages
+from relay.standin.sound import level_dbfs, mulaw_to_samples
 from tests.support.small_relay import BEEP, MediaLeg
 from tests.support.streams import socket_pair
 
@@ -144,6 +148,27 @@ async def test_the_stream_is_twilios_in_order_and_numbered(
     assert said.startswith(BEEP)
     assert saying.ended_s is not None
     assert call.end == "hung-up"
+
+
+async def test_on_a_line_with_an_echo_the_relay_hears_what_it_sent_so_much_later(
+    connect: Callable[[Call], None], autojump_clock: MockClock
+) -> None:
+    listener = Listener()
+
+    async def beep(leg: MediaLeg) -> None:
+        await leg.started()
+        await trio.sleep(0.2)
+        await leg.media(BEEP)
+        await listener(leg)
+
+    async with streaming(connect, beep) as call:
+        call.media.lips.echo = EchoPath(8000, delay_ms=100, loss_db=10)
+        await trio.sleep(1)
+        call.media.ask("hang-up")
+
+    said, heard = (mulaw_to_samples(data) for data in (call.media.lips.said, call.media.player.heard))
+    assert audible_frames(said)[0] - audible_frames(heard)[0] == pytest.approx(8 * (100 + FRAME_MS), abs=8 * FRAME_MS)
+    assert level_dbfs(said) < level_dbfs(heard) - 6
 
 
 async def test_a_stream_that_is_left_says_stop_as_at_a_hang_up_and_the_call_is_not_over(

@@ -9,15 +9,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 from relay.standin.phone.player import AUDIBLE_DBFS, RATE_HZ
-from relay.standin.sound import Samples, level_dbfs
+from relay.standin.sound import Samples
 
 FRAME_SAMPLES = 160
 SAME = 0.8
 """Correlation from which a window counts as found: the way through the relay keeps more than 0.97."""
+_AUDIBLE_RMS = 32768 * 10 ** (AUDIBLE_DBFS / 20)
 _LOW_HZ, _HIGH_HZ = 200, 3000
 _WINDOW_SAMPLES = 3 * FRAME_SAMPLES
+_BLOCK_SAMPLES = 4096
 _DRIFT_SAMPLES = RATE_HZ // 4
 """How far a passage may move against the one before it and still be in order."""
 _QUIETEST = 0.05
@@ -37,24 +40,33 @@ class Explained:
 
 def audible_frames(samples: Samples) -> list[int]:
     """The samples at which the audible 20 ms frames begin."""
-    last = len(samples) - FRAME_SAMPLES + 1
-    return [at for at in range(0, last, FRAME_SAMPLES) if level_dbfs(samples[at : at + FRAME_SAMPLES]) > AUDIBLE_DBFS]
+    n_frames = len(samples) // FRAME_SAMPLES
+    frames = samples[: n_frames * FRAME_SAMPLES].reshape(n_frames, FRAME_SAMPLES)
+    rms = np.sqrt(np.mean(np.square(frames, dtype=np.float32), axis=1))
+    found: list[int] = (np.flatnonzero(rms > _AUDIBLE_RMS) * FRAME_SAMPLES).tolist()
+    return found
+
+
+def quick_length(n_samples: int) -> int:
+    """A length that is transformed quickly: one that is a large prime takes a hundred times as long."""
+    return -(-n_samples // 1024) * 1024
 
 
 def in_band(samples: Samples) -> Samples:
     """The part of the sound that every telephone carries, 200 to 3000 Hz."""
     if not len(samples):
         return samples
-    spectrum = np.fft.rfft(samples.astype(np.float64))
-    hz = np.fft.rfftfreq(len(samples), 1 / RATE_HZ)
+    n = quick_length(len(samples))
+    spectrum = np.fft.rfft(samples.astype(np.float64), n)
+    hz = np.fft.rfftfreq(n, 1 / RATE_HZ)
     spectrum[(hz < _LOW_HZ) | (hz > _HIGH_HZ)] = 0
-    loose = np.fft.irfft(spectrum, len(samples))
+    loose = np.fft.irfft(spectrum, n)[: len(samples)]
     return np.asarray(np.clip(np.rint(loose), -32768, 32767), np.int16)
 
 
 def missing_frames(said: Samples, heard: Samples) -> int:
     """How many audible frames of `said` are not found in `heard`, in the same order. Both at 8 kHz."""
-    windows = _windows(said)
+    windows = audible_windows(said)
     if not windows:
         return 0
     source, target = in_band(said).astype(np.float64), in_band(heard).astype(np.float64)
@@ -62,7 +74,7 @@ def missing_frames(said: Samples, heard: Samples) -> int:
     missing = 0
     for _, begin, end in windows:
         from_ = max(0, begin + lag - _DRIFT_SAMPLES)
-        quality, place = _SearchedAudio(target[from_ : max(0, end + lag + _DRIFT_SAMPLES)]).find(source[begin:end])
+        quality, place = SearchedAudio(target[from_ : max(0, end + lag + _DRIFT_SAMPLES)]).find(source[begin:end])
         if quality < SAME:
             missing += 1
         else:
@@ -73,15 +85,15 @@ def missing_frames(said: Samples, heard: Samples) -> int:
 def explain(heard: Samples, first: Samples, second: Samples) -> list[Explained]:
     """For each audible frame of `heard`, how well it is found anywhere in `first` and in `second`. All at 8 kHz."""
     recording = in_band(heard).astype(np.float64)
-    sources = [_SearchedAudio(in_band(source).astype(np.float64)) for source in (first, second)]
+    sources = [SearchedAudio(in_band(source).astype(np.float64)) for source in (first, second)]
     found = []
-    for at, begin, end in _windows(heard):
+    for at, begin, end in audible_windows(heard):
         in_first, in_second = (source.find(recording[begin:end])[0] for source in sources)
         found.append(Explained(at, in_first, in_second))
     return found
 
 
-def _windows(samples: Samples) -> list[tuple[int, int, int]]:
+def audible_windows(samples: Samples) -> list[tuple[int, int, int]]:
     """The audible frames, each with the bounds of the 60 ms around it, as far as that is audible too."""
     audible = {*audible_frames(samples)} & {*audible_frames(in_band(samples))}
     return [
@@ -94,16 +106,23 @@ def _windows(samples: Samples) -> list[tuple[int, int, int]]:
     ]
 
 
-class _SearchedAudio:
-    """A recording in which windows are looked for. The delay of a resampler is no whole number of samples, so a copy
-    that is half a sample later is looked at as well."""
+class SearchedAudio:
+    """A recording in which windows of at most 60 ms are looked for.
+
+    The delay of a resampler is no whole number of samples, so a copy that is half a sample later is looked at as well.
+    """
 
     def __init__(self, samples: Floats) -> None:
         self._length = len(samples)
-        self._fft = 1 << (self._length + _WINDOW_SAMPLES).bit_length()
-        spectrum = np.fft.rfft(samples, self._fft)
-        half_sample = np.exp(-1j * np.pi * np.arange(len(spectrum)) / self._fft)
-        self._spectra = (spectrum, spectrum * half_sample)
+        self._fft = min(_BLOCK_SAMPLES, 1 << (self._length + _WINDOW_SAMPLES).bit_length())
+        # Blocks that overlap by a window: many short transforms take a fraction of the time of a long one.
+        self._step = self._fft - _WINDOW_SAMPLES
+        n_blocks = self._length // self._step + 1
+        padded = np.zeros(n_blocks * self._step + _WINDOW_SAMPLES, np.float32)
+        padded[: self._length] = samples
+        spectra = np.fft.rfft(sliding_window_view(padded, self._fft)[:: self._step])
+        half_sample = np.exp(-1j * np.pi * np.arange(spectra.shape[1]) / self._fft).astype(np.complex64)
+        self._spectra = (spectra, spectra * half_sample)
         self._energy = np.cumsum(np.concatenate(([0.0], samples * samples)))
 
     def find(self, window: Floats) -> tuple[float, int]:
@@ -115,8 +134,9 @@ class _SearchedAudio:
         # divided by more than its own energy, or near silence would correlate with everything.
         local = np.sqrt(np.maximum(self._energy[size:] - self._energy[:-size], 0.0))
         weight = norm * np.maximum(local, _QUIETEST * norm)
-        wanted = np.conj(np.fft.rfft(window, self._fft))
-        qualities = [np.fft.irfft(spectrum * wanted, self._fft)[: len(local)] / weight for spectrum in self._spectra]
+        wanted = np.conj(np.fft.rfft(window.astype(np.float32), self._fft))
+        products = [np.fft.irfft(spectra * wanted, self._fft)[:, : self._step] for spectra in self._spectra]
+        qualities = [product.ravel()[: len(local)] / weight for product in products]
         return max((float(quality.max()), int(np.argmax(quality))) for quality in qualities)
 
 

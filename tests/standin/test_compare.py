@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import soxr
 
-from relay.demo.compare import FRAME_SAMPLES, SAME, audible_frames, explain, in_band, missing_frames
 from relay.media.frames import TELEPHONE
+from relay.standin.compare import FRAME_SAMPLES, SAME, audible_frames, explain, in_band, missing_frames
 from relay.standin.phrases import spoken
 from relay.standin.sound import Samples, mulaw_to_samples, samples_to_mulaw
 

@@ -1,0 +1,95 @@
+"""Scenarios as operators play them, in real time: the commands of docs/scenarios.md; and whole calls with real coughs.
+
+The coughs are those of `audio_interrupt`, beside the recordings of $RELAY_AUDIO_DIR. $ENDURANCE_COUGHS says how many
+(`make endurance`: 60); without it there are four.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import trio
+from trio.testing import MockClock
+
+from relay.standin.assistant import Behaviour, open_assistant
+from relay.standin.compare import audible_frames
+from tests.support.daemons import PUBLIC, RELAY, VAPI_KEY, environment, running_daemon, settings
+from tests.support.quick import quick_clock
+from tests.support.scenarios import BROKEN_TODAY, SCENARIOS, play, quick_relay
+
+AT_A_TIME = 6
+MOST_COUGHS_THAT_CUT = 0.5
+"""Of the coughs of telephone calls 42 % cut the assistant when this was written."""
+COUGH = """
+expect answer within 5 s
+expect silence for 1 s within 10 s
+say request
+expect speech for 2 s within 10 s
+cough with "{file}"
+expect no cut for 3 s in description
+"""
+
+
+@pytest.fixture
+def clock() -> MockClock:
+    return quick_clock()
+
+
+@pytest.fixture
+def coughs(recordings: Path, tmp_path: Path) -> list[Path]:
+    """Single coughs of telephone calls, spread over all that there are."""
+    folder = recordings.parent / "audio_interrupt"
+    if not (folder / "labels.json").exists():
+        pytest.skip("recordings of coughs not present")
+    labels = json.loads((folder / "labels.json").read_text())
+    (recording,) = (entry for entry in labels["files"] if entry["file"] == "coughs_phone_a.wav")
+    samples, rate_hz = soundfile.read(folder / recording["file"], dtype="int16")
+    clips = [samples[round(a * rate_hz) : round(b * rate_hz)] for a, b in recording["clips"]]
+    loud = [clip for clip in clips if audible_frames(clip)]
+    files = []
+    for number in np.linspace(0, len(loud) - 1, int(os.environ.get("ENDURANCE_COUGHS", "4")), dtype=int):
+        files.append(tmp_path / f"cough-{number}.wav")
+        soundfile.write(files[-1], loud[number], rate_hz)
+    return files
+
+
+async def test_real_coughs_seldom_cut_the_assistant(
+    clock: MockClock, coughs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut: dict[str, str] = {}
+    places = trio.CapacityLimiter(AT_A_TIME)
+
+    async def cough(file: Path) -> None:
+        async with places:
+            *before, last = (await play(url, COUGH.format(file=file))).outcomes
+            assert all(outcome.passed for outcome in before)
+            if not last.passed:
+                cut[file.stem] = last.why
+
+    async with (
+        quick_relay(Behaviour(detect_after_ms=1500), tmp_path, monkeypatch) as (url, _),
+        trio.open_nursery() as nursery,
+    ):
+        for file in coughs:
+            nursery.start_soon(cough, file)
+    print(f"\nscenarios: {len(cut)} of {len(coughs)} coughs cut the assistant: {cut}")
+    assert len(cut) <= MOST_COUGHS_THAT_CUT * len(coughs)
+
+
+async def test_the_scenarios_are_passed_in_real_time_too() -> None:
+    """One after the other, in processes of their own: the telephone needs a core to itself."""
+    failed = []
+    async with (
+        open_assistant(key=VAPI_KEY, behaviour=Behaviour(detect_after_ms=700)) as assistant,
+        running_daemon(settings(assistant.base_url)) as daemon,
+    ):
+        for file in sorted(SCENARIOS.glob("*.scenario")):
+            command = [*RELAY, "call", daemon.url, "--public-url", PUBLIC, "--scenario", str(file)]
+            done = await trio.run_process(command, capture_stdout=True, check=False, env=environment())
+            print(f"\n{done.stdout.decode()}")
+            if done.returncode:
+                failed.append(file.stem)
+    assert set(failed) == set(BROKEN_TODAY)
