@@ -10,6 +10,7 @@ agrees, or has recognised enough words.
 | - `likely`, and the caller can hear the assistant                  | paused, PAUSE                                 |
 | - `confirmed`, and the caller can hear the assistant               | as from paused; PAUSE if it leads to waiting  |
 | - `confirmed`, and some sound lingers (see below)                  | idle, CLEAR if the detector decides alone     |
+| - `disagreed`: what was taken for an agreement was none            | idle, CUT                                     |
 | - `interrupted`: the assistant says that it was cut off            | idle, CUT                                     |
 | paused: the caller may be speaking; nothing is lost yet            |                                               |
 | - `rejected`: it was no speech                                     | idle, RESUME                                  |
@@ -19,13 +20,14 @@ agrees, or has recognised enough words.
 | - deadline, `PAUSE_MAX_S` after the pause began                    | idle, RESUME                                  |
 | waiting: the caller speaks, perhaps not to interrupt; still paused |                                               |
 | - `heard_words`, at least `min_words` of them, with policy "local" | idle, CUT                                     |
+| - `agreed`: the caller has only agreed (see `agreement`)           | idle, RESUME                                  |
 | - `interrupted`                                                    | idle, CUT                                     |
 | - deadline, `agree_s` after the confirmation                       | idle, RESUME                                  |
 
 With policy "local" the detector decides alone, unless `min_words` are asked for. With "both" it pauses, and the
 assistant has to agree. With "assistant" it is not asked. The assistant's own word cuts with every policy. If
 interrupting is not `enabled`, nothing above happens. All that follows within `debounce_s` of a cut belongs to the same
-interruption, and changes nothing.
+interruption, and changes nothing, unless `agreed` has ended that.
 
 Sound lingers when by the clock all of it was played, but the marks that prove it have not come back.
 """
@@ -117,6 +119,15 @@ class BargeIn:
         """The assistant has recognised so many words of the caller in a row."""
         enough = self._rules.policy == "local" and count >= self._rules.min_words > 0
         return self._cut(now) if enough and self.state is BargeInState.WAITING else None
+
+    def agreed(self) -> Action | None:
+        """The caller has not interrupted, but agreed: the assistant goes on, and whatever follows is something new."""
+        self._cut_at = -math.inf
+        return self._resume() if self.state is BargeInState.WAITING else None
+
+    def disagreed(self, now: float) -> Action:
+        """It was an interruption all the same."""
+        return self._cut(now)
 
     def interrupted(self, now: float) -> Action | None:
         """The assistant says that the caller has interrupted it."""

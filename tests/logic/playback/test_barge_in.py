@@ -153,6 +153,30 @@ def test_shortly_after_a_cut_all_is_the_same_interruption() -> None:
     assert barge_in.likely(interruptible=True, now=10.31) is Action.PAUSE
 
 
+def test_an_agreement_ends_the_wait_and_nothing_is_lost() -> None:
+    barge_in = waiting()
+
+    assert barge_in.agreed() is Action.RESUME
+    assert (barge_in.state, barge_in.deadline) == (IDLE, None)
+
+
+def test_what_follows_an_agreement_is_another_interruption() -> None:
+    """However long `debounce_s` is: what was cut plays again by now."""
+    barge_in = BargeIn(BargeInRules(debounce_s=2.0))
+    barge_in.confirmed(interruptible=True, now=10.0)
+    assert barge_in.agreed() is None
+
+    assert barge_in.interrupted(10.6) is Action.CUT
+
+
+def test_what_was_no_agreement_after_all_cuts_again() -> None:
+    barge_in = BargeIn(LOCAL)
+    barge_in.agreed()
+
+    assert barge_in.disagreed(11.0) is Action.CUT
+    assert barge_in.interrupted(11.1) is None, "it is the same interruption"
+
+
 class AnyOrder(RuleBasedStateMachine):
     """Pauses and resumptions alternate, a pause always has a deadline, and cuts keep their distance."""
 
@@ -207,6 +231,11 @@ class AnyOrder(RuleBasedStateMachine):
     @rule()
     def interrupted(self) -> None:
         self.follow(self.barge_in.interrupted(self.now))
+
+    @rule()
+    def agreed(self) -> None:
+        self.cuts.append(-100.0)
+        self.follow(self.barge_in.agreed())
 
     @rule(count=st.integers(0, 3))
     def words(self, count: int) -> None:
