@@ -4,6 +4,8 @@ Everything here is a plain function, so no other task can see half a step. Who m
 `relay.logic.playback.barge_in`, what an agreement is in `relay.logic.playback.agreement`.
 """
 
+from collections.abc import Callable
+
 import trio
 
 from relay.call.playback.flush import Flush
@@ -15,6 +17,8 @@ from relay.logic.playback.agreement import Agreement, AgreementRules, Outcome
 from relay.logic.playback.barge_in import Action, BargeIn, BargeInRules, BargeInState
 from relay.logic.playback.fence import Fence, FenceState
 from relay.media.detector import Confirmed, Decision, Ended, Likely, Rejected
+from relay.media.interruption_model import AssistantActivity
+from relay.wakeup import Signal
 
 
 class Interrupter:
@@ -41,7 +45,25 @@ class Interrupter:
         self._interruptions = interruptions
         self._onset_at: float | None = None
         self._spoke_from_ms = 0.0
-        self._paused_at = 0.0
+        self._paused_at: float | None = None
+        self.asked = Signal()
+        """Fired when a classifier is to be asked."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether `judged` is awaited."""
+        return self._barge_in.state is BargeInState.ASKING
+
+    def assistant_activity(self) -> AssistantActivity:
+        """What the assistant is doing, for the classifier."""
+        now = trio.current_time()
+        heard_s, left_s = self._playout.heard_ms(self._fence.turn, now) / 1000, self._playout.left_ms(now) / 1000
+        return AssistantActivity(heard_s, left_s, first_message=self._fence.turn <= 1)
+
+    def judged(self, *, interrupts: bool) -> None:
+        """What the classifier thinks of the caller's speech."""
+        now = trio.current_time()
+        self._silence(lambda: self._barge_in.judged(interrupts=interrupts, now=now), now)
 
     @property
     def deadline(self) -> float | None:
@@ -62,13 +84,12 @@ class Interrupter:
             case Confirmed(onset_ms=onset_ms):
                 self._spoke_from_ms = onset_ms
                 self._agreement.spoke(onset_at)
-                was_undecided = self._undecided
                 interruptible = self._interruptible(now)
                 self._onset_at = onset_at if interruptible else self._onset_at
                 lingers = self._may_interrupt and self._playout.lingers
-                self._act(self._barge_in.confirmed(interruptible=interruptible, lingers=lingers, now=now), now)
-                if self._undecided and not was_undecided:
-                    self._agreement.silenced()
+                self._silence(
+                    lambda: self._barge_in.confirmed(interruptible=interruptible, lingers=lingers, now=now), now
+                )
             case Rejected():
                 self._onset_at = None
                 self._agreement.rejected(now)
@@ -98,7 +119,7 @@ class Interrupter:
 
     def expire(self, now: float) -> None:
         """Act on a decision that was due by now."""
-        self._act(self._barge_in.expire(now), now)
+        self._silence(lambda: self._barge_in.expire(now), now)
         if self._undecided:
             self._follow(self._agreement.expire(now, goes_on=self._fence.goes_on(now)), now)
 
@@ -118,21 +139,37 @@ class Interrupter:
     def _interruptible(self, now: float) -> bool:
         return self._may_interrupt and self._playout.audible(now)
 
+    def _silence(self, decide: Callable[[], Action | None], now: float) -> None:
+        """Act on a decision about the caller's speech, which may turn out to be an agreement if it silences anybody."""
+        was_undecided = self._undecided
+        self._act(decide(), now)
+        if self._undecided and not was_undecided:
+            self._agreement.silenced()
+
     def _act(self, action: Action | None, now: float, *, agreed: bool = False) -> None:
         match action:
             case None:
                 pass  # a deadline may have moved all the same
             case Action.PAUSE:
-                self._playout.pause()
-                self._paused_at = now
+                self._pause(now)
+            case Action.ASK:
+                self._pause(now)
+                self.asked.fire()
             case Action.RESUME:
                 self._playout.resume(now)
+                assert self._paused_at is not None
                 self._interruptions.resumed(now - self._paused_at)
+                self._paused_at = None
             case Action.CUT:
+                self._paused_at = None
                 self._flush.cut(now, onset_at=self._onset_at, agreed=agreed)
             case Action.CLEAR:
                 self._flush.clear(now)
         self._speaker.changed.fire()
+
+    def _pause(self, now: float) -> None:
+        self._playout.pause()
+        self._paused_at = now if self._paused_at is None else self._paused_at
 
     def _follow(self, outcome: Outcome | None, now: float) -> None:
         match outcome:
@@ -159,6 +196,7 @@ def barge_in_rules(config: BargeInConfig) -> BargeInRules:
         min_words=config.min_words,
         agree_s=config.agree_ms / 1000,
         debounce_s=config.debounce_ms / 1000,
+        ask_s=config.classifier_ms / 1000 if config.classifier else None,
     )
 
 

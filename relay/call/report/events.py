@@ -380,6 +380,15 @@ class PauseTakenBack(CallEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class Classified(CallEvent):
+    """The operator's classifier was asked, and answered in time."""
+
+    log_name = "bargein.classified"
+    probability: float
+    interrupts: bool
+
+
+@dataclass(frozen=True, slots=True)
 class LingeringCleared(CallEvent):
     """All should have been played, but its marks had not come back: a `clear`, and no interruption."""
 

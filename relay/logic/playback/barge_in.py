@@ -16,8 +16,15 @@ agrees, or has recognised enough words.
 | - `rejected`: it was no speech                                     | idle, RESUME                                  |
 | - `confirmed`, and the detector decides alone                      | idle, CUT                                     |
 | - `confirmed`, and words or the assistant's consent are needed     | waiting                                       |
+| - `confirmed`, and a classifier is to be asked first               | asking, ASK                                   |
 | - `interrupted`                                                    | idle, CUT                                     |
 | - deadline, `PAUSE_MAX_S` after the pause began                    | idle, RESUME                                  |
+| asking: a classifier has to say first whether that interrupts; the |                                               |
+| assistant is paused                                                |                                               |
+| - `judged` an interruption                                         | as from paused when `confirmed`, without it   |
+| - `judged` none                                                    | idle, RESUME                                  |
+| - `interrupted`                                                    | idle, CUT                                     |
+| - deadline, `ask_s` after the confirmation                         | as `judged` an interruption                   |
 | waiting: the caller speaks, perhaps not to interrupt; still paused |                                               |
 | - `heard_words`, at least `min_words` of them, with policy "local" | idle, CUT                                     |
 | - `agreed`: the caller has only agreed (see `agreement`)           | idle, RESUME                                  |
@@ -52,6 +59,8 @@ class Action(StrEnum):
     """End the pause; nothing was lost."""
     CUT = "cut"
     """Flush all that the caller has not heard: the caller interrupts."""
+    ASK = "ask"
+    """Pause, if that was not done before, and ask the classifier."""
     CLEAR = "clear"
     """Make the caller's side forget what it may still hold. It is no interruption: what comes next is played."""
 
@@ -61,18 +70,23 @@ class BargeInState(StrEnum):
 
     IDLE = "idle"
     PAUSED = "paused"
+    ASKING = "asking"
     WAITING = "waiting"
 
 
 @dataclass(frozen=True, slots=True)
 class BargeInRules:
-    """Who may interrupt: see above. Times are seconds, `min_words` of the caller are counted by the assistant."""
+    """Who may interrupt: see above. Times are seconds, `min_words` of the caller are counted by the assistant.
+
+    `ask_s` is how long a classifier may take; None: there is none.
+    """
 
     enabled: bool = True
     policy: Policy = "local"
     min_words: int = 0
     agree_s: float = 1.0
     debounce_s: float = 0.3
+    ask_s: float | None = None
 
 
 class BargeIn:
@@ -100,16 +114,22 @@ class BargeIn:
 
     def confirmed(self, *, interruptible: bool, lingers: bool = False, now: float) -> Action | None:
         """The detector is sure that the caller speaks."""
-        if self.state is BargeInState.WAITING:
+        if self.state in {BargeInState.ASKING, BargeInState.WAITING}:
             return None
         paused = self.state is BargeInState.PAUSED
         if not paused and not self._may_begin(now, interruptible=interruptible):
             clears = self._detector_is_enough and self._may_begin(now, interruptible=lingers)
             return Action.CLEAR if clears else None
-        if self._detector_is_enough:
-            return self._cut(now)
-        self._enter(BargeInState.WAITING, now + self._rules.agree_s)
-        return None if paused else Action.PAUSE
+        if self._rules.ask_s is not None:
+            self._enter(BargeInState.ASKING, now + self._rules.ask_s)
+            return Action.ASK
+        return self._take_for_interruption(now) or (None if paused else Action.PAUSE)
+
+    def judged(self, *, interrupts: bool, now: float) -> Action | None:
+        """The classifier has answered."""
+        if self.state is not BargeInState.ASKING:
+            return None
+        return self._take_for_interruption(now) if interrupts else self._resume()
 
     def rejected(self) -> Action | None:
         """The detector takes its suspicion back."""
@@ -137,7 +157,15 @@ class BargeIn:
 
     def expire(self, now: float) -> Action | None:
         """Act on the deadline if it has passed: a pause that nobody has decided about is over."""
-        return self._resume() if self.deadline is not None and now >= self.deadline else None
+        if self.deadline is None or now < self.deadline:
+            return None
+        return self._take_for_interruption(now) if self.state is BargeInState.ASKING else self._resume()
+
+    def _take_for_interruption(self, now: float) -> Action | None:
+        if self._detector_is_enough:
+            return self._cut(now)
+        self._enter(BargeInState.WAITING, now + self._rules.agree_s)
+        return None
 
     def _may_begin(self, now: float, *, interruptible: bool) -> bool:
         return self._local and interruptible and now - self._cut_at >= self._rules.debounce_s

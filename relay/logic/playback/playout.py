@@ -223,6 +223,10 @@ class Playout:
         """What is left to hear, by the clock, of all that is here or on its way to the caller."""
         return self._heard.sent_ms - self._heard.at(now) + self.queued_ms
 
+    def heard_ms(self, turn: int, now: float) -> float:
+        """How much of this turn was heard, if it is the newest of which anything was sent; else 0."""
+        return self._heard.of_turn(turn, now)
+
     @property
     def lingers(self) -> bool:
         """Whether, by its marks, the caller's side may still hold something audible, however long ago it was sent."""
