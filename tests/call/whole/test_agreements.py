@@ -3,20 +3,26 @@
 Run with `-s` to see how long the caller heard nothing.
 """
 
+import json
 import sys
 from collections import Counter
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+from relay.call.browser.sessions import BrowserSessions, open_browser_sessions
 from relay.config import BargeInConfig
 from relay.media.frames import TELEPHONE
+from relay.refusals import Refusals
 from relay.standin import phrases
+from relay.wire.browser import ClientStart
+from relay.wire.browser_down import AssistantAudio, Text
 from tests.call.whole.test_false_alarms import BEFORE_S, PHASES, DeployedModel, held_ms, shifted
-from tests.support.callrig import TONE, Rig, open_rig
+from tests.support.browserrig import FRAME
+from tests.support.callrig import TONE, Rig, config, open_rig
 from tests.support.numbered import PAIRS, heard_frames, heard_pairs, numbered
 
 SENTENCE = 300
@@ -268,3 +274,60 @@ async def test_speech_that_goes_on_is_no_agreement_however_it_begins(autojump_cl
         await trio.sleep(4)
 
         assert heard_frames(rig.phone.heard_after_clear()) == []
+
+
+async def in_a_browser(rig: Rig, sessions: BrowserSessions, *, then: Literal["talks on", "was interrupted"]) -> None:
+    """As on the telephone: the page is told to drop the turn, gets it again as another, and drops that as well."""
+    session = sessions.begin(ClientStart(), "a")
+    assistant = await rig.meet_assistant()
+    got: list[tuple[float, dict[str, Any] | AssistantAudio]] = []
+
+    async def listen() -> None:
+        cursor = 0
+        while True:
+            await session.leg.outbox.wait_after(cursor, trio.Event())
+            messages, _ = session.leg.outbox.read(cursor, 100)
+            cursor = messages[-1][0]
+            got.extend((trio.current_time(), json.loads(m.body) if isinstance(m, Text) else m) for _, m in messages)
+
+    with session.attached("websocket"):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listen)
+            await trio.sleep(1)
+            assistant.say(TONE * SENTENCE)
+            await trio.sleep(1)
+            session.spoken.add(FRAME * 18 + bytes(len(FRAME)) * 150)
+            ended_at = trio.current_time() + 18 * 0.02
+            await trio.sleep(WORDS_AFTER_S)
+            assistant.transcript("Uh-huh.")
+            await trio.sleep(0.6)
+            if then == "was interrupted":
+                assistant.interrupted()
+            await trio.sleep(2)
+            nursery.cancel_scope.cancel()
+
+    order = [(m["type"], m["turn"]) for _, m in got if isinstance(m, dict) and m["type"] in {"interrupt", "resumed"}]
+    dropped = [1, 2] if then == "was interrupted" else [1]
+    assert order == [("interrupt", 1), ("resumed", 1), ("interrupt", 2)][: len(dropped) + 1]
+    resumed_at = next(at for at, m in got if isinstance(m, dict) and m["type"] == "resumed")
+    assert resumed_at - ended_at <= BACK_S
+    seen: set[int] = set()
+    for _, message in got:
+        if isinstance(message, AssistantAudio):
+            assert message.turn not in seen, "nothing stale"
+        elif message["type"] == "interrupt":
+            seen.add(message["turn"])
+    last_at = max(at for at, m in got if isinstance(m, AssistantAudio) and m.turn == 2)
+    assert (last_at > ended_at + 2) is (then == "talks on")
+
+
+@pytest.mark.parametrize("then", ["talks on", "was interrupted"])
+async def test_a_browser_is_told_that_the_turn_goes_on_and_when_it_does_not(
+    then: Literal["talks on", "was interrupted"], autojump_clock: MockClock
+) -> None:
+    async with (
+        open_rig() as rig,
+        open_browser_sessions(config(), rig.calls, Refusals(rig.metrics)) as sessions,
+    ):
+        await in_a_browser(rig, sessions, then=then)
+        assert rig.metric("relay_frames_stale_total") == 0
