@@ -178,10 +178,8 @@ class Interrupter:
                 self._act(self._barge_in.agreed(), now)
                 if was_cut:
                     self._intake.take_back(now)
-            case Outcome.CUT_AGAIN:
+            case Outcome.CUT_AGAIN if self._interruptible(now):
                 self._act(self._barge_in.disagreed(now), now)
-            case None:
-                pass
 
     def _forget_what_is_over(self) -> None:
         if not self._undecided and self._fence.state is not FenceState.RETURNED:

@@ -376,6 +376,18 @@ async def test_what_was_taken_back_is_cut_again_when_the_assistant_says_otherwis
         assert [event.turn for event in parts.told if isinstance(event, Interrupted)] == [1, 2]
 
 
+async def test_once_all_of_it_was_heard_other_words_cut_nothing(autojump_clock: MockClock) -> None:
+    async with open_rig() as (parts, side):
+        await say_something_short(parts)
+        await trio.sleep(0.3)
+        expire(parts)
+        await trio.sleep(1.2)
+        parts.interrupter.caller_words("stop")
+
+        assert side.control_got.count("clear") == 1
+        assert parts.fence.is_open
+
+
 @pytest.mark.parametrize("barge_in", [BargeInConfig(policy="both"), BargeInConfig(min_words=1)])
 async def test_where_the_detector_only_pauses_an_agreement_ends_the_pause(
     barge_in: BargeInConfig, autojump_clock: MockClock
