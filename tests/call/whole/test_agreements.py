@@ -25,7 +25,7 @@ from tests.support.browserrig import FRAME
 from tests.support.callrig import TONE, Rig, config, open_rig
 from tests.support.numbered import PAIRS, heard_frames, heard_pairs, numbered
 
-SENTENCE = 300
+SENTENCE = 200
 NEW = 2000
 """The first frame of a turn that follows."""
 UH_HUH = phrases.spoken("agreement", TELEPHONE).rstrip(b"\xff\x7f")
@@ -103,7 +103,7 @@ async def test_after_an_uh_huh_the_assistant_is_back_in_time_and_nothing_is_lost
 ) -> None:
     async with open_rig(model=DeployedModel()) as rig:
         ended_at = await say_uh_huh(rig, says, UH_HUH, phase=phase)
-        await trio.sleep(9)
+        await trio.sleep(6)
         sys.stdout.write(
             f"\n{says}, phase {phase}: back {back_at(rig) - ended_at:.3f} s after its end, {held_ms(rig)} ms"
         )
@@ -122,7 +122,7 @@ async def test_where_the_assistant_says_nothing_at_all_a_pause_is_better_than_ta
     for agreement, least_s, most_s in (("words", 1.5, 2.0), ("silence", 0.0, BACK_S)):
         async with open_rig(barge_in=BargeInConfig(agreement=agreement)) as rig:  # type: ignore[arg-type]
             ended_at = await say_uh_huh(rig, "nothing")
-            await trio.sleep(9)
+            await trio.sleep(6)
 
             assert least_s < back_at(rig) - ended_at <= most_s
             assert nothing_is_lost(rig)
@@ -182,7 +182,7 @@ async def test_whenever_the_assistant_says_otherwise_what_was_brought_back_stops
         if says == "user-interrupted":
             await trio.sleep(0.5)
             rig.assistant.stop()
-        await trio.sleep(4)
+        await trio.sleep(2)
         later = heard_pairs(rig.phone.heard()[heard_by_then:])
 
         assert all(number >= NEW for number in later)
@@ -201,7 +201,7 @@ async def test_two_in_a_row_cost_no_more_than_the_last_of_them(gap_s: float, aut
         await say_uh_huh(rig)
         await trio.sleep(max(0.0, gap_s - BEFORE_S))
         ended_at = await again(rig)
-        await trio.sleep(9)
+        await trio.sleep(6)
 
         assert 0 < back_at(rig, len(rig.phone.player.clears) - 1) - ended_at <= BACK_S
         assert nothing_is_lost(rig)
@@ -214,7 +214,7 @@ async def test_of_the_end_of_a_sentence_nothing_is_lost(autojump_clock: MockCloc
     async with open_rig() as rig:
         ended_at = await say_uh_huh(rig, sentence=sentence)
         rig.assistant.speech("stopped", turn=0)
-        await trio.sleep(9)
+        await trio.sleep(6)
 
         assert 0 < back_at(rig) - ended_at <= BACK_S
         assert nothing_is_lost(rig, sentence)
@@ -243,7 +243,7 @@ async def test_where_the_assistant_decides_an_uh_huh_costs_a_pause_at_most(
 ) -> None:
     async with open_rig(barge_in=BargeInConfig(policy=policy)) as rig:
         await say_uh_huh(rig)
-        await trio.sleep(9)
+        await trio.sleep(6)
         heard = rig.phone.heard()
         paused_ms = [line["paused_ms"] for line in rig.events("bargein.resumed")]
 
@@ -256,7 +256,7 @@ async def test_where_the_assistant_decides_an_uh_huh_costs_a_pause_at_most(
 async def test_an_agreement_in_the_callers_own_language(autojump_clock: MockClock) -> None:
     async with open_rig(barge_in=BargeInConfig(agreement_words=("genau", "ja"))) as rig:
         ended_at = await say_uh_huh(rig, words="Ja, genau.")
-        await trio.sleep(9)
+        await trio.sleep(6)
 
         assert 0 < back_at(rig) - ended_at <= BACK_S
 
