@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from relay.logic.playback.agreement import AGREEMENT_WORDS
 from relay.secrets import Secrets
 
 AudioFormatName = Literal["pcm_s16le", "mulaw"]
@@ -118,6 +119,14 @@ class BargeInConfig(msgspec.Struct, frozen=True):
     agree_ms: Annotated[int, Meta(ge=100, le=3000)] = 1000
     debounce_ms: Annotated[int, Meta(ge=0, le=2000)] = 300
     protect_first_message: bool = False
+    agreement: Literal["off", "words", "silence"] = "words"
+    agreement_words: tuple[Text, ...] = AGREEMENT_WORDS
+    agreement_max_ms: Annotated[int, Meta(ge=100, le=3000)] = 800
+    agreement_wait_ms: Annotated[int, Meta(ge=100, le=2000)] = 500
+    agreement_back_ms: Annotated[int, Meta(ge=0, le=3000)] = 400
+    classifier: str = ""
+    classifier_threshold: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    classifier_ms: Annotated[int, Meta(ge=10, le=500)] = 50
     false_alarm_ms: Annotated[int, Meta(ge=500, le=5000)] = 2400
     old_turn_ms: Annotated[int, Meta(ge=200, le=5000)] = 2000
     pause_ms: Annotated[int, Meta(ge=100, le=2000)] = 600

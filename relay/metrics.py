@@ -29,6 +29,7 @@ INVENT_CAUSES = ("gap", "underrun", "reconnect", "keepalive")
 RECONNECT_RESULTS = ("ok", "failed", "planned")
 HANG_UP_RESULTS = ("ok", "failed")
 HEDGE_WINNERS = ("first", "second", "none")
+CLASSIFIER_RESULTS = ("interruption", "none", "late", "failed")
 STATE_OPERATIONS = ("save", "load", "take", "delete", "beat", "retire", "read")
 TWILIO_ENDPOINTS = ("/twilio/voice", "/twilio/resume", "/twilio/status", "/twilio/media")
 ENDPOINTS = (
@@ -137,6 +138,9 @@ class Metrics:
         self.frames_stale = self._counter("relay_frames_stale", "Frames of an old turn sent after its clear: must be 0")
         self.vad_delay = self._histogram(
             "relay_vad_delay_seconds", "From the last sample of a window to the detector's answer", _VAD_DELAY_S
+        )
+        self.classifier_answers = self._counter(
+            "relay_classifier_answers", "Answers of the operator's classifier", result=CLASSIFIER_RESULTS
         )
         self.vad_skipped = self._counter("relay_vad_windows_skipped", "Windows of 32 ms that the detector never heard")
 

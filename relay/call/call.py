@@ -34,6 +34,7 @@ from relay.call.playback.dialogue import Dialogue
 from relay.call.playback.playback import Playback
 from relay.call.report.events import CallEnded, CallStarted, KeyWasPressed, Trouble
 from relay.call.report.report import Report
+from relay.call.second_opinion import SecondOpinion
 from relay.call.services import Services
 from relay.logic.assistant.replay import ReplayLog
 from relay.logic.assistant.sentences import Sentences
@@ -88,6 +89,11 @@ class Call:
         if record.assistant_call_id:
             forwarder.take_over(record.assistant, record.assistant_call_id, record.handed_to)
         self.checkpoint = Checkpoint(record, note, forwarder=forwarder, playback=playback, line=line)
+        self._second_opinion = (
+            SecondOpinion(services.classifier, playback.interrupter, analysis.recent, report)
+            if services.classifier is not None and analysis.recent is not None
+            else None
+        )
         self._last_words = LastWords(playback, line, config, services.apology)
 
     @property
@@ -180,6 +186,8 @@ class Call:
                 nursery.start_soon(self._forward)
                 nursery.start_soon(self._playback.run)
                 nursery.start_soon(self._watch)
+                if self._second_opinion is not None:
+                    nursery.start_soon(self._second_opinion.run)
                 nursery.start_soon(self.checkpoint.run, self.report)
         if limit.cancelled_caught:
             self.finish(EndReason.MAX_DURATION)

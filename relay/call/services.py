@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from relay.call.caller.classifier import Classifier
 from relay.call.caller.vad_engine import VadEngine
 from relay.config import Config
 from relay.media.frames import Audio
@@ -20,3 +21,5 @@ class Services:
     """Where another process finds the calls of this one; None: they end with it."""
     apology: Audio | None = None
     """What a caller hears when there is no assistant, before the call ends."""
+    classifier: Classifier | None = None
+    """The operator's own, which is asked what is an interruption; None: the detector decides."""

@@ -9,10 +9,12 @@ from typing import Any
 
 import click
 
+from relay.call.caller.classifier import load_classifier
 from relay.config import Config
 from relay.config_file import load, masked
 from relay.daemon.apology import load_apology
 from relay.errors import ConfigError
+from relay.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ def check(config_file: Path, *, as_json: bool) -> int:
     config = load(config_file, os.environ)
     try:
         load_apology(config.reconnect)
+        load_classifier(config.barge_in, Metrics())
     except ConfigError as error:
         raise ConfigError(f"{config_file}: {error}") from None
     shown, found = masked(config), list(doubts(config))

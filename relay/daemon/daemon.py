@@ -25,6 +25,7 @@ from relay import __version__
 from relay.call.assistant.dialer import VapiDialer
 from relay.call.assistant.watched_dialer import WatchedDialer, WatchedDialers
 from relay.call.browser.sessions import open_browser_sessions
+from relay.call.caller.classifier import load_classifier
 from relay.call.caller.vad_engine import VadEngine
 from relay.call.calls import Calls, open_calls
 from relay.call.services import Services
@@ -76,10 +77,12 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
     Leaving does not wait for calls: `calls.drain` does.
 
     Raises:
-        ConfigError: the address, the apology or the kind of store cannot be used until somebody mends that.
+        ConfigError: the address, the apology, the classifier or the kind of store cannot be used until somebody mends
+            that.
         StartFailed: the address cannot be used now: it is taken, or not there yet.
     """
     model = await trio.to_thread.run_sync(SileroModel.load, config.vad.model_rate_hz)
+    classifier = await trio.to_thread.run_sync(load_classifier, config.barge_in, metrics)
     apology = await trio.to_thread.run_sync(load_apology, config.reconnect)
     listener = _listen(config.server)
     host, port = listener.getsockname()[:2]
@@ -96,7 +99,7 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
             refusals = Refusals(metrics)
             nursery.start_soon(refusals.run)
             dialers = [await _dialer(assistant, config, redactor, stack) for assistant in config.assistants]
-            services = Services(config, metrics, vad, store, apology=apology)
+            services = Services(config, metrics, vad, store, apology, classifier)
             async with (
                 open_calls(services, *dialers) as calls,
                 open_browser_sessions(config, calls, refusals) as sessions,

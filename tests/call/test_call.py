@@ -15,8 +15,8 @@ from relay.call.assistant.placer import END_S
 from relay.call.caller.analysis import Analysis
 from relay.call.caller.speech_detection import SpeechDetection
 from relay.call.caller.twilio_leg import TwilioLeg
+from relay.call.playback.flush import Flush
 from relay.call.playback.intake import Intake
-from relay.call.playback.interrupter import Interrupter
 from relay.call.playback.playback import LAST_MARK_S
 from relay.call.playback.speaker import Speaker
 from relay.config import JitterConfig, ReconnectConfig, SessionConfig, TwilioConfig
@@ -430,7 +430,7 @@ CRASHES: dict[str, tuple[Any, str]] = {
     "forwarder-message": (Intake, "assistant_stopped"),
     "playback": (Intake, "expire"),
     "playback-send": (Speaker, "_put"),
-    "interruption": (Interrupter, "_cut"),
+    "interruption": (Flush, "cut"),
 }
 
 
@@ -449,7 +449,7 @@ async def test_a_crash_ends_its_own_call_and_touches_no_other(
         owners[Outgoing] = call._outgoing
         owners[SpeechDetection] = call._analysis._detection
         owners[Speaker] = call._playback.speaker
-        owners[Interrupter] = call._playback.interrupter
+        owners[Flush] = call._playback.interrupter._flush
         owners[TwilioLeg] = call._line.leg
         monkeypatch.setattr(where, name, failing_for(owners[where], original))
         rig.assistant.say(numbered(0, 200))

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.commands import one_line, relay
 from tests.support.daemons import AUTH_TOKEN, VAPI_KEY, settings
+from tests.support.onnx_files import write_classifier
 from tests.support.recordings import sine, wav
 
 LADDER = """
@@ -89,6 +90,7 @@ def test_secrets_are_told_as_set_or_not_set(config: Path, form: list[str]) -> No
     [
         ("[limits]\nmax_calls = 0\n", "limits.max_calls = 0 is not allowed"),
         ('[reconnect]\napology_file = "/nowhere.wav"\n', "reconnect.apology_file is '/nowhere.wav'"),
+        ('[barge_in]\nclassifier = "/nowhere.onnx"\n', "barge_in.classifier is '/nowhere.onnx'"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line_with_the_name_of_the_file(config: Path, wrong: str, told: str) -> None:
@@ -110,3 +112,12 @@ def test_an_apology_that_cannot_be_heard_whole_is_told(config: Path, tmp_path: P
 
     assert done.exit_code == 2
     assert f"{config}: reconnect.apology_file is '{path}'" in one_line(done)
+
+
+def test_a_classifier_that_can_be_used_is_shown(config: Path, tmp_path: Path) -> None:
+    path = write_classifier(tmp_path / "own.onnx")
+    config.write_text(settings() + f'[barge_in]\nclassifier = "{path}"\n')
+    done = relay("check", "--config", str(config))
+
+    assert done.exit_code == 0
+    assert f'barge_in.classifier = "{path}"' in done.stdout

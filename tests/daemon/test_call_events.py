@@ -102,7 +102,7 @@ async def test_a_call_is_told_as_it_happens_until_it_ends() -> None:
                 Speech("assistant", started=True),
                 Speech("user", started=False),
                 Interrupted(3, "caller", 110.5, 0.2, 820.0, 140.0),
-                FalseAlarm(3),
+                FalseAlarm(3, by="assistant"),
                 Trouble("assistant", "VAPI_UNREACHABLE", "no answer"),
             ):
                 call.report.tell(event)

@@ -14,6 +14,7 @@ from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from relay.call.call import Call
+from relay.call.caller.classifier import Classifier
 from relay.call.caller.twilio_leg import TwilioLeg
 from relay.call.caller.vad_engine import Executor, SpeechModel, VadEngine
 from relay.call.calls import Calls, open_calls
@@ -406,6 +407,7 @@ async def open_rig(
     others: Sequence[FakeDialer] = (),
     apology: Audio | None = None,
     store: StateStore | None = None,
+    classifier: Callable[[Metrics], Classifier] | None = None,
     **sections: Any,
 ) -> AsyncIterator[Rig]:
     """A registry with a dialer under control. On leaving, calls are cancelled and everything is gone.
@@ -417,7 +419,8 @@ async def open_rig(
     with capture_logs(processors=[merge_contextvars]) as logged:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(engine.run)
-            services = Services(config(**sections), metrics, engine, store, apology)
+            own = classifier(metrics) if classifier is not None else None
+            services = Services(config(**sections), metrics, engine, store, apology, own)
             async with open_calls(services, dialer := FakeDialer(audio_format), *others) as calls:
                 yield Rig(calls, Takeover(calls, services), dialer, metrics, nursery, logged)
             nursery.cancel_scope.cancel()

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import trio
 
 from relay.call.playback.dialogue import Dialogue
+from relay.call.playback.flush import Flush
 from relay.call.playback.intake import Intake
 from relay.call.playback.interrupter import Interrupter
 from relay.call.playback.interruptions import Interruptions
@@ -28,13 +29,17 @@ class Parts:
         self.report = Report("the-call", self.metrics)
         self.told: list[CallEvent] = []
         self.fence = Fence(FenceRules())
-        self.speaker = Speaker(JitterConfig(), self.report)
+        self.speaker = Speaker(JitterConfig(), self.report, before_ms=barge_in.agreement_back_ms)
         self.dialogue = Dialogue(Sentences(ReplayLog(10_000), 4.0))
         self.interruptions = Interruptions(self.report)
+        self.flush = Flush(
+            fence=self.fence, speaker=self.speaker, dialogue=self.dialogue, interruptions=self.interruptions
+        )
         self.intake = Intake(
             source,
             TELEPHONE,
             fence=self.fence,
+            flush=self.flush,
             speaker=self.speaker,
             dialogue=self.dialogue,
             interruptions=self.interruptions,
@@ -43,8 +48,9 @@ class Parts:
         self.interrupter = Interrupter(
             barge_in,
             fence=self.fence,
+            flush=self.flush,
+            intake=self.intake,
             speaker=self.speaker,
-            dialogue=self.dialogue,
             interruptions=self.interruptions,
         )
 

@@ -149,7 +149,7 @@ class Incoming:
     def _note_words(self, said: vapi.Transcript) -> None:
         self._report.tell(Said(said.role, said.text, said.final))
         if said.role == "user":
-            self._playback.interrupter.caller_words(len(said.text.split()))
+            self._playback.interrupter.caller_words(said.text)
             self._dialogue.user_said(said.text, final=said.final)
         else:
             self._dialogue.assistant_said(said.text, final=said.final)

@@ -17,6 +17,7 @@ import trio
 from numpy.typing import NDArray
 
 from relay.call.caller.leg import CallerAudio
+from relay.call.caller.recent_audio import RecentAudio
 from relay.call.caller.speech_detection import CallerHeard, SpeechDetection
 from relay.call.caller.vad_engine import VadEngine, VadStream
 from relay.call.report.report import Report
@@ -73,6 +74,7 @@ class Analysis:
         self._detection = SpeechDetection(
             config.vad, replay, sentences, report, clock_time=weakly(self._clock_time), caller_heard=caller_heard
         )
+        self.recent = RecentAudio(rate_hz) if config.barge_in.classifier else None
         self._counts = report.counts
         self._audio_logged = audio_logged
         self._heard_ms = 0.0
@@ -101,6 +103,8 @@ class Analysis:
 
     async def _judge(self, stream: VadStream) -> None:
         async for scored in stream.results:
+            if self.recent is not None:
+                self.recent.push(scored.window.samples)
             self._detection.take(scored)
 
     def _take(self, audio: CallerAudio | NewStream, stream: VadStream) -> None:

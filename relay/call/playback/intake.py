@@ -5,10 +5,12 @@ from collections.abc import Iterable
 import trio
 
 from relay.call.playback.dialogue import Dialogue
+from relay.call.playback.flush import Flush
 from relay.call.playback.interruptions import Interruptions
 from relay.call.playback.speaker import Speaker
 from relay.call.report.counts import Counts
-from relay.logic.playback.fence import Fence, FenceState, Ruling, Verdict
+from relay.logic.playback.fence import Fence, FenceState
+from relay.logic.playback.ruling import Ruling, Verdict
 from relay.media.downlink import Downlink
 from relay.media.frames import AudioFormat
 from relay.media.silence import silence_test
@@ -23,6 +25,7 @@ class Intake:
         target: AudioFormat,
         *,
         fence: Fence,
+        flush: Flush,
         speaker: Speaker,
         dialogue: Dialogue,
         interruptions: Interruptions,
@@ -33,6 +36,7 @@ class Intake:
         self._downlink = Downlink(source, target)
         self._is_silent = silence_test(target)
         self._fence = fence
+        self._flush = flush
         self._speaker = speaker
         self._playout = speaker.playout
         self._counts = counts
@@ -71,6 +75,10 @@ class Intake:
         """The assistant says that it stopped speaking."""
         self._fence.assistant_stopped()
 
+    def take_back(self, now: float) -> None:
+        """What was cut plays again, because the caller has only agreed. Only while the fence is holding."""
+        self._apply(self._fence.take_back(), now)
+
     def expire(self, now: float) -> None:
         """Act on the fence's deadline, if it has passed."""
         if self._fence.deadline is not None and now >= self._fence.deadline:
@@ -87,13 +95,15 @@ class Intake:
         return some_audible
 
     def _apply(self, ruling: Ruling, now: float) -> None:
+        if ruling.flush:
+            self._flush.follow_fence(now)
         self._counts.dropped("stale", ruling.dropped)
         if ruling.clean:
             self._downlink.reset()
         if ruling.verdict is not None:
             self._interruptions.settled(ruling.verdict)
-        if ruling.verdict is Verdict.FALSE_ALARM:
-            self._dialogue.taken_back(ruling.frames)
+        if ruling.verdict in {Verdict.FALSE_ALARM, Verdict.AGREEMENT}:
+            self._dialogue.taken_back(ruling.frames[ruling.repeated :])
             self._playout.put_back(ruling.frames, now)
             self._speaker.changed.fire()
             return

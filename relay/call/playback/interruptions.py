@@ -13,6 +13,7 @@ only then.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from relay.call.report.events import (
     CallerSilenced,
@@ -23,7 +24,7 @@ from relay.call.report.events import (
     PauseTakenBack,
 )
 from relay.call.report.report import Report
-from relay.logic.playback.fence import Verdict
+from relay.logic.playback.ruling import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +99,9 @@ class Interruptions:
         it, self._undecided = self._undecided, None
         if it is None:
             return
-        if verdict is Verdict.FALSE_ALARM:
-            self._report.tell(FalseAlarm(it.turn))
+        if verdict in {Verdict.FALSE_ALARM, Verdict.AGREEMENT}:
+            by: Literal["assistant", "agreement"] = "agreement" if verdict is Verdict.AGREEMENT else "assistant"
+            self._report.tell(FalseAlarm(it.turn, by))
         else:
             self._report.tell(InterruptionSettled(it.turn, by=verdict or "end", flushed_ms=it.flushed_ms))
 

@@ -15,6 +15,7 @@ import math
 import trio
 
 from relay.call.playback.dialogue import Dialogue
+from relay.call.playback.flush import Flush
 from relay.call.playback.intake import Intake
 from relay.call.playback.interrupter import Interrupter
 from relay.call.playback.interruptions import Interruptions
@@ -50,11 +51,13 @@ class Playback:
         self.format = target
         self.fence = Fence(fence_rules(config.barge_in))
         self._interruptions = Interruptions(report)
-        self.speaker = Speaker(config.jitter, report)
+        self.speaker = Speaker(config.jitter, report, before_ms=config.barge_in.agreement_back_ms)
+        flush = Flush(fence=self.fence, speaker=self.speaker, dialogue=dialogue, interruptions=self._interruptions)
         self.intake = Intake(
             source,
             target,
             fence=self.fence,
+            flush=flush,
             speaker=self.speaker,
             dialogue=dialogue,
             interruptions=self._interruptions,
@@ -63,8 +66,9 @@ class Playback:
         self.interrupter = Interrupter(
             config.barge_in,
             fence=self.fence,
+            flush=flush,
+            intake=self.intake,
             speaker=self.speaker,
-            dialogue=dialogue,
             interruptions=self._interruptions,
         )
         self._counts = report.counts

@@ -31,8 +31,11 @@ class Speaker:
     something to do earlier than was planned.
     """
 
-    def __init__(self, jitter: JitterConfig, report: Report) -> None:
-        self.playout = Playout(target_ms=jitter.target_ms, lead_ms=jitter.lead_ms, max_ms=jitter.max_queue_ms)
+    def __init__(self, jitter: JitterConfig, report: Report, *, before_ms: int = 0) -> None:
+        """`before_ms`: how much of what was heard a cut gives back beside what was not."""
+        self.playout = Playout(
+            target_ms=jitter.target_ms, lead_ms=jitter.lead_ms, max_ms=jitter.max_queue_ms, before_ms=before_ms
+        )
         self.changed = Signal()
         self._report = report
         self._counts = report.counts

@@ -353,10 +353,12 @@ class InterruptionSettled(CallEvent):
 
 @dataclass(frozen=True, slots=True)
 class FalseAlarm(CallEvent):
-    """The assistant never agreed that this turn was interrupted: what was not heard of it plays again."""
+    """This turn was not interrupted, and what was not heard of it plays again: the assistant never agreed, or the
+    caller has only agreed."""
 
     log_name = "bargein.false"
     turn: int
+    by: Literal["assistant", "agreement"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,6 +377,15 @@ class PauseTakenBack(CallEvent):
 
     log_name = "bargein.resumed"
     paused_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Classified(CallEvent):
+    """The operator's classifier was asked, and answered in time."""
+
+    log_name = "bargein.classified"
+    probability: float
+    interrupts: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ interrupted after all. A frame is stale, and must never be sent, exactly if its 
 | - `clear`: by the clock all was played, by the marks not        | open; what was admitted so far is stale          |
 | holding: audio is held; the assistant has not agreed yet        |                                                  |
 | - `confirm`: it says that it was interrupted                    | confirmed; what is held is old                   |
+| - `take_back`: the caller has only agreed (`agreement`)         | returned, AGREEMENT                              |
 | - a new turn begins (see below)                                 | open, NEW_TURN                                   |
 | - it sounds `old_turn_s` + `MARGIN_S` after the cut             | open, as told under "Outlasting"                 |
 | - deadline: it is silent `false_alarm_s` after the cut          | open, EXPIRED; what is held is dropped. But its  |
@@ -23,14 +24,20 @@ interrupted after all. A frame is stale, and must never be sent, exactly if its 
 | - a new turn begins                                             | open, NEW_TURN                                   |
 | - it sounds `old_turn_s` + `MARGIN_S` after it agreed           | open, as told under "Outlasting"                 |
 | - deadline: it is silent `false_alarm_s` after it agreed        | open, EXPIRED; what is held is dropped           |
+| returned: all plays again and audio is admitted, but too little |                                                  |
+| time has passed to know that the assistant was not interrupted  |                                                  |
+| - a new turn begins: it was interrupted after all               | open, NEW_TURN; what plays again is cut          |
+| - `cut`: by the caller anew, or because the assistant says so   | holding or confirmed, as from open               |
+| - it sounds `old_turn_s` + `MARGIN_S` after the cut             | open                                             |
+| - deadline: `false_alarm_s` after the cut                       | open                                             |
 
 A new turn begins
 - with the sound after a pause of `SURE_PAUSE_S` in the assistant's audio;
 - with the sound after a pause of `new_turn_pause_s`, once the assistant has said that it stopped;
 - when the assistant says that it started to speak. Of what is held, the words after a pause of `new_turn_pause_s` are
-  taken along. In holding, the message may be the late announcement of the turn that was cut, and is ignored: if its
-  turn index is not higher than the last; or if the old turn was not announced yet, did not stop, and was cut less than
-  `LATE_ANNOUNCEMENT_S` ago.
+  taken along. In holding and returned, the message may be the late announcement of the turn that was cut, and is
+  ignored: if its turn index is not higher than the last; or if the old turn was not announced yet, did not stop, and
+  was cut less than `LATE_ANNOUNCEMENT_S` ago.
 
 Outlasting: the assistant sounds at a time when no old turn can. What was interrupted is over, or nothing was. The first
 of these that holds decides:
@@ -45,12 +52,13 @@ A cut while the fence is closed changes nothing: else a caller who speaks again 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import inf
 
 from relay.logic.playback.frame import PlayFrame
 from relay.logic.playback.held import Held
+from relay.logic.playback.ruling import HELD, Ruling, Verdict
 from relay.media.frames import FRAME_MS
 
 FRAME_S = FRAME_MS / 1000
@@ -66,6 +74,8 @@ LATE_ANNOUNCEMENT_S = 0.5
 """An announcement so soon after a cut may still be that of the turn which was cut."""
 STOP_TAIL_FRAMES = 10
 """The tail of a turn that may follow the message that it stopped; more sound than that is another turn."""
+GOES_ON_S = 0.4
+"""An assistant that was silent for less is within a sentence."""
 AHEAD_S = 0.5
 """An assistant that has sent so much more than could be played by now sends faster than real time."""
 TURN_PAUSE_S = 1.0
@@ -80,17 +90,7 @@ class FenceState(StrEnum):
     OPEN = "open"
     HOLDING = "holding"
     CONFIRMED = "confirmed"
-
-
-class Verdict(StrEnum):
-    """What became of an interruption, when the fence opens."""
-
-    NEW_TURN = "new_turn"
-    """The assistant speaks anew; what was cut is gone for good."""
-    FALSE_ALARM = "false_alarm"
-    """The assistant was never interrupted; what was cut plays again."""
-    EXPIRED = "expired"
-    """The assistant fell silent; what was cut is gone for good."""
+    RETURNED = "returned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,24 +104,6 @@ class FenceRules:
     old_turn_s: float = 2.0
     false_alarm_s: float = 2.4
     new_turn_pause_s: float = 0.6
-
-
-@dataclass(frozen=True, slots=True)
-class Ruling:
-    """Frames for the playout queue, and the verdict if the fence has just opened.
-
-    `dropped` counts frames that nobody will hear. `clean`: nothing that was held is played, so what waits in resampler
-    and packetizer belongs to the old turn, and must be forgotten.
-    """
-
-    frames: Sequence[PlayFrame] = ()
-    verdict: Verdict | None = None
-    dropped: int = 0
-    clean: bool = False
-
-
-HELD = Ruling()
-"""Nothing to play, nothing decided."""
 
 
 class PauseMeter:
@@ -164,6 +146,7 @@ class Fence:
         self.cut_through = 0
         self._since = 0.0
         self._unheard: Sequence[PlayFrame] = ()
+        self._before: Sequence[PlayFrame] = ()
         self._held = Held()
         self._meter = PauseMeter()
         self._assistant_speaking: bool | None = None
@@ -181,26 +164,40 @@ class Fence:
         """When `expire` must be called; None while open."""
         return None if self.state is FenceState.OPEN else self._since + self._rules.false_alarm_s
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the assistant's audio is admitted."""
+        return self.state in {FenceState.OPEN, FenceState.RETURNED}
+
+    def goes_on(self, now: float) -> bool:
+        """Whether the assistant talks on, as if nobody had interrupted it."""
+        agreed = self._has_stopped if self.state is FenceState.OPEN else self._agreed
+        return not agreed and self._meter.sound_until >= now - GOES_ON_S
+
     def is_stale(self, turn: int) -> bool:
         """Whether this turn was cut: none of it may be sent any more."""
         return turn <= self.cut_through
 
-    def cut(self, unheard: Sequence[PlayFrame], now: float, *, confirmed: bool) -> int:
+    def cut(
+        self, unheard: Sequence[PlayFrame], now: float, *, confirmed: bool, before: Sequence[PlayFrame] = ()
+    ) -> int:
         """Cut all turns so far, and close the fence; returns the number of the newest turn that was cut.
 
-        `unheard` is what plays again if it was a false alarm. `confirmed`: the assistant said it first.
+        `unheard` is what plays again if it was a false alarm, behind `before` if that is soon known. `confirmed`: the
+        assistant said it first.
         """
-        if self.state is not FenceState.OPEN:
+        if not self.is_open:
             if confirmed:
                 self.confirm(now)
             return self.cut_through
+        if self.state is FenceState.RETURNED:
+            self._held = Held()
         self.cut_through = self.turn
         self.turn += 1
         self.state = FenceState.CONFIRMED if confirmed else FenceState.HOLDING
         self._since = now
-        self._unheard = unheard
-        # More sound since it stopped than a tail is a turn that was not announced: that one has not stopped.
-        self._old_stopped = self._assistant_speaking is False and self._sound_since_stop <= STOP_TAIL_FRAMES
+        self._unheard, self._before = unheard, before
+        self._old_stopped = self._has_stopped
         self._turn_announced = False
         return self.cut_through
 
@@ -214,7 +211,15 @@ class Fence:
         """Another assistant speaks from now on: what the one before was saying is over, and its turn indexes mean
         nothing any more."""
         self.confirm(now)
+        if self.state is FenceState.RETURNED:
+            self._reopen(sounds=True)
         self._assistant_speaking = self._assistant_turn = None
+
+    def take_back(self) -> Ruling:
+        """The caller has only agreed: what was cut plays again, until the assistant says otherwise. Only in holding."""
+        ruling = self._play_again(Verdict.AGREEMENT, self._before)
+        self.state = FenceState.RETURNED
+        return ruling
 
     def confirm(self, now: float) -> None:
         """The assistant agrees that it was interrupted. Times count from now on, and pauses anew."""
@@ -249,22 +254,31 @@ class Fence:
             if audible:
                 self._count_turn(pause_s)
             return Ruling((PlayFrame(self.turn, data, audible, now),))
-        self._held.add(PlayFrame(self.turn, data, audible, now), pause_s)
-        if not audible:
-            return HELD
-        if pause_s >= (self._rules.new_turn_pause_s if self._old_stopped else SURE_PAUSE_S):
+        frame = PlayFrame(self.turn, data, audible, now)
+        self._held.add(frame, pause_s)
+        if audible and pause_s >= (self._rules.new_turn_pause_s if self._old_stopped else SURE_PAUSE_S):
             return self._open(Verdict.NEW_TURN, self._held.after_last)
-        if now >= self._since + self._rules.old_turn_s + MARGIN_S:
-            return self._outlast(pause_s, now)
-        return HELD
+        outlasted = audible and now >= self._since + self._rules.old_turn_s + MARGIN_S
+        if self.state is FenceState.RETURNED:
+            if outlasted:
+                self._reopen(sounds=True)
+            return Ruling((frame,))
+        return self._outlast(pause_s, now) if outlasted else HELD
 
     def expire(self, now: float) -> Ruling:
         """The deadline has passed, and the assistant is silent: open."""
-        if self.state is FenceState.OPEN:
+        if self.is_open:
+            if self.state is FenceState.RETURNED:
+                self._reopen(sounds=True)
             return HELD
         if not self._agreed and self._sends_ahead(now):
             return self._resume()
         return self._open(Verdict.EXPIRED, None)
+
+    @property
+    def _has_stopped(self) -> bool:
+        # More sound since it stopped than a tail is a turn that was not announced: that one has not stopped.
+        return self._assistant_speaking is False and self._sound_since_stop <= STOP_TAIL_FRAMES
 
     @property
     def _agreed(self) -> bool:
@@ -303,19 +317,27 @@ class Fence:
         return self._open(Verdict.NEW_TURN, start)
 
     def _resume(self) -> Ruling:
-        frames = [PlayFrame(self.turn, frame.data, frame.audible) for frame in self._unheard] + self._held.frames
-        dropped = self._held.overflow
+        ruling = self._play_again(Verdict.FALSE_ALARM)
         self._reopen(sounds=True)
-        return Ruling(frames, Verdict.FALSE_ALARM, dropped)
+        return ruling
+
+    def _play_again(self, verdict: Verdict, before: Sequence[PlayFrame] = ()) -> Ruling:
+        again = [PlayFrame(self.turn, frame.data, frame.audible) for frame in (*before, *self._unheard)]
+        return Ruling([*again, *self._held.frames], verdict, dropped=self._held.overflow, repeated=len(before))
 
     def _open(self, verdict: Verdict, start: int | None) -> Ruling:
         frames = () if start is None else tuple(self._held.frames[start:])
-        dropped = len(self._held.frames) - len(frames) + self._held.overflow
+        flush = self.state is FenceState.RETURNED
+        dropped = 0 if flush else len(self._held.frames) - len(frames) + self._held.overflow
+        if flush:
+            self.cut_through = self.turn
+            self.turn += 1
+            frames = tuple(replace(frame, turn=self.turn) for frame in frames)
         self._reopen(sounds=bool(frames))
-        return Ruling(frames, verdict, dropped, clean=start is None)
+        return Ruling(frames, verdict, dropped, clean=start is None, flush=flush)
 
     def _reopen(self, *, sounds: bool) -> None:
         self.state = FenceState.OPEN
         self._turn_sounds = sounds
-        self._unheard = ()
+        self._unheard = self._before = ()
         self._held = Held()

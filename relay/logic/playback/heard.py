@@ -5,7 +5,7 @@ all before it was played; between the marks the clock tells.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from relay.logic.playback.frame import PlayFrame
 from relay.media.frames import FRAME_MS
@@ -15,9 +15,12 @@ UNCONFIRMED_MAX_FRAMES = 3000
 
 
 class HeardPosition:
-    """Keeps each frame until a mark says that it was played. Times are monotonic seconds."""
+    """Keeps each frame until a mark says that it was played, and the last `recent_frames` that were sent.
 
-    def __init__(self) -> None:
+    Times are monotonic seconds.
+    """
+
+    def __init__(self, recent_frames: int = 0) -> None:
         self.sent_ms = 0.0
         self._known_ms = 0.0
         self._heard_ms = 0.0
@@ -25,6 +28,7 @@ class HeardPosition:
         self._marked = False
         self._turn, self._turn_began_ms = 0, 0.0
         self._unconfirmed: deque[tuple[float, PlayFrame]] = deque(maxlen=UNCONFIRMED_MAX_FRAMES)
+        self._recent: deque[tuple[float, PlayFrame]] = deque(maxlen=recent_frames)
 
     def sent(self, frame: PlayFrame) -> None:
         """20 ms more are on their way. A turn begins with its first sound."""
@@ -32,6 +36,7 @@ class HeardPosition:
             self._turn, self._turn_began_ms = frame.turn, self.sent_ms
         self.sent_ms += FRAME_MS
         self._unconfirmed.append((self.sent_ms, frame))
+        self._recent.append((self.sent_ms, frame))
 
     def restart(self, now: float) -> None:
         """All that was sent was played, and what is sent next is played from now on."""
@@ -65,6 +70,7 @@ class HeardPosition:
         again = [*self.after(self._known_ms if self._marked else self.at(now))]
         if again and again[-1].turn == self._turn:
             self._turn_began_ms += len(again) * FRAME_MS
+        self._recent.clear()
         self.settle(now)
         return again
 
@@ -79,8 +85,17 @@ class HeardPosition:
         """The frames that no mark has returned, the newest first: they may be on their way, whatever the clock says."""
         return self.after(self._known_ms)
 
+    def just_heard(self, frames: int, now: float) -> Sequence[PlayFrame]:
+        """The last so many frames that were heard, in order, of one turn; fewer if not so many were kept."""
+        heard_ms = self.at(now)
+        heard = [frame for end_ms, frame in self._recent if end_ms <= heard_ms][-frames:] if frames else []
+        return [frame for frame in heard if frame.turn == heard[-1].turn]
+
     def settle(self, now: float) -> None:
         """Nothing of what was sent will be heard any more."""
+        heard_ms = self.at(now)
+        while self._recent and self._recent[-1][0] > heard_ms:
+            self._recent.pop()
         self._unconfirmed.clear()
         self._known_ms = self._heard_ms = self.sent_ms
         self._heard_at = now

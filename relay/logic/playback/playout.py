@@ -46,12 +46,13 @@ class Cut:
     """Everything that an interruption took from the caller.
 
     `heard_ms` of the turn were heard, `flushed_ms` of audio were not; `unheard` are the frames of it, in order, the
-    first one perhaps heard in part.
+    first one perhaps heard in part. `before` are the frames heard last before those, as many as are kept.
     """
 
     heard_ms: float
     flushed_ms: float
     unheard: tuple[PlayFrame, ...]
+    before: tuple[PlayFrame, ...] = ()
 
 
 class Taken(NamedTuple):
@@ -103,14 +104,19 @@ class PlaySchedule:
 
 
 class Playout:
-    """Bounded queue, absolute schedule, heard position. A plain object without clock or task."""
+    """Bounded queue, absolute schedule, heard position. A plain object without clock or task.
 
-    def __init__(self, *, target_ms: float, lead_ms: float, max_ms: float) -> None:
+    `before_ms`: how much of what was heard last a cut gives back.
+    """
+
+    def __init__(self, *, target_ms: float, lead_ms: float, max_ms: float, before_ms: float = 0.0) -> None:
         self._target = JitterTarget(target_ms)
         self._max_frames = int(max_ms / FRAME_MS)
         self._queue: deque[PlayFrame] = deque()
         self._schedule = PlaySchedule(lead_ms / 1000)
-        self._heard = HeardPosition()
+        self._before_frames = int(before_ms / FRAME_MS)
+        ahead_frames = math.ceil(lead_ms / FRAME_MS) + 1
+        self._heard = HeardPosition(self._before_frames + ahead_frames if self._before_frames else 0)
         self._attached = False
         self._paused = False
         self._trimming = False
@@ -217,6 +223,10 @@ class Playout:
         """What is left to hear, by the clock, of all that is here or on its way to the caller."""
         return self._heard.sent_ms - self._heard.at(now) + self.queued_ms
 
+    def heard_ms(self, turn: int, now: float) -> float:
+        """How much of this turn was heard, if it is the newest of which anything was sent; else 0."""
+        return self._heard.of_turn(turn, now)
+
     @property
     def lingers(self) -> bool:
         """Whether, by its marks, the caller's side may still hold something audible, however long ago it was sent."""
@@ -234,6 +244,7 @@ class Playout:
         """
         heard_ms = self._heard.of_turn(turn, now)
         flushed_ms = self.left_ms(now)
+        before = tuple(self._heard.just_heard(self._before_frames, now))
         unheard = [*self._heard.after(self._heard.at(now))][::-1]
         unheard.extend(self._queue)
         self._queue.clear()
@@ -241,7 +252,7 @@ class Playout:
         self._trimming = self._refilling = self._paused = False
         self._heard.settle(now)
         self._target.cut()
-        return Cut(heard_ms, flushed_ms, tuple(unheard))
+        return Cut(heard_ms, flushed_ms, tuple(unheard), before)
 
     @property
     def queued_ms(self) -> int:

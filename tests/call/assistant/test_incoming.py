@@ -170,7 +170,7 @@ async def test_what_both_sides_say_is_reported_and_becomes_the_conversation() ->
         ({"type": "user-interrupted"}, ("assistant_interrupted",)),
         (
             {"type": "transcript", "transcriptType": "partial", "role": "user", "transcript": "wait a moment"},
-            ("caller_words", 3),
+            ("caller_words", "wait a moment"),
         ),
     ],
 )

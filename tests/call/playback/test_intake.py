@@ -149,7 +149,7 @@ async def test_after_a_false_alarm_what_was_cut_is_played_first_and_nothing_is_d
         interrupt(parts)
         await parts.speak(numbered(20, 200))
 
-        assert parts.told == [FalseAlarm(1)]
+        assert parts.told == [FalseAlarm(1, by="assistant")]
         assert parts.dropped == {}
         assert parts.dialogue.turns(0) == (Turn("assistant", "one two three"),)
         assert parts.dialogue.turns(110) == (Turn("assistant", "one", interrupted=True),), "half of it is heard so far"

@@ -7,7 +7,14 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from relay.call.report.events import CallEvent, Interrupted, InterruptionSettled, LingeringCleared, PauseTakenBack
+from relay.call.report.events import (
+    CallEvent,
+    FalseAlarm,
+    Interrupted,
+    InterruptionSettled,
+    LingeringCleared,
+    PauseTakenBack,
+)
 from relay.config import BargeInConfig
 from relay.logic.assistant.conversation import Turn
 from relay.logic.playback.barge_in import PAUSE_MAX_S
@@ -163,10 +170,10 @@ async def test_the_first_message_is_protected_if_that_is_configured(protect: boo
 async def test_with_words_asked_for_certainty_waits_for_so_many(autojump_clock: MockClock) -> None:
     async with open_rig(BargeInConfig(min_words=2)) as (parts, side):
         hear(parts, LIKELY, CONFIRMED)
-        parts.interrupter.caller_words(1)
+        parts.interrupter.caller_words("wait")
         await trio.sleep(0.1)
         assert "clear" not in side.peer.seen
-        parts.interrupter.caller_words(2)
+        parts.interrupter.caller_words("wait please")
 
         assert side.peer.seen.count("clear") == 1
         assert interrupted(parts).onset_to_clear_ms == pytest.approx(200), "from the onset, whoever decides"
@@ -260,3 +267,137 @@ async def test_the_time_until_the_clear_left_is_told(autojump_clock: MockClock) 
         await trio.sleep(2)
 
         assert 400 <= interrupted(parts).decide_to_clear_ms <= 1000
+
+
+SAID_MS = 400
+"""The length of an "uh-huh", of whose end the detector learns 256 ms later."""
+
+
+async def say_something_short(parts: Parts, words: str | None = "Uh-huh.") -> None:
+    """The detector notices it at its beginning, the assistant in the middle. Returns when its end is known."""
+    hear(parts, LIKELY, CONFIRMED)
+    await trio.sleep(SAID_MS / 1000 - ONSET_S)
+    if words is not None:
+        parts.interrupter.caller_words(words)
+    await trio.sleep(0.256)
+    hear(parts, Ended(SAID_MS, SAID_MS + 256))
+
+
+def expire(parts: Parts) -> None:
+    parts.interrupter.expire(trio.current_time())
+
+
+async def test_an_agreement_is_taken_back_half_a_second_after_its_end(autojump_clock: MockClock) -> None:
+    """It plays from 400 ms before the cut on, so that the word that was cut is heard whole."""
+    async with open_rig() as (parts, side):
+        await say_something_short(parts)
+        before = len(side.audio_got)
+        assert parts.interrupter.deadline == pytest.approx(trio.current_time() + 0.5 - 0.256)
+        expire(parts)
+        assert [type(event) for event in parts.told] == [Interrupted]
+        await trio.sleep(0.5 - 0.256)
+        expire(parts)
+        await trio.sleep(1)
+
+        assert parts.told[-1] == FalseAlarm(1, by="agreement")
+        assert parts.fence.state is FenceState.RETURNED
+        assert b"".join(side.audio_got[before:]) == numbered(5, 45)
+        assert parts.interrupter.deadline is None
+
+
+async def test_how_far_it_goes_back_is_configured(autojump_clock: MockClock) -> None:
+    async with open_rig(BargeInConfig(agreement_back_ms=0)) as (parts, side):
+        await say_something_short(parts)
+        before = len(side.audio_got)
+        await trio.sleep(0.3)
+        expire(parts)
+        await trio.sleep(1)
+
+        assert b"".join(side.audio_got[before:]) == numbered(25, 25)
+
+
+@pytest.mark.parametrize(
+    ("barge_in", "words"),
+    [
+        (BargeInConfig(), "stop"),
+        (BargeInConfig(), None),
+        (BargeInConfig(agreement="silence"), "no"),
+        (BargeInConfig(agreement="off"), "uh-huh"),
+        (BargeInConfig(agreement_words=("genau",)), "uh-huh"),
+        (BargeInConfig(agreement_max_ms=300), "uh-huh"),
+    ],
+)
+async def test_what_may_be_an_interruption_is_not_taken_back(
+    barge_in: BargeInConfig, words: str | None, autojump_clock: MockClock
+) -> None:
+    async with open_rig(barge_in) as (parts, _):
+        await say_something_short(parts, words)
+        for _ in range(20):
+            await trio.sleep(0.1)
+            expire(parts)
+
+        assert parts.fence.state is FenceState.HOLDING
+        assert [type(event) for event in parts.told] == [Interrupted]
+
+
+async def test_once_the_assistant_has_agreed_no_words_take_it_back(autojump_clock: MockClock) -> None:
+    async with open_rig() as (parts, _):
+        await say_something_short(parts)
+        parts.interrupter.assistant_interrupted()
+        await trio.sleep(0.5)
+        expire(parts)
+        parts.interrupter.caller_words("uh-huh")
+
+        assert parts.fence.state is FenceState.CONFIRMED
+        assert parts.interrupter.deadline is None
+
+
+@pytest.mark.parametrize("says", ["that it was interrupted", "other words"])
+async def test_what_was_taken_back_is_cut_again_when_the_assistant_says_otherwise(
+    says: str, autojump_clock: MockClock
+) -> None:
+    """Whatever the debounce: what was cut before plays again by then."""
+    async with open_rig(BargeInConfig(debounce_ms=2000)) as (parts, side):
+        await say_something_short(parts)
+        await trio.sleep(0.3)
+        expire(parts)
+        await trio.sleep(0.2)
+        before = len(side.arrived)
+        if says == "other words":
+            parts.interrupter.caller_words("uh-huh stop")
+        else:
+            parts.interrupter.assistant_interrupted()
+        await trio.sleep(1)
+
+        assert [
+            message for _, message in side.arrived[before:] if message == "clear" or isinstance(message, bytes)
+        ] == ["clear"]
+        assert parts.fence.state is (FenceState.HOLDING if says == "other words" else FenceState.CONFIRMED)
+        assert [event.turn for event in parts.told if isinstance(event, Interrupted)] == [1, 2]
+
+
+async def test_once_all_of_it_was_heard_other_words_cut_nothing(autojump_clock: MockClock) -> None:
+    async with open_rig() as (parts, side):
+        await say_something_short(parts)
+        await trio.sleep(0.3)
+        expire(parts)
+        await trio.sleep(1.2)
+        parts.interrupter.caller_words("stop")
+
+        assert side.control_got.count("clear") == 1
+        assert parts.fence.is_open
+
+
+@pytest.mark.parametrize("barge_in", [BargeInConfig(policy="both"), BargeInConfig(min_words=1)])
+async def test_where_the_detector_only_pauses_an_agreement_ends_the_pause(
+    barge_in: BargeInConfig, autojump_clock: MockClock
+) -> None:
+    async with open_rig(barge_in) as (parts, side):
+        await say_something_short(parts)
+        await trio.sleep(0.5 - 0.256)
+        expire(parts)
+        await trio.sleep(1)
+
+        assert parts.told == [PauseTakenBack(800)]
+        assert b"".join(side.audio_got) == numbered(0, 50)
+        assert "clear" not in side.control_got

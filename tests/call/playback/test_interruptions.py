@@ -17,7 +17,7 @@ from relay.call.report.events import (
     PauseTakenBack,
 )
 from relay.call.report.report import Report
-from relay.logic.playback.fence import Verdict
+from relay.logic.playback.ruling import Verdict
 from relay.metrics import Metrics
 
 MARK = (4, 1200)
@@ -98,7 +98,8 @@ def test_before_a_clear_is_on_the_wire_no_mark_can_be_behind_it() -> None:
 @pytest.mark.parametrize(
     ("verdict", "told"),
     [
-        (Verdict.FALSE_ALARM, FalseAlarm(3)),
+        (Verdict.FALSE_ALARM, FalseAlarm(3, by="assistant")),
+        (Verdict.AGREEMENT, FalseAlarm(3, by="agreement")),
         (Verdict.NEW_TURN, InterruptionSettled(3, by="new_turn", flushed_ms=810.06)),
         (Verdict.EXPIRED, InterruptionSettled(3, by="expired", flushed_ms=810.06)),
         (None, InterruptionSettled(3, by="end", flushed_ms=810.06)),

@@ -92,7 +92,12 @@ def test_each_attempt_to_get_a_leg_back_is_counted_by_its_result(event: CallEven
 def test_interruptions_are_counted_by_what_became_of_them() -> None:
     metrics = Metrics()
     counts = Counts(metrics)
-    for event in (InterruptionSettled(1, "new_turn", 810.0), FalseAlarm(2), FalseAlarm(3), PauseTakenBack(60)):
+    for event in (
+        InterruptionSettled(1, "new_turn", 810.0),
+        FalseAlarm(2, "assistant"),
+        FalseAlarm(3, "agreement"),
+        PauseTakenBack(60),
+    ):
         counts.note(event)
     counts.bargein(0.12)
 

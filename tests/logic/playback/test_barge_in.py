@@ -4,14 +4,15 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from relay.logic.playback.barge_in import PAUSE_MAX_S, Action, BargeIn, BargeInRules, BargeInState
+from relay.logic.playback.barge_in import PAUSE_MAX_S, Action, BargeIn, BargeInRules, BargeInState, Policy
 
 LOCAL = BargeInRules()
 BOTH = BargeInRules(policy="both")
 ASSISTANT = BargeInRules(policy="assistant")
 WORDS = BargeInRules(min_words=2)
 OFF = BargeInRules(enabled=False)
-IDLE, PAUSED, WAITING = BargeInState
+IDLE, PAUSED, ASKING, WAITING = BargeInState
+ASK_S = 0.05
 
 
 def paused(rules: BargeInRules = LOCAL, now: float = 10.0) -> BargeIn:
@@ -153,6 +154,79 @@ def test_shortly_after_a_cut_all_is_the_same_interruption() -> None:
     assert barge_in.likely(interruptible=True, now=10.31) is Action.PAUSE
 
 
+# -- with a classifier
+
+
+def asking(policy: Policy = "local", *, suspected: bool = True) -> BargeIn:
+    barge_in = BargeIn(BargeInRules(policy=policy, ask_s=ASK_S))
+    if suspected:
+        barge_in.likely(interruptible=True, now=10.0)
+    assert barge_in.confirmed(interruptible=True, now=10.1) is Action.ASK
+    assert (barge_in.state, barge_in.deadline) == (ASKING, 10.1 + ASK_S)
+    return barge_in
+
+
+@pytest.mark.parametrize("suspected", [True, False])
+def test_a_classifier_is_asked_before_anything_is_cut(suspected: bool) -> None:
+    barge_in = asking(suspected=suspected)
+
+    assert barge_in.confirmed(interruptible=True, now=10.12) is None
+    assert barge_in.judged(interrupts=True, now=10.12) is Action.CUT
+    assert barge_in.judged(interrupts=True, now=10.13) is None, "it has been answered"
+
+
+def test_what_it_takes_for_no_interruption_costs_a_pause() -> None:
+    barge_in = asking()
+
+    assert barge_in.judged(interrupts=False, now=10.12) is Action.RESUME
+    assert barge_in.interrupted(10.3) is Action.CUT, "the assistant's word cuts all the same"
+
+
+@pytest.mark.parametrize("says", ["yes", "nothing"])
+def test_when_it_is_late_it_is_as_if_there_were_none(says: str) -> None:
+    local, both = asking(), asking("both")
+    for barge_in, action in ((local, Action.CUT), (both, None)):
+        if says == "yes":
+            assert barge_in.judged(interrupts=True, now=10.12) is action
+        else:
+            assert barge_in.expire(10.1 + ASK_S) is action
+    assert (local.state, both.state) == (IDLE, WAITING)
+
+
+def test_while_it_thinks_the_assistants_word_cuts() -> None:
+    assert asking().interrupted(10.11) is Action.CUT
+
+
+def test_it_is_not_asked_when_there_is_nothing_to_interrupt() -> None:
+    barge_in = BargeIn(BargeInRules(ask_s=ASK_S))
+
+    assert barge_in.confirmed(interruptible=False, now=1) is None
+
+
+def test_an_agreement_ends_the_wait_and_nothing_is_lost() -> None:
+    barge_in = waiting()
+
+    assert barge_in.agreed() is Action.RESUME
+    assert (barge_in.state, barge_in.deadline) == (IDLE, None)
+
+
+def test_what_follows_an_agreement_is_another_interruption() -> None:
+    """However long `debounce_s` is: what was cut plays again by now."""
+    barge_in = BargeIn(BargeInRules(debounce_s=2.0))
+    barge_in.confirmed(interruptible=True, now=10.0)
+    assert barge_in.agreed() is None
+
+    assert barge_in.interrupted(10.6) is Action.CUT
+
+
+def test_what_was_no_agreement_after_all_cuts_again() -> None:
+    barge_in = BargeIn(LOCAL)
+    barge_in.agreed()
+
+    assert barge_in.disagreed(11.0) is Action.CUT
+    assert barge_in.interrupted(11.1) is None, "it is the same interruption"
+
+
 class AnyOrder(RuleBasedStateMachine):
     """Pauses and resumptions alternate, a pause always has a deadline, and cuts keep their distance."""
 
@@ -163,10 +237,15 @@ class AnyOrder(RuleBasedStateMachine):
         self.cuts = [-100.0]
         self.barge_in = BargeIn(LOCAL)
 
-    @rule(policy=st.sampled_from(["local", "both", "assistant"]), words=st.integers(0, 2), on=st.booleans())
+    @rule(
+        policy=st.sampled_from(["local", "both", "assistant"]),
+        words=st.integers(0, 2),
+        on=st.booleans(),
+        ask_s=st.sampled_from([None, ASK_S]),
+    )
     @precondition(lambda self: self.barge_in.state is IDLE and not self.paused and self.cuts == [-100.0])
-    def configure(self, policy: str, words: int, *, on: bool) -> None:
-        self.barge_in = BargeIn(BargeInRules(on, policy, words))  # type: ignore[arg-type]
+    def configure(self, policy: Policy, words: int, *, on: bool, ask_s: float | None) -> None:
+        self.barge_in = BargeIn(BargeInRules(on, policy, words, ask_s=ask_s))
 
     def follow(self, action: Action | None) -> None:
         match action:
@@ -176,6 +255,8 @@ class AnyOrder(RuleBasedStateMachine):
             case Action.RESUME:
                 assert self.paused
                 self.paused = False
+            case Action.ASK:
+                self.paused = True
             case Action.CUT:
                 assert self.now - self.cuts[-1] >= 0.3
                 self.cuts.append(self.now)
@@ -188,8 +269,9 @@ class AnyOrder(RuleBasedStateMachine):
         until = self.now + s
         if self.barge_in.deadline is not None and self.barge_in.deadline <= until:
             self.now = self.barge_in.deadline
+            asked = self.barge_in.state is ASKING
             self.follow(self.barge_in.expire(self.now))
-            assert not self.paused
+            assert not self.paused or asked, "after the classifier it may be the assistant's turn to agree"
         self.now = until
 
     @rule(interruptible=st.booleans())
@@ -207,6 +289,15 @@ class AnyOrder(RuleBasedStateMachine):
     @rule()
     def interrupted(self) -> None:
         self.follow(self.barge_in.interrupted(self.now))
+
+    @rule(interrupts=st.booleans())
+    def judged(self, *, interrupts: bool) -> None:
+        self.follow(self.barge_in.judged(interrupts=interrupts, now=self.now))
+
+    @rule()
+    def agreed(self) -> None:
+        self.cuts.append(-100.0)
+        self.follow(self.barge_in.agreed())
 
     @rule(count=st.integers(0, 3))
     def words(self, count: int) -> None:

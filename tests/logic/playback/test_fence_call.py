@@ -12,13 +12,15 @@ from itertools import cycle, islice, pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.logic.playback.fence import Fence, FenceRules, Ruling, Verdict
+from relay.logic.playback.fence import Fence, FenceRules, FenceState
 from relay.logic.playback.playout import Playout
+from relay.logic.playback.ruling import Ruling, Verdict
 
 FRAME_S = 0.02
 EPSILON_S = 1e-6
 START = 10.0
 MAX_LOST_FRAMES = 75
+BACK_MS = 400
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def speech(pattern: list[tuple[int, int]], count: int, line: Line) -> list[bool]
 class Call:
     def __init__(self) -> None:
         self.fence = Fence(FenceRules())
-        self.playout = Playout(target_ms=200, lead_ms=100, max_ms=30_000)
+        self.playout = Playout(target_ms=200, lead_ms=100, max_ms=30_000, before_ms=BACK_MS)
         self.playout.attach(0.0)
         self.now = 0.0
         self.events: list[tuple[float, int, Callable[[], None]]] = []
@@ -100,7 +102,10 @@ class Call:
     def follow(self, ruling: Ruling) -> None:
         if ruling.verdict is not None:
             self.verdicts.append(ruling.verdict)
-        if ruling.verdict is Verdict.FALSE_ALARM:
+        if ruling.flush:
+            self.playout.cut(self.fence.cut_through, self.now)
+            self.silence()
+        if ruling.verdict in {Verdict.FALSE_ALARM, Verdict.AGREEMENT}:
             self.playout.put_back(ruling.frames, self.now)
         else:
             for frame in ruling.frames:
@@ -109,9 +114,17 @@ class Call:
     def cut(self, *, confirmed: bool = False) -> None:
         self.cut_at = self.now
         taken = self.playout.cut(self.fence.turn, self.now)
-        self.fence.cut(taken.unheard, self.now, confirmed=confirmed)
+        self.fence.cut(taken.unheard, self.now, confirmed=confirmed, before=taken.before)
+        self.silence()
+
+    def silence(self) -> None:
+        """The caller's side forgets what it has not played."""
         self.played = [(begins, name) for begins, name in self.played if begins < self.now - EPSILON_S]
         self.played_until = self.now
+
+    def take_back(self) -> None:
+        if self.fence.state is FenceState.HOLDING:
+            self.follow(self.fence.take_back())
 
     def started(self, index: int | None) -> None:
         self.follow(self.fence.assistant_started(index, self.now))
@@ -345,3 +358,81 @@ def test_a_burst_is_played_on_after_a_false_alarm(
     repeated = len(heard) - len(names)
     assert 0 <= repeated <= 1
     assert sorted(set(heard), key=names.index) == names
+
+
+@given(
+    line=LINES,
+    pattern=PATTERNS,
+    before_s=st.floats(0.5, 6),
+    known_s=st.floats(0.2, 1.9),
+    says=st.sampled_from(["nothing", "announces late"]),
+)
+def test_after_an_agreement_nothing_is_lost_and_the_last_words_are_heard_twice(
+    *, line: Line, pattern: list[tuple[int, int]], before_s: float, known_s: float, says: str
+) -> None:
+    """The assistant talks on, and so much later it is known that the caller has only agreed."""
+    call = Call()
+    old = named(b"old", speech(pattern, frames(before_s + 6.0), line))
+    call.send(line, [*old, *quiet(4.0)])
+    cut_at = START + before_s
+    call.at(cut_at, call.cut)
+    call.at(cut_at + known_s, call.take_back)
+    if says == "announces late":
+        call.at(START, lambda: call.started(0))
+        call.at(cut_at + known_s + 0.1, lambda: call.started(0))
+    call.at(cut_at + 30.0, lambda: None)
+    call.run()
+
+    names = [name for name, sounds in old if sounds]
+    first = [name for begins, name in call.played if name and begins < cut_at - EPSILON_S]
+    again = [name for begins, name in call.played if name and begins >= cut_at - EPSILON_S]
+    repeated = len(first) + len(again) - len(names)
+    assert call.verdicts == [Verdict.AGREEMENT]
+    assert first == names[: len(first)]
+    assert again == names[len(first) - repeated :]
+    assert 0 <= repeated <= BACK_MS / 20 + 1
+    assert next(begins for begins, _ in call.played if begins >= cut_at - EPSILON_S) <= cut_at + known_s + FRAME_S
+
+
+@given(
+    line=LINES,
+    pattern=PATTERNS,
+    answer=PATTERNS,
+    known_s=st.floats(0.2, 1.5),
+    runs_on_s=st.floats(0, 1.2),
+    pause_s=st.floats(1.02, 2),
+    says=st.sampled_from(["nothing", "a turn", "interrupted"]),
+    interrupted_s=st.floats(0.01, 1.5),
+)
+def test_when_it_was_an_interruption_after_all_nothing_of_the_old_turn_is_heard_once_that_is_known(
+    *,
+    line: Line,
+    pattern: list[tuple[int, int]],
+    answer: list[tuple[int, int]],
+    known_s: float,
+    runs_on_s: float,
+    pause_s: float,
+    says: str,
+    interrupted_s: float,
+) -> None:
+    """The old turn runs on after the cut, and is brought back; then its end is told, or the next turn comes."""
+    call = Call()
+    old = named(b"old", speech(pattern, frames(3.0 + runs_on_s), line))
+    gap = quiet(pause_s + line.slack_s)
+    new = named(b"new", speech(answer, frames(4.0), line))
+    call.send(line, [*old, *gap, *new, *quiet(3.0)])
+    cut_at, new_at = START + 3.0, START + (len(old) + len(gap)) * FRAME_S
+    call.at(cut_at, call.cut)
+    call.at(cut_at + known_s, call.take_back)
+    told_at = cut_at + known_s + interrupted_s if says == "interrupted" else float("inf")
+    known_at = min(told_at, new_at + 0.2)
+    if says == "interrupted":
+        call.at(told_at, lambda: call.cut(confirmed=True))
+    if says == "a turn":
+        call.at(new_at, lambda: call.started(None))
+    call.run()
+
+    if says == "interrupted" or known_at < cut_at + FenceRules().old_turn_s:
+        assert call.heard(b"old", after=known_at) == []
+    if told_at < new_at - 1.02 or says != "interrupted":
+        assert lost(call, new) <= MAX_LOST_FRAMES

@@ -12,8 +12,8 @@ def frame(n: int, turn: int = 1, *, audible: bool = True) -> PlayFrame:
     return PlayFrame(turn, n.to_bytes(4), audible)
 
 
-def sent(count: int, at: float = 0.0) -> HeardPosition:
-    heard = HeardPosition()
+def sent(count: int, at: float = 0.0, *, recent_frames: int = 0) -> HeardPosition:
+    heard = HeardPosition(recent_frames)
     heard.restart(at)
     for n in range(count):
         heard.sent(frame(n))
@@ -96,3 +96,34 @@ def test_what_is_settled_will_not_be_heard() -> None:
 
 def test_without_marks_the_memory_is_bounded() -> None:
     assert len([*sent(2 * UNCONFIRMED_MAX_FRAMES).after(0)]) == UNCONFIRMED_MAX_FRAMES
+
+
+def test_what_was_just_heard_is_known_as_far_back_as_it_is_kept() -> None:
+    heard = sent(10, recent_frames=6)
+
+    assert numbers(heard.just_heard(3, 0.15)) == [4, 5, 6]
+    assert numbers(heard.just_heard(9, 0.15)) == [4, 5, 6], "frames before 4 are not kept"
+    assert numbers(heard.just_heard(0, 0.15)) == []
+
+
+def test_what_was_just_heard_is_of_one_turn() -> None:
+    heard = sent(3, recent_frames=10)
+    heard.sent(frame(3, turn=2))
+
+    assert numbers(heard.just_heard(3, 9.0)) == [3]
+
+
+def test_what_was_flushed_is_not_taken_for_heard_later() -> None:
+    heard = sent(10, recent_frames=20)
+    heard.settle(0.1)
+    heard.sent(frame(10))
+
+    assert numbers(heard.just_heard(3, 9.0)) == [3, 4, 10]
+
+
+def test_what_is_taken_back_was_not_heard() -> None:
+    heard = sent(10, recent_frames=20)
+    heard.mark(40, 0.1)
+    heard.take_back(9.0)
+
+    assert numbers(heard.just_heard(3, 9.0)) == []
