@@ -1,6 +1,6 @@
 """Passages are the parts of a known sentence that are found in what was heard, in the order of hearing."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -24,6 +24,8 @@ _NEAR_SAMPLES = 12
 """A window is first looked for where it would be if nothing had moved, give or take a resampler's rounding."""
 _SKIPPED = 3
 """After a window that is nowhere, so many are passed over: a search through a whole sentence takes time."""
+_PARTS = (0.0, 0.25, 0.5, 0.75)
+"""The delay of a resampler is no whole number of samples: at 3 kHz, half a sample more makes an "s" another sound."""
 _SAME = 0.9
 """Correlation from which a window is found: the way through the relay keeps more than 0.97."""
 _LEAST_WINDOWS = 5
@@ -49,24 +51,35 @@ class Passage:
 def find_passages(heard: Samples, sentence: Samples) -> list[Passage]:
     """All of `sentence` that is found in `heard`, both at 8 kHz. A hole, a step or a repetition begins another one."""
     audio, known = in_band(heard).astype(np.float64), in_band(sentence).astype(np.float64)
-    searched, copies = SearchedAudio(known), (known, _half_a_sample_later(known))
-    found: list[tuple[int, int]] = []
+    searched, copies = SearchedAudio(known), [_later(known, part) for part in _PARTS]
+    windows = {at: (begin, end) for at, begin, end in audible_windows(heard)}
+
+    def near(at: int, lag: int) -> int | None:
+        begin, end = windows[at]
+        place = _near(audio[begin:end], copies, begin + lag)
+        return None if place is None else place - begin
+
+    def anywhere(at: int) -> int | None:
+        begin, end = windows[at]
+        quality, place = searched.find(audio[begin:end])
+        return place - begin if quality >= _SAME else None
+
+    found: Run = []
     lag: int | None = None
     skip = 0
-    for at, begin, end in audible_windows(heard):
-        window = audio[begin:end]
-        place = None if lag is None else _near(window, copies, begin + lag)
-        if place is None and skip:
+    for at in windows:
+        here = None if lag is None else near(at, lag)
+        if here is None and skip:
             skip -= 1
             continue
-        if place is None:
-            quality, place = searched.find(window)
-            if quality < _SAME:
-                skip = _SKIPPED
-                continue
-        lag, skip = place - begin, 0
-        found.append((at, at + lag))
-    return [_passage(run) for run in _believed([run for run in _runs(found) if len(run) >= _LEAST_WINDOWS])]
+        here = anywhere(at) if here is None else here
+        if here is None:
+            skip = _SKIPPED
+        else:
+            lag, skip = here, 0
+            found.append((at, at + lag))
+    believed = _believed([run for run in _runs(found) if len(run) >= _LEAST_WINDOWS])
+    return [_passage(run) for run in _from_their_first_sounds(believed, list(windows), near)]
 
 
 def missing_s(passages: Sequence[Passage], sentence: Samples) -> float:
@@ -84,10 +97,11 @@ def repeated_s(passages: Sequence[Passage]) -> float:
     return max((before.sentence_end_s - after.sentence_s for before, after in pairwise(passages)), default=0.0)
 
 
-def _half_a_sample_later(samples: Floats) -> Floats:
+def _later(samples: Floats, part: float) -> Floats:
+    """The same sound, a part of a sample later."""
     n = quick_length(len(samples))
     spectrum = np.fft.rfft(samples, n)
-    spectrum *= np.exp(-1j * np.pi * np.arange(len(spectrum)) / n)
+    spectrum *= np.exp(-2j * np.pi * part * np.arange(len(spectrum)) / n)
     later: Floats = np.fft.irfft(spectrum, n)[: len(samples)]
     return later
 
@@ -131,6 +145,24 @@ def _believed(runs: Sequence[Run]) -> list[Run]:
         for index, run in enumerate(runs)
         if len(run) >= _SURE_WINDOWS or any(is_near(run, it) for it in runs[max(0, index - 1) : index + 2])
     ]
+
+
+def _from_their_first_sounds(
+    runs: Sequence[Run], windows: Sequence[int], near: Callable[[int, int], int | None]
+) -> list[Run]:
+    """The runs, each followed back to where it began: its first syllable may have been found in another place."""
+    whole: list[Run] = []
+    for run in runs:
+        first, place = run[0]
+        lag = place - first
+        after = whole[-1][-1][0] if whole else -1
+        earlier: Run = []
+        for at in reversed([at for at in windows if after < at < first]):
+            if near(at, lag) is None:
+                break
+            earlier.insert(0, (at, at + lag))
+        whole.append(earlier + run)
+    return whole
 
 
 def _passage(run: Run) -> Passage:

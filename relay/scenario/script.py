@@ -97,8 +97,8 @@ def parse_scenario(script: str, path: Path) -> Scenario:
             raise BadScenario(_printable(f"{path}: line {number}: {error}")) from None
     if not lines:
         raise BadScenario(f"{path}: has no steps; a step is one of: {'; '.join(FORMS)}")
-    title = written[0].lstrip("\ufeff")
-    return Scenario(_printable(title.lstrip("# ")) if title.startswith("#") else "", tuple(lines))
+    title = written[0].lstrip("# ") if written[0].startswith("#") else ""
+    return Scenario(_printable(title), tuple(lines))
 
 
 def _check_order(before: list[ScriptLine]) -> None:

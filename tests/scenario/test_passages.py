@@ -86,4 +86,17 @@ def test_a_syllable_that_stands_twice_in_a_sentence_is_no_step_in_it() -> None:
     passages = find_passages(through_another_rate(np.concatenate([quiet(0.3), whole[:32000]])), whole)
 
     assert repeated_s(passages) < 0.1
+    assert passages[0].heard_s == pytest.approx(0.3, abs=0.06)
     assert passages[-1].sentence_end_s == pytest.approx(4, abs=0.3)
+
+
+@pytest.mark.parametrize("pause_s", [1.0, 1.005, 1.01, 1.015])
+@pytest.mark.parametrize("back_s", [0.0, 2.0, 2.3, 2.6, 3.0])
+def test_a_sentence_is_recognised_from_the_first_sound_on_with_which_it_goes_on(back_s: float, pause_s: float) -> None:
+    """Though a short piece of it is found at other places, too."""
+    whole = mulaw_to_samples(spoken("description", TELEPHONE))
+    heard = np.concatenate([part(0, 3), quiet(pause_s), part(back_s, back_s + 1)])
+    later = [it for it in find_passages(through_another_rate(heard), whole) if it.heard_end_s > 4.0]
+
+    assert later[0].heard_s == pytest.approx(3 + pause_s, abs=0.07)
+    assert later[0].sentence_s == pytest.approx(back_s, abs=0.07)
