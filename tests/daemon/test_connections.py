@@ -7,15 +7,18 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from trio.testing import MockClock
 
-from relay.daemon.connections import ConnectionPlace, Connections
+from relay.daemon.connections import WAITS_MIN_S, ConnectionPlace, Connections
 from relay.errors import RequestRefused
 from relay.metrics import Metrics
 from relay.refusals import Refusals
 
 STRANGERS, OF_CALLS = 3, 2
-Step = tuple[Literal["connect", "waits", "is_served", "admit", "end"], int]
-STEPS = st.lists(st.tuples(st.sampled_from(["connect", "waits", "is_served", "admit", "end"]), st.integers(0, 9)))
+Step = tuple[Literal["connect", "waits", "is_served", "admit", "end", "time"], int]
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["connect", "waits", "is_served", "admit", "end", "time"]), st.integers(0, 9))
+)
 
 
 class House:
@@ -26,6 +29,7 @@ class House:
         self.connections = Connections(Refusals(self.metrics), strangers=STRANGERS, of_calls=OF_CALLS)
         self.open: dict[ConnectionPlace, ExitStack] = {}
         self.waiting: list[ConnectionPlace] = []
+        self.since: dict[ConnectionPlace, float] = {}
         self.served: list[ConnectionPlace] = []
         self.of_calls: list[ConnectionPlace] = []
         self.closed: list[ConnectionPlace] = []
@@ -34,7 +38,8 @@ class House:
         held = ExitStack()
         is_full = len(self.waiting) + len(self.served) == STRANGERS
         connection = self.connections.hold("a client", nullcontext(), lambda: self._close(place))
-        if is_full and not self.waiting:
+        now = trio.current_time()
+        if is_full and not (self.waiting and now >= self.since[self.waiting[0]] + WAITS_MIN_S):
             with pytest.raises(RequestRefused, match="too many connections"):
                 held.enter_context(connection)
             return
@@ -44,6 +49,7 @@ class House:
         assert self.closed == []
         self.open[place] = held
         self.waiting.append(place)
+        self.since[place] = now
 
     def take(self, step: str, place: ConnectionPlace) -> None:
         former = next(state for state in (self.waiting, self.served, self.of_calls) if place in state)
@@ -51,6 +57,7 @@ class House:
         if former is self.of_calls or (step == "admit" and len(self.of_calls) == OF_CALLS):
             return
         former.remove(place)
+        self.since[place] = trio.current_time()
         {"waits": self.waiting, "is_served": self.served, "admit": self.of_calls}[step].append(place)
 
     def end(self, place: ConnectionPlace) -> None:
@@ -66,6 +73,8 @@ class House:
 
 @given(STEPS)
 def test_strangers_have_their_places_calls_have_theirs_and_who_waits_longest_makes_room(steps: list[Step]) -> None:
+    clock = MockClock()
+
     async def run() -> None:
         house, made_room = House(), 0
         for step, which in steps:
@@ -73,6 +82,8 @@ def test_strangers_have_their_places_calls_have_theirs_and_who_waits_longest_mak
                 open_before = len(house.open)
                 house.connect()
                 made_room += len(house.open) == open_before
+            elif step == "time":
+                clock.jump(which / 9 * WAITS_MIN_S)
             elif house.open:
                 place = list(house.open)[which % len(house.open)]
                 house.end(place) if step == "end" else house.take(step, place)
@@ -86,4 +97,4 @@ def test_strangers_have_their_places_calls_have_theirs_and_who_waits_longest_mak
             house.take("admit" if number < OF_CALLS else "is_served", house.waiting[0])
         assert len(house.open) == STRANGERS + OF_CALLS
 
-    trio.run(run)
+    trio.run(run, clock=clock)

@@ -11,6 +11,7 @@ from trio.testing import MockClock
 from trio_websocket import ConnectionRejected
 
 from relay.config import LimitsConfig, ServerConfig
+from relay.daemon import connections
 from relay.daemon.limits import (
     CONNECTIONS_OF_A_CALL,
     TWILIO_ADDRESSES_MAX,
@@ -197,7 +198,10 @@ async def asked(stream: trio.SocketStream) -> tuple[int, str]:
     return await answer_of(stream)
 
 
-async def test_when_strangers_are_too_many_the_one_that_waits_longest_without_a_whole_head_makes_room() -> None:
+async def test_when_strangers_are_too_many_the_one_that_waits_longest_without_a_whole_head_makes_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "WAITS_MIN_S", 0.0)
     async with front(proxies=(), connections=4) as rig, AsyncExitStack() as stack:
 
         async def new() -> trio.SocketStream:

@@ -34,7 +34,7 @@ def run(dose: Dose, names: list[str]) -> list[Outcome]:
 
 
 @click.command()
-@click.option("--small", is_flag=True, help="The dose for CI: a minute or so.")
+@click.option("--small", is_flag=True, help="The dose for CI: some four minutes.")
 @click.option(
     "--kind", "names", multiple=True, type=click.Choice(sorted(BY_NAME)), help="Only this attack; repeatable."
 )

@@ -90,5 +90,5 @@ FULL = Dose(
     spreads=(1, MANY),
     short_calls=(200, 600, 2000),
 )
-"""Some 15 minutes."""
+"""Some 25 minutes."""
 SMALL = Dose(rest_s=3.0, in_a_row=0, row_per_s=100.0, at_once=200, hold_s=1.0, spreads=(4,), short_calls=(60,))
