@@ -96,6 +96,9 @@ def test_the_frames_of_the_floods_are_valid_and_what_they_are_called() -> None:
     assert not any(isinstance(event, Message) and event.message_finished for event in received("endless message"))
     assert all(isinstance(event, Ping) for event in received("pings"))
     assert {event.data for event in received("empty messages") if isinstance(event, Message)} == {""}
+    garbage = received("garbage in a call")
+    assert len(garbage) == 200
+    assert all(isinstance(event, Message) and event.message_finished for event in garbage)
     assert [len(event.data) for event in received("64 KB messages") if isinstance(event, Message)] == [BLOCK_BYTES]
 
 

@@ -72,7 +72,10 @@ class Http1Connection(TCPServer):
     async def protocol_send(self, event: HypercornEvent) -> None:
         """As hypercorn does; but an answer that ends after the reader does not start the timer again."""
         if isinstance(event, Updated):
-            (self._place.waits if event.idle else self._place.is_served)()
+            if event.idle:
+                self._place.waits()
+            else:
+                self._place.is_served()
         if not (isinstance(event, Updated) and self._all_handed_on.is_set()):
             await super().protocol_send(event)
 

@@ -26,7 +26,7 @@ class Place:
     """What a connection holds while it is open, for who bounds how many there are. This one has no bounds."""
 
     def waits(self) -> None:
-        """The connection waits for the head of a request, or is over and lingers."""
+        """The connection waits for the head of a request."""
 
     def is_served(self) -> None:
         """The head of a request is there, and is being answered."""
@@ -117,7 +117,6 @@ class ServerStream(trio.abc.Stream):
     async def part(self) -> None:
         """Close the connection, in such a way that the peer gets what was said last, if it takes no longer than
         LINGER_S and sends no more than LINGER_BYTES. Nobody else may use the stream any more."""
-        self.place.waits()
         try:
             with trio.move_on_after(LINGER_S), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 await self._stream.send_eof()

@@ -8,8 +8,8 @@ from tests.hostile.attacks import BY_NAME
 
 MANY = 40
 IN_CALLS_MAX = 40
-"""Connections at once that are let in: half of them by telephone, half by browser. The calls in the middle are those of
-`limits.max_calls`, which a relay carries; what is more is refused."""
+"""Connections at once that are let in, half of them by telephone and half by browser: beside the live calls, half of
+the calls that the relay takes by default (`limits.max_calls`)."""
 
 
 def addresses(count: int) -> list[str]:
