@@ -13,7 +13,7 @@ help:
 	@echo 'make test    the tests (ARGS="..." goes to pytest)'
 	@echo 'make endurance  cut connections, killed daemons, stores that fail, an hour on a bad network: some 37 minutes'
 	@echo 'make fuzz    the parsers that face the network, with made-up input: ten minutes (MINUTES=...)'
-	@echo 'make hostile  attacks on a relay with live calls, and the memory after 2,000 short ones: some 20 minutes'
+	@echo 'make hostile  attacks on a relay with live calls, and the memory after 2,000 short ones: some 30 minutes'
 	@echo 'make check   format, lint, types, tests; the page, too (needs npm)'
 	@echo 'make bench   the benchmark (ARGS="..." goes to relay bench)'
 	@echo 'make docs    make the tables of docs/reference.md from config.toml'

@@ -5,8 +5,8 @@ import pytest
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import Event, Message, Ping
 
-from tests.hostile.attacks import ATTACKS, BLOCK_BYTES, BY_NAME, Attack
-from tests.hostile.plan import FULL, SMALL
+from tests.hostile.attacks import BLOCK_BYTES, BY_NAME, Attack
+from tests.hostile.plan import FULL, SMALL, Dose
 from tests.hostile.short_calls import After
 from tests.hostile.siege import Outcome
 from tests.hostile.verdict import growth, problems
@@ -41,6 +41,17 @@ def test_each_broken_promise_is_named(changed: dict[str, object], said: str) -> 
     assert unknown == []
 
 
+def test_memory_that_a_second_wave_does_not_add_to_is_no_broken_promise() -> None:
+    first = msgspec.structs.replace(GOOD, left_mb=30.0, back_s=None, again=True)
+    leak = msgspec.structs.replace(GOOD, way="at once, again", left_mb=30.0, back_s=None)
+
+    assert problems([REST, first, msgspec.structs.replace(GOOD, left_mb=1.0)], quiet=True) == ([], [])
+    assert problems([REST, first, leak], quiet=True)[0] == [
+        "pings, at once, again: not as before within 10 s",
+        "pings, at once, again: 30 MB left",
+    ]
+
+
 @pytest.mark.parametrize("busy", [{"load_late_ms": {"p99": 6.0, "p100": 61.0}}, {"others_cpu_percent": 11.0}])
 def test_on_a_busy_machine_there_is_no_verdict_on_holes_and_delays_but_on_all_else(busy: dict[str, object]) -> None:
     changed = msgspec.structs.replace(GOOD, holes=1, added_ms={"up": 99.0, "down": 4.0}, lost_frames=1, **busy)
@@ -72,7 +83,7 @@ def received(name: str) -> list[Event]:
     return list(server.events())
 
 
-@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
+@pytest.mark.parametrize("attack", BY_NAME.values(), ids=lambda attack: attack.name)
 def test_a_flood_fills_a_block_and_what_is_slow_does_not(attack: Attack) -> None:
     assert (len(attack.more) >= 2000) == attack.floods
     assert len(attack.more) <= BLOCK_BYTES + 14
@@ -85,11 +96,21 @@ def test_the_frames_of_the_floods_are_valid_and_what_they_are_called() -> None:
     assert not any(isinstance(event, Message) and event.message_finished for event in received("endless message"))
     assert all(isinstance(event, Ping) for event in received("pings"))
     assert {event.data for event in received("empty messages") if isinstance(event, Message)} == {""}
+    garbage = received("garbage in a call")
+    assert len(garbage) == 200
+    assert all(isinstance(event, Message) and event.message_finished for event in garbage)
     assert [len(event.data) for event in received("64 KB messages") if isinstance(event, Message)] == [BLOCK_BYTES]
+
+
+@pytest.mark.parametrize("dose", [FULL, SMALL])
+def test_the_warm_up_has_as_many_connections_as_any_attack(dose: Dose) -> None:
+    most = max(spec.at_once for name in BY_NAME for _, spec in dose.attacks(name))
+
+    assert dose.warm_up().at_once == most
 
 
 def test_the_whole_dose_is_the_promised_one_and_the_small_one_fits_a_minute() -> None:
     in_a_row, at_once, spread = [spec for _, spec in FULL.attacks("silent")]
     assert (in_a_row.total, at_once.at_once, spread.at_once) == (10_000, 1000, 1000)
     assert (len(set(at_once.addresses)), len(set(spread.addresses))) == (1, 40)
-    assert sum(spec.seconds for attack in ATTACKS for _, spec in SMALL.attacks(attack.name)) < 30
+    assert sum(spec.seconds for name in BY_NAME for _, spec in SMALL.attacks(name)) < 45

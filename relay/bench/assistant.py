@@ -127,12 +127,14 @@ class LoadAssistant:
         self._link.send(json.dumps(message).encode(), websocket.TEXT)
 
 
-class AssistantListener:
-    """Answers HTTP requests, and hands each WebSocket to `on_socket(socket, bytes that came behind its handshake)`."""
+OnSocket = Callable[[socket.socket, bytes], None]
+"""Takes a WebSocket of the relay's, and the bytes that came behind its handshake."""
 
-    def __init__(
-        self, listener: socket.socket, reactor: Reactor, on_socket: Callable[[socket.socket, bytes], None]
-    ) -> None:
+
+class AssistantListener:
+    """Answers HTTP requests, and hands each WebSocket to `on_socket`."""
+
+    def __init__(self, listener: socket.socket, reactor: Reactor, on_socket: OnSocket) -> None:
         self._listener = listener
         self._reactor = reactor
         self._on_socket = on_socket

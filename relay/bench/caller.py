@@ -61,6 +61,45 @@ class CallerRecord:
     clears: list[float] = field(default_factory=list)
 
 
+def ring(port: int, call_sid: str) -> str:
+    """Place this call with the relay on `port`; blocks. Returns the token for its media socket. Raises SetupFailed."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SETUP_TIMEOUT_S)
+    form = {"CallSid": call_sid, "AccountSid": ACCOUNT_SID, "From": "+15550100", "To": "+15550101"}
+    signature = sign(AUTH_TOKEN, PUBLIC_URL + "/twilio/voice", form)
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "X-Twilio-Signature": signature}
+    try:
+        connection.request("POST", "/twilio/voice", urlencode(form), headers)
+        answer = connection.getresponse()
+        twiml = answer.read().decode()
+    finally:
+        connection.close()
+    found = _TOKEN.search(twiml)
+    if answer.status != 200 or found is None:
+        raise SetupFailed(f"/twilio/voice answered {answer.status}: {twiml[:200]}")
+    return found[1]
+
+
+def opening_messages(call_sid: str, stream_sid: str, token: str) -> list[bytes]:
+    """What a media socket begins with: `connected` and `start`."""
+    start = {
+        "accountSid": ACCOUNT_SID,
+        "streamSid": stream_sid,
+        "callSid": call_sid,
+        "tracks": ["inbound"],
+        "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": TELEPHONE_HZ, "channels": 1},
+        "customParameters": {"token": token},
+    }
+    messages: list[dict[str, object]] = [
+        {"event": "connected", "protocol": "Call", "version": "1.0.0"},
+        {"event": "start", "sequenceNumber": "1", "start": start, "streamSid": stream_sid},
+    ]
+    return [_encoded(message) for message in messages]
+
+
+def _encoded(message: dict[str, object]) -> bytes:
+    return json.dumps(message, separators=(",", ":")).encode()
+
+
 class LoadCaller:
     """Speaks the track in a loop from its `offset`, one frame every 20 ms; plays, marks and clears as Twilio does.
 
@@ -96,20 +135,12 @@ class LoadCaller:
 
     def dial(self, reactor: Reactor) -> None:
         """Place the call; blocks until the media socket is open. Raises SetupFailed."""
-        token = self._ring()
+        token = ring(self._port, self._call_sid)
         sock, early = self._connect()
         self._link = LoadLink(sock, reactor, self._take, client=True)
         self._link.feed(early)
-        self._say({"event": "connected", "protocol": "Call", "version": "1.0.0"})
-        start = {
-            "accountSid": ACCOUNT_SID,
-            "streamSid": self._stream_sid,
-            "callSid": self._call_sid,
-            "tracks": ["inbound"],
-            "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": TELEPHONE_HZ, "channels": 1},
-            "customParameters": {"token": token},
-        }
-        self._say({"event": "start", "sequenceNumber": "1", "start": start, "streamSid": self._stream_sid})
+        for message in opening_messages(self._call_sid, self._stream_sid, token):
+            self._link.send(message, websocket.TEXT)
         self._started_at = time.monotonic() + FRAME_S
         reactor.at(self._started_at, self._tick)
 
@@ -126,23 +157,6 @@ class LoadCaller:
                     "streamSid": self._stream_sid,
                 }
             )
-
-    def _ring(self) -> str:
-        """Post the voice webhook; returns the token."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=SETUP_TIMEOUT_S)
-        form = {"CallSid": self._call_sid, "AccountSid": ACCOUNT_SID, "From": "+15550100", "To": "+15550101"}
-        signature = sign(AUTH_TOKEN, PUBLIC_URL + "/twilio/voice", form)
-        headers = {"Content-Type": "application/x-www-form-urlencoded", "X-Twilio-Signature": signature}
-        try:
-            connection.request("POST", "/twilio/voice", urlencode(form), headers)
-            answer = connection.getresponse()
-            twiml = answer.read().decode()
-        finally:
-            connection.close()
-        found = _TOKEN.search(twiml)
-        if answer.status != 200 or found is None:
-            raise SetupFailed(f"/twilio/voice answered {answer.status}: {twiml[:200]}")
-        return found[1]
 
     def _connect(self) -> tuple[socket.socket, bytes]:
         """The media socket after its handshake, and what came behind that."""
@@ -218,4 +232,4 @@ class LoadCaller:
 
     def _say(self, message: dict[str, object]) -> None:
         assert self._link is not None
-        self._link.send(json.dumps(message, separators=(",", ":")).encode(), websocket.TEXT)
+        self._link.send(_encoded(message), websocket.TEXT)

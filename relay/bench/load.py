@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from relay.bench.assistant import AssistantListener, LoadAssistant
+from relay.bench.assistant import AssistantListener, LoadAssistant, OnSocket
 from relay.bench.caller import SETUP_TIMEOUT_S, LoadCaller, SetupFailed
 from relay.bench.process import Snapshot, counted_between, cpu_s, quantile_between, rss_mb, scrape
 from relay.bench.reactor import LATE_S, Reactor
@@ -90,13 +90,22 @@ class LoadResult(msgspec.Struct):
 class LoadCalls:
     """Calls that are placed with a relay, on one reactor: their callers, their assistants, and how they are scored.
 
-    The assistants listen on `listener`, which is owned from here on. `audio` is what they and the relay speak.
+    The assistants listen on `listener`, which is owned from here on. `audio` is what they and the relay speak. A socket
+    that none of them waits for is handed to `on_other`.
     """
 
-    def __init__(self, relay_port: int, listener: socket.socket, audio: str, reactor: Reactor) -> None:
+    def __init__(
+        self,
+        relay_port: int,
+        listener: socket.socket,
+        audio: str,
+        reactor: Reactor,
+        on_other: OnSocket = lambda sock, _: sock.close(),
+    ) -> None:
         self._relay_port = relay_port
         self._mulaw = audio == "mulaw"
         self._reactor = reactor
+        self._on_other = on_other
         self._track = caller_track()
         self._reference = reference(audio)
         self._callers: list[LoadCaller] = []
@@ -148,8 +157,8 @@ class LoadCalls:
 
     def _attach(self, sock: socket.socket, early: bytes) -> None:
         waiting = next((assistant for assistant in self._assistants if not assistant.connected), None)
-        if waiting is None:  # the relay dials again, because it has lost one
-            sock.close()
+        if waiting is None:  # the relay dials again, because it has lost one, or there are other calls
+            self._on_other(sock, early)
         else:
             waiting.attach(sock, self._reactor, early)
 

@@ -20,6 +20,9 @@ FORMATS = {"pcm": ("pcm_s16le", 16000), "mulaw": ("mulaw", 8000)}
 TARGET_MS, LEAD_MS = 200, 100
 """The playout buffer and the part of it that is sent ahead: the defaults, here because delays depend on them."""
 
+CONNECTIONS_OF_A_BROWSER = 2
+"""One that polls waits for an answer while it sends."""
+
 PUBLIC_URL = "https://bench.example"
 AUTH_TOKEN = "bench"  # noqa: S105 - opens nothing but the relay under test
 """With which the load signs as Twilio would."""
@@ -40,6 +43,8 @@ lead_ms = {lead_ms}
 [limits]
 max_calls = {max_calls}
 web_calls = {max_calls}
+connections = {connections}
+connections_per_address = {connections}
 client_starts_burst = {max_calls}
 unstarted_sockets = {max_calls}
 unstarted_sockets_per_address = {max_calls}
@@ -80,6 +85,7 @@ def run_relay(
         target_ms=TARGET_MS,
         lead_ms=LEAD_MS,
         max_calls=max_calls,
+        connections=1000 + CONNECTIONS_OF_A_BROWSER * max_calls,
     )
     with run_configured(folder, text, core) as relay:
         yield relay

@@ -32,6 +32,7 @@ from relay.call.services import Services
 from relay.call.takeover import Takeover
 from relay.config import AssistantConfig, Config, ServerConfig
 from relay.daemon.apology import load_apology
+from relay.daemon.descriptors import descriptors_needed, raise_descriptor_limit
 from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.gate import Gate
 from relay.daemon.limits import Limits
@@ -168,6 +169,7 @@ def _listen(server: ServerConfig) -> socket.socket:
 
 async def run_daemon(config: Config, metrics: Metrics, redactor: Redactor) -> None:
     """Serve until SIGTERM or SIGINT, then drain. Raises what `open_relay` does before anything is answered."""
+    descriptors = _make_room(config)
     with (
         trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
         closing(Notifier(os.environ)) as notifier,
@@ -176,7 +178,7 @@ async def run_daemon(config: Config, metrics: Metrics, redactor: Redactor) -> No
         async with open_relay(config, metrics, redactor) as relay, trio.open_nursery() as nursery:
             nursery.start_soon(report, notifier, partial(_status, relay.calls))
             nursery.start_soon(_log_ignored)
-            _say_ready(config, relay, notifier)
+            _say_ready(config, relay, descriptors, notifier)
             await anext(signals)
             nursery.start_soon(_cancel_on_next, signals, at_once)
             await _drain(config.server.drain_timeout_s, relay.calls, notifier)
@@ -184,13 +186,23 @@ async def run_daemon(config: Config, metrics: Metrics, redactor: Redactor) -> No
     log.info("daemon.stopped", at_once=at_once.cancelled_caught)
 
 
-def _say_ready(config: Config, relay: Relay, notifier: Notifier) -> None:
+def _make_room(config: Config) -> int:
+    """Raise the limit of descriptors; returns it."""
+    needed = descriptors_needed(config)
+    limit = raise_descriptor_limit(needed)
+    if limit < needed:
+        log.warning("daemon.few_descriptors", limit=limit, needed=needed)
+    return limit
+
+
+def _say_ready(config: Config, relay: Relay, descriptors: int, notifier: Notifier) -> None:
     log.info(
         "daemon.ready",
         address=relay.host,
         port=relay.port,
         version=__version__,
         assistants=[assistant.name for assistant in config.assistants],
+        descriptors=descriptors,
     )
     notifier.send("READY=1")
 

@@ -5,20 +5,23 @@ the limit, and told in the log once in a while.
 """
 
 import math
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from functools import partial
 
 import trio
 
 from relay.config import Config
+from relay.daemon.connections import ConnectionPlace, Connections
 from relay.logic.places import Places
 from relay.logic.rate_limit import RateLimit
 from relay.refusals import Refusals, asked_by
 from relay.wire.client_address import TrustedProxies
 
 CONNECTIONS_OF_A_CALL = 2
-"""A caller's socket, and a request beside it. All calls may come from one address, as from one of Twilio's."""
+"""A caller's socket, and a request or the socket that takes its place. All calls may come from one address of Twilio's,
+and after a loss all at once."""
+TWILIO_ADDRESSES_MAX = 1000
 SLOW_BODIES_OF_A_SESSION = 4
 """A client on a slow network sends its audio and, beside it, a message. Its session's token has been seen by then."""
 
@@ -91,6 +94,25 @@ class Rate:
             raise self._refusals.limited(self._limit, 429, "TOO_MANY_REQUESTS", text)
 
 
+class TwilioAddresses:
+    """The addresses from which requests came with a valid signature of Twilio's: the last TWILIO_ADDRESSES_MAX of them.
+
+    The signature of a webhook is judged when its body is there; until then all that is known of it is its address.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, None] = {}
+
+    def __contains__(self, client: str) -> bool:
+        return client in self._known
+
+    def add(self, client: str) -> None:
+        self._known.pop(client, None)
+        self._known[client] = None
+        if len(self._known) > TWILIO_ADDRESSES_MAX:
+            del self._known[next(iter(self._known))]
+
+
 class Limits:
     """All of [limits] but those of calls and sessions. One for the daemon."""
 
@@ -100,8 +122,10 @@ class Limits:
         for_calls = CONNECTIONS_OF_A_CALL * keys.max_calls
         self._refusals = refusals
         self._proxies = TrustedProxies(config.server.trusted_proxies)
-        self._connections = share("connections", "connections", in_all=keys.connections + for_calls, for_each=inf)
-        self._of_client = share(
+        self.twilio_addresses = TwilioAddresses()
+        self._connections = Connections(refusals, strangers=keys.connections, of_calls=for_calls)
+        self._of_client = share("connections", "connections", in_all=inf, for_each=keys.connections_per_address)
+        self._of_twilio = share(
             "connections", "connections", in_all=inf, for_each=keys.connections_per_address + for_calls
         )
         self.unstarted_browsers = share(
@@ -116,6 +140,14 @@ class Limits:
         self.slow_bodies = SlowBodies(
             share("slow_bodies", "slow bodies", in_all=keys.slow_bodies, for_each=keys.slow_bodies_per_address)
         )
+        self._slow_bodies_of_twilio = SlowBodies(
+            share(
+                "slow_bodies",
+                "slow bodies",
+                in_all=keys.slow_bodies + keys.max_calls,
+                for_each=keys.slow_bodies_per_address + keys.max_calls,
+            )
+        )
         self.slow_bodies_of_sessions = SlowBodies(
             share("slow_bodies", "slow bodies", in_all=inf, for_each=SLOW_BODIES_OF_A_SESSION)
         )
@@ -129,21 +161,27 @@ class Limits:
         return self._proxies.client_of(peer, forwarded_for)
 
     @contextmanager
-    def connection(self, peer: str) -> Iterator[None]:
-        """A place for a connection. One of a trusted proxy is nobody's yet: see `request`. Raises as `Share.hold`."""
+    def connection(self, peer: str, close: Callable[[], None]) -> Iterator[ConnectionPlace]:
+        """A place for a connection, which `close` ends. One of a trusted proxy is nobody's yet: see `request`.
+
+        Raises as `Share.hold`.
+        """
         client = self.client_of(peer)
-        with asked_by(client), self._connections.hold(client), self._of_direct_client(peer, client):
-            yield
+        of_client = nullcontext() if self._proxies.trusts(peer) else self._share_of(client).hold(client)
+        with asked_by(client), self._connections.hold(client, of_client, close) as place:
+            yield place
 
     def connection_failed(self, error: str) -> None:
         """A connection ended with errors of these kinds, which what its peer sent can cause."""
         self._refusals.warning("connection.failed", error, error=error)
 
-    def _of_direct_client(self, peer: str, client: str) -> AbstractContextManager[None]:
-        return nullcontext() if self._proxies.trusts(peer) else self._of_client.hold(client)
-
-    @contextmanager
-    def request(self, peer: str, client: str) -> Iterator[None]:
+    def request(self, peer: str, client: str) -> AbstractContextManager[None]:
         """A place for a request, which through a trusted proxy is the client's connection. Raises as `Share.hold`."""
-        with self._of_client.hold(client) if self._proxies.trusts(peer) else nullcontext():
-            yield
+        return self._share_of(client).hold(client) if self._proxies.trusts(peer) else nullcontext()
+
+    def slow_hooks(self, client: str) -> SlowBodies:
+        """The share of the bodies of Twilio's webhooks. After a loss of the network all calls may have one at once."""
+        return self._slow_bodies_of_twilio if client in self.twilio_addresses else self.slow_bodies
+
+    def _share_of(self, client: str) -> Share:
+        return self._of_twilio if client in self.twilio_addresses else self._of_client

@@ -26,7 +26,7 @@ from relay.daemon.twilio_rejections import TwilioRejections
 from relay.daemon.webhook_audio import WebhookAudio
 from relay.errors import RequestRefused
 from relay.net.asgi_request import AsgiRequest
-from relay.net.asgi_socket import AsgiSocket, Receive, Scope, Send
+from relay.net.asgi_socket import STREAM_STATE, AsgiSocket, Receive, Scope, Send
 from relay.refusals import asked_by
 
 FORWARDED_FOR = b"x-forwarded-for"
@@ -55,6 +55,8 @@ class Server:
         scope = {**scope, "client": (client, 0)}
         with asked_by(client), ExitStack() as place:
             send = self._rejections.watched(scope, send)
+            if scope["type"] == "websocket":
+                scope["state"][STREAM_STATE].when_admitted(place.close)
             try:
                 place.enter_context(self._limits.request(peer, client))
             except RequestRefused as refused:

@@ -64,7 +64,7 @@ class TwilioHooks:
         self._gate = context.gate
         self._passed = context.config.twilio.pass_fields
         self._passes_number = context.config.twilio.pass_caller_number
-        self._slow_bodies = context.limits.slow_bodies
+        self._limits = context.limits
         self._transfer_number = context.config.twilio.transfer_number
         self._public_url = context.config.server.public_url
 
@@ -165,23 +165,25 @@ class TwilioHooks:
     async def _read(self, endpoint: str) -> Webhook:
         signature, settings = request.headers.get(SIGNATURE_HEADER), request.headers.get(SETTINGS_HEADER)
         self._gate.check_signed(endpoint, signature)
-        form = _parse(await self._body())
+        client = request.remote_addr or ""
+        form = _parse(await self._body(client))
         target = request.scope["raw_path"].decode("latin-1")
         if query := request.scope["query_string"].decode("latin-1"):
             target += f"?{query}"
         self._gate.check_form(endpoint, target, form, signature, settings)
+        self._limits.twilio_addresses.add(client)
         self._gate.check_account(endpoint, dict(form).get("AccountSid", ""))
         call_sid = _one(form, "CallSid")
         if _CALL_SID.fullmatch(call_sid) is None:
             raise RequestRefused(400, "CALL_SID_INVALID", "CallSid must be 1 to 64 letters, digits, - or _")
         return Webhook(call_sid, dict(form))
 
-    async def _body(self) -> bytes:
+    async def _body(self, client: str) -> bytes:
         """Raises RequestRefused when it is slow, and too many others are."""
         read = partial(request.get_data, cache=True, as_text=False, parse_form_data=False)
         with trio.move_on_after(PROMPT_S):
             return await read()
-        async with self._slow_bodies.hold(request.remote_addr or ""):
+        async with self._limits.slow_hooks(client).hold(client):
             return await read()
 
 

@@ -49,6 +49,7 @@ class Http1Connection(TCPServer):
         super().__init__(self._run_app, config, context, state, stream)  # type: ignore[arg-type]
         self._application = app
         self._server_stream = stream
+        self._place = stream.place
         self._all_handed_on = stream.all_handed_on
         self._requests = PlainRequests(h11.SERVER, max_incomplete_event_size=config.h11_max_incomplete_size)
         self._upgrade_answered = trio.Event()
@@ -70,6 +71,11 @@ class Http1Connection(TCPServer):
 
     async def protocol_send(self, event: HypercornEvent) -> None:
         """As hypercorn does; but an answer that ends after the reader does not start the timer again."""
+        if isinstance(event, Updated):
+            if event.idle:
+                self._place.waits()
+            else:
+                self._place.is_served()
         if not (isinstance(event, Updated) and self._all_handed_on.is_set()):
             await super().protocol_send(event)
 

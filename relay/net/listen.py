@@ -21,7 +21,7 @@ from relay.net.asgi_socket import STREAM_STATE
 from relay.net.frame_bounds import OF_A_STRANGER, FrameBounds
 from relay.net.http1 import Http1Connection
 from relay.net.request_head import HEAD_MAX_BYTES
-from relay.net.server_stream import ServerStream
+from relay.net.server_stream import Place, ServerStream
 from relay.net.transport import USER_TIMEOUT_MS, guard_tcp
 
 BACKLOG = 1024
@@ -34,8 +34,9 @@ FIRST_INHERITED_FD = 3
 INHERITED_NAME = "relay"
 """Which of several sockets is ours: `FileDescriptorName=` of the unit."""
 
-Admit = Callable[[str], AbstractContextManager[None]]
-"""Holds a place for a connection of a peer, named by its address, while it is open; raises RequestRefused."""
+Admit = Callable[[str, Callable[[], None]], AbstractContextManager[Place]]
+"""Holds a place for a connection of a peer, named by its address, while it is open; raises RequestRefused. It may call
+the function that it is given, which closes the connection."""
 
 
 def open_listener(host: str, port: int, *, user_timeout_ms: int = USER_TIMEOUT_MS) -> socket.socket:
@@ -99,7 +100,7 @@ async def serve_asgi(
     *,
     shutdown: trio.Event,
     graceful_timeout_s: float = GRACEFUL_TIMEOUT_S,
-    admit: Admit = lambda _: nullcontext(),
+    admit: Admit = lambda _peer, _close: nullcontext(Place()),
     failed: Callable[[str], None] = lambda _: None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -167,13 +168,13 @@ class _Server:
 
     async def _admitted(self, accepted: trio.SocketStream) -> None:
         try:
-            with self.admit(_peer(accepted)):
-                await self._connection(accepted)
+            with trio.CancelScope() as scope, self.admit(_peer(accepted), scope.cancel) as place:
+                await self._connection(accepted, place)
         except RequestRefused as refused:
             _turn_away(accepted, refused)
 
-    async def _connection(self, accepted: trio.SocketStream) -> None:
-        stream = ServerStream(accepted, FrameBounds(WEBSOCKET_MESSAGE_MAX_BYTES, OF_A_STRANGER))
+    async def _connection(self, accepted: trio.SocketStream, place: Place) -> None:
+        stream = ServerStream(accepted, FrameBounds(WEBSOCKET_MESSAGE_MAX_BYTES, OF_A_STRANGER), place)
         self.streams.add(stream)
         state = ConnectionState({**self.state, STREAM_STATE: stream})
         connection = Http1Connection(self.app, self.config, self.context, state, stream)

@@ -1,6 +1,7 @@
 """The byte stream under an accepted connection, for hypercorn to read and write, and for a plain function to write."""
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
@@ -21,16 +22,31 @@ CLOSE_FRAME = b"\x88"
 """The first byte of one, unmasked. Behind other data that begins so `write_now` takes nothing, which is only slower."""
 
 
+class Place:
+    """What a connection holds while it is open, for who bounds how many there are. This one has no bounds."""
+
+    def waits(self) -> None:
+        """The connection waits for the head of a request."""
+
+    def is_served(self) -> None:
+        """The head of a request is there, and is being answered."""
+
+    def admit(self) -> None:
+        """It is the socket of a call."""
+
+
 class ServerStream(trio.abc.Stream):
     """A TCP stream that can also be written from a plain function, between the writes of the library above.
 
     `write_rest` must run for as long as `write_now` is used. `all_handed_on` is set by the server, when it reads no
     more and the application has been given everything that was read. `frames` reads the stream once it is that of a
-    WebSocket. `aclose` is the library's, and ends its use of the stream; `part` then closes the connection.
+    WebSocket. `aclose` is the library's, and ends its use of the stream; `part` then closes the connection. `place` is
+    told what the connection does.
     """
 
-    def __init__(self, stream: trio.SocketStream, bounds: FrameBounds) -> None:
+    def __init__(self, stream: trio.SocketStream, bounds: FrameBounds, place: Place | None = None) -> None:
         self.socket = stream.socket
+        self.place = place or Place()
         self.frames = FrameReader(partial(weakly(self.receive_some), READ_BYTES), bounds)
         self.all_handed_on = trio.Event()
         self._closed = False
@@ -39,6 +55,7 @@ class ServerStream(trio.abc.Stream):
         self._rest = b""
         self._some_rest = Signal()
         self._goodbye_said = False
+        self._when_admitted: list[Callable[[], None]] = [self.place.admit]
 
     def write_now(self, data: bytes | bytearray) -> bool:
         """Hand `data` to the kernel in this instant. False, and nothing is written, when it takes none or has to wait.
@@ -115,8 +132,14 @@ class ServerStream(trio.abc.Stream):
         self.socket.close()
 
     def admit(self) -> None:
-        """Read frames as fast as a call sends them from now on."""
+        """It is the socket of a call: frames are read as fast as a call sends them from now on."""
         self.frames.change_rates(OF_A_CALL)
+        for tell in self._when_admitted:
+            tell()
+
+    def when_admitted(self, tell: Callable[[], None]) -> None:
+        """Call `tell` when the peer is no stranger any more."""
+        self._when_admitted.append(tell)
 
     def stop(self) -> None:
         """Hand no more frames on, not even those of a flood that were read already and wait for their time."""

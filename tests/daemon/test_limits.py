@@ -11,13 +11,32 @@ from trio.testing import MockClock
 from trio_websocket import ConnectionRejected
 
 from relay.config import LimitsConfig, ServerConfig
-from relay.daemon.limits import CONNECTIONS_OF_A_CALL, Limits, Rate, Share, SlowBodies
+from relay.daemon import connections
+from relay.daemon.limits import (
+    CONNECTIONS_OF_A_CALL,
+    TWILIO_ADDRESSES_MAX,
+    Limits,
+    Rate,
+    Share,
+    SlowBodies,
+    TwilioAddresses,
+)
 from relay.errors import RequestRefused
 from relay.metrics import LIMITS, Metrics
 from relay.net import asgi_request
 from relay.refusals import Refusals
 from tests.support.browserrig import ORIGIN, start_polling
-from tests.support.frontrig import ADMIN_TOKEN, FrontRig, front_config, open_front, ringing, signature
+from tests.support.frontrig import (
+    ADMIN_TOKEN,
+    SID,
+    FrontRig,
+    connected,
+    front_config,
+    open_front,
+    ringing,
+    signature,
+    start,
+)
 from tests.support.peers import dialled
 
 ONE, OTHER = "198.51.100.1", "198.51.100.2"
@@ -121,48 +140,121 @@ async def test_a_rate_is_a_burst_and_then_so_many_a_second_for_each(autojump_clo
         rate.check(ONE)
 
 
-async def test_all_calls_may_come_from_one_address_beside_its_share() -> None:
-    config = front_config(limits=LimitsConfig(max_calls=3, connections=5, connections_per_address=1))
+async def test_all_calls_may_come_from_one_address_of_twilios_beside_its_share() -> None:
+    config = front_config(limits=LimitsConfig(max_calls=3, connections_per_address=1))
     limits = Limits(config, Refusals(Metrics()))
+    limits.twilio_addresses.add(ONE)
     with ExitStack() as places:
-        for _ in range(3 * CONNECTIONS_OF_A_CALL + 1):
-            places.enter_context(limits.connection(ONE))
-        with pytest.raises(RequestRefused):
-            places.enter_context(limits.connection(ONE))
-        for number in range(4):
-            places.enter_context(limits.connection(f"203.0.113.{number}"))
-        with pytest.raises(RequestRefused) as refusal:
-            places.enter_context(limits.connection(OTHER))
+        for client, share in ((ONE, 3 * CONNECTIONS_OF_A_CALL + 1), (OTHER, 1)):
+            for _ in range(share):
+                places.enter_context(limits.connection(client, never))
+            with pytest.raises(RequestRefused) as refusal:
+                places.enter_context(limits.connection(client, never))
+            assert refusal.value.code == "TOO_MANY_AT_ONCE"
 
-    assert refusal.value.code == "BUSY"
+
+def test_the_addresses_of_twilio_that_were_quiet_for_longest_are_forgotten() -> None:
+    addresses = TwilioAddresses()
+    for number in range(TWILIO_ADDRESSES_MAX):
+        addresses.add(str(number))
+    addresses.add("0")
+    addresses.add("one more")
+
+    assert [client in addresses for client in ("0", "1", "2", "one more")] == [True, False, True, True]
+
+
+def never() -> None:
+    raise AssertionError("closed to make room")
 
 
 @pytest.mark.parametrize(
     ("limits", "status", "code", "limit"),
     [
-        ({"connections": 1, "max_calls": 1}, 503, "BUSY", "connections"),
-        ({"connections_per_address": 1, "max_calls": 1}, 429, "TOO_MANY_AT_ONCE", "connections_per_address"),
+        ({"connections": 3}, 503, "BUSY", "connections"),
+        ({"connections_per_address": 3}, 429, "TOO_MANY_AT_ONCE", "connections_per_address"),
     ],
 )
 async def test_a_connection_too_many_is_told_so_and_closed(
     limits: dict[str, int], status: int, code: str, limit: str
 ) -> None:
     async with front(proxies=(), **limits) as rig, AsyncExitStack() as stack:
-        held = [await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", rig.port)) for _ in range(3)]
+        held = [await stack.enter_async_context(dialled(rig.port, path="/client", headers=headers(ONE)))]
+        for _ in range(2):
+            await stack.enter_async_context(dialled(rig.port, path="/client", headers=headers(ONE)))
         async with await trio.open_tcp_stream("127.0.0.1", rig.port) as stream:
             assert await answer_of(stream) == (status, code)
             assert await stream.receive_some() == b""
         assert limited(rig) == {limit: 1}
 
-        await held[0].aclose()
+        await held[0].close()
         await trio.testing.wait_all_tasks_blocked(0.05)
         async with await trio.open_tcp_stream("127.0.0.1", rig.port) as stream:
-            await stream.send_all(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert await answer_of(stream) == (404, "NOT_FOUND")
+            assert await asked(stream) == (404, "NOT_FOUND")
+
+
+async def asked(stream: trio.SocketStream) -> tuple[int, str]:
+    """The answer to a request for nothing, on a connection that stays open."""
+    await stream.send_all(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
+    return await answer_of(stream)
+
+
+async def test_when_strangers_are_too_many_the_one_that_waits_longest_without_a_whole_head_makes_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "WAITS_MIN_S", 0.0)
+    async with front(proxies=(), connections=4) as rig, AsyncExitStack() as stack:
+
+        async def new() -> trio.SocketStream:
+            stream = await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", rig.port))
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            return stream
+
+        answered_lately, slow, silent = await new(), await new(), await new()
+        await slow.send_all(b"GET / HTTP/1.1\r\nHost: x\r\n")
+        assert await asked(answered_lately) == (404, "NOT_FOUND")
+        await stack.enter_async_context(dialled(rig.port, path="/client", headers=headers(ONE)))
+
+        for made_room in (slow, silent, answered_lately):
+            assert await asked(await new()) == (404, "NOT_FOUND")
+            with trio.fail_after(1):
+                assert await made_room.receive_some() == b""
+        assert limited(rig) == {"connections": 3}
+
+
+@pytest.mark.parametrize("proxies", [(), ("127.0.0.1",)])
+async def test_the_socket_of_a_session_leaves_its_place_to_the_next_stranger(proxies: tuple[str, ...]) -> None:
+    async with (
+        front(proxies=proxies, connections=1, connections_per_address=1) as rig,
+        dialled(rig.port, path="/client", headers=headers(ONE)) as session,
+    ):
+        await session.send('{"type": "start"}')
+        assert '"ready"' in str(await session.receive())
+        async with dialled(rig.port, path="/client", headers=headers(ONE)) as another:
+            await another.send('{"type": "start"}')
+            assert '"ready"' in str(await another.receive())
+        assert limited(rig) == {}
+
+
+async def test_the_socket_of_a_telephone_call_leaves_its_place_to_the_next_stranger() -> None:
+    async with front(proxies=(), connections=1, connections_per_address=1) as rig:
+        token = await rig.token()
+        await rig.http.aclose()
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        async with rig.socket() as media:
+            await media.send(connected())
+            await media.send(start(token))
+            with trio.fail_after(5):
+                while not (  # noqa: ASYNC110 - a test has no event for this
+                    (call := rig.calls.find(SID)) and call.summary()["caller_attached"]
+                ):
+                    await trio.sleep(0.01)
+            async with await trio.open_tcp_stream("127.0.0.1", rig.port) as stream:
+                assert await asked(stream) == (404, "NOT_FOUND")
+        assert limited(rig) == {}
 
 
 async def test_behind_a_proxy_requests_and_sockets_are_the_clients_connections() -> None:
-    async with front(connections_per_address=1, max_calls=1) as rig, AsyncExitStack() as stack:
+    async with front(connections_per_address=3) as rig, AsyncExitStack() as stack:
         for _ in range(3):
             await stack.enter_async_context(dialled(rig.port, path="/client", headers=headers(ONE)))
         answer = await rig.http.get("/health", headers=named(ONE))
@@ -206,6 +298,20 @@ async def first_answer(streams: list[trio.SocketStream]) -> tuple[int, str]:
         for stream in streams:
             nursery.start_soon(note, stream)
     return answers[0]
+
+
+async def test_the_webhooks_of_all_calls_may_be_slow_at_once_from_an_address_that_has_shown_twilios_signature() -> None:
+    async with front(slow_bodies=1, slow_bodies_per_address=1, max_calls=2) as rig, AsyncExitStack() as stack:
+        assert (await rig.post("/twilio/voice", ringing(), headers=named(ONE))).status_code == 200
+        assert (await rig.post("/twilio/voice", ringing(), sign=False, headers=named(OTHER))).status_code == 403
+        slow = [await stack.enter_async_context(await slow_body(rig, ONE, WEBHOOK)) for _ in range(3)]
+        await trio.sleep(asgi_request.PROMPT_S + 0.2)
+        assert limited(rig) == {}
+
+        one_more = await stack.enter_async_context(await slow_body(rig, ONE, WEBHOOK))
+        assert await first_answer([*slow, one_more]) == (429, "TOO_MANY_AT_ONCE")
+        others = [await stack.enter_async_context(await slow_body(rig, OTHER, WEBHOOK)) for _ in range(2)]
+        assert await first_answer(others) == (429, "TOO_MANY_AT_ONCE")
 
 
 @pytest.mark.parametrize("lines", BODIES[:3], ids=lambda lines: lines[0].split()[1])

@@ -8,7 +8,7 @@ import click
 import msgspec
 from rich.console import Console
 
-from tests.hostile.attacks import ATTACKS, BY_NAME
+from tests.hostile.attacks import BY_NAME
 from tests.hostile.plan import FULL, SMALL, Dose
 from tests.hostile.report import show_attacks, show_short_calls, show_verdict
 from tests.hostile.short_calls import memory_after
@@ -24,6 +24,7 @@ def run(dose: Dose, names: list[str]) -> list[Outcome]:
     waiting = [(spec, way) for name in names for way, spec in dose.attacks(name)]
     while waiting:
         with open_siege() as siege:
+            siege.warm_up(dose.warm_up())
             siege.rest("nobody", dose.rest_s)
             while waiting and not siege.broken:
                 spec, way = waiting.pop(0)
@@ -33,7 +34,7 @@ def run(dose: Dose, names: list[str]) -> list[Outcome]:
 
 
 @click.command()
-@click.option("--small", is_flag=True, help="The dose for CI: a minute or so.")
+@click.option("--small", is_flag=True, help="The dose for CI: some four minutes.")
 @click.option(
     "--kind", "names", multiple=True, type=click.Choice(sorted(BY_NAME)), help="Only this attack; repeatable."
 )
@@ -41,7 +42,7 @@ def run(dose: Dose, names: list[str]) -> list[Outcome]:
 def main(*, small: bool, names: tuple[str, ...], file: Path | None) -> None:
     """Attack a relay that has live calls."""
     dose = SMALL if small else FULL
-    outcomes = run(dose, list(names) or [attack.name for attack in ATTACKS])
+    outcomes = run(dose, list(names) or list(BY_NAME))
     broken, unknown = problems(outcomes, quiet=not small)
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     show_attacks(outcomes, console)

@@ -5,6 +5,7 @@ the lowest priority, and is bounded in connections, in connections a second, and
 object, the fields of `AttackResult`.
 """
 
+import http.client
 import os
 import re
 import resource
@@ -15,9 +16,11 @@ from collections import Counter
 
 import msgspec
 
+from relay.bench.caller import SetupFailed
 from relay.bench.reactor import RECEIVE_BYTES, Reactor
 from relay.bench.websocket import HEAD_END
 from tests.hostile.attacks import BY_NAME, SLOW_S, Attack
+from tests.hostile.entry import let_in
 
 LOWEST_PRIORITY = 19
 TICK_S = 0.02
@@ -95,6 +98,11 @@ class Attacker:
         return None if self._all_made else now + TICK_S / 2
 
     def _make(self, number: int) -> None:
+        try:
+            beginning = self._beginning(number)
+        except (SetupFailed, OSError, http.client.HTTPException):
+            self.result.refused += 1
+            return
         sock = socket.socket()
         sock.setblocking(False)
         try:
@@ -107,8 +115,15 @@ class Attacker:
             self.result.refused += 1
             return
         self.result.made += 1
-        self.live.add(Connection(self, sock, self.attack, number))
+        self.live.add(Connection(self, sock, self.attack, beginning))
         self.result.most_open = max(self.result.most_open, len(self.live))
+
+    def _beginning(self, number: int) -> tuple[bytes, bytes]:
+        """What a connection sends at once, and what it sends when that was answered."""
+        if not self.attack.in_call:
+            return self.attack.opening(number), self.attack.first
+        opening, entry = let_in(number, self.spec.port)
+        return opening, entry + self.attack.first
 
     def flood_pause_s(self, block_bytes: int) -> float:
         """How long each connection waits after a block, so that all together keep to the limit."""
@@ -118,11 +133,11 @@ class Attacker:
 class Connection:
     """One connection to the relay."""
 
-    def __init__(self, attacker: Attacker, sock: socket.socket, attack: Attack, number: int) -> None:
+    def __init__(self, attacker: Attacker, sock: socket.socket, attack: Attack, beginning: tuple[bytes, bytes]) -> None:
         self._attacker = attacker
         self._socket = sock
         self._attack = attack
-        self._unsent = attack.opening(number)
+        self._unsent, self._first = beginning
         self._upgrades = b"Upgrade: websocket" in self._unsent
         self._answer = b""
         self._began_more = False
@@ -150,7 +165,7 @@ class Connection:
             self.close()
             return None
         if not self._unsent and (not self._upgrades or HEAD_END in self._answer):
-            self._unsent = self._attack.more if self._began_more else self._attack.first + self._attack.more
+            self._unsent = self._attack.more if self._began_more else self._first + self._attack.more
             self._began_more = True
         block_bytes = len(self._unsent)
         self._send()

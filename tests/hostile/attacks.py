@@ -1,7 +1,8 @@
-"""The attacks of a stranger: what each connection sends first, and what it goes on sending. Bytes only."""
+"""The attacks of a stranger, and of one who is let in: what each connection sends first, and what it goes on sending.
+Bytes only."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from relay.bench import websocket
@@ -11,6 +12,7 @@ BLOCK_BYTES = 65_536
 """What a flood writes at a time."""
 SLOW_S = 0.5
 """How often a slow peer sends a little."""
+BROWSER_START = b'{"type":"start"}'
 _FIN = 0x80
 _CONTINUATION = 0
 _HOST = "relay.test"
@@ -22,7 +24,8 @@ class Attack:
     """`opening` is what connection `n` begins with. If that asks for a WebSocket, what follows waits for the answer.
 
     `more` is sent again and again: as fast as the attacker may (`floods`), or every `SLOW_S`. Empty: nothing more.
-    `first` goes before it, once.
+    `first` goes before it, once. `in_call`: all of it comes in a call, which has the opening of `entry`. `makes_calls`:
+    the relay dials assistants for it.
     """
 
     name: str
@@ -30,6 +33,8 @@ class Attack:
     first: bytes = b""
     more: bytes = b""
     floods: bool = False
+    in_call: bool = False
+    makes_calls: bool = False
 
 
 def _fragment(payload: bytes, opcode: int) -> bytes:
@@ -63,6 +68,16 @@ def _wrong_signature(n: int) -> bytes:
     if n % 2:
         return websocket.upgrade_request("/twilio/media", _HOST, {"X-Twilio-Signature": f"wrong{n}"})
     return _post(n, _FORM, len(_FORM))
+
+
+def _garbage_messages() -> bytes:
+    """Whole messages of which none means anything: text that is no JSON, and bytes."""
+    random = Random(1)
+    return b"".join(
+        websocket.frame(random.randbytes(150).hex().encode(), websocket.TEXT, masked=True)
+        + websocket.frame(random.randbytes(300), websocket.BINARY, masked=True)
+        for _ in range(100)
+    )
 
 
 def _garbage(n: int) -> bytes:
@@ -100,4 +115,19 @@ ATTACKS = (
     ),
     Attack("garbage", _garbage, more=_garbage(0), floods=True),
 )
-BY_NAME = {attack.name: attack for attack in ATTACKS}
+_FLOODS_IN_CALLS = {"endless message", "empty fragments", "pings", "64 KB messages"}
+IN_CALLS = (
+    Attack(
+        "forged Origin",
+        _upgrade(),
+        first=websocket.frame(BROWSER_START, websocket.TEXT, masked=True),
+        makes_calls=True,
+    ),
+    Attack("garbage in a call", more=_garbage_messages(), floods=True, in_call=True, makes_calls=True),
+    *(
+        replace(attack, name=f"{attack.name} in a call", in_call=True, makes_calls=True)
+        for attack in ATTACKS
+        if attack.name in _FLOODS_IN_CALLS
+    ),
+)
+BY_NAME = {attack.name: attack for attack in (*ATTACKS, *IN_CALLS)}

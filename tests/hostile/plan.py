@@ -4,8 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.hostile.attacker import AttackSpec
+from tests.hostile.attacks import BY_NAME
 
 MANY = 40
+IN_CALLS_MAX = 20
+"""Connections at once that are let in: ten by telephone, and ten by browser, which is the share of one address. More of
+them would show what so many calls cost, and not what a flood does."""
 
 
 def addresses(count: int) -> list[str]:
@@ -15,10 +19,13 @@ def addresses(count: int) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Dose:
-    """in_a_row, row_per_s: how many connections, and how many of them in a second. at_once: how many stay open, for
-    `hold_s`; one that the relay closes is followed by another, until twice as many were made. spreads: from how many
-    addresses. rest_s: how long the calls are measured without an attack. short_calls: after how many the memory is
-    looked at."""
+    """How much there is of each attack.
+
+    in_a_row, row_per_s: how many connections, none of which is let in, and how many of them in a second. at_once: how
+    many stay open, for `hold_s`; one that the relay closes is followed by another, until twice as many were made.
+    spreads: from how many addresses. rest_s: how long the calls are measured without an attack. short_calls: after how
+    many the memory is looked at.
+    """
 
     rest_s: float
     in_a_row: int
@@ -31,7 +38,9 @@ class Dose:
 
     def attacks(self, name: str) -> Iterator[tuple[str, AttackSpec]]:
         """Each with how it is carried out, in words."""
-        if self.in_a_row:
+        in_call = BY_NAME[name].in_call
+        at_once = min(self.at_once, IN_CALLS_MAX) if in_call else self.at_once
+        if self.in_a_row and not in_call:
             yield (
                 f"{self.in_a_row:,} in a row",
                 self._spec(
@@ -43,13 +52,18 @@ class Dose:
             spec = self._spec(
                 name,
                 spread,
-                2 * self.at_once,
-                self.at_once,
-                per_s=self.at_once,
+                2 * at_once,
+                at_once,
+                per_s=at_once,
                 hold_s=self.hold_s,
                 seconds=self.hold_s + 1.0,
             )
-            yield f"{self.at_once:,} at once, {where}", spec
+            yield f"{at_once:,} at once, {where}", spec
+
+    def warm_up(self) -> AttackSpec:
+        """As many connections as any attack has at once, which do nothing."""
+        *_, (_, wave) = self.attacks("silent")
+        return wave
 
     def _spec(
         self, name: str, spread: int, total: int, at_once: int, per_s: float, *, hold_s: float, seconds: float
@@ -76,5 +90,5 @@ FULL = Dose(
     spreads=(1, MANY),
     short_calls=(200, 600, 2000),
 )
-"""Some 15 minutes."""
+"""Some 25 minutes."""
 SMALL = Dose(rest_s=3.0, in_a_row=0, row_per_s=100.0, at_once=200, hold_s=1.0, spreads=(4,), short_calls=(60,))

@@ -14,18 +14,21 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
+from relay.bench import websocket
 from relay.bench.load import CATCH_UP_S, WARM_UP_S, LoadCalls
 from relay.bench.machine import cores
 from relay.bench.process import Snapshot, counted_between, cpu_s, rss_mb, scrape
-from relay.bench.reactor import Reactor
+from relay.bench.reactor import LoadLink, Reactor
 from relay.bench.relay_process import PUBLIC_URL, RelayProcess, run_configured
 from relay.bench.scores import SETTLE_S, SampleWindow, percentiles
 from tests.hostile.attacker import AttackResult, AttackSpec
+from tests.hostile.attacks import BY_NAME
 
 CALLS = 6
 TARGET_MS, LEAD_MS = 200, 100
@@ -33,9 +36,13 @@ TARGET_MS, LEAD_MS = 200, 100
 BACK_S = 10.0
 """Within this time after an attack the process is as it was before."""
 MEMORY_SLACK_MB = 8.0
-"""What the allocator keeps, and a log of what happened."""
+"""What the allocator keeps beyond what it had already, and a log of what happened."""
 SAMPLE_S = 0.1
-TASK_LOOKS = 10
+LOOKS = 10
+CALLS_LOOK_S = 2.0
+"""After an attack that makes calls it takes longer: a browser's session is remembered for 15 s after its end."""
+API_CONNECTIONS = 20
+"""So many stay open after calls, to the assistant's API, for the next ones."""
 ANSWER_S = 5.0
 """An attacker that has not come to its end so long after its time is killed."""
 
@@ -44,6 +51,12 @@ _CONFIG = """\
 port = 0
 public_url = "{public_url}"
 drain_timeout_s = 0.0
+[twilio]
+token_ttl_s = 5.0
+[reconnect]
+reattach_grace_s = 1.0
+[client]
+resume_grace_s = 1.0
 [vapi]
 api_base = "http://127.0.0.1:{port}"
 assistant_id = "hostile"
@@ -58,7 +71,8 @@ class Outcome(msgspec.Struct):
     added_ms: the 99th percentile of the delay of both directions, less the playout buffer. lost_frames: never came out.
     holes: times the assistant's audio broke off. lost_calls: sockets of live calls that are gone. peak_mb, left_mb: how
     much more memory the relay had, at most and in the end. back_s: after how long memory and descriptors were as
-    before; None: not within BACK_S. left_descriptors, left_tasks: how many more there were then. load_late_ms: how late
+    before; None: not within BACK_S. again: the memory was not, and another wave shows whether something is held.
+    left_descriptors, left_tasks: how many more there were then. load_late_ms: how late
     the callers themselves were, the 99th percentile and at most. others_cpu_percent: how much of the relay's core went
     to other processes.
     """
@@ -74,6 +88,7 @@ class Outcome(msgspec.Struct):
     peak_mb: float = 0.0
     left_mb: float = 0.0
     back_s: float | None = 0.0
+    again: bool = False
     left_descriptors: int = 0
     left_tasks: int = 0
     relay_cpu_percent: float = 0.0
@@ -104,15 +119,37 @@ class Siege:
     broken: bool = False
     """Calls were lost, or the relay is not as it was: the next attack needs another one."""
 
+    def warm_up(self, spec: AttackSpec) -> None:
+        """Carry the attack out unjudged, and wait until its connections are gone.
+
+        The first seconds of a process, and its first connections, are slower than those that follow. And a first wave
+        leaves what later ones find: see `attack`.
+        """
+        before = self._standing()
+        self._carry_out(msgspec.structs.replace(spec, port=self.relay.port))
+        self.reactor.run_until(time.monotonic() + BACK_S, lambda: descriptors(self.relay.pid) <= before.descriptors)
+        self._standing_after(before)
+
     def rest(self, name: str, seconds: float) -> None:
         """Nothing happens for a while: what the attacks are compared with."""
         self._observe(Outcome(name, "no attack"), None, seconds)
 
-    def attack(self, spec: AttackSpec, way: str) -> Outcome:
-        """Carry the attack out, and wait until the relay is as before."""
+    def attack(self, spec: AttackSpec, way: str) -> None:
+        """Carry the attack out, and wait until the relay is as before.
+
+        If its memory alone is not, carry it out again. When a wave of connections is gone, some of what they used stays
+        with Python's allocator, in blocks of 1 MB of which each still holds something: 30 MB after 1,000 connections,
+        where tracemalloc finds 1 MB. No way is known to give that back: malloc_trim gets 1 MB of it. The next wave uses
+        it again. So a second wave adds to what is lost track of, and to nothing else.
+        """
+        spec = msgspec.structs.replace(spec, port=self.relay.port)
         outcome = Outcome(spec.name, way)
-        self._observe(outcome, msgspec.structs.replace(spec, port=self.relay.port), spec.seconds)
-        return outcome
+        self._observe(outcome, spec, spec.seconds)
+        if outcome.left_mb > MEMORY_SLACK_MB and not _is_broken(outcome, memory=False):
+            outcome.again = True
+            outcome = Outcome(spec.name, f"{way}, again")
+            self._observe(outcome, spec, spec.seconds)
+        self.broken = _is_broken(outcome)
 
     def end(self) -> list[Outcome]:
         """Hang up, and score what was heard: it is compared with what was said."""
@@ -125,11 +162,15 @@ class Siege:
         return [outcome for outcome, _ in self.outcomes]
 
     def _observe(self, outcome: Outcome, spec: AttackSpec | None, seconds: float) -> None:
+        makes_calls = spec is not None and BY_NAME[spec.name].makes_calls
         try:
             before = self._standing()
         except OSError:
-            self.broken, outcome.answers = True, False
+            outcome.answers = False
+            self.outcomes.append((outcome, SampleWindow(time.monotonic(), time.monotonic())))
             return
+        if makes_calls:
+            before = replace(before, descriptors=before.descriptors + API_CONNECTIONS)
         self._run(CATCH_UP_S)
         self.reactor.late_s.clear()
         self.reactor.measuring, began = True, time.monotonic()
@@ -148,15 +189,15 @@ class Siege:
         outcome.load_late_ms = percentiles([late_s * 1000 for late_s in self.reactor.late_s], 99, 100)
         self._run(SETTLE_S)
         self.outcomes.append((outcome, SampleWindow(began, time.monotonic())))
-        self._judge(outcome, before, peak[0], ended_at=began + took_s)
+        outcome.peak_mb = round(peak[0] - before.rss_mb, 1)
+        self._judge(outcome, before, began + took_s, CALLS_LOOK_S if makes_calls else SAMPLE_S)
 
-    def _judge(self, outcome: Outcome, before: Standing, peak_mb: float, ended_at: float) -> None:
+    def _judge(self, outcome: Outcome, before: Standing, ended_at: float, look_s: float) -> None:
         back = self.reactor.run_until(ended_at + BACK_S, lambda: self._is_back(before))
         outcome.back_s = round(time.monotonic() - ended_at, 1) if back else None
         outcome.lost_calls = self.calls.lost
-        outcome.peak_mb = round(peak_mb - before.rss_mb, 1)
         try:
-            after = self._standing_after(before)
+            after = self._standing_after(before, look_s)
         except OSError:
             outcome.answers = False
         else:
@@ -166,21 +207,18 @@ class Siege:
             outcome.holes = int(
                 sum(counted_between(before.metrics, after.metrics, "relay_playout_holes_total").values())
             )
-        self.broken = (
-            not outcome.answers or bool(outcome.lost_calls) or outcome.back_s is None or outcome.left_tasks > 0
-        )
 
     def _is_back(self, before: Standing) -> bool:
         pid = self.relay.pid
         return rss_mb(pid) <= before.rss_mb + MEMORY_SLACK_MB and descriptors(pid) <= before.descriptors
 
-    def _standing_after(self, before: Standing) -> Standing:
+    def _standing_after(self, before: Standing, look_s: float = SAMPLE_S) -> Standing:
         """Tasks and descriptors come and go, with our own look at the metrics too: the fewest of a few looks stay."""
         after = self._standing()
-        for _ in range(TASK_LOOKS):
+        for _ in range(LOOKS):
             if after.tasks <= before.tasks and after.descriptors <= before.descriptors:
                 break
-            self._run(SAMPLE_S)
+            self._run(look_s)
             after = self._standing()
         return after
 
@@ -208,9 +246,27 @@ class Siege:
         self.reactor.run_until(time.monotonic() + seconds)
 
 
+def _is_broken(outcome: Outcome, *, memory: bool = True) -> bool:
+    """Whether the relay is not as it was before."""
+    lasts = bool(outcome.lost_calls) or outcome.left_tasks > 0 or outcome.left_descriptors > 0
+    return not outcome.answers or lasts or (memory and outcome.back_s is None)
+
+
 def configuration(assistant_port: int, folder: Path) -> str:
-    """Of the relay: its defaults, but for what it needs to find the assistant and to keep its state in `folder`."""
+    """Of the relay: its defaults, but for what it needs to find the assistant and to keep its state in `folder`; and a
+    call that nobody joins, or whose caller is lost, ends within seconds, so that the relay is soon as before."""
     return _CONFIG.format(public_url=PUBLIC_URL, port=assistant_port, folder=folder)
+
+
+def attach_mute(reactor: Reactor, sock: socket.socket, early: bytes) -> None:
+    """Be the assistant of an attacker's call: it says nothing, and parts when it is told to."""
+
+    def take(_opcode: int, payload: bytes) -> None:
+        if b'"end-call"' in payload:
+            link.send(b"\x03\xe8", websocket.CLOSE)
+
+    link = LoadLink(sock, reactor, take, client=False)
+    link.feed(early)
 
 
 def busy_s(core: int | None) -> float:
@@ -245,7 +301,7 @@ def open_siege() -> Iterator[Siege]:
         if load_core is not None:
             os.sched_setaffinity(0, {load_core})
         reactor = Reactor()
-        calls = LoadCalls(relay.port, listener, "pcm", reactor)
+        calls = LoadCalls(relay.port, listener, "pcm", reactor, partial(attach_mute, reactor))
         for number in range(CALLS):
             calls.place(number, sampled=True)
         gc.freeze()

@@ -61,8 +61,8 @@ def _lasting(outcome: Outcome) -> list[str]:
         (not outcome.answers, "the relay does not answer any more"),
         (outcome.lost_calls > 0, f"{outcome.lost_calls} sockets of live calls lost"),
         (outcome.lost_frames > 0, f"{outcome.lost_frames} frames lost"),
-        (outcome.back_s is None, f"not as before within {BACK_S:g} s"),
-        (outcome.left_mb > MEMORY_SLACK_MB, f"{outcome.left_mb:.0f} MB left"),
+        (outcome.back_s is None and not outcome.again, f"not as before within {BACK_S:g} s"),
+        (outcome.left_mb > MEMORY_SLACK_MB and not outcome.again, f"{outcome.left_mb:.0f} MB left"),
         (outcome.left_descriptors > 0, f"{outcome.left_descriptors} descriptors left"),
         (outcome.left_tasks > 0, f"{outcome.left_tasks} tasks left"),
     ]

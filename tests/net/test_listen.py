@@ -2,7 +2,7 @@
 
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -15,6 +15,7 @@ from hypercorn.utils import LifespanFailureError
 from relay.errors import LegLost
 from relay.net.asgi_socket import AsgiSocket
 from relay.net.listen import open_listener, serve_asgi
+from relay.net.server_stream import Place
 from tests.support.leaks import left_to_the_collector, no_collector, resources, resources_return_to
 from tests.support.peers import dialled, raw_websocket_app, reset, serving, upgraded, websocket_app
 
@@ -322,11 +323,11 @@ async def test_a_body_that_nobody_reads_holds_no_connection_when_its_request_has
     enough, open_now = trio.Event(), 0
 
     @contextmanager
-    def admit(_: str) -> Iterator[None]:
+    def admit(_peer: str, _close: Callable[[], None]) -> Iterator[Place]:
         nonlocal open_now
         open_now += 1
         try:
-            yield
+            yield Place()
         finally:
             open_now -= 1
 
