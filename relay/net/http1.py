@@ -7,7 +7,6 @@ the reader of WebSocket frames (wsproto).
 import re
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import h11
@@ -29,7 +28,7 @@ from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opc
 from relay.net.frame_reader import FrameReader
 from relay.net.request_head import HeadProblem, framing_problem, head_problem
 from relay.net.request_reader import RequestReader, Turns
-from relay.net.server_stream import READ_BYTES, ServerStream
+from relay.net.server_stream import ServerStream
 from relay.wakeup import Signal
 
 Receive = Callable[[], Awaitable[Any]]
@@ -61,7 +60,7 @@ class Http1Connection(TCPServer):
         self._server_stream = stream
         self._all_handed_on = stream.all_handed_on
         self._requests = PlainRequests(config.h11_max_incomplete_size)
-        self._reader = RequestReader(partial(stream.receive_some, READ_BYTES), turns)
+        self._reader = RequestReader(stream.receive_some, turns)
         self._upgrade_answered = trio.Event()
 
     async def _read_data(self) -> None:
@@ -87,6 +86,8 @@ class Http1Connection(TCPServer):
     async def _hand_on(self) -> None:
         """Give hypercorn what comes, to its end.
 
+        Of a peer to which nothing can be sent any more nothing is read, not even requests that came long before.
+
         Of a body, it is given what the application waits for: what nobody takes would fill memory, and then hypercorn's
         queue, in which it waits for good. What is left of a body behind the answer is not read; hypercorn closes such a
         connection.
@@ -96,7 +97,7 @@ class Http1Connection(TCPServer):
         nothing more is read.
         """
         data = None
-        while data != b"":
+        while data != b"" and not self._server_stream.broken:
             in_body = self._requests.their_state is h11.SEND_BODY
             if in_body and not await self._requests.demand.wait():
                 return

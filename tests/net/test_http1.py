@@ -14,8 +14,8 @@ from relay.net.asgi_request import UNREAD_MAX_BYTES, AsgiRequest
 from relay.net.asgi_socket import AsgiSocket
 from relay.net.frame_bounds import FRAMES_PER_TURN, OF_A_STRANGER
 from relay.net.listen import WEBSOCKET_MESSAGE_MAX_BYTES
-from relay.net.request_reader import LINES_BURST_S, LINES_PER_S, LINES_PER_TURN
-from relay.net.server_stream import READ_BYTES, ServerStream
+from relay.net.request_reader import LINES_BURST_S, LINES_PER_S, LINES_PER_TURN, LINES_UNJUDGED, READ_BYTES
+from relay.net.server_stream import ServerStream
 from tests.support.leaks import resources, resources_return_to
 from tests.support.peers import raw_websocket_app, serving, upgraded, websocket_app
 
@@ -179,7 +179,7 @@ async def test_a_body_is_read_no_faster_than_the_application_takes_it(read_bytes
         assert sum(read_bytes) <= taken + 2 * READ_BYTES
 
 
-async def test_tiny_chunks_have_a_rate_and_others_are_served_among_them() -> None:
+async def test_small_chunks_have_a_rate_and_others_are_served_among_them() -> None:
     messages = 0
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -193,7 +193,7 @@ async def test_tiny_chunks_have_a_rate_and_others_are_served_among_them() -> Non
     async with serving(app) as port, AsyncExitStack() as floods:
         began_at = trio.current_time()
         for _ in range(20):
-            await floods.enter_async_context(sending(port, CHUNKED, b"1\r\nx\r\n" * 10_000))
+            await floods.enter_async_context(sending(port, CHUNKED, (b"40\r\n" + bytes(64) + b"\r\n") * 1000))
         with trio.fail_after(PATIENCE_S):
             for _ in range(20):
                 async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
@@ -202,6 +202,39 @@ async def test_tiny_chunks_have_a_rate_and_others_are_served_among_them() -> Non
                 await trio.sleep(0.02)
         took_s = trio.current_time() - began_at
     assert 0 < messages <= (took_s + LINES_BURST_S) * LINES_PER_S / 2 + 20 * LINES_PER_TURN
+
+
+async def test_a_body_in_tiny_chunks_is_refused_and_the_connection_closed() -> None:
+    tiny = CHUNKED + b"1\r\nx\r\n" * LINES_UNJUDGED
+    async with serving(posting_app()) as port, await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(tiny)
+        answer = b""
+        with trio.fail_after(PATIENCE_S), suppress(trio.BrokenResourceError):
+            async for part in stream:
+                answer += part
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+async def test_of_requests_behind_each_other_none_is_served_for_a_peer_that_is_gone() -> None:
+    served = 0
+    gone = trio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal served
+        if scope["type"] == "http":
+            served += 1
+            await gone.wait()
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        await raw_websocket_app(listen)(scope, receive, send)
+
+    async with serving(app) as port:
+        before = await resources()
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            await stream.send_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 200)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+        gone.set()
+        await resources_return_to(before)
+    assert served <= 5
 
 
 async def test_requests_that_come_together_are_answered_in_their_order() -> None:

@@ -6,10 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from relay.net.request_reader import LINES_BURST_S, LINES_PER_S, LINES_PER_TURN, RequestReader, Turns
+from relay.net.request_reader import (
+    LINES_BURST_S,
+    LINES_PER_S,
+    LINES_PER_TURN,
+    LINES_UNJUDGED,
+    READS_PER_STEP,
+    RequestReader,
+    Turns,
+)
 
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-CHUNK = b"1\r\nx\r\n"
+CHUNK = b"40\r\n" + b"x" * 64 + b"\r\n"
 
 
 class Source:
@@ -18,7 +26,7 @@ class Source:
     def __init__(self, *parts: bytes) -> None:
         self.parts = list(parts)
 
-    async def __call__(self) -> bytes:
+    async def __call__(self, max_bytes: int) -> bytes:
         await trio.lowlevel.checkpoint()
         return self.parts.pop(0) if self.parts else b""
 
@@ -31,7 +39,7 @@ async def all_of(reader: RequestReader, *, in_body: bool) -> list[bytes]:
 
 
 async def flood(turns: Turns, pieces: list[bytes]) -> None:
-    """Send tiny chunks without end; `pieces` are what is read of them."""
+    """Send small chunks without end; `pieces` are what is read of them."""
     reader = RequestReader(Source(*[CHUNK * 10_000] * 10), turns)
     while piece := await reader.receive(in_body=True):
         pieces.append(piece)
@@ -73,6 +81,37 @@ async def test_of_a_body_a_few_lines_are_handed_on_in_a_turn(cut: int, autojump_
     assert len(pieces) <= 200 // LINES_PER_TURN + 2
 
 
+TINY = b"1\r\nx\r\n"
+
+
+@pytest.mark.parametrize("behind_a_head", [False, True])
+@pytest.mark.parametrize("read", [len(TINY), 1000])
+async def test_a_body_of_tiny_lines_is_given_up(read: int, behind_a_head: bool, autojump_clock: MockClock) -> None:
+    sent = TINY * 10_000
+    parts = [sent[at : at + read] for at in range(0, len(sent), read)]
+    if behind_a_head:
+        parts = [HEAD + sent]
+    reader = RequestReader(Source(*parts), Turns())
+    if behind_a_head:
+        assert await reader.receive(in_body=False) == HEAD
+
+    pieces = await all_of(reader, in_body=True)
+
+    assert sum(piece.count(b"\n") for piece in pieces) <= LINES_UNJUDGED
+
+
+async def test_each_body_is_judged_for_itself(autojump_clock: MockClock) -> None:
+    body = TINY * (LINES_UNJUDGED // 2)
+    reader = RequestReader(Source(*[HEAD, body] * 3, HEAD), Turns())
+    for _ in range(3):
+        assert await reader.receive(in_body=False) == HEAD
+        read = b""
+        while len(read) < len(body):
+            read += await reader.receive(in_body=True)
+        assert read == body
+    assert await reader.receive(in_body=False) == HEAD
+
+
 async def test_a_body_without_lines_is_handed_on_as_it_comes(autojump_clock: MockClock) -> None:
     began_at = trio.current_time()
     parts = [bytes(65_536)] * 200
@@ -107,7 +146,7 @@ async def test_a_body_with_a_length_does_not_wait_for_those_in_chunks(
     nursery.cancel_scope.cancel()
 
 
-async def test_of_many_connections_that_have_something_one_is_read_in_a_step() -> None:
+async def test_of_many_connections_that_have_something_few_are_read_in_a_step() -> None:
     turns, read, most = Turns(), 0, 0
 
     async def connection() -> None:
@@ -128,7 +167,7 @@ async def test_of_many_connections_that_have_something_one_is_read_in_a_step() -
                 connections.start_soon(connection)
         nursery.cancel_scope.cancel()
 
-    assert 1 <= most <= 2
+    assert 1 <= most <= 2 * READS_PER_STEP
 
 
 async def test_who_is_cancelled_in_its_turn_has_taken_nothing_and_holds_nobody_up() -> None:
