@@ -12,8 +12,6 @@ ReceiveSome = Callable[[int], Awaitable[bytes | bytearray]]
 
 READ_BYTES = 16_384
 """As many as a head has at most. Hundreds of connections may hold so much while they wait for their turns."""
-READS_PER_STEP = 4
-"""Of the event loop, in all connections together: a head costs some 0.2 ms."""
 LINES_PER_TURN = 16
 """In a body. A chunk has two (RFC 9112, 7.1), and costs 0.1 ms however little is in it."""
 LINES_PER_S = 2000.0
@@ -32,13 +30,16 @@ _OVERLAP = len(_HEAD_END) - 1
 
 
 class Turns:
-    """The order in which connections are read: a few in a step, and between two steps whoever else is ready.
+    """The order in which connections are read: one in a step, and between two steps whoever else is ready.
+
+    A request takes many steps to its answer. So however few begin in each, many are under way, and all of them make
+    each step of a call longer.
 
     One for all connections of a server.
     """
 
     def __init__(self) -> None:
-        self._turn = trio.Semaphore(READS_PER_STEP)
+        self._turn = trio.Lock()
         self._turn_for_lines = trio.Lock()
         self._lines_due_s = float("-inf")
 
