@@ -176,6 +176,8 @@ class LimitsConfig(msgspec.Struct, frozen=True):
     connections_per_address: Annotated[int, Meta(ge=1, le=100000)] = 100
     unstarted_sockets: Annotated[int, Meta(ge=1, le=10000)] = 100
     unstarted_sockets_per_address: Annotated[int, Meta(ge=1, le=10000)] = 20
+    requests_per_s: Annotated[float, Meta(ge=1, le=100000)] = 50.0
+    requests_burst: Annotated[int, Meta(ge=1, le=100000)] = 100
     slow_bodies: Annotated[int, Meta(ge=1, le=10000)] = 64
     slow_bodies_per_address: Annotated[int, Meta(ge=1, le=10000)] = 4
     listeners: Annotated[int, Meta(ge=1, le=10000)] = 50

@@ -44,6 +44,7 @@ OTHER = "other"
 LIMITS = (
     "connections",
     "connections_per_address",
+    "requests",
     "unstarted_sockets",
     "unstarted_sockets_per_address",
     "slow_bodies",

@@ -1,5 +1,6 @@
 """The judge of `make hostile` sees each broken promise, and the attacks are what they are called."""
 
+import h11
 import msgspec
 import pytest
 from wsproto.connection import Connection, ConnectionType
@@ -107,6 +108,37 @@ def test_the_warm_up_has_as_many_connections_as_any_attack(dose: Dose) -> None:
     most = max(spec.at_once for name in BY_NAME for _, spec in dose.attacks(name))
 
     assert dose.warm_up().at_once == most
+
+
+def events_of(data: bytes) -> list[h11.Event]:
+    """What a server makes of requests behind each other, as far as they are complete."""
+    server = h11.Connection(h11.SERVER)
+    server.receive_data(data)
+    events: list[h11.Event] = []
+    while isinstance(event := server.next_event(), h11.Event) or event is h11.PAUSED:
+        if isinstance(event, h11.Event):
+            events.append(event)
+        else:
+            server.send(h11.Response(status_code=204, headers=[]))
+            server.send(h11.EndOfMessage())
+            server.start_next_cycle()
+    return events
+
+
+def test_the_requests_of_the_floods_are_valid_and_what_they_are_called() -> None:
+    valid = events_of(BY_NAME["valid requests"].more)
+    assert sum(isinstance(event, h11.EndOfMessage) for event in valid) > 500
+    assert {event.target for event in valid if isinstance(event, h11.Request)} >= {
+        b"/metrics",
+        b"/health",
+        b"/",
+        b"/twilio/voice",
+    }
+    for n in range(2):
+        chunks = events_of(BY_NAME["tiny chunks"].opening(n) + BY_NAME["tiny chunks"].more)
+        assert [len(event.data) for event in chunks if isinstance(event, h11.Data)] == [1] * (BLOCK_BYTES // 6)
+    body = events_of(BY_NAME["refused bodies"].opening(0) + BY_NAME["refused bodies"].more)
+    assert sum(len(event.data) for event in body if isinstance(event, h11.Data)) == BLOCK_BYTES
 
 
 def test_the_whole_dose_is_the_promised_one_and_the_small_one_fits_a_minute() -> None:

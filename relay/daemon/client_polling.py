@@ -17,6 +17,7 @@ from relay.daemon.routes import Routes
 from relay.errors import RemoteProtocolError, RequestRefused
 from relay.media.frames import WIDEBAND
 from relay.net.asgi_request import AsgiRequest
+from relay.net.asgi_socket import Scope
 from relay.wire import browser, browser_down
 from relay.wire.browser import ClientAudio, ClientStart
 from relay.wire.json_text import WireCode
@@ -46,6 +47,17 @@ class ClientPolling:
         routes.add("POST", f"{CLIENT}/*/audio", self.send_audio)
         routes.add("GET", f"{CLIENT}/*/audio", self.poll)
         routes.add("POST", f"{CLIENT}/*/messages", self.send_message)
+
+    def session_of(self, scope: Scope) -> str | None:
+        """The session whose request this is, if it is one and shows that session's token."""
+        before, _, rest = scope["path"].partition(f"{CLIENT}/")
+        if before or not rest:
+            return None
+        shown = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"), None)
+        try:
+            return self._sessions.find(rest.partition("/")[0], shown).id
+        except RequestRefused:
+            return None
 
     async def token(self, request: AsgiRequest, _part: str) -> None:
         """A token to begin a session with, for whoever has the key."""

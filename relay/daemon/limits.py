@@ -11,13 +11,20 @@ from functools import partial
 
 import trio
 
-from relay.config import Config
+from relay.config import Config, LimitsConfig
 from relay.daemon.connections import ConnectionPlace, Connections
 from relay.logic.places import Places
 from relay.logic.rate_limit import RateLimit
 from relay.refusals import Refusals, asked_by
 from relay.wire.client_address import TrustedProxies
 
+REQUESTS_OF_A_CALL, REQUESTS_OF_A_CALL_PER_S = 2, 1.0
+"""Twilio asks once for a call, and for its socket; while a call waits for a process, once a second at most."""
+REQUESTS_OF_A_SESSION, REQUESTS_OF_A_SESSION_PER_S = 200, 100.0
+"""One that polls asks 25 times a second for what is new, and may send each frame of 20 ms by itself."""
+LATE_S = 1.0
+"""How long a request waits that came too early. It holds the place of its connection for that time: so who asks without
+end is slowed down to its connections a second, whether it looks at the answers or not."""
 CONNECTIONS_OF_A_CALL = 2
 """A caller's socket, and a request or the socket that takes its place. All calls may come from one address of Twilio's,
 and after a loss all at once."""
@@ -86,6 +93,10 @@ class Rate:
         self.check(client)
         self._rate.allow(client, trio.current_time())
 
+    def take(self, client: str) -> bool:
+        """Count one, if it may come."""
+        return self._rate.allow(client, trio.current_time())
+
     def check(self, client: str) -> None:
         """Whether one more may come. Raises as `count`."""
         wait_s = self._rate.wait_s(client, trio.current_time())
@@ -111,6 +122,29 @@ class TwilioAddresses:
         self._known[client] = None
         if len(self._known) > TWILIO_ADDRESSES_MAX:
             del self._known[next(iter(self._known))]
+
+
+class RequestRates:
+    """How often a client may ask for anything at all, and a browser's session: its requests count for it alone."""
+
+    def __init__(self, refusals: Refusals, limits: LimitsConfig) -> None:
+        self._of_client = Rate(
+            refusals,
+            "requests",
+            burst=limits.requests_burst + REQUESTS_OF_A_CALL * limits.max_calls,
+            per_s=limits.requests_per_s + REQUESTS_OF_A_CALL_PER_S * limits.max_calls,
+        )
+        self._of_session = Rate(refusals, "requests", burst=REQUESTS_OF_A_SESSION, per_s=REQUESTS_OF_A_SESSION_PER_S)
+
+    async def count(self, client: str, session_id: str | None) -> None:
+        """Count a request, of this session if it shows its token. One that comes too early waits for LATE_S.
+
+        Raises RequestRefused: TOO_MANY_REQUESTS, when others have used up what came free meanwhile.
+        """
+        rate, key = (self._of_client, client) if session_id is None else (self._of_session, session_id)
+        if not rate.take(key):
+            await trio.sleep(LATE_S)
+            rate.count(key)
 
 
 class Limits:
@@ -152,6 +186,7 @@ class Limits:
             share("slow_bodies", "slow bodies", in_all=inf, for_each=SLOW_BODIES_OF_A_SESSION)
         )
         self.listeners = share("listeners", "listeners to events of calls", in_all=keys.listeners, for_each=inf)
+        self.requests = RequestRates(refusals, keys)
         self.starts = rate("client_starts", burst=keys.client_starts_burst, per_s=keys.client_starts_per_s)
         self.uploads = rate("webhook", burst=keys.webhook_burst, per_s=keys.webhook_per_s)
         self.wrong_tokens = rate("wrong_tokens", burst=keys.wrong_tokens_burst, per_s=keys.wrong_tokens_per_s)

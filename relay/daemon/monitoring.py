@@ -7,7 +7,12 @@ from quart_trio import QuartTrio
 from relay import __version__
 from relay.daemon.answers import json_answer, text_answer
 from relay.daemon.endpoint_context import EndpointContext
+from relay.logic.rate_limit import RateLimit
 from relay.metrics import CONTENT_TYPE
+
+RENDERINGS_PER_S, RENDERINGS_BURST = 1.0, 5
+"""Within that, metrics are of this moment; beyond it, as they were rendered last. Rendering takes some milliseconds, in
+which no call runs."""
 
 _REASONS = {
     "draining": "the relay is stopping: send calls to another one",
@@ -21,6 +26,8 @@ class Monitoring:
 
     def __init__(self, context: EndpointContext) -> None:
         self._context = context
+        self._renderings = RateLimit(per_s=RENDERINGS_PER_S, burst=RENDERINGS_BURST)
+        self._rendered = b""
 
     def add_to(self, app: QuartTrio) -> None:
         for path, view in (("/health", self.health), ("/ready", self.ready), ("/metrics", self.metrics)):
@@ -47,4 +54,6 @@ class Monitoring:
         return json_answer(503, {"ready": False, "reason": reason, "error": _REASONS[reason], "code": "NOT_READY"})
 
     async def metrics(self) -> Response:
-        return text_answer(self._context.metrics.render(), CONTENT_TYPE)
+        if self._renderings.allow("", trio.current_time()):
+            self._rendered = self._context.metrics.render()
+        return text_answer(self._rendered, CONTENT_TYPE)

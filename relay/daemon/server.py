@@ -7,6 +7,7 @@ between each WebSocket message and its reader, and read a body whole.
 """
 
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import trio
@@ -42,7 +43,8 @@ class Server:
         gate = ClientGate(context)
         self._sockets = {MEDIA: MediaEndpoint(context).serve, CLIENT: ClientSocketEndpoint(context, gate).serve}
         self._routes = Routes(context.limits.slow_bodies)
-        for part in (ClientPolling(context, gate), WebhookAudio(context), CallEvents(context), Pages()):
+        self._polling = ClientPolling(context, gate)
+        for part in (self._polling, WebhookAudio(context), CallEvents(context), Pages()):
             part.add_to(self._routes)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -59,8 +61,9 @@ class Server:
                 scope["state"][STREAM_STATE].when_admitted(place.close)
             try:
                 place.enter_context(self._limits.request(peer, client))
+                await self._limits.requests.count(client, self._polling.session_of(scope))
             except RequestRefused as refused:
-                await _refuse(scope, receive, send, refused)
+                await self._refuse(scope, receive, send, refused)
             else:
                 await self._serve(scope, receive, send)
 
@@ -72,16 +75,16 @@ class Server:
             await serve(scope, receive, send)
         else:
             refused = RequestRefused(404, "NOT_FOUND", "there is no WebSocket at this address")
-            await _refuse(scope, receive, send, refused)
+            await self._refuse(scope, receive, send, refused)
 
-
-async def _refuse(scope: Scope, receive: Receive, send: Send, error: RequestRefused) -> None:
-    if scope["type"] == "websocket":
-        async with AsgiSocket(scope, receive, send) as socket:
-            await refuse(socket, error)
-    else:
-        answer = error_answer(error, path=scope["path"], method=scope["method"])
-        await answer_error(AsgiRequest(scope, receive, send), answer)
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, error: RequestRefused) -> None:
+        if scope["type"] == "websocket":
+            async with AsgiSocket(scope, receive, send) as socket:
+                await refuse(socket, error)
+        else:
+            answer = error_answer(error, path=scope["path"], method=scope["method"])
+            slow = partial(self._limits.slow_bodies.hold, scope["client"][0])
+            await answer_error(AsgiRequest(scope, receive, send, slow), answer)
 
 
 def _uncancelled(send: Send) -> Send:

@@ -17,7 +17,7 @@ BODY_TIMEOUT_S = 10.0
 """For the whole body: at most 10 MB, which takes a second at 80 Mbit/s."""
 PROMPT_S = 0.5
 """What has not come by then is a slow body, of which there may only be so many."""
-UNREAD_MAX_BYTES = 20_000_000
+UNREAD_MAX_BYTES = 2**18
 UNREAD_TIMEOUT_S = 5.0
 """What is left of a body that nobody wants is still read, so much of it and so long, and thrown away: a client that is
 cut off while it sends never sees the answer."""

@@ -27,7 +27,9 @@ from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opc
 
 from relay.net.frame_reader import FrameReader
 from relay.net.request_head import HeadProblem, framing_problem, head_problem
-from relay.net.server_stream import READ_BYTES, ServerStream
+from relay.net.request_reader import RequestReader, Turns
+from relay.net.server_stream import ServerStream
+from relay.wakeup import Signal
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
@@ -43,7 +45,14 @@ class Http1Connection(TCPServer):
     """
 
     def __init__(
-        self, app: AppWrapper, config: Config, context: WorkerContext, state: ConnectionState, stream: ServerStream
+        self,
+        app: AppWrapper,
+        config: Config,
+        context: WorkerContext,
+        state: ConnectionState,
+        stream: ServerStream,
+        *,
+        turns: Turns,
     ) -> None:
         # hypercorn annotates only the TLS kind of stream and takes any
         super().__init__(self._run_app, config, context, state, stream)  # type: ignore[arg-type]
@@ -51,7 +60,8 @@ class Http1Connection(TCPServer):
         self._server_stream = stream
         self._place = stream.place
         self._all_handed_on = stream.all_handed_on
-        self._requests = PlainRequests(h11.SERVER, max_incomplete_event_size=config.h11_max_incomplete_size)
+        self._requests = PlainRequests(config.h11_max_incomplete_size)
+        self._reader = RequestReader(stream.receive_some, turns)
         self._upgrade_answered = trio.Event()
 
     async def _read_data(self) -> None:
@@ -82,13 +92,22 @@ class Http1Connection(TCPServer):
     async def _hand_on(self) -> None:
         """Give hypercorn what comes, to its end.
 
+        Of a peer to which nothing can be sent any more nothing is read, not even requests that came long before.
+
+        Of a body, it is given what the application waits for: what nobody takes would fill memory, and then hypercorn's
+        queue, in which it waits for good. What is left of a body behind the answer is not read; hypercorn closes such a
+        connection.
+
         What comes behind the request for a WebSocket waits until the application has answered: hypercorn would answer
         it too, with 400 (RFC 6455, 4.1, forbids the client to send anything before that). Of a peer that is refused
         nothing more is read.
         """
         data = None
-        while data != b"":
-            data = bytes(await self.stream.receive_some(READ_BYTES))
+        while data != b"" and not self._server_stream.broken:
+            in_body = self._requests.their_state is h11.SEND_BODY
+            if in_body and not await self._requests.demand.wait():
+                return
+            data = await self._reader.receive(in_body=in_body)
             await self.protocol.handle(RawData(data))
             if isinstance(stream := self._http.stream, WSStream):
                 if stream.closed:  # hypercorn has refused a handshake that is none
@@ -100,7 +119,7 @@ class Http1Connection(TCPServer):
 
     async def _hand_on_frames(self, frames: FrameReader) -> None:
         """Give hypercorn the frames of a WebSocket, to the end of the stream or to the first one that goes too far."""
-        frames.begin_with(self._requests.behind_upgrade)
+        frames.begin_with(self._requests.behind_upgrade + self._reader.take_rest())
         while data := await frames.receive():
             await self.protocol.handle(RawData(data))
 
@@ -109,33 +128,20 @@ class Http1Connection(TCPServer):
         (RFC 9110, 10.1.1)."""
         stream = self._http.stream
         if not isinstance(stream, WSStream):
-            rest = _RestOfBody(receive)
-            wanted = self._inviting(rest.receive) if self._requests.waits else rest.receive
+            demand = self._requests.demand
+            wanted = demand.watched(receive)
+            if self._requests.waits:
+                wanted = self._inviting(wanted)
             try:
-                await self._application(scope, wanted, self._discarding(rest, send), sync_spawn, call_soon)
+                await self._application(scope, wanted, send, sync_spawn, call_soon)
             finally:
-                self._discard(rest)
+                demand.end()
             return
         stream.handshake = BoundedHandshake(scope, self._server_stream.frames)
         try:
             await self._application(scope, receive, self._answering(send), sync_spawn, call_soon)
         finally:
             self._upgrade_answered.set()
-
-    def _discarding(self, rest: "_RestOfBody", send: Send) -> Send:
-        async def discard_and_send(event: Any) -> None:
-            if event["type"] == "http.response.body" and not event.get("more_body", False):
-                self._discard(rest)
-            await send(event)
-
-        return discard_and_send
-
-    def _discard(self, rest: "_RestOfBody") -> None:
-        """Receive what is left of a request that has its answer. hypercorn puts it into a queue with a bound, and waits
-        there for good when nobody does, the end of the connection included."""
-        if not rest.discarded:
-            rest.discarded = True
-            self._task_group.spawn(rest.discard)
 
     def _answering(self, send: Send) -> Send:
         async def send_and_note(event: Any) -> None:
@@ -147,7 +153,7 @@ class Http1Connection(TCPServer):
 
     def _inviting(self, receive: Receive) -> Receive:
         async def invite_and_receive() -> Any:
-            if invitation := self._requests.invitation():
+            if not self._reader.has_rest and (invitation := self._requests.invitation()):
                 await self.protocol_send(RawData(invitation))
             return await receive()
 
@@ -160,25 +166,37 @@ class Http1Connection(TCPServer):
         return http
 
 
-class _RestOfBody:
-    """What the application has not received of a request. Its end is told once, to whoever receives then."""
+class _Demand:
+    """Says when the application waits for more of a request."""
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._until_end = trio.CancelScope()
-        self.discarded = False
+    def __init__(self) -> None:
+        self._waiting = False
+        self._over = False
+        self._changed = Signal()
 
-    async def receive(self) -> Any:
-        event = await self._receive()
-        if event["type"] == "http.disconnect":
-            self._until_end.cancel()
-        return event
+    def watched(self, receive: Receive) -> Receive:
+        """Return `receive`, and see when the application waits in it."""
 
-    async def discard(self) -> None:
-        """Receive all of it."""
-        with self._until_end:
-            while True:
-                await self.receive()
+        async def watching() -> Any:
+            self._waiting = True
+            self._changed.fire()
+            try:
+                return await receive()
+            finally:
+                self._waiting = False
+
+        return watching
+
+    def end(self) -> None:
+        """The application is done with the request."""
+        self._over = True
+        self._changed.fire()
+
+    async def wait(self) -> bool:
+        """Return when it waits; False when it never will again."""
+        while not (self._waiting or self._over):
+            await self._changed.wait()
+        return not self._over
 
 
 class PlainRequests(h11.Connection):
@@ -201,6 +219,12 @@ class PlainRequests(h11.Connection):
     binary messages gains more for nothing.
     """
 
+    def __init__(self, max_incomplete_event_size: int) -> None:
+        super().__init__(h11.SERVER, max_incomplete_event_size)
+        self.demand = _Demand()
+        """For the last request that was not refused here."""
+        self.demand.end()
+
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         if self.their_state is h11.IDLE:
             _refuse(head_problem(super().trailing_data[0]))
@@ -210,12 +234,14 @@ class PlainRequests(h11.Connection):
         _refuse(framing_problem(event.http_version, event.headers))
         if (event.method, event.http_version) == (b"PRI", b"2.0"):
             raise h11.RemoteProtocolError("HTTP/2 is not served", error_status_hint=505)
-        return h11.Request(
+        plain = h11.Request(
             method=event.method,
             headers=[(name, value) for name, value in event.headers if not _is_offer(name, value)],
             target=_origin_form(event.method, event.target),
             http_version=event.http_version,
         )
+        self.demand = _Demand()
+        return plain
 
     @property
     def trailing_data(self) -> tuple[bytes, bool]:

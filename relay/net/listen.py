@@ -21,6 +21,7 @@ from relay.net.asgi_socket import STREAM_STATE
 from relay.net.frame_bounds import OF_A_STRANGER, FrameBounds
 from relay.net.http1 import Http1Connection
 from relay.net.request_head import HEAD_MAX_BYTES
+from relay.net.request_reader import Turns
 from relay.net.server_stream import Place, ServerStream
 from relay.net.transport import USER_TIMEOUT_MS, guard_tcp
 
@@ -138,6 +139,7 @@ class _Server:
     state: LifespanState = field(default_factory=dict)
     context: WorkerContext = field(default_factory=lambda: WorkerContext(None))
     streams: set[ServerStream] = field(default_factory=set)
+    turns: Turns = field(default_factory=Turns)
     drained: trio.Event = field(default_factory=trio.Event)
 
     def __post_init__(self) -> None:
@@ -177,7 +179,7 @@ class _Server:
         stream = ServerStream(accepted, FrameBounds(WEBSOCKET_MESSAGE_MAX_BYTES, OF_A_STRANGER), place)
         self.streams.add(stream)
         state = ConnectionState({**self.state, STREAM_STATE: stream})
-        connection = Http1Connection(self.app, self.config, self.context, state, stream)
+        connection = Http1Connection(self.app, self.config, self.context, state, stream, turns=self.turns)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(stream.write_rest)

@@ -39,9 +39,9 @@ class ServerStream(trio.abc.Stream):
     """A TCP stream that can also be written from a plain function, between the writes of the library above.
 
     `write_rest` must run for as long as `write_now` is used. `all_handed_on` is set by the server, when it reads no
-    more and the application has been given everything that was read. `frames` reads the stream once it is that of a
-    WebSocket. `aclose` is the library's, and ends its use of the stream; `part` then closes the connection. `place` is
-    told what the connection does.
+    more and the application has been given everything that was read. `broken` says that something could not be sent.
+    `frames` reads the stream once it is that of a WebSocket. `aclose` is the library's, and ends its use of the stream;
+    `part` then closes the connection. `place` is told what the connection does.
     """
 
     def __init__(self, stream: trio.SocketStream, bounds: FrameBounds, place: Place | None = None) -> None:
@@ -49,6 +49,7 @@ class ServerStream(trio.abc.Stream):
         self.place = place or Place()
         self.frames = FrameReader(partial(weakly(self.receive_some), READ_BYTES), bounds)
         self.all_handed_on = trio.Event()
+        self.broken = False
         self._closed = False
         self._stream = stream
         self._writing = trio.Lock()
@@ -90,7 +91,11 @@ class ServerStream(trio.abc.Stream):
         async with self._writing:
             self._check_open()
             rest, self._rest = self._rest, b""
-            await self._stream.send_all(rest + data)
+            try:
+                await self._stream.send_all(rest + data)
+            except trio.BrokenResourceError:
+                self.broken = True
+                raise
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()

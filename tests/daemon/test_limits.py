@@ -1,12 +1,15 @@
 """What one client may hold and ask for, and that others have their share all the same; over real connections."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from types import MappingProxyType
 from typing import Any
 
+import httpx
 import pytest
 import trio
+from structlog.testing import capture_logs
 from trio.testing import MockClock
 from trio_websocket import ConnectionRejected
 
@@ -14,9 +17,13 @@ from relay.config import LimitsConfig, ServerConfig
 from relay.daemon import connections
 from relay.daemon.limits import (
     CONNECTIONS_OF_A_CALL,
+    LATE_S,
+    REQUESTS_OF_A_SESSION,
+    REQUESTS_OF_A_SESSION_PER_S,
     TWILIO_ADDRESSES_MAX,
     Limits,
     Rate,
+    RequestRates,
     Share,
     SlowBodies,
     TwilioAddresses,
@@ -40,6 +47,7 @@ from tests.support.frontrig import (
 from tests.support.peers import dialled
 
 ONE, OTHER = "198.51.100.1", "198.51.100.2"
+EMPTY: Mapping[str, str] = MappingProxyType({})
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 
 
@@ -400,13 +408,129 @@ def headers(client: str) -> list[tuple[bytes, bytes]]:
     return [(name.encode(), value.encode()) for name, value in [*ORIGIN, *named(client).items()]]
 
 
-async def status_of_socket(rig: FrontRig, client: str) -> int:
+async def status_of_socket(rig: FrontRig, client: str, path: str = "/client") -> int:
     """The status with which a browser's socket is refused."""
     statuses = []
     try:
-        async with dialled(rig.port, path="/client", headers=headers(client)):
+        async with dialled(rig.port, path=path, headers=headers(client)):
             pass
     except* ConnectionRejected as group:
         statuses = [error.status_code for error in group.exceptions if isinstance(error, ConnectionRejected)]
     (status,) = statuses
     return status
+
+
+async def flood(
+    rig: FrontRig, count: int, path: str = "/health", headers: Mapping[str, str] = EMPTY
+) -> list[httpx.Response]:
+    """Ask so many times at once."""
+    answers: list[httpx.Response] = []
+
+    async def ask() -> None:
+        answers.append(await rig.http.get(path, headers=named(ONE) | dict(headers)))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(count):
+            nursery.start_soon(ask)
+    return answers
+
+
+def refusals_in(answers: list[httpx.Response]) -> list[httpx.Response]:
+    return [answer for answer in answers if answer.status_code == 429]
+
+
+FEW: dict[str, Any] = {"requests_burst": 8, "requests_per_s": 1.0, "max_calls": 1}
+"""Ten at once, and two a second."""
+
+
+@pytest.mark.parametrize("path", ["/health", "/metrics", "/", "/nothing", "/calls", "/client/x/audio"])
+async def test_an_address_may_ask_for_anything_so_often_and_waits_before_it_is_refused(path: str) -> None:
+    async with front(**FEW) as rig:
+        assert refusals_in(await flood(rig, 10, path)) == []
+
+        began_at = trio.current_time()
+        refused = refusals_in(await flood(rig, 10, path))
+        assert trio.current_time() - began_at >= LATE_S
+        assert len(refused) == limited(rig)["requests"] >= 5
+        assert {(answer.json()["code"], answer.headers["Retry-After"]) for answer in refused} == {
+            ("TOO_MANY_REQUESTS", "1")
+        }
+
+        began_at = trio.current_time()
+        assert (await rig.http.get(path, headers=named(OTHER))).status_code != 429
+        assert trio.current_time() - began_at < LATE_S
+
+
+async def test_who_asks_too_often_is_one_line_of_the_log_and_one_with_their_number() -> None:
+    with capture_logs() as logs:
+        async with front(**FEW) as rig:
+            refused = refusals_in(await flood(rig, 30))
+
+    first, count = [line for line in logs if line["event"] == "limit.reached"]
+    assert (first["limit"], first["client"]) == ("requests", ONE)
+    assert count["repeated"] == len(refused) - 1
+
+
+async def test_the_body_of_a_request_that_comes_too_often_needs_a_place_when_it_is_slow() -> None:
+    async with front(**FEW, slow_bodies_per_address=1) as rig, AsyncExitStack() as stack:
+        await flood(rig, 10)
+        bodies = [await stack.enter_async_context(await slow_body(rig, ONE, BODIES[0])) for _ in range(20)]
+        async with trio.open_nursery() as nursery:
+            for stream in bodies:
+                nursery.start_soon(answer_of, stream)
+            with trio.fail_after(asgi_request.UNREAD_TIMEOUT_S):
+                while limited(rig).get("slow_bodies_per_address", 0) < 10:  # noqa: ASYNC110 - a count has no event
+                    await trio.sleep(0.05)
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_socket_is_a_request_too() -> None:
+    async with front(**FEW) as rig:
+        await flood(rig, 10)
+        statuses = []
+
+        async def ask() -> None:
+            statuses.append(await status_of_socket(rig, ONE, "/nothing"))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(ask)
+        assert set(statuses) == {404, 429}
+
+
+async def test_the_requests_of_a_session_count_for_it_alone() -> None:
+    async with front(**FEW) as rig:
+        client = await start_polling(rig)
+        path, bearer = f"/client/{client.ready['sessionId']}/audio", f"Bearer {client.ready['token']}"
+        await flood(rig, 20)
+        before = limited(rig)["requests"]
+        for _ in range(50):
+            answer = await rig.http.post(path, content=b"", headers=named(ONE) | {"Authorization": bearer})
+            assert answer.status_code == 200
+        assert limited(rig)["requests"] == before
+
+        assert refusals_in(await flood(rig, 20, path, {"Authorization": "Bearer wrong"}))
+
+
+async def test_a_session_has_a_rate_as_well(autojump_clock: MockClock) -> None:
+    rates = RequestRates(Refusals(Metrics()), LimitsConfig())
+    for _ in range(REQUESTS_OF_A_SESSION):
+        await rates.count(ONE, "session")
+    began_at = trio.current_time()
+    for _ in range(5 * int(REQUESTS_OF_A_SESSION_PER_S)):
+        await rates.count(ONE, "session")
+    assert trio.current_time() - began_at == pytest.approx(5.0, abs=LATE_S)
+
+
+async def test_no_honest_client_meets_the_rate(autojump_clock: MockClock) -> None:
+    """The pages of an office, a telephone that rings for every place at once, a monitor, and calls that wait."""
+    refusals, limits = Refusals(Metrics()), LimitsConfig()
+    rates, began_at = RequestRates(refusals, limits), trio.current_time()
+    for _ in range(2 * limits.max_calls + 3 * 30):
+        await rates.count(ONE, None)
+    assert trio.current_time() == began_at
+    for _ in range(60):
+        await trio.sleep(1)
+        for _ in range(limits.max_calls + 1):
+            await rates.count(ONE, None)
+    assert trio.current_time() - began_at == pytest.approx(60)

@@ -2,10 +2,12 @@
 
 import re
 
+import pytest
 import trio
 
 from relay import __version__
 from relay.config import LimitsConfig
+from relay.daemon.monitoring import RENDERINGS_BURST, RENDERINGS_PER_S
 from relay.errors import AssistantUnavailable
 from tests.support.callrig import TONE
 from tests.support.frontrig import OTHER_SID, SID, FrontRig, front_config, open_front
@@ -86,3 +88,24 @@ async def test_what_waits_to_be_played_is_told_by_health_and_metrics() -> None:
 
         assert health["bufferSize"] > 0
         assert re.search(r"^relay_playout_buffer_seconds 0\.[1-9]", metrics, re.MULTILINE)
+
+
+async def test_who_asks_for_metrics_without_end_has_them_a_second_old_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_front() as rig:
+        rendered_at = []
+        render = rig.context.metrics.render
+
+        def noting() -> bytes:
+            rendered_at.append(trio.current_time())
+            return render()
+
+        monkeypatch.setattr(rig.context.metrics, "render", noting)
+        began_at, answers = trio.current_time(), []
+        while trio.current_time() < began_at + 1.5:
+            answers.append((await rig.http.get("/metrics")).text)
+            await trio.sleep(0.01)
+
+    took_s = rendered_at[-1] - began_at
+    assert RENDERINGS_BURST < len(rendered_at) <= RENDERINGS_BURST + took_s * RENDERINGS_PER_S
+    assert all("relay_calls_active" in answer for answer in answers)
+    assert len(answers) > len(rendered_at)

@@ -43,24 +43,39 @@ def _fragment(payload: bytes, opcode: int) -> bytes:
     return bytes((whole[0] & ~_FIN,)) + whole[1:]
 
 
-def _flood(frame: bytes) -> bytes:
-    """So many of these frames that they fill a block."""
-    return frame * max(1, BLOCK_BYTES // len(frame))
+def _flood(one: bytes) -> bytes:
+    """So many of these frames, or whatever it is, that they fill a block."""
+    return one * max(1, BLOCK_BYTES // len(one))
 
 
 def _upgrade(origin: str = PUBLIC_URL) -> Callable[[int], bytes]:
     return lambda _: websocket.upgrade_request("/client", _HOST, {"Origin": origin})
 
 
+def _request(line: str, *lines: str) -> bytes:
+    return "\r\n".join((f"{line} HTTP/1.1", f"Host: {_HOST}", *lines)).encode() + websocket.HEAD_END
+
+
+def _signed(n: int, length: str) -> bytes:
+    """The head of a webhook with a wrong signature, whose body has this length."""
+    kind = "Content-Type: application/x-www-form-urlencoded"
+    return _request("POST /twilio/voice", kind, length, f"X-Twilio-Signature: wrong{n}")
+
+
 def _post(n: int, body: bytes, length: int) -> bytes:
-    head = (
-        "POST /twilio/voice HTTP/1.1",
-        f"Host: {_HOST}",
-        "Content-Type: application/x-www-form-urlencoded",
-        f"Content-Length: {length}",
-        f"X-Twilio-Signature: wrong{n}",
-    )
-    return "\r\n".join(head).encode() + websocket.HEAD_END + body
+    return _signed(n, f"Content-Length: {length}") + body
+
+
+def _valid_requests() -> bytes:
+    """One after the other, for whatever answers without credentials."""
+    gets = (_request(f"GET {path}") for path in ("/metrics", "/health", "/ready", "/", "/web/app.js", "/nothing"))
+    return b"".join(gets) + _post(0, _FORM, len(_FORM))
+
+
+def _chunked(n: int) -> bytes:
+    """Webhooks, and audio that nobody hears, in turn."""
+    coding = "Transfer-Encoding: chunked"
+    return _signed(n, coding) if n % 2 else _request("POST /webhook/audio", coding)
 
 
 def _wrong_signature(n: int) -> bytes:
@@ -111,6 +126,14 @@ ATTACKS = (
         "64 KB messages",
         _upgrade(),
         more=websocket.frame(b"x" * BLOCK_BYTES, websocket.TEXT, masked=True),
+        floods=True,
+    ),
+    Attack("valid requests", more=_flood(_valid_requests()), floods=True),
+    Attack("tiny chunks", _chunked, more=_flood(b"1\r\nx\r\n"), floods=True),
+    Attack(
+        "refused bodies",
+        lambda _: _request("POST /client/token", "Content-Length: 1000000000"),
+        more=bytes(BLOCK_BYTES),
         floods=True,
     ),
     Attack("garbage", _garbage, more=_garbage(0), floods=True),

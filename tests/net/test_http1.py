@@ -1,6 +1,8 @@
 """HTTP/1.1 and WebSocket frames as they come from proxies, tools and strangers, over a real connection."""
 
 import struct
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -8,10 +10,12 @@ import trio
 import trio.testing
 
 from relay.errors import LegLost
-from relay.net.asgi_request import AsgiRequest
+from relay.net.asgi_request import UNREAD_MAX_BYTES, AsgiRequest
 from relay.net.asgi_socket import AsgiSocket
 from relay.net.frame_bounds import FRAMES_PER_TURN, OF_A_STRANGER
 from relay.net.listen import WEBSOCKET_MESSAGE_MAX_BYTES
+from relay.net.request_reader import LINES_BURST_S, LINES_PER_S, LINES_PER_TURN, LINES_UNJUDGED, READ_BYTES
+from relay.net.server_stream import ServerStream
 from tests.support.leaks import resources, resources_return_to
 from tests.support.peers import raw_websocket_app, serving, upgraded, websocket_app
 
@@ -97,11 +101,153 @@ async def test_a_body_that_is_not_wanted_is_refused_before_it_is_sent(wants: boo
 
 async def test_who_sends_the_refused_body_all_the_same_gets_the_whole_answer() -> None:
     """As RFC 9110, 10.1.1, allows: a client need not wait for long."""
-    length = 5_000_000
+    length = UNREAD_MAX_BYTES
     async with serving(posting_app()) as port, await trio.open_tcp_stream("127.0.0.1", port) as stream:
         with trio.fail_after(PATIENCE_S):
             await stream.send_all(post(length, EXPECT) + bytes(length))
         assert (await read_answer(stream)).startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.fixture
+def read_bytes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How much each look at a connection's stream gave."""
+    lengths: list[int] = []
+    receive_some = ServerStream.receive_some
+
+    async def noting(stream: ServerStream, max_bytes: int | None = None) -> bytes | bytearray:
+        data = await receive_some(stream, max_bytes)
+        lengths.append(len(data))
+        return data
+
+    monkeypatch.setattr(ServerStream, "receive_some", noting)
+    return lengths
+
+
+@asynccontextmanager
+async def sending(port: int, head: bytes, more: bytes) -> AsyncIterator[trio.SocketStream]:
+    """A connection over which `more` is sent again and again, as fast as it is taken."""
+
+    async def send() -> None:
+        with suppress(trio.BrokenResourceError):
+            await stream.send_all(head)
+            while True:
+                await stream.send_all(more)
+
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream, trio.open_nursery() as nursery:
+        nursery.start_soon(send)
+        yield stream
+        nursery.cancel_scope.cancel()
+
+
+CHUNKED = b"POST /audio HTTP/1.1\r\nHost: relay.test\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("expects", [(), (EXPECT,)])
+async def test_of_a_body_without_end_behind_a_refusal_little_is_read_and_the_connection_closed(
+    expects: tuple[str, ...], read_bytes: list[int]
+) -> None:
+    async with serving(posting_app(wants=False)) as port, sending(port, post(2**40, *expects), bytes(65_536)) as stream:
+        assert (await read_answer(stream)).startswith(b"HTTP/1.1 403 ")
+        with trio.fail_after(PATIENCE_S), suppress(trio.BrokenResourceError):
+            while await stream.receive_some():
+                pass
+    assert sum(read_bytes) <= UNREAD_MAX_BYTES + 3 * READ_BYTES
+
+
+async def test_a_body_is_read_no_faster_than_the_application_takes_it(read_bytes: list[int]) -> None:
+    taken = 0
+    wanted, done = trio.Event(), trio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal taken
+        if scope["type"] == "lifespan":
+            await posting_app()(scope, receive, send)
+            return
+        await wanted.wait()
+        while taken < 10 * READ_BYTES:
+            taken += len((await receive())["body"])
+        done.set()
+        await trio.sleep_forever()
+
+    async with serving(app) as port, sending(port, post(2**40), bytes(65_536)):
+        await trio.testing.wait_all_tasks_blocked(0.1)
+        assert sum(read_bytes) <= 2 * READ_BYTES
+        wanted.set()
+        with trio.fail_after(PATIENCE_S):
+            await done.wait()
+        await trio.testing.wait_all_tasks_blocked(0.1)
+        assert sum(read_bytes) <= taken + 2 * READ_BYTES
+
+
+async def test_small_chunks_have_a_rate_and_others_are_served_among_them() -> None:
+    messages = 0
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal messages
+        if scope["type"] != "http" or scope["method"] == "GET":
+            await raw_websocket_app(listen)(scope, receive, send)
+            return
+        while (await receive())["type"] == "http.request":
+            messages += 1
+
+    async with serving(app) as port, AsyncExitStack() as floods:
+        began_at = trio.current_time()
+        for _ in range(20):
+            await floods.enter_async_context(sending(port, CHUNKED, (b"40\r\n" + bytes(64) + b"\r\n") * 1000))
+        with trio.fail_after(PATIENCE_S):
+            for _ in range(20):
+                async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                    await stream.send_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                    assert (await read_answer(stream)).startswith(b"HTTP/1.1 204 ")
+                await trio.sleep(0.02)
+        took_s = trio.current_time() - began_at
+    assert 0 < messages <= (took_s + LINES_BURST_S) * LINES_PER_S / 2 + 20 * LINES_PER_TURN
+
+
+async def test_a_body_in_tiny_chunks_is_refused_and_the_connection_closed() -> None:
+    tiny = CHUNKED + b"1\r\nx\r\n" * LINES_UNJUDGED
+    async with serving(posting_app()) as port, await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(tiny)
+        answer = b""
+        with trio.fail_after(PATIENCE_S), suppress(trio.BrokenResourceError):
+            async for part in stream:
+                answer += part
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+async def test_of_requests_behind_each_other_none_is_served_for_a_peer_that_is_gone() -> None:
+    served = 0
+    gone = trio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal served
+        if scope["type"] == "http":
+            served += 1
+            await gone.wait()
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        await raw_websocket_app(listen)(scope, receive, send)
+
+    async with serving(app) as port:
+        before = await resources()
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            await stream.send_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 200)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+        gone.set()
+        await resources_return_to(before)
+    assert served <= 5
+
+
+async def test_requests_that_come_together_are_answered_in_their_order() -> None:
+    bodies = [b"", b"abc", b"\r\n\r\n" * 20, b"GET / HTTP/1.1\r\n\r\n"]
+    sent = b"".join(post(len(body)) + body for body in bodies) + CHUNKED + b"1\r\nx\r\n" * 40 + b"0\r\n\r\n" + post(0)
+    async with serving(posting_app()) as port, await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(sent)
+        received = b""
+        with trio.fail_after(PATIENCE_S):
+            while received.count(b"HTTP/1.1 200 ") < 6 or not received.endswith(b"\r\n\r\n0"):
+                received += await stream.receive_some()
+    answers = received.split(b"HTTP/1.1 200 ")[1:]
+    assert [answer.rpartition(b"\r\n\r\n")[2] for answer in answers] == [b"0", b"3", b"80", b"18", b"40", b"0"]
 
 
 @pytest.mark.parametrize(

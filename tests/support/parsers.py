@@ -55,7 +55,7 @@ def _parts(data: bytes) -> list[bytes]:
 
 def _read_requests(data: bytes) -> None:
     """Requests behind each other, each answered. Nothing grows: what is kept has the bound of a head."""
-    requests = PlainRequests(h11.SERVER, max_incomplete_event_size=HEAD_MAX_BYTES)
+    requests = PlainRequests(HEAD_MAX_BYTES)
     for part in [*_parts(data), b""]:
         requests.receive_data(part)
         while True:

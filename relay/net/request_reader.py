@@ -1,0 +1,134 @@
+"""Reads the HTTP requests of one connection from its stream, a head or a small part of a body in a turn.
+
+All connections of strangers share the turns, because trio runs whatever is ready in one step: hundreds of requests that
+come together would otherwise be one step, in which no call hears or sends anything.
+"""
+
+from collections.abc import Awaitable, Callable
+
+import trio
+
+ReceiveSome = Callable[[int], Awaitable[bytes | bytearray]]
+
+READ_BYTES = 16_384
+"""As many as a head has at most. Hundreds of connections may hold so much while they wait for their turns."""
+LINES_PER_TURN = 16
+"""In a body. A chunk has two (RFC 9112, 7.1), and costs 0.1 ms however little is in it."""
+LINES_PER_S = 2000.0
+LINES_BURST_S = 0.1
+"""How many lines are read in the bodies of all connections together; after a pause, as many at once as in
+LINES_BURST_S. A body with a length has none, unless its bytes look like one."""
+
+LINES_UNJUDGED = 256
+LINE_MEAN_MIN_BYTES = 32
+"""A body of more lines than that is given up when they are shorter than this on average. Of 20 ms of mu-law as a chunk
+it is 84."""
+
+_LINE_END = b"\r\n"
+_HEAD_END = b"\r\n\r\n"
+_OVERLAP = len(_HEAD_END) - 1
+
+
+class Turns:
+    """The order in which connections are read: one in a step, and between two steps whoever else is ready.
+
+    A request takes many steps to its answer. So however few begin in each, many are under way, and all of them make
+    each step of a call longer.
+
+    One for all connections of a server.
+    """
+
+    def __init__(self) -> None:
+        self._turn = trio.Lock()
+        self._turn_for_lines = trio.Lock()
+        self._lines_due_s = float("-inf")
+
+    async def wait(self, lines: int = 0) -> None:
+        """Return when it is the caller's turn, and so many lines may be read. Always a checkpoint."""
+        if lines:
+            async with self._turn_for_lines:
+                await trio.sleep_until(self._lines_due_s)
+                began_s = max(self._lines_due_s, trio.current_time() - LINES_BURST_S)
+                self._lines_due_s = began_s + lines / LINES_PER_S
+        async with self._turn:
+            pass  # who waits for it is woken in the next step
+
+
+class RequestReader:
+    """Between a stream and the library that reads its requests: `receive` in place of the stream's `receive_some`.
+
+    `receive_some` is the stream's, and raises what it raises.
+    """
+
+    def __init__(self, receive_some: ReceiveSome, turns: Turns) -> None:
+        self._receive_some = receive_some
+        self._turns = turns
+        self._data = b""
+        self._at = 0
+        self._in_body = False
+        self._body_lines = self._body_bytes = 0
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether more was received than `receive` has returned."""
+        return self._at < len(self._data)
+
+    async def receive(self, *, in_body: bool) -> bytes:
+        """The next bytes: the rest of a head and nothing behind it, or `in_body` LINES_PER_TURN lines at most. Empty at
+        the end of the stream, and in a body of tiny lines.
+
+        Always a checkpoint. Cancelled, it has taken nothing.
+        """
+        news = not self.has_rest
+        if news:
+            received = bytes(await self._receive_some(READ_BYTES))
+            if not received:
+                return b""
+            self._data += received
+        self._count_lines(in_body=in_body, news=news)
+        if self._lines_are_tiny:
+            await trio.lowlevel.checkpoint()
+            return b""
+        end, lines = _end_of_lines(self._data, self._at) if in_body else (_end_of_head(self._data, self._at), 0)
+        await self._turns.wait(lines)
+        return self._take(end)
+
+    @property
+    def _lines_are_tiny(self) -> bool:
+        return self._body_lines > max(LINES_UNJUDGED, self._body_bytes / LINE_MEAN_MIN_BYTES)
+
+    def _count_lines(self, *, in_body: bool, news: bool) -> None:
+        """Count what was received of a body, before any of it is handed on."""
+        if not in_body:
+            self._body_lines = self._body_bytes = 0
+        elif news or not self._in_body:
+            self._body_lines += self._data.count(_LINE_END, self._at)
+            self._body_bytes += len(self._data) - self._at
+        self._in_body = in_body
+
+    def take_rest(self) -> bytes:
+        """What was received behind the bytes that `receive` returned last."""
+        return self._take(len(self._data))
+
+    def _take(self, end: int) -> bytes:
+        taken, self._at = self._data[self._at : end], end
+        if end == len(self._data):
+            self._data = self._data[-_OVERLAP:]
+            self._at = len(self._data)
+        return taken
+
+
+def _end_of_head(data: bytes, at: int) -> int:
+    """Where the head ends that begins before or at `at`, as far as it is there; its end may begin before `at`."""
+    end = data.find(_HEAD_END, max(0, at - _OVERLAP))
+    return len(data) if end < 0 else end + len(_HEAD_END)
+
+
+def _end_of_lines(data: bytes, at: int) -> tuple[int, int]:
+    """Where LINES_PER_TURN lines end, or what is there of them; and how many these are."""
+    lines, begin = 0, max(0, at - 1)
+    while (end := data.find(_LINE_END, begin)) >= 0:
+        lines, begin = lines + 1, end + len(_LINE_END)
+        if lines == LINES_PER_TURN:
+            return begin, lines
+    return len(data), lines
