@@ -10,16 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from relay.errors import ConfigError
 from relay.media.detector import WINDOW_MS, DetectorSettings
 from relay.media.silero import SileroModel
 from relay.media.sound import Sound
 from relay.vad.analysis import confirmations_ms, follow, guesses_ms
-from relay.vad.evaluation import Recording, Score, Trial, read_labels, score, score_kinds
+from relay.vad.evaluation import Recording, Score, Trial, score, score_kinds
+from relay.vad.labels import read_folder
 from relay.vad.plain_rule import GateOpened, SpeechGate
-from relay.vad.sound import Route, probabilities, read_sound, windows
+from relay.vad.sound import Route, probabilities, windows
 
-LABELS = "labels.json"
 PHASES = 4
 """Each recording is heard with its windows in so many positions, spread evenly over a window."""
 PLAIN_RULES = ((0.5, 1), (0.5, 2), (0.5, 3), (0.5, 6), (0.7, 1), (0.7, 3), (0.7, 6))
@@ -111,8 +110,8 @@ def evaluate(
     """
     settings = settings or DetectorSettings()
     model = SileroModel.load(16000)
-    recordings = _labels(folder)
-    sounds = [read_sound(folder / recording.file) for recording in recordings]
+    labelled = read_folder(folder)
+    recordings, sounds = [each for each, _ in labelled], [sound for _, sound in labelled]
     rows = [
         row
         for route in routes
@@ -124,16 +123,6 @@ def evaluate(
         )
     ]
     return Evaluation(str(folder), model.rate_hz, len(recordings), PHASES, rows)
-
-
-def _labels(folder: Path) -> list[Recording]:
-    path = folder / LABELS
-    try:
-        return read_labels(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except msgspec.DecodeError as error:
-        raise ConfigError(f"{path}: {error}") from error
 
 
 def _hear(

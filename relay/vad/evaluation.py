@@ -37,6 +37,8 @@ class Recording(msgspec.Struct, frozen=True):
     speech: list[tuple[float, float]]
     label_precision: str = "frame"
     count_false_starts: bool = True
+    clips: list[tuple[float, float]] = []
+    """Parts that have nothing to do with each other, in order; `speech` is still counted from the file's start."""
 
     @property
     def scored(self) -> bool:
@@ -102,7 +104,7 @@ def read_labels(data: bytes) -> list[Recording]:
 def score(trials: Iterable[Trial]) -> Score:
     """Score all trials as one."""
     scored = [trial for trial in trials if trial.recording.scored]
-    delays = [delay for trial in scored for delay in _delays_ms(trial)]
+    delays = [delay for trial in scored for delay in delays_ms(trial)]
     found = [delay for delay in delays if delay is not None]
     counted = [trial for trial in scored if trial.recording.count_false_starts]
     false, minutes = _false_starts(counted)
@@ -128,8 +130,8 @@ def score_kinds(trials: Iterable[Trial]) -> dict[str, Score]:
     return {kind: score(those) for kind, those in kinds.items()}
 
 
-def _delays_ms(trial: Trial) -> list[float | None]:
-    """Return a delay for each scored onset, None for a miss."""
+def delays_ms(trial: Trial) -> list[float | None]:
+    """Return the delay to each scored onset of a trial, None for a miss."""
     return [
         next(((at - start) * 1000 for at in trial.starts_s if start - EARLY_S <= at <= end + LATE_S), None)
         for start, end in trial.recording.onsets_s()
