@@ -10,6 +10,7 @@ import msgspec
 
 from relay.errors import ConfigError
 from relay.media.detector import DetectorSettings
+from relay.media.echo_control import EchoControl
 from relay.media.silero import SileroModel
 from relay.vad.cases import CLIP_PHASES, LEAD_IN_S, RECORDING_PHASES, Case, clips, whole
 from relay.vad.decisions import Decisions, judged_by
@@ -83,7 +84,9 @@ def collect(folders: Sequence[Path], sources: Sequence[str] = (), *, echo: bool 
     if twice := [name for name, times in names.items() if times > 1]:
         raise ConfigError(f"several recordings are called {twice[0]}; give each a name of its own")
     invented = list(made_up([name for name in made_up_names() if not sources or {MADE_UP, name} & set(sources)]))
-    cases = [*recorded_cases(recorded), *made_up_cases(invented, recorded), *(echo_cases(recorded) if echo else ())]
+    cases = [*recorded_cases(recorded), *made_up_cases(invented, recorded)]
+    if echo:
+        cases += echo_cases(recorded, lambda: EchoControl("auto"))
     return Collection(folders, [*recorded, *invented], chosen(cases, sources))
 
 

@@ -64,7 +64,8 @@ def _material_table(evaluation: Evaluation) -> Table:
             sum(each.audible_minutes for each in those),
             sum(each.heard_minutes for each in those),
         )
-        table.add_row(name, str(len(those)), *(f"{each:.1f}" for each in minutes))
+        if those:
+            table.add_row(name, str(len(those)), *(f"{each:.1f}" for each in minutes))
     return table
 
 

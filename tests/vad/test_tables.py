@@ -63,6 +63,7 @@ def test_what_there_is_nothing_of_has_no_table(tmp_path: Path) -> None:
     said = {case.name: CaseDecisions([]) for case in collection.cases}
     text = shown(evaluate_decisions(collection, Decisions("mine", said)), 80)
 
+    assert "made up" not in text
     assert "clips without speech" not in text
     assert "echo" not in text
     assert "outside speech" in text
