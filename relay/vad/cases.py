@@ -12,12 +12,11 @@ from pathlib import PurePath
 
 import numpy as np
 
-from relay.media import g711
 from relay.media.detector import WINDOW_MS
 from relay.media.resample import Samples
 from relay.media.sound import Sound, convert
 from relay.vad.evaluation import Recording, Trial
-from relay.vad.sound import TELEPHONE_HZ, WIDEBAND_HZ, Route
+from relay.vad.sound import TELEPHONE_HZ, Route, on_the_way
 
 RECORDING_PHASES = 4
 """A recording is heard with its windows in so many positions, spread evenly over a window."""
@@ -69,14 +68,6 @@ class Case:
         """Return the starts, given in ms of the stream, that fall into the stretch."""
         starts_s = [at_ms / 1000 - self.from_s for at_ms in decided_ms]
         return Trial(self.recording, [at for at in starts_s if 0 <= at <= self.recording.duration_s])
-
-
-def on_the_way(sound: Sound, route: Route) -> Sound:
-    """Return the sound as it reaches the relay by this route."""
-    if route is Route.TELEPHONE:
-        telephone = convert(sound, TELEPHONE_HZ)
-        return Sound(g711.decode(g711.encode(telephone.samples)), TELEPHONE_HZ)
-    return convert(sound, WIDEBAND_HZ) if route is Route.WIDEBAND else sound
 
 
 def line_noise(seconds: float, rate_hz: int) -> Samples:

@@ -15,10 +15,10 @@ from relay.media.resample import Samples, resampler
 from relay.media.sound import Sound, convert, run_through
 from relay.standin import phrases
 from relay.standin.echo import EchoPath, mix
-from relay.vad.cases import Case, Group, clip_labels, line_noise, on_the_way
+from relay.vad.cases import Case, Group, clip_labels, line_noise
 from relay.vad.evaluation import Recording
 from relay.vad.labels import Labelled
-from relay.vad.sound import TELEPHONE_HZ, WIDEBAND_HZ, Route
+from relay.vad.sound import TELEPHONE_HZ, WIDEBAND_HZ, Route, on_the_way
 from relay.vad.voices import MADE_UP_VOICE, voices
 
 ECHO_ALONE = "echo"

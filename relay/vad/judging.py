@@ -1,10 +1,4 @@
-"""Runs the detector over cases, as a call would, many streams side by side.
-
-labelled = read_folder(folder)
-model, behind = SileroModel.load(16000), voices(labelled, LEAD_IN_S)
-judged = [it for each in labelled for it in judge(list(clips(*each, behind)), model)]
-cut = sum(bool(it.cuts.starts_s) for it in judged) / len(judged)
-"""
+"""Runs the detector over cases, as a call would, many streams side by side."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

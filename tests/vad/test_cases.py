@@ -5,7 +5,7 @@ import pytest
 
 from relay.media import g711
 from relay.media.sound import Sound
-from relay.vad.cases import ALONE, BEHIND_SPEECH, WHOLE, Case, Group, clips, line_noise, on_the_way, whole
+from relay.vad.cases import ALONE, BEHIND_SPEECH, WHOLE, Case, Group, clips, line_noise, whole
 from relay.vad.evaluation import Recording
 from relay.vad.sound import Route
 
@@ -76,14 +76,6 @@ def test_a_whole_recording_is_heard_in_four_phases_on_its_route() -> None:
     assert [case.from_s for case in cases] == pytest.approx([0.0, 0.008, 0.016, 0.024])
     assert [len(case.sound().samples) for case in cases] == [64000 + 128 * phase for phase in range(4)]
     assert {case.sound().rate_hz for case in cases} == {16000}
-
-
-def test_the_telephone_carries_mu_law() -> None:
-    samples = np.arange(-4000, 4000, dtype=np.int16)
-    carried = on_the_way(Sound(samples, 8000), Route.TELEPHONE)
-
-    assert carried.samples.tolist() == g711.decode(g711.encode(samples)).tolist()
-    assert on_the_way(Sound(samples, 8000), Route.AS_IT_IS).samples is samples
 
 
 def test_a_quiet_line_is_the_same_each_time_and_quiet() -> None:
