@@ -23,8 +23,6 @@ QUIET_BEFORE_S = 0.5
 EARLY_S = 0.15
 LATE_S = 0.35
 TURN_LABELS = "turn"
-VOCAL_NOISE = frozenset({"cough_laugh"})
-"""Kinds of sound that come from a throat and are no speech: the hardest to tell apart, so counted apart too."""
 _ROUNDING_S = 1e-9
 
 
@@ -37,6 +35,8 @@ class Recording(msgspec.Struct, frozen=True):
     speech: list[tuple[float, float]]
     label_precision: str = "frame"
     count_false_starts: bool = True
+    clips: list[tuple[float, float]] = []
+    """Parts that have nothing to do with each other, in order; `speech` is still counted from the file's start."""
 
     @property
     def scored(self) -> bool:
@@ -91,7 +91,6 @@ class Score:
     false_starts: int
     minutes: float
     false_per_minute: float | None
-    false_per_minute_without_vocal: float | None
 
 
 def read_labels(data: bytes) -> list[Recording]:
@@ -102,11 +101,10 @@ def read_labels(data: bytes) -> list[Recording]:
 def score(trials: Iterable[Trial]) -> Score:
     """Score all trials as one."""
     scored = [trial for trial in trials if trial.recording.scored]
-    delays = [delay for trial in scored for delay in _delays_ms(trial)]
+    delays = [delay for trial in scored for delay in delays_ms(trial)]
     found = [delay for delay in delays if delay is not None]
     counted = [trial for trial in scored if trial.recording.count_false_starts]
     false, minutes = _false_starts(counted)
-    quiet = [trial for trial in counted if trial.recording.kind not in VOCAL_NOISE]
     return Score(
         onsets=len(delays),
         missed=len(delays) - len(found),
@@ -116,20 +114,11 @@ def score(trials: Iterable[Trial]) -> Score:
         false_starts=false,
         minutes=minutes,
         false_per_minute=_rate(false, minutes),
-        false_per_minute_without_vocal=_rate(*_false_starts(quiet)),
     )
 
 
-def score_kinds(trials: Iterable[Trial]) -> dict[str, Score]:
-    """Score the trials of each kind of sound apart, in the order of their appearance."""
-    kinds: dict[str, list[Trial]] = {}
-    for trial in trials:
-        kinds.setdefault(trial.recording.kind, []).append(trial)
-    return {kind: score(those) for kind, those in kinds.items()}
-
-
-def _delays_ms(trial: Trial) -> list[float | None]:
-    """Return a delay for each scored onset, None for a miss."""
+def delays_ms(trial: Trial) -> list[float | None]:
+    """Return the delay to each scored onset of a trial, None for a miss."""
     return [
         next(((at - start) * 1000 for at in trial.starts_s if start - EARLY_S <= at <= end + LATE_S), None)
         for start, end in trial.recording.onsets_s()

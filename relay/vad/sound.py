@@ -44,6 +44,14 @@ def read_sound(path: Path) -> Sound:
     return sound if sound.rate_hz == TELEPHONE_HZ else convert(sound, WIDEBAND_HZ)
 
 
+def on_the_way(sound: Sound, route: Route) -> Sound:
+    """Return the sound as it reaches the relay by this route."""
+    if route is Route.TELEPHONE:
+        telephone = convert(sound, TELEPHONE_HZ)
+        return Sound(g711.decode(g711.encode(telephone.samples)), TELEPHONE_HZ)
+    return convert(sound, WIDEBAND_HZ) if route is Route.WIDEBAND else sound
+
+
 def windows(
     sound: Sound,
     model: SileroModel,
@@ -56,11 +64,7 @@ def windows(
 
     `shift_ms` of silence before the recording moves it against the windows.
     """
-    if route is Route.TELEPHONE:
-        telephone = convert(sound, TELEPHONE_HZ)
-        sound = Sound(g711.decode(g711.encode(telephone.samples)), TELEPHONE_HZ)
-    elif route is Route.WIDEBAND:
-        sound = convert(sound, WIDEBAND_HZ)
+    sound = on_the_way(sound, route)
     if reduce_noise:
         widened = run_through(resampler(sound.rate_hz, WIDEBAND_HZ), sound.samples)
         sound = Sound(Denoiser().push(widened), WIDEBAND_HZ)

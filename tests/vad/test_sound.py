@@ -8,9 +8,10 @@ import pytest
 from numpy.typing import NDArray
 
 from relay.errors import FormatMismatch
+from relay.media import g711
 from relay.media.silero import SileroModel
 from relay.media.sound import Sound
-from relay.vad.sound import Route, probabilities, read_sound, windows
+from relay.vad.sound import Route, on_the_way, probabilities, read_sound, windows
 from tests.support.recordings import KINDS, fit_sine, sine, wav
 
 
@@ -112,3 +113,11 @@ def test_streams_side_by_side_get_what_each_gets_alone(model: SileroModel) -> No
 
 def test_no_streams_need_no_model_run(model: SileroModel) -> None:
     assert probabilities(model, [], 0.0) == []
+
+
+def test_the_telephone_carries_mu_law() -> None:
+    samples = np.arange(-4000, 4000, dtype=np.int16)
+    carried = on_the_way(Sound(samples, 8000), Route.TELEPHONE)
+
+    assert carried.samples.tolist() == g711.decode(g711.encode(samples)).tolist()
+    assert on_the_way(Sound(samples, 8000), Route.AS_IT_IS).samples is samples
