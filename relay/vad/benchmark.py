@@ -17,7 +17,7 @@ from relay.vad.analysis import confirmations_ms, follow, guesses_ms
 from relay.vad.evaluation import Recording, Score, Trial, score, score_kinds
 from relay.vad.labels import read_folder
 from relay.vad.plain_rule import GateOpened, SpeechGate
-from relay.vad.sound import Route, probabilities, windows
+from relay.vad.sound import Answers, Route, answers, windows
 
 PHASES = 4
 """Each recording is heard with its windows in so many positions, spread evenly over a window."""
@@ -89,7 +89,7 @@ class _Heard:
     recording: Recording
     shift_ms: float
     stream: NDArray[np.int16]
-    amplified: list[float]
+    amplified: Answers
     plain: list[float]
 
     def trial(self, decided_ms: Sequence[float]) -> Trial:
@@ -140,8 +140,11 @@ def _hear(
         for shift_ms in (phase * WINDOW_MS / PHASES for phase in range(PHASES))
     ]
     streams = [stream for _, _, stream in phased]
-    amplified, plain = probabilities(model, streams, gain_db), probabilities(model, streams, 0.0)
-    return [_Heard(*each, *judged) for each, *judged in zip(phased, amplified, plain, strict=True)]
+    amplified, plain = answers(model, streams, gain_db), answers(model, streams, 0.0)
+    return [
+        _Heard(*each, amplified=judged, plain=unamplified.probabilities)
+        for each, judged, unamplified in zip(phased, amplified, plain, strict=True)
+    ]
 
 
 def _rows(

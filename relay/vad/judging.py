@@ -14,7 +14,7 @@ from relay.media.silero import SileroModel
 from relay.vad.analysis import confirmations_ms, follow, guesses_ms
 from relay.vad.cases import Case
 from relay.vad.evaluation import Trial
-from relay.vad.sound import probabilities, windows
+from relay.vad.sound import answers, windows
 
 SIDE_BY_SIDE = 64
 """Streams in memory at a time; the model takes no more time for each from here on."""
@@ -41,8 +41,6 @@ def judge(
     for first in range(0, len(cases), SIDE_BY_SIDE):
         some = cases[first : first + SIDE_BY_SIDE]
         streams = [windows(case.sound(), model, reduce_noise=reduce_noise) for case in some]
-        for case, stream, judged in zip(
-            some, streams, probabilities(model, streams, settings.model_gain_db), strict=True
-        ):
+        for case, stream, judged in zip(some, streams, answers(model, streams, settings.model_gain_db), strict=True):
             decisions = follow(stream, judged, settings).decisions
             yield Judged(case, case.trial(guesses_ms(decisions)), case.trial(confirmations_ms(decisions)))
