@@ -44,7 +44,7 @@ RIDGE = 30.0
 """The penalty on the squared weights of standardised inputs."""
 GROUP_WEIGHT = 2000.0
 """All windows of a group together weigh as much as so many."""
-BENEFIT_OF_DOUBT = 2.5
+BENEFIT_OF_DOUBT = 3.0
 """Log-odds (natural)."""
 LIKELY = 0.27
 """The model's probability from which on a window counts: what is less likely adds no evidence anyway."""
