@@ -280,10 +280,29 @@ def probe_twilio(
 )
 @click.option(
     "--evaluate",
-    "folder",
+    is_flag=True,
+    help="Each FILE is a folder of recordings with a labels.json: how often, how soon and how wrongly they interrupt.",
+)
+@click.option(
+    "--source",
+    "sources",
+    multiple=True,
+    metavar="NAME",
+    help="Evaluate on this kind of sound, or this recording, only; may be given several times.",
+)
+@click.option("--echo", is_flag=True, help="Evaluate on echoes of the assistant too, made from the recordings.")
+@click.option(
+    "--write-cases",
+    "target",
     type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Recordings with a labels.json: delays, misses and false starts, beside those of a plain rule.",
+    metavar="FOLDER",
+    help="Instead of evaluating, write what a detector hears as WAV files, for another detector.",
+)
+@click.option(
+    "--decisions",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Evaluate what another detector decided about the files of --write-cases: see docs/evaluation.md.",
 )
 @click.option("--noise-reduction", "reduce_noise", is_flag=True, help="Clean the audio first, as [audio] can.")
 @JSON
@@ -292,24 +311,35 @@ def vad(
     threshold: float | None,
     png: Path | None,
     room: Path | None,
-    folder: Path | None,
+    sources: tuple[str, ...],
+    target: Path | None,
+    decisions: Path | None,
     *,
+    evaluate: bool,
+    echo: bool,
     reduce_noise: bool,
     as_json: bool,
 ) -> None:
     """Find the speech in recordings, which are WAV files."""
-    from relay.commands.vad import analyse_files, calibrate_room, evaluate_folder
+    from relay.commands.vad import EvaluationSettings, analyse_files, calibrate_room, evaluate_folders, write_cases
 
-    if bool(files) + (room is not None) + (folder is not None) != 1:
-        raise click.UsageError("give one or more FILEs, or --calibrate FILE, or --evaluate DIR")
-    if png is not None and not files:
+    if bool(files) + (room is not None) != 1 or (evaluate and not files):
+        raise click.UsageError("give one or more FILEs, or --calibrate FILE, or --evaluate DIR...")
+    if png is not None and (evaluate or not files):
         raise click.UsageError("--plot goes with FILEs")
     if reduce_noise and room is not None:
         raise click.UsageError("--noise-reduction goes with FILEs or --evaluate")
+    if (sources or echo or target or decisions) and not evaluate:
+        raise click.UsageError("--source, --echo, --write-cases and --decisions go with --evaluate")
+    if (target or decisions) and (threshold or reduce_noise or (target and decisions)):
+        raise click.UsageError("--write-cases and --decisions go with --source and --echo only")
     if room is not None:
         _finish(lambda: calibrate_room(room, threshold, as_json=as_json))
-    if folder is not None:
-        _finish(lambda: evaluate_folder(folder, threshold, reduce_noise=reduce_noise, as_json=as_json))
+    if target is not None:
+        _finish(lambda: write_cases(files, sources, target, echo=echo))
+    if evaluate:
+        settings = EvaluationSettings(threshold, reduce_noise, decisions)
+        _finish(lambda: evaluate_folders(files, sources, settings, echo=echo, as_json=as_json))
     _finish(lambda: analyse_files(files, threshold, png, reduce_noise=reduce_noise, as_json=as_json))
 
 

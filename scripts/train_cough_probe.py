@@ -2,7 +2,8 @@
 """Train the cough probe, relay/media/cough_probe.json, on labelled recordings, and print cross-validated scores.
 
 Needs two folders beside each other: the recordings ($RELAY_AUDIO_DIR, or ../shared/audio) and `audio_interrupt`, with
-clips of coughs and of single words. Nothing random goes in, so the same recordings give the same weights.
+clips of coughs and of single words. Nothing random goes in, so the same recordings give the same weights, up to
+rounding.
 
 What is learned: whether a window that the model finds likely to be speech is speech, from the model's state behind it.
 Each group of sources has the same weight: a file of clips is one, all other recordings are one. Speech also comes with
@@ -29,7 +30,7 @@ from relay.media.detector import WINDOW_MS, DetectorSettings
 from relay.media.silero import STATE_SIZE, SileroModel
 from relay.media.sound import Sound, convert
 from relay.vad.analysis import confirmations_ms, follow, guesses_ms
-from relay.vad.cases import LEAD_IN_S, Case, clips, whole
+from relay.vad.cases import Case, clips, whole
 from relay.vad.evaluation import Trial, delays_ms
 from relay.vad.labels import Labelled, read_folder
 from relay.vad.sound import TELEPHONE_HZ, Answers, Route, run, windows
@@ -54,6 +55,8 @@ fifth."""
 NOISES = ("hvac_fan", "keyboard", "music")
 SNRS_DB = (0.0, 5.0, 10.0, 15.0)
 NOISY_COPIES = 4
+LEAD_IN_S = 7.5
+"""The longest speech before a clip."""
 FOLDS = 5
 SIDE_BY_SIDE = 64
 
@@ -237,9 +240,7 @@ def scores(judged: Sequence[tuple[Heard, CoughProbe | None]]) -> dict[str, str]:
     trials: dict[str, list[tuple[Trial, Trial]]] = {}
     for each, probe in judged:
         group = each.case.group
-        name = (
-            f"{each.case.group.kind}, {group.heard}" if each.source.labelled[0].clips else f"recordings, {group.route}"
-        )
+        name = f"{group.kind}, {group.condition}" if group.is_clip else f"recordings, {group.route}"
         bounds = probe.bounds_of(each.states) if probe else [inf] * len(each.probabilities)
         decisions = follow(each.stream, Answers(each.probabilities, bounds), DetectorSettings()).decisions
         pauses, cuts = guesses_ms(decisions), confirmations_ms(decisions)

@@ -2,23 +2,33 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 import click
 from rich.console import Console
+from rich.progress import Progress, TimeElapsedColumn
 
 from relay import vad
 from relay.commands import WrongUse
 from relay.errors import FormatMismatch
 from relay.media.detector import DetectorSettings
 from relay.media.silero import SileroModel
-from relay.vad import Calibration, RecordingAnalysis
+from relay.vad import Calibration, Collection, RecordingAnalysis
 
 T = TypeVar("T")
 TABLE_COLUMNS = 132
 """How wide a table may get where there is no terminal to fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSettings:
+    """What is evaluated: the relay's detector with a threshold, or the decisions of another one."""
+
+    threshold: float | None
+    reduce_noise: bool
+    decisions: Path | None
 
 
 def analyse_files(
@@ -53,14 +63,56 @@ def calibrate_room(room: Path, threshold: float | None, *, as_json: bool) -> int
     return 0 if calibration.quiet_threshold is not None else 1
 
 
-def evaluate_folder(folder: Path, threshold: float | None, *, reduce_noise: bool, as_json: bool) -> int:
-    """Print how well the detector does. Raises ConfigError for the labels, WrongUse for a recording."""
-    evaluation = _read(str(folder), lambda path: vad.evaluate(path, _settings(threshold), reduce_noise=reduce_noise))
+def evaluate_folders(
+    folders: Sequence[str], sources: Sequence[str], settings: EvaluationSettings, *, echo: bool, as_json: bool
+) -> int:
+    """Print how well a detector does.
+
+    Raises ConfigError for labels, a source or decisions that are no good, WrongUse for such a recording.
+    """
+    collection = _collect(folders, sources, echo=echo)
+    if settings.decisions is not None:
+        evaluation = vad.evaluate_decisions(collection, vad.read_decisions(settings.decisions))
+    else:
+        with _progress() as shown:
+            task = shown.add_task("listening", total=len(collection.cases))
+            evaluation = vad.evaluate(
+                collection,
+                _settings(settings.threshold),
+                reduce_noise=settings.reduce_noise,
+                progress=lambda done, _of: shown.update(task, completed=done),
+            )
     if as_json:
         click.echo(json.dumps(evaluation.as_json()))
     else:
-        _console().print(evaluation.table(), evaluation.kinds_table())
+        console = _console()
+        for table in vad.tables(evaluation):
+            console.print(table, "")
     return 0
+
+
+def write_cases(folders: Sequence[str], sources: Sequence[str], target: Path, *, echo: bool) -> int:
+    """Write the sounds that a detector is evaluated on. Raises as `evaluate_folders` does."""
+    cases = _collect(folders, sources, echo=echo).cases
+    try:
+        with _progress() as shown:
+            for _ in shown.track(vad.write_cases(cases, target), total=len(cases), description="writing"):
+                pass
+    except OSError as error:
+        raise WrongUse(f"--write-cases {target}: cannot be written: {error.strerror}") from None
+    click.echo(f"written: {len(cases)} files in {target}")
+    return 0
+
+
+def _collect(folders: Sequence[str], sources: Sequence[str], *, echo: bool) -> Collection:
+    return _read(folders[0], lambda _: vad.collect([Path(folder) for folder in folders], sources, echo=echo))
+
+
+def _progress() -> Progress:
+    """Return a bar that is shown on a terminal only, away from the results, and is gone at the end."""
+    console = Console(stderr=True)
+    columns = (*Progress.get_default_columns(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _settings(threshold: float | None) -> DetectorSettings:

@@ -4,8 +4,25 @@ Files go in; tables, JSON and pictures come out.
 """
 
 from relay.vad.analysis import RecordingAnalysis, analyse, as_json
-from relay.vad.benchmark import Evaluation, evaluate
+from relay.vad.benchmark import Collection, Evaluation, collect, evaluate, evaluate_decisions
 from relay.vad.calibration import Calibration, calibrate
+from relay.vad.decisions import read_decisions, write_cases
 from relay.vad.plot import plot
+from relay.vad.tables import tables
 
-__all__ = ["Calibration", "Evaluation", "RecordingAnalysis", "analyse", "as_json", "calibrate", "evaluate", "plot"]
+__all__ = [
+    "Calibration",
+    "Collection",
+    "Evaluation",
+    "RecordingAnalysis",
+    "analyse",
+    "as_json",
+    "calibrate",
+    "collect",
+    "evaluate",
+    "evaluate_decisions",
+    "plot",
+    "read_decisions",
+    "tables",
+    "write_cases",
+]

@@ -1,190 +1,161 @@
-"""Measures the detector on a folder of labelled recordings, and beside it the plain rule that is usual elsewhere."""
+"""Measures the detector on folders of labelled recordings, and beside it the plain rule that is usual elsewhere."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
-from rich.table import Table
 
-from relay.media.detector import WINDOW_MS, DetectorSettings
+from relay.errors import ConfigError
+from relay.media.detector import DetectorSettings
 from relay.media.silero import SileroModel
-from relay.media.sound import Sound
-from relay.vad.analysis import confirmations_ms, follow, guesses_ms
-from relay.vad.evaluation import Recording, Score, Trial, score, score_kinds
-from relay.vad.labels import read_folder
-from relay.vad.plain_rule import GateOpened, SpeechGate
-from relay.vad.sound import Answers, Route, answers, windows
+from relay.vad.cases import CLIP_PHASES, LEAD_IN_S, RECORDING_PHASES, Case, clips, whole
+from relay.vad.decisions import Decisions, judged_by
+from relay.vad.echo_cases import echo_cases
+from relay.vad.figures import Figures, by_kind, by_source, figures, together
+from relay.vad.judging import Judged, judge_all
+from relay.vad.labels import Labelled, read_folder
+from relay.vad.made_up import MADE_UP, made_up
+from relay.vad.made_up import names as made_up_names
+from relay.vad.material import Material, material
+from relay.vad.plain_rule import PlainRule
+from relay.vad.sound import Route
+from relay.vad.voices import voices
 
-PHASES = 4
-"""Each recording is heard with its windows in so many positions, spread evenly over a window."""
-PLAIN_RULES = ((0.5, 1), (0.5, 2), (0.5, 3), (0.5, 6), (0.7, 1), (0.7, 3), (0.7, 6))
-"""Threshold, and how many windows in a row must reach it; on what the model says without amplification."""
-PLAIN_HANGOVER_MS = 256.0
-ROUTES = (Route.TELEPHONE, Route.WIDEBAND)
+PLAIN_RULES: tuple[PlainRule, ...] = ((0.5, 1), (0.5, 3), (0.7, 6))
+RELAY = "relay"
 
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """The score of one way to decide, on one route.
-
-    `stage` is "duck" (guessed) or "cut" (confirmed) of the detector, or "start" of the plain rule.
-    """
-
-    route: str
-    detector: str
-    stage: str
-    threshold: float
-    score: Score
-    kinds: dict[str, Score]
+Progress = Callable[[int, int], object]
+"""Told how many streams of how many are judged."""
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """The scores of all ways, and what they were measured on."""
+class DetectorFigures(msgspec.Struct, frozen=True):
+    """The figures of one detector: all that was recorded together, by kind of sound, by source."""
 
-    folder: str
+    name: str
+    together: list[Figures]
+    kinds: list[Figures]
+    sources: list[Figures]
+
+
+class RelaySettings(msgspec.Struct, frozen=True):
+    """The settings that the relay's own detector was evaluated with."""
+
     model_rate_hz: int
-    recordings: int
-    window_phases: int
-    rows: list[Row]
+    threshold: float
+    noise_reduction: bool
+
+
+class Evaluation(msgspec.Struct, frozen=True):
+    """The figures of each detector, and what they were measured on. `relay` is None if another detector decided."""
+
+    folders: list[str]
+    relay: RelaySettings | None
+    recording_phases: int
+    clip_phases: int
+    material: list[Material]
+    detectors: list[DetectorFigures]
 
     def as_json(self) -> dict[str, Any]:
         return dict(msgspec.to_builtins(self))
 
-    def table(self) -> Table:
-        """Return the figures of all kinds of sound together."""
-        table = Table(
-            title=f"{self.recordings} recordings, {self.window_phases} window phases, {self.model_rate_hz} Hz"
-        )
-        for heading in ("route", "detector", "stage", "threshold"):
-            table.add_column(heading)
-        for heading in ("median ms", "p90 ms", "p95 ms", "missed", "false/min", "without coughs, laughs"):
-            table.add_column(heading, justify="right")
-        for row in self.rows:
-            table.add_row(row.route, row.detector, row.stage, f"{row.threshold:.2f}", *_cells(row.score))
-        return table
-
-    def kinds_table(self) -> Table:
-        """Return the figures of each kind of sound, of the detector alone."""
-        table = Table(title="by kind of sound")
-        for heading in ("route", "stage", "kind"):
-            table.add_column(heading)
-        for heading in ("median ms", "p90 ms", "p95 ms", "missed", "false/min"):
-            table.add_column(heading, justify="right")
-        for row in self.rows:
-            if row.stage != "start":
-                for kind, figures in row.kinds.items():
-                    table.add_row(row.route, row.stage, kind, *_cells(figures)[:-1])
-        return table
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Heard:
-    """One recording in one position of the windows, as the detector gets it."""
+class Collection:
+    """All recordings of some folders and the made-up sounds, and the cases that are made of them."""
 
-    recording: Recording
-    shift_ms: float
-    stream: NDArray[np.int16]
-    amplified: Answers
-    plain: list[float]
+    folders: Sequence[Path]
+    labelled: Sequence[Labelled]
+    cases: Sequence[Case]
 
-    def trial(self, decided_ms: Sequence[float]) -> Trial:
-        return Trial(self.recording, [(at - self.shift_ms) / 1000 for at in decided_ms])
+
+def collect(folders: Sequence[Path], sources: Sequence[str] = (), *, echo: bool = False) -> Collection:
+    """Read the recordings that the folders' `labels.json` name; `echo` adds cases of echoes.
+
+    `sources` are kinds of sound or names of recordings, without their suffix; there are cases of these only. Raises
+    `ConfigError` for labels that are missing or make no sense, for recordings of one name, and for a source that there
+    is none of; `FormatMismatch` or `OSError` for a recording.
+    """
+    recorded = [each for folder in folders for each in read_folder(folder)]
+    names = Counter(PurePath(recording.file).stem for recording, _ in recorded)
+    if twice := [name for name, times in names.items() if times > 1]:
+        raise ConfigError(f"several recordings are called {twice[0]}; give each a name of its own")
+    invented = list(made_up([name for name in made_up_names() if not sources or {MADE_UP, name} & set(sources)]))
+    cases = [*recorded_cases(recorded), *made_up_cases(invented, recorded), *(echo_cases(recorded) if echo else ())]
+    return Collection(folders, [*recorded, *invented], chosen(cases, sources))
 
 
 def evaluate(
-    folder: Path,
+    collection: Collection,
     settings: DetectorSettings | None = None,
     *,
-    routes: Sequence[Route] = ROUTES,
-    plain_rules: Sequence[tuple[float, int]] = PLAIN_RULES,
+    plain_rules: Sequence[PlainRule] = PLAIN_RULES,
     reduce_noise: bool = False,
+    progress: Progress = lambda _done, _of: None,
 ) -> Evaluation:
-    """Measure on the recordings that the folder's `labels.json` names. A minute of recording takes about 3 s of CPU.
-
-    Raises `ConfigError` if there is none, or it makes no sense; `FormatMismatch` or `OSError` for a recording.
-    """
+    """Have the detector, and the plain rules, judge all cases: some 0.5 s of CPU for a minute of sound."""
     settings = settings or DetectorSettings()
     model = SileroModel.load(16000)
-    labelled = read_folder(folder)
-    recordings, sounds = [each for each, _ in labelled], [sound for _, sound in labelled]
-    rows = [
-        row
-        for route in routes
-        for row in _rows(
-            _hear(recordings, sounds, model, route, settings.model_gain_db, reduce_noise=reduce_noise),
-            route,
-            settings,
-            plain_rules,
-        )
-    ]
-    return Evaluation(str(folder), model.rate_hz, len(recordings), PHASES, rows)
+    judged = []
+    for number, each in enumerate(
+        judge_all(collection.cases, model, settings, plain_rules, reduce_noise=reduce_noise), 1
+    ):
+        judged.append(each)
+        progress(number, len(collection.cases))
+    names = [RELAY, *(f"{threshold:g}, {in_a_row} in a row" for threshold, in_a_row in plain_rules)]
+    of_relay = RelaySettings(model.rate_hz, settings.threshold, reduce_noise)
+    return _evaluation(collection, dict(zip(names, zip(*judged, strict=True), strict=True)), of_relay)
 
 
-def _hear(
-    recordings: Sequence[Recording],
-    sounds: Sequence[Sound],
-    model: SileroModel,
-    route: Route,
-    gain_db: float,
-    *,
-    reduce_noise: bool,
-) -> list[_Heard]:
-    phased = [
-        (recording, shift_ms, windows(sound, model, route, shift_ms, reduce_noise=reduce_noise))
-        for recording, sound in zip(recordings, sounds, strict=True)
-        for shift_ms in (phase * WINDOW_MS / PHASES for phase in range(PHASES))
-    ]
-    streams = [stream for _, _, stream in phased]
-    amplified, plain = answers(model, streams, gain_db), answers(model, streams, 0.0)
-    return [
-        _Heard(*each, amplified=judged, plain=unamplified.probabilities)
-        for each, judged, unamplified in zip(phased, amplified, plain, strict=True)
-    ]
+def evaluate_decisions(collection: Collection, decisions: Decisions) -> Evaluation:
+    """Score what another detector decided. Raises `ConfigError` if it said nothing of a case."""
+    return _evaluation(collection, {decisions.detector: judged_by(decisions, collection.cases)}, None)
 
 
-def _rows(
-    heard: Sequence[_Heard],
-    route: Route,
-    settings: DetectorSettings,
-    plain_rules: Sequence[tuple[float, int]],
-) -> list[Row]:
-    rows = []
-    traces = [(each, follow(each.stream, each.amplified, settings).decisions) for each in heard]
-    for stage, starts in (("duck", guesses_ms), ("cut", confirmations_ms)):
-        trials = [each.trial(starts(decisions)) for each, decisions in traces]
-        rows.append(_row(route, "relay", stage, settings.threshold, trials))
-    for threshold, in_a_row in plain_rules:
-        trials = [each.trial(plain_starts_ms(each.plain, threshold, in_a_row)) for each in heard]
-        rows.append(_row(route, f"plain, {in_a_row} in a row", "start", threshold, trials))
-    return rows
+def _evaluation(
+    collection: Collection, judged: Mapping[str, Sequence[Judged]], of_relay: RelaySettings | None
+) -> Evaluation:
+    return Evaluation(
+        folders=[str(folder) for folder in collection.folders],
+        relay=of_relay,
+        recording_phases=RECORDING_PHASES,
+        clip_phases=CLIP_PHASES,
+        material=material(collection.labelled, collection.cases),
+        detectors=[detector_figures(name, those) for name, those in judged.items()],
+    )
 
 
-def plain_starts_ms(judged: Sequence[float], threshold: float, in_a_row: int) -> list[float]:
-    """Return when the plain rule declares starts: the end of the last of so many windows in a row at the threshold."""
-    gate = SpeechGate(threshold, in_a_row * WINDOW_MS, PLAIN_HANGOVER_MS)
-    events = [gate.push(probability, index * WINDOW_MS) for index, probability in enumerate(judged, 1)]
-    return [event.decided_ms for event in events if isinstance(event, GateOpened)]
+def recorded_cases(labelled: Sequence[Labelled]) -> Iterator[Case]:
+    """Return the cases of all recordings, in their order."""
+    before = voices(labelled, LEAD_IN_S)
+    for recording, sound in labelled:
+        if recording.clips:
+            yield from clips(recording, sound, before)
+        else:
+            yield from whole(recording, sound, Route.TELEPHONE)
+            yield from whole(recording, sound, Route.WIDEBAND)
 
 
-def _row(route: Route, detector: str, stage: str, threshold: float, trials: Sequence[Trial]) -> Row:
-    return Row(str(route), detector, stage, threshold, score(trials), score_kinds(trials))
+def made_up_cases(invented: Sequence[Labelled], labelled: Sequence[Labelled]) -> Iterator[Case]:
+    """Return the cases of made-up sounds, behind the same voices."""
+    before = voices(labelled, LEAD_IN_S)
+    for recording, sound in invented:
+        yield from clips(recording, sound, before, phases=1)
 
 
-def _cells(figures: Score) -> list[str]:
-    return [
-        _figure(figures.median_ms, 0),
-        _figure(figures.p90_ms, 0),
-        _figure(figures.p95_ms, 0),
-        f"{figures.missed}/{figures.onsets}",
-        _figure(figures.false_per_minute, 2),
-        _figure(figures.false_per_minute_without_vocal, 2),
-    ]
+def chosen(cases: Sequence[Case], sources: Sequence[str]) -> list[Case]:
+    """Return the cases of these kinds or recordings; all if none is named. Raises `ConfigError` for an unknown one."""
+    known = {name for case in cases for name in (case.group.kind, case.group.source)} | {MADE_UP, *made_up_names()}
+    for source in sources:
+        if source not in known:
+            raise ConfigError(
+                f"no recording and no kind of sound is called {source} (known: {', '.join(sorted(known))})"
+            )
+    return [case for case in cases if not sources or {case.group.kind, case.group.source} & set(sources)]
 
 
-def _figure(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+def detector_figures(name: str, judged: Sequence[Judged]) -> DetectorFigures:
+    """Score what one detector made of all cases."""
+    return DetectorFigures(name, *(figures(judged, joined) for joined in (together, by_kind, by_source)))

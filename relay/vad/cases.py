@@ -23,10 +23,11 @@ RECORDING_PHASES = 4
 """A recording is heard with its windows in so many positions, spread evenly over a window."""
 CLIP_PHASES = 2
 """A clip too; there are hundreds."""
-LEAD_IN_S = 7.5
+LEAD_IN_S = 4.0
 """The longest speech before a clip."""
 PAUSE_S = 1.0
 """Between the speech before a clip and the clip, which begins with some quiet of its own."""
+WHOLE = "whole"
 ALONE = "alone"
 BEHIND_SPEECH = "behind speech"
 LINE_NOISE_RMS = 20.0
@@ -35,20 +36,27 @@ LINE_NOISE_RMS = 20.0
 
 @dataclass(frozen=True, slots=True, order=True)
 class Group:
-    """Cases that are scored together. `source` is the recording that they come from, `heard` how it was put to use."""
+    """Cases that are scored together. `source` is the recording that they come from.
+
+    `condition` is "whole", of a clip "alone" or "behind speech", or says which echo there is.
+    """
 
     kind: str
     source: str
     route: str
-    heard: str
+    condition: str
+
+    @property
+    def is_clip(self) -> bool:
+        return self.condition in {ALONE, BEHIND_SPEECH}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
     """One stream, and the labels of the stretch that is judged, counted from the start of that stretch.
 
-    `recording.file` names what is counted once: several cases of it differ in the phase of the windows only, or in the
-    speech before it. `sound` makes the samples as they reach the relay, at 8 or 16 kHz.
+    `recording.file` names what is counted once: several cases of it in a group differ in the phase of the windows, in
+    the speech before it or in the delay of an echo. `sound` makes the samples as they reach the relay, at 8 or 16 kHz.
     """
 
     name: str
@@ -80,12 +88,12 @@ def line_noise(seconds: float, rate_hz: int) -> Samples:
 def whole(recording: Recording, sound: Sound, route: Route) -> Iterator[Case]:
     """Return a recording in each phase."""
     stem = PurePath(recording.file).stem
-    group = Group(recording.kind, stem, str(route), ALONE)
+    group = Group(recording.kind, stem, str(route), WHOLE)
     for phase, shift_s in enumerate(_shifts_s(RECORDING_PHASES)):
         yield Case(f"{stem}-{route.name.lower()}-{phase}", group, recording, shift_s, _shifted(sound, route, shift_s))
 
 
-def clips(recording: Recording, sound: Sound, voices: Sequence[Sound]) -> Iterator[Case]:
+def clips(recording: Recording, sound: Sound, voices: Sequence[Sound], phases: int = CLIP_PHASES) -> Iterator[Case]:
     """Return each clip of a recording as the telephone carries it: alone and behind a voice, in each phase.
 
     The voices take turns.
@@ -94,12 +102,12 @@ def clips(recording: Recording, sound: Sound, voices: Sequence[Sound]) -> Iterat
     turns = cycle(voices)
     for number, bounds in enumerate(recording.clips):
         clip = clip_labels(recording, number)
-        for phase, shift_s in enumerate(_shifts_s(CLIP_PHASES)):
-            for heard, voice in ((ALONE, None), (BEHIND_SPEECH, next(turns))):
-                group = Group(recording.kind, stem, str(Route.TELEPHONE), heard)
+        for phase, shift_s in enumerate(_shifts_s(phases)):
+            for condition, voice in ((ALONE, None), (BEHIND_SPEECH, next(turns))):
+                group = Group(recording.kind, stem, str(Route.TELEPHONE), condition)
                 lead_s = 0.0 if voice is None else voice.duration_s + PAUSE_S
                 make = _behind(voice, sound, bounds, shift_s)
-                name = f"{stem}-{number:04}-{heard.replace(' ', '-')}-{phase}"
+                name = f"{stem}-{number:04}-{condition.replace(' ', '-')}-{phase}"
                 yield Case(name, group, clip, shift_s + lead_s, make)
 
 

@@ -23,8 +23,6 @@ QUIET_BEFORE_S = 0.5
 EARLY_S = 0.15
 LATE_S = 0.35
 TURN_LABELS = "turn"
-VOCAL_NOISE = frozenset({"cough_laugh"})
-"""Kinds of sound that come from a throat and are no speech: the hardest to tell apart, so counted apart too."""
 _ROUNDING_S = 1e-9
 
 
@@ -93,7 +91,6 @@ class Score:
     false_starts: int
     minutes: float
     false_per_minute: float | None
-    false_per_minute_without_vocal: float | None
 
 
 def read_labels(data: bytes) -> list[Recording]:
@@ -108,7 +105,6 @@ def score(trials: Iterable[Trial]) -> Score:
     found = [delay for delay in delays if delay is not None]
     counted = [trial for trial in scored if trial.recording.count_false_starts]
     false, minutes = _false_starts(counted)
-    quiet = [trial for trial in counted if trial.recording.kind not in VOCAL_NOISE]
     return Score(
         onsets=len(delays),
         missed=len(delays) - len(found),
@@ -118,16 +114,7 @@ def score(trials: Iterable[Trial]) -> Score:
         false_starts=false,
         minutes=minutes,
         false_per_minute=_rate(false, minutes),
-        false_per_minute_without_vocal=_rate(*_false_starts(quiet)),
     )
-
-
-def score_kinds(trials: Iterable[Trial]) -> dict[str, Score]:
-    """Score the trials of each kind of sound apart, in the order of their appearance."""
-    kinds: dict[str, list[Trial]] = {}
-    for trial in trials:
-        kinds.setdefault(trial.recording.kind, []).append(trial)
-    return {kind: score(those) for kind, those in kinds.items()}
 
 
 def delays_ms(trial: Trial) -> list[float | None]:

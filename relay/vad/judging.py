@@ -14,6 +14,7 @@ from relay.media.silero import SileroModel
 from relay.vad.analysis import confirmations_ms, follow, guesses_ms
 from relay.vad.cases import Case
 from relay.vad.evaluation import Trial
+from relay.vad.plain_rule import PlainRule, plain_starts_ms
 from relay.vad.sound import answers, windows
 
 SIDE_BY_SIDE = 64
@@ -37,10 +38,28 @@ def judge(
     reduce_noise: bool = False,
 ) -> Iterator[Judged]:
     """Return what the detector makes of each case, in their order. A minute of sound takes about 0.2 s of CPU."""
+    return (judged for judged, *_ in judge_all(cases, model, settings, reduce_noise=reduce_noise))
+
+
+def judge_all(
+    cases: Sequence[Case],
+    model: SileroModel,
+    settings: DetectorSettings | None = None,
+    rules: Sequence[PlainRule] = (),
+    *,
+    reduce_noise: bool = False,
+) -> Iterator[list[Judged]]:
+    """Return what the detector makes of each case, and behind it what each plain rule does, whose one stage cuts."""
     settings = settings or DetectorSettings()
     for first in range(0, len(cases), SIDE_BY_SIDE):
         some = cases[first : first + SIDE_BY_SIDE]
         streams = [windows(case.sound(), model, reduce_noise=reduce_noise) for case in some]
-        for case, stream, judged in zip(some, streams, answers(model, streams, settings.model_gain_db), strict=True):
-            decisions = follow(stream, judged, settings).decisions
-            yield Judged(case, case.trial(guesses_ms(decisions)), case.trial(confirmations_ms(decisions)))
+        amplified = answers(model, streams, settings.model_gain_db)
+        plain = answers(model, streams, 0.0) if rules else amplified
+        for case, stream, loud, soft in zip(some, streams, amplified, plain, strict=True):
+            decisions = follow(stream, loud, settings).decisions
+            trials = [case.trial(plain_starts_ms(soft.probabilities, rule)) for rule in rules]
+            yield [
+                Judged(case, case.trial(guesses_ms(decisions)), case.trial(confirmations_ms(decisions))),
+                *(Judged(case, trial, trial) for trial in trials),
+            ]

@@ -1,5 +1,6 @@
 """Decides when speech starts and ends by a threshold alone: the rule that the detector is compared with."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -7,6 +8,10 @@ from relay.media.detector import WINDOW_MS
 
 HYSTERESIS = 0.15
 """Speech goes on down to this much under the threshold, as in silero-vad's own segmentation."""
+HANGOVER_MS = 256.0
+
+PlainRule = tuple[float, int]
+"""A threshold, and how many windows in a row must reach it; on what the model says without amplification."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +60,11 @@ class SpeechGate:
         self._speaking = not self._speaking
         self._run = 0
         return GateOpened(turned_ms, window_end_ms) if self._speaking else GateClosed(turned_ms, window_end_ms)
+
+
+def plain_starts_ms(judged: Sequence[float], rule: PlainRule) -> list[float]:
+    """Return when the rule declares starts, given the probability of each window: each at the end of a window."""
+    threshold, in_a_row = rule
+    gate = SpeechGate(threshold, in_a_row * WINDOW_MS, HANGOVER_MS)
+    events = [gate.push(probability, index * WINDOW_MS) for index, probability in enumerate(judged, 1)]
+    return [event.decided_ms for event in events if isinstance(event, GateOpened)]

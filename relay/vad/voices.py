@@ -1,5 +1,7 @@
 """Finds speech without noise among labelled recordings, to be heard before a clip or as the assistant's."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,11 +15,11 @@ SHORTEST_S = 4.0
 """Of speech in a recording."""
 CLEAR_DB = 20.0
 """So much louder is speech than what is heard when nobody speaks."""
-MADE_UP = "description"
+MADE_UP_VOICE = "description"
 """The phrase that serves where no recording is clear."""
 
 
-def voices(labelled: list[Labelled], longest_s: float = float("inf")) -> list[Sound]:
+def voices(labelled: Sequence[Labelled], longest_s: float = float("inf")) -> list[Sound]:
     """Return the clear speech of each recording, from its first word to the last that ends within `longest_s`.
 
     Recordings of clips and those labelled by turns are left out. If none is left, one voice is made up.
@@ -25,8 +27,8 @@ def voices(labelled: list[Labelled], longest_s: float = float("inf")) -> list[So
     found = [_spoken(*each, longest_s) for each in labelled if _is_clear(*each)]
     if found:
         return found
-    phrase = phrases.phrase(MADE_UP)
-    whole = Recording(MADE_UP, phrase.duration_s, "speech", [(0.0, phrase.duration_s)])
+    phrase = phrases.phrase(MADE_UP_VOICE)
+    whole = Recording(MADE_UP_VOICE, phrase.duration_s, "speech", [(0.0, phrase.duration_s)])
     return [_spoken(whole, Sound(phrase.samples, phrase.rate_hz), longest_s)]
 
 

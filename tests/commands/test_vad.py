@@ -1,7 +1,10 @@
 """`relay vad`: what is printed, drawn and refused."""
 
 import json
+import re
 import struct
+import subprocess
+import sys
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +18,7 @@ from relay.standin import phrases
 from tests.support.commands import one_line, relay
 from tests.support.recordings import KINDS, chunk, layout, riff, sine, wav
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 DATA = chunk(b"data", bytes(64))
 SECOND = np.random.default_rng(3).normal(0, 10, 16000).astype("<i2")
 
@@ -190,6 +194,13 @@ def test_a_picture_that_cannot_be_written_is_wrong_use(room: Path, tmp_path: Pat
         ["--calibrate", "b.wav", "--evaluate", "."],
         ["--calibrate", "b.wav", "--plot", "x.png"],
         ["--calibrate", "b.wav", "--noise-reduction"],
+        ["a.wav", "--source", "speech"],
+        ["a.wav", "--echo"],
+        ["a.wav", "--decisions", "x.json"],
+        ["--evaluate"],
+        [".", "--evaluate", "--plot", "x.png"],
+        [".", "--evaluate", "--write-cases", "x", "--decisions", "x.json"],
+        [".", "--evaluate", "--decisions", "x.json", "--threshold", "0.6"],
         ["a.wav", "--threshold", "0.2"],
         ["a.wav", "--threshold", "much"],
     ],
@@ -221,16 +232,48 @@ def test_a_room_is_heard_for_a_second_at_least(tmp_path: Path) -> None:
     assert "blink.wav: 0.06 s, wanted a quiet room for at least 1 s" in refusal(relay_vad("--calibrate", path))
 
 
-def test_a_folder_is_evaluated(spoken: Path) -> None:
+@pytest.fixture
+def folder(spoken: Path) -> Path:
+    """With a quiet room, as it takes no time."""
     labels = [{"file": "spoken.wav", "duration_s": 3.5, "kind": "speech", "speech": [[1.0, 2.5]]}]
     (spoken.parent / "labels.json").write_text(json.dumps({"files": labels}))
-    told = relay_vad("--evaluate", spoken.parent)
-    as_json = json.loads(relay_vad("--evaluate", spoken.parent, "--json").stdout)
+    return spoken.parent
+
+
+def test_a_folder_is_evaluated(folder: Path) -> None:
+    told = relay_vad("--evaluate", folder, "--source", "speech")
+    as_json = json.loads(relay_vad("--evaluate", folder, "--source", "speech", "--json").stdout)
 
     assert told.exit_code == 0
-    assert "median ms" in told.stdout
-    assert {row["route"] for row in as_json["rows"]} == {"mu-law 8 kHz", "PCM 16 kHz"}
+    assert "onsets never cut" in told.stdout
+    assert told.stderr.strip() == ""
+    assert {row["route"] for row in as_json["detectors"][0]["kinds"]} == {"mu-law 8 kHz", "PCM 16 kHz"}
 
 
 def test_a_folder_without_labels_is_wrong_configuration(tmp_path: Path) -> None:
     assert f"{tmp_path / 'labels.json'}: cannot be read" in refusal(relay_vad("--evaluate", tmp_path))
+
+
+def test_a_source_that_there_is_none_of_is_refused(folder: Path) -> None:
+    assert "called trumpet" in refusal(relay_vad("--evaluate", folder, "--source", "trumpet"))
+
+
+def test_the_detector_on_the_page_of_evaluation_can_be_evaluated(folder: Path, tmp_path: Path) -> None:
+    """The page's own script, run as it stands there over the files that the command writes."""
+    page = (REPOSITORY / "docs" / "evaluation.md").read_text()
+    (script,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    wrote = relay_vad("--evaluate", folder, "--source", "speech", "--write-cases", tmp_path / "cases")
+    (tmp_path / "mine.py").write_text(script)
+    subprocess.run([sys.executable, "mine.py"], cwd=tmp_path, check=True)
+    done = relay_vad("--evaluate", folder, "--source", "speech", "--decisions", tmp_path / "decisions.json", "--json")
+    (detector,) = json.loads(done.stdout)["detectors"]
+
+    assert wrote.stdout.startswith("written: 8 files")
+    assert detector["name"] == "loudness"
+    assert [each["cut"]["missed"]["share"] for each in detector["kinds"]] == [0.0, 0.0]
+
+
+def test_cases_that_cannot_be_written_are_wrong_use(folder: Path) -> None:
+    assert "--write-cases" in refusal(
+        relay_vad("--evaluate", folder, "--source", "speech", "--write-cases", folder / "spoken.wav")
+    )

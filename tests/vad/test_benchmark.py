@@ -1,105 +1,163 @@
-"""The measurement over a folder: on made-up recordings, and the reached figures on the real ones."""
+"""The measurement over folders: on made-up recordings, and the reached figures on the real ones."""
 
 import json
-import wave
-from io import StringIO
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
+import msgspec
 import pytest
-from rich.console import Console
 
-from relay.standin import phrases
-from relay.vad.benchmark import Evaluation, Row, evaluate, plain_starts_ms
+from relay.errors import ConfigError
+from relay.vad.benchmark import Collection, DetectorFigures, Evaluation, collect, evaluate, evaluate_decisions
+from relay.vad.cases import ALONE, BEHIND_SPEECH, WHOLE
+from relay.vad.decisions import CaseDecisions, Decisions
+from relay.vad.figures import Figures
 from relay.vad.sound import Route
+from tests.support.labelled import joined, labelled, phrase, silence
 
-
-def row(evaluation: Evaluation, stage: str, detector: str = "relay") -> Row:
-    (found,) = [each for each in evaluation.rows if (each.stage, each.detector) == (stage, detector)]
-    return found
+SOURCES = ("speech", "silence", "words")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A phrase after a second of silence, and two seconds of nothing."""
-    made = tmp_path_factory.mktemp("labelled")
-    phrase = phrases.phrase("stop")
-    silence = np.zeros(phrase.rate_hz, np.int16)
-    sounds = {"speech": np.concatenate((silence, phrase.samples, silence)), "silence": np.zeros(32000, np.int16)}
-    for name, samples in sounds.items():
-        with wave.open(str(made / f"{name}.wav"), "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(16000)
-            file.writeframes(samples.astype("<i2").tobytes())
-    speech = {"speech": [[1.0, 1.0 + phrase.duration_s]], "silence": []}
-    files = [
-        {"file": f"{name}.wav", "duration_s": len(samples) / 16000, "kind": name, "speech": speech[name]}
-        for name, samples in sounds.items()
-    ]
-    (made / "labels.json").write_text(json.dumps({"files": files}), encoding="utf-8")
-    return made
+    """A phrase after a second of silence, two seconds of nothing, and a word as a clip."""
+    words = joined(silence(1.0), phrase("stop"), silence(1.0))
+    speech = [[1.0, len(words) / 16000 - 1.0]]
+    return labelled(
+        tmp_path_factory.mktemp("labelled"),
+        {
+            "speech": (words, {"speech": speech}),
+            "silence": (silence(2.0), {}),
+            "words": (words, {"speech": speech, "clips": [[0.0, len(words) / 16000]]}),
+        },
+    )
 
 
-def test_each_recording_is_heard_in_four_window_phases_on_both_routes(folder: Path) -> None:
-    evaluation = evaluate(folder, plain_rules=[(0.5, 2)])
-
-    assert [(each.route, each.detector, each.stage) for each in evaluation.rows] == [
-        (route, *way)
-        for route in ("mu-law 8 kHz", "PCM 16 kHz")
-        for way in (("relay", "duck"), ("relay", "cut"), ("plain, 2 in a row", "start"))
-    ]
-    for each in evaluation.rows:
-        assert (each.score.onsets, each.score.missed, each.score.false_starts) == (4, 0, 0)
-        assert each.score.median_ms is not None
-        assert 0 < each.score.median_ms < 300
-        assert list(each.kinds) == ["speech", "silence"]
-        assert each.kinds["silence"].onsets == 0
+@pytest.fixture(scope="module")
+def evaluation(folder: Path) -> Evaluation:
+    return evaluate(collect([folder], SOURCES), plain_rules=[(0.5, 2)])
 
 
-def test_the_result_is_json_and_tables(folder: Path) -> None:
-    evaluation = evaluate(folder, routes=[Route.TELEPHONE], plain_rules=[])
-    console = Console(file=StringIO(), width=200)
-    console.print(evaluation.table(), evaluation.kinds_table())
-
-    result = json.loads(json.dumps(evaluation.as_json()))
-    assert [each["stage"] for each in result["rows"]] == ["duck", "cut"]
-    assert result["rows"][1]["score"]["onsets"] == 4
-    assert result["window_phases"] == 4
-    assert isinstance(console.file, StringIO)
-    assert "0/4" in console.file.getvalue()
-    assert "silence" in console.file.getvalue()
+def found(figures: Sequence[Figures], kind: str, route: Route = Route.TELEPHONE, condition: str = WHOLE) -> Figures:
+    (one,) = [each for each in figures if (each.kind, each.route, each.condition) == (kind, route, condition)]
+    return one
 
 
-@pytest.mark.parametrize(
-    ("judged", "in_a_row", "starts_ms"),
-    [
-        ([0.5], 1, [32]),
-        ([0.49, 0.5, 0.5], 2, [96]),
-        ([0.5, 0.4, 0.5, 0.5], 2, [128]),
-        ([0.9, *[0.34] * 8, 0.9], 1, [32, 320]),
-        ([0.9, *[0.34] * 7, 0.9], 1, [32]),
-        ([0.9, *[0.35] * 20, 0.9], 1, [32]),
-    ],
-)
-def test_the_plain_rule_starts_at_the_end_of_so_many_windows_in_a_row(
-    judged: list[float], in_a_row: int, starts_ms: list[float]
-) -> None:
-    assert plain_starts_ms(judged, 0.5, in_a_row) == starts_ms
+def test_each_detector_is_scored_on_each_kind_route_and_condition(evaluation: Evaluation) -> None:
+    assert [detector.name for detector in evaluation.detectors] == ["relay", "0.5, 2 in a row"]
+    for detector in evaluation.detectors:
+        assert [(each.kind, each.route, each.condition) for each in detector.kinds] == [
+            ("speech", "mu-law 8 kHz", WHOLE),
+            ("speech", "PCM 16 kHz", WHOLE),
+            ("silence", "mu-law 8 kHz", WHOLE),
+            ("silence", "PCM 16 kHz", WHOLE),
+            ("words", "mu-law 8 kHz", ALONE),
+            ("words", "mu-law 8 kHz", BEHIND_SPEECH),
+        ]
+
+
+def test_a_phrase_is_found_in_every_phase_and_silence_in_none(evaluation: Evaluation) -> None:
+    for detector in evaluation.detectors:
+        for route in (Route.TELEPHONE, Route.WIDEBAND):
+            speech, quiet = (found(detector.kinds, kind, route).cut for kind in ("speech", "silence"))
+            assert speech.missed is not None
+            assert (speech.missed.share, speech.missed.of) == (0.0, 1)
+            assert speech.delay is not None
+            assert 0 < speech.delay.median_ms < 300
+            assert quiet.false is not None
+            assert quiet.false.events == 0
+
+
+def test_the_result_is_complete_as_json(evaluation: Evaluation) -> None:
+    assert msgspec.convert(json.loads(json.dumps(evaluation.as_json())), Evaluation) == evaluation
+
+
+def test_progress_is_told_for_each_case(folder: Path) -> None:
+    told: list[tuple[int, int]] = []
+    collection = collect([folder], ["silence"])
+    evaluate(collection, plain_rules=[], progress=lambda done, of: told.append((done, of)))
+
+    assert told == [(number, 8) for number in range(1, 9)]
+
+
+def test_made_up_sounds_are_part_of_every_collection_and_echoes_if_wanted(folder: Path) -> None:
+    kinds = {case.group.kind for case in collect([folder], echo=True).cases}
+
+    assert kinds == {*SOURCES, "made_up", "echo", "caller_over_echo"}
+    with pytest.raises(ConfigError, match="called echo"):
+        collect([folder], ["echo"])
+
+
+def test_several_folders_are_one_collection(folder: Path, tmp_path: Path) -> None:
+    other = labelled(tmp_path, {"music": (silence(1.0), {})})
+
+    assert {case.group.source for case in collect([folder, other], ["music", "silence"]).cases} == {"music", "silence"}
+
+
+def test_two_recordings_of_one_name_are_refused(folder: Path, tmp_path: Path) -> None:
+    """They would count as the same one heard twice."""
+    other = labelled(tmp_path, {"silence": (silence(1.0), {})})
+
+    with pytest.raises(ConfigError, match="several recordings are called silence"):
+        collect([folder, other], ["silence"])
+
+
+def test_sources_are_kinds_or_recordings_and_known(folder: Path) -> None:
+    assert {case.group.source for case in collect([folder], ["made_up_hum"]).cases} == {"made_up_hum"}
+    with pytest.raises(ConfigError, match="called trumpet"):
+        collect([folder], ["trumpet"])
+
+
+def test_what_another_detector_decided_is_scored_by_the_same_rules(folder: Path, evaluation: Evaluation) -> None:
+    collection = collect([folder], SOURCES)
+    said = {case.name: CaseDecisions([case.from_s + 1.1] if case.recording.speech else []) for case in collection.cases}
+    other = evaluate_decisions(collection, Decisions("mine", said))
+    (detector,) = other.detectors
+
+    assert (detector.name, other.relay) == ("mine", None)
+    assert other.material == evaluation.material
+    for kind, condition in (("speech", WHOLE), ("words", ALONE), ("words", BEHIND_SPEECH)):
+        delay = found(detector.kinds, kind, condition=condition).cut.delay
+        assert delay is not None
+        assert delay.p95_ms == pytest.approx(100)
+
+
+def measured(recordings: Path) -> list[DetectorFigures]:
+    collection = collect([recordings])
+    whole = [case for case in collection.cases if case.group.condition == WHOLE and case.group.route == Route.TELEPHONE]
+    return evaluate(Collection([recordings], collection.labelled, whole), plain_rules=[(0.5, 3)]).detectors
 
 
 def test_the_figures_that_were_reached_on_the_recordings(recordings: Path) -> None:
     """Telephone audio. Beside it the plain rule, whose figures show that the rules of the measurement still hold."""
-    evaluation = evaluate(recordings, routes=[Route.TELEPHONE], plain_rules=[(0.5, 3)])
-    duck, cut = row(evaluation, "duck").score, row(evaluation, "cut").score
-    plain = row(evaluation, "start", "plain, 3 in a row").score
+    relay, plain = (detector.together[0] for detector in measured(recordings))
 
-    assert (duck.onsets, cut.onsets, plain.onsets) == (132, 132, 132)
-    assert cut.minutes == pytest.approx(13.14, abs=0.01)
-    assert (duck.missed, cut.missed) == (0, 0)
-    figures = (duck.median_ms, cut.median_ms, cut.p95_ms, cut.false_per_minute, cut.false_per_minute_without_vocal)
-    reached = (70, 120, 285, 0.25, 0.08)
-    assert all(figure is not None and figure <= bound for figure, bound in zip(figures, reached, strict=True)), figures
-    assert plain.median_ms == pytest.approx(134, abs=6)
-    assert plain.false_per_minute is not None
-    assert 1.2 < plain.false_per_minute < 2.0
+    assert relay.pause.missed == relay.cut.missed
+    assert relay.cut.missed is not None
+    assert (relay.cut.missed.of, relay.cut.missed.share) == (33, 0.0)
+    assert relay.pause.delay is not None
+    assert relay.cut.delay is not None
+    assert relay.cut.false is not None
+    assert relay.cut.false.minutes == pytest.approx(13.14 / 4, abs=0.01)
+    figures = (relay.pause.delay.median_ms, relay.cut.delay.median_ms, relay.cut.delay.p95_ms)
+    assert all(figure <= bound for figure, bound in zip(figures, (70, 120, 285), strict=True)), figures
+    assert relay.cut.false.per_minute <= 0.25
+    assert plain.cut.delay is not None
+    assert plain.cut.delay.median_ms == pytest.approx(134, abs=6)
+    assert plain.cut.false is not None
+    assert 1.2 < plain.cut.false.per_minute < 2.0
+
+
+def test_with_the_clips_there_is_an_hour_without_speech(recordings: Path) -> None:
+    """Different sound, half of it recorded."""
+    clips = recordings.parent / "audio_interrupt"
+    if not clips.is_dir():
+        pytest.skip("recordings not present")
+    collection = collect([recordings, clips])
+    seconds = {
+        case.recording.file: case.recording.without_speech_s()
+        for case in collection.cases
+        if case.recording.scored and case.recording.count_false_starts
+    }
+
+    assert sum(seconds.values()) > 60 * 60

@@ -5,7 +5,7 @@ import pytest
 
 from relay.media import g711
 from relay.media.sound import Sound
-from relay.vad.cases import ALONE, BEHIND_SPEECH, Case, Group, clips, line_noise, on_the_way, whole
+from relay.vad.cases import ALONE, BEHIND_SPEECH, WHOLE, Case, Group, clips, line_noise, on_the_way, whole
 from relay.vad.evaluation import Recording
 from relay.vad.sound import Route
 
@@ -31,8 +31,8 @@ def heard(level: int) -> int:
 
 
 def test_each_clip_is_heard_alone_and_behind_speech_in_each_phase(cases: list[Case]) -> None:
-    assert [(case.recording.file, case.group.heard) for case in cases] == [
-        (f"coughs.wav#{clip}", heard_so) for clip in (0, 1) for _ in range(2) for heard_so in (ALONE, BEHIND_SPEECH)
+    assert [(case.recording.file, case.group.condition) for case in cases] == [
+        (f"coughs.wav#{clip}", condition) for clip in (0, 1) for _ in range(2) for condition in (ALONE, BEHIND_SPEECH)
     ]
     assert len({case.name for case in cases}) == len(cases)
 
@@ -72,7 +72,7 @@ def test_only_starts_within_the_stretch_count(cases: list[Case]) -> None:
 def test_a_whole_recording_is_heard_in_four_phases_on_its_route() -> None:
     cases = list(whole(COUGHS, SOUND, Route.WIDEBAND))
 
-    assert [case.group for case in cases] == [Group("cough", "coughs", "PCM 16 kHz", ALONE)] * 4
+    assert [case.group for case in cases] == [Group("cough", "coughs", "PCM 16 kHz", WHOLE)] * 4
     assert [case.from_s for case in cases] == pytest.approx([0.0, 0.008, 0.016, 0.024])
     assert [len(case.sound().samples) for case in cases] == [64000 + 128 * phase for phase in range(4)]
     assert {case.sound().rate_hz for case in cases} == {16000}

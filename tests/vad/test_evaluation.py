@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from relay.vad.evaluation import Recording, Score, Trial, read_labels, score, score_kinds
+from relay.vad.evaluation import Recording, Score, Trial, read_labels, score
 
 
 def recording(
@@ -90,17 +90,7 @@ def test_recordings_not_to_be_counted_for_false_starts_still_have_delays() -> No
 
     assert result.median_ms == pytest.approx(100)
     assert (result.false_starts, result.minutes) == (0, 0.0)
-    assert (result.false_per_minute, result.false_per_minute_without_vocal) == (None, None)
-
-
-def test_coughs_and_laughs_are_left_out_of_the_second_rate_with_their_time() -> None:
-    noise = Trial(recording(kind="door"), [1.0])
-    cough = Trial(recording(kind="cough_laugh", duration_s=30.0), [1.0, 2.0])
-
-    result = score([noise, cough])
-
-    assert result.false_per_minute == pytest.approx(3 / 1.5)
-    assert result.false_per_minute_without_vocal == pytest.approx(1.0)
+    assert result.false_per_minute is None
 
 
 def test_percentiles_are_of_the_onsets_found() -> None:
@@ -115,16 +105,7 @@ def test_percentiles_are_of_the_onsets_found() -> None:
 
 
 def test_nothing_at_all_has_no_figures() -> None:
-    assert score([]) == Score(0, 0, None, None, None, 0, 0.0, None, None)
-
-
-def test_kinds_of_sound_are_scored_apart() -> None:
-    door, speech = Trial(recording(kind="door"), [1.0]), Trial(recording((10.0, 12.0)), [10.1])
-
-    by_kind = score_kinds([door, speech, door])
-
-    assert list(by_kind) == ["door", "speech"]
-    assert by_kind == {"door": score([door, door]), "speech": score([speech])}
+    assert score([]) == Score(0, 0, None, None, None, 0, 0.0, None)
 
 
 def test_labels_are_read_and_what_is_not_needed_is_ignored() -> None:

@@ -91,7 +91,7 @@ def test_each_figure_of_a_statistic_has_its_interval_the_same_each_time() -> Non
     values = np.arange(100.0)
 
     def both(drawn: NDArray[np.int64]) -> NDArray[np.float64]:
-        return np.percentile(values[drawn], [50, 90])
+        return np.asarray(np.percentile(values[drawn], [50, 90]))
 
     median, ninety = cluster_bootstrap(100, both) or []
     assert median[0] < 49.5 < median[1]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.vad.plain_rule import GateClosed, GateOpened, SpeechGate
+from relay.vad.plain_rule import GateClosed, GateOpened, SpeechGate, plain_starts_ms
 
 
 def events(gate: SpeechGate, probabilities: list[float]) -> list[GateOpened | GateClosed]:
@@ -59,3 +59,20 @@ def test_starts_and_ends_alternate_and_lie_in_order(
         assert last_ms <= turned_ms < event.decided_ms
         assert event.decided_ms - turned_ms >= (onset_ms if isinstance(event, GateOpened) else hangover_ms)
         last_ms = turned_ms
+
+
+@pytest.mark.parametrize(
+    ("judged", "in_a_row", "starts_ms"),
+    [
+        ([0.5], 1, [32]),
+        ([0.49, 0.5, 0.5], 2, [96]),
+        ([0.5, 0.4, 0.5, 0.5], 2, [128]),
+        ([0.9, *[0.34] * 8, 0.9], 1, [32, 320]),
+        ([0.9, *[0.34] * 7, 0.9], 1, [32]),
+        ([0.9, *[0.35] * 20, 0.9], 1, [32]),
+    ],
+)
+def test_the_plain_rule_starts_at_the_end_of_so_many_windows_in_a_row(
+    judged: list[float], in_a_row: int, starts_ms: list[float]
+) -> None:
+    assert plain_starts_ms(judged, (0.5, in_a_row)) == starts_ms

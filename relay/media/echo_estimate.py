@@ -1,0 +1,121 @@
+"""Measures whether what is played to a caller comes back in what the caller says, how late and how weak.
+
+Two sounds of different people have nothing in common once their spectra are flattened; an echo has the whole of it, at
+one delay. So 64 ms of the caller are correlated with all that was played in the second before, both with a flat
+spectrum (the phase transform: Knapp and Carter 1976), and what is found at each delay is added up, the old forgotten
+within about half a second. Chance adds up as a random walk, whose size is known: the score is the highest sum in units
+of that. Nothing is computed while nothing is played, or the caller is silent.
+"""
+
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relay.media.features import level_dbfs
+from relay.media.resample import Samples
+
+RATE_HZ = 16000
+HOP_MS = 32
+BLOCK_MS = 64
+REACH_MS = 960
+"""The longest delay at which an echo is found."""
+PLAYED_DBFS = -55.0
+"""From this level on the echo of what is played may be heard."""
+HEARD_DBFS = -62.0
+"""An echo under this level is none: it is at most a few steps of a mu-law sample."""
+_RATE_HZ = 4000
+"""The bandwidth that is looked at holds most of the power of speech."""
+_STEP = RATE_HZ // _RATE_HZ
+_HOP = HOP_MS * _RATE_HZ // 1000
+_BLOCK = BLOCK_MS * _RATE_HZ // 1000
+_LAGS = REACH_MS * _RATE_HZ // 1000
+_SPAN = _LAGS + _BLOCK
+_KEPT = 0.94
+"""Part of the sums that outlives a hop: a time constant of half a second."""
+_FLAT_DOWN_TO = 0.05
+"""Parts of the spectrum that are so much weaker than its mean are left weak: they are noise."""
+_CHANCE_SCALE = 3.4
+_LOSSES_KEPT = 16
+
+Floats = NDArray[np.float64]
+
+
+class EchoEstimate:
+    """One for a stream of a caller; both sounds are 16 kHz, in step, in chunks of any length.
+
+    `score` is how far the sum at the best delay stands out, 4 to 5 by chance. `delay_ms` and `loss_db` are those of the
+    echo, if there is one: so much later and weaker than `far` it is in `near`. A caller who speaks, or noise, makes the
+    loss seem smaller for that time.
+    """
+
+    def __init__(self) -> None:
+        self.score = 0.0
+        self.delay_ms = 0.0
+        self._near: Floats = np.zeros(_BLOCK)
+        self._far: Floats = np.zeros(_SPAN)
+        self._waiting_near: Samples = np.zeros(0, np.int16)
+        self._waiting_far: Samples = np.zeros(0, np.int16)
+        self._sums: Floats = np.zeros(_LAGS + 1)
+        self._chance: Floats = np.zeros(_LAGS + 1)
+        self._losses_db: deque[float] = deque(maxlen=_LOSSES_KEPT)
+
+    @property
+    def loss_db(self) -> float:
+        """The median of the last half second of echo."""
+        return float(np.median(self._losses_db)) if self._losses_db else 0.0
+
+    def push(self, near: Samples, far: Samples) -> int:
+        """Take what comes next of both; return in how many steps of 32 ms there was anything to compare."""
+        near, far = np.concatenate((self._waiting_near, near)), np.concatenate((self._waiting_far, far))
+        hop, compared = _HOP * _STEP, 0
+        whole = len(near) // hop * hop
+        for at in range(0, whole, hop):
+            compared += self._step(near[at : at + hop], far[at : at + hop])
+        self._waiting_near, self._waiting_far = near[whole:], far[whole:]
+        return compared
+
+    def _step(self, near: Samples, far: Samples) -> bool:
+        self._near = np.concatenate((self._near[_HOP:], _slow(near)))
+        self._far = np.concatenate((self._far[_HOP:], _slow(far)))
+        far_power = float(self._far @ self._far) / _SPAN
+        if level_dbfs(near) < HEARD_DBFS or far_power < _power(PLAYED_DBFS - 6):
+            return False
+        far_flat = _flat(np.fft.rfft(self._far))
+        near_flat = _flat(np.fft.rfft(self._near * _WINDOW, _SPAN))
+        both = np.fft.irfft(np.stack((far_flat * near_flat.conj(), far_flat)), _SPAN)
+        self._sums = _KEPT * self._sums + both[0, : _LAGS + 1]
+        played = np.concatenate(([0.0], np.cumsum(both[1] ** 2)))
+        near_energy = float(np.sum(np.abs(near_flat) ** 2)) * 2 / _SPAN
+        chance = (played[_BLOCK:] - played[:-_BLOCK]) * near_energy / _SPAN
+        self._chance = _KEPT**2 * self._chance + chance
+        self._look()
+        return True
+
+    def _look(self) -> None:
+        least = 0.05 * float(self._chance.mean())
+        scores = self._sums**2 / (self._chance + least)
+        at = int(np.argmax(scores))
+        self.score = float(np.sqrt(scores[at])) / _CHANCE_SCALE
+        self.delay_ms = (_LAGS - at) * 1000 / _RATE_HZ
+        played, heard = self._far[at : at + _BLOCK], self._near
+        if (power := float(played @ played)) > _power(PLAYED_DBFS) * _BLOCK:
+            self._losses_db.append(10 * float(np.log10(power / (float(heard @ heard) + 1.0))))
+
+
+def _slow(samples: Samples) -> Floats:
+    slow: Floats = samples.reshape(-1, _STEP).mean(axis=1)
+    return slow
+
+
+def _flat(spectrum: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    size = np.abs(spectrum)
+    flat: NDArray[np.complex128] = spectrum / (size + _FLAT_DOWN_TO * float(np.sqrt(np.mean(size**2))) + 1e-9)
+    return flat
+
+
+def _power(dbfs: float) -> float:
+    return float(10 ** (dbfs / 10) * 32768**2)
+
+
+_WINDOW = np.hanning(_BLOCK)

@@ -1,0 +1,88 @@
+"""An echo is found soon, with its delay and its loss; two people who speak at once are none."""
+
+import numpy as np
+import pytest
+
+from relay.media import g711
+from relay.media.echo_control import CERTAIN
+from relay.media.echo_estimate import RATE_HZ, REACH_MS, EchoEstimate
+from relay.media.resample import Samples
+from relay.media.sound import Sound, convert
+from relay.standin import phrases
+from relay.standin.echo import EchoPath, mix
+
+FRAME = RATE_HZ // 50
+
+
+def speech(name: str) -> Samples:
+    """As a telephone line carries it."""
+    phrase = phrases.phrase(name)
+    narrow = convert(Sound(phrase.samples, phrase.rate_hz), 8000).samples
+    return convert(Sound(g711.decode(g711.encode(narrow)), 8000), RATE_HZ).samples
+
+
+def first_certain_ms(near: Samples, far: Samples, estimate: EchoEstimate) -> float | None:
+    for at in range(0, min(len(near), len(far)) - FRAME, FRAME):
+        if estimate.push(near[at : at + FRAME], far[at : at + FRAME]) and estimate.score >= CERTAIN:
+            return (at + FRAME) * 1000 / RATE_HZ
+    return None
+
+
+@pytest.mark.parametrize("delay_ms", [50, 180, 500, 900])
+@pytest.mark.parametrize("loss_db", [10, 25, 35])
+def test_an_echo_is_found_with_its_delay_and_its_loss(loss_db: int, delay_ms: int) -> None:
+    far = speech("description")
+    near = EchoPath(RATE_HZ, delay_ms=delay_ms, loss_db=loss_db).push(far)
+    estimate = EchoEstimate()
+
+    found_ms = first_certain_ms(near, far, estimate)
+
+    assert found_ms is not None
+    assert found_ms < delay_ms + 1500
+    assert estimate.delay_ms == pytest.approx(delay_ms, abs=5)
+    assert estimate.loss_db == pytest.approx(loss_db, abs=5)
+
+
+def test_an_echo_is_found_beneath_the_callers_own_voice() -> None:
+    far = speech("description")
+    caller = np.resize(speech("question"), len(far))
+    near = mix(caller, EchoPath(RATE_HZ, delay_ms=180, loss_db=10).push(far))
+    estimate = EchoEstimate()
+
+    assert first_certain_ms(near, far, estimate) is not None
+    assert estimate.delay_ms == pytest.approx(180, abs=5)
+
+
+def test_two_people_who_speak_at_once_are_no_echo() -> None:
+    far = speech("description")
+    near = np.resize(speech("question"), len(far))
+
+    assert first_certain_ms(near, far, EchoEstimate()) is None
+
+
+def test_an_echo_later_than_the_reach_is_not_found() -> None:
+    far = speech("description")
+    near = EchoPath(RATE_HZ, delay_ms=REACH_MS + 100, loss_db=10).push(far)
+
+    assert first_certain_ms(near, far, EchoEstimate()) is None
+
+
+@pytest.mark.parametrize("silent", ["near", "far"])
+def test_with_one_side_silent_nothing_is_computed(silent: str) -> None:
+    sound = speech("description")
+    nothing = np.zeros(len(sound), np.int16)
+    near, far = (nothing, sound) if silent == "near" else (sound, nothing)
+
+    assert EchoEstimate().push(near, far) == 0
+
+
+def test_chunking_changes_nothing() -> None:
+    far = speech("description")[: 2 * RATE_HZ]
+    near = EchoPath(RATE_HZ, delay_ms=100, loss_db=12).push(far)
+    at_once, chunked = EchoEstimate(), EchoEstimate()
+
+    steps = at_once.push(near, far)
+    pieces = np.cumsum([0, 1, 7, 160, 511, 513, 320, 3000])
+    later = sum(chunked.push(near[a:b], far[a:b]) for a, b in zip(pieces, [*pieces[1:], len(far)], strict=True))
+
+    assert (steps, at_once.score, at_once.delay_ms) == (later, chunked.score, chunked.delay_ms)
