@@ -108,6 +108,7 @@ class VadConfig(msgspec.Struct, frozen=True):
     hangover_ms: Annotated[int, Meta(ge=32, le=3000)] = 256
     model_gain_db: Annotated[float, Meta(ge=0, le=20)] = 6.0
     model_rate_hz: Literal[16000, 8000] = 16000
+    ignore_coughs: bool = True
 
 
 class BargeInConfig(msgspec.Struct, frozen=True):

@@ -27,6 +27,15 @@ def recordings() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def interruptions(recordings: Path) -> Path:
+    """The folder of coughs, words and digits over the telephone, beside the recordings."""
+    folder = recordings.parent / "audio_interrupt"
+    if not any(folder.glob("*.wav")):
+        pytest.skip("recordings not present")
+    return folder
+
+
 @pytest.fixture
 def stopped_redis(tmp_path: Path) -> Iterator[RedisServer]:
     """A real Redis, for tests that start and stop it."""

@@ -40,6 +40,7 @@ from relay.daemon.loop_lag import probe_loop_lag
 from relay.daemon.notify import Notifier, report
 from relay.daemon.server import Server
 from relay.errors import ConfigError, StartFailed
+from relay.media.cough_probe import CoughProbe
 from relay.media.silero import SileroModel
 from relay.metrics import Metrics
 from relay.net.listen import inherited_listener, open_listener, serve_asgi
@@ -78,12 +79,13 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
     Leaving does not wait for calls: `calls.drain` does.
 
     Raises:
-        ConfigError: the address, the apology, the classifier or the kind of store cannot be used until somebody mends
-            that.
+        ConfigError: the address, the apology, the classifier, the cough probe or the kind of store cannot be used until
+            somebody mends that.
         StartFailed: the address cannot be used now: it is taken, or not there yet.
     """
     model = await trio.to_thread.run_sync(SileroModel.load, config.vad.model_rate_hz)
     classifier = await trio.to_thread.run_sync(load_classifier, config.barge_in, metrics)
+    probe = CoughProbe.load(config.vad.model_rate_hz) if config.vad.ignore_coughs else None
     apology = await trio.to_thread.run_sync(load_apology, config.reconnect)
     listener = _listen(config.server)
     host, port = listener.getsockname()[:2]
@@ -94,7 +96,7 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
             AsyncExitStack() as stack,
             trio.open_nursery() as nursery,
         ):
-            vad = VadEngine(model, metrics, gain_db=config.vad.model_gain_db)
+            vad = VadEngine(model, metrics, probe=probe, gain_db=config.vad.model_gain_db)
             nursery.start_soon(vad.run)
             nursery.start_soon(probe_loop_lag, metrics)
             refusals = Refusals(metrics)

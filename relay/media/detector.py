@@ -9,12 +9,16 @@ the model does not weigh:
   the loudest of the last half second proves nothing.
 - Speech that hardly rises over a steady noise gets poor probabilities, and nothing so quiet is a cough or a door: it
   needs less evidence.
+
+A confirmation has to pass the cough probe (`relay.media.cough_probe`) too: the same evidence is added up a second time,
+in which no window counts for more than the probe allows, and both sums must suffice. So the probe takes interruptions
+away or delays them, and never causes one. A guess does not ask it.
 """
 
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum, auto
-from math import log
+from math import inf, log
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +45,8 @@ class DetectorSettings:
     Evidence is in natural log-odds (nats).
     """
 
+    ignore_coughs: bool = True
+    """Whether the bounds of the cough probe count."""
     threshold: float = 0.5
     """Probability at which a window speaks for speech. Lower hears more and sooner, higher is less easily fooled."""
     model_gain_db: float = 6.0
@@ -135,6 +141,8 @@ class Detector:
         self.level_dbfs = 0.0
         self.over_floor_db = 0.0
         self._evidence = 0.0
+        self._bounded_evidence = 0.0
+        self._had_enough = False  # a doubted sound may have enough of the first for long: it must not guess on and on
         self._floor = NoiseFloor(WINDOW_MS)
         memory_windows = round(self._settings.fading_memory_ms / WINDOW_MS)
         self._recent_dbfs: deque[float] = deque(maxlen=memory_windows + 1)
@@ -145,8 +153,13 @@ class Detector:
         self._onset_ms = 0.0
         self._likely_ms = 0.0
 
-    def push(self, samples: NDArray[np.int16], probability: float, window_end_ms: float) -> Decision | None:
-        """Take the next window, not amplified, with the probability that the model gave it; return what it decides."""
+    def push(
+        self, samples: NDArray[np.int16], probability: float, window_end_ms: float, voice_bound: float = inf
+    ) -> Decision | None:
+        """Take the next window, not amplified, with the probability that the model gave it; return what it decides.
+
+        `voice_bound` is the cough probe's bound on the log-odds of that probability.
+        """
         self.level_dbfs = level_dbfs(samples)
         self.over_floor_db = self._floor.push(self.level_dbfs)
         self._low_windows = self._low_windows + 1 if probability < self._release else 0
@@ -154,20 +167,24 @@ class Detector:
             return self._speaking(window_end_ms)
         self._follow_rise(probability, window_end_ms)
         fading = self._fading()
-        self._weigh(probability, fading=fading)
+        self._weigh(probability, voice_bound if self._settings.ignore_coughs else inf, fading=fading)
+        enough = self._enough(self._evidence)
+        risen, self._had_enough = enough and not self._had_enough, enough
+        confirmed = enough and self._enough(self._bounded_evidence)
         if self._low_windows:
             self._armed = True
         if self.state is State.GUESSING:
-            return self._guessing(window_end_ms)
+            return self._guessing(window_end_ms, confirmed=confirmed)
         triggered = self._armed and probability >= self._settings.threshold and not fading
-        return self._guess(window_end_ms) if triggered or self._enough() else None
+        return self._guess(window_end_ms) if triggered or risen or confirmed else None
 
     def _speaking(self, now_ms: float) -> Ended | None:
         if self._low_windows * WINDOW_MS < self._settings.hangover_ms:
             return None
         at_ms = now_ms - self._low_windows * WINDOW_MS
         self.state = State.QUIET
-        self._evidence = 0.0
+        self._evidence = self._bounded_evidence = 0.0
+        self._had_enough = False
         self._armed = True
         self._rise_ms = None
         self._recent_dbfs.clear()
@@ -180,8 +197,8 @@ class Detector:
         self._onset_ms = max(0.0, now_ms - LONGEST_RISE_MS, self._rise_ms - MODEL_LAG_MS)
         return Likely(self._onset_ms, now_ms)
 
-    def _guessing(self, now_ms: float) -> Confirmed | Rejected | None:
-        if self._enough():
+    def _guessing(self, now_ms: float, *, confirmed: bool) -> Confirmed | Rejected | None:
+        if confirmed:
             self.state = State.SPEAKING
             return Confirmed(self._onset_ms, self._likely_ms, now_ms)
         over = now_ms - self._likely_ms >= self._settings.longest_guess_ms
@@ -201,17 +218,21 @@ class Detector:
         self._recent_dbfs.append(self.level_dbfs)
         return self.level_dbfs < max(self._recent_dbfs) - self._settings.fading_db
 
-    def _weigh(self, probability: float, *, fading: bool) -> None:
+    def _weigh(self, probability: float, voice_bound: float, *, fading: bool) -> None:
         sure = min(max(probability, LEAST_PROBABILITY), 1 - LEAST_PROBABILITY)
-        limit = self._settings.evidence_per_window
-        log_odds = min(max(log(sure / (1 - sure)) - self._bias, -limit), limit)
-        added = 0.0 if fading and log_odds > 0 else log_odds
-        self._evidence = max(0.0, self._settings.evidence_kept * self._evidence + added)
+        log_odds = log(sure / (1 - sure))
+        self._evidence = self._added(self._evidence, log_odds, fading=fading)
+        self._bounded_evidence = self._added(self._bounded_evidence, min(log_odds, voice_bound), fading=fading)
         self._loudest_db = max(self._loudest_db, self.over_floor_db) if self._evidence else 0.0
 
-    def _enough(self) -> bool:
-        """True if the evidence suffices for a sound as far over the noise as this one has been."""
+    def _added(self, evidence: float, log_odds: float, *, fading: bool) -> float:
+        limit = 0.0 if fading else self._settings.evidence_per_window
+        added = min(max(log_odds - self._bias, -self._settings.evidence_per_window), limit)
+        return max(0.0, self._settings.evidence_kept * evidence + added)
+
+    def _enough(self, evidence: float) -> bool:
+        """True if that much evidence suffices for a sound as far over the noise as this one has been."""
         settings = self._settings
         span_db = settings.clear_db - settings.buried_db
         clear = min(1.0, max(0.0, (self._loudest_db - settings.buried_db) / span_db))
-        return self._evidence >= settings.buried_evidence + clear * (settings.clear_evidence - settings.buried_evidence)
+        return evidence >= settings.buried_evidence + clear * (settings.clear_evidence - settings.buried_evidence)

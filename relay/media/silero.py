@@ -22,12 +22,16 @@ MODEL_FILE = "silero_vad.onnx"
 WINDOW_SAMPLES = {8000: 256, 16000: 512}
 """32 ms at either rate: the only lengths the model takes."""
 _CONTEXT_PART = 8  # the context is an eighth of the window
-_STATE_SIZE = 128
+STATE_SIZE = 128
+"""Of each half of the RNN state."""
 
 
 @dataclass(slots=True)
 class SileroState:
-    """The memory of one stream: the model's RNN state `[2, 1, 128]` and the end of the last window."""
+    """The memory of one stream: the model's RNN state `[2, 1, 128]`, hidden half first, and the end of the last window.
+
+    The probability is the logistic function of a weighted sum of the hidden half, its negative values taken as 0.
+    """
 
     rnn: NDArray[np.float32]
     context: NDArray[np.float32]
@@ -61,7 +65,7 @@ class SileroModel:
 
     def new_state(self) -> SileroState:
         """Return the state of a stream that begins."""
-        return SileroState(np.zeros((2, 1, _STATE_SIZE), np.float32), np.zeros(self._context_samples, np.float32))
+        return SileroState(np.zeros((2, 1, STATE_SIZE), np.float32), np.zeros(self._context_samples, np.float32))
 
     def run(
         self, windows: Sequence[NDArray[np.int16] | NDArray[np.float32]], states: Sequence[SileroState]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from relay.media.detector import WINDOW_MS, Confirmed, Decision, Detector, DetectorSettings, Ended, Likely
 from relay.media.silero import SileroModel
 from relay.media.sound import Sound
-from relay.vad.sound import Route, probabilities, read_sound, windows
+from relay.vad.sound import Answers, Route, answers, read_sound, windows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,16 +60,17 @@ def analyse(
     model = model or SileroModel.load(16000)
     sound = read_sound(path)
     stream = windows(sound, model, route, reduce_noise=reduce_noise)
-    (judged,) = probabilities(model, [stream], settings.model_gain_db)
+    (judged,) = answers(model, [stream], settings.model_gain_db)
     return RecordingAnalysis(str(path), sound, settings, follow(stream, judged, settings))
 
 
-def follow(stream: NDArray[np.int16], judged: Sequence[float], settings: DetectorSettings) -> Trace:
-    """Run the detector over windows `[n, window_samples]` and the probability of each."""
+def follow(stream: NDArray[np.int16], judged: Answers, settings: DetectorSettings) -> Trace:
+    """Run the detector over windows `[n, window_samples]` and the answers for them."""
     detector = Detector(settings)
-    trace = Trace(list(judged), [], [], [])
-    for index, (window, probability) in enumerate(zip(stream, judged, strict=True), 1):
-        decision = detector.push(window, probability, index * WINDOW_MS)
+    trace = Trace(judged.probabilities, [], [], [])
+    windows = zip(stream, judged.probabilities, judged.voice_bounds, strict=True)
+    for index, (window, probability, bound) in enumerate(windows, 1):
+        decision = detector.push(window, probability, index * WINDOW_MS, bound)
         trace.levels_dbfs.append(detector.level_dbfs)
         trace.floors_dbfs.append(detector.level_dbfs - detector.over_floor_db)
         if decision:

@@ -17,7 +17,7 @@ from relay.media.sound import Sound, convert
 from relay.standin import phrases
 from relay.vad.analysis import Trace, confirmations_ms, follow, guesses_ms
 from relay.vad.evaluation import Recording, Score, Trial, score
-from relay.vad.sound import probabilities, read_sound, windows
+from relay.vad.sound import Answers, answers, read_sound, windows
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 LEAD_S = 2.0
@@ -90,7 +90,7 @@ def calibrate(path: Path, settings: DetectorSettings | None = None) -> Calibrati
         raise FormatMismatch(f"{path}: {room.duration_s:.2f} s, wanted a quiet room for at least {SHORTEST_S:g} s")
     room_windows = windows(room, model)
     recordings, streams = _speech_in(room, model)
-    room_judged, *judged = probabilities(model, [room_windows, *streams], settings.model_gain_db)
+    room_judged, *judged = answers(model, [room_windows, *streams], settings.model_gain_db)
     costs = [
         _cost(replace(settings, threshold=threshold), (room_windows, room_judged), recordings, streams, judged)
         for threshold in THRESHOLDS
@@ -101,7 +101,7 @@ def calibrate(path: Path, settings: DetectorSettings | None = None) -> Calibrati
         duration_s=room.duration_s,
         noise_floor_dbfs=float(np.median(trace.floors_dbfs)),
         loud_dbfs=float(np.percentile(trace.levels_dbfs, 95)),
-        highest_probability=max(room_judged),
+        highest_probability=max(trace.probabilities),
         longest_run_ms=_longest_run_ms(trace, settings.threshold),
         quiet_threshold=next(
             (cost.threshold for cost in costs if cost.threshold >= settings.threshold and not cost.false_ducks), None
@@ -129,10 +129,10 @@ def _speech_in(room: Sound, model: SileroModel) -> tuple[list[tuple[Recording, f
 
 def _cost(
     settings: DetectorSettings,
-    room: tuple[NDArray[np.int16], Sequence[float]],
+    room: tuple[NDArray[np.int16], Answers],
     labels: Sequence[tuple[Recording, float]],
     streams: Sequence[NDArray[np.int16]],
-    judged: Sequence[Sequence[float]],
+    judged: Sequence[Answers],
 ) -> ThresholdCost:
     in_room = follow(*room, settings).decisions
     spoken = [follow(stream, those, settings).decisions for stream, those in zip(streams, judged, strict=True)]

@@ -15,6 +15,7 @@ import trio
 from rich.table import Table
 
 from relay.call.caller.vad_engine import VadEngine
+from relay.media.cough_probe import CoughProbe
 from relay.media.detector import WINDOW_MS, Detector, DetectorSettings
 from relay.media.features import model_input
 from relay.media.frames import WIDEBAND
@@ -68,9 +69,10 @@ class VadCost(msgspec.Struct, frozen=True):
 def vad_cost(seconds: float, calls: Sequence[int] = CALLS) -> VadCost:
     """Measure each number of calls. Each takes three times `seconds`. Raises `ConfigError` without the model."""
     model = SileroModel.load(16000)
+    probe = CoughProbe.load(model.rate_hz)
     speech = np.frombuffer(spoken("description", WIDEBAND), np.int16)
     windows = WindowCutter(model.window_samples, model.rate_hz).push(speech)
-    return VadCost(seconds, [_measure(_Load(model, windows, number, seconds / ROUNDS)) for number in calls])
+    return VadCost(seconds, [_measure(_Load(model, probe, windows, number, seconds / ROUNDS)) for number in calls])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,6 +80,7 @@ class _Load:
     """Has `calls` callers speak for `seconds`. `answers_ms` collects how long their windows waited in the lane."""
 
     model: SileroModel
+    probe: CoughProbe
     windows: Sequence[Window]
     calls: int
     seconds: float
@@ -85,7 +88,7 @@ class _Load:
 
     async def cpu_ms(self, call: Callable[[VadEngine, float], Awaitable[None]]) -> float:
         """Return the CPU time per call and second, in ms, with this done for each call."""
-        engine = VadEngine(self.model, Metrics(), gain_db=GAIN_DB)
+        engine = VadEngine(self.model, Metrics(), probe=self.probe, gain_db=GAIN_DB)
         before_s = time.process_time()
         async with trio.open_nursery() as lane:
             lane.start_soon(engine.run)
@@ -103,7 +106,8 @@ class _Load:
 
         def judge(window: Window) -> None:
             (probability,) = self.model.run([model_input(window.samples, GAIN_DB)], [state])
-            detector.push(window.samples, probability, window.end_ms)
+            (bound,) = self.probe.bounds([state])
+            detector.push(window.samples, probability, window.end_ms, bound)
 
         await self._speak(part, judge)
 
@@ -116,7 +120,7 @@ class _Load:
                 async for scored in stream.results:
                     waited_s = trio.current_time() - submitted_s.pop(scored.window.end_ms)
                     self.answers_ms.append(waited_s * 1000)
-                    detector.push(scored.window.samples, scored.probability, scored.window.end_ms)
+                    detector.push(scored.window.samples, scored.probability, scored.window.end_ms, scored.voice_bound)
 
             def submit(window: Window) -> None:
                 submitted_s[window.end_ms] = trio.current_time()

@@ -9,7 +9,7 @@ from relay.vad.analysis import confirmations_ms, follow, guesses_ms
 from relay.vad.cases import Case
 from relay.vad.evaluation import Trial
 from relay.vad.plain_rule import PlainRule, plain_starts_ms
-from relay.vad.sound import probabilities, windows
+from relay.vad.sound import answers, windows
 
 SIDE_BY_SIDE = 64
 """Streams in memory at a time; the model takes no more time for each from here on."""
@@ -48,11 +48,11 @@ def judge_all(
     for first in range(0, len(cases), SIDE_BY_SIDE):
         some = cases[first : first + SIDE_BY_SIDE]
         streams = [windows(case.sound(), model, reduce_noise=reduce_noise) for case in some]
-        amplified = probabilities(model, streams, settings.model_gain_db)
-        plain = probabilities(model, streams, 0.0) if rules else amplified
+        amplified = answers(model, streams, settings.model_gain_db)
+        plain = answers(model, streams, 0.0) if rules else amplified
         for case, stream, loud, soft in zip(some, streams, amplified, plain, strict=True):
             decisions = follow(stream, loud, settings).decisions
-            trials = [case.trial(plain_starts_ms(soft, rule)) for rule in rules]
+            trials = [case.trial(plain_starts_ms(soft.probabilities, rule)) for rule in rules]
             yield [
                 Judged(case, case.trial(guesses_ms(decisions)), case.trial(confirmations_ms(decisions))),
                 *(Judged(case, trial, trial) for trial in trials),

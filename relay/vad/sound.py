@@ -1,6 +1,7 @@
 """Prepares recordings for the detector: read, sent over the telephone, cut into windows, judged by the model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -9,10 +10,11 @@ from numpy.typing import NDArray
 
 from relay.errors import FormatMismatch
 from relay.media import g711
+from relay.media.cough_probe import CoughProbe
 from relay.media.denoise import Denoiser
 from relay.media.features import model_input
 from relay.media.resample import resampler
-from relay.media.silero import SileroModel
+from relay.media.silero import SileroModel, SileroState
 from relay.media.sound import Sound, convert, run_through
 from relay.media.wav import read_wav
 
@@ -74,13 +76,39 @@ def windows(
     return heard[: len(heard) // size * size].reshape(-1, size)
 
 
-def probabilities(model: SileroModel, streams: Sequence[NDArray[np.int16]], gain_db: float) -> list[list[float]]:
-    """Return the probability of speech in each window of each stream. Streams run side by side, in batches."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """The answers for each window of one stream: the model's probability, the cough probe's bound on its log-odds."""
+
+    probabilities: list[float] = field(default_factory=list)
+    voice_bounds: list[float] = field(default_factory=list)
+
+
+def answers(model: SileroModel, streams: Sequence[NDArray[np.int16]], gain_db: float) -> list[Answers]:
+    """Return what model and probe say about each window of each stream.
+
+    Raises `ConfigError` without the probe's weights.
+    """
+    probe = CoughProbe.load(model.rate_hz)
+    result = [Answers() for _ in streams]
+    for running, probabilities, states in run(model, streams, gain_db):
+        for number, probability, bound in zip(running, probabilities, probe.bounds(states), strict=True):
+            result[number].probabilities.append(probability)
+            result[number].voice_bounds.append(bound)
+    return result
+
+
+def run(
+    model: SileroModel, streams: Sequence[NDArray[np.int16]], gain_db: float
+) -> Iterator[tuple[list[int], list[float], list[SileroState]]]:
+    """Run streams side by side, a window of each at a time.
+
+    Each batch gives the numbers of the streams that had a window, its probability, and their states behind it, which
+    the next batch changes.
+    """
     states = [model.new_state() for _ in streams]
-    result: list[list[float]] = [[] for _ in streams]
     for index in range(max(map(len, streams), default=0)):
         running = [number for number, stream in enumerate(streams) if index < len(stream)]
         batch = [model_input(streams[number][index], gain_db) for number in running]
-        for number, probability in zip(running, model.run(batch, [states[n] for n in running]), strict=True):
-            result[number].append(probability)
-    return result
+        theirs = [states[number] for number in running]
+        yield running, model.run(batch, theirs), theirs

@@ -6,9 +6,10 @@ import httpx
 import pytest
 import trio
 
-from relay.config import AssistantConfig, Config, ServerConfig, StateConfig
+from relay.config import AssistantConfig, Config, ServerConfig, StateConfig, VadConfig
 from relay.daemon.daemon import open_relay
 from relay.errors import ConfigError, StartFailed
+from relay.media import cough_probe
 from relay.metrics import Metrics
 from relay.redaction import Redactor
 from relay.secrets import Secrets
@@ -18,12 +19,13 @@ from tests.support.leaks import resources, resources_return_to
 AUTH_TOKEN = "auth-token"
 
 
-def config(port: int = 0, host: str = "127.0.0.1", state: str = "memory:") -> Config:
+def config(port: int = 0, host: str = "127.0.0.1", state: str = "memory:", *, ignore_coughs: bool = True) -> Config:
     return Config(
         assistants=(AssistantConfig("vapi", "assistant-id", api_base="http://127.0.0.1:9"),),
         secrets=Secrets(twilio_auth_tokens=(AUTH_TOKEN,), vapi_api_keys={"vapi": "key"}),
         server=ServerConfig(host=host, port=port, public_url="https://relay.example.com"),
         state=StateConfig(state),
+        vad=VadConfig(ignore_coughs=ignore_coughs),
     )
 
 
@@ -55,6 +57,17 @@ async def test_a_crash_of_the_program_around_it_passes() -> None:
         async with open_relay(config(), Metrics(), Redactor()):
             await trio.lowlevel.checkpoint()
             raise ValueError("crash")
+
+
+async def test_the_weights_of_the_cough_probe_are_needed_only_where_coughs_are_ignored(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cough_probe, "WEIGHTS_FILE", tmp_path / "gone.json")
+    with pytest.raises(ConfigError, match=r"gone\.json: cannot be read"):
+        async with open_relay(config(), Metrics(), Redactor()):
+            raise AssertionError("opened")
+    async with open_relay(config(ignore_coughs=False), Metrics(), Redactor()):
+        pass
 
 
 async def test_a_kind_of_state_that_there_is_not_is_a_configuration_error() -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
+from itertools import repeat
+from math import inf
 
 import numpy as np
 import pytest
@@ -35,13 +37,16 @@ def window(dbfs: int, samples: int = 512) -> NDArray[np.int16]:
 
 
 def run(
-    scene: Iterable[tuple[float, int]], settings: DetectorSettings = DEFAULTS, samples: int = 512
+    scene: Iterable[tuple[float, int]],
+    settings: DetectorSettings = DEFAULTS,
+    samples: int = 512,
+    bounds: Iterable[float] = repeat(inf),
 ) -> list[Decision]:
     """What the detector decides of windows of (probability, dBFS), the first of which ends at 32 ms."""
     detector = Detector(settings)
     pushed = (
-        detector.push(window(dbfs, samples), probability, index * WINDOW_MS)
-        for index, (probability, dbfs) in enumerate(scene, 1)
+        detector.push(window(dbfs, samples), probability, index * WINDOW_MS, bound)
+        for index, ((probability, dbfs), bound) in enumerate(zip(scene, bounds, strict=False), 1)
     )
     return [decision for decision in pushed if decision]
 
@@ -246,3 +251,68 @@ def test_no_guess_stays_open(scene: list[tuple[float, int]]) -> None:
 
     open_since = decisions[-1].decided_ms if decisions and isinstance(decisions[-1], Likely) else None
     assert open_since is None or (len(scene) + 20) * WINDOW_MS - open_since < DEFAULTS.longest_guess_ms
+
+
+def first_cut_ms(decisions: list[Decision]) -> float:
+    return next((decision.decided_ms for decision in decisions if isinstance(decision, Confirmed)), inf)
+
+
+bounded_scenes = (scenes | stretches).flatmap(
+    lambda scene: st.lists(
+        st.sampled_from([-inf, -20.0, -1.0, 0.0, 1.0, 2.0, 5.0, inf]), min_size=len(scene), max_size=len(scene)
+    ).map(lambda bounds: list(zip(scene, bounds, strict=True)))
+)
+
+
+@given(bounded_scenes)
+def test_the_cough_probe_never_adds_evidence(scene: list[tuple[tuple[float, int], float]]) -> None:
+    """No cut comes that would not come without it, none comes earlier, and the first guess is the same."""
+    windows, bounds = [window for window, _ in scene], [bound for _, bound in scene]
+    without, bounded = run(windows), run(windows, bounds=bounds)
+
+    assert first_cut_ms(bounded) >= first_cut_ms(without)
+    assert bounded[:1] == without[:1]
+
+
+@given(scenes | stretches)
+def test_bounds_that_allow_everything_or_are_not_to_count_change_nothing(scene: list[tuple[float, int]]) -> None:
+    without = run(scene)
+
+    assert run(scene, bounds=[100.0] * len(scene)) == without
+    assert run(scene, replace(DEFAULTS, ignore_coughs=False), bounds=[-inf] * len(scene)) == without
+
+
+@pytest.mark.parametrize(
+    ("bounds", "windows_to_confirm"),
+    [
+        ([inf] * 9, 2),
+        ([5.0] * 9, 2),
+        ([2.0] * 9, 4),
+        ([0.5] * 9, None),
+        ([-20.0] * 9, None),
+        ([-20.0, -20.0, *[5.0] * 7], 4),
+    ],
+)
+def test_a_sound_that_the_probe_doubts_pauses_at_once_and_cuts_when_the_doubt_allows(
+    bounds: list[float], windows_to_confirm: int | None
+) -> None:
+    decisions = run([*ROOM, *[(0.99, VOICE_DBFS)] * 9], bounds=[inf] * len(ROOM) + bounds)
+
+    assert decisions[0] == Likely(at(0) - 16, at(1))
+    assert first_cut_ms(decisions) == (inf if windows_to_confirm is None else at(windows_to_confirm))
+
+
+def test_a_long_cough_pauses_once() -> None:
+    cough, pause = [(0.99, VOICE_DBFS)] * 40, [(0.01, QUIET_DBFS)] * 12
+    scene = [*ROOM, *cough, *pause, *cough]
+
+    assert kinds(run(scene, bounds=[-3.0] * len(scene))) == [Likely, Rejected, Likely, Rejected]
+
+
+def test_speech_behind_a_cough_cuts() -> None:
+    cough, speech = [(0.99, VOICE_DBFS)] * 30, [(0.99, VOICE_DBFS)] * 6
+    bounds = [inf] * len(ROOM) + [-3.0] * len(cough) + [5.0] * len(speech)
+
+    decisions = run([*ROOM, *cough, *speech], bounds=bounds)
+    assert kinds(decisions) == [Likely, Rejected, Likely, Confirmed]
+    assert first_cut_ms(decisions) == at(33)

@@ -1,6 +1,7 @@
 """Whole recordings: segments, starts, and the JSON of `relay vad`."""
 
 import json
+import math
 import wave
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from relay.media.silero import SileroModel
 from relay.media.sound import Sound
 from relay.standin import phrases
 from relay.vad.analysis import RecordingAnalysis, Trace, analyse, as_json, confirmations_ms, follow, guesses_ms
-from relay.vad.sound import Route
+from relay.vad.sound import Answers, Route
 
 LEAD_S = 1.0
 
@@ -86,7 +87,7 @@ def test_json_holds_seconds_and_one_entry_for_each_confirmed_start() -> None:
 def test_a_trace_has_a_value_for_each_window() -> None:
     stream = np.full((6, 512), 1000, np.int16)
 
-    trace = follow(stream, [0.9] * 6, DetectorSettings())
+    trace = follow(stream, Answers([0.9] * 6, [math.inf] * 6), DetectorSettings())
 
     assert trace.probabilities == [0.9] * 6
     assert trace.levels_dbfs == pytest.approx([-30.3] * 6, abs=0.1)

@@ -11,7 +11,7 @@ from relay.errors import FormatMismatch
 from relay.media import g711
 from relay.media.silero import SileroModel
 from relay.media.sound import Sound
-from relay.vad.sound import Route, on_the_way, probabilities, read_sound, windows
+from relay.vad.sound import Route, answers, on_the_way, read_sound, windows
 from tests.support.recordings import KINDS, fit_sine, sine, wav
 
 
@@ -104,15 +104,17 @@ def test_streams_side_by_side_get_what_each_gets_alone(model: SileroModel) -> No
     noise = np.random.default_rng(1).integers(-3000, 3000, (9, 512)).astype(np.int16)
     streams = [windows(tone(16000), model), noise, noise[:0]]
 
-    together = probabilities(model, streams, 6.0)
+    together = answers(model, streams, 6.0)
 
-    assert [len(judged) for judged in together] == [15, 9, 0]
+    assert [len(judged.probabilities) for judged in together] == [15, 9, 0]
     for stream, judged in zip(streams, together, strict=True):
-        assert probabilities(model, [stream], 6.0)[0] == pytest.approx(judged, abs=1e-4)
+        (alone,) = answers(model, [stream], 6.0)
+        assert alone.probabilities == pytest.approx(judged.probabilities, abs=1e-4)
+        assert alone.voice_bounds == pytest.approx(judged.voice_bounds, abs=1e-2)
 
 
 def test_no_streams_need_no_model_run(model: SileroModel) -> None:
-    assert probabilities(model, [], 0.0) == []
+    assert answers(model, [], 0.0) == []
 
 
 def test_the_telephone_carries_mu_law() -> None:

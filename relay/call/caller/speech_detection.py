@@ -81,7 +81,7 @@ class SpeechDetection:
         """The model's answer for the next window."""
         window = scored.window
         self._judged_ms = window.end_ms
-        decision = self._detector.push(window.samples, scored.probability, window.end_ms)
+        decision = self._detector.push(window.samples, scored.probability, window.end_ms, scored.voice_bound)
         if self._detector.state is State.SPEAKING:
             self.last_speech_at = trio.current_time()
         self._note_pause(window)
@@ -134,6 +134,7 @@ class SpeechDetection:
 def detector_settings(vad: VadConfig) -> DetectorSettings:
     """The detector as [vad] configures it."""
     return DetectorSettings(
+        ignore_coughs=vad.ignore_coughs,
         threshold=vad.threshold,
         model_gain_db=vad.model_gain_db,
         clear_evidence=vad.onset_evidence,

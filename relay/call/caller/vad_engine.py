@@ -17,6 +17,7 @@ import structlog
 import trio
 from numpy.typing import NDArray
 
+from relay.media.cough_probe import CoughProbe
 from relay.media.detector import WINDOW_MS
 from relay.media.features import model_input
 from relay.media.silero import SileroState
@@ -52,10 +53,11 @@ class SpeechModel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """The model's answer for one window."""
+    """The answers for one window: the model's, and the cough probe's bound on its log-odds."""
 
     window: Window
     probability: float
+    voice_bound: float = math.inf
 
 
 class VadStream:
@@ -104,9 +106,16 @@ class VadEngine:
     """The lane. `run` is its one task; `stream` gives a call its place for as long as the context is open."""
 
     def __init__(
-        self, model: SpeechModel, metrics: Metrics, *, gain_db: float = 0.0, executor: Executor = run_in_worker
+        self,
+        model: SpeechModel,
+        metrics: Metrics,
+        *,
+        probe: CoughProbe | None = None,
+        gain_db: float = 0.0,
+        executor: Executor = run_in_worker,
     ) -> None:
         self._model = model
+        self._probe = probe
         self._gain_db = gain_db
         self._metrics = metrics
         self._executor = executor
@@ -150,13 +159,16 @@ class VadEngine:
         windows = [model_input(window.samples, self._gain_db) for window, _ in batch]
         states = [stream.state for stream in streams]
         probabilities = await self._score(windows, states)
+        bounds = self._probe.bounds(states) if self._probe else [math.inf] * len(states)
         now = trio.current_time()
-        for stream, (window, submitted_at), probability in zip(streams, batch, probabilities, strict=True):
+        for stream, (window, submitted_at), probability, bound in zip(
+            streams, batch, probabilities, bounds, strict=True
+        ):
             self._metrics.vad_delay.observe(now - submitted_at)
             if math.isnan(probability):
                 stream.skipped()
             else:
-                stream.deliver(Scored(window, probability))
+                stream.deliver(Scored(window, probability, bound))
 
     async def _score(self, windows: list[NDArray[np.float32]], states: list[SileroState]) -> list[float]:
         try:

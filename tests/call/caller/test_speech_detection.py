@@ -1,5 +1,6 @@
 """The model's answers become decisions, and all are told whom they concern: the call, the replay log, listeners."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -43,14 +44,14 @@ class Rig:
         )
         self.heard_ms = 0.0
 
-    def judge(self, count: int, window: tuple[int, float]) -> None:
+    def judge(self, count: int, window: tuple[int, float], voice_bound: float = math.inf) -> None:
         level, probability = window
         for _ in range(count):
             self.heard_ms += WINDOW_MS
             while self.frames_logged * 20 + 20 <= self.heard_ms:
                 self.replay.append(b"")
             samples = np.full(512, level, np.int16) * np.tile([1, -1], 256).astype(np.int16)
-            self.detection.take(Scored(Window(samples, self.heard_ms), probability))
+            self.detection.take(Scored(Window(samples, self.heard_ms), probability, voice_bound))
 
     @property
     def frames_logged(self) -> int:
@@ -98,6 +99,20 @@ async def test_the_call_hears_of_speech_at_the_time_it_began_and_before_any_log_
         assert spoke.decided_ms == round(confirmed.decided_ms)
         assert spoke.level_dbfs == pytest.approx(-12.2, abs=0.1)
         assert spoke.over_floor_db > 10
+
+
+@pytest.mark.parametrize(
+    ("ignore_coughs", "decisions"), [(True, ["Likely", "Rejected"]), (False, ["Likely", "Confirmed"])]
+)
+async def test_what_the_cough_probe_doubts_pauses_and_cuts_only_where_coughs_are_not_ignored(
+    autojump_clock: MockClock, *, ignore_coughs: bool, decisions: list[str]
+) -> None:
+    with open_rig(VadConfig(ignore_coughs=ignore_coughs)) as rig:
+        rig.judge(10, NOTHING)
+        rig.judge(10, SPEECH, voice_bound=-3.0)
+        rig.judge(5, NOTHING)
+
+        assert rig.decisions == decisions
 
 
 async def test_the_end_of_speech_is_told_as_of_now_with_its_times(autojump_clock: MockClock) -> None:

@@ -1,5 +1,6 @@
 """The lane of the speech model: many streams, one model, and audio that never waits."""
 
+import math
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -7,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pytest
 import trio
 from numpy.typing import NDArray
 from structlog.testing import capture_logs
@@ -22,8 +24,9 @@ from relay.call.caller.vad_engine import (
     VadStream,
     run_in_worker,
 )
+from relay.media.cough_probe import CoughProbe, Weights
 from relay.media.detector import WINDOW_MS
-from relay.media.silero import SileroState
+from relay.media.silero import STATE_SIZE, SileroState
 from relay.media.windows import Window
 from relay.metrics import Metrics
 from tests.support.callrig import run_inline
@@ -45,6 +48,16 @@ class Model:
             raise RuntimeError("model broke")
         self.batches.append(len(windows))
         return [float(window[0]) * 32768 / 100 for window in windows]
+
+
+class RememberingModel(Model):
+    """Its state holds the first sample of the last window, first of all."""
+
+    def run(self, windows: Sequence[NDArray[np.float32]], states: Sequence[SileroState]) -> list[float]:
+        for window, state in zip(windows, states, strict=True):
+            state.rnn = np.zeros((2, 1, STATE_SIZE), np.float32)
+            state.rnn[0, 0, 0] = window[0] * 32768
+        return super().run(windows, states)
 
 
 class Gate:
@@ -75,9 +88,11 @@ class Lane:
 
 
 @asynccontextmanager
-async def open_lane(executor: Executor = run_inline) -> AsyncIterator[Lane]:
-    model, metrics = Model(), Metrics()
-    engine = VadEngine(model, metrics, executor=executor)
+async def open_lane(
+    executor: Executor = run_inline, model: Model | None = None, probe: CoughProbe | None = None
+) -> AsyncIterator[Lane]:
+    model, metrics = model or Model(), Metrics()
+    engine = VadEngine(model, metrics, probe=probe, executor=executor)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(engine.run)
         yield Lane(engine, metrics, model)
@@ -104,6 +119,26 @@ async def test_windows_of_several_streams_share_a_run_and_each_gets_its_own_answ
             assert await answers(other, 1) == [2]
         assert lane.model.batches == [2]
         assert lane.metrics.registry.get_sample_value("relay_vad_delay_seconds_count") == 2
+
+
+async def test_each_answer_carries_the_bound_of_the_cough_probe_on_its_own_window(autojump_clock: MockClock) -> None:
+    probe = CoughProbe(Weights([2.0] + [0.0] * (STATE_SIZE - 1), [0.0] * STATE_SIZE, 0.5))
+    async with open_lane(model=RememberingModel(), probe=probe) as lane:
+        with lane.stream() as one, lane.stream() as other:
+            one.submit(window(1))
+            other.submit(window(2))
+            one.submit(window(3))
+
+            bounds = [(await stream.results.receive()).voice_bound for stream in (one, other, one)]
+            assert bounds == pytest.approx([2.5, 4.5, 6.5], abs=1e-3)
+
+
+async def test_without_a_cough_probe_nothing_is_bounded(autojump_clock: MockClock) -> None:
+    async with open_lane() as lane:
+        with lane.stream() as stream:
+            stream.submit(window(1))
+
+            assert (await stream.results.receive()).voice_bound == math.inf
 
 
 async def test_the_windows_of_a_stream_keep_their_order(autojump_clock: MockClock) -> None:

@@ -1,0 +1,86 @@
+"""Tells coughs, which the speech model takes for speech, from voices.
+
+The model's state holds more than the one probability that is made of it, and a linear probe (G. Alain and Y. Bengio,
+"Understanding intermediate layers using linear classifier probes", 2016) reads it: a logistic regression on the state
+behind each window. Its weights, made by `scripts/train_cough_probe.py`, belong to one version of the model's file.
+"""
+
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Self
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from relay.errors import ConfigError
+from relay.media.silero import STATE_SIZE, SileroState, model_path
+
+WEIGHTS_FILE = Path(__file__).parent / "cough_probe.json"
+Half = Annotated[list[float], Meta(min_length=STATE_SIZE, max_length=STATE_SIZE)]
+
+
+class Weights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The weights of the probe at one rate of the model: of the hidden and the cell half of its state, and the rest."""
+
+    hidden: Half
+    cell: Half
+    bias: float
+
+
+class ProbeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The content of `cough_probe.json`: the weights by the model's rate in Hz, and where they come from."""
+
+    about: str
+    formula: str
+    script: str
+    trained: str
+    sources: list[str]
+    model_sha256: str
+    weights: dict[str, Weights]
+
+
+class CoughProbe:
+    """Bounds how sure the detector may be that a window holds a voice. Keeps nothing between windows."""
+
+    def __init__(self, weights: Weights) -> None:
+        self._weights = np.array(weights.hidden + weights.cell, np.float32)  # in the order of the state
+        self._bias = np.float32(weights.bias)
+
+    @classmethod
+    def load(cls, rate_hz: int) -> Self:
+        """Read the weights for the model at this rate.
+
+        Raises `ConfigError` if their file is missing or damaged, or if they belong to another model.
+        """
+        try:
+            content = msgspec.json.decode(WEIGHTS_FILE.read_bytes(), type=ProbeFile)
+            weights = content.weights[str(rate_hz)]
+        except OSError as error:
+            raise ConfigError(f"{WEIGHTS_FILE}: cannot be read: {error.strerror}") from error
+        except msgspec.DecodeError as error:
+            raise ConfigError(f"{WEIGHTS_FILE}: damaged: {error}") from error
+        except KeyError as error:
+            raise ConfigError(f"{WEIGHTS_FILE}: damaged: no weights for {rate_hz} Hz") from error
+        if content.model_sha256 != model_sha256():
+            raise ConfigError(
+                f"{WEIGHTS_FILE}: was trained for another version of the speech model: install the locked version of "
+                "silero-vad, or set vad.ignore_coughs = false"
+            )
+        return cls(weights)
+
+    def bounds(self, states: Sequence[SileroState]) -> list[float]:
+        """Return the highest log-odds of a voice (natural) that the last window of each stream may have."""
+        return self.bounds_of(np.array([state.rnn for state in states])) if states else []
+
+    def bounds_of(self, states: NDArray[np.float32]) -> list[float]:
+        """Return the same for the RNN states of n windows, `[n, ...]`, each 256 numbers."""
+        bounds: list[float] = (states.reshape(len(states), -1) @ self._weights + self._bias).tolist()
+        return bounds
+
+
+def model_sha256() -> str:
+    """Return the digest of the installed model file. Raises `ConfigError` if there is none."""
+    return sha256(model_path().read_bytes()).hexdigest()
