@@ -20,6 +20,8 @@ from relay.standin.compare import (
 from relay.standin.phone.player import RATE_HZ
 from relay.standin.sound import Samples
 
+_SLOPE_HZ = 100.0
+"""The sound of a word must not ring on where the sentence goes on behind a pause."""
 _NEAR_SAMPLES = 12
 """A window is first looked for where it would be if nothing had moved, give or take a resampler's rounding."""
 _SKIPPED = 3
@@ -50,7 +52,7 @@ class Passage:
 
 def find_passages(heard: Samples, sentence: Samples) -> list[Passage]:
     """All of `sentence` that is found in `heard`, both at 8 kHz. A hole, a step or a repetition begins another one."""
-    audio, known = in_band(heard).astype(np.float64), in_band(sentence).astype(np.float64)
+    audio, known = (in_band(it, _SLOPE_HZ).astype(np.float64) for it in (heard, sentence))
     searched, copies = SearchedAudio(known), [_later(known, part) for part in _PARTS]
     windows = {at: (begin, end) for at, begin, end in audible_windows(heard)}
 

@@ -19,7 +19,6 @@ SAME = 0.8
 """Correlation from which a window counts as found: the way through the relay keeps more than 0.97."""
 _AUDIBLE_RMS = 32768 * 10 ** (AUDIBLE_DBFS / 20)
 _LOW_HZ, _HIGH_HZ = 200, 3000
-_SLOPE_HZ = 100
 _WINDOW_SAMPLES = 3 * FRAME_SAMPLES
 _BLOCK_SAMPLES = 4096
 _DRIFT_SAMPLES = RATE_HZ // 4
@@ -53,22 +52,26 @@ def quick_length(n_samples: int) -> int:
     return -(-n_samples // 1024) * 1024
 
 
-def _share(hz: Floats, edge_hz: float) -> Floats:
-    """How much of each frequency passes from an edge on. A sharp edge would ring for longer than a window."""
-    share: Floats = np.clip((hz - edge_hz) / (2 * _SLOPE_HZ) + 0.5, 0.0, 1.0)
-    return 0.5 - 0.5 * np.cos(np.pi * share)
+def in_band(samples: Samples, slope_hz: float = 0.0) -> Samples:
+    """The part of the sound that every telephone carries, 200 to 3000 Hz.
 
-
-def in_band(samples: Samples) -> Samples:
-    """The part of the sound that every telephone carries, 200 to 3000 Hz."""
+    `slope_hz`: how far on each side of an edge it falls off. Without, the edges are sharp, and ring for longer than a
+    window.
+    """
     if not len(samples):
         return samples
     n = quick_length(len(samples))
     spectrum = np.fft.rfft(samples.astype(np.float64), n)
     hz = np.arange(len(spectrum), dtype=np.float64) * RATE_HZ / n
-    spectrum = spectrum * _share(hz, _LOW_HZ) * (1 - _share(hz, _HIGH_HZ))
+    spectrum = spectrum * _share(hz, _LOW_HZ, slope_hz) * (1 - _share(hz, _HIGH_HZ, slope_hz))
     loose = np.fft.irfft(spectrum, n)[: len(samples)]
     return np.asarray(np.clip(np.rint(loose), -32768, 32767), np.int16)
+
+
+def _share(hz: Floats, edge_hz: float, slope_hz: float) -> Floats:
+    """How much of each frequency passes from an edge on."""
+    rising: Floats = np.clip((hz - edge_hz) / max(2 * slope_hz, 1e-9) + 0.5, 0.0, 1.0)
+    return 0.5 - 0.5 * np.cos(np.pi * rising)
 
 
 def missing_frames(said: Samples, heard: Samples) -> int:
