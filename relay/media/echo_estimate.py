@@ -39,6 +39,8 @@ _LAGS = REACH_MS * _RATE_HZ // 1000
 _SPAN = _LAGS + _BLOCK
 _KEPT = 0.88
 """Part of the sums that outlives a hop: a time constant of a quarter of a second."""
+_TONE_BREADTH = 0.15
+"""Mean square of a flattened spectrum: tones have 0.05 to 0.08, speech 0.2 to 0.8. Tones prove nothing."""
 _FLAT_DOWN_TO = 0.05
 """Parts of the spectrum that are so much weaker than its mean are left weak: they are noise."""
 _CHANCE_SCALE = 3.4
@@ -93,8 +95,10 @@ class EchoEstimate:
         far_power = float(self._far @ self._far) / _SPAN
         if level_dbfs(near) < HEARD_DBFS or far_power < _power(PLAYED_DBFS - 6):
             return False
-        far_flat = _flat(np.fft.rfft(self._far))
         near_flat = _flat(np.fft.rfft(self._near * _WINDOW, _SPAN))
+        if float(np.mean(np.abs(near_flat) ** 2)) < _TONE_BREADTH:
+            return False
+        far_flat = _flat(np.fft.rfft(self._far))
         both = np.fft.irfft(np.stack((far_flat * near_flat.conj(), far_flat)), _SPAN)
         self._sums = _KEPT * self._sums + both[0, : _LAGS + 1]
         played = np.concatenate(([0.0], np.cumsum(both[1] ** 2)))

@@ -67,8 +67,8 @@ def test_tones_of_two_sides_are_no_echo_though_they_agree(hz: float) -> None:
     later: Samples = (-tone * (at_s > 2.1)).astype(np.int16)
     pulses: Samples = (later * (at_s % 0.7 < 0.3)).astype(np.int16)
 
-    for near in (later, pulses):
-        assert first_certain_ms(near, tone, EchoEstimate()) is None
+    for near, far in ((later, tone), (pulses, tone), (tone, tone), (tone, pulses)):
+        assert first_certain_ms(near, far, EchoEstimate()) is None
 
 
 def test_an_echo_later_than_the_reach_is_not_found() -> None:
