@@ -40,7 +40,7 @@ HISTORY_MS = 1000
 RISE_DB = 6.0
 """The caller's side is loud when it is so far over its noise."""
 UNSURE_MS = 1000.0
-DOUBT_MS = 500.0
+DOUBT_MS = 256.0
 DOUBT_MAX_MS = 2000.0
 GONE_MS = 5000.0
 CANCELLER_REACH_MS = 450.0
