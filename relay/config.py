@@ -95,9 +95,10 @@ class AssistantConfig:
 
 
 class AudioConfig(msgspec.Struct, frozen=True):
-    """The table [audio]: the noise reduction."""
+    """The table [audio]: the noise reduction, and what becomes of echoes."""
 
     noise_reduction: Literal["off", "webrtc"] = "off"
+    echo: Literal["auto", "on", "off"] = "auto"
 
 
 class VadConfig(msgspec.Struct, frozen=True):

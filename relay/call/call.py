@@ -82,6 +82,7 @@ class Call:
             audio_logged=outgoing.audio_logged,
             caller_heard=playback.interrupter.caller_heard,
         )
+        playback.speaker.far_end = analysis.far_end
         self._forwarder = forwarder = Forwarder(
             pool, outgoing, playback, dialogue, config=config, report=report, listening=analysis.let_flow
         )

@@ -25,9 +25,10 @@ from enum import Enum, auto
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pywebrtc_audio import EchoCanceller
 
-from relay.media.echo_estimate import HEARD_DBFS, HOP_MS, PLAYED_DBFS, REACH_MS, EchoEstimate
+from relay.media.echo_estimate import CERTAIN, HEARD_DBFS, HOP_MS, PLAYED_DBFS, REACH_MS, EchoEstimate
 from relay.media.features import NoiseFloor, level_dbfs
 from relay.media.resample import Samples
 
@@ -36,18 +37,21 @@ DELAY_MS = 8.0
 """So much later a sound comes out of the canceller."""
 HISTORY_MS = 1000
 """So much of both sides a canceller hears before it is used."""
-CERTAIN = 12.0
-"""The score of an echo. The highest of 15 minutes in which two people spoke at once was 9.8."""
 RISE_DB = 6.0
 """The caller's side is loud when it is so far over its noise."""
 UNSURE_MS = 1000.0
-DOUBT_MS = 500.0
+DOUBT_MS = 256.0
 DOUBT_MAX_MS = 2000.0
 GONE_MS = 5000.0
 CANCELLER_REACH_MS = 450.0
 """At 500 ms the canceller still finds an echo, at 700 ms it does not. What is later is brought nearer."""
 NEAR_ENOUGH_MS = 200.0
+JUMP_MS = 10.0
+"""A delay that has changed by more is a new one."""
+FADED_FROM_DB, FADED_BY_MAX_DB = 10.0, 18.0
+"""Where the canceller takes more than so much away, the rest gets weaker by as much again."""
 _BLOCK = RATE_HZ // 100
+_DELAY = round(DELAY_MS * RATE_HZ / 1000)
 
 EchoMode = Literal["auto", "on", "off"]
 
@@ -90,13 +94,19 @@ class EchoControl:
         self._near = _Recent(HISTORY_MS)
         self._far = _Recent(HISTORY_MS + REACH_MS)
         self._canceller: EchoCanceller | None = None
+        self._delay_ms = 0.0
         self._shift_ms = 0.0
+        self._gain = 1.0
         self._held = 0
         self._floor = NoiseFloor(20.0)
-        self._played_ms = 0.0
         self._waited_ms = 0.0
         self._compared_ms = 0.0
         self._since_played_ms = float(REACH_MS)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether what `push` returned last came out of the canceller."""
+        return self._canceller is not None
 
     @property
     def for_assistant(self) -> bool:
@@ -126,12 +136,16 @@ class EchoControl:
         loud = self._floor.push(near_dbfs) >= RISE_DB and near_dbfs >= HEARD_DBFS
         played = level_dbfs(far) >= PLAYED_DBFS
         self._since_played_ms = 0.0 if played else self._since_played_ms + passed_ms
-        certain = bool(compared) and self._estimate.score >= CERTAIN
+        certain = bool(compared) and self._estimate.is_certain
         match self.state:
             case EchoState.FOUND:
-                self._follow_echo(0.0 if certain else passed_ms if played else None)
+                heard = bool(compared) and self._estimate.score >= CERTAIN  # a jump must not wait until it is steady
+                self._follow_echo(0.0 if heard else passed_ms if played else None)
             case _ if certain:
-                self._enter(EchoState.FOUND, EchoFound(self._estimate.loss_db, self._estimate.delay_ms))
+                self._delay_ms = self._estimate.delay_ms
+                self._enter(EchoState.FOUND, EchoFound(self._estimate.loss_db, self._delay_ms))
+                if self._delay_ms > CANCELLER_REACH_MS:
+                    self._canceller = None
             case EchoState.UNSURE if self._since_played_ms < REACH_MS:
                 self._waited_ms += passed_ms
                 if loud:
@@ -153,8 +167,9 @@ class EchoControl:
         self._waited_ms = self._waited_ms + unanswered_ms if unanswered_ms else 0.0
         if self._waited_ms >= GONE_MS:
             self._enter(EchoState.CLEAN, EchoGone())
-        elif not unanswered_ms and not 0 <= self._estimate.delay_ms - self._shift_ms <= CANCELLER_REACH_MS:
-            self._canceller = None
+        elif not unanswered_ms and abs(self._estimate.delay_ms - self._delay_ms) > JUMP_MS:
+            self._delay_ms = self._estimate.delay_ms
+            self._canceller = None  # by itself it would take seconds to find the echo again
 
     def _enter(self, state: EchoState, news: EchoFound | EchoGone | None = None) -> None:
         self.state, self.news = state, news
@@ -166,13 +181,28 @@ class EchoControl:
         near, far = self._near.joined(), self._far.joined()
         if self._canceller is None:
             self._canceller = EchoCanceller(sample_rate=RATE_HZ, num_channels=1)
-            delay_ms = self._estimate.delay_ms if self.state is EchoState.FOUND else 0.0
-            self._shift_ms = max(0.0, delay_ms - NEAR_ENOUGH_MS) if delay_ms > CANCELLER_REACH_MS else 0.0
-            known = (len(near) - waiting) // _BLOCK * _BLOCK
+            self._shift_ms = self._delay_ms - NEAR_ENOUGH_MS if self._delay_ms > CANCELLER_REACH_MS else 0.0
+            self._gain = 1.0
+            known = min(len(near) - waiting, HISTORY_MS * RATE_HZ // 1000) // _BLOCK * _BLOCK
             self._process(near, far, waiting + known, known)
         cleaned = self._process(near, far, waiting, whole)
         self._held = waiting - whole
-        return cleaned
+        return self._fade(near[: len(near) - waiting + whole - _DELAY], cleaned)
+
+    def _fade(self, heard: Samples, cleaned: Samples) -> Samples:
+        """Weaken what is left where nearly all was echo: it is the part that the canceller does not know.
+
+        `heard` ends with what `cleaned` was made of.
+        """
+        missing = max(0, len(cleaned) - len(heard))
+        near = np.concatenate((np.zeros(missing, np.int16), heard[len(heard) + missing - len(cleaned) :]))
+        removed_db = _block_levels_db(near) - _block_levels_db(cleaned)
+        gains = 10 ** (-(removed_db - FADED_FROM_DB).clip(0, FADED_BY_MAX_DB) / 20)
+        steps = np.concatenate(([self._gain], gains))
+        self._gain = float(steps[-1])
+        along = np.arange(len(cleaned)) / _BLOCK
+        faded: Samples = (cleaned * np.interp(along, np.arange(len(steps)), steps)).round().astype(np.int16)
+        return faded
 
     def _process(self, near: Samples, far: Samples, back: int, count: int) -> Samples:
         """Clean `count` samples, from `back` before the end of both on."""
@@ -194,7 +224,7 @@ class EchoControl:
 
 
 class _Recent:
-    """The newest samples of a stream, `kept_ms` of them or a little more."""
+    """The newest samples of a stream, `kept_ms` of them or up to twice as many."""
 
     def __init__(self, kept_ms: float) -> None:
         self._kept = round(kept_ms * RATE_HZ / 1000)
@@ -208,7 +238,15 @@ class _Recent:
             self._samples -= len(self._chunks.popleft())
 
     def joined(self) -> Samples:
-        return np.concatenate((_NOTHING, *self._chunks))
+        whole = np.concatenate((_NOTHING, *self._chunks))
+        self._chunks = deque((whole,))  # two are joined sooner than a hundred
+        return whole
+
+
+def _block_levels_db(samples: Samples) -> NDArray[np.float64]:
+    blocks = samples.reshape(-1, _BLOCK).astype(np.float64)
+    levels: NDArray[np.float64] = 10 * np.log10(np.sum(blocks**2, axis=1) + 1.0)
+    return levels
 
 
 _NOTHING: Samples = np.zeros(0, np.int16)

@@ -1,10 +1,11 @@
 """Prepares the caller's audio for the two that hear it: the assistant gets bytes, the speech detector samples."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from relay.media.denoise import Denoiser
+from relay.media.echo_control import DELAY_MS, EchoControl, EchoFound, EchoGone, EchoMode
 from relay.media.frames import WIDEBAND, Audio, AudioFormat, Encoding
+from relay.media.resample import Samples
 from relay.media.transcode import Transcoder
 
 
@@ -17,28 +18,98 @@ class Uplink:
     encoded again and nothing above 8 kHz is left. That adds the 6 ms of the `Denoiser` and the delay of that detour:
     telephone audio reaches the detector, or an assistant at 16 kHz, 6 ms later than without it, and an assistant that
     takes mu-law 9.5 ms later.
+
+    `echo` says when the echo of what is played is taken out of it, as `EchoControl` does. Until an echo is certain the
+    assistant gets what it gets without; from then on it takes the same detour, and 8 ms for the canceller.
     """
 
     def __init__(
-        self, source: AudioFormat, target: AudioFormat, detector_rate_hz: int, *, reduce_noise: bool = False
+        self,
+        source: AudioFormat,
+        target: AudioFormat,
+        detector_rate_hz: int,
+        *,
+        reduce_noise: bool = False,
+        echo: EchoMode = "off",
     ) -> None:
-        self._detector_format = AudioFormat(Encoding.PCM_S16LE, detector_rate_hz)
-        self._widen = Transcoder(source, WIDEBAND)
+        detector = AudioFormat(Encoding.PCM_S16LE, detector_rate_hz)
         self._denoiser = Denoiser() if reduce_noise else None
-        if reduce_noise:
-            source = WIDEBAND
-        self._for_detector = Transcoder(source, self._detector_format)
-        self._shared = target == self._detector_format
-        self._for_assistant = Transcoder(source, target)
+        self._echo_mode = echo
+        self._echo = None if echo == "off" else EchoControl(echo)
+        self._detector_is_wide = detector == WIDEBAND
+        self._widen = Transcoder(source, WIDEBAND)
+        self._widen_far = Transcoder(source, WIDEBAND)
+        self._untouched = _Outlets(source, target, detector)
+        self._touched = _Outlets(WIDEBAND, target, detector)
+        self._in_doubt = Transcoder(WIDEBAND, detector)
 
-    def push(self, audio: Audio) -> tuple[bytes, NDArray[np.int16]]:
-        """Return (audio for the assistant, samples for the detector), each with the delay of its own resampler."""
+    @property
+    def news(self) -> EchoFound | EchoGone | None:
+        """What the last `push` has found out about an echo."""
+        return self._echo.news if self._echo else None
+
+    @property
+    def echo_delay_ms(self) -> float:
+        """So much later than it was recorded the detector hears a sound, because of the canceller."""
+        return DELAY_MS if self._echo and self._echo.is_on else 0.0
+
+    def new_stream(self) -> None:
+        """The caller's line is another one from now on: it may have another echo, or none."""
+        if self._echo:
+            self._echo = EchoControl(self._echo_mode)
+
+    def push(self, audio: Audio, far: Audio | None = None) -> tuple[bytes, Samples]:
+        """Return (audio for the assistant, samples for the detector), each with the delay of its own resampler.
+
+        `far` is what was played while this was recorded, in the same format and as long; None for silence.
+        """
+        plain = self._untouched.push(audio) if self._denoiser is None else None
+        if plain is not None and self._echo is None:
+            return plain
+        near = plain[1] if plain is not None and self._detector_is_wide else _samples(self._widen.push(audio))
+        cleaned = self._cancel(near, far) if self._echo else near
+        is_certain = self._echo is not None and self._echo.for_assistant
         if self._denoiser is not None:
-            audio = _clean(self._widen.push(audio), self._denoiser)
-        detector = self._for_detector.push(audio).data
-        assistant = detector if self._shared else self._for_assistant.push(audio).data
-        return assistant, np.frombuffer(detector, np.int16)
+            plain = self._touched.push(_wide(self._denoiser.push(cleaned if is_certain else near)))
+        elif is_certain:
+            return self._touched.push(_wide(cleaned))
+        assert plain is not None
+        if cleaned is near or is_certain:
+            return plain
+        return plain[0], _samples(self._in_doubt.push(_wide(cleaned)))
+
+    def lost(self, far: Audio) -> None:
+        """What was recorded while this was played did not come, and nothing was put in its place.
+
+        To the canceller it is silence: an echo keeps its delay, whatever is missing.
+        """
+        if self._echo is not None:
+            played = _samples(self._widen_far.push(far))
+            self._echo.push(np.zeros(len(played), np.int16), played)
+
+    def _cancel(self, near: Samples, far: Audio | None) -> Samples:
+        assert self._echo is not None
+        silence = Audio(self._widen_far.source, b"")
+        played = _samples(self._widen_far.push(far or silence))
+        return self._echo.push(near, played if far else np.zeros(len(near), np.int16))
 
 
-def _clean(audio: Audio, denoiser: Denoiser) -> Audio:
-    return Audio(WIDEBAND, denoiser.push(np.frombuffer(audio.data, np.int16)).tobytes())
+class _Outlets:
+    """The ways from one format to assistant and detector."""
+
+    def __init__(self, source: AudioFormat, target: AudioFormat, detector: AudioFormat) -> None:
+        self._for_detector = Transcoder(source, detector)
+        self._for_assistant = None if target == detector else Transcoder(source, target)
+
+    def push(self, audio: Audio) -> tuple[bytes, Samples]:
+        detector = self._for_detector.push(audio)
+        assistant = detector if self._for_assistant is None else self._for_assistant.push(audio)
+        return assistant.data, _samples(detector)
+
+
+def _samples(audio: Audio) -> Samples:
+    return np.frombuffer(audio.data, np.int16)
+
+
+def _wide(samples: Samples) -> Audio:
+    return Audio(WIDEBAND, samples.tobytes())

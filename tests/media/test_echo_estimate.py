@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from relay.media import g711
-from relay.media.echo_control import CERTAIN
 from relay.media.echo_estimate import RATE_HZ, REACH_MS, EchoEstimate
 from relay.media.resample import Samples
 from relay.media.sound import Sound, convert
@@ -23,7 +22,7 @@ def speech(name: str) -> Samples:
 
 def first_certain_ms(near: Samples, far: Samples, estimate: EchoEstimate) -> float | None:
     for at in range(0, min(len(near), len(far)) - FRAME, FRAME):
-        if estimate.push(near[at : at + FRAME], far[at : at + FRAME]) and estimate.score >= CERTAIN:
+        if estimate.push(near[at : at + FRAME], far[at : at + FRAME]) and estimate.is_certain:
             return (at + FRAME) * 1000 / RATE_HZ
     return None
 
@@ -58,6 +57,18 @@ def test_two_people_who_speak_at_once_are_no_echo() -> None:
     near = np.resize(speech("question"), len(far))
 
     assert first_certain_ms(near, far, EchoEstimate()) is None
+
+
+@pytest.mark.parametrize("hz", [440, 523.25, 1000])
+def test_tones_of_two_sides_are_no_echo_though_they_agree(hz: float) -> None:
+    """The sound of an outage, of a free line, of a key: each side may have one of the same pitch."""
+    at_s = np.arange(6 * RATE_HZ) / RATE_HZ
+    tone: Samples = (6000 * np.sin(2 * np.pi * hz * at_s)).astype(np.int16)
+    later: Samples = (-tone * (at_s > 2.1)).astype(np.int16)
+    pulses: Samples = (later * (at_s % 0.7 < 0.3)).astype(np.int16)
+
+    for near, far in ((later, tone), (pulses, tone), (tone, tone), (tone, pulses)):
+        assert first_certain_ms(near, far, EchoEstimate()) is None
 
 
 def test_an_echo_later_than_the_reach_is_not_found() -> None:

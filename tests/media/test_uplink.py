@@ -70,3 +70,63 @@ def power(samples: NDArray[np.int16]) -> float:
 def samples_of(audio: Audio) -> NDArray[np.int16]:
     pcm = AudioFormat(Encoding.PCM_S16LE, audio.format.rate_hz)
     return np.frombuffer(Transcoder(audio.format, pcm).push(audio).data, np.int16)
+
+
+@pytest.mark.parametrize("detector_rate_hz", [8000, 16000])
+@pytest.mark.parametrize("target", [TELEPHONE, WIDEBAND])
+@pytest.mark.parametrize("reduce_noise", [False, True])
+def test_looking_for_an_echo_changes_nothing_where_none_is(
+    target: AudioFormat, detector_rate_hz: int, *, reduce_noise: bool
+) -> None:
+    """The assistant talks all the time, and the caller from 1.2 s on."""
+    far = g711.encode(np.random.default_rng(5).normal(0, 3000, 160 * 100).astype(np.int16))
+    near = g711.encode(np.zeros(160 * 60, np.int16)) + SPEECH[: 160 * 40]
+    plain, looking = (
+        Uplink(TELEPHONE, target, detector_rate_hz, reduce_noise=reduce_noise, echo=echo) for echo in ("off", "auto")
+    )
+
+    for at in range(0, len(near), 160):
+        audio, played = Audio(TELEPHONE, near[at : at + 160]), Audio(TELEPHONE, far[at : at + 160])
+        (given, heard), (other_given, other_heard) = plain.push(audio), looking.push(audio, played)
+        assert given == other_given
+        assert heard.tobytes() == other_heard.tobytes()
+
+
+@pytest.mark.parametrize("detector_rate_hz", [8000, 16000])
+@pytest.mark.parametrize("target", [TELEPHONE, WIDEBAND])
+def test_an_echo_is_taken_out_for_both(target: AudioFormat, detector_rate_hz: int) -> None:
+    """Of noise that comes back at once, 12 dB weaker."""
+    far = np.random.default_rng(5).normal(0, 3000, 160 * 300).astype(np.int16)
+    uplinks = [Uplink(TELEPHONE, target, detector_rate_hz, echo=echo) for echo in ("off", "auto")]
+    pairs = []
+    for at in range(0, len(far), 160):
+        near, played = (Audio(TELEPHONE, g711.encode((far[at : at + 160] / loss).astype(np.int16))) for loss in (4, 1))
+        pairs.append([uplink.push(near, played) for uplink in uplinks])
+    (data, samples), (clean_data, clean_samples) = pairs[-1]
+
+    assert (len(data), len(samples)) == (len(clean_data), len(clean_samples))
+    assert power(samples_of(Audio(target, clean_data))) < 0.01 * power(samples_of(Audio(target, data)))
+    assert power(clean_samples) < 0.01 * power(samples)
+    assert uplinks[1].echo_delay_ms == 8
+
+
+@pytest.mark.parametrize(("target", "delay_ms"), [(TELEPHONE, 11.5), (WIDEBAND, 9.75)])
+def test_the_canceller_delays_by_what_is_stated(target: AudioFormat, delay_ms: float) -> None:
+    click = np.zeros(160 * 20, np.int16)
+    click[1600] = 20000
+    for_assistant, _ = Uplink(TELEPHONE, target, 16000, echo="on").push(Audio(TELEPHONE, g711.encode(click)))
+
+    heard = samples_of(Audio(target, for_assistant))
+    assert int(np.argmax(np.abs(heard))) * 1000 / target.rate_hz == pytest.approx(200 + delay_ms, abs=0.1)
+
+
+def test_a_new_stream_has_another_line() -> None:
+    uplink = Uplink(TELEPHONE, TELEPHONE, 16000, echo="auto")
+    far = g711.encode(np.random.default_rng(5).normal(0, 3000, 160 * 100).astype(np.int16))
+    for at in range(0, len(far), 160):
+        uplink.push(Audio(TELEPHONE, far[at : at + 160]), Audio(TELEPHONE, far[at : at + 160]))
+    was_on = uplink.echo_delay_ms > 0
+    uplink.new_stream()
+
+    assert was_on
+    assert uplink.push(Audio(TELEPHONE, SPEECH[:160]))[0] == SPEECH[:160]

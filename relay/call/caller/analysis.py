@@ -20,11 +20,14 @@ from relay.call.caller.leg import CallerAudio
 from relay.call.caller.recent_audio import RecentAudio
 from relay.call.caller.speech_detection import CallerHeard, SpeechDetection
 from relay.call.caller.vad_engine import VadEngine, VadStream
+from relay.call.report.events import CallerEchoFound, CallerEchoGone
 from relay.call.report.report import Report
 from relay.config import Config
 from relay.logic.assistant.replay import ReplayLog
 from relay.logic.assistant.sentences import Sentences
-from relay.media.frames import FRAME_MS, Audio, AudioFormat
+from relay.media.echo_control import EchoFound, EchoGone
+from relay.media.far_end import FarEnd
+from relay.media.frames import FRAME_MS, TELEPHONE, Audio, AudioFormat
 from relay.media.gaps import MediaClock
 from relay.media.packetizer import Packetizer
 from relay.media.silero import WINDOW_SAMPLES
@@ -36,6 +39,8 @@ FLOW_AFTER_S = 0.4
 """As late as mobile networks deliver at times."""
 SHORTEST_PAUSE_MS = 300
 """A pause from which silence is left out keeps so much, as in a replay."""
+LOST_MAX = 50
+"""Echoes are looked for through a loss of so many messages; after a longer one the line is as good as new."""
 READING_MAX_S = 0.05
 """A late timer says that this process stood still, not that the caller sent nothing: what has come meanwhile is read
 first, for as long as the timer was late and no longer than this."""
@@ -66,7 +71,10 @@ class Analysis:
     ) -> None:
         rate_hz = config.vad.model_rate_hz
         self._source = source
-        self._uplink = Uplink(source, target, rate_hz, reduce_noise=config.audio.noise_reduction != "off")
+        echo = config.audio.echo if source == TELEPHONE else "off"
+        self._uplink = Uplink(source, target, rate_hz, reduce_noise=config.audio.noise_reduction != "off", echo=echo)
+        self.far_end = FarEnd(source) if echo != "off" else None
+        """To be told what is sent to the caller, where echoes are looked for."""
         self._packetizer = Packetizer(target)
         self._windows = WindowCutter(WINDOW_SAMPLES[rate_hz], rate_hz)
         self._media_clock = MediaClock()
@@ -75,6 +83,7 @@ class Analysis:
             config.vad, replay, sentences, report, clock_time=weakly(self._clock_time), caller_heard=caller_heard
         )
         self.recent = RecentAudio(rate_hz) if config.barge_in.classifier else None
+        self._report = report
         self._counts = report.counts
         self._audio_logged = audio_logged
         self._heard_ms = 0.0
@@ -110,16 +119,39 @@ class Analysis:
     def _take(self, audio: CallerAudio | NewStream, stream: VadStream) -> None:
         if isinstance(audio, NewStream):
             self._media_clock = MediaClock()
+            self._uplink.new_stream()
+            if self.far_end is not None:
+                self.far_end.new_stream()
             return
         self._last_media_at = self._covered_until = audio.arrived_at
         duration_ms = self._source.duration_ms(len(audio.data))
         stamp_ms = audio.arrived_at * 1000 if audio.stamp_ms is None else audio.stamp_ms
         silent_frames = round(self._media_clock.place(stamp_ms, duration_ms, audio.missing) / FRAME_MS)
         self._counts.invented("gap", silent_frames)
+        far = self._far_of(audio)
         for _ in range(silent_frames):
-            self._push(self._source.silent_frame, audio.arrived_at, stream)
+            lost = far.pop(0) if len(far) > 1 else None
+            self._push(self._source.silent_frame, audio.arrived_at, stream, far=lost)
+        for lost in far[:-1]:
+            if lost is not None:
+                self._uplink.lost(Audio(self._source, lost))
+                self._tell_of_echo()
         if audio.data:
-            self._push(audio.data, audio.arrived_at, stream, sent_by_caller=True)
+            self._push(audio.data, audio.arrived_at, stream, far=far[-1], sent_by_caller=True)
+
+    def _far_of(self, audio: CallerAudio) -> list[bytes | None]:
+        """What was played while each message that is missing before this one was recorded, and while this was."""
+        size = len(audio.data)
+        count = min(audio.missing, LOST_MAX) + 1
+        far = self.far_end.played(count * size, audio.arrived_at) if self.far_end is not None and size else None
+        return [far[n * size : (n + 1) * size] if far is not None else None for n in range(count)]
+
+    def _tell_of_echo(self) -> None:
+        match self._uplink.news:
+            case EchoFound(loss_db=loss_db, delay_ms=delay_ms):
+                self._report.tell(CallerEchoFound(round(loss_db, 1), round(delay_ms)))
+            case EchoGone():
+                self._report.tell(CallerEchoGone())
 
     async def _keep_flowing(self, stream: VadStream) -> None:
         await self._flow.wait()
@@ -139,9 +171,20 @@ class Analysis:
                 self._push(self._source.silent_frame, now, stream)
             self._covered_until += silent_frames * FRAME_MS / 1000
 
-    def _push(self, data: bytes, arrived_at: float, stream: VadStream, *, sent_by_caller: bool = False) -> None:
+    def _push(
+        self,
+        data: bytes,
+        arrived_at: float,
+        stream: VadStream,
+        *,
+        far: bytes | None = None,
+        sent_by_caller: bool = False,
+    ) -> None:
+        """`far` is what was played meanwhile: None for silence that was recorded at no time, and so has no echo."""
         duration_ms = self._source.duration_ms(len(data))
-        for_assistant, samples = self._uplink.push(Audio(self._source, data))
+        played = None if far is None else Audio(self._source, far)
+        for_assistant, samples = self._uplink.push(Audio(self._source, data), played)
+        self._tell_of_echo()
         if sent_by_caller and self._is_left_out(samples, duration_ms):
             return
         self._heard_ms += duration_ms
@@ -177,4 +220,4 @@ class Analysis:
 
     def _clock_time(self, media_ms: float) -> float:
         """When the sample at this time of the caller's audio reached us."""
-        return self._arrived_at - (self._heard_ms - media_ms) / 1000
+        return self._arrived_at - (self._heard_ms - media_ms + self._uplink.echo_delay_ms) / 1000

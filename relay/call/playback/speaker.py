@@ -17,6 +17,7 @@ from relay.config import JitterConfig
 from relay.errors import LegLost
 from relay.logic.playback.frame import PlayFrame
 from relay.logic.playback.playout import Playout
+from relay.media.far_end import FarEnd
 from relay.net.outbox import Entry
 from relay.wakeup import Signal
 
@@ -37,6 +38,8 @@ class Speaker:
             target_ms=jitter.target_ms, lead_ms=jitter.lead_ms, max_ms=jitter.max_queue_ms, before_ms=before_ms
         )
         self.changed = Signal()
+        self.far_end: FarEnd | None = None
+        """To be told what was sent and when, if anybody looks for echoes."""
         self._report = report
         self._counts = report.counts
         self._cleared_before = 0
@@ -72,7 +75,9 @@ class Speaker:
         if self._leg is leg:
             self._leg = None
             self.stop()
-            self._taken_back_ms = self.playout.detach(trio.current_time())
+            now = trio.current_time()
+            self._taken_back_ms = self.playout.detach(now)
+            self._note_cleared(now)
         return self._taken_back_ms
 
     def stop(self) -> None:
@@ -89,6 +94,7 @@ class Speaker:
 
             def written(at: float) -> None:
                 self._cleared_before = turn
+                self._note_cleared(at)
                 cleared(at)
 
             mark = Entry(self._leg.mark(turn, position_ms), turn=turn)
@@ -123,15 +129,21 @@ class Speaker:
                     return
 
     async def _put(self, leg: CallerLeg, frame: PlayFrame, due_at: float) -> None:
-        sent = partial(self._sent, frame.turn, due_at)
+        sent = partial(self._sent, frame, due_at)
         await leg.outbox.put(Entry(leg.audio(frame.data), turn=frame.turn, on_sent=sent))
         position_ms = self.playout.sent_ms
         if position_ms - self._marked_ms >= MARK_EVERY_MS or self.playout.queued_ms == 0:
             self._marked_ms = position_ms
             await leg.outbox.put(Entry(leg.mark(frame.turn, int(position_ms)), turn=frame.turn))
 
-    def _sent(self, turn: int, due_at: float, sent_at: float) -> None:
+    def _note_cleared(self, at: float) -> None:
+        if self.far_end is not None:
+            self.far_end.cleared(at)
+
+    def _sent(self, frame: PlayFrame, due_at: float, sent_at: float) -> None:
+        if self.far_end is not None:
+            self.far_end.sent(frame.data, sent_at)
         self._counts.frame("caller", "down")
         self._counts.frame_delay("down", sent_at - due_at)
-        if turn < self._cleared_before:
+        if frame.turn < self._cleared_before:
             self._counts.stale_sent()

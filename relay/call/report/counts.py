@@ -7,6 +7,7 @@ from relay.call.report.events import (
     AssistantReconnected,
     BrowserReattached,
     CallEnded,
+    CallerEchoFound,
     CallerNotBack,
     CallerReattached,
     CallEvent,
@@ -34,6 +35,7 @@ class Counts:
         self._changes = 0
         self._vad_skipped = 0
         self._again = 0
+        self._echoes = 0
         self._stale = 0
         self._confirmed = self._false = self._resumed = 0
 
@@ -45,6 +47,8 @@ class Counts:
             case CallEnded(reason=reason):
                 self._metrics.calls_active.dec()
                 self._metrics.calls.labels(reason).inc()
+            case CallerEchoFound():
+                self._echoes += 1
             case CallerReattached() | BrowserReattached():
                 self._reconnect("caller", ok=True)
             case CallerNotBack():
@@ -126,6 +130,7 @@ class Counts:
             "planned_changes": self._changes,
             "protocol_errors": dict(self._errors),
             "vad_windows_skipped": self._vad_skipped,
+            "echoes_found": self._echoes,
             "interruptions_confirmed": self._confirmed,
             "interruptions_false": self._false,
             "interruptions_resumed": self._resumed,

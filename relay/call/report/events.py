@@ -94,6 +94,22 @@ class CallerAttached(CallEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class CallerEchoFound(CallEvent):
+    """What the assistant says comes back from the caller's side, so much weaker and later than it was sent."""
+
+    log_name = "echo.found"
+    loss_db: float
+    delay_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallerEchoGone(CallEvent):
+    """It does not come back any more, nor has for some seconds of the assistant's words."""
+
+    log_name = "echo.gone"
+
+
+@dataclass(frozen=True, slots=True)
 class CallerLost(CallEvent):
     """A socket of the caller is gone, and the next is awaited."""
 

@@ -12,6 +12,8 @@ from relay.call.report.events import CallEvent, PlayoutHole
 from relay.call.report.report import Report
 from relay.config import JitterConfig
 from relay.logic.playback.frame import PlayFrame
+from relay.media.far_end import FarEnd
+from relay.media.frames import TELEPHONE
 from relay.metrics import Metrics
 from tests.support.caller_side import NoFence, open_caller_side
 
@@ -274,3 +276,22 @@ async def test_when_the_outbox_has_closed_what_is_due_is_kept_for_the_next_socke
 
         assert first.audio_got == [word(n) for n in range(8)]
         assert second.audio_got == [word(n) for n in range(3, 20)]
+
+
+async def test_who_looks_for_echoes_knows_what_was_sent_and_what_a_clear_took_back(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig, open_caller_side(NoFence()) as side:
+        rig.speaker.far_end = far_end = FarEnd(TELEPHONE)
+        rig.speaker.attach(side)
+        rig.add(*words(10))
+        await trio.sleep(0.25)
+        rig.speaker.stop()
+        rig.speaker.playout.cut(1, trio.current_time())
+        rig.speaker.clear(2, 0, lambda at: None)
+        began = trio.current_time() - 0.05
+        await trio.sleep(0.2)
+
+        played = [far_end.played(160, began + n * 0.02) for n in range(1, 6)]
+        assert played[:2] == [word(0), word(1)]
+        assert played[2] is not None
+        assert played[2] == word(2)[:80] + b"\xff" * 80
+        assert played[3:] == [None, None]

@@ -39,6 +39,7 @@ def test_a_new_call_counts_nothing() -> None:
         "planned_changes": 0,
         "protocol_errors": {},
         "vad_windows_skipped": 0,
+        "echoes_found": 0,
         "interruptions_confirmed": 0,
         "interruptions_false": 0,
         "interruptions_resumed": 0,

