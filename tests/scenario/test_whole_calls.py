@@ -9,7 +9,7 @@ import trio
 from relay.scenario.play import ScenarioResult, StepOutcome
 from relay.standin.assistant import AssistantCall, Behaviour
 from tests.support.quick import quick_clock
-from tests.support.scenarios import BROKEN_TODAY, SCENARIOS, play, quick_relay
+from tests.support.scenarios import SCENARIOS, play, quick_relay
 
 PATIENT = Behaviour(detect_after_ms=700)
 """As the scenarios want it: a cough or an "uh-huh" is too short to interrupt this assistant."""
@@ -57,10 +57,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
     return played_on(NAMES, tmp_path_factory.mktemp("relay"))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(it, marks=pytest.mark.xfail(reason=BROKEN_TODAY[it])) if it in BROKEN_TODAY else it for it in NAMES],
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_promise_is_kept(played: Played, name: str) -> None:
     assert played.broken(name) == []
     assert played.results[name].ok

@@ -26,11 +26,6 @@ from tests.support.daemons import AUTH_TOKEN, PUBLIC, VAPI_KEY, environment, set
 from tests.support.quick import pulse
 
 SCENARIOS = Path(__file__).resolve().parent.parent.parent / "scenarios"
-BROKEN_TODAY = {
-    "agreement": "the sentence goes on after 2 s, and not after 0.7 s",
-    "echo": "the assistant's own voice cuts it",
-}
-"""Scenarios whose promise the relay does not keep yet."""
 OPTIONS = PhoneOptions(auth_token=AUTH_TOKEN, public_url=PUBLIC)
 
 
