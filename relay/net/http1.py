@@ -27,8 +27,9 @@ from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opc
 
 from relay.net.frame_reader import FrameReader
 from relay.net.request_head import HeadProblem, framing_problem, head_problem
-from relay.net.request_reader import RequestReader, Turns
+from relay.net.request_reader import RequestReader
 from relay.net.server_stream import ServerStream
+from relay.net.turns import Turns
 from relay.wakeup import Signal
 
 Receive = Callable[[], Awaitable[Any]]
@@ -61,7 +62,7 @@ class Http1Connection(TCPServer):
         self._place = stream.place
         self._all_handed_on = stream.all_handed_on
         self._requests = PlainRequests(config.h11_max_incomplete_size)
-        self._reader = RequestReader(stream.receive_some, turns)
+        self._reader = RequestReader(stream, turns, stream.place.client)
         self._upgrade_answered = trio.Event()
 
     async def _read_data(self) -> None:
