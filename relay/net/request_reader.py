@@ -10,7 +10,8 @@ from relay.net.turns import Turns
 READ_BYTES = 16_384
 """As many as a head has at most."""
 LINES_PER_TURN = 16
-"""In a body. A chunk has two (RFC 9112, 7.1), and costs 0.1 ms however little is in it."""
+"""In a body. A chunk has two (RFC 9112, 7.1), and costs 0.03 ms until the application has it, however little is in it
+(measured)."""
 LINES_UNJUDGED = 256
 LINE_MEAN_MIN_BYTES = 32
 """A body of more lines than that is given up when they are shorter than this on average. Of 20 ms of mu-law as a chunk
