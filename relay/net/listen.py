@@ -21,9 +21,9 @@ from relay.net.asgi_socket import STREAM_STATE
 from relay.net.frame_bounds import OF_A_STRANGER, FrameBounds
 from relay.net.http1 import Http1Connection
 from relay.net.request_head import HEAD_MAX_BYTES
-from relay.net.request_reader import Turns
 from relay.net.server_stream import Place, ServerStream
 from relay.net.transport import USER_TIMEOUT_MS, guard_tcp
+from relay.net.turns import Turns
 
 BACKLOG = 1024
 GRACEFUL_TIMEOUT_S = 3.0

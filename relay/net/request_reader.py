@@ -1,24 +1,17 @@
 """Reads the HTTP requests of one connection from its stream, a head or a small part of a body in a turn.
 
-All connections of strangers share the turns, because trio runs whatever is ready in one step: hundreds of requests that
-come together would otherwise be one step, in which no call hears or sends anything.
+All connections of strangers share the turns. Who waits for one has received nothing yet: it stays in the kernel.
 """
 
-from collections.abc import Awaitable, Callable
+from typing import Protocol
 
-import trio
-
-ReceiveSome = Callable[[int], Awaitable[bytes | bytearray]]
+from relay.net.turns import Turns
 
 READ_BYTES = 16_384
-"""As many as a head has at most. Hundreds of connections may hold so much while they wait for their turns."""
+"""As many as a head has at most."""
 LINES_PER_TURN = 16
-"""In a body. A chunk has two (RFC 9112, 7.1), and costs 0.1 ms however little is in it."""
-LINES_PER_S = 2000.0
-LINES_BURST_S = 0.1
-"""How many lines are read in the bodies of all connections together; after a pause, as many at once as in
-LINES_BURST_S. A body with a length has none, unless its bytes look like one."""
-
+"""In a body. A chunk has two (RFC 9112, 7.1), and costs 0.03 ms until the application has it, however little is in it
+(measured)."""
 LINES_UNJUDGED = 256
 LINE_MEAN_MIN_BYTES = 32
 """A body of more lines than that is given up when they are shorter than this on average. Of 20 ms of mu-law as a chunk
@@ -29,40 +22,23 @@ _HEAD_END = b"\r\n\r\n"
 _OVERLAP = len(_HEAD_END) - 1
 
 
-class Turns:
-    """The order in which connections are read: one in a step, and between two steps whoever else is ready.
+class ByteSource(Protocol):
+    """The stream that is read."""
 
-    A request takes many steps to its answer. So however few begin in each, many are under way, and all of them make
-    each step of a call longer.
-
-    One for all connections of a server.
-    """
-
-    def __init__(self) -> None:
-        self._turn = trio.Lock()
-        self._turn_for_lines = trio.Lock()
-        self._lines_due_s = float("-inf")
-
-    async def wait(self, lines: int = 0) -> None:
-        """Return when it is the caller's turn, and so many lines may be read. Always a checkpoint."""
-        if lines:
-            async with self._turn_for_lines:
-                await trio.sleep_until(self._lines_due_s)
-                began_s = max(self._lines_due_s, trio.current_time() - LINES_BURST_S)
-                self._lines_due_s = began_s + lines / LINES_PER_S
-        async with self._turn:
-            pass  # who waits for it is woken in the next step
+    async def wait_readable(self) -> None: ...
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray: ...
 
 
 class RequestReader:
     """Between a stream and the library that reads its requests: `receive` in place of the stream's `receive_some`.
 
-    `receive_some` is the stream's, and raises what it raises.
+    It raises what the stream raises. `client` is whose turns the connection has.
     """
 
-    def __init__(self, receive_some: ReceiveSome, turns: Turns) -> None:
-        self._receive_some = receive_some
+    def __init__(self, stream: ByteSource, turns: Turns, client: str = "") -> None:
+        self._stream = stream
         self._turns = turns
+        self._client = client
         self._data = b""
         self._at = 0
         self._in_body = False
@@ -81,16 +57,19 @@ class RequestReader:
         """
         news = not self.has_rest
         if news:
-            received = bytes(await self._receive_some(READ_BYTES))
+            await self._stream.wait_readable()
+        await self._turns.wait(self._client)
+        if news:
+            received = bytes(await self._stream.receive_some(READ_BYTES))
             if not received:
                 return b""
             self._data += received
         self._count_lines(in_body=in_body, news=news)
         if self._lines_are_tiny:
-            await trio.lowlevel.checkpoint()
             return b""
         end, lines = _end_of_lines(self._data, self._at) if in_body else (_end_of_head(self._data, self._at), 0)
-        await self._turns.wait(lines)
+        if lines:
+            await self._turns.wait_for_lines(self._client, lines)
         return self._take(end)
 
     @property

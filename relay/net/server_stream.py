@@ -23,7 +23,12 @@ CLOSE_FRAME = b"\x88"
 
 
 class Place:
-    """What a connection holds while it is open, for who bounds how many there are. This one has no bounds."""
+    """What a connection holds while it is open, for who bounds how many there are. This one has no bounds.
+
+    `client` is whose connection it is.
+    """
+
+    client = ""
 
     def waits(self) -> None:
         """The connection waits for the head of a request."""
@@ -103,6 +108,11 @@ class ServerStream(trio.abc.Stream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         self._check_open()
         return await self._stream.receive_some(max_bytes)
+
+    async def wait_readable(self) -> None:
+        """Return when there is something to receive, or nothing will be any more."""
+        self._check_open()
+        await trio.lowlevel.wait_readable(self.socket)
 
     async def send_eof(self) -> None:
         """As a stream does. Raises BusyResourceError while somebody writes; who writes meanwhile waits, and finds the

@@ -6,7 +6,6 @@ object, the fields of `AttackResult`.
 """
 
 import http.client
-import os
 import re
 import resource
 import socket
@@ -22,7 +21,6 @@ from relay.bench.websocket import HEAD_END
 from tests.hostile.attacks import BY_NAME, SLOW_S, Attack
 from tests.hostile.entry import let_in
 
-LOWEST_PRIORITY = 19
 TICK_S = 0.02
 ANSWER_BYTES = 200
 """So much of an answer is looked at."""
@@ -208,7 +206,6 @@ class Connection:
 def main() -> int:
     """Attack as the first argument says, and print what came of it."""
     spec = msgspec.json.decode(sys.argv[1], type=AttackSpec)
-    os.nice(LOWEST_PRIORITY)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     sys.stdout.write(msgspec.json.encode(Attacker(spec).run()).decode() + "\n")

@@ -14,8 +14,9 @@ from relay.net.asgi_request import UNREAD_MAX_BYTES, AsgiRequest
 from relay.net.asgi_socket import AsgiSocket
 from relay.net.frame_bounds import FRAMES_PER_TURN, OF_A_STRANGER
 from relay.net.listen import WEBSOCKET_MESSAGE_MAX_BYTES
-from relay.net.request_reader import LINES_BURST_S, LINES_PER_S, LINES_PER_TURN, LINES_UNJUDGED, READ_BYTES
+from relay.net.request_reader import LINES_PER_TURN, LINES_UNJUDGED, READ_BYTES
 from relay.net.server_stream import ServerStream
+from relay.net.turns import LINES_BURST_S, LINES_PER_S
 from tests.support.leaks import resources, resources_return_to
 from tests.support.peers import raw_websocket_app, serving, upgraded, websocket_app
 

@@ -6,14 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from relay.net.request_reader import (
-    LINES_BURST_S,
-    LINES_PER_S,
-    LINES_PER_TURN,
-    LINES_UNJUDGED,
-    RequestReader,
-    Turns,
-)
+from relay.net.request_reader import LINES_PER_TURN, LINES_UNJUDGED, RequestReader
+from relay.net.turns import LINES_BURST_S, LINES_PER_S, Turns
 
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 CHUNK = b"40\r\n" + b"x" * 64 + b"\r\n"
@@ -25,7 +19,10 @@ class Source:
     def __init__(self, *parts: bytes) -> None:
         self.parts = list(parts)
 
-    async def __call__(self, max_bytes: int) -> bytes:
+    async def wait_readable(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
         await trio.lowlevel.checkpoint()
         return self.parts.pop(0) if self.parts else b""
 
@@ -174,7 +171,7 @@ async def test_who_is_cancelled_in_its_turn_has_taken_nothing_and_holds_nobody_u
     reader = RequestReader(Source(HEAD * 2), turns)
     with trio.CancelScope() as scope:
         scope.cancel()
-        await turns.wait()
+        await turns.wait("")
     assert await reader.receive(in_body=False) == HEAD
     with trio.CancelScope() as scope:
         scope.cancel()

@@ -18,7 +18,7 @@ from relay.media.media_type import judge
 from relay.media.wav import decode_wav
 from relay.net.asgi_request import AsgiRequest
 from relay.net.frame_bounds import OF_A_CALL, FrameBounds
-from relay.net.http1 import PlainRequests
+from relay.net.plain_requests import PlainRequests
 from relay.net.request_head import HEAD_MAX_BYTES
 from relay.wire import browser, twilio, vapi
 from relay.wire.client_address import TrustedProxies
