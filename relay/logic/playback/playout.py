@@ -46,7 +46,7 @@ class Cut:
     """Everything that an interruption took from the caller.
 
     `heard_ms` of the turn were heard, `flushed_ms` of audio were not; `unheard` are the frames of it, in order, the
-    first one perhaps heard in part. `before` are the frames heard last before those, as many as are kept.
+    first one perhaps heard in part. `before` are the frames of the same turn that were heard last, as many as are kept.
     """
 
     heard_ms: float
@@ -244,15 +244,15 @@ class Playout:
         """
         heard_ms = self._heard.of_turn(turn, now)
         flushed_ms = self.left_ms(now)
-        before = tuple(self._heard.just_heard(self._before_frames, now))
         unheard = [*self._heard.after(self._heard.at(now))][::-1]
         unheard.extend(self._queue)
+        before = self._heard.just_heard(self._before_frames, unheard[0].turn, now) if unheard else ()
         self._queue.clear()
         self._schedule.start(self._schedule.start_at)
         self._trimming = self._refilling = self._paused = False
         self._heard.settle(now)
         self._target.cut()
-        return Cut(heard_ms, flushed_ms, tuple(unheard), before)
+        return Cut(heard_ms, flushed_ms, tuple(unheard), tuple(before))
 
     @property
     def queued_ms(self) -> int:
