@@ -163,6 +163,7 @@ class Interrupter:
             case Action.CUT:
                 self._paused_at = None
                 self._flush.cut(now, onset_at=self._onset_at, agreed=agreed)
+                self._playout.resume(now)
             case Action.CLEAR:
                 self._flush.clear(now)
         self._speaker.changed.fire()

@@ -13,7 +13,7 @@ audio before it was played (Twilio Media Streams, messages "mark" and "clear").
 |          |                                      | a hole, as soon as it is full                     |                |
 | playing  | a frame is due every 20 ms, and sent | no frame when one is due -> empty                 | 20 ms a frame  |
 |          | up to `lead_ms` before it is due     |                                                   |                |
-| paused   | any of these, but nothing is sent    | `resume()`, `cut()`                               | barge-in's own |
+| paused   | any of these, but nothing is sent    | `resume()`                                        | barge-in's own |
 
 Running dry in the middle of speech is a hole; its length is known when speech goes on. A backlog (more than
 `TRIM_SLACK_MS` over the target, or any once `catch_up` is called) is taken back in pauses, by the rule of
@@ -238,7 +238,7 @@ class Playout:
         return sum(frame.audible for frame in self._queue) + sum(frame.audible for frame in flying)
 
     def cut(self, turn: int, now: float) -> Cut:
-        """Take everything that the caller has not heard.
+        """Take everything that the caller has not heard. A pause goes on.
 
         `turn` is the assistant's newest, of which the heard time is wanted: 0 while an older one plays.
         """
@@ -249,7 +249,7 @@ class Playout:
         before = self._heard.just_heard(self._before_frames, unheard[0].turn, now) if unheard else ()
         self._queue.clear()
         self._schedule.start(self._schedule.start_at)
-        self._trimming = self._refilling = self._paused = False
+        self._trimming = self._refilling = False
         self._heard.settle(now)
         self._target.cut()
         return Cut(heard_ms, flushed_ms, tuple(unheard), tuple(before))
