@@ -113,7 +113,7 @@ class Phrases:
 def letters(text: str) -> str:
     """A text without case, spaces and punctuation. Marks stay: in many scripts they are the vowels."""
     composed = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(sign for sign in composed if unicodedata.category(sign)[0] in "LMN")
+    return "".join(sign for sign in composed if unicodedata.category(sign)[0] in {"L", "M", "N"})
 
 
 class WordDelays:
