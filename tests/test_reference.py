@@ -25,13 +25,13 @@ MADE_AT_RUN_TIME = {"FULL", "DRAINING"}
 """The reason of a CallRefused, in capitals."""
 NO_CODES = {
     *("GET", "HEAD", "POST", "DELETE"),
-    *("HMAC_SHA1", "HMAC_SHA256", "COMMIT", "HQ", "VACUUM", "ORT_DISABLE_TELEMETRY"),
+    *("HMAC_SHA1", "HMAC_SHA256", "COMMIT", "HQ", "VACUUM", "NFKC", "ORT_DISABLE_TELEMETRY"),
     *("CREDENTIALS_DIRECTORY", "STATE_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"),
     *("LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID"),
     *("RAW", "ULAW", "ALAW", "PCM_16", "BIG", "LITTLE", "ADPCM", "MP3", "AAC"),
     *("AIFF", "AMR", "AU", "CAF", "FLAC", "MP4", "ZIP"),
 }
-"""Words in capitals that nobody has to look up: HTTP, algorithms, SQL, what systemd tells a service, audio formats."""
+"""Capitals that nobody has to look up: HTTP, algorithms, SQL, Unicode, what systemd tells a service, audio formats."""
 
 
 def daemon_trees() -> Iterator[ast.Module]:

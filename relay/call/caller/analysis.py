@@ -10,6 +10,7 @@ was too much of that is left out of the pauses behind it (see `relay.media.gaps`
 hear the caller later and later.
 """
 
+from collections import deque
 from collections.abc import Callable
 
 import numpy as np
@@ -39,8 +40,8 @@ FLOW_AFTER_S = 0.4
 """As late as mobile networks deliver at times."""
 SHORTEST_PAUSE_MS = 300
 """A pause from which silence is left out keeps so much, as in a replay."""
-LOST_MAX = 50
-"""Echoes are looked for through a loss of so many messages; after a longer one the line is as good as new."""
+LOST_MAX_FRAMES = 50
+"""Echoes are looked for through a loss of so much; after a longer one the line is as good as new."""
 READING_MAX_S = 0.05
 """A late timer says that this process stood still, not that the caller sent nothing: what has come meanwhile is read
 first, for as long as the timer was late and no longer than this."""
@@ -128,23 +129,25 @@ class Analysis:
         stamp_ms = audio.arrived_at * 1000 if audio.stamp_ms is None else audio.stamp_ms
         silent_frames = round(self._media_clock.place(stamp_ms, duration_ms, audio.missing) / FRAME_MS)
         self._counts.invented("gap", silent_frames)
-        far = self._far_of(audio)
+        lost, far = self._played_meanwhile(audio)
         for _ in range(silent_frames):
-            lost = far.pop(0) if len(far) > 1 else None
-            self._push(self._source.silent_frame, audio.arrived_at, stream, far=lost)
-        for lost in far[:-1]:
-            if lost is not None:
-                self._uplink.lost(Audio(self._source, lost))
-                self._tell_of_echo()
+            is_whole = bool(lost) and len(lost[0]) == len(self._source.silent_frame)
+            self._push(self._source.silent_frame, audio.arrived_at, stream, far=lost.popleft() if is_whole else None)
+        for piece in lost:
+            self._uplink.lost(Audio(self._source, piece))
+            self._tell_of_echo()
         if audio.data:
-            self._push(audio.data, audio.arrived_at, stream, far=far[-1], sent_by_caller=True)
+            self._push(audio.data, audio.arrived_at, stream, far=far, sent_by_caller=True)
 
-    def _far_of(self, audio: CallerAudio) -> list[bytes | None]:
-        """What was played while each message that is missing before this one was recorded, and while this was."""
-        size = len(audio.data)
-        count = min(audio.missing, LOST_MAX) + 1
-        far = self.far_end.played(count * size, audio.arrived_at) if self.far_end is not None and size else None
-        return [far[n * size : (n + 1) * size] if far is not None else None for n in range(count)]
+    def _played_meanwhile(self, audio: CallerAudio) -> tuple[deque[bytes], bytes | None]:
+        """What was played while the messages that are missing before this one were recorded, in frames, the last one
+        perhaps shorter, and while this was; none and None for silence."""
+        size, frame_size = len(audio.data), len(self._source.silent_frame)
+        lost = min(audio.missing * size, LOST_MAX_FRAMES * frame_size)
+        far = self.far_end.played(lost + size, audio.arrived_at) if self.far_end is not None and size else None
+        if far is None:
+            return deque(), None
+        return deque(far[at : min(at + frame_size, lost)] for at in range(0, lost, frame_size)), far[lost:]
 
     def _tell_of_echo(self) -> None:
         match self._uplink.news:

@@ -33,7 +33,10 @@ class Interrupter:
         intake: Intake,
         speaker: Speaker,
         interruptions: Interruptions,
+        goes_on: bool = False,
     ) -> None:
+        """`goes_on`: the conversation began in another process, with the first message."""
+        self._goes_on = goes_on
         self._protect_first = config.protect_first_message
         self._barge_in = BargeIn(barge_in_rules(config))
         self._agreement = Agreement(agreement_rules(config))
@@ -58,7 +61,7 @@ class Interrupter:
         """What the assistant is doing, for the classifier."""
         now = trio.current_time()
         heard_s, left_s = self._playout.heard_ms(self._fence.turn, now) / 1000, self._playout.left_ms(now) / 1000
-        return AssistantActivity(heard_s, left_s, first_message=self._fence.turn <= 1)
+        return AssistantActivity(heard_s, left_s, first_message=self._is_first_message)
 
     def judged(self, *, interrupts: bool) -> None:
         """What the classifier thinks of the caller's speech."""
@@ -129,8 +132,12 @@ class Interrupter:
         return self._fence.state is FenceState.HOLDING or self._barge_in.state is BargeInState.WAITING
 
     @property
+    def _is_first_message(self) -> bool:
+        return self._fence.turn <= 1 and not self._goes_on
+
+    @property
     def _protected(self) -> bool:
-        return self._protect_first and self._fence.turn <= 1
+        return self._protect_first and self._is_first_message
 
     @property
     def _may_interrupt(self) -> bool:
@@ -163,6 +170,7 @@ class Interrupter:
             case Action.CUT:
                 self._paused_at = None
                 self._flush.cut(now, onset_at=self._onset_at, agreed=agreed)
+                self._playout.resume(now)
             case Action.CLEAR:
                 self._flush.clear(now)
         self._speaker.changed.fire()

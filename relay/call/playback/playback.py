@@ -70,6 +70,7 @@ class Playback:
             intake=self.intake,
             speaker=self.speaker,
             interruptions=self._interruptions,
+            goes_on=dialogue.has_begun,
         )
         self._counts = report.counts
         self._dialogue = dialogue

@@ -28,14 +28,14 @@ Speech is known for an agreement
 - by the lack of words: the assistant talks on, and has sent no words although it would have by now. That is after
   `WORDS_MARGIN` times the longest of its last `REACTIONS` delays from the beginning of speech to its first words, and
   after `WORDS_DUE_S` at least. Of an assistant that has sent none, it is never known.
-- with evidence "silence", as soon as the assistant talks on, whatever it transcribes.
+- with evidence "silence", as soon as the assistant talks on, whether it transcribes or not.
 
 "Stop" is as short as "uh-huh", and the assistant needs up to a second to notice either. Therefore only words, or their
 lack where they are due, bring it back in the ordinary case: a pause of two seconds is better than an assistant that
 talks on when it was told to stop.
 """
 
-import re
+import unicodedata
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -96,18 +96,24 @@ class Phrases:
     """A set of phrases, compared by their letters and digits: transcribers do not agree about "Mm-hmm"."""
 
     def __init__(self, phrases: Iterable[str]) -> None:
-        either = "|".join(re.escape(phrase) for phrase in sorted({letters(phrase) for phrase in phrases} - {""}))
-        self._row = re.compile(f"(?:{either})+") if either else None
+        self._phrases = {letters(phrase) for phrase in phrases} - {""}
 
     def make_up(self, text: str) -> bool:
         """Whether this text is one or more of the phrases, and nothing else."""
         said = letters(text)
-        return self._row is not None and len(said) <= LONGEST_LETTERS and self._row.fullmatch(said) is not None
+        if not 0 < len(said) <= LONGEST_LETTERS:
+            return False
+        ends = {0}  # of rows of phrases from the beginning on; to try each way of splitting could take hours
+        for at in range(len(said)):
+            if at in ends:
+                ends.update(at + len(phrase) for phrase in self._phrases if said.startswith(phrase, at))
+        return len(said) in ends
 
 
 def letters(text: str) -> str:
-    """A text without case, spaces and punctuation."""
-    return re.sub(r"[\W_]+", "", text.casefold())
+    """A text without case, spaces and punctuation. Marks stay: in many scripts they are the vowels."""
+    composed = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(sign for sign in composed if unicodedata.category(sign)[0] in {"L", "M", "N"})
 
 
 class WordDelays:

@@ -85,11 +85,11 @@ class HeardPosition:
         """The frames that no mark has returned, the newest first: they may be on their way, whatever the clock says."""
         return self.after(self._known_ms)
 
-    def just_heard(self, frames: int, now: float) -> Sequence[PlayFrame]:
-        """The last so many frames that were heard, in order, of one turn; fewer if not so many were kept."""
+    def just_heard(self, frames: int, turn: int, now: float) -> Sequence[PlayFrame]:
+        """Those of this turn among the last so many frames that were heard, in order, as far as they were kept."""
         heard_ms = self.at(now)
         heard = [frame for end_ms, frame in self._recent if end_ms <= heard_ms][-frames:] if frames else []
-        return [frame for frame in heard if frame.turn == heard[-1].turn]
+        return [frame for frame in heard if frame.turn == turn]
 
     def settle(self, now: float) -> None:
         """Nothing of what was sent will be heard any more."""

@@ -13,7 +13,7 @@ audio before it was played (Twilio Media Streams, messages "mark" and "clear").
 |          |                                      | a hole, as soon as it is full                     |                |
 | playing  | a frame is due every 20 ms, and sent | no frame when one is due -> empty                 | 20 ms a frame  |
 |          | up to `lead_ms` before it is due     |                                                   |                |
-| paused   | any of these, but nothing is sent    | `resume()`, `cut()`                               | barge-in's own |
+| paused   | any of these, but nothing is sent    | `resume()`                                        | barge-in's own |
 
 Running dry in the middle of speech is a hole; its length is known when speech goes on. A backlog (more than
 `TRIM_SLACK_MS` over the target, or any once `catch_up` is called) is taken back in pauses, by the rule of
@@ -46,7 +46,7 @@ class Cut:
     """Everything that an interruption took from the caller.
 
     `heard_ms` of the turn were heard, `flushed_ms` of audio were not; `unheard` are the frames of it, in order, the
-    first one perhaps heard in part. `before` are the frames heard last before those, as many as are kept.
+    first one perhaps heard in part. `before` are the frames of the same turn that were heard last, as many as are kept.
     """
 
     heard_ms: float
@@ -238,21 +238,21 @@ class Playout:
         return sum(frame.audible for frame in self._queue) + sum(frame.audible for frame in flying)
 
     def cut(self, turn: int, now: float) -> Cut:
-        """Take everything that the caller has not heard.
+        """Take everything that the caller has not heard. A pause goes on.
 
         `turn` is the assistant's newest, of which the heard time is wanted: 0 while an older one plays.
         """
         heard_ms = self._heard.of_turn(turn, now)
         flushed_ms = self.left_ms(now)
-        before = tuple(self._heard.just_heard(self._before_frames, now))
         unheard = [*self._heard.after(self._heard.at(now))][::-1]
         unheard.extend(self._queue)
+        before = self._heard.just_heard(self._before_frames, unheard[0].turn, now) if unheard else ()
         self._queue.clear()
         self._schedule.start(self._schedule.start_at)
-        self._trimming = self._refilling = self._paused = False
+        self._trimming = self._refilling = False
         self._heard.settle(now)
         self._target.cut()
-        return Cut(heard_ms, flushed_ms, tuple(unheard), before)
+        return Cut(heard_ms, flushed_ms, tuple(unheard), tuple(before))
 
     @property
     def queued_ms(self) -> int:

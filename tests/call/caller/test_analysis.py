@@ -262,6 +262,26 @@ async def test_missing_messages_are_filled_with_silence_once(
         assert rig.call.summary()["frames_invented"] == ({"gap": filled} if filled else {})
 
 
+@pytest.mark.parametrize("size", [80, 240, 320])
+@pytest.mark.parametrize("missing", [2, 60])
+async def test_messages_may_have_any_length_while_the_assistant_speaks_and_some_get_lost(
+    size: int, missing: int, autojump_clock: MockClock
+) -> None:
+    async with open_rig() as rig:
+        await rig.begin(speaking=False)
+        rig.assistant.say(numbered(0, 300))
+        await trio.sleep(0.5)
+        for start in range(0, 16000, size):
+            if start in (8000 // size * size, 12000 // size * size):
+                rig.phone.skip(missing)
+            rig.phone.media(QUIET_NOISE[start : start + size])
+            await trio.sleep(size / 8000)
+        await trio.sleep(1)
+
+        assert rig.call.end_reason is None
+        assert QUIET_NOISE[: 8000 // size * size] in rig.assistant.heard
+
+
 async def test_what_keepalive_has_filled_is_not_filled_again(autojump_clock: MockClock) -> None:
     """The line was dead for 1 s, and the media time says so too."""
     async with open_rig() as rig:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 import trio
 from trio.testing import MockClock
 
@@ -47,6 +48,41 @@ async def test_what_was_heard_last_is_kept_for_an_agreement(autojump_clock: Mock
 
         assert b"".join(side.audio_got[heard:]) == numbered(5, 45)
         assert parts.told[-1] == FalseAlarm(1, by="agreement")
+
+
+async def test_of_a_turn_that_was_not_heard_yet_an_agreement_brings_back_no_word_of_the_one_before(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as (parts, side):
+        await trio.sleep(3)
+        parts.intake.push(numbered(NEW, 50))
+        parts.flush.cut(trio.current_time(), onset_at=None, agreed=False)
+        heard = len(side.audio_got)
+        parts.intake.take_back(trio.current_time())
+        await trio.sleep(2)
+
+        assert b"".join(side.audio_got[heard:]) == numbered(NEW, 50)
+
+
+@pytest.mark.parametrize("between_s", [0.0, 0.1, 0.5])
+async def test_an_agreement_soon_after_another_goes_back_no_further(
+    between_s: float, autojump_clock: MockClock
+) -> None:
+    """What plays again, and was not heard again before the second cut, plays once more, and not twice."""
+    async with open_rig() as (parts, side):
+        parts.flush.cut(trio.current_time(), onset_at=None, agreed=False)
+        parts.intake.take_back(trio.current_time())
+        await trio.sleep(between_s)
+        parts.flush.cut(trio.current_time(), onset_at=None, agreed=False)
+        parts.intake.take_back(trio.current_time())
+        await trio.sleep(2)
+        arrived = [message for _, message in side.arrived]
+        behind_clear = arrived[-arrived[::-1].index("clear") :]
+        again = b"".join(message for message in behind_clear if isinstance(message, bytes))
+
+        assert again in numbered(0, 50)
+        assert again.endswith(numbered(49, 1))
+        assert len(again) >= 160 * (20 + 5)
 
 
 async def test_a_new_turn_after_an_agreement_flushes_what_plays_again_before_it_is_queued(

@@ -27,6 +27,8 @@ from tests.support.playback_parts import Parts, playback_parts
 
 LIKELY, CONFIRMED, REJECTED, ENDED = Likely(0, 0), Confirmed(0, 0, 0), Rejected(0, 0), Ended(0, 0)
 """Their times are of the caller's audio, which means nothing here."""
+NEW = 2000
+"""The first frame of a turn that follows."""
 ONSET_S = 0.1
 """How long ago the speech began on which the detector decides."""
 
@@ -374,6 +376,28 @@ async def test_what_was_taken_back_is_cut_again_when_the_assistant_says_otherwis
         ] == ["clear"]
         assert parts.fence.state is (FenceState.HOLDING if says == "other words" else FenceState.CONFIRMED)
         assert [event.turn for event in parts.told if isinstance(event, Interrupted)] == [1, 2]
+
+
+async def test_a_new_turn_instead_of_what_was_taken_back_waits_while_the_caller_may_be_speaking(
+    autojump_clock: MockClock,
+) -> None:
+    """As any audio does."""
+    async with open_rig() as (parts, side):
+        await say_something_short(parts)
+        await trio.sleep(0.3)
+        expire(parts)
+        await trio.sleep(0.2)
+        hear(parts, LIKELY)
+        parts.intake.assistant_started(None)
+        parts.intake.assistant_started(None)
+        before = len(side.audio_got)
+        parts.intake.push(numbered(NEW, 10))
+        await trio.sleep(0.4)
+        assert len(side.audio_got) == before
+        hear(parts, REJECTED)
+        await trio.sleep(1)
+
+        assert b"".join(side.audio_got[before:]) == numbered(NEW, 10)
 
 
 async def test_once_all_of_it_was_heard_other_words_cut_nothing(autojump_clock: MockClock) -> None:

@@ -1,6 +1,6 @@
 """Playback plays the assistant, the sound of an outage and the last words, and knows when all of it was heard."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 import numpy as np
@@ -30,10 +30,10 @@ COMFORT = numbered(900, 1)
 class Rig:
     """Playback at work for a caller. `told` are the events of the call."""
 
-    def __init__(self, settings: Config) -> None:
+    def __init__(self, settings: Config, earlier: Iterable[Turn]) -> None:
         self.report = Report("the-call", Metrics())
         self.told: list[CallEvent] = []
-        self.dialogue = Dialogue(Sentences(ReplayLog(10_000), 4.0))
+        self.dialogue = Dialogue(Sentences(ReplayLog(10_000), 4.0), earlier)
         self.playback = Playback(TELEPHONE, TELEPHONE, settings, self.dialogue, self.report)
         self.work = trio.CancelScope()
         self.side: CallerSide
@@ -48,8 +48,8 @@ class Rig:
 
 
 @asynccontextmanager
-async def open_rig(settings: Config | None = None) -> AsyncIterator[Rig]:
-    rig = Rig(settings or config())
+async def open_rig(settings: Config | None = None, earlier: Iterable[Turn] = ()) -> AsyncIterator[Rig]:
+    rig = Rig(settings or config(), earlier)
     with rig.report.listening(rig.told.append):
         async with open_caller_side(rig.playback.fence, capacity=100) as rig.side, trio.open_nursery() as nursery:
             nursery.start_soon(rig.run)
@@ -75,6 +75,22 @@ async def test_a_pause_for_whose_end_less_time_is_left_than_before_ends_by_then(
         await trio.sleep(1)
 
         assert rig.told == [PauseTakenBack(150)]
+
+
+@pytest.mark.parametrize(
+    ("earlier", "is_first"), [((), True), ((Turn("assistant", "Hello."), Turn("user", "Hi.")), False)]
+)
+async def test_in_a_call_that_another_process_began_nothing_is_the_first_message(
+    earlier: tuple[Turn, ...], is_first: bool, autojump_clock: MockClock
+) -> None:
+    async with open_rig(config(barge_in=BargeInConfig(protect_first_message=True)), earlier) as rig:
+        rig.playback.intake.push(numbered(0, 50))
+        await trio.sleep(0.7)
+        assert rig.playback.interrupter.assistant_activity().first_message is is_first
+        rig.playback.interrupter.caller_heard(Likely(0, 0), trio.current_time())
+        rig.playback.interrupter.caller_heard(Confirmed(0, 0, 0), trio.current_time())
+
+        assert rig.playback.fence.state is (FenceState.OPEN if is_first else FenceState.HOLDING)
 
 
 async def test_last_words_are_played_behind_all_else_in_the_callers_format(autojump_clock: MockClock) -> None:

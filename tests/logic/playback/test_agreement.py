@@ -1,5 +1,6 @@
 """The state table row by row, what counts as an agreement, then the promises under any sequence of events."""
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -82,6 +83,24 @@ def test_phrases_may_be_of_any_language_and_none_at_all() -> None:
     assert not Phrases(["ja"]).make_up("nein")
     assert not Phrases([]).make_up("yes")
     assert not Phrases(["..."]).make_up("...")
+
+
+@pytest.mark.parametrize(("phrase", "other"), [("हाँ", "हूँ"), ("हाँ", "है"), ("ครับ", "ครบ"), ("sí", "sì")])
+def test_vowels_and_accents_that_are_marks_tell_words_apart(phrase: str, other: str) -> None:
+    assert Phrases([phrase]).make_up(f"{phrase}.")
+    assert not Phrases([phrase]).make_up(other)
+
+
+def test_a_word_is_the_same_whichever_way_its_marks_are_written() -> None:
+    assert Phrases([unicodedata.normalize("NFC", "sí")]).make_up(unicodedata.normalize("NFD", "Sí!"))
+
+
+def test_phrases_that_are_parts_of_each_other_are_compared_at_once() -> None:
+    """To try all ways of splitting this text would take hours, in which no call goes on."""
+    phrases = Phrases(["m", "mm", "mmm"])
+
+    assert phrases.make_up("m" * 40)
+    assert not phrases.make_up("m" * 39 + "x")
 
 
 # -- the table

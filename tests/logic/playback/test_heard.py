@@ -101,16 +101,17 @@ def test_without_marks_the_memory_is_bounded() -> None:
 def test_what_was_just_heard_is_known_as_far_back_as_it_is_kept() -> None:
     heard = sent(10, recent_frames=6)
 
-    assert numbers(heard.just_heard(3, 0.15)) == [4, 5, 6]
-    assert numbers(heard.just_heard(9, 0.15)) == [4, 5, 6], "frames before 4 are not kept"
-    assert numbers(heard.just_heard(0, 0.15)) == []
+    assert numbers(heard.just_heard(3, 1, 0.15)) == [4, 5, 6]
+    assert numbers(heard.just_heard(9, 1, 0.15)) == [4, 5, 6], "frames before 4 are not kept"
+    assert numbers(heard.just_heard(0, 1, 0.15)) == []
 
 
 def test_what_was_just_heard_is_of_one_turn() -> None:
     heard = sent(3, recent_frames=10)
     heard.sent(frame(3, turn=2))
 
-    assert numbers(heard.just_heard(3, 9.0)) == [3]
+    assert numbers(heard.just_heard(3, 2, 9.0)) == [3]
+    assert numbers(heard.just_heard(3, 3, 9.0)) == []
 
 
 def test_what_was_flushed_is_not_taken_for_heard_later() -> None:
@@ -118,7 +119,7 @@ def test_what_was_flushed_is_not_taken_for_heard_later() -> None:
     heard.settle(0.1)
     heard.sent(frame(10))
 
-    assert numbers(heard.just_heard(3, 9.0)) == [3, 4, 10]
+    assert numbers(heard.just_heard(3, 1, 9.0)) == [3, 4, 10]
 
 
 def test_what_is_taken_back_was_not_heard() -> None:
@@ -126,4 +127,4 @@ def test_what_is_taken_back_was_not_heard() -> None:
     heard.mark(40, 0.1)
     heard.take_back(9.0)
 
-    assert numbers(heard.just_heard(3, 9.0)) == []
+    assert numbers(heard.just_heard(3, 1, 9.0)) == []
