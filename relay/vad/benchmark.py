@@ -15,7 +15,7 @@ from relay.media.echo_control import EchoControl
 from relay.media.silero import SileroModel
 from relay.vad.cases import CLIP_PHASES, LEAD_IN_S, RECORDING_PHASES, Case, clips, whole
 from relay.vad.decisions import Decisions, judged_by
-from relay.vad.echo_cases import echo_cases
+from relay.vad.echo_cases import ECHO_KINDS, echo_cases
 from relay.vad.figures import Figures, by_kind, by_source, figures, together
 from relay.vad.judging import Judged, judge_all
 from relay.vad.labels import Labelled, read_folder
@@ -77,13 +77,17 @@ def collect(folders: Sequence[Path], sources: Sequence[str] = (), *, echo: bool 
     """Read the recordings that the folders' `labels.json` name; `echo` adds cases of echoes.
 
     `sources` are kinds of sound or names of recordings, without their suffix; there are cases of these only. Raises
-    `ConfigError` for labels that are missing or make no sense, for recordings of one name, and for a source that there
-    is none of; `FormatMismatch` or `OSError` for a recording.
+    `ConfigError` for labels that are missing or make no sense, for recordings of one name, for a kind that is made
+    here, and for a source that there is none of; `FormatMismatch` or `OSError` for a recording.
     """
     recorded = [each for folder in folders for each in read_folder(folder)]
     names = Counter(PurePath(recording.file).stem for recording, _ in recorded)
     if twice := [name for name, times in names.items() if times > 1]:
         raise ConfigError(f"several recordings are called {twice[0]}; give each a name of its own")
+    if taken := [recording for recording, _ in recorded if recording.kind in {MADE_UP, *ECHO_KINDS}]:
+        raise ConfigError(
+            f"{taken[0].file} is of the kind {taken[0].kind}, which is made here; call its kind otherwise"
+        )
     invented = list(made_up([name for name in made_up_names() if not sources or {MADE_UP, name} & set(sources)]))
     cases = [*recorded_cases(recorded), *made_up_cases(invented, recorded)]
     if echo:

@@ -102,6 +102,13 @@ def test_two_recordings_of_one_name_are_refused(folder: Path, tmp_path: Path) ->
         collect([folder, other], ["silence"])
 
 
+@pytest.mark.parametrize("kind", ["made_up", "echo", "caller_over_echo"])
+def test_a_recording_of_a_kind_that_is_made_here_is_refused(tmp_path: Path, kind: str) -> None:
+    """It would be scored as one of those."""
+    with pytest.raises(ConfigError, match=f"sound.wav is of the kind {kind}"):
+        collect([labelled(tmp_path, {"sound": (silence(1.0), {"kind": kind})})])
+
+
 def test_sources_are_kinds_or_recordings_and_known(folder: Path) -> None:
     assert {case.group.source for case in collect([folder], ["made_up_hum"]).cases} == {"made_up_hum"}
     with pytest.raises(ConfigError, match="called trumpet"):
