@@ -21,9 +21,10 @@ def call(
 ) -> int:
     """Place the call, say the recording, print what came of it; 1 if the call or the relay did not do well.
 
-    Raises WrongUse when `url` is no address or `wav` cannot be read.
+    Raises WrongUse when `url` is no address, `wav` cannot be read or `record` cannot be written.
     """
     _check_address(url)
+    _check_record(record)
     try:
         says = [] if wav is None else [Cue(mulaw_of_wav(wav))]
     except (OSError, FormatMismatch) as error:
@@ -38,13 +39,15 @@ def call_by_script(
 ) -> int:
     """Play the scenario, a line for each step, or one JSON object; 1 if a step, the call or the relay failed.
 
-    Raises WrongUse when `url` is no address, or the scenario cannot be played: then no call is placed.
+    Raises WrongUse when `url` is no address, the scenario cannot be played or `record` cannot be written: then no call
+    is placed.
     """
     _check_address(url)
     try:
         scenario = read_scenario(file)
     except BadScenario as error:
         raise WrongUse(f"--scenario: {error}") from None
+    _check_record(record)
     screen = open_screen(as_json=as_json)
     screen.open(str(file), scenario.title)
     playing = partial(play_scenario, url, scenario, screen, options=options, seconds=seconds, record=record)
@@ -66,6 +69,16 @@ def _check_address(url: str) -> None:
     except ValueError:
         pass
     raise WrongUse(f"URL {url}: must be http://HOST[:PORT] or https://HOST[:PORT]")
+
+
+def _check_record(record: Path | None) -> None:
+    """Now, and not when the call is over and would be lost. Leaves an empty file, or what is there."""
+    if record is None:
+        return
+    try:
+        record.open("ab").close()
+    except OSError as error:
+        raise WrongUse(f"--record {record}: cannot be written: {error.strerror}") from None
 
 
 def _as_lines(result: PhoneResult) -> str:

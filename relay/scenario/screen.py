@@ -61,7 +61,9 @@ class ConsoleScreen(ScenarioScreen):
         line.truncate(room, overflow="crop" if self._console.options.ascii_only else "ellipsis", pad=bool(figure))
         self._print(line.append(f"{figure:>{_FIGURE_WIDTH}}" if figure else ""))
         if outcome.why:
-            self._console.print(Text(f"{_INDENT}{outcome.why}", style))
+            for part in Text(outcome.why, style).wrap(self._console, self._console.width - len(_INDENT)):
+                part.rstrip()
+                self._print(Text(_INDENT).append_text(part))
 
     def close(self) -> None:
         if self._live is not None:

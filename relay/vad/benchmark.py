@@ -1,4 +1,5 @@
-"""Measures the detector on folders of labelled recordings, and beside it the plain rule that is usual elsewhere."""
+"""Measures the detector on folders of labelled recordings; beside it, itself without the cough probe, and the plain
+rules that are usual elsewhere."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from relay.media.echo_control import EchoControl
 from relay.media.silero import SileroModel
 from relay.vad.cases import CLIP_PHASES, LEAD_IN_S, RECORDING_PHASES, Case, clips, whole
 from relay.vad.decisions import Decisions, judged_by
-from relay.vad.echo_cases import echo_cases
+from relay.vad.echo_cases import ECHO_KINDS, echo_cases
 from relay.vad.figures import Figures, by_kind, by_source, figures, together
 from relay.vad.judging import Judged, judge_all
 from relay.vad.labels import Labelled, read_folder
@@ -26,7 +27,7 @@ from relay.vad.sound import Route
 from relay.vad.voices import voices
 
 PLAIN_RULES: tuple[PlainRule, ...] = ((0.5, 1), (0.5, 3), (0.7, 6))
-RELAY = "relay"
+RELAY, WITHOUT_PROBE = "relay", "no cough probe"
 
 Progress = Callable[[int, int], object]
 """Told how many streams of how many are judged."""
@@ -76,13 +77,17 @@ def collect(folders: Sequence[Path], sources: Sequence[str] = (), *, echo: bool 
     """Read the recordings that the folders' `labels.json` name; `echo` adds cases of echoes.
 
     `sources` are kinds of sound or names of recordings, without their suffix; there are cases of these only. Raises
-    `ConfigError` for labels that are missing or make no sense, for recordings of one name, and for a source that there
-    is none of; `FormatMismatch` or `OSError` for a recording.
+    `ConfigError` for labels that are missing or make no sense, for recordings of one name, for a kind that is made
+    here, and for a source that there is none of; `FormatMismatch` or `OSError` for a recording.
     """
     recorded = [each for folder in folders for each in read_folder(folder)]
     names = Counter(PurePath(recording.file).stem for recording, _ in recorded)
     if twice := [name for name, times in names.items() if times > 1]:
         raise ConfigError(f"several recordings are called {twice[0]}; give each a name of its own")
+    if taken := [recording for recording, _ in recorded if recording.kind in {MADE_UP, *ECHO_KINDS}]:
+        raise ConfigError(
+            f"{taken[0].file} is of the kind {taken[0].kind}, which is made here; call its kind otherwise"
+        )
     invented = list(made_up([name for name in made_up_names() if not sources or {MADE_UP, name} & set(sources)]))
     cases = [*recorded_cases(recorded), *made_up_cases(invented, recorded)]
     if echo:
@@ -98,7 +103,8 @@ def evaluate(
     reduce_noise: bool = False,
     progress: Progress = lambda _done, _of: None,
 ) -> Evaluation:
-    """Have the detector, and the plain rules, judge all cases: some 0.5 s of CPU for a minute of sound."""
+    """Have the detector, with and without the cough probe, and the plain rules judge all cases: some 0.5 s of CPU for a
+    minute of sound."""
     settings = settings or DetectorSettings()
     model = SileroModel.load(16000)
     judged = []
@@ -107,7 +113,7 @@ def evaluate(
     ):
         judged.append(each)
         progress(number, len(collection.cases))
-    names = [RELAY, *(f"{threshold:g}, {in_a_row} in a row" for threshold, in_a_row in plain_rules)]
+    names = [RELAY, WITHOUT_PROBE, *(f"{threshold:g}, {in_a_row} in a row" for threshold, in_a_row in plain_rules)]
     of_relay = RelaySettings(model.rate_hz, settings.threshold, reduce_noise)
     return _evaluation(collection, dict(zip(names, zip(*judged, strict=True), strict=True)), of_relay)
 

@@ -1,7 +1,7 @@
 """Runs the detector over cases, as a call would, many streams side by side."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from relay.media.detector import DetectorSettings
 from relay.media.silero import SileroModel
@@ -43,17 +43,19 @@ def judge_all(
     *,
     reduce_noise: bool = False,
 ) -> Iterator[list[Judged]]:
-    """Return what the detector makes of each case, and behind it what each plain rule does, whose one stage cuts."""
+    """Return what the detector makes of each case, behind it what it would make without the cough probe, and what each
+    plain rule does, whose one stage cuts."""
     settings = settings or DetectorSettings()
+    without_probe = replace(settings, ignore_coughs=False)
     for first in range(0, len(cases), SIDE_BY_SIDE):
         some = cases[first : first + SIDE_BY_SIDE]
         streams = [windows(case.sound(), model, reduce_noise=reduce_noise) for case in some]
         amplified = answers(model, streams, settings.model_gain_db)
         plain = answers(model, streams, 0.0) if rules else amplified
         for case, stream, loud, soft in zip(some, streams, amplified, plain, strict=True):
-            decisions = follow(stream, loud, settings).decisions
+            decided = [follow(stream, loud, those).decisions for those in (settings, without_probe)]
             trials = [case.trial(plain_starts_ms(soft.probabilities, rule)) for rule in rules]
             yield [
-                Judged(case, case.trial(guesses_ms(decisions)), case.trial(confirmations_ms(decisions))),
+                *(Judged(case, case.trial(guesses_ms(it)), case.trial(confirmations_ms(it))) for it in decided),
                 *(Judged(case, trial, trial) for trial in trials),
             ]

@@ -11,6 +11,9 @@ from relay.vad.sound import read_sound
 
 LABELS = "labels.json"
 
+ROUNDING_S = 0.05
+"""So far may labels reach beyond their recording: they are written rounded."""
+
 Labelled = tuple[Recording, Sound]
 
 
@@ -26,4 +29,21 @@ def read_folder(folder: Path) -> list[Labelled]:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except msgspec.DecodeError as error:
         raise ConfigError(f"{path}: {error}") from error
-    return [(recording, read_sound(folder / recording.file)) for recording in recordings]
+    labelled = [(recording, read_sound(folder / recording.file)) for recording in recordings]
+    for recording, sound in labelled:
+        if problem := _problem(recording, sound.duration_s):
+            raise ConfigError(f"{path}: {recording.file}: {problem}")
+    return labelled
+
+
+def _problem(recording: Recording, sound_s: float) -> str | None:
+    """Say which of the labels lie outside the recording or in no order, if any do."""
+    if abs(recording.duration_s - sound_s) > ROUNDING_S:
+        return f"duration_s is {recording.duration_s:g}, but the file has {sound_s:.3f} s"
+    for key, spans in (("speech", recording.speech), ("clips", recording.clips)):
+        last_s = 0.0
+        for start_s, end_s in spans:
+            if not last_s <= start_s < end_s <= sound_s + ROUNDING_S:
+                return f"{key}: [{start_s:g}, {end_s:g}] must end behind its start, behind the one before, in the file"
+            last_s = end_s
+    return None

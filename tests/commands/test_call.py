@@ -190,6 +190,18 @@ def test_a_scenario_is_played_with_the_same_options_as_a_call(played: Played, sc
     }
 
 
+@pytest.mark.parametrize("more", [(), ("--scenario", "stop.scenario")])
+def test_a_recording_that_cannot_be_written_is_wrong_use_before_the_call(
+    more: tuple[str, ...], placed: Placed, played: Played, script: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(script.parent)
+    done = relay("call", URL, "--record", "missing/call.wav", *more)
+
+    assert done.exit_code == 2
+    assert one_line(done) == "relay: --record missing/call.wav: cannot be written: No such file or directory\n"
+    assert (placed.asked, played.asked) == ({}, {})
+
+
 def test_a_person_gets_the_title_a_line_for_each_step_and_the_verdict(played: Played, script: Path) -> None:
     played.outcomes = BROKEN
     done = relay("call", URL, "--scenario", str(script))

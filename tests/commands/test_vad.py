@@ -235,7 +235,7 @@ def test_a_room_is_heard_for_a_second_at_least(tmp_path: Path) -> None:
 @pytest.fixture
 def folder(spoken: Path) -> Path:
     """With a quiet room, as it takes no time."""
-    labels = [{"file": "spoken.wav", "duration_s": 3.5, "kind": "speech", "speech": [[1.0, 2.5]]}]
+    labels = [{"file": "spoken.wav", "duration_s": 3.346, "kind": "speech", "speech": [[1.0, 2.5]]}]
     (spoken.parent / "labels.json").write_text(json.dumps({"files": labels}))
     return spoken.parent
 

@@ -21,8 +21,8 @@ from tests.support.quick import quick_clock
 from tests.support.scenarios import SCENARIOS, play, quick_relay
 
 AT_A_TIME = 6
-MOST_COUGHS_THAT_CUT = 0.5
-"""Of the coughs of telephone calls 42 % cut the assistant when this was written."""
+MOST_COUGHS_THAT_CUT = 0.4
+"""Of 60 coughs of telephone calls 21 cut the assistant when this was written, and one more lost a word."""
 COUGH = """
 expect answer within 5 s
 expect silence for 1 s within 10 s

@@ -212,6 +212,12 @@ async def test_the_call_lasts_no_longer_than_it_may(clock: MockClock) -> None:
     assert result.call.duration_s == pytest.approx(2, abs=0.5)
 
 
+async def test_once_its_time_is_over_no_step_passes_that_would_take_no_time(clock: MockClock) -> None:
+    result = await played("wait 60 s\necho loss 20 dB delay 100 ms\necho off\nsay stop", listen, seconds=2.0)
+
+    assert passed(result) == [True, False, False, False, False]
+
+
 async def test_the_result_as_json_has_every_step_and_the_call(clock: MockClock) -> None:
     told = (await played("hang up", listen)).as_json()
 

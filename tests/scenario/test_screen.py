@@ -1,5 +1,6 @@
 """The screen shows a line for each step, within the width of the terminal, and the verdict."""
 
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -45,6 +46,14 @@ def test_every_line_fits_the_terminal(width: int) -> None:
 
     assert [line for line in lines if len(line) > width] == []
     assert len({line.index(" ms", width - 4) for line in lines[2:4]}) == 1
+
+
+def test_a_long_reason_stays_under_its_step() -> None:
+    lines = shown(replace(FAILED, why="the call has ended: " + "word " * 30)).splitlines()
+
+    assert len(lines) > 5
+    assert all(line.startswith("       ") for line in lines[3:-1])
+    assert not any(line.endswith(" ") for line in lines)
 
 
 def test_what_goes_on_is_shown_on_a_terminal_and_taken_away_again() -> None:

@@ -44,7 +44,7 @@ def found(figures: Sequence[Figures], kind: str, route: Route = Route.TELEPHONE,
 
 
 def test_each_detector_is_scored_on_each_kind_route_and_condition(evaluation: Evaluation) -> None:
-    assert [detector.name for detector in evaluation.detectors] == ["relay", "0.5, 2 in a row"]
+    assert [detector.name for detector in evaluation.detectors] == ["relay", "no cough probe", "0.5, 2 in a row"]
     for detector in evaluation.detectors:
         assert [(each.kind, each.route, each.condition) for each in detector.kinds] == [
             ("speech", "mu-law 8 kHz", WHOLE),
@@ -102,6 +102,13 @@ def test_two_recordings_of_one_name_are_refused(folder: Path, tmp_path: Path) ->
         collect([folder, other], ["silence"])
 
 
+@pytest.mark.parametrize("kind", ["made_up", "echo", "caller_over_echo"])
+def test_a_recording_of_a_kind_that_is_made_here_is_refused(tmp_path: Path, kind: str) -> None:
+    """It would be scored as one of those."""
+    with pytest.raises(ConfigError, match=f"sound.wav is of the kind {kind}"):
+        collect([labelled(tmp_path, {"sound": (silence(1.0), {"kind": kind})})])
+
+
 def test_sources_are_kinds_or_recordings_and_known(folder: Path) -> None:
     assert {case.group.source for case in collect([folder], ["made_up_hum"]).cases} == {"made_up_hum"}
     with pytest.raises(ConfigError, match="called trumpet"):
@@ -130,7 +137,7 @@ def measured(recordings: Path) -> list[DetectorFigures]:
 
 def test_the_figures_that_were_reached_on_the_recordings(recordings: Path) -> None:
     """Telephone audio. Beside it the plain rule, whose figures show that the rules of the measurement still hold."""
-    relay, plain = (detector.together[0] for detector in measured(recordings))
+    relay, without_probe, plain = (detector.together[0] for detector in measured(recordings))
 
     assert relay.pause.missed == relay.cut.missed
     assert relay.cut.missed is not None
@@ -141,7 +148,9 @@ def test_the_figures_that_were_reached_on_the_recordings(recordings: Path) -> No
     assert relay.cut.false.minutes == pytest.approx(13.14 / 4, abs=0.01)
     figures = (relay.pause.delay.median_ms, relay.cut.delay.median_ms, relay.cut.delay.p95_ms)
     assert all(figure <= bound for figure, bound in zip(figures, (70, 120, 285), strict=True)), figures
-    assert relay.cut.false.per_minute <= 0.25
+    assert without_probe.pause == relay.pause
+    assert without_probe.cut.false is not None
+    assert relay.cut.false.per_minute <= without_probe.cut.false.per_minute <= 0.25
     assert plain.cut.delay is not None
     assert plain.cut.delay.median_ms == pytest.approx(134, abs=6)
     assert plain.cut.false is not None
