@@ -64,8 +64,8 @@ class EchoEstimate:
         self._steady = 0
         self._near: Floats = np.zeros(_BLOCK, np.float32)
         self._far: Floats = np.zeros(_SPAN, np.float32)
-        self._waiting_near: Samples = np.zeros(0, np.int16)
-        self._waiting_far: Samples = np.zeros(0, np.int16)
+        self._waiting: list[tuple[Samples, Samples]] = []
+        self._waiting_samples = 0
         self._sums: Floats = np.zeros(_LAGS + 1, np.float32)
         self._chance: Floats = np.zeros(_LAGS + 1, np.float32)
         self._losses_db: deque[float] = deque(maxlen=_LOSSES_KEPT)
@@ -86,12 +86,16 @@ class EchoEstimate:
         A step is 32 ms, or with `thinned` as many times that, of which only the end is compared: it costs so much
         less, and an echo is found so much later.
         """
-        near, far = np.concatenate((self._waiting_near, near)), np.concatenate((self._waiting_far, far))
+        self._waiting.append((near, far))
+        self._waiting_samples += len(near)
         hop, compared = _HOP * _STEP * thinned, 0
-        whole = len(near) // hop * hop
+        whole = self._waiting_samples // hop * hop
+        if not whole:
+            return 0
+        near, far = (np.concatenate(sides) for sides in zip(*self._waiting, strict=True))
         for at in range(0, whole, hop):
             compared += self._step(near[at : at + hop], far[at : at + hop])
-        self._waiting_near, self._waiting_far = near[whole:], far[whole:]
+        self._waiting, self._waiting_samples = [(near[whole:], far[whole:])], len(near) - whole
         return compared
 
     def _step(self, near: Samples, far: Samples) -> bool:
