@@ -18,17 +18,20 @@ speaks over the assistant for one. So it runs where the estimate has found an ec
 
 When the canceller is turned on, it first runs over the second that was heard before: so it knows the echo, as far as
 there was any.
+
+Where its library is missing, a bar on the level (`relay.media.echo_bar`) takes the place of the canceller for the
+detector, once an echo is certain: to set it, the delay and the loss must be known.
 """
 
 from dataclasses import dataclass
 from enum import Enum, auto
 from math import log10
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pywebrtc_audio import EchoCanceller
 
+from relay.media.echo_bar import EchoBar
 from relay.media.echo_estimate import CERTAIN, HEARD_DBFS, HOP_MS, PLAYED_DBFS, REACH_MS, EchoEstimate
 from relay.media.features import FULL_SCALE, NoiseFloor, level_dbfs
 from relay.media.resample import Samples
@@ -79,6 +82,15 @@ class EchoFound:
 
     loss_db: float
     delay_ms: float
+    has_canceller: bool
+
+
+class EchoRemover(Protocol):
+    """A canceller, or what takes its place."""
+
+    def process(self, near: Samples, far: Samples) -> Samples:
+        """Take whole blocks of 10 ms of the caller, and what was played then; return as much, `DELAY_MS` later."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +113,8 @@ class EchoControl:
         self._estimate = EchoEstimate()
         self._near = _Recent(HISTORY_MS)
         self._far = _Recent(HISTORY_MS + REACH_MS)
-        self._canceller: EchoCanceller | None = None
+        self._has_canceller = mode == "off" or _new_canceller() is not None
+        self._canceller: EchoRemover | None = None
         self._delay_ms = 0.0
         self._shift_ms = 0.0
         self._gain = 1.0
@@ -120,7 +133,7 @@ class EchoControl:
     @property
     def for_assistant(self) -> bool:
         """Whether the assistant is to get what `push` returns: an echo is certain, and not only in doubt."""
-        return self.mode == "on" or self.state is EchoState.FOUND
+        return self._has_canceller and (self.mode == "on" or self.state is EchoState.FOUND)
 
     @property
     def may_wait(self) -> bool:
@@ -142,9 +155,15 @@ class EchoControl:
         self._near.push(near)
         self._far.push(far)
         self._follow(near, far, self._estimate.push(near, far, thinned=self._thinned))
-        if self.mode == "auto" and self.state not in (EchoState.DOUBT, EchoState.FOUND):
-            return self._stop(near[known:] if known else near)
-        return self._cancel(len(near) - known)
+        if self._is_needed:
+            return self._cancel(len(near) - known)
+        return self._stop(near[known:] if known else near)
+
+    @property
+    def _is_needed(self) -> bool:
+        if self.state is EchoState.FOUND:
+            return True
+        return self._has_canceller and (self.mode == "on" or self.state is EchoState.DOUBT)
 
     @property
     def _thinned(self) -> int:
@@ -166,8 +185,8 @@ class EchoControl:
                 self._follow_echo(0.0 if heard else passed_ms if played else None)
             case _ if certain:
                 self._delay_ms = self._estimate.delay_ms
-                self._enter(EchoState.FOUND, EchoFound(self._estimate.loss_db, self._delay_ms))
-                if self._delay_ms > CANCELLER_REACH_MS:
+                self._enter(EchoState.FOUND, EchoFound(self._estimate.loss_db, self._delay_ms, self._has_canceller))
+                if self._delay_ms > CANCELLER_REACH_MS or not self._has_canceller:
                     self._canceller = None
             case EchoState.UNSURE if self._since_played_ms < REACH_MS:
                 self._waited_ms += passed_ms
@@ -211,8 +230,9 @@ class EchoControl:
         whole = waiting // _BLOCK * _BLOCK
         near, far = self._near.samples, self._far.samples
         if self._canceller is None:
-            self._canceller = EchoCanceller(sample_rate=RATE_HZ, num_channels=1)
-            self._shift_ms = self._delay_ms - NEAR_ENOUGH_MS if self._delay_ms > CANCELLER_REACH_MS else 0.0
+            self._canceller = _new_canceller() or EchoBar(self._delay_ms, self._estimate.loss_db, delayed=_DELAY)
+            is_far = self._has_canceller and self._delay_ms > CANCELLER_REACH_MS
+            self._shift_ms = self._delay_ms - NEAR_ENOUGH_MS if is_far else 0.0
             self._gain = 1.0
             known = min(len(near) - waiting, HISTORY_MS * RATE_HZ // 1000) // _BLOCK * _BLOCK
             self._process(near, far, waiting + known, known)
@@ -251,14 +271,23 @@ class EchoControl:
         assert self._canceller is not None
         missing = max(0, -early)
         played = np.concatenate((np.zeros(missing, np.int16), far[early + missing : early + count]))
-        cleaned: Samples = self._canceller.process(near[first : first + count], played)
-        return cleaned
+        return self._canceller.process(near[first : first + count], played)
 
     def _stop(self, near: Samples) -> Samples:
         if self._canceller is None:
             return near
         held, self._held, self._canceller = self._held, 0, None
         return self._near.samples[-(held + len(near)) :].copy() if held else near
+
+
+def _new_canceller() -> EchoRemover | None:
+    """None where the library is missing: it has no wheel for some platforms."""
+    try:
+        from pywebrtc_audio import EchoCanceller  # noqa: PLC0415 - it may be missing
+    except ImportError:
+        return None
+    canceller: EchoRemover = EchoCanceller(sample_rate=RATE_HZ, num_channels=1)
+    return canceller
 
 
 class _Recent:
