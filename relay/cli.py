@@ -186,12 +186,26 @@ def demo(out: Path, *, as_json: bool) -> None:
 @click.option(
     "--audio", type=click.Choice(["pcm", "mulaw"]), default="pcm", show_default=True, help="To the assistant."
 )
+@click.option(
+    "--echo-loss-db",
+    type=click.FloatRange(0, 60),
+    metavar="DB",
+    help="The callers' lines have an echo of the assistant, so much weaker and 180 ms late.",
+)
 @click.option("--find-limit", "limit", is_flag=True, help="Search how many calls a core carries, from --calls on.")
 @click.option("--browsers", is_flag=True, help="Browsers instead: over a WebSocket, then as many by HTTP polling.")
 @click.option("--vad-cost", is_flag=True, help="Instead: what the speech detector costs 1, 20 and 50 calls.")
 @JSON
 def bench(
-    calls: int, seconds: float, audio: str, *, limit: bool, browsers: bool, vad_cost: bool, as_json: bool
+    calls: int,
+    seconds: float,
+    audio: str,
+    echo_loss_db: float | None,
+    *,
+    limit: bool,
+    browsers: bool,
+    vad_cost: bool,
+    as_json: bool,
 ) -> None:
     """Put a load of simulated calls on a relay in a process of its own, and measure."""
     from relay.commands.bench import bench as work
@@ -199,11 +213,13 @@ def bench(
 
     if limit + browsers + vad_cost > 1:
         raise click.UsageError("give one of --find-limit, --browsers and --vad-cost")
+    if echo_loss_db is not None and (browsers or vad_cost):
+        raise click.UsageError("--echo-loss-db is for calls by telephone")
     if browsers:
         _finish(lambda: bench_browsers(calls, seconds, audio, as_json=as_json))
     if vad_cost:
         _finish(lambda: bench_vad(seconds, as_json=as_json))
-    _finish(lambda: work(calls, seconds, audio, limit=limit, as_json=as_json))
+    _finish(lambda: work(calls, seconds, audio, echo_loss_db=echo_loss_db, limit=limit, as_json=as_json))
 
 
 @main.group()

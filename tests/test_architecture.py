@@ -38,6 +38,7 @@ ALLOWED = {
         "errors",
         "media.frames",
         "standin.browser",
+        "standin.echo",
         "standin.phone.signature",
         "standin.phrases",
         "standin.sound",

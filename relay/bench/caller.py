@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from relay.bench import websocket
+from relay.bench.loudspeaker import Loudspeaker
 from relay.bench.reactor import LoadLink, Reactor
 from relay.bench.relay_process import AUTH_TOKEN, PUBLIC_URL
 from relay.bench.sounds import TELEPHONE_HZ, CallerTrack
@@ -103,16 +104,27 @@ def _encoded(message: dict[str, object]) -> bytes:
 class LoadCaller:
     """Speaks the track in a loop from its `offset`, one frame every 20 ms; plays, marks and clears as Twilio does.
 
-    Nothing is played: `_played_until` is when it would be, and a mark goes back with the first frame after its time.
+    Nothing is played, but with a loss of the `echo`: `_played_until` is when it would be, and a mark goes back with the
+    first frame after its time.
     """
 
-    def __init__(self, number: int, port: int, track: CallerTrack, offset: int, *, sampled: bool) -> None:
+    def __init__(
+        self,
+        number: int,
+        port: int,
+        track: CallerTrack,
+        offset: int,
+        *,
+        sampled: bool,
+        echo_loss_db: float | None = None,
+    ) -> None:
         self._port = port
         self._track = track
         self.offset = offset
         self.record = CallerRecord()
         self.frames_sent = 0
         self._sampled = sampled
+        self._loudspeaker = None if echo_loss_db is None else Loudspeaker(echo_loss_db)
         self._call_sid = f"CA{number:032x}"
         self._stream_sid = f"MZ{number:032x}"
         # A frame's message is put together from bytes: no JSON is encoded fifty times a second for each call.
@@ -189,7 +201,7 @@ class LoadCaller:
         self._link.send(
             b'{"event":"media","sequenceNumber":"%d","media":{"track":"inbound","chunk":"%d","timestamp":"%d","payload":"'
             % (self._sequence, count + 1, count * FRAME_MS)
-            + self._track.payloads[self.place]
+            + self._payload()
             + self._suffix,
             websocket.TEXT,
         )
@@ -199,6 +211,11 @@ class LoadCaller:
         self._echo_marks(now)
         return self._started_at + self.frames_sent * FRAME_S
 
+    def _payload(self) -> bytes:
+        if self._loudspeaker is None:
+            return self._track.payloads[self.place]
+        return self._loudspeaker.payload(self._track.frames[self.place])
+
     def _take(self, opcode: int, payload: bytes) -> None:
         now = time.monotonic()
         if opcode != websocket.TEXT:
@@ -207,12 +224,16 @@ class LoadCaller:
         if message.media is not None:
             audio = base64.b64decode(message.media.payload)
             self._played_until = max(self._played_until, now) + len(audio) / TELEPHONE_HZ
+            if self._loudspeaker is not None:
+                self._loudspeaker.play(audio)
             if self._sampled:
                 self.record.received.append((now, audio))
         elif message.mark is not None:
             self._marks.append((self._played_until, message.mark.name))
         elif message.event == "clear":
             self._played_until = now
+            if self._loudspeaker is not None:
+                self._loudspeaker.clear()
             self.record.clears.append(now)
             self._marks = deque((now, name) for _, name in self._marks)
             self._echo_marks(now)

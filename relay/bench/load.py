@@ -36,7 +36,8 @@ class LoadSpec(msgspec.Struct):
     """What a load is to do: how many calls for how long, with which audio to the assistant ("mulaw" or "pcm").
 
     relay_port, relay_pid: the relay under test. listener_fd: the inherited socket on which the assistants listen.
-    target_ms, lead_ms: the relay's playout buffer, and the part of it that is sent ahead.
+    target_ms, lead_ms: the relay's playout buffer, and the part of it that is sent ahead. echo_loss_db: of the echo on
+    the line of every caller, if there is one.
     """
 
     calls: int
@@ -47,6 +48,7 @@ class LoadSpec(msgspec.Struct):
     listener_fd: int
     target_ms: int
     lead_ms: int
+    echo_loss_db: float | None = None
 
 
 class DelayResult(msgspec.Struct):
@@ -91,7 +93,8 @@ class LoadCalls:
     """Calls that are placed with a relay, on one reactor: their callers, their assistants, and how they are scored.
 
     The assistants listen on `listener`, which is owned from here on. `audio` is what they and the relay speak. A socket
-    that none of them waits for is handed to `on_other`.
+    that none of them waits for is handed to `on_other`. With an echo, what comes up cannot be told apart and has no
+    score.
     """
 
     def __init__(
@@ -101,7 +104,10 @@ class LoadCalls:
         audio: str,
         reactor: Reactor,
         on_other: OnSocket = lambda sock, _: sock.close(),
+        *,
+        echo_loss_db: float | None = None,
     ) -> None:
+        self._echo_loss_db = echo_loss_db
         self._relay_port = relay_port
         self._mulaw = audio == "mulaw"
         self._reactor = reactor
@@ -120,7 +126,8 @@ class LoadCalls:
     def place(self, number: int, *, sampled: bool) -> None:
         """Place a call; returns when its assistant is connected. Raises SetupFailed."""
         offset, at = offsets(number, self._track)
-        caller = LoadCaller(number, self._relay_port, self._track, offset, sampled=sampled)
+        echo_loss_db = self._echo_loss_db
+        caller = LoadCaller(number, self._relay_port, self._track, offset, sampled=sampled, echo_loss_db=echo_loss_db)
         assistant = LoadAssistant(caller, self._track, self._reference, at, sampled=sampled)
         self._callers.append(caller)
         self._assistants.append(assistant)
@@ -141,7 +148,8 @@ class LoadCalls:
         up, down = Direction(), Direction()
         for number in numbers:
             caller, assistant = self._callers[number], self._assistants[number].record
-            score_up(caller.record, assistant, self._track, caller.offset, window, into=up, mulaw=self._mulaw)
+            if self._echo_loss_db is None:
+                score_up(caller.record, assistant, self._track, caller.offset, window, into=up, mulaw=self._mulaw)
             score_down(caller.record, assistant, self._reference, window, target_ms, into=down, mulaw=True)
         return up, down
 
@@ -170,7 +178,7 @@ class Load:
         self._spec = spec
         self._reactor = Reactor()
         listener = socket.socket(fileno=spec.listener_fd)
-        self._calls = LoadCalls(spec.relay_port, listener, spec.audio, self._reactor)
+        self._calls = LoadCalls(spec.relay_port, listener, spec.audio, self._reactor, echo_loss_db=spec.echo_loss_db)
 
     def run(self) -> LoadResult:
         """Raises SetupFailed."""

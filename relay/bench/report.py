@@ -24,9 +24,10 @@ def machine_line(machine: dict[str, Any]) -> str:
 
 def as_table(result: BenchResult) -> Table:
     """A row for each figure."""
-    table = Table(
-        title=f"{result.calls} calls, {result.seconds:g} s, {result.audio} to the assistant, speech detection on"
-    )
+    title = f"{result.calls} calls, {result.seconds:g} s, {result.audio} to the assistant, speech detection on"
+    if result.echo_loss_db is not None:
+        title += f", an echo {result.echo_loss_db:g} dB weaker"
+    table = Table(title=title)
     table.add_column("figure")
     table.add_column("value", justify="right")
     for name, value in _rows(result):
@@ -35,6 +36,7 @@ def as_table(result: BenchResult) -> Table:
 
 
 def _rows(result: BenchResult) -> list[tuple[str, str]]:
+    echoes = [] if result.echoes_found is None else [("echoes found", str(result.echoes_found))]
     return [
         ("CPU, ms per call and second", f"{result.cpu_ms_per_call_second:.1f}"),
         ("added delay to the assistant, p50 / p99 ms", pair(result.added_delay_ms["up"])),
@@ -50,6 +52,7 @@ def _rows(result: BenchResult) -> list[tuple[str, str]]:
         ("calls lost", str(result.calls_lost)),
         ("memory, all / per call MB", f"{result.rss_mb:.0f} / {result.rss_mb_per_call:.2f}"),
         ("the load's own lateness, p99 ms", f"{result.load['late_p99_ms']:.1f}"),
+        *echoes,
     ]
 
 

@@ -6,7 +6,8 @@ import msgspec
 
 
 class BenchResult(msgspec.Struct, omit_defaults=True):
-    """The JSON of `relay bench --json`, where the two limits are missing unless they were looked for.
+    """The JSON of `relay bench --json`, where the two limits are missing unless they were looked for, and what is said
+    of echoes unless there were some.
 
     Times are in milliseconds. docs/measurements.md says how each figure is measured.
     """
@@ -35,3 +36,5 @@ class BenchResult(msgspec.Struct, omit_defaults=True):
     machine: dict[str, Any]
     limit_calls: int | None = None
     limited_by: str | None = None
+    echo_loss_db: float | None = None
+    echoes_found: int | None = None

@@ -26,12 +26,19 @@ PER_CALL_TIMEOUT_S = 1.0
 TIMEOUT_S = 60.0
 
 
-def run_bench(calls: int, seconds: float, audio: str) -> BenchResult:
-    """Measure. `audio` is what the relay and the assistant speak: "mulaw" or "pcm". Raises BenchFailed."""
+def run_bench(calls: int, seconds: float, audio: str, echo_loss_db: float | None = None) -> BenchResult:
+    """Measure. `audio` is what the relay and the assistant speak: "mulaw" or "pcm". `echo_loss_db`: of the echo on the
+    callers' lines (None: they have none). Raises BenchFailed.
+    """
     with relay_to_load(calls, seconds, audio, max_calls=calls + 1) as (relay, spec):
+        spec.echo_loss_db = echo_loss_db
         load = run_load("relay.bench.load", spec, relay, LoadResult)
-        interruptions = [line for line in relay.lines() if line.get("event") == "bargein.flushed"]
-    return _result(spec, load, interruptions)
+        lines = list(relay.lines())
+    result = _result(spec, load, [line for line in lines if line.get("event") == "bargein.flushed"])
+    if echo_loss_db is not None:
+        result.echo_loss_db = echo_loss_db
+        result.echoes_found = sum(line.get("event") == "echo.found" for line in lines)
+    return result
 
 
 @contextmanager

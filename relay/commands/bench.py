@@ -15,12 +15,14 @@ from relay.bench.run import run_bench
 from relay.vad.cost import vad_cost
 
 
-def bench(calls: int, seconds: float, audio: str, *, limit: bool, as_json: bool) -> int:
+def bench(
+    calls: int, seconds: float, audio: str, *, echo_loss_db: float | None = None, limit: bool, as_json: bool
+) -> int:
     """Measure and print; 1 when calls or frames were lost or nothing could be measured."""
     progress = Console(stderr=True)
 
     def measure(number: int) -> BenchResult:
-        result = run_bench(number, seconds, audio)
+        result = run_bench(number, seconds, audio, echo_loss_db)
         if limit and not as_json:
             progress.print(f"{number} calls: {broken_limit(result) or 'good'}")
         return result

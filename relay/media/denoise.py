@@ -6,8 +6,8 @@ speech detector, which was trained on noise, cuts at noise that they have made u
 """
 
 import numpy as np
-from pywebrtc_audio import NoiseSuppressor
 
+from relay.errors import ConfigError
 from relay.media.resample import Samples
 
 RATE_HZ = 16000
@@ -28,6 +28,11 @@ class Denoiser:
     __slots__ = ("_held", "_suppressor")
 
     def __init__(self) -> None:
+        """Raises `ConfigError` where the library is missing: it has no wheel for some platforms."""
+        try:
+            from pywebrtc_audio import NoiseSuppressor  # noqa: PLC0415 - it may be missing
+        except ImportError as error:
+            raise ConfigError(f"audio.noise_reduction needs pywebrtc-audio: {error}") from error
         self._suppressor = NoiseSuppressor(sample_rate=RATE_HZ, num_channels=1, level=MILDEST)
         self._held: Samples = np.zeros(0, np.int16)
 
@@ -36,4 +41,5 @@ class Denoiser:
         held = np.concatenate((self._held, samples)) if len(self._held) else samples
         whole = len(held) // _BLOCK_SAMPLES * _BLOCK_SAMPLES
         self._held = held[whole:]
-        return self._suppressor.process(held[:whole]) if whole else held[:0]
+        cleaned: Samples = self._suppressor.process(held[:whole]) if whole else held[:0]
+        return cleaned

@@ -11,25 +11,29 @@ speaks over the assistant for one. So it runs where the estimate has found an ec
 | doubt  | it may be an echo; canceller on, for   | an echo is certain -> found; deadline   | `DOUBT_MS` of sound  |
 |        | the detector only                      | -> clean; little sound by the second    | on both sides,       |
 |        |                                        | deadline -> unsure                      | `DOUBT_MAX_MS`       |
-| clean  | canceller off                          | an echo is certain -> found             | none                 |
-| found  | canceller on                           | deadline -> clean                       | `GONE_MS` of played  |
-|        |                                        |                                         | sound without echo   |
+| clean  | canceller off; once `SETTLED_MS` were  | an echo is certain -> found             | none                 |
+|        | played, looks at one block in four     |                                         |                      |
+| found  | canceller on; looks at few blocks      | deadline -> clean                       | `GONE_MS` of played  |
+|        | where it takes out what it hears       |                                         | sound without echo   |
 
 When the canceller is turned on, it first runs over the second that was heard before: so it knows the echo, as far as
 there was any.
+
+Where its library is missing, a bar on the level (`relay.media.echo_bar`) takes the place of the canceller for the
+detector, once an echo is certain: to set it, the delay and the loss must be known.
 """
 
-from collections import deque
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Literal
+from math import log10
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pywebrtc_audio import EchoCanceller
 
+from relay.media.echo_bar import EchoBar
 from relay.media.echo_estimate import CERTAIN, HEARD_DBFS, HOP_MS, PLAYED_DBFS, REACH_MS, EchoEstimate
-from relay.media.features import NoiseFloor, level_dbfs
+from relay.media.features import FULL_SCALE, NoiseFloor, level_dbfs
 from relay.media.resample import Samples
 
 RATE_HZ = 16000
@@ -43,6 +47,13 @@ UNSURE_MS = 1000.0
 DOUBT_MS = 256.0
 DOUBT_MAX_MS = 2000.0
 GONE_MS = 5000.0
+SETTLED_MS = 4000.0
+THINNED_CLEAN, THINNED_FOUND = 4, 8
+"""Where nothing new is expected, the estimate looks at one block in so many."""
+SUSPECT = 8.0
+"""From this score on all are looked at. By chance it is hardly ever that high."""
+EXPLAINED_DB = 6.0
+"""Where the canceller takes less than so much of what is heard away, somebody speaks, or the echo has moved."""
 CANCELLER_REACH_MS = 450.0
 """At 500 ms the canceller still finds an echo, at 700 ms it does not. What is later is brought nearer."""
 NEAR_ENOUGH_MS = 200.0
@@ -71,6 +82,15 @@ class EchoFound:
 
     loss_db: float
     delay_ms: float
+    has_canceller: bool
+
+
+class EchoRemover(Protocol):
+    """A canceller, or what takes its place."""
+
+    def process(self, near: Samples, far: Samples) -> Samples:
+        """Take whole blocks of 10 ms of the caller, and what was played then; return as much, `DELAY_MS` later."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +113,12 @@ class EchoControl:
         self._estimate = EchoEstimate()
         self._near = _Recent(HISTORY_MS)
         self._far = _Recent(HISTORY_MS + REACH_MS)
-        self._canceller: EchoCanceller | None = None
+        self._has_canceller = mode == "off" or _new_canceller() is not None
+        self._canceller: EchoRemover | None = None
         self._delay_ms = 0.0
         self._shift_ms = 0.0
         self._gain = 1.0
+        self._is_explained = False
         self._held = 0
         self._floor = NoiseFloor(20.0)
         self._waited_ms = 0.0
@@ -111,12 +133,19 @@ class EchoControl:
     @property
     def for_assistant(self) -> bool:
         """Whether the assistant is to get what `push` returns: an echo is certain, and not only in doubt."""
-        return self.mode == "on" or self.state is EchoState.FOUND
+        return self._has_canceller and (self.mode == "on" or self.state is EchoState.FOUND)
 
-    def push(self, near: Samples, far: Samples) -> Samples:
+    @property
+    def may_wait(self) -> bool:
+        """Whether the line is known to have no echo, so that it does when `push` is called every 0.1 s."""
+        return self.mode == "auto" and self.state is EchoState.CLEAN and self._thinned > 1
+
+    def push(self, near: Samples, far: Samples, *, known: int = 0) -> Samples:
         """Take the next samples of the caller, and what was played when they were recorded; return the cleaned ones.
 
-        Those are the very same samples while the canceller is off. Raises ValueError if the two differ in length.
+        Those are the very same samples while the canceller is off. The first `known` samples came while it `may_wait`:
+        they were used as they are, and only what follows them is returned. Raises ValueError if the two differ in
+        length.
         """
         if len(near) != len(far):
             raise ValueError(f"{len(near)} samples of the caller and {len(far)} of what was played")
@@ -125,15 +154,28 @@ class EchoControl:
             return near
         self._near.push(near)
         self._far.push(far)
-        self._follow(near, far, self._estimate.push(near, far))
-        if self.mode == "auto" and self.state not in (EchoState.DOUBT, EchoState.FOUND):
-            return self._stop(near)
-        return self._cancel(len(near))
+        self._follow(near, far, self._estimate.push(near, far, thinned=self._thinned))
+        if self._is_needed:
+            return self._cancel(len(near) - known)
+        return self._stop(near[known:] if known else near)
+
+    @property
+    def _is_needed(self) -> bool:
+        if self.state is EchoState.FOUND:
+            return True
+        return self._has_canceller and (self.mode == "on" or self.state is EchoState.DOUBT)
+
+    @property
+    def _thinned(self) -> int:
+        match self.state:
+            case EchoState.FOUND if self._is_explained:
+                return THINNED_FOUND
+            case EchoState.CLEAN if self._waited_ms >= SETTLED_MS and self._estimate.score < SUSPECT:
+                return THINNED_CLEAN
+        return 1
 
     def _follow(self, near: Samples, far: Samples, compared: int) -> None:
         passed_ms = len(near) * 1000 / RATE_HZ
-        near_dbfs = level_dbfs(near)
-        loud = self._floor.push(near_dbfs) >= RISE_DB and near_dbfs >= HEARD_DBFS
         played = level_dbfs(far) >= PLAYED_DBFS
         self._since_played_ms = 0.0 if played else self._since_played_ms + passed_ms
         certain = bool(compared) and self._estimate.is_certain
@@ -143,15 +185,19 @@ class EchoControl:
                 self._follow_echo(0.0 if heard else passed_ms if played else None)
             case _ if certain:
                 self._delay_ms = self._estimate.delay_ms
-                self._enter(EchoState.FOUND, EchoFound(self._estimate.loss_db, self._delay_ms))
-                if self._delay_ms > CANCELLER_REACH_MS:
+                self._enter(EchoState.FOUND, EchoFound(self._estimate.loss_db, self._delay_ms, self._has_canceller))
+                if self._delay_ms > CANCELLER_REACH_MS or not self._has_canceller:
                     self._canceller = None
             case EchoState.UNSURE if self._since_played_ms < REACH_MS:
                 self._waited_ms += passed_ms
-                if loud:
+                if self._is_loud(near):
                     self._enter(EchoState.DOUBT)
                 elif self._waited_ms >= UNSURE_MS:
                     self._enter(EchoState.CLEAN)
+            case EchoState.UNSURE:
+                self._is_loud(near)
+            case EchoState.CLEAN if played:
+                self._waited_ms += passed_ms
             case EchoState.DOUBT:
                 self._waited_ms += passed_ms
                 self._compared_ms += compared * HOP_MS
@@ -159,6 +205,10 @@ class EchoControl:
                     self._enter(EchoState.CLEAN)
                 elif self._waited_ms >= DOUBT_MAX_MS:
                     self._enter(EchoState.UNSURE)
+
+    def _is_loud(self, near: Samples) -> bool:
+        near_dbfs = level_dbfs(near)
+        return self._floor.push(near_dbfs) >= RISE_DB and near_dbfs >= HEARD_DBFS
 
     def _follow_echo(self, unanswered_ms: float | None) -> None:
         """`unanswered_ms`: so much more was played and did not come back; 0 when it did."""
@@ -178,10 +228,11 @@ class EchoControl:
     def _cancel(self, new: int) -> Samples:
         waiting = self._held + new
         whole = waiting // _BLOCK * _BLOCK
-        near, far = self._near.joined(), self._far.joined()
+        near, far = self._near.samples, self._far.samples
         if self._canceller is None:
-            self._canceller = EchoCanceller(sample_rate=RATE_HZ, num_channels=1)
-            self._shift_ms = self._delay_ms - NEAR_ENOUGH_MS if self._delay_ms > CANCELLER_REACH_MS else 0.0
+            self._canceller = _new_canceller() or EchoBar(self._delay_ms, self._estimate.loss_db, delayed=_DELAY)
+            is_far = self._has_canceller and self._delay_ms > CANCELLER_REACH_MS
+            self._shift_ms = self._delay_ms - NEAR_ENOUGH_MS if is_far else 0.0
             self._gain = 1.0
             known = min(len(near) - waiting, HISTORY_MS * RATE_HZ // 1000) // _BLOCK * _BLOCK
             self._process(near, far, waiting + known, known)
@@ -195,13 +246,20 @@ class EchoControl:
         `heard` ends with what `cleaned` was made of.
         """
         missing = max(0, len(cleaned) - len(heard))
-        near = np.concatenate((np.zeros(missing, np.int16), heard[len(heard) + missing - len(cleaned) :]))
-        removed_db = _block_levels_db(near) - _block_levels_db(cleaned)
-        gains = 10 ** (-(removed_db - FADED_FROM_DB).clip(0, FADED_BY_MAX_DB) / 20)
-        steps = np.concatenate(([self._gain], gains))
-        self._gain = float(steps[-1])
-        along = np.arange(len(cleaned)) / _BLOCK
-        faded: Samples = (cleaned * np.interp(along, np.arange(len(steps)), steps)).round().astype(np.int16)
+        near = heard[len(heard) + missing - len(cleaned) :]
+        if missing:
+            near = np.concatenate((np.zeros(missing, np.int16), near))
+        before, after = _blocks(near), _blocks(cleaned)
+        gains = [self._gain]
+        for was, left in zip(_powers(before), _powers(after), strict=True):
+            removed_db = 10 * log10((was + 1) / (left + 1))
+            self._is_explained = removed_db >= EXPLAINED_DB or left < _HEARD_POWER
+            gains.append(10 ** (-min(max(removed_db - FADED_FROM_DB, 0.0), FADED_BY_MAX_DB) / 20))
+        self._gain = gains[-1]
+        if min(gains) == 1:
+            return cleaned
+        ends = np.array(gains, np.float32)[:, None]
+        faded: Samples = (after * (ends[:-1] + (ends[1:] - ends[:-1]) * _RAMP)).astype(np.int16).ravel()
         return faded
 
     def _process(self, near: Samples, far: Samples, back: int, count: int) -> Samples:
@@ -213,40 +271,56 @@ class EchoControl:
         assert self._canceller is not None
         missing = max(0, -early)
         played = np.concatenate((np.zeros(missing, np.int16), far[early + missing : early + count]))
-        cleaned: Samples = self._canceller.process(near[first : first + count], played)
-        return cleaned
+        return self._canceller.process(near[first : first + count], played)
 
     def _stop(self, near: Samples) -> Samples:
         if self._canceller is None:
             return near
         held, self._held, self._canceller = self._held, 0, None
-        return self._near.joined()[-(held + len(near)) :] if held else near
+        return self._near.samples[-(held + len(near)) :].copy() if held else near
+
+
+def _new_canceller() -> EchoRemover | None:
+    """None where the library is missing: it has no wheel for some platforms."""
+    try:
+        from pywebrtc_audio import EchoCanceller  # noqa: PLC0415 - it may be missing
+    except ImportError:
+        return None
+    canceller: EchoRemover = EchoCanceller(sample_rate=RATE_HZ, num_channels=1)
+    return canceller
 
 
 class _Recent:
-    """The newest samples of a stream, `kept_ms` of them or up to twice as many."""
+    """The newest samples of a stream, `kept_ms` of them or more."""
 
     def __init__(self, kept_ms: float) -> None:
         self._kept = round(kept_ms * RATE_HZ / 1000)
-        self._chunks: deque[Samples] = deque()
-        self._samples = 0
+        self._buffer: Samples = np.zeros(2 * self._kept, np.int16)
+        self._end = 0
+
+    @property
+    def samples(self) -> Samples:
+        """A view, until more are pushed."""
+        return self._buffer[: self._end]
 
     def push(self, samples: Samples) -> None:
-        self._chunks.append(samples)
-        self._samples += len(samples)
-        while self._samples - len(self._chunks[0]) >= self._kept:
-            self._samples -= len(self._chunks.popleft())
-
-    def joined(self) -> Samples:
-        whole = np.concatenate((_NOTHING, *self._chunks))
-        self._chunks = deque((whole,))  # two are joined sooner than a hundred
-        return whole
+        if self._end + len(samples) > len(self._buffer):
+            kept = self.samples[-self._kept :]
+            room = np.zeros(max(0, self._kept + len(samples) - len(self._buffer)), np.int16)
+            self._buffer = np.concatenate((kept, self._buffer[len(kept) :], room))
+            self._end = len(kept)
+        self._buffer[self._end : self._end + len(samples)] = samples
+        self._end += len(samples)
 
 
-def _block_levels_db(samples: Samples) -> NDArray[np.float64]:
-    blocks = samples.reshape(-1, _BLOCK).astype(np.float64)
-    levels: NDArray[np.float64] = 10 * np.log10(np.sum(blocks**2, axis=1) + 1.0)
-    return levels
+def _blocks(samples: Samples) -> NDArray[np.float32]:
+    return samples.astype(np.float32).reshape(-1, _BLOCK)
 
 
-_NOTHING: Samples = np.zeros(0, np.int16)
+def _powers(blocks: NDArray[np.float32]) -> list[float]:
+    powers: list[float] = np.einsum("ij,ij->i", blocks, blocks).tolist()
+    return powers
+
+
+_HEARD_POWER = float(10 ** (HEARD_DBFS / 10) * FULL_SCALE**2) * _BLOCK
+_RAMP = np.arange(_BLOCK, dtype=np.float32) / _BLOCK

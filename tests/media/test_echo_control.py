@@ -1,5 +1,6 @@
 """Echoes are taken out from the first word on; a line without one is not touched."""
 
+import sys
 from itertools import pairwise
 
 import numpy as np
@@ -147,3 +148,30 @@ def test_chunking_changes_nothing_of_what_the_canceller_gives(sizes: list[int]) 
 def test_two_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match="320 samples"):
         EchoControl("auto").push(SILENCE[:320], SILENCE[:160])
+
+
+def test_without_the_library_a_bar_on_the_level_silences_the_echo_for_the_detector_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "pywebrtc_audio", None)
+    near, control = echo_of(FAR, 20, 180), EchoControl("auto")
+
+    cleaned, news = frames(near, FAR, control)
+
+    assert [(type(event), event.has_canceller) for event in news if isinstance(event, EchoFound)] == [
+        (EchoFound, False)
+    ]
+    assert level_dbfs(cleaned[3 * RATE_HZ :]) < level_dbfs(near[3 * RATE_HZ :]) - 15
+    assert not control.for_assistant
+    assert control.is_on
+
+
+@pytest.mark.parametrize("mode", ["auto", "on"])
+def test_without_the_library_a_line_without_an_echo_is_not_touched(
+    mode: EchoMode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pywebrtc_audio", None)
+    near, control = np.resize(QUESTION, len(FAR)), EchoControl(mode)
+
+    assert np.array_equal(frames(near, FAR, control)[0], near[: len(near) // FRAME * FRAME])
+    assert not control.for_assistant

@@ -5,9 +5,12 @@ import pytest
 from numpy.typing import NDArray
 
 from relay.media import g711
+from relay.media.echo_control import EchoFound
 from relay.media.frames import TELEPHONE, WIDEBAND, Audio, AudioFormat, Encoding
 from relay.media.transcode import Transcoder
 from relay.media.uplink import Uplink
+from relay.standin.echo import EchoPath
+from relay.standin.phrases import phrase
 
 SPEECH = np.random.default_rng(7).integers(0, 256, 160 * 50, dtype=np.uint8).tobytes()
 
@@ -130,3 +133,32 @@ def test_a_new_stream_has_another_line() -> None:
 
     assert was_on
     assert uplink.push(Audio(TELEPHONE, SPEECH[:160]))[0] == SPEECH[:160]
+
+
+@pytest.mark.parametrize("detector_rate_hz", [8000, 16000])
+@pytest.mark.parametrize("target", [TELEPHONE, WIDEBAND])
+def test_an_echo_that_begins_late_is_found_and_until_then_every_byte_is_the_callers(
+    target: AudioFormat, detector_rate_hz: int
+) -> None:
+    """Long after the line was taken for clean, when it is looked at in batches only. No sample is lost."""
+    talk = phrase("description").in_format(TELEPHONE)[: 160 * 700]
+    far = g711.decode(talk)
+    echo = EchoPath(8000, delay_ms=180, loss_db=15).push(far)
+    echo[: 160 * 400] = 0
+    said = g711.decode((phrase("question").in_format(TELEPHONE) * 9)[: 160 * 400])
+    echo[: len(said)] += said
+    near = g711.encode(echo)
+    plain, looking = (Uplink(TELEPHONE, target, detector_rate_hz, echo=mode) for mode in ("off", "auto"))
+    found_at = None
+    for at in range(0, len(near), 160):
+        audio, played = Audio(TELEPHONE, near[at : at + 160]), Audio(TELEPHONE, talk[at : at + 160])
+        (data, samples), (other_data, other_samples) = plain.push(audio), looking.push(audio, played)
+        assert (len(data), len(samples)) == (len(other_data), len(other_samples))
+        if isinstance(looking.news, EchoFound):
+            found_at = at // 160
+            assert looking.news.delay_ms == pytest.approx(180, abs=5)
+        if found_at is None and at > 160 * 120:
+            assert (data, samples.tobytes()) == (other_data, other_samples.tobytes())
+
+    assert found_at is not None
+    assert 400 < found_at < 400 + 100

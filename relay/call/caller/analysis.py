@@ -12,6 +12,7 @@ hear the caller later and later.
 
 from collections import deque
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import trio
@@ -151,8 +152,9 @@ class Analysis:
 
     def _tell_of_echo(self) -> None:
         match self._uplink.news:
-            case EchoFound(loss_db=loss_db, delay_ms=delay_ms):
-                self._report.tell(CallerEchoFound(round(loss_db, 1), round(delay_ms)))
+            case EchoFound(loss_db=loss_db, delay_ms=delay_ms, has_canceller=has_canceller):
+                removed_by: Literal["canceller", "level"] = "canceller" if has_canceller else "level"
+                self._report.tell(CallerEchoFound(round(loss_db, 1), round(delay_ms), removed_by))
             case EchoGone():
                 self._report.tell(CallerEchoGone())
 

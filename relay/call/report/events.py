@@ -95,11 +95,15 @@ class CallerAttached(CallEvent):
 
 @dataclass(frozen=True, slots=True)
 class CallerEchoFound(CallEvent):
-    """What the assistant says comes back from the caller's side, so much weaker and later than it was sent."""
+    """What the assistant says comes back from the caller's side, so much weaker and later than it was sent.
+
+    `removed_by`: the canceller, or a bar on the level where the canceller's library is missing.
+    """
 
     log_name = "echo.found"
     loss_db: float
     delay_ms: int
+    removed_by: Literal["canceller", "level"]
 
 
 @dataclass(frozen=True, slots=True)
