@@ -27,6 +27,8 @@ HEARD_DBFS = -62.0
 """An echo under this level is none: it is at most a few steps of a mu-law sample."""
 CERTAIN = 12.0
 """The score of an echo. Two sides that had none came to 9.7 in 36 minutes in which both always spoke."""
+LEAST_LOSS_DB = -6.0
+"""What comes back so much louder than it was played is no echo, but another sound that is like it."""
 STEADY_STEPS = 3
 STEADY_MS = 2.0
 """An echo keeps its delay."""
@@ -73,7 +75,7 @@ class EchoEstimate:
     @property
     def is_certain(self) -> bool:
         """Whether the last that was compared proves an echo."""
-        return self.score >= CERTAIN and self._steady >= STEADY_STEPS
+        return self.score >= CERTAIN and self._steady >= STEADY_STEPS and self.loss_db >= LEAST_LOSS_DB
 
     @property
     def loss_db(self) -> float:

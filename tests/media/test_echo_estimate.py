@@ -52,6 +52,13 @@ def test_an_echo_is_found_beneath_the_callers_own_voice() -> None:
     assert estimate.delay_ms == pytest.approx(180, abs=5)
 
 
+def test_what_comes_back_much_louder_than_it_was_played_is_no_echo() -> None:
+    far: Samples = (speech("description") * 0.1).astype(np.int16)
+    near = EchoPath(RATE_HZ, delay_ms=180, loss_db=-12).push(far)
+
+    assert first_certain_ms(near, far, EchoEstimate()) is None
+
+
 def test_two_people_who_speak_at_once_are_no_echo() -> None:
     far = speech("description")
     near = np.resize(speech("question"), len(far))
