@@ -70,10 +70,10 @@ def voices() -> list[bytes]:
 
 def moments_s(voice: bytes) -> list[float]:
     """Where in this turn, from `UNDISTURBED_S` on, the caller may begin to interrupt what is surely heard."""
-    samples, pause = g711.decode(voice), round(PAUSE_S * 8000)
-    pauses = [at / 8000 for at in range(0, len(samples), 160) if level_dbfs(samples[at : at + pause]) < PAUSE_DBFS]
+    samples, size = g711.decode(voice), round(PAUSE_S * 8000)
+    pauses_s = [at / 8000 for at in range(0, len(samples), 160) if level_dbfs(samples[at : at + size]) < PAUSE_DBFS]
     moments = np.arange(UNDISTURBED_S, len(samples) / 8000 - 1.5, 0.1)
-    return [at for at in moments if not any(at - HEARD_BEFORE_S < pause < at + HEARD_AFTER_S for pause in pauses)]
+    return [at for at in moments if not any(at - HEARD_BEFORE_S < pause < at + HEARD_AFTER_S for pause in pauses_s)]
 
 
 def turns() -> Iterator[tuple[bytes, float]]:
@@ -98,7 +98,8 @@ async def converse(
             await trio.sleep(undisturbed_s)
             outcome.cuts += len(rig.events("bargein.flushed")) - cuts_before
             outcome.pauses += pauses(rig) - pauses_before
-            assert level_dbfs(g711.decode(rig.phone.heard()[-round(PAUSE_S * 8000) :])) >= PAUSE_DBFS
+            if loss_db == NO_ECHO_DB:  # with one, the assistant may have paused by its own fault, which is counted
+                assert level_dbfs(g711.decode(rig.phone.heard()[-round(PAUSE_S * 8000) :])) >= PAUSE_DBFS
             clears = len(rig.phone.player.clears)
             said_at = trio.current_time()
             rig.phone.say(caller)
