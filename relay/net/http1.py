@@ -130,7 +130,7 @@ class Http1Connection(TCPServer):
             if self._requests.waits:
                 wanted = self._inviting(wanted)
             try:
-                await self._application(scope, wanted, send, sync_spawn, call_soon)
+                await self._application(scope, wanted, self._closing_early(send), sync_spawn, call_soon)
             finally:
                 demand.end()
             return
@@ -139,6 +139,16 @@ class Http1Connection(TCPServer):
             await self._application(scope, receive, self._answering(send), sync_spawn, call_soon)
         finally:
             self._upgrade_answered.set()
+
+    def _closing_early(self, send: Send) -> Send:
+        """An answer that does not wait for the end of the body says that it is the last (RFC 9112, 9.6)."""
+
+        async def send_and_tell(event: Any) -> None:
+            if event["type"] == "http.response.start" and self._requests.their_state is h11.SEND_BODY:
+                event = {**event, "headers": [*event.get("headers", ()), (b"connection", b"close")]}
+            await send(event)
+
+        return send_and_tell
 
     def _answering(self, send: Send) -> Send:
         async def send_and_note(event: Any) -> None:

@@ -30,7 +30,7 @@ def fails(*_: object) -> BenchResult:
 
 
 def test_json_is_one_object_and_nothing_else(measures: Callable[[Measure], None]) -> None:
-    measures(lambda calls, seconds, audio: bench_result(calls, seconds=seconds, audio=audio))
+    measures(lambda calls, seconds, audio, *_: bench_result(calls, seconds=seconds, audio=audio))
     done = relay("bench", "--calls", "3", "--seconds", "4", "--audio", "mulaw", "--json")
 
     assert (done.exit_code, done.stderr) == (0, "")
