@@ -27,7 +27,7 @@ PLAYED_DBFS = -55.0
 HEARD_DBFS = -62.0
 """An echo under this level is none: it is at most a few steps of a mu-law sample."""
 CERTAIN = 12.0
-"""The score of an echo. Two sides that had none came to 9.7 in 36 minutes in which both always spoke."""
+"""The score of an echo. Two sides that had none came to 9.1 in 42 minutes in which both always spoke."""
 LEAST_LOSS_DB = -6.0
 """What comes back so much louder than it was played is no echo, but another sound that is like it."""
 STEADY_STEPS = 3
