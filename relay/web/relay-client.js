@@ -100,6 +100,9 @@ export class RelayClient {
   #outputLevel = 0;
   #levelsDue = 0;
   #played = { turn: -1, ms: -1, at: 0 };
+  /** The interrupted turns of which the playback has not yet said what it dropped, and whether they go on after all:
+   * that is told behind it. @type {Map<number, boolean>} */
+  #unflushed = new Map();
 
   /** @returns {Status} */
   get status() {
@@ -181,6 +184,7 @@ export class RelayClient {
   /** @param {Ready} ready */
   #begin(ready) {
     this.#played = { turn: -1, ms: -1, at: 0 };
+    this.#unflushed.clear();
     this.#audio?.openPlayback(ready.sampleRate);
     this.#audio?.tap(this.onPlayed !== null);
     this.#inSession = true;
@@ -196,10 +200,12 @@ export class RelayClient {
         break;
       case "interrupt":
         this.#audio?.interrupt(message.turn);
+        if (this.#audio) this.#unflushed.set(message.turn, false);
         this.#emit("interrupt", { turn: message.turn });
         break;
       case "resumed":
-        this.#emit("resumed", { turn: message.turn });
+        if (this.#unflushed.has(message.turn)) this.#unflushed.set(message.turn, true);
+        else this.#emit("resumed", { turn: message.turn });
         break;
       case "partial":
       case "final":
@@ -261,6 +267,9 @@ export class RelayClient {
   /** @param {Flushed} flushed */
   #flushed(flushed) {
     this.#emit("flushed", flushed);
+    const wasResumed = this.#unflushed.get(flushed.turn);
+    this.#unflushed.delete(flushed.turn);
+    if (wasResumed) this.#emit("resumed", { turn: flushed.turn });
     if (flushed.heardMs > 0) this.#reportPlayed(flushed.turn, flushed.heardMs, 0);
   }
 

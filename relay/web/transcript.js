@@ -11,7 +11,7 @@ const CHARACTERS_PER_S_MOST = 20;
 
 /** @typedef {import("./wire.js").Role} Role */
 /** @typedef {{element: HTMLLIElement, text: string, isFinal: boolean}} Line */
-/** @typedef {{heardMs: number, flushedMs: number, note: HTMLElement}} Cut */
+/** @typedef {{passage: Line[], heardMs: number, flushedMs: number, note: HTMLElement}} Cut */
 
 export class Transcript {
   /** @param {(id: string) => HTMLElement} element */
@@ -28,6 +28,8 @@ export class Transcript {
   #passage = [];
   /** The interruption of that turn. @type {Cut | null} */
   #cut = null;
+  /** The last interruption, which may still turn out to be none, whatever was said since. @type {Cut | null} */
+  #lastCut = null;
   /** What was heard of that turn before an interruption of it that was none. */
   #heardBeforeMs = 0;
   /** Whether the assistant speaks, or null where that is not told. @type {boolean | null} */
@@ -37,6 +39,7 @@ export class Transcript {
     this.#lines.replaceChildren();
     this.#empty.hidden = false;
     this.#beginPassage();
+    this.#lastCut = null;
     this.#assistantSpeaks = null;
     this.finish();
   }
@@ -80,17 +83,24 @@ export class Transcript {
     const partial = this.#partials.assistant.textContent;
     this.#partials.assistant.textContent = "";
     if (partial) this.#addToPassage(partial, false);
-    this.#cut = { heardMs: this.#heardBeforeMs + heardMs, flushedMs, note: document.createElement("span") };
+    const passage = this.#passage;
+    const note = document.createElement("span");
+    this.#cut = this.#lastCut = { passage, heardMs: this.#heardBeforeMs + heardMs, flushedMs, note };
     if (this.#passage.length) this.#showCut(this.#cut);
     else this.#append("note", this.#cut.note, noteOf(this.#cut, false));
   }
 
   /** It was no interruption: what was thrown away is played after all. */
   takeBackCut() {
-    for (const { element, text } of this.#passage) element.replaceChildren(who("assistant"), text);
-    this.#cut?.note.closest(".note")?.remove();
-    this.#heardBeforeMs = this.#cut?.heardMs ?? 0;
-    this.#cut = null;
+    const cut = this.#lastCut;
+    if (!cut) return;
+    for (const { element, text } of cut.passage) element.replaceChildren(who("assistant"), text);
+    cut.note.closest(".note")?.remove();
+    if (cut === this.#cut) {
+      this.#heardBeforeMs = cut.heardMs;
+      this.#cut = null;
+    }
+    this.#lastCut = null;
   }
 
   /** @param {string} text */

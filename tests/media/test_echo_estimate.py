@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from relay.media import g711
-from relay.media.echo_estimate import RATE_HZ, REACH_MS, EchoEstimate
+from relay.media.echo_estimate import CERTAIN, RATE_HZ, REACH_MS, EchoEstimate
 from relay.media.resample import Samples
 from relay.media.sound import Sound, convert
 from relay.standin import phrases
@@ -76,6 +76,35 @@ def test_tones_of_two_sides_are_no_echo_though_they_agree(hz: float) -> None:
 
     for near, far in ((later, tone), (pulses, tone), (tone, tone), (tone, pulses)):
         assert first_certain_ms(near, far, EchoEstimate()) is None
+
+
+@pytest.mark.parametrize(("near_kind", "far_kind"), [("noise", "tone"), ("noise", "click"), ("click", "click")])
+def test_a_sound_that_begins_suddenly_on_each_side_is_no_echo(near_kind: str, far_kind: str) -> None:
+    """Two clicks agree perfectly, at the one delay between them."""
+    begins_ms = (300, 311, 320, 333, 345)
+
+    assert max(highest_score(near_kind, at + later, far_kind, at) for at in begins_ms for later in (112, 400)) < CERTAIN
+
+
+def highest_score(near_kind: str, near_ms: int, far_kind: str, far_ms: int) -> float:
+    """A sound begins at these times on the two sides, which are silent before."""
+    estimate, near, far = EchoEstimate(), beginning(near_kind, near_ms), beginning(far_kind, far_ms)
+    steps = range(0, len(near), FRAME)
+    return max(estimate.score for at in steps if estimate.push(near[at : at + FRAME], far[at : at + FRAME]))
+
+
+def beginning(kind: str, at_ms: int) -> Samples:
+    sound = np.zeros(RATE_HZ)
+    if kind == "tone":
+        sound = 7000 * np.sin(np.arange(len(sound)) * 2 * np.pi * 1000 / RATE_HZ)
+    elif kind == "noise":
+        sound = np.random.default_rng(at_ms).normal(0, 6000, len(sound))
+    else:
+        sound[at_ms * 16 : at_ms * 16 + 40] = 9000
+        sound += np.random.default_rng(at_ms).normal(0, 30, len(sound))
+    sound[: at_ms * 16] = 0
+    narrow = convert(Sound(np.clip(sound, -32000, 32000).astype(np.int16), RATE_HZ), 8000).samples
+    return convert(Sound(g711.decode(g711.encode(narrow)), 8000), RATE_HZ).samples
 
 
 def test_an_echo_later_than_the_reach_is_not_found() -> None:

@@ -157,6 +157,23 @@ async def test_an_interruption_silences_at_once_and_nothing_of_the_turn_sounds_a
     page.note("interrupt-to-last-sample-ms", [round(delay_ms, 1) for delay_ms in delays_ms])
 
 
+async def test_an_interruption_and_its_end_that_come_at_once_are_told_in_their_order(page: Page) -> None:
+    """As from a network that stood still, or to a page that did: otherwise the transcript kept what was taken back."""
+    async with conversation(page, BrowserPeer()) as session:
+        await answer(session, 1, counting(session.rate_hz))
+        for turn in (1, 2):
+            session.tell("interrupt", turn=turn)
+            session.tell("resumed", turn=turn)
+        await page.until("events.filter(({type}) => type === 'resumed').length === 2")
+        told = await page.js("return events.filter(({turn}) => turn > 0).map(({type, turn}) => `${type} ${turn}`)")
+        transcript = await page.text("transcript")
+
+    for turn in (1, 2):
+        order = [told.index(f"{type_} {turn}") for type_ in ("interrupt", "flushed", "resumed")]
+        assert order == sorted(order)
+    assert "Interrupted" not in transcript
+
+
 async def last_sound(page: Page, rate_hz: int) -> tuple[int, float]:
     """The last sample that is not zero: its frame of the context's clock, and the Unix time in ms of its rendering."""
     frame, at_ms = await page.js(

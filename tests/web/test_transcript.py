@@ -117,6 +117,28 @@ CASES: dict[str, tuple[str, Any]] = {
         """,
         [["assistant: One two three four."], [f"assistant: One two [three four.]{_MARKED}"]],
     ),
+    "so it is when the user is understood first, where nobody tells who speaks": (
+        """
+        transcript.add("assistant", "One two.");
+        transcript.cut(500, 500);
+        transcript.add("user", "Mhm.");
+        transcript.takeBackCut();
+        return lines();
+        """,
+        ["assistant: One two.", "user: Mhm."],
+    ),
+    "and when the assistant has begun anew, whose words then are whole": (
+        """
+        transcript.markSpeech("assistant", "started");
+        transcript.cut(500, 500);
+        transcript.markSpeech("assistant", "started");
+        transcript.add("assistant", "One two.");
+        transcript.takeBackCut();
+        transcript.cut(500, 500);
+        return lines();
+        """,
+        [f"assistant: One [two.]{_MARKED}"],
+    ),
     "words are kept whole in languages that put no spaces between them": (
         "return [wholeWords('one two', 6), wholeWords('こんにちは世界', 6), wholeWords('one', 9)]",
         ["one ", "こんにちは", "one"],
