@@ -17,7 +17,6 @@ from rich.table import Table
 from relay.call.caller.vad_engine import VadEngine
 from relay.media.cough_probe import CoughProbe
 from relay.media.detector import WINDOW_MS, Detector, DetectorSettings
-from relay.media.features import model_input
 from relay.media.frames import WIDEBAND
 from relay.media.silero import SileroModel
 from relay.media.windows import Window, WindowCutter
@@ -105,7 +104,7 @@ class _Load:
         detector, state = Detector(), self.model.new_state()
 
         def judge(window: Window) -> None:
-            (probability,) = self.model.run([model_input(window.samples, GAIN_DB)], [state])
+            (probability,) = self.model.run([window.samples], [state], GAIN_DB)
             (bound,) = self.probe.bounds([state])
             detector.push(window.samples, probability, window.end_ms, bound)
 
