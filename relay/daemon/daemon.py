@@ -96,7 +96,7 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
             AsyncExitStack() as stack,
             trio.open_nursery() as nursery,
         ):
-            in_place = config.vad.engine == "numpy"
+            in_place = model.engine == "numpy"
             vad = VadEngine(model, metrics, probe=probe, gain_db=config.vad.model_gain_db, in_place=in_place)
             nursery.start_soon(vad.run)
             nursery.start_soon(probe_loop_lag, metrics)
