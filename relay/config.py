@@ -102,7 +102,7 @@ class AudioConfig(msgspec.Struct, frozen=True):
 
 
 class VadConfig(msgspec.Struct, frozen=True):
-    """The table [vad]: how much it takes until sound counts as speech."""
+    """The table [vad]: how much it takes until sound counts as speech, and what runs the model."""
 
     threshold: Annotated[float, Meta(ge=0.3, le=0.9)] = 0.5
     onset_evidence: Annotated[float, Meta(ge=1, le=30)] = 5.0
@@ -110,6 +110,7 @@ class VadConfig(msgspec.Struct, frozen=True):
     model_gain_db: Annotated[float, Meta(ge=0, le=20)] = 6.0
     model_rate_hz: Literal[16000, 8000] = 16000
     ignore_coughs: bool = True
+    engine: Literal["numpy", "onnxruntime"] = "numpy"
 
 
 class BargeInConfig(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 CODE = """
 import relay.media.silero as silero
-silero.SileroModel.load(16000)
+silero.SileroModel.load(16000, "onnxruntime")
 """
 
 

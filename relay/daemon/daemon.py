@@ -83,7 +83,7 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
             somebody mends that.
         StartFailed: the address cannot be used now: it is taken, or not there yet.
     """
-    model = await trio.to_thread.run_sync(SileroModel.load, config.vad.model_rate_hz)
+    model = await trio.to_thread.run_sync(SileroModel.load, config.vad.model_rate_hz, config.vad.engine)
     classifier = await trio.to_thread.run_sync(load_classifier, config.barge_in, metrics)
     probe = CoughProbe.load(config.vad.model_rate_hz) if config.vad.ignore_coughs else None
     apology = await trio.to_thread.run_sync(load_apology, config.reconnect)
@@ -96,7 +96,8 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
             AsyncExitStack() as stack,
             trio.open_nursery() as nursery,
         ):
-            vad = VadEngine(model, metrics, probe=probe, gain_db=config.vad.model_gain_db)
+            in_place = model.engine == "numpy"
+            vad = VadEngine(model, metrics, probe=probe, gain_db=config.vad.model_gain_db, in_place=in_place)
             nursery.start_soon(vad.run)
             nursery.start_soon(probe_loop_lag, metrics)
             refusals = Refusals(metrics)

@@ -26,12 +26,6 @@ def level_dbfs(samples: NDArray[np.int16]) -> float:
     return max(SILENCE_DBFS, 10 * log10(power)) if power else SILENCE_DBFS
 
 
-def model_input(samples: NDArray[np.int16], gain_db: float) -> NDArray[np.float32]:
-    """Return the samples as the model takes them: full scale +-1, amplified, clipped to that range."""
-    scaled = samples * np.float32(10 ** (gain_db / 20) / FULL_SCALE)
-    return scaled.clip(-1.0, 1.0)
-
-
 class NoiseFloor:
     """Follows the level of what is there all the time.
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from relay.errors import ConfigError
@@ -47,6 +46,8 @@ class InterruptionModel:
 
         Raises `ConfigError` if it cannot be loaded, or has other inputs or outputs than the table above.
         """
+        import onnxruntime  # noqa: PLC0415 - 20 MB that only its users need
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1

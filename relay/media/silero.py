@@ -1,21 +1,23 @@
-"""Runs the model Silero VAD v6 (snakers4/silero-vad) in onnxruntime: one session for all streams, windows in batches.
+"""Runs the model Silero VAD v6 (snakers4/silero-vad): one copy for all streams, windows in batches.
 
 The model file comes from the package `silero_vad`, which is never imported, because it imports torch. As in the
 package's own ONNX wrapper the end of the window before stands in front of each window: without it the model gives bad
-probabilities and no error.
+probabilities and no error. One of two engines does the arithmetic: numpy, or onnxruntime, by which numpy is judged.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Self
+from typing import Literal, Protocol, Self
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from relay.errors import ConfigError
+from relay.media.silero_numpy import BATCH_MAX, NumpyNetwork
+
+Engine = Literal["numpy", "onnxruntime"]
 
 PACKAGE = "silero_vad"
 MODEL_FILE = "silero_vad.onnx"
@@ -24,74 +26,111 @@ WINDOW_SAMPLES = {8000: 256, 16000: 512}
 _CONTEXT_PART = 8  # the context is an eighth of the window
 STATE_SIZE = 128
 """Of each half of the RNN state."""
+_FULL_SCALE = 32768
 
 
 @dataclass(slots=True)
 class SileroState:
     """The memory of one stream: the model's RNN state `[2, 1, 128]`, hidden half first, and the end of the last window.
 
-    The probability is the logistic function of a weighted sum of the hidden half, its negative values taken as 0.
+    The probability is the logistic function of a weighted sum of the hidden half, its negative values taken as 0. A run
+    writes into both arrays.
     """
 
     rnn: NDArray[np.float32]
     context: NDArray[np.float32]
 
 
-class SileroModel:
-    """One ONNX session on one thread. `run` blocks for about 50 to 110 us a window and keeps nothing between calls."""
+class Batch(Protocol):
+    """The inputs of an engine for n windows: `audio` `[n, samples]`, and for each its RNN state `[2, 1, 128]`."""
 
-    def __init__(self, session: Any, rate_hz: int) -> None:
-        self._session = session
-        self._rate = np.array(rate_hz, np.int64)
+    @property
+    def audio(self) -> NDArray[np.float32]: ...
+
+    @property
+    def memory(self) -> Sequence[NDArray[np.float32]]: ...
+
+    def run(self) -> list[float]:
+        """Return the probabilities; `memory` moves on."""
+
+
+class Network(Protocol):
+    """The arithmetic of the model at one rate."""
+
+    def batch(self, size: int) -> Batch: ...
+
+
+class SileroModel:
+    """The model at one rate. `run` blocks for about 20 to 50 us a window in numpy, 60 to 140 in onnxruntime.
+
+    It keeps nothing of a stream between calls, and may not be called while it runs in another thread.
+    """
+
+    def __init__(self, network: Network, rate_hz: int, engine: Engine) -> None:
+        self._network = network
+        self.engine = engine
         self.rate_hz = rate_hz
         self.window_samples = WINDOW_SAMPLES[rate_hz]
         self._context_samples = self.window_samples // _CONTEXT_PART
 
     @classmethod
-    def load(cls, rate_hz: int) -> Self:
-        """Read the model. Raises `ConfigError` if it takes no such rate, or if its file is missing or damaged."""
+    def load(cls, rate_hz: int, engine: Engine = "numpy") -> Self:
+        """Read the model. Raises `ConfigError` if it takes no such rate, or if its file is missing or damaged, or, for
+        numpy, of another version than the locked one."""
         if rate_hz not in WINDOW_SAMPLES:
             raise ConfigError(f"the voice activity model takes 8000 or 16000 Hz, not {rate_hz}")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # errors only: warnings would go to standard error by themselves
         path = model_path()
         try:
-            session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            return cls(_network(path, rate_hz, engine), rate_hz, engine)
         except Exception as error:  # onnxruntime raises a dozen classes of its own, with no common base
             raise ConfigError(f"the voice activity model {path} cannot be loaded: {error}") from error
-        return cls(session, rate_hz)
 
     def new_state(self) -> SileroState:
         """Return the state of a stream that begins."""
         return SileroState(np.zeros((2, 1, STATE_SIZE), np.float32), np.zeros(self._context_samples, np.float32))
 
     def run(
-        self, windows: Sequence[NDArray[np.int16] | NDArray[np.float32]], states: Sequence[SileroState]
+        self,
+        windows: Sequence[NDArray[np.int16] | NDArray[np.float32]],
+        states: Sequence[SileroState],
+        gain_db: float = 0.0,
     ) -> list[float]:
-        """Return the probability of speech in each window, by one run of the model; `states` move on.
+        """Return the probability of speech in each window; `states` move on.
 
         Window i belongs to the stream of state i; a stream may appear once. Each window has `window_samples` samples,
-        int16, or float32 with full scale +-1. Raises `ValueError` for another length or count, with no state touched.
+        int16, or float32 with full scale +-1; it is heard amplified, and clipped to that range. Raises `ValueError` for
+        another length or count, with no state touched.
         """
-        if not windows:
-            return []
-        context = self._context_samples
-        batch = np.empty((len(windows), context + self.window_samples), np.float32)
-        for row, window, state in zip(batch, windows, states, strict=True):
+        if len(windows) != len(states):
+            raise ValueError(f"{len(windows)} windows, {len(states)} states")
+        for window in windows:
             if len(window) != self.window_samples:
                 raise ValueError(f"a window has {self.window_samples} samples, not {len(window)}")
+        probabilities: list[float] = []
+        for first in range(0, len(windows), BATCH_MAX):
+            some = slice(first, first + BATCH_MAX)
+            probabilities += self._run_batch(windows[some], states[some], gain_db)
+        return probabilities
+
+    def _run_batch(
+        self,
+        windows: Sequence[NDArray[np.int16] | NDArray[np.float32]],
+        states: Sequence[SileroState],
+        gain_db: float,
+    ) -> list[float]:
+        batch, context = self._network.batch(len(windows)), self._context_samples
+        for row, memory, window, state in zip(batch.audio, batch.memory, windows, states, strict=True):
             row[:context] = state.context
-            row[context:] = window
-            if window.dtype == np.int16:
-                row[context:] *= np.float32(1 / 32768)
-        rnn = np.concatenate([state.rnn for state in states], axis=1)
-        probabilities, rnn = self._session.run(None, {"input": batch, "state": rnn, "sr": self._rate})
-        for index, state in enumerate(states):
-            state.rnn = rnn[:, index : index + 1].copy()
-            state.context = batch[index, -context:].copy()
-        return [float(probability) for probability in probabilities[:, 0]]
+            row[context:] = window if window.dtype == np.int16 else window * np.float32(_FULL_SCALE)
+            memory[:] = state.rnn
+        heard = batch.audio[:, context:]
+        heard *= np.float32(10 ** (gain_db / 20) / _FULL_SCALE)
+        np.clip(heard, -1.0, 1.0, out=heard)
+        probabilities = batch.run()
+        for row, memory, state in zip(batch.audio, batch.memory, states, strict=True):
+            state.rnn[:] = memory
+            state.context[:] = row[-context:]
+        return probabilities
 
 
 def model_path() -> Path:
@@ -102,3 +141,12 @@ def model_path() -> Path:
         if path.is_file():
             return path
     raise ConfigError(f"{MODEL_FILE} is missing: install the package {PACKAGE.replace('_', '-')} (pip --no-deps)")
+
+
+def _network(path: Path, rate_hz: int, engine: Engine) -> Network:
+    if engine == "numpy":
+        return NumpyNetwork.load(path, rate_hz)
+    from relay.media.silero_onnxruntime import OnnxruntimeNetwork  # noqa: PLC0415 - 20 MB that only its users need
+
+    samples = WINDOW_SAMPLES[rate_hz] * (_CONTEXT_PART + 1) // _CONTEXT_PART
+    return OnnxruntimeNetwork.load(path, rate_hz, samples)

@@ -1,4 +1,4 @@
-"""Measures what the speech detector costs a call: all calls in one lane, and one run of the model a window in place.
+"""Measures what the speech detector costs a call: all calls in one lane, with either engine, and one run a window.
 
 The callers speak in real time, spread over a window, in one process with nothing else in it. What the same callers cost
 without a detector is measured beside it and taken off: in a call that is the price of the audio, not of the detector.
@@ -17,7 +17,6 @@ from rich.table import Table
 from relay.call.caller.vad_engine import VadEngine
 from relay.media.cough_probe import CoughProbe
 from relay.media.detector import WINDOW_MS, Detector, DetectorSettings
-from relay.media.features import model_input
 from relay.media.frames import WIDEBAND
 from relay.media.silero import SileroModel
 from relay.media.windows import Window, WindowCutter
@@ -36,11 +35,13 @@ WINDOW_S = WINDOW_MS / 1000
 class CostRow(msgspec.Struct, frozen=True):
     """The cost with so many calls: ms of CPU per call and second of audio, and how long a window waits in the lane.
 
-    `lane_to_inline` is the first cost divided by the second, `answer_ms` the "p50" and "p99" of that wait.
+    The lane runs numpy in place, or onnxruntime in its worker thread. `lane_to_inline` is the first cost divided by the
+    one of running numpy for each window by itself, `answer_ms` the "p50" and "p99" of the wait with numpy.
     """
 
     calls: int
     lane_cpu_ms_per_call_second: float
+    onnxruntime_cpu_ms_per_call_second: float
     inline_cpu_ms_per_call_second: float
     lane_to_inline: float
     answer_ms: dict[str, float]
@@ -57,22 +58,25 @@ class VadCost(msgspec.Struct, frozen=True):
 
     def table(self) -> Table:
         table = Table(title=f"the speech detector, {self.seconds:g} s each: CPU, ms per call and second")
-        for heading in ("calls", "in one lane", "inline", "ratio", "answer, p50 / p99 ms"):
+        for heading in ("calls", "in one lane", "onnxruntime", "inline", "ratio", "answer, p50 / p99 ms"):
             table.add_column(heading, justify="right")
         for row in self.rows:
-            cpu = (row.lane_cpu_ms_per_call_second, row.inline_cpu_ms_per_call_second)
+            lane = (row.lane_cpu_ms_per_call_second, row.onnxruntime_cpu_ms_per_call_second)
+            cpu = (*lane, row.inline_cpu_ms_per_call_second)
             answer = f"{row.answer_ms['p50']:.1f} / {row.answer_ms['p99']:.1f}"
             table.add_row(str(row.calls), *(f"{ms:.1f}" for ms in cpu), f"{row.lane_to_inline:.2f}", answer)
         return table
 
 
 def vad_cost(seconds: float, calls: Sequence[int] = CALLS) -> VadCost:
-    """Measure each number of calls. Each takes three times `seconds`. Raises `ConfigError` without the model."""
-    model = SileroModel.load(16000)
+    """Measure each number of calls. Each takes four times `seconds`. Raises `ConfigError` without the model."""
+    model, onnxruntime = SileroModel.load(16000, "numpy"), SileroModel.load(16000, "onnxruntime")
     probe = CoughProbe.load(model.rate_hz)
     speech = np.frombuffer(spoken("description", WIDEBAND), np.int16)
     windows = WindowCutter(model.window_samples, model.rate_hz).push(speech)
-    return VadCost(seconds, [_measure(_Load(model, probe, windows, number, seconds / ROUNDS)) for number in calls])
+    return VadCost(
+        seconds, [_measure(_Load(model, onnxruntime, probe, windows, number, seconds / ROUNDS)) for number in calls]
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,15 +84,22 @@ class _Load:
     """Has `calls` callers speak for `seconds`. `answers_ms` collects how long their windows waited in the lane."""
 
     model: SileroModel
+    onnxruntime: SileroModel
     probe: CoughProbe
     windows: Sequence[Window]
     calls: int
     seconds: float
     answers_ms: list[float] = field(default_factory=list)
 
-    async def cpu_ms(self, call: Callable[[VadEngine, float], Awaitable[None]]) -> float:
+    def lane(self) -> VadEngine:
+        """As the daemon has it."""
+        return VadEngine(self.model, Metrics(), probe=self.probe, gain_db=GAIN_DB, in_place=True)
+
+    def onnxruntime_lane(self) -> VadEngine:
+        return VadEngine(self.onnxruntime, Metrics(), probe=self.probe, gain_db=GAIN_DB)
+
+    async def cpu_ms(self, engine: VadEngine, call: Callable[[VadEngine, float], Awaitable[None]]) -> float:
         """Return the CPU time per call and second, in ms, with this done for each call."""
-        engine = VadEngine(self.model, Metrics(), probe=self.probe, gain_db=GAIN_DB)
         before_s = time.process_time()
         async with trio.open_nursery() as lane:
             lane.start_soon(engine.run)
@@ -105,13 +116,19 @@ class _Load:
         detector, state = Detector(), self.model.new_state()
 
         def judge(window: Window) -> None:
-            (probability,) = self.model.run([model_input(window.samples, GAIN_DB)], [state])
+            (probability,) = self.model.run([window.samples], [state], GAIN_DB)
             (bound,) = self.probe.bounds([state])
             detector.push(window.samples, probability, window.end_ms, bound)
 
         await self._speak(part, judge)
 
     async def in_lane(self, engine: VadEngine, part: float) -> None:
+        await self._in_lane(engine, part, self.answers_ms)
+
+    async def in_onnxruntime_lane(self, engine: VadEngine, part: float) -> None:
+        await self._in_lane(engine, part, [])
+
+    async def _in_lane(self, engine: VadEngine, part: float, answers_ms: list[float]) -> None:
         detector = Detector()
         submitted_s: dict[float, float] = {}
         with engine.stream(lambda: None) as stream:
@@ -119,7 +136,7 @@ class _Load:
             async def judge() -> None:
                 async for scored in stream.results:
                     waited_s = trio.current_time() - submitted_s.pop(scored.window.end_ms)
-                    self.answers_ms.append(waited_s * 1000)
+                    answers_ms.append(waited_s * 1000)
                     detector.push(scored.window.samples, scored.probability, scored.window.end_ms, scored.voice_bound)
 
             def submit(window: Window) -> None:
@@ -141,13 +158,19 @@ class _Load:
 
 
 def _measure(load: _Load) -> CostRow:
-    ways = (load.undetected, load.inline, load.in_lane)
-    rounds = [[trio.run(load.cpu_ms, way) for way in ways] for _ in range(ROUNDS)]
-    undetected_ms, inline_ms, lane_ms = np.median(rounds, axis=0).tolist()
+    ways = (
+        (load.lane, load.undetected),
+        (load.lane, load.inline),
+        (load.lane, load.in_lane),
+        (load.onnxruntime_lane, load.in_onnxruntime_lane),
+    )
+    rounds = [[trio.run(load.cpu_ms, engine(), way) for engine, way in ways] for _ in range(ROUNDS)]
+    undetected_ms, inline_ms, lane_ms, onnxruntime_ms = np.median(rounds, axis=0).tolist()
     p50, p99 = np.percentile(load.answers_ms, [50, 99]).tolist()
     return CostRow(
         calls=load.calls,
         lane_cpu_ms_per_call_second=round(lane_ms - undetected_ms, 2),
+        onnxruntime_cpu_ms_per_call_second=round(onnxruntime_ms - undetected_ms, 2),
         inline_cpu_ms_per_call_second=round(inline_ms - undetected_ms, 2),
         lane_to_inline=round((lane_ms - undetected_ms) / (inline_ms - undetected_ms), 3),
         answer_ms={"p50": round(p50, 2), "p99": round(p99, 2)},

@@ -12,7 +12,6 @@ from relay.errors import FormatMismatch
 from relay.media import g711
 from relay.media.cough_probe import CoughProbe
 from relay.media.denoise import Denoiser
-from relay.media.features import model_input
 from relay.media.resample import resampler
 from relay.media.silero import SileroModel, SileroState
 from relay.media.sound import Sound, convert, run_through
@@ -109,6 +108,6 @@ def run(
     states = [model.new_state() for _ in streams]
     for index in range(max(map(len, streams), default=0)):
         running = [number for number, stream in enumerate(streams) if index < len(stream)]
-        batch = [model_input(streams[number][index], gain_db) for number in running]
+        batch = [streams[number][index] for number in running]
         theirs = [states[number] for number in running]
-        yield running, model.run(batch, theirs), theirs
+        yield running, model.run(batch, theirs, gain_db), theirs

@@ -1,15 +1,19 @@
 """The relay inside another program: ready when entered, gone when left."""
 
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import trio
 
+from relay.call.caller.vad_engine import VadEngine
 from relay.config import AssistantConfig, Config, ServerConfig, StateConfig, VadConfig
+from relay.daemon import daemon
 from relay.daemon.daemon import open_relay
 from relay.errors import ConfigError, StartFailed
 from relay.media import cough_probe
+from relay.media.silero import Engine, SileroModel
 from relay.metrics import Metrics
 from relay.redaction import Redactor
 from relay.secrets import Secrets
@@ -19,13 +23,20 @@ from tests.support.leaks import resources, resources_return_to
 AUTH_TOKEN = "auth-token"
 
 
-def config(port: int = 0, host: str = "127.0.0.1", state: str = "memory:", *, ignore_coughs: bool = True) -> Config:
+def config(
+    port: int = 0,
+    host: str = "127.0.0.1",
+    state: str = "memory:",
+    *,
+    ignore_coughs: bool = True,
+    engine: Engine = "numpy",
+) -> Config:
     return Config(
         assistants=(AssistantConfig("vapi", "assistant-id", api_base="http://127.0.0.1:9"),),
         secrets=Secrets(twilio_auth_tokens=(AUTH_TOKEN,), vapi_api_keys={"vapi": "key"}),
         server=ServerConfig(host=host, port=port, public_url="https://relay.example.com"),
         state=StateConfig(state),
-        vad=VadConfig(ignore_coughs=ignore_coughs),
+        vad=VadConfig(ignore_coughs=ignore_coughs, engine=engine),
     )
 
 
@@ -68,6 +79,24 @@ async def test_the_weights_of_the_cough_probe_are_needed_only_where_coughs_are_i
             raise AssertionError("opened")
     async with open_relay(config(ignore_coughs=False), Metrics(), Redactor()):
         pass
+
+
+@pytest.mark.parametrize(("engine", "in_place"), [("numpy", True), ("onnxruntime", False)])
+async def test_only_numpy_runs_the_model_in_place(
+    monkeypatch: pytest.MonkeyPatch, engine: Engine, *, in_place: bool
+) -> None:
+    lanes = []
+
+    class SeenEngine(VadEngine):
+        def __init__(self, model: SileroModel, *args: Any, in_place: bool, **more: Any) -> None:
+            lanes.append((model.engine, in_place))
+            super().__init__(model, *args, in_place=in_place, **more)
+
+    monkeypatch.setattr(daemon, "VadEngine", SeenEngine)
+    async with open_relay(config(engine=engine), Metrics(), Redactor()):
+        pass
+
+    assert lanes == [(engine, in_place)]
 
 
 async def test_a_kind_of_state_that_there_is_not_is_a_configuration_error() -> None:

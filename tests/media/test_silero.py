@@ -3,7 +3,7 @@
 import sys
 import wave
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 from relay.errors import ConfigError
 from relay.media import silero
 from relay.media.resample import Samples, resampler
-from relay.media.silero import SileroModel
+from relay.media.silero import Engine, SileroModel
 from relay.media.windows import WindowCutter
 
-RATES = [8000, 16000]
+ENGINES: tuple[Engine, ...] = get_args(Engine)
+MODELS = [(engine, rate) for engine in ENGINES for rate in (8000, 16000)]
 
 
-@pytest.fixture(scope="module", params=RATES)
+@pytest.fixture(scope="module", params=MODELS, ids=lambda model: f"{model[0]}-{model[1]}")
 def model(request: pytest.FixtureRequest) -> SileroModel:
-    return SileroModel.load(request.param)
+    engine, rate = request.param
+    return SileroModel.load(rate, engine)
 
 
 VOWELS = [(730, 1090, 2440), (270, 2290, 3010), (530, 1840, 2480), (570, 840, 2410), (300, 870, 2240)]
@@ -131,6 +133,29 @@ def test_integers_and_floats_mean_the_same(model: SileroModel) -> None:
     assert model.run([samples], [model.new_state()]) == model.run([floats], [model.new_state()])
 
 
+def test_an_amplified_window_is_heard_as_one_that_was_louder_and_clipped(model: SileroModel) -> None:
+    samples = babble(model.rate_hz, 0.2)[: model.window_samples]
+    louder = np.clip(samples / 32768 * 16, -1, 1).astype(np.float32)
+    assert np.abs(louder).max() == 1
+
+    amplified, recorded = model.new_state(), model.new_state()
+    assert model.run([samples], [amplified], 20 * np.log10(16)) == pytest.approx(
+        model.run([louder], [recorded]), abs=1e-6
+    )
+    assert amplified.context == pytest.approx(recorded.context, abs=1e-6)
+
+
+def test_more_streams_than_fit_in_a_run_get_what_each_gets_alone(model: SileroModel) -> None:
+    speech = babble(model.rate_hz, 0.2)[: model.window_samples]
+    windows = [(speech * (number / 70)).astype(np.int16) for number in range(70)]
+    states = [model.new_state() for _ in windows]
+
+    together = model.run(windows, states)
+
+    alone = [model.run([window], [model.new_state()])[0] for window in windows]
+    assert together == pytest.approx(alone, abs=1e-5)
+
+
 def test_nothing_to_run_is_nothing(model: SileroModel) -> None:
     assert model.run([], []) == []
 
@@ -140,7 +165,7 @@ def test_a_window_of_another_length_or_without_a_state_is_refused(model: SileroM
     good = hiss(model.rate_hz, 1)[: model.window_samples]
     with pytest.raises(ValueError, match=f"has {model.window_samples} samples"):
         model.run([good, good[:-1]], [state, model.new_state()])
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match="1 windows, 0 states"):
         model.run([good], [])
 
     assert not state.rnn.any()
@@ -163,12 +188,13 @@ def test_a_missing_package_is_said_clearly(monkeypatch: pytest.MonkeyPatch) -> N
         SileroModel.load(16000)
 
 
-def test_a_damaged_model_file_is_said_clearly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_damaged_model_file_is_said_clearly(engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     broken = tmp_path / "silero_vad.onnx"
     broken.write_bytes(b"not a model")
     monkeypatch.setattr(silero, "model_path", lambda: broken)
     with pytest.raises(ConfigError, match="cannot be loaded"):
-        SileroModel.load(16000)
+        SileroModel.load(16000, engine)
 
 
 def test_the_package_of_the_model_is_never_imported(model: SileroModel) -> None:

@@ -50,8 +50,8 @@ class LoudnessModel:
     def new_state(self) -> SileroState:
         return SileroState(np.zeros(0, np.float32), np.zeros(0, np.float32))
 
-    def run(self, windows: Sequence[NDArray[np.float32]], states: Sequence[SileroState]) -> list[float]:
-        levels = [float(np.abs(window).mean()) for window in windows]
+    def run(self, windows: Sequence[NDArray[np.int16]], states: Sequence[SileroState], gain_db: float) -> list[float]:
+        levels = [float(np.abs(window.astype(np.float32)).mean()) / 32768 for window in windows]
         return [1.0 if level > 0.015 else 0.6 if level > 0.003 else 0.0 for level in levels]
 
 

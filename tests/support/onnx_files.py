@@ -7,7 +7,11 @@ import struct
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 FLOAT = 1
+INT64 = 7
 DOUBLE = 11
 
 
@@ -35,9 +39,27 @@ def value_info(name: str, shape: Sequence[int | str], kind: int = FLOAT) -> byte
     return _bytes(1, name) + _bytes(2, _bytes(1, _number(1, kind) + _bytes(2, dimensions)))
 
 
-def node(operator: str, inputs: Sequence[str], output: str) -> bytes:
-    """A NodeProto without attributes."""
-    return b"".join(_bytes(1, name) for name in inputs) + _bytes(2, output) + _bytes(4, operator)
+def node(operator: str, inputs: Sequence[str], output: str, attributes: Sequence[bytes] = ()) -> bytes:
+    """A NodeProto."""
+    head = b"".join(_bytes(1, name) for name in inputs) + _bytes(2, output) + _bytes(4, operator)
+    return head + b"".join(_bytes(5, it) for it in attributes)
+
+
+def subgraph(name: str, nodes: Sequence[bytes]) -> bytes:
+    """An AttributeProto that holds a GraphProto, such as a branch of an If."""
+    return _bytes(1, name) + _bytes(6, b"".join(_bytes(1, it) for it in nodes)) + _number(20, 5)
+
+
+def constant_node(value: bytes) -> bytes:
+    """A NodeProto of the operator Constant, which holds a TensorProto."""
+    return node("Constant", [], "value", [_bytes(1, "value") + _bytes(5, value) + _number(20, 4)])
+
+
+def tensor(name: str, values: NDArray[np.float32] | NDArray[np.int64]) -> bytes:
+    """A TensorProto, nameless if the name is empty."""
+    shape = b"".join(_number(1, size) for size in values.shape)
+    kind = _number(2, FLOAT if values.dtype == np.float32 else INT64)
+    return shape + kind + (_bytes(8, name) if name else b"") + _bytes(9, values.tobytes())
 
 
 def constant(name: str, value: float) -> bytes:

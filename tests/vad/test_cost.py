@@ -24,6 +24,7 @@ def test_each_number_of_calls_has_its_row(cost: VadCost) -> None:
 def test_the_model_ran_in_the_lane_and_in_place(cost: VadCost) -> None:
     for row in cost.rows:
         assert row.lane_cpu_ms_per_call_second > 0
+        assert row.onnxruntime_cpu_ms_per_call_second > 0
         assert row.inline_cpu_ms_per_call_second > 0
         assert math.isclose(
             row.lane_to_inline, row.lane_cpu_ms_per_call_second / row.inline_cpu_ms_per_call_second, rel_tol=0.05

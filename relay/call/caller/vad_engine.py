@@ -1,15 +1,19 @@
-"""Runs the speech model for all calls in one lane: windows are collected for a moment and judged as one batch.
+"""Runs the speech model for all calls in one lane: what is due on one step of a time grid is judged as one batch.
 
-A hop to a worker thread costs as much as the model itself, and a batch of sixteen windows little more than three single
-ones, so one lane for the daemon carries what a hop per window cannot. The audio of a call never waits for it: a window
-goes in without blocking, its probability comes back through the stream's own bounded channel.
+A batch of sixteen windows costs no more than six single ones, and one wake-up instead of sixteen. A quick model runs in
+place, a bounded batch at a time; a slow one in a worker thread, whose hop costs more than a quick model does. No call
+waits for the lane: a window goes in without blocking, its probability comes back through the stream's own bounded
+channel.
 """
 
 import math
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -19,7 +23,6 @@ from numpy.typing import NDArray
 
 from relay.media.cough_probe import CoughProbe
 from relay.media.detector import WINDOW_MS
-from relay.media.features import model_input
 from relay.media.silero import SileroState
 from relay.media.windows import Window
 from relay.metrics import Metrics
@@ -27,12 +30,17 @@ from relay.wakeup import Signal
 
 Executor = Callable[[Callable[[], list[float]]], Awaitable[list[float]]]
 
-COLLECT_MIN_S = 0.002
-COLLECT_MAX_S = 0.006
-COLLECT_PER_STREAM_S = 0.0003
-"""How long the lane waits for the windows of other calls before it runs the model: with many calls a little longer, as
-the answer to all of them together then comes no later."""
+STEP_MIN_S = 0.002
+STEP_MAX_S = 0.010
+STEP_PER_STREAM_S = 0.0003
+"""The steps of the grid: with many calls wider ones, as the answer to all of them together then comes no later. On
+average a window waits for half a step."""
 BATCH_MAX = 64
+IN_PLACE_MAX = 32
+"""Windows in a batch that runs in place: under a millisecond, for which all audio waits."""
+IN_PLACE_MAX_S = 0.020
+"""A run in place that takes longer, a frame of 20 ms, is followed by `WORKER_S` of runs in the worker."""
+WORKER_S = 10.0
 PENDING_MAX = 40
 """Windows of one call (1.28 s) that may wait; the oldest is skipped when there are more and it has waited as long."""
 PENDING_MAX_S = PENDING_MAX * WINDOW_MS / 1000
@@ -48,7 +56,9 @@ class SpeechModel(Protocol):
 
     def new_state(self) -> SileroState: ...
 
-    def run(self, windows: Sequence[NDArray[np.float32]], states: Sequence[SileroState]) -> list[float]: ...
+    def run(
+        self, windows: Sequence[NDArray[np.int16]], states: Sequence[SileroState], gain_db: float
+    ) -> list[float]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +113,10 @@ async def run_in_worker(function: Callable[[], list[float]]) -> list[float]:
 
 
 class VadEngine:
-    """The lane. `run` is its one task; `stream` gives a call its place for as long as the context is open."""
+    """The lane. `run` is its one task; `stream` gives a call its place for as long as the context is open.
+
+    `in_place` is for a model that only computes, and never waits for anything.
+    """
 
     def __init__(
         self,
@@ -112,12 +125,15 @@ class VadEngine:
         *,
         probe: CoughProbe | None = None,
         gain_db: float = 0.0,
+        in_place: bool = False,
         executor: Executor = run_in_worker,
     ) -> None:
         self._model = model
         self._probe = probe
         self._gain_db = gain_db
         self._metrics = metrics
+        self._in_place = in_place
+        self._worker_until = -math.inf
         self._executor = executor
         self._ready: dict[VadStream, None] = {}
         self._some_ready = Signal()
@@ -145,20 +161,27 @@ class VadEngine:
         while True:
             while not self._ready:
                 await self._some_ready.wait()
-            await trio.sleep(min(COLLECT_MAX_S, max(COLLECT_MIN_S, self._open_streams * COLLECT_PER_STREAM_S)))
+            await trio.sleep_until(self._next_step())
+            await self._run_batch()
             while self._ready:
+                await trio.lowlevel.checkpoint()  # of a long backlog, a batch at a time
                 await self._run_batch()
 
+    def _next_step(self) -> float:
+        step_s = min(STEP_MAX_S, max(STEP_MIN_S, self._open_streams * STEP_PER_STREAM_S))
+        return (math.floor(trio.current_time() / step_s) + 1) * step_s
+
     async def _run_batch(self) -> None:
-        streams = list(self._ready)[:BATCH_MAX]
+        in_place = self._in_place and trio.current_time() >= self._worker_until
+        streams = list(islice(self._ready, IN_PLACE_MAX if in_place else BATCH_MAX))
         batch = [stream.pending.popleft() for stream in streams]
         for stream in streams:
             del self._ready[stream]
             if stream.pending:
                 self._ready[stream] = None  # behind those that were not in this batch
-        windows = [model_input(window.samples, self._gain_db) for window, _ in batch]
+        windows = [window.samples for window, _ in batch]
         states = [stream.state for stream in streams]
-        probabilities = await self._score(windows, states)
+        probabilities = await self._score(windows, states, in_place=in_place)
         bounds = self._probe.bounds(states) if self._probe else [math.inf] * len(states)
         now = trio.current_time()
         for stream, (window, submitted_at), probability, bound in zip(
@@ -170,9 +193,12 @@ class VadEngine:
             else:
                 stream.deliver(Scored(window, probability, bound))
 
-    async def _score(self, windows: list[NDArray[np.float32]], states: list[SileroState]) -> list[float]:
+    async def _score(
+        self, windows: list[NDArray[np.int16]], states: list[SileroState], *, in_place: bool
+    ) -> list[float]:
+        judge = partial(self._model.run, windows, states, self._gain_db)
         try:
-            probabilities = await self._executor(lambda: self._model.run(windows, states))
+            probabilities = self._judge_in_place(judge) if in_place else await self._executor(judge)
         except Exception:
             if not self._failing:
                 log.exception("vad.failed", windows=len(windows))
@@ -180,3 +206,11 @@ class VadEngine:
             return [math.nan] * len(windows)
         self._failing = False
         return probabilities
+
+    def _judge_in_place(self, judge: Callable[[], list[float]]) -> list[float]:
+        began_s = time.perf_counter()
+        try:
+            return judge()
+        finally:
+            if time.perf_counter() - began_s > IN_PLACE_MAX_S:
+                self._worker_until = trio.current_time() + WORKER_S

@@ -2,8 +2,9 @@
 
 import math
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,8 +18,11 @@ from trio.testing import MockClock
 from relay.call.caller.vad_engine import (
     BATCH_MAX,
     BURST_MAX,
+    IN_PLACE_MAX,
+    IN_PLACE_MAX_S,
     PENDING_MAX,
     PENDING_MAX_S,
+    WORKER_S,
     Executor,
     VadEngine,
     VadStream,
@@ -42,22 +46,22 @@ class Model:
     def new_state(self) -> SileroState:
         return SileroState(np.zeros(0, np.float32), np.zeros(0, np.float32))
 
-    def run(self, windows: Sequence[NDArray[np.float32]], states: Sequence[SileroState]) -> list[float]:
+    def run(self, windows: Sequence[NDArray[np.int16]], states: Sequence[SileroState], gain_db: float) -> list[float]:
         assert len({id(state) for state in states}) == len(windows)
         if self.failing:
             raise RuntimeError("model broke")
         self.batches.append(len(windows))
-        return [float(window[0]) * 32768 / 100 for window in windows]
+        return [float(window[0]) / 100 for window in windows]
 
 
 class RememberingModel(Model):
     """Its state holds the first sample of the last window, first of all."""
 
-    def run(self, windows: Sequence[NDArray[np.float32]], states: Sequence[SileroState]) -> list[float]:
+    def run(self, windows: Sequence[NDArray[np.int16]], states: Sequence[SileroState], gain_db: float) -> list[float]:
         for window, state in zip(windows, states, strict=True):
             state.rnn = np.zeros((2, 1, STATE_SIZE), np.float32)
-            state.rnn[0, 0, 0] = window[0] * 32768
-        return super().run(windows, states)
+            state.rnn[0, 0, 0] = window[0]
+        return super().run(windows, states, gain_db)
 
 
 class Gate:
@@ -89,10 +93,14 @@ class Lane:
 
 @asynccontextmanager
 async def open_lane(
-    executor: Executor = run_inline, model: Model | None = None, probe: CoughProbe | None = None
+    executor: Executor = run_inline,
+    model: Model | None = None,
+    probe: CoughProbe | None = None,
+    *,
+    in_place: bool = False,
 ) -> AsyncIterator[Lane]:
     model, metrics = model or Model(), Metrics()
-    engine = VadEngine(model, metrics, probe=probe, executor=executor)
+    engine = VadEngine(model, metrics, probe=probe, in_place=in_place, executor=executor)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(engine.run)
         yield Lane(engine, metrics, model)
@@ -235,9 +243,12 @@ async def test_a_stream_that_ends_before_the_model_ran_costs_no_run(autojump_clo
         assert lane.model.batches == []
 
 
-async def test_a_model_that_fails_costs_its_windows_is_told_once_and_recovers(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("in_place", [False, True])
+async def test_a_model_that_fails_costs_its_windows_is_told_once_and_recovers(
+    autojump_clock: MockClock, *, in_place: bool
+) -> None:
     with capture_logs() as logged:
-        async with open_lane() as lane:
+        async with open_lane(in_place=in_place) as lane:
             lane.model.failing = True
             with lane.stream() as stream:
                 for number in range(1, 4):
@@ -252,6 +263,83 @@ async def test_a_model_that_fails_costs_its_windows_is_told_once_and_recovers(au
                 await trio.sleep(0.1)
             assert lane.skipped == 4
     assert [line["event"] for line in logged] == ["vad.failed", "vad.failed"]
+
+
+async def test_what_is_due_on_one_step_of_the_grid_is_one_run(autojump_clock: MockClock) -> None:
+    """Twenty calls, whose windows come in a different millisecond each: at most one run in 6 ms."""
+    async with open_lane() as lane:
+        with ExitStack() as stack:
+            streams = [stack.enter_context(lane.stream()) for _ in range(20)]
+            await trio.sleep_until(1.0002)
+            for stream in streams:
+                stream.submit(window(1))
+                await trio.sleep(0.001)
+            for stream in streams:
+                assert await answers(stream, 1) == [1]
+
+    assert sum(lane.model.batches) == 20
+    assert len(lane.model.batches) <= 5
+
+
+async def nowhere(_function: Callable[[], list[float]]) -> list[float]:
+    raise AssertionError("nothing runs in the worker")
+
+
+class TellingModel(Model):
+    """Tells of its first run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_run = trio.Event()
+
+    def run(self, windows: Sequence[NDArray[np.int16]], states: Sequence[SileroState], gain_db: float) -> list[float]:
+        self.has_run.set()
+        return super().run(windows, states, gain_db)
+
+
+async def test_a_quick_model_runs_in_place_a_bounded_batch_at_a_time(autojump_clock: MockClock) -> None:
+    """Between two batches everybody else has a turn."""
+    model = TellingModel()
+    async with open_lane(nowhere, model, in_place=True) as lane:
+        with ExitStack() as stack:
+            streams = [stack.enter_context(lane.stream()) for _ in range(2 * IN_PLACE_MAX + 1)]
+            for stream in streams:
+                stream.submit(window(1))
+            await model.has_run.wait()
+            assert len(model.batches) < 3
+            for stream in streams:
+                assert await answers(stream, 1) == [1]
+
+    assert model.batches == [IN_PLACE_MAX, IN_PLACE_MAX, 1]
+
+
+class SlowModel(Model):
+    """Takes longer than a frame, as long as it is told to."""
+
+    slow: bool = True
+
+    def run(self, windows: Sequence[NDArray[np.int16]], states: Sequence[SileroState], gain_db: float) -> list[float]:
+        if self.slow:
+            time.sleep(IN_PLACE_MAX_S + 0.001)
+        return super().run(windows, states, gain_db)
+
+
+async def test_a_model_that_is_slow_in_place_goes_to_the_worker_for_a_while(autojump_clock: MockClock) -> None:
+    in_worker = []
+
+    async def worker(function: Callable[[], list[float]]) -> list[float]:
+        in_worker.append(trio.current_time())
+        return await run_inline(function)
+
+    model = SlowModel()
+    async with open_lane(worker, model, in_place=True) as lane:
+        with lane.stream() as stream:
+            for after_s, runs_in_worker in ((0, 0), (1, 1), (WORKER_S, 1), (WORKER_S + 1, 1)):
+                await trio.sleep_until(after_s)
+                stream.submit(window(7))
+                assert await answers(stream, 1) == [7]
+                assert len(in_worker) == runs_in_worker
+                model.slow = False
 
 
 async def test_the_worker_of_the_daemon_gives_the_result_back() -> None:

@@ -40,15 +40,11 @@ QUIET_RUN = b"\xff" * 400
 class DeployedModel:
     """The model as the daemon runs it: amplified by as much as [vad] says."""
 
-    def __init__(self) -> None:
-        self._model = loaded_model()
-        self._gain = np.float32(10 ** (VadConfig().model_gain_db / 20))
-
     def new_state(self) -> SileroState:
-        return self._model.new_state()
+        return loaded_model().new_state()
 
-    def run(self, windows: Sequence[NDArray[np.float32]], states: Sequence[SileroState]) -> list[float]:
-        return self._model.run([(window * self._gain).clip(-1, 1) for window in windows], states)
+    def run(self, windows: Sequence[NDArray[np.int16]], states: Sequence[SileroState], gain_db: float) -> list[float]:
+        return loaded_model().run(windows, states, VadConfig().model_gain_db)
 
 
 @cache
