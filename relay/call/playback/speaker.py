@@ -5,12 +5,12 @@ and not by the fence that sees to it.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import trio
 
-from relay.call.caller.leg import CallerLeg
+from relay.call.caller.leg import CallerLeg, CallerOutbox
 from relay.call.report.events import PlayoutHole
 from relay.call.report.report import Report
 from relay.config import JitterConfig
@@ -109,32 +109,39 @@ class Speaker:
 
     async def _send_due(self) -> None:
         """Send what is due now, waiting for room in the outbox, until there is no more or it was cut."""
-        with trio.CancelScope() as self._sending:
-            leg = self._leg
-            while leg is not None and (due_at := self.playout.next_send_at()) is not None:
-                now = trio.current_time()
-                taken = self.playout.take(now)
-                if taken is None:
-                    return
-                frame = taken.frame
-                if frame.audible:
-                    self.last_audible_at = now
-                self._counts.dropped("trimmed", taken.trimmed)
-                if taken.hole_ms is not None:
-                    self._report.tell(PlayoutHole(round(taken.hole_ms, 1)))
-                try:
-                    await self._put(leg, frame, max(due_at, frame.arrived_at))
-                except LegLost:
-                    self.detach(leg)
-                    return
+        leg = self._leg
+        while leg is not None and (due_at := self.playout.next_send_at()) is not None:
+            now = trio.current_time()
+            taken = self.playout.take(now)
+            if taken is None:
+                return
+            frame = taken.frame
+            if frame.audible:
+                self.last_audible_at = now
+            self._counts.dropped("trimmed", taken.trimmed)
+            if taken.hole_ms is not None:
+                self._report.tell(PlayoutHole(round(taken.hole_ms, 1)))
+            try:
+                for entry in self._entries(leg, frame, max(due_at, frame.arrived_at)):
+                    if not (leg.outbox.put_now(entry) or await self._put(leg.outbox, entry)):
+                        return
+            except LegLost:
+                self.detach(leg)
+                return
 
-    async def _put(self, leg: CallerLeg, frame: PlayFrame, due_at: float) -> None:
-        sent = partial(self._sent, frame, due_at)
-        await leg.outbox.put(Entry(leg.audio(frame.data), turn=frame.turn, on_sent=sent))
+    async def _put(self, outbox: CallerOutbox, entry: Entry) -> bool:
+        """Wait for room. False: nothing more is to be sent of what was due."""
+        with trio.CancelScope() as self._sending:
+            await outbox.put(entry)
+        return not self._sending.cancel_called
+
+    def _entries(self, leg: CallerLeg, frame: PlayFrame, due_at: float) -> Iterator[Entry]:
+        """The message with this frame, and the mark behind it if it is time for one."""
+        yield Entry(leg.audio(frame.data), turn=frame.turn, on_sent=partial(self._sent, frame, due_at))
         position_ms = self.playout.sent_ms
         if position_ms - self._marked_ms >= MARK_EVERY_MS or self.playout.queued_ms == 0:
             self._marked_ms = position_ms
-            await leg.outbox.put(Entry(leg.mark(frame.turn, int(position_ms)), turn=frame.turn))
+            yield Entry(leg.mark(frame.turn, int(position_ms)), turn=frame.turn)
 
     def _note_cleared(self, at: float) -> None:
         if self.far_end is not None:
