@@ -22,6 +22,8 @@ from relay.wakeup import Signal
 
 ENDING_S = 4.0
 """How long calls have to hang up on both sides once they were told to end."""
+MANY_CALLS = 10
+"""From here on the cost of each message matters more than to let Twilio hold one frame more than `jitter.lead_ms`."""
 OVER_MAX = 4096
 """Calls that ended and are remembered: Twilio asks what becomes of them, and the store may not know it yet."""
 
@@ -114,13 +116,13 @@ class Calls:
         note = self.checkpoints.note if kept else None
         services = self._services
         record = new_record(sid, services.config, self._pool.first.name, trio.current_time(), variables)
-        return self._begin(Call(record, services, self._pool, caller_format, note))
+        return self._begin(Call(record, services, self._pool, caller_format, note, busy=self._are_many))
 
     def go_on(self, past: CallRecord) -> Call:
         """The call that another process has left so; it takes no new place, and keeps the rules that it began with."""
         if call := self._by_sid.get(past.call_sid):
             return call
-        call = Call(past, self._services, self._pool, TELEPHONE, self.checkpoints.note)
+        call = Call(past, self._services, self._pool, TELEPHONE, self.checkpoints.note, busy=self._are_many)
         age_s = max(0.0, round(trio.current_time() - past.started_at, 3))
         log.info("call.taken_over", call_id=call.id, call_sid=call.sid, age_s=age_s, turns=len(past.conversation))
         return self._begin(call)
@@ -160,6 +162,9 @@ class Calls:
         self._by_sid[call.sid] = call
         self._context.copy().run(self._nursery.start_soon, self._run, call)  # nothing of the request that rang stays
         return call
+
+    def _are_many(self) -> bool:
+        return len(self._by_sid) >= MANY_CALLS
 
     async def _run(self, call: Call) -> None:
         try:

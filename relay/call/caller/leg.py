@@ -75,6 +75,10 @@ class CallerLeg(Protocol):
     @property
     def outbox(self) -> CallerOutbox: ...
 
+    @property
+    def joins_frames(self) -> bool:
+        """Whether a message may hold more than one frame."""
+
     def order(self) -> ReorderStatistics:
         """Returns how many of its messages came out of order, or never."""
 

@@ -11,6 +11,7 @@ is due, what is held and what was heard is decided in `relay.logic.playback`; he
 """
 
 import math
+from collections.abc import Callable
 
 import trio
 
@@ -46,12 +47,21 @@ class Playback:
     """
 
     def __init__(
-        self, source: AudioFormat, target: AudioFormat, config: Config, dialogue: Dialogue, report: Report
+        self,
+        source: AudioFormat,
+        target: AudioFormat,
+        config: Config,
+        dialogue: Dialogue,
+        report: Report,
+        *,
+        busy: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`busy`: see `Speaker`."""
         self.format = target
         self.fence = Fence(fence_rules(config.barge_in))
         self._interruptions = Interruptions(report)
-        self.speaker = Speaker(config.jitter, report, before_ms=config.barge_in.agreement_back_ms)
+        before_ms = config.barge_in.agreement_back_ms
+        self.speaker = Speaker(config.jitter, report, before_ms=before_ms, busy=busy)
         flush = Flush(fence=self.fence, speaker=self.speaker, dialogue=dialogue, interruptions=self._interruptions)
         self.intake = Intake(
             source,
