@@ -15,7 +15,7 @@ Its sockets are lent: the endpoint that accepted one owns it, and closes it when
 | ending      | tasks are cancelled, sides hung up     | done                               | 2 s                    |
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
 import structlog
@@ -32,6 +32,7 @@ from relay.call.checkpoint import Checkpoint, Note
 from relay.call.last_words import LastWords
 from relay.call.playback.dialogue import Dialogue
 from relay.call.playback.playback import Playback
+from relay.call.playback.speaker import Burden
 from relay.call.report.events import CallEnded, CallStarted, KeyWasPressed, Trouble
 from relay.call.report.report import Report
 from relay.call.second_opinion import SecondOpinion
@@ -61,12 +62,9 @@ class Call:
         caller_format: AudioFormat,
         note: Note | None,
         *,
-        busy: Callable[[], bool],
+        burden: Burden,
     ) -> None:
-        """`record` is that of a new call, or the call as another process has left it; `note` keeps it for the next.
-
-        `busy`: whether there are so many calls that fewer messages matter (see `Speaker`).
-        """
+        """`record` is that of a new call, or the call as another process has left it; `note` keeps it for the next."""
         config, now, assistant_format = services.config, trio.current_time(), pool.first.format
         self.sid, self.id = record.call_sid, record.call_id
         self._config, self._vad = config, services.vad
@@ -77,7 +75,7 @@ class Call:
         replay = ReplayLog(config.reconnect.replay_max_ms, config.reconnect.replay_speed)
         sentences = Sentences(replay, config.reconnect.unanswered_s)
         dialogue = Dialogue(sentences, record.conversation)
-        self._playback = playback = Playback(assistant_format, caller_format, config, dialogue, report, busy=busy)
+        self._playback = playback = Playback(assistant_format, caller_format, config, dialogue, report, burden=burden)
         frames, self._frames = trio.open_memory_channel[CallerAudio | NewStream](FRAMES_WAITING_MAX)
         ages_s = [now - at for at in record.reattached_at]
         self._line = line = CallerLine(frames, playback.speaker, record.policy, report, ages_s=ages_s)

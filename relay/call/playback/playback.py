@@ -11,7 +11,6 @@ is due, what is held and what was heard is decided in `relay.logic.playback`; he
 """
 
 import math
-from collections.abc import Callable
 
 import trio
 
@@ -20,7 +19,7 @@ from relay.call.playback.flush import Flush
 from relay.call.playback.intake import Intake
 from relay.call.playback.interrupter import Interrupter
 from relay.call.playback.interruptions import Interruptions
-from relay.call.playback.speaker import Speaker
+from relay.call.playback.speaker import Burden, Speaker
 from relay.call.report.report import Report
 from relay.config import BargeInConfig, Config
 from relay.logic.assistant.conversation import Turn
@@ -54,14 +53,13 @@ class Playback:
         dialogue: Dialogue,
         report: Report,
         *,
-        busy: Callable[[], bool] = lambda: False,
+        burden: Burden | None = None,
     ) -> None:
-        """`busy`: see `Speaker`."""
         self.format = target
         self.fence = Fence(fence_rules(config.barge_in))
         self._interruptions = Interruptions(report)
         before_ms = config.barge_in.agreement_back_ms
-        self.speaker = Speaker(config.jitter, report, before_ms=before_ms, busy=busy)
+        self.speaker = Speaker(config.jitter, report, before_ms=before_ms, burden=burden)
         flush = Flush(fence=self.fence, speaker=self.speaker, dialogue=dialogue, interruptions=self._interruptions)
         self.intake = Intake(
             source,

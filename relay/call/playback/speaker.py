@@ -6,6 +6,7 @@ and not by the fence that sees to it.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -26,6 +27,14 @@ MARK_EVERY_MS = 200
 """How fine the heard position is known; a mark per frame would double the messages."""
 
 
+@dataclass(slots=True)
+class Burden:
+    """What the process carries, as far as a call has to know. One for all of them."""
+
+    many_calls: bool = False
+    """A message costs so much now that two frames of a turn are to share one, where the leg can do that."""
+
+
 class _Due(NamedTuple):
     """A frame that is to be sent, and since when it could be."""
 
@@ -41,13 +50,9 @@ class Speaker:
     """
 
     def __init__(
-        self, jitter: JitterConfig, report: Report, *, before_ms: int = 0, busy: Callable[[], bool] = lambda: False
+        self, jitter: JitterConfig, report: Report, *, before_ms: int = 0, burden: Burden | None = None
     ) -> None:
-        """`before_ms`: how much of what was heard a cut gives back beside what was not.
-
-        `busy`: a message costs so much now that two frames of a turn are to share one, where the leg can do that. The
-        second is sent 20 ms sooner than it would be, so that the caller's side never has less ahead of time.
-        """
+        """`before_ms`: how much of what was heard a cut gives back beside what was not."""
         self.playout = Playout(
             target_ms=jitter.target_ms, lead_ms=jitter.lead_ms, max_ms=jitter.max_queue_ms, before_ms=before_ms
         )
@@ -55,7 +60,7 @@ class Speaker:
         self.far_end: FarEnd | None = None
         """To be told what was sent and when, if anybody looks for echoes."""
         self._report = report
-        self._busy = busy
+        self._burden = burden or Burden()
         self._counts = report.counts
         self._cleared_before = 0
         self._leg: CallerLeg | None = None
@@ -125,7 +130,7 @@ class Speaker:
     async def _send_due(self) -> None:
         """Send what is due now, waiting for room in the outbox, until there is no more or it was cut."""
         leg = self._leg
-        while leg is not None and (due := self._take_due(join=leg.joins_frames and self._busy())):
+        while leg is not None and (due := self._take_due(join=leg.joins_frames and self._burden.many_calls)):
             try:
                 for entry in self._entries(leg, due):
                     if not (leg.outbox.put_now(entry) or await self._put(leg.outbox, entry)):
@@ -135,7 +140,10 @@ class Speaker:
                 return
 
     def _take_due(self, *, join: bool) -> list[_Due]:
-        """The frame that is to be sent now, if there is one; and the next, if it joins it."""
+        """The frame that is to be sent now, if there is one; and the next, if it joins it.
+
+        That is 20 ms early, so that the caller's side never has less ahead of time than it has without.
+        """
         due: list[_Due] = []
         now = trio.current_time()
         at, taken = self.playout.next_send_at(), self.playout.take(now)

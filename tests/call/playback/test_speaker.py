@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from relay.call.playback.speaker import Speaker
+from relay.call.playback.speaker import Burden, Speaker
 from relay.call.report.events import CallEvent, PlayoutHole
 from relay.call.report.report import Report
 from relay.config import JitterConfig
@@ -26,8 +26,7 @@ class Rig:
     def __init__(self, jitter: JitterConfig, *, busy: bool) -> None:
         self.metrics = Metrics()
         self.report = Report("the-call", self.metrics)
-        self.busy = busy
-        self.speaker = Speaker(jitter, self.report, busy=lambda: self.busy)
+        self.speaker = Speaker(jitter, self.report, burden=Burden(many_calls=busy))
         self.told: list[CallEvent] = []
 
     def add(self, *frames: PlayFrame) -> None:
