@@ -4,7 +4,7 @@ No series has a call id. Labels that come from no list here are the codes of `re
 """
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from prometheus_client import (
     CONTENT_TYPE_PLAIN_0_0_4,
@@ -18,6 +18,7 @@ from prometheus_client import (
 )
 
 from relay.logic.end_reason import EndReason
+from relay.tally import CounterTally, HistogramTally, Spread
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -90,7 +91,10 @@ _LOOP_LAG_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 
 
 
 class Metrics:
-    """Holds one attribute for each series, in a registry of its own. Times are in seconds."""
+    """Holds one attribute for each series, in a registry of its own. Times are in seconds.
+
+    What is counted for every frame is a plain number for each combination of label values (see `relay.tally`).
+    """
 
     def __init__(self) -> None:
         # A series for the time when each counter was made would double their number. This holds for the whole process.
@@ -118,28 +122,23 @@ class Metrics:
         )
 
     def _audio(self) -> None:
-        delay = Histogram(
+        self.frame_delay = self._spreads(
             "relay_frame_delay_seconds",
             "What the relay adds, frame in to frame out",
-            ["direction"],
-            buckets=_FRAME_DELAY_S,
-            registry=self.registry,
+            _FRAME_DELAY_S,
+            direction=DIRECTIONS,
         )
-        self.frame_delay: Mapping[str, Histogram] = {direction: delay.labels(direction) for direction in DIRECTIONS}
         self.playout_buffer = self._gauge(
             "relay_playout_buffer_seconds", "Assistant's audio that waits to be played, of the call where it is most"
         )
         self.playout_holes = self._counter("relay_playout_holes", "Times the assistant's audio broke off within speech")
-        frames = self._counter("relay_frames", "20 ms frames through a socket", leg=LEGS, direction=DIRECTIONS)
-        self.frames: Mapping[tuple[str, str], Counter] = {
-            (leg, direction): frames.labels(leg, direction) for leg in LEGS for direction in DIRECTIONS
-        }
-        self.frames_dropped = self._counter("relay_frames_dropped", "Frames not passed on, by cause", cause=DROP_CAUSES)
-        self.frames_invented = self._counter("relay_frames_invented", "Frames of silence put in", cause=INVENT_CAUSES)
+        self.frames = self._counts("relay_frames", "20 ms frames through a socket", leg=LEGS, direction=DIRECTIONS)
+        self.frames_dropped = self._counts("relay_frames_dropped", "Frames not passed on, by cause", cause=DROP_CAUSES)
+        self.frames_invented = self._counts("relay_frames_invented", "Frames of silence put in", cause=INVENT_CAUSES)
         self.frames_stale = self._counter("relay_frames_stale", "Frames of an old turn sent after its clear: must be 0")
-        self.vad_delay = self._histogram(
+        (self.vad_delay,) = self._spreads(
             "relay_vad_delay_seconds", "From the last sample of a window to the detector's answer", _VAD_DELAY_S
-        )
+        ).values()
         self.classifier_answers = self._counter(
             "relay_classifier_answers", "Answers of the operator's classifier", result=CLASSIFIER_RESULTS
         )
@@ -179,6 +178,18 @@ class Metrics:
 
     def _histogram(self, name: str, text: str, buckets: Iterable[float]) -> Histogram:
         return Histogram(name, text, buckets=tuple(buckets), registry=self.registry)
+
+    def _counts(self, name: str, text: str, **labels: tuple[str, ...]) -> dict[tuple[str, ...], int]:
+        """Make a counter for what happens with every frame; its numbers are to be added to."""
+        self.registry.register(tally := CounterTally(name, text, **labels))
+        return tally.counts
+
+    def _spreads(
+        self, name: str, text: str, buckets: Iterable[float], **labels: tuple[str, ...]
+    ) -> dict[tuple[str, ...], Spread]:
+        """Make a histogram for what happens with every frame."""
+        self.registry.register(tally := HistogramTally(name, text, tuple(buckets), **labels))
+        return tally.spreads
 
     def _counter(self, name: str, text: str, **labels: tuple[str, ...]) -> Counter:
         """Make a counter that already has every combination of its label values, at zero."""

@@ -75,8 +75,8 @@ def test_what_is_counted_stands_in_the_rendered_text() -> None:
     metrics = Metrics()
     metrics.calls_active.inc()
     metrics.calls.labels("drain").inc()
-    metrics.frames["caller", "up"].inc(3)
-    metrics.frame_delay["down"].observe(0.2)
+    metrics.frames["caller", "up"] += 3
+    metrics.frame_delay["down",].observe(0.2)
     metrics.bargein.observe(0.12)
     metrics.protocol_errors.labels("caller", "NOT_JSON").inc()
 

@@ -32,6 +32,7 @@ from relay.call.checkpoint import Checkpoint, Note
 from relay.call.last_words import LastWords
 from relay.call.playback.dialogue import Dialogue
 from relay.call.playback.playback import Playback
+from relay.call.playback.speaker import Burden
 from relay.call.report.events import CallEnded, CallStarted, KeyWasPressed, Trouble
 from relay.call.report.report import Report
 from relay.call.second_opinion import SecondOpinion
@@ -54,7 +55,14 @@ class Call:
     """A conversation between one caller and the assistant. `sid` is the caller's CallSid, `id` is ours."""
 
     def __init__(
-        self, record: CallRecord, services: Services, pool: AssistantPool, caller_format: AudioFormat, note: Note | None
+        self,
+        record: CallRecord,
+        services: Services,
+        pool: AssistantPool,
+        caller_format: AudioFormat,
+        note: Note | None,
+        *,
+        burden: Burden,
     ) -> None:
         """`record` is that of a new call, or the call as another process has left it; `note` keeps it for the next."""
         config, now, assistant_format = services.config, trio.current_time(), pool.first.format
@@ -67,7 +75,7 @@ class Call:
         replay = ReplayLog(config.reconnect.replay_max_ms, config.reconnect.replay_speed)
         sentences = Sentences(replay, config.reconnect.unanswered_s)
         dialogue = Dialogue(sentences, record.conversation)
-        self._playback = playback = Playback(assistant_format, caller_format, config, dialogue, report)
+        self._playback = playback = Playback(assistant_format, caller_format, config, dialogue, report, burden=burden)
         frames, self._frames = trio.open_memory_channel[CallerAudio | NewStream](FRAMES_WAITING_MAX)
         ages_s = [now - at for at in record.reattached_at]
         self._line = line = CallerLine(frames, playback.speaker, record.policy, report, ages_s=ages_s)

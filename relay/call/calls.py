@@ -12,6 +12,7 @@ from relay.call.assistant.placer import open_call_placer
 from relay.call.assistant.pool import AssistantPool
 from relay.call.call import Call
 from relay.call.checkpoint import Checkpoints, new_record
+from relay.call.playback.speaker import Burden
 from relay.call.services import Services
 from relay.errors import CallRefused
 from relay.logic.end_reason import REFUTABLE, EndReason
@@ -22,6 +23,8 @@ from relay.wakeup import Signal
 
 ENDING_S = 4.0
 """How long calls have to hang up on both sides once they were told to end."""
+MANY_CALLS = 10
+"""From here on the cost of each message matters more than to let Twilio hold one frame more than `jitter.lead_ms`."""
 OVER_MAX = 4096
 """Calls that ended and are remembered: Twilio asks what becomes of them, and the store may not know it yet."""
 
@@ -39,6 +42,7 @@ class Calls:
         self._pool = pool
         self._nursery = nursery
         self._by_sid: dict[str, Call] = {}
+        self._burden = Burden()
         self._over: dict[str, EndReason | None] = {}
         self._hung_up: dict[str, CallRecord] = {}
         self._ended = Signal()
@@ -114,13 +118,13 @@ class Calls:
         note = self.checkpoints.note if kept else None
         services = self._services
         record = new_record(sid, services.config, self._pool.first.name, trio.current_time(), variables)
-        return self._begin(Call(record, services, self._pool, caller_format, note))
+        return self._begin(Call(record, services, self._pool, caller_format, note, burden=self._burden))
 
     def go_on(self, past: CallRecord) -> Call:
         """The call that another process has left so; it takes no new place, and keeps the rules that it began with."""
         if call := self._by_sid.get(past.call_sid):
             return call
-        call = Call(past, self._services, self._pool, TELEPHONE, self.checkpoints.note)
+        call = Call(past, self._services, self._pool, TELEPHONE, self.checkpoints.note, burden=self._burden)
         age_s = max(0.0, round(trio.current_time() - past.started_at, 3))
         log.info("call.taken_over", call_id=call.id, call_sid=call.sid, age_s=age_s, turns=len(past.conversation))
         return self._begin(call)
@@ -158,6 +162,7 @@ class Calls:
         self._over.pop(call.sid, None)
         self._hung_up.pop(call.sid, None)
         self._by_sid[call.sid] = call
+        self._burden.many_calls = len(self) >= MANY_CALLS
         self._context.copy().run(self._nursery.start_soon, self._run, call)  # nothing of the request that rang stays
         return call
 
@@ -166,6 +171,7 @@ class Calls:
             await call.run()
         finally:
             del self._by_sid[call.sid]
+            self._burden.many_calls = len(self) >= MANY_CALLS
             self.tokens.discard(call.sid)
             if not (self.checkpoints.handed_over or call.checkpoint.stopped):
                 self._remember(call)

@@ -75,9 +75,18 @@ class Outbox:
         Raises LegLost once closed.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        while len(self._entries) >= self._capacity and not self._closed:
+        while not self.put_now(entry):
             await self._room.wait()
-        self._append(entry)
+
+    def put_now(self, entry: Entry) -> bool:
+        """Queue an entry if there is room for it. False: there is none. Raises LegLost once closed."""
+        if self._closed:
+            raise LegLost("outbox closed")
+        if len(self._entries) >= self._capacity:
+            return False
+        self._entries.append(entry)
+        self._write_now()
+        return True
 
     def flush_and_put(self, entries: Iterable[Entry]) -> list[Entry]:
         """Take out every entry that has a turn, and put `entries` first in line, all in one step.
@@ -116,12 +125,6 @@ class Outbox:
                 await self._write(entry, send_deadline_s)
         finally:
             self.close()
-
-    def _append(self, entry: Entry) -> None:
-        if self._closed:
-            raise LegLost("outbox closed")
-        self._entries.append(entry)
-        self._write_now()
 
     def _write_now(self) -> None:
         while self._waiting and (entry := self._first()) is not None:

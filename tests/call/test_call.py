@@ -429,7 +429,7 @@ CRASHES: dict[str, tuple[Any, str]] = {
     "forwarder-down": (Intake, "push"),
     "forwarder-message": (Intake, "assistant_stopped"),
     "playback": (Intake, "expire"),
-    "playback-send": (Speaker, "_put"),
+    "playback-send": (Speaker, "_entries"),
     "interruption": (Flush, "cut"),
 }
 

@@ -183,3 +183,26 @@ async def test_a_call_keeps_nothing_of_the_request_that_rang(
         await rig.until_over()
 
     assert seen == [""]
+
+
+async def test_frames_share_messages_only_while_there_are_many_calls(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.call.calls.MANY_CALLS", 2)
+    async with open_rig() as rig:
+        await rig.begin()
+        rig.assistant.say(numbered(0, 500))
+        await trio.sleep(2)
+        alone = len(rig.phone.player.log)
+        other = rig.ring(SIDS[2])
+        await trio.sleep(2)
+        many = len(rig.phone.player.log)
+        other.finish(EndReason.ADMIN)
+        await rig.calls.wait_over(other)
+        after = len(rig.phone.player.log)
+        await trio.sleep(2)
+        sizes = [line.n_bytes for line in rig.phone.player.log]
+
+    assert max(sizes[:alone]) == 160
+    assert 320 in sizes[alone:many]
+    assert max(sizes[after:]) == 160

@@ -326,3 +326,13 @@ async def test_nothing_is_written_before_the_writer_runs() -> None:
     await outbox.put(media(0))
     assert peer.seen == []
     assert await written(outbox, peer) == ["t0.0"]
+
+
+async def test_who_will_not_wait_queues_only_what_there_is_room_for() -> None:
+    socket, peer = memory_socket_pair()
+    outbox = outbox_on(socket, capacity=2)
+
+    assert [outbox.put_now(media(0, number)) for number in range(3)] == [True, True, False]
+    assert await written(outbox, peer) == ["t0.0", "t0.1"]
+    with pytest.raises(LegLost):
+        outbox.put_now(MARK)

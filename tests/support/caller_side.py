@@ -26,6 +26,7 @@ class CallerSide:
     """
 
     format: AudioFormat = TELEPHONE
+    joins_frames = True
 
     def __init__(self, outbox: Outbox, peer: MemoryPeer) -> None:
         self.outbox = outbox

@@ -9,7 +9,7 @@ from typing import Any
 from tests.support.reference import ROOT
 
 PACKAGE = f"{ROOT / 'relay'}/"
-FORMATS_AND_COUNTERS = ("media/", "wire/", "call/report/counts.py", "metrics.py")
+FORMATS_AND_COUNTERS = ("media/", "wire/", "call/report/counts.py", "metrics.py", "tally.py")
 """What every step may use, and nobody needs to follow."""
 
 

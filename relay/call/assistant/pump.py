@@ -16,6 +16,7 @@ The floor is the right to speak, as in a conference: the one connection that has
 Each write has `SEND_DEADLINE_S`; it is not cancelled inside one as long as anything is to follow.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -70,6 +71,8 @@ class Pump:
         self._floor = trio.Event()
         self._left = False
         self._leaving = False
+        self._sending = trio.CancelScope()
+        """Its deadline is that of the send under way. To move it costs half of what a scope for each send would."""
         self.stands_by = False
         """The assistant listens, and could have the conversation."""
         self.hung_up = False
@@ -101,6 +104,12 @@ class Pump:
 
     async def run(self, socket: AssistantSocket) -> None:
         """Write until it has hung up. Raises LegLost when a write, or the goodbye, comes to nothing."""
+        with self._sending:
+            await self._write(socket)
+        if self._sending.cancelled_caught:
+            raise LegLost(f"a send to the assistant took longer than {SEND_DEADLINE_S:g} s")
+
+    async def _write(self, socket: AssistantSocket) -> None:
         await self._open(socket)
         while not self.hung_up:
             message = self._next_message()
@@ -143,12 +152,12 @@ class Pump:
                 await self._floor.wait()
 
     async def _send(self, socket: AssistantSocket, message: str | bytes) -> None:
+        self._sending.deadline = trio.current_time() + SEND_DEADLINE_S
         try:
-            with trio.fail_after(SEND_DEADLINE_S):
-                await socket.send(message)
-        except trio.TooSlowError:
-            raise LegLost(f"a send to the assistant took longer than {SEND_DEADLINE_S:g} s") from None
+            await socket.send(message)
         except LegLost:
+            self._sending.deadline = math.inf
             if not self._leaving:
                 await trio.sleep(LAST_WORDS_S)
             raise
+        self._sending.deadline = math.inf

@@ -34,6 +34,8 @@ class BrowserLeg:
     `format` is mono pcm_s16le at the rate that the client hears; what it sends is brought to the same.
     """
 
+    joins_frames = False
+
     def __init__(self, audio_format: AudioFormat, reorder_ms: float) -> None:
         self.format = audio_format
         self.outbox = BrowserOutbox(audio_format)

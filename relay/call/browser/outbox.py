@@ -35,7 +35,7 @@ class _Outgoing:
 
 
 class BrowserOutbox:
-    """One per session. `put` and `flush_and_put` are the call's side, the rest is for connections."""
+    """One per session. `put`, `put_now` and `flush_and_put` are the call's side, the rest is for connections."""
 
     def __init__(self, audio_format: AudioFormat) -> None:
         self._format = audio_format
@@ -52,12 +52,20 @@ class BrowserOutbox:
 
         An empty text is nothing to send.
         """
-        await trio.lowlevel.checkpoint()
-        while self._log.audio_waiting >= AUDIO_WAITING_MAX and not self._closed:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while not self.put_now(entry):
             await self._room.wait()
+
+    def put_now(self, entry: Entry) -> bool:
+        """As `put`, if there is room. False: there is none."""
         if self._closed:
             raise LegLost("session over")
-        self._append(entry)
+        if self._log.audio_waiting >= AUDIO_WAITING_MAX:
+            return False
+        if entry.message:
+            self._log.put(self._queued(entry))
+            self._news.fire()
+        return True
 
     def flush_and_put(self, entries: Iterable[Entry]) -> None:
         """Drop all audio that no connection has taken, and put `entries` first in line, all in one step."""
@@ -144,11 +152,6 @@ class BrowserOutbox:
             if n <= through and queued.item.on_sent is not None:
                 queued.item.on_sent(now)
         self._written = through
-
-    def _append(self, entry: Entry) -> None:
-        if entry.message:
-            self._log.put(self._queued(entry))
-            self._news.fire()
 
     def _queued(self, entry: Entry) -> Queued[_Outgoing]:
         if isinstance(entry.message, str):

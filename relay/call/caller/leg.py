@@ -59,6 +59,8 @@ class CallerOutbox(Protocol):
 
     async def put(self, entry: Entry) -> None: ...
 
+    def put_now(self, entry: Entry) -> bool: ...
+
     def flush_and_put(self, entries: Iterable[Entry]) -> object: ...
 
     def close(self) -> None: ...
@@ -72,6 +74,10 @@ class CallerLeg(Protocol):
 
     @property
     def outbox(self) -> CallerOutbox: ...
+
+    @property
+    def joins_frames(self) -> bool:
+        """Whether a message may hold more than one frame."""
 
     def order(self) -> ReorderStatistics:
         """Returns how many of its messages came out of order, or never."""

@@ -24,6 +24,7 @@ class TwilioLeg:
     """
 
     format = TELEPHONE
+    joins_frames = True
 
     def __init__(
         self, socket: MessageSocket, outbox: Outbox, stream_sid: str, *, first: int, reorder_ms: float

@@ -19,7 +19,7 @@ from relay.call.playback.flush import Flush
 from relay.call.playback.intake import Intake
 from relay.call.playback.interrupter import Interrupter
 from relay.call.playback.interruptions import Interruptions
-from relay.call.playback.speaker import Speaker
+from relay.call.playback.speaker import Burden, Speaker
 from relay.call.report.report import Report
 from relay.config import BargeInConfig, Config
 from relay.logic.assistant.conversation import Turn
@@ -46,12 +46,20 @@ class Playback:
     """
 
     def __init__(
-        self, source: AudioFormat, target: AudioFormat, config: Config, dialogue: Dialogue, report: Report
+        self,
+        source: AudioFormat,
+        target: AudioFormat,
+        config: Config,
+        dialogue: Dialogue,
+        report: Report,
+        *,
+        burden: Burden | None = None,
     ) -> None:
         self.format = target
         self.fence = Fence(fence_rules(config.barge_in))
         self._interruptions = Interruptions(report)
-        self.speaker = Speaker(config.jitter, report, before_ms=config.barge_in.agreement_back_ms)
+        before_ms = config.barge_in.agreement_back_ms
+        self.speaker = Speaker(config.jitter, report, before_ms=before_ms, burden=burden)
         flush = Flush(fence=self.fence, speaker=self.speaker, dialogue=dialogue, interruptions=self._interruptions)
         self.intake = Intake(
             source,

@@ -5,12 +5,14 @@ and not by the fence that sees to it.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import trio
 
-from relay.call.caller.leg import CallerLeg
+from relay.call.caller.leg import CallerLeg, CallerOutbox
 from relay.call.report.events import PlayoutHole
 from relay.call.report.report import Report
 from relay.config import JitterConfig
@@ -25,6 +27,21 @@ MARK_EVERY_MS = 200
 """How fine the heard position is known; a mark per frame would double the messages."""
 
 
+@dataclass(slots=True)
+class Burden:
+    """What the process carries, as far as a call has to know. One for all of them."""
+
+    many_calls: bool = False
+    """A message costs so much now that two frames of a turn are to share one, where the leg can do that."""
+
+
+class _Due(NamedTuple):
+    """A frame that is to be sent, and since when it could be."""
+
+    frame: PlayFrame
+    due_at: float
+
+
 class Speaker:
     """One per call: the queue of what is to be played, `playout`, and the only way out of it.
 
@@ -32,7 +49,9 @@ class Speaker:
     something to do earlier than was planned.
     """
 
-    def __init__(self, jitter: JitterConfig, report: Report, *, before_ms: int = 0) -> None:
+    def __init__(
+        self, jitter: JitterConfig, report: Report, *, before_ms: int = 0, burden: Burden | None = None
+    ) -> None:
         """`before_ms`: how much of what was heard a cut gives back beside what was not."""
         self.playout = Playout(
             target_ms=jitter.target_ms, lead_ms=jitter.lead_ms, max_ms=jitter.max_queue_ms, before_ms=before_ms
@@ -41,6 +60,7 @@ class Speaker:
         self.far_end: FarEnd | None = None
         """To be told what was sent and when, if anybody looks for echoes."""
         self._report = report
+        self._burden = burden or Burden()
         self._counts = report.counts
         self._cleared_before = 0
         self._leg: CallerLeg | None = None
@@ -109,41 +129,62 @@ class Speaker:
 
     async def _send_due(self) -> None:
         """Send what is due now, waiting for room in the outbox, until there is no more or it was cut."""
-        with trio.CancelScope() as self._sending:
-            leg = self._leg
-            while leg is not None and (due_at := self.playout.next_send_at()) is not None:
-                now = trio.current_time()
-                taken = self.playout.take(now)
-                if taken is None:
-                    return
-                frame = taken.frame
-                if frame.audible:
-                    self.last_audible_at = now
-                self._counts.dropped("trimmed", taken.trimmed)
-                if taken.hole_ms is not None:
-                    self._report.tell(PlayoutHole(round(taken.hole_ms, 1)))
-                try:
-                    await self._put(leg, frame, max(due_at, frame.arrived_at))
-                except LegLost:
-                    self.detach(leg)
-                    return
+        leg = self._leg
+        while leg is not None and (due := self._take_due(join=leg.joins_frames and self._burden.many_calls)):
+            try:
+                for entry in self._entries(leg, due):
+                    if not (leg.outbox.put_now(entry) or await self._put(leg.outbox, entry)):
+                        return
+            except LegLost:
+                self.detach(leg)
+                return
 
-    async def _put(self, leg: CallerLeg, frame: PlayFrame, due_at: float) -> None:
-        sent = partial(self._sent, frame, due_at)
-        await leg.outbox.put(Entry(leg.audio(frame.data), turn=frame.turn, on_sent=sent))
+    def _take_due(self, *, join: bool) -> list[_Due]:
+        """The frame that is to be sent now, if there is one; and the next, if it joins it.
+
+        That is 20 ms early, so that the caller's side never has less ahead of time than it has without.
+        """
+        due: list[_Due] = []
+        now = trio.current_time()
+        at, taken = self.playout.next_send_at(), self.playout.take(now)
+        while at is not None and taken is not None:
+            frame = taken.frame
+            due.append(_Due(frame, max(at, frame.arrived_at)))
+            if frame.audible:
+                self.last_audible_at = now
+            self._counts.dropped("trimmed", taken.trimmed)
+            if taken.hole_ms is not None:
+                self._report.tell(PlayoutHole(round(taken.hole_ms, 1)))
+            if not join or len(due) > 1:
+                break
+            at, taken = self.playout.next_send_at(), self.playout.take_along(frame)
+        return due
+
+    async def _put(self, outbox: CallerOutbox, entry: Entry) -> bool:
+        """Wait for room. False: nothing more is to be sent of what was due."""
+        with trio.CancelScope() as self._sending:
+            await outbox.put(entry)
+        return not self._sending.cancel_called
+
+    def _entries(self, leg: CallerLeg, due: Sequence[_Due]) -> Iterator[Entry]:
+        """The message with these frames, and the mark behind it if it is time for one."""
+        turn = due[0].frame.turn
+        data = due[0].frame.data if len(due) == 1 else b"".join([it.frame.data for it in due])
+        yield Entry(leg.audio(data), turn=turn, on_sent=partial(self._sent, due))
         position_ms = self.playout.sent_ms
         if position_ms - self._marked_ms >= MARK_EVERY_MS or self.playout.queued_ms == 0:
             self._marked_ms = position_ms
-            await leg.outbox.put(Entry(leg.mark(frame.turn, int(position_ms)), turn=frame.turn))
+            yield Entry(leg.mark(turn, int(position_ms)), turn=turn)
 
     def _note_cleared(self, at: float) -> None:
         if self.far_end is not None:
             self.far_end.cleared(at)
 
-    def _sent(self, frame: PlayFrame, due_at: float, sent_at: float) -> None:
-        if self.far_end is not None:
-            self.far_end.sent(frame.data, sent_at)
-        self._counts.frame("caller", "down")
-        self._counts.frame_delay("down", sent_at - due_at)
-        if frame.turn < self._cleared_before:
-            self._counts.stale_sent()
+    def _sent(self, due: Sequence[_Due], sent_at: float) -> None:
+        for frame, due_at in due:
+            if self.far_end is not None:
+                self.far_end.sent(frame.data, sent_at)
+            self._counts.frame("caller", "down")
+            self._counts.frame_delay("down", max(0.0, sent_at - due_at))
+            if frame.turn < self._cleared_before:
+                self._counts.stale_sent()

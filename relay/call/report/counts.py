@@ -74,11 +74,11 @@ class Counts:
     def frame(self, leg: str, direction: str) -> None:
         """One frame crossed a socket; `direction` up is towards the assistant."""
         self._frames[leg, direction] += 1
-        self._metrics.frames[leg, direction].inc()
+        self._metrics.frames[leg, direction] += 1
 
     def frame_delay(self, direction: str, delay_s: float) -> None:
         """How long we kept a frame beyond the configured buffer."""
-        self._metrics.frame_delay[direction].observe(delay_s)
+        self._metrics.frame_delay[direction,].observe(delay_s)
 
     def stale_sent(self) -> None:
         """A frame of a turn that was cut went out behind its `clear`: what must never happen."""
@@ -88,7 +88,7 @@ class Counts:
     def dropped(self, cause: str, frames: int = 1) -> None:
         if frames:
             self._dropped[cause] += frames
-            self._metrics.frames_dropped.labels(cause).inc(frames)
+            self._metrics.frames_dropped[cause,] += frames
 
     def again(self, frames: int) -> None:
         """The assistant had got these, and gets them again after a loss."""
@@ -97,7 +97,7 @@ class Counts:
     def invented(self, cause: str, frames: int = 1) -> None:
         if frames:
             self._invented[cause] += frames
-            self._metrics.frames_invented.labels(cause).inc(frames)
+            self._metrics.frames_invented[cause,] += frames
 
     def bargein(self, onset_to_clear_s: float) -> None:
         """The detector noticed an interruption, and its `clear` is on the wire."""

@@ -59,8 +59,21 @@ class ReorderBuffer(Generic[Item]):
         """How many messages are still to come before this one; negative for one whose turn has passed."""
         return 0 if self._next is None else self._place(seq) - self._next
 
+    def take_turn(self, seq: int) -> bool:
+        """As `push`, for a message that is the next while nothing is held, as nearly all are: it is in order.
+
+        False: nothing was done, and it is to be pushed.
+        """
+        if self._held or self._next is None or (seq - self._next) % MODULUS:
+            return False
+        self._highest = self._next
+        self._next += 1
+        return True
+
     def push(self, seq: int, item: Item, now: float) -> Pushed[Item]:
         """Take a message; returns what is in order now, often just this one."""
+        if self.take_turn(seq):
+            return Pushed([item])
         ready: list[Item] = []
         while (deadline := self.next_deadline) is not None and deadline < now:
             ready += self._release_through(next(iter(self._held)))

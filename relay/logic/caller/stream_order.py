@@ -49,9 +49,11 @@ class StreamOrder(Generic[Item]):
 
     def audio(self, number: int, timestamp_ms: float, item: Item, now: float) -> Sequenced[Item]:
         """Audio came, of this place in the media. Returns what is in order now, or why this is dropped."""
-        ahead = self._buffer.ahead(number)
         newer = timestamp_ms > self._newest_ms
         self._newest_ms = max(self._newest_ms, timestamp_ms)
+        if self._buffer.take_turn(number):
+            return Sequenced(self._audio(((number, item),)))
+        ahead = self._buffer.ahead(number)
         ready: list[InOrder[Item]] = []
         if ahead > AHEAD_MAX or (ahead < 0 and newer):
             ready = self._audio(self._buffer.restart(number))

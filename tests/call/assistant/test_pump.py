@@ -207,6 +207,21 @@ async def test_a_write_that_takes_too_long_is_a_loss(autojump_clock: MockClock) 
     assert "longer than 5 s" in str(rig.failed)
 
 
+async def test_each_write_has_the_time_for_itself_and_none_is_running_between_two(autojump_clock: MockClock) -> None:
+    async with pumping() as rig:
+        rig.peer.slow_down(SEND_DEADLINE_S - 0.1)
+        rig.pump.take_floor()
+        for _ in range(3):
+            rig.speak()
+            await trio.sleep(3 * SEND_DEADLINE_S)
+        for _ in range(3):
+            rig.speak()
+        await trio.sleep(4 * SEND_DEADLINE_S)
+
+        assert rig.written == [FRAME] * 6
+        assert rig.failed is None
+
+
 @pytest.mark.parametrize(("leaving", "after_s"), [(False, LAST_WORDS_S), (True, 0.0)])
 async def test_a_failed_write_leaves_time_to_read_the_last_words_unless_we_leave(
     after_s: float, autojump_clock: MockClock, *, leaving: bool

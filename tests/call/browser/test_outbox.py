@@ -203,3 +203,15 @@ async def test_closed_it_takes_no_more_and_gives_what_it_has(outbox: BrowserOutb
     assert taken(outbox) == [1] * AUDIO_WAITING_MAX
     outbox.flush_and_put([Entry("too late")])
     assert not outbox.has_after(outbox.last)
+
+
+def test_who_will_not_wait_queues_audio_only_while_there_is_room(outbox: BrowserOutbox) -> None:
+    for _ in range(AUDIO_WAITING_MAX):
+        assert outbox.put_now(Entry(FRAME, turn=1))
+
+    assert not outbox.put_now(Entry(FRAME, turn=1))
+    assert taken(outbox) == [1] * AUDIO_WAITING_MAX
+    assert outbox.put_now(Entry(FRAME, turn=1))
+    outbox.close()
+    with pytest.raises(LegLost):
+        outbox.put_now(Entry(FRAME, turn=1))

@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from relay.call.playback.speaker import Speaker
+from relay.call.playback.speaker import Burden, Speaker
 from relay.call.report.events import CallEvent, PlayoutHole
 from relay.call.report.report import Report
 from relay.config import JitterConfig
@@ -23,10 +23,10 @@ JITTER = JitterConfig(target_ms=200, lead_ms=100)
 class Rig:
     """A speaker at work. `told` are the events of the call."""
 
-    def __init__(self, jitter: JitterConfig) -> None:
+    def __init__(self, jitter: JitterConfig, *, busy: bool) -> None:
         self.metrics = Metrics()
         self.report = Report("the-call", self.metrics)
-        self.speaker = Speaker(jitter, self.report)
+        self.speaker = Speaker(jitter, self.report, burden=Burden(many_calls=busy))
         self.told: list[CallEvent] = []
 
     def add(self, *frames: PlayFrame) -> None:
@@ -37,8 +37,8 @@ class Rig:
 
 
 @asynccontextmanager
-async def open_rig(jitter: JitterConfig = JITTER) -> AsyncIterator[Rig]:
-    rig = Rig(jitter)
+async def open_rig(jitter: JitterConfig = JITTER, *, busy: bool = False) -> AsyncIterator[Rig]:
+    rig = Rig(jitter, busy=busy)
     with rig.report.listening(rig.told.append):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(rig.speaker.run)
@@ -67,6 +67,54 @@ async def test_frames_leave_on_schedule_up_to_the_lead_ahead(autojump_clock: Moc
 
         assert side.audio_got == [word(n) for n in range(10)]
         assert side.audio_ms == [200] * 6 + [220, 240, 260, 280]
+
+
+async def test_while_it_is_busy_two_frames_of_a_turn_share_a_message(autojump_clock: MockClock) -> None:
+    """The second is early, none is late."""
+    async with open_rig(busy=True) as rig, open_caller_side(NoFence()) as side:
+        rig.speaker.attach(side)
+        rig.add(*words(9), *words(4, 9, turn=2))
+        await trio.sleep(1)
+
+        frames = [(at, message) for at, message in side.arrived if isinstance(message, bytes)]
+        assert b"".join(message for _, message in frames) == b"".join(word(n) for n in range(13))
+        assert [(at, len(message) // 160) for at, message in frames] == [
+            (200, 2),
+            (200, 2),
+            (200, 2),
+            (220, 2),
+            (260, 1),
+            (280, 2),
+            (320, 2),
+        ]
+        assert side.control_got == ["mark 2:220", "mark 2:260"]
+        assert rig.metric("relay_frames_total", leg="caller", direction="down") == 13
+        assert rig.metric("relay_frame_delay_seconds_sum", direction="down") == pytest.approx(0.2), "as in two messages"
+
+
+async def test_a_leg_whose_messages_hold_one_frame_gets_one_however_busy_it_is(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(busy=True) as rig, open_caller_side(NoFence()) as side:
+        side.joins_frames = False
+        rig.speaker.attach(side)
+        rig.add(*words(10))
+        await trio.sleep(1)
+
+        assert side.audio_got == [word(n) for n in range(10)]
+        assert side.audio_ms == [200] * 6 + [220, 240, 260, 280]
+
+
+async def test_who_looks_for_echoes_knows_the_frames_of_a_shared_message(autojump_clock: MockClock) -> None:
+    async with open_rig(busy=True) as rig, open_caller_side(NoFence()) as side:
+        rig.speaker.far_end = far_end = FarEnd(TELEPHONE)
+        rig.speaker.attach(side)
+        rig.add(*words(10))
+        await trio.sleep(0.2)
+        began = trio.current_time()
+        await trio.sleep(0.3)
+
+        assert [far_end.played(160, began + n * 0.02) for n in range(1, 11)] == [word(n) for n in range(10)]
 
 
 async def test_what_is_added_while_it_waits_for_nothing_wakes_it(autojump_clock: MockClock) -> None:

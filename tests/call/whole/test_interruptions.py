@@ -6,6 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from relay.call import calls
 from relay.config import BargeInConfig
 from relay.media.frames import FRAME_MS
 from tests.support.callrig import MURMUR, SILENCE, TONE, Rig, open_rig
@@ -35,9 +36,17 @@ def holds_the_fence(rig: Rig) -> None:
     assert rig.metric("relay_frames_stale_total") == 0
 
 
+@pytest.mark.parametrize("many", [False, True])
 @pytest.mark.parametrize("phase", range(20))
-async def test_nothing_of_the_old_turn_is_heard_after_the_clear(phase: int, autojump_clock: MockClock) -> None:
-    """At every offset of the caller's frames, and of the detector's windows, to the assistant's frames."""
+async def test_nothing_of_the_old_turn_is_heard_after_the_clear(
+    phase: int, many: bool, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At every offset of the caller's frames, and of the detector's windows, to the assistant's frames.
+
+    With many calls frames leave in pairs.
+    """
+    if many:
+        monkeypatch.setattr(calls, "MANY_CALLS", 1)
     async with open_rig() as rig:
         await rig.begin(phase_s=phase / 1000)
         rig.assistant.say(numbered(0, 700))
@@ -50,6 +59,7 @@ async def test_nothing_of_the_old_turn_is_heard_after_the_clear(phase: int, auto
         await trio.sleep(3)
 
         assert clears(rig) == 1
+        assert any(line.n_bytes == 320 for line in rig.phone.player.log) == many
         assert whole_and_in_order(rig.phone.heard_after_clear(), NEW, 50)
         assert [rig.call.fence.is_stale(turn) for turn in (1, 2)] == [True, False]
         holds_the_fence(rig)
@@ -364,12 +374,15 @@ async def test_marks_that_come_back_because_of_the_clear_do_not_count_as_heard(a
         assert cleared_marks >= 0
 
 
+@pytest.mark.parametrize("many", [False, True])
 @pytest.mark.parametrize("delay_ms", [0, 30])
 @pytest.mark.parametrize("speaks_after_s", [0.9, 2.0, 3.33])
 async def test_the_log_says_what_was_heard_of_the_turn_that_was_cut(
-    speaks_after_s: float, delay_ms: int, autojump_clock: MockClock
+    speaks_after_s: float, delay_ms: int, many: bool, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Within 40 ms of what the caller's side played; also in a second turn, after another interruption."""
+    if many:
+        monkeypatch.setattr(calls, "MANY_CALLS", 1)
     async with open_rig() as rig:
         await rig.begin()
         rig.phone.mark_delay_s = lambda: delay_ms / 1000

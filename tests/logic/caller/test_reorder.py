@@ -19,6 +19,16 @@ def test_what_comes_in_order_goes_on_at_once() -> None:
     assert subject.statistics() == ReorderStatistics(reordered=0, missing=0)
 
 
+def test_a_turn_is_taken_only_by_the_next_message_while_nothing_is_held() -> None:
+    buffer = ReorderBuffer[int](80, first=MODULUS - 1)
+
+    assert [buffer.take_turn(seq) for seq in (5, MODULUS - 2, MODULUS - 1, 0, 0)] == [False, False, True, True, False]
+    assert buffer.push(2, 2, now=0).ready == []
+    assert not buffer.take_turn(1), "2 waits behind it"
+    assert buffer.push(1, 1, now=0).ready == [1, 2]
+    assert not ReorderBuffer[int](80).take_turn(0), "nobody knows yet what comes first"
+
+
 def test_what_comes_too_early_waits_for_what_is_missing() -> None:
     subject = buffer()
 

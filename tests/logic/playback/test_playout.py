@@ -13,6 +13,7 @@ from relay.logic.pause_rule import BEFORE_WORD_FRAMES, BEHIND_WORD_FRAMES
 from relay.logic.playback.frame import PlayFrame
 from relay.logic.playback.jitter import LEAST_MS
 from relay.logic.playback.playout import HOLE_MAX_S, Playout
+from relay.media.frames import FRAME_MS
 
 FRAME_S = 0.02
 
@@ -62,6 +63,17 @@ def run(
         told.trimmed += taken.trimmed
         told.holes_ms += [] if taken.hole_ms is None else [taken.hole_ms]
         sent.append((now, taken.frame))
+    return sent
+
+
+def run_together(queue: Playout, until: float) -> list[tuple[float, list[PlayFrame]]]:
+    """As `run`, two frames at a time where that may be."""
+    sent = []
+    while (at := queue.next_send_at()) is not None and at <= until:
+        taken = queue.take(at)
+        assert taken is not None
+        along = queue.take_along(taken.frame)
+        sent.append((at, [taken.frame] if along is None else [taken.frame, along.frame]))
     return sent
 
 
@@ -279,6 +291,54 @@ def test_any_arrival_is_played_in_order_without_loss_and_never_further_ahead_tha
     for at, _ in sent:
         assert played_until - at <= lead_ms / 1000 + 1e-6
         played_until = max(played_until, at) + FRAME_S
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 120), st.integers(1, 8), st.integers(0, 1)), min_size=1, max_size=60),
+    st.sampled_from([20, 100, 300]),
+)
+def test_frames_that_leave_together_are_of_one_turn_and_no_further_ahead_than_the_lead_and_one_frame(
+    chunks: list[tuple[int, int, int]], lead_ms: int
+) -> None:
+    """Nor is anything sent later than by itself, or in another order."""
+    alone, queue = playout(lead_ms=lead_ms), playout(lead_ms=lead_ms)
+    now, turn, sent, plain = 0.0, 1, [], []
+    frames: list[PlayFrame] = []
+    for wait_ms, count, next_turn in chunks:
+        now, turn = now + wait_ms / 1000, turn + next_turn
+        sent += run_together(queue, now)
+        plain += run(alone, now)
+        added = words(count, len(frames), turn)
+        fill(queue, added, now)
+        fill(alone, added, now)
+        frames += added
+    sent += run_together(queue, math.inf)
+    plain += run(alone, math.inf)
+
+    assert [frame for _, together in sent for frame in together] == frames == [frame for _, frame in plain]
+    at_alone = dict(zip((frame.data for frame in frames), (at for at, _ in plain), strict=True))
+    played_until = -math.inf
+    for at, together in sent:
+        assert len({frame.turn for frame in together}) == 1
+        for frame in together:
+            assert played_until - at <= (lead_ms + FRAME_MS * (frame is not together[0])) / 1000 + 1e-6
+            assert at <= at_alone[frame.data] + 1e-6
+            played_until = max(played_until, at) + FRAME_S
+
+
+def test_a_frame_that_is_taken_along_leaves_out_no_less_of_a_pause() -> None:
+    queue, told = playout(), 0
+    fill(queue, backlog(60), 0.0)
+    got: list[PlayFrame] = []
+    while (at := queue.next_send_at()) is not None:
+        first = queue.take(at)
+        assert first is not None
+        second = queue.take_along(first.frame)
+        got += [taken.frame for taken in (first, second) if taken is not None]
+        told += sum(taken.trimmed for taken in (first, second) if taken is not None)
+
+    assert [frame for frame in got if frame.audible] == words(80)
+    assert told == 60 - sum(not frame.audible for frame in got) == 45
 
 
 # -- the backlog
