@@ -12,8 +12,9 @@ from wsproto.connection import ConnectionState
 
 from relay.errors import LegClosed, LegLost
 from relay.net.dial import Target, dial
-from relay.net.frame_bounds import OF_A_CALL, Breach, FrameBounds
+from relay.net.frame_bounds import Breach, FrameBounds
 from relay.net.frame_reader import FrameReader
+from relay.net.link.pace import OF_A_CALL
 from relay.weak import weakly
 
 CLOSE_LIMIT_S = 1.0

@@ -7,6 +7,8 @@ delivers them so: they are taken later, and meanwhile TCP makes the sender wait.
 
 from dataclasses import dataclass
 
+from relay.net.link.pace import FrameRates
+
 FRAMES_PER_TURN = 4
 """A library has some 25 us of work with each, within which nobody else has a turn."""
 FRAGMENTS_MAX = 4096
@@ -19,24 +21,6 @@ _CONTROL_FRAMES = frozenset((0x88, 0x89, 0x8A))
 fragment."""
 _LENGTH_16, _LENGTH_64 = 126, 127
 _HEAD_MAX_BYTES = 14
-
-
-@dataclass(frozen=True, slots=True)
-class FrameRates:
-    """How fast frames are taken. Data frames, control frames and bytes share one budget: what one of them uses up is
-    missing for the others. After a pause, as much is taken at once as in `burst_s`."""
-
-    frames_per_s: float
-    controls_per_s: float
-    bytes_per_s: float
-    burst_s: float
-
-
-OF_A_STRANGER = FrameRates(frames_per_s=75, controls_per_s=2, bytes_per_s=2**18, burst_s=0.2)
-"""Before it has shown what it is here for: a caller sends a `start`, and goes on with 50 frames of
-audio a second without waiting for an answer."""
-OF_A_CALL = FrameRates(frames_per_s=500, controls_per_s=20, bytes_per_s=2**22, burst_s=4.0)
-"""Ten times a call's own rate; at once, 2000 frames, which are 40 s of audio, or 16 MiB."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from relay.net.frame_bounds import Breach, FrameBounds, FrameRates
+from relay.net.frame_bounds import Breach, FrameBounds
+from relay.net.link.pace import FrameRates
 from relay.wakeup import Signal
 
 ReceiveSome = Callable[[], Awaitable[bytes | bytearray]]

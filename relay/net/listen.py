@@ -18,8 +18,9 @@ from hypercorn.utils import wrap_app
 from relay.errors import RequestRefused
 from relay.net.accept import accept_connections
 from relay.net.asgi_socket import STREAM_STATE
-from relay.net.frame_bounds import OF_A_STRANGER, FrameBounds
+from relay.net.frame_bounds import FrameBounds
 from relay.net.http1 import Http1Connection
+from relay.net.link.pace import OF_A_STRANGER
 from relay.net.request_head import HEAD_MAX_BYTES
 from relay.net.server_stream import Place, ServerStream
 from relay.net.transport import USER_TIMEOUT_MS, guard_tcp

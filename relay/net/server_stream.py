@@ -7,8 +7,9 @@ from functools import partial
 
 import trio
 
-from relay.net.frame_bounds import OF_A_CALL, FrameBounds
+from relay.net.frame_bounds import FrameBounds
 from relay.net.frame_reader import FrameReader
+from relay.net.link.pace import OF_A_CALL
 from relay.wakeup import Signal
 from relay.weak import weakly
 

@@ -7,17 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.net.frame_bounds import (
-    FRAGMENTS_MAX,
-    FRAMES_PER_TURN,
-    NO_FRAME,
-    OF_A_CALL,
-    OF_A_STRANGER,
-    TOO_LONG,
-    TOO_MANY_FRAGMENTS,
-    FrameBounds,
-    FrameRates,
-)
+from relay.net.frame_bounds import FRAGMENTS_MAX, FRAMES_PER_TURN, NO_FRAME, TOO_LONG, TOO_MANY_FRAGMENTS, FrameBounds
+from relay.net.link.pace import OF_A_CALL, OF_A_STRANGER, FrameRates
 
 MAX_BYTES = 70_000
 UNHURRIED = FrameRates(frames_per_s=1e9, controls_per_s=1e9, bytes_per_s=1e12, burst_s=1.0)

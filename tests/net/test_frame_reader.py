@@ -4,8 +4,9 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from relay.net.frame_bounds import FRAMES_PER_TURN, OF_A_CALL, OF_A_STRANGER, FrameBounds
+from relay.net.frame_bounds import FRAMES_PER_TURN, FrameBounds
 from relay.net.frame_reader import FrameReader
+from relay.net.link.pace import OF_A_CALL, OF_A_STRANGER
 
 EMPTY = b"\x80\x80\0\0\0\0"
 FIRST = b"\x02\x80\0\0\0\0"

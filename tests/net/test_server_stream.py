@@ -9,7 +9,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from relay.net import server_stream
-from relay.net.frame_bounds import OF_A_CALL, FrameBounds
+from relay.net.frame_bounds import FrameBounds
+from relay.net.link.pace import OF_A_CALL
 from relay.net.server_stream import LINGER_BYTES, READ_BYTES, ServerStream
 from tests.support.streams import read_all
 

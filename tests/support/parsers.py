@@ -17,7 +17,8 @@ from relay.media.frames import TELEPHONE, WIDEBAND
 from relay.media.media_type import judge
 from relay.media.wav import decode_wav
 from relay.net.asgi_request import AsgiRequest
-from relay.net.frame_bounds import OF_A_CALL, FrameBounds
+from relay.net.frame_bounds import FrameBounds
+from relay.net.link.pace import OF_A_CALL
 from relay.net.plain_requests import PlainRequests
 from relay.net.request_head import HEAD_MAX_BYTES
 from relay.wire import browser, twilio, vapi
