@@ -12,7 +12,7 @@ from relay.net import server_stream
 from relay.net.frame_bounds import FrameBounds
 from relay.net.link.pace import OF_A_CALL
 from relay.net.server_stream import LINGER_BYTES, READ_BYTES, ServerStream
-from tests.support.streams import read_all
+from tests.support.streams import narrow_pair, read_all
 
 BLOCK = 3_000
 
@@ -20,13 +20,7 @@ BLOCK = 3_000
 @contextmanager
 def stream_and_peer() -> Iterator[tuple[ServerStream, trio.SocketStream]]:
     """Over TCP, with buffers of the kernel as small as it allows."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
-        near = socket.create_connection(listener.getsockname())
-        far, _ = listener.accept()
-    near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2_048)
-    with near, far:
-        ours, theirs = (trio.SocketStream(trio.socket.from_stdlib_socket(one)) for one in (near, far))
+    with narrow_pair() as (ours, theirs):
         yield ServerStream(ours, FrameBounds(1000, OF_A_CALL)), theirs
 
 
