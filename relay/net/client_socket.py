@@ -13,7 +13,7 @@ from wsproto.utilities import RemoteProtocolError
 from relay.errors import LegLost
 from relay.net.dial import Target, dial
 from relay.net.link.fragments import MessageBounds
-from relay.net.link.link import RECEIVE_BYTES, Link, write_now_of
+from relay.net.link.link import RECEIVE_BYTES, Link
 from relay.net.link.pace import OF_A_CALL
 from relay.net.link.protocol import Side, WebSocketProtocol
 
@@ -21,6 +21,8 @@ MESSAGE_MAX_BYTES = 8 * 2**20
 """A text message may hold a whole conversation, which nobody bounds."""
 BINARY_MAX_BYTES = 2**20
 """A binary message is audio: half a minute of it, at 16 kHz."""
+UNREAD_MAX = 16
+"""Messages: of the longest texts these are 128 MiB, of audio a third of a second."""
 
 _HEAD_END = re.compile(rb"\n\r?\n")
 
@@ -61,7 +63,7 @@ async def client_socket_over(
             behind = await _shake_hands(stream, target, headers or {})
         protocol = WebSocketProtocol(Side.CLIENT, MessageBounds(MESSAGE_MAX_BYTES, BINARY_MAX_BYTES), OF_A_CALL)
         protocol.feed(behind)
-        link = Link(stream, protocol, target.host, write_now_of(stream))
+        link = Link(stream, protocol, target.host, unread_max=UNREAD_MAX)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(link.run)
             try:

@@ -19,11 +19,12 @@ from relay.errors import LegClosed, LegLost
 from relay.net.client_socket import (
     BINARY_MAX_BYTES,
     MESSAGE_MAX_BYTES,
+    UNREAD_MAX,
     client_socket_over,
     open_client_socket,
 )
 from relay.net.dial import Target
-from relay.net.link.link import UNREAD_MAX, Link
+from relay.net.link.link import Link
 from relay.net.link.protocol import FRAMES_PER_TURN
 from tests.support.leaks import resources, resources_return_to
 

@@ -6,7 +6,7 @@ came. So a message wakes one task. While nobody waits, `run` reads.
 | state   | reads                  | writes                       | leaves when                                        |
 |---------|------------------------|------------------------------|----------------------------------------------------|
 | open    | messages; at most      | messages; answers to pings   | `part` or `close` -> parting; the peer's goodbye,  |
-|         | UNREAD_MAX are kept    |                              | a violation, or the end of the stream -> over      |
+|         | `unread_max` are kept  |                              | a violation, or the end of the stream -> over      |
 | parting | and drops it           | the goodbye, behind the rest | as above; CLOSE_LIMIT_S after `close` -> over      |
 | over    | nothing                | what is begun, and the       |                                                    |
 |         |                        | answer to the goodbye        |                                                    |
@@ -29,9 +29,6 @@ from relay.wakeup import Signal
 CLOSE_LIMIT_S = 1.0
 RECEIVE_BYTES = 65_536
 SENDS_PER_TURN = 16
-UNREAD_MAX = 16
-"""So many messages are kept while somebody waits for something else, and `run` reads that many: of the longest texts
-these are 128 MiB, of audio a third of a second."""
 STAND_BY_S = 1.0
 """So long after the last `receive` the peer is read all the same."""
 _FAILED = {1002, 1007, 1009}
@@ -45,16 +42,15 @@ WriteNow = Callable[[bytes], int]
 class Link:
     """One WebSocket. `run` must run for as long as it is used; `peer` is its name in the texts of errors.
 
-    `write_now` hands bytes to the stream in this instant and says how many were taken; None where that cannot be done.
+    `unread_max` is how many messages are kept while nobody receives.
     """
 
-    def __init__(
-        self, stream: trio.abc.Stream, protocol: WebSocketProtocol, peer: str, write_now: WriteNow | None
-    ) -> None:
+    def __init__(self, stream: trio.abc.Stream, protocol: WebSocketProtocol, peer: str, *, unread_max: int) -> None:
         self._stream = stream
         self._protocol = protocol
         self._peer = peer
-        self._write_now = write_now
+        self._unread_max = unread_max
+        self._write_now = _write_now_of(stream)
         self._writing = trio.Lock()
         self._rest = b""
         self._work = Signal()
@@ -206,7 +202,7 @@ class Link:
         return LegLost(f"{self._peer}: {why}")
 
     def _take_unread(self) -> str | bytes:
-        if len(self._unread) == UNREAD_MAX:
+        if len(self._unread) == self._unread_max:
             self._news.fire()
         return self._unread.popleft()
 
@@ -247,7 +243,7 @@ class Link:
 
     def _lose(self) -> None:
         self._gone = True
-        self._end(partial(self._lost, "connection lost"))
+        self._end(partial(LegLost, f"{self._peer}: connection lost"))
 
     async def _read(self) -> None:
         """Let more come in, or leave that to who does so already. Always a checkpoint; cancelled, nothing was taken."""
@@ -273,7 +269,7 @@ class Link:
 
     async def _read_on(self) -> None:
         """Read for who waits for something else than a message. Always a checkpoint."""
-        if len(self._unread) >= UNREAD_MAX:
+        if len(self._unread) >= self._unread_max:
             await self._news.wait()
         elif self._advance():
             self._news.fire()
@@ -292,7 +288,7 @@ class Link:
 
     @property
     def _is_idle(self) -> bool:
-        return self._ending is None and not self._receiving and len(self._unread) < UNREAD_MAX
+        return self._ending is None and not self._receiving and len(self._unread) < self._unread_max
 
     async def _write(self, make: Callable[[], bytes] | None) -> None:
         """Write what waits, and one more frame behind it. Raises LegLost when that cannot be done."""
@@ -335,7 +331,7 @@ class Link:
             self._work.fire()
 
 
-def write_now_of(stream: trio.abc.Stream) -> WriteNow | None:
+def _write_now_of(stream: trio.abc.Stream) -> WriteNow | None:
     """The function by which a stream takes bytes in this instant; None if it has none."""
     if not isinstance(stream, trio.SocketStream):
         return None

@@ -11,13 +11,14 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from relay.errors import LegClosed, LegLost
 from relay.net.link.fragments import MessageBounds
-from relay.net.link.link import CLOSE_LIMIT_S, STAND_BY_S, UNREAD_MAX, Link, write_now_of
+from relay.net.link.link import CLOSE_LIMIT_S, STAND_BY_S, Link
 from relay.net.link.pace import OF_A_CALL, OF_A_STRANGER, FrameRates
 from relay.net.link.protocol import Goodbye, Pong, Side, WebSocketProtocol
 from tests.support.raw_frames import BINARY, FIN, PING, PONG, TEXT, close_frame, raw_frame
 from tests.support.streams import narrow_pair
 
 BOUNDS = MessageBounds(text_max_bytes=2**23, binary_max_bytes=2**23)
+UNREAD_MAX = 16
 T, B = FIN | TEXT, FIN | BINARY
 
 
@@ -32,7 +33,8 @@ async def linked(
     """The server's side of a WebSocket over TCP with small buffers, and the stream at its other end."""
     with narrow_pair() as (near, far):
         protocol = WebSocketProtocol(Side.SERVER, BOUNDS, rates)
-        link = Link(near, protocol, "peer", write_now_of(near) if prompt else None)
+        stream = near if prompt else trio.StapledStream(near, near)
+        link = Link(stream, protocol, "peer", unread_max=UNREAD_MAX)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(link.run)
             yield link, far
@@ -249,7 +251,7 @@ async def test_a_goodbye_is_answered_once_and_no_message_lies_behind() -> None:
 
 async def test_run_ends_with_the_link_when_its_answer_is_written() -> None:
     with narrow_pair() as (near, far):
-        link = Link(near, WebSocketProtocol(Side.SERVER, BOUNDS, OF_A_CALL), "peer", None)
+        link = Link(near, WebSocketProtocol(Side.SERVER, BOUNDS, OF_A_CALL), "peer", unread_max=UNREAD_MAX)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(link.run)
             await far.send_all(close_frame(1000, masked=True))
@@ -279,7 +281,7 @@ async def test_a_stranger_that_floods_is_read_slowly_until_it_is_admitted() -> N
 
 async def test_no_pong_in_time_is_the_loss_of_the_link(autojump_clock: MockClock) -> None:
     near, _far = trio.testing.memory_stream_pair()
-    link = Link(near, WebSocketProtocol(Side.CLIENT, BOUNDS, OF_A_CALL), "peer", write_now_of(near))
+    link = Link(near, WebSocketProtocol(Side.CLIENT, BOUNDS, OF_A_CALL), "peer", unread_max=UNREAD_MAX)
     with pytest.raises(LegLost, match="no pong in 2 s"):
         await link.run_keepalive(10, 2)
     assert trio.current_time() == pytest.approx(12)
@@ -287,11 +289,10 @@ async def test_no_pong_in_time_is_the_loss_of_the_link(autojump_clock: MockClock
 
 async def test_a_stream_that_is_closed_takes_nothing_even_when_its_descriptor_is_used_again() -> None:
     with narrow_pair() as (near, _far):
-        write_now = write_now_of(near)
-        assert write_now is not None
+        link = Link(near, WebSocketProtocol(Side.CLIENT, BOUNDS, OF_A_CALL), "peer", unread_max=UNREAD_MAX)
         number = near.socket.fileno()
         await near.aclose()
         here, there = socket.socketpair()
         with here, there:
             assert number in {here.fileno(), there.fileno()}
-            assert write_now(b"x") == 0
+            assert not link.send_now("x")
