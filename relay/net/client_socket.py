@@ -13,8 +13,9 @@ from wsproto.utilities import RemoteProtocolError
 from relay.errors import LegLost
 from relay.net.dial import Target, dial
 from relay.net.link.fragments import MessageBounds
-from relay.net.link.link import RECEIVE_BYTES, Link
+from relay.net.link.link import Link
 from relay.net.link.pace import OF_A_CALL
+from relay.net.link.prompt_stream import RECEIVE_BYTES
 from relay.net.link.protocol import Side, WebSocketProtocol
 
 MESSAGE_MAX_BYTES = 8 * 2**20

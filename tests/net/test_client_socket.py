@@ -1,9 +1,7 @@
 """A dialled socket: what goes wrong while dialling, the keepalive, torn frames, and the end."""
 
-import shutil
 import socket
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
@@ -26,6 +24,7 @@ from relay.net.client_socket import (
 from relay.net.dial import Target
 from relay.net.link.link import Link
 from relay.net.link.protocol import FRAMES_PER_TURN
+from tests.support.certificates import make_certificate
 from tests.support.leaks import resources, resources_return_to
 
 TARGET = Target("assistant.test", 443, "/secret-path?token=secret", secure=True)
@@ -150,16 +149,7 @@ async def test_a_peer_without_tls_is_a_tls_failure() -> None:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A certificate for 127.0.0.1 that nobody trusts, and its key."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("no openssl command")
-    folder = tmp_path_factory.mktemp("tls")
-    key, made = folder / "key.pem", folder / "cert.pem"
-    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
-    command = [openssl, "req", "-x509", *curve, "-nodes", "-days", "2", "-keyout", str(key), "-out", str(made), *names]
-    subprocess.run(command, check=True, capture_output=True)
-    return made, key
+    return make_certificate(tmp_path_factory.mktemp("tls"))
 
 
 @asynccontextmanager
@@ -280,7 +270,7 @@ async def test_a_send_cancelled_inside_a_frame_loses_the_socket_and_is_followed_
 ) -> None:
     async with connected() as (client, _, _):
         stuck = trio.Event()
-        stapled = client._stream
+        stapled = client._stream._below
         assert isinstance(stapled, trio.StapledStream)
         stapled.send_stream.send_all_hook = stuck.wait
         with trio.move_on_after(1) as scope:
@@ -297,7 +287,7 @@ async def test_a_send_cancelled_inside_a_frame_loses_the_socket_and_is_followed_
 
 def slow_to_write(client: Link) -> trio.Event:
     """From now on every write of the client is in progress until this event is set."""
-    stream = client._stream
+    stream = client._stream._below
     assert isinstance(stream, trio.StapledStream)
     go_on, delivers = trio.Event(), stream.send_stream.send_all_hook
     assert delivers is not None
@@ -410,7 +400,7 @@ async def test_a_peer_that_is_lost_has_not_answered(when: str, autojump_clock: M
 
 async def lose_later(client: Link) -> None:
     await trio.sleep(0.1)
-    stapled = client._stream
+    stapled = client._stream._below
     assert isinstance(stapled, trio.StapledStream)
     stapled.receive_stream.put_eof()
 

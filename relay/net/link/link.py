@@ -12,7 +12,6 @@ came. So a message wakes one task. While nobody waits, `run` reads.
 |         |                        | answer to the goodbye        |                                                    |
 """
 
-import os
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,11 +22,11 @@ import trio
 from relay.errors import LegClosed, LegLost, LocalProtocolError
 from relay.net.link.fragments import Violation
 from relay.net.link.pace import FrameRates
+from relay.net.link.prompt_stream import RECEIVE_BYTES, PromptStream
 from relay.net.link.protocol import Goodbye, Pong, WebSocketProtocol
 from relay.wakeup import Signal
 
 CLOSE_LIMIT_S = 1.0
-RECEIVE_BYTES = 65_536
 SENDS_PER_TURN = 16
 STAND_BY_S = 1.0
 """So long after the last `receive` the peer is read all the same."""
@@ -35,8 +34,6 @@ _FAILED = {1002, 1007, 1009}
 """Said by a peer for which the connection failed (RFC 6455, 7.4.1)."""
 
 _PING_BYTES = 8
-
-WriteNow = Callable[[bytes], int]
 
 
 class Link:
@@ -46,13 +43,11 @@ class Link:
     """
 
     def __init__(self, stream: trio.abc.Stream, protocol: WebSocketProtocol, peer: str, *, unread_max: int) -> None:
-        self._stream = stream
+        self._stream = stream if isinstance(stream, PromptStream) else PromptStream(stream)
         self._protocol = protocol
         self._peer = peer
         self._unread_max = unread_max
-        self._write_now = _write_now_of(stream)
         self._writing = trio.Lock()
-        self._rest = b""
         self._work = Signal()
         self._torn = False
         """Whether a frame is half-way in, for now or for good."""
@@ -79,7 +74,7 @@ class Link:
     @property
     def said_all(self) -> bool:
         """Whether both sides have said goodbye, or the peer broke the protocol and was told so."""
-        waits = self._rest or self._protocol.has_answers
+        waits = self._stream.has_rest or self._protocol.has_answers
         return self._protocol.is_over and not (waits or self._torn or self._gone)
 
     def change_rates(self, rates: FrameRates) -> None:
@@ -124,13 +119,12 @@ class Link:
 
     def send_now(self, message: str | bytes) -> bool:
         """Write one message in this instant; see PromptSocket. What the kernel leaves of it is written by `run`."""
-        if self._write_now is None or self._rest or self._writing.locked() or self._is_mute:
+        if not self._stream.can_write_now or self._writing.locked() or self._is_mute:
             return False
-        frame = self._protocol.message(message)
-        taken = self._write_now(frame)
-        if 0 < taken < len(frame):
-            self._keep_rest(frame[taken:])
-        return taken > 0
+        was_taken = self._stream.write_now(self._protocol.message(message))
+        if self._stream.has_rest:
+            self._work.fire()
+        return was_taken
 
     async def ping(self, timeout_s: float) -> None:
         """Wait for the answer to a ping. Raises LegLost when there is none in time."""
@@ -299,8 +293,8 @@ class Link:
                 frame = b"" if make is None else make()
             except LocalProtocolError:
                 raise self._lost("socket closed") from None
-            data, self._rest = self._rest + frame + self._protocol.take_answers(), b""
-            if not data:
+            data = frame + self._protocol.take_answers()
+            if not (data or self._stream.has_rest):
                 return
             self._torn = True
             try:
@@ -313,33 +307,15 @@ class Link:
     async def _write_rest(self) -> None:
         with suppress(LegLost):
             while True:
-                while not (self._rest or self._protocol.has_answers):
+                while not (self._stream.has_rest or self._protocol.has_answers):
                     await self._work.wait()
                 await self._write(None)
 
     def _answer(self) -> None:
         """Answer the peer's pings and goodbye, at once if nothing else is under way."""
-        if self._rest or self._write_now is None or self._writing.locked() or self._torn or self._gone:
+        if self._stream.can_write_now and not (self._writing.locked() or self._torn or self._gone):
+            answers = self._protocol.take_answers()
+            if not self._stream.write_now(answers):
+                self._stream.write_later(answers)
+        if self._stream.has_rest or self._protocol.has_answers:
             self._work.fire()
-            return
-        answers = self._protocol.take_answers()
-        self._keep_rest(answers[self._write_now(answers) :])
-
-    def _keep_rest(self, rest: bytes) -> None:
-        self._rest = rest
-        if rest:
-            self._work.fire()
-
-
-def _write_now_of(stream: trio.abc.Stream) -> WriteNow | None:
-    """The function by which a stream takes bytes in this instant; None if it has none."""
-    if not isinstance(stream, trio.SocketStream):
-        return None
-
-    def write(data: bytes) -> int:
-        try:
-            return os.write(stream.socket.fileno(), data)
-        except OSError:  # also BlockingIOError; of a broken connection the next ordinary write tells
-            return 0
-
-    return write
