@@ -88,8 +88,11 @@ class ServerStream(trio.abc.Stream):
         await trio.lowlevel.wait_readable(self.socket)
 
     async def send_eof(self) -> None:
-        """As a stream does. Raises BusyResourceError while somebody writes; who writes meanwhile waits, and finds the
-        stream broken."""
+        """As a stream does, until it is that of a WebSocket, whose end `part` says. Raises BusyResourceError while
+        somebody writes; who writes meanwhile waits, and finds the stream broken."""
+        if self.link is not None:
+            await trio.lowlevel.checkpoint()
+            return
         if self._writing.locked():
             raise trio.BusyResourceError("somebody writes")
         async with self._writing:

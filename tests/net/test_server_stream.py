@@ -31,6 +31,7 @@ async def test_once_it_is_a_websocket_the_bytes_are_the_links_and_the_librarys_g
         await peer.send_all(raw_frame(FIN | TEXT, b"later", masked=True))
         assert [await stream.link.receive(), await stream.link.receive()] == ["early", "later"]
         await stream.send_all(b"\x88\x02\x03\xf3")
+        await stream.send_eof()
         assert stream.link.send_now("frame")
         await stream.part()
         assert await read_all(peer) == b"HTTP/1.1 101\r\n\r\n" + raw_frame(FIN | TEXT, b"frame", masked=False)
