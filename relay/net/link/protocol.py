@@ -188,6 +188,8 @@ class WebSocketProtocol:
             payload = mask(payload, key)
         self._head = None
         self._at = end
+        if end == len(data):  # of a long message nothing stays
+            self._data, self._at = b"", 0
         if first == _WHOLE_TEXT:
             return whole_text(payload)
         if first == _WHOLE_BINARY:

@@ -37,7 +37,7 @@ def violation_of(*announced: tuple[int, int, bool]) -> Violation:
 
 
 @pytest.mark.parametrize("kind", [TEXT, BINARY])
-@given(parts=st.lists(st.text(max_size=5), min_size=1, max_size=5))
+@given(parts=st.lists(st.text(max_size=2), min_size=1, max_size=5))
 def test_parts_make_a_message_and_then_another_may_begin(kind: int, parts: list[str]) -> None:
     fragments = Fragments(BOUNDS)
     for _ in range(2):
