@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import trio
 
 from relay.errors import LegLost
+from relay.net.link.prompt_stream import TlsStream
 from relay.net.transport import default_tls, guard_tcp
 
 _PORTS = {"ws": 80, "wss": 443}
@@ -61,7 +62,7 @@ async def dial(target: Target, tls: ssl.SSLContext | None) -> trio.abc.Stream:
 
 
 async def _secure(stream: trio.SocketStream, target: Target, tls: ssl.SSLContext) -> trio.abc.Stream:
-    secured = trio.SSLStream(stream, tls, server_hostname=target.host, https_compatible=True)
+    secured = TlsStream(stream, tls, target.host)
     try:
         await secured.do_handshake()
     except trio.BrokenResourceError as error:

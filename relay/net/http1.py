@@ -1,10 +1,10 @@
 """Serves one connection with hypercorn: HTTP/1.1 and WebSockets, and nothing else that hypercorn would take up unasked.
 
-It has no switch for any of this. So it is given two parts of its own in another form: the reader of requests (h11) and
-the reader of WebSocket frames (wsproto).
+It has no switch for any of this. So it is given a part of its own in another form, the reader of requests (h11), and
+the stream is taken from it when it is that of a WebSocket.
 """
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -14,17 +14,11 @@ from hypercorn.config import Config
 from hypercorn.events import Closed, RawData, Updated
 from hypercorn.events import Event as HypercornEvent
 from hypercorn.protocol.h11 import H11Protocol
-from hypercorn.protocol.ws_stream import Handshake, WSStream
+from hypercorn.protocol.ws_stream import WSStream
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState
-from wsproto.connection import Connection, ConnectionType
-from wsproto.connection import ConnectionState as SocketState
-from wsproto.events import CloseConnection, Event
-from wsproto.extensions import Extension
-from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
 
-from relay.net.frame_reader import FrameReader
 from relay.net.plain_requests import PlainRequests
 from relay.net.request_reader import RequestReader
 from relay.net.server_stream import ServerStream
@@ -56,7 +50,7 @@ class Http1Connection(TCPServer):
         self._application = app
         self._server_stream = stream
         self._place = stream.place
-        self._all_handed_on = stream.all_handed_on
+        self._all_handed_on = False
         self._requests = PlainRequests(config.h11_max_incomplete_size)
         self._reader = RequestReader(stream, turns, stream.place.client)
         self._upgrade_answered = trio.Event()
@@ -68,7 +62,7 @@ class Http1Connection(TCPServer):
                 await self._hand_on()
             await self.protocol.handle(Closed())
         finally:
-            self._all_handed_on.set()
+            self._all_handed_on = True
         await self.idle_task.stop()
 
     def forget(self) -> None:
@@ -83,7 +77,7 @@ class Http1Connection(TCPServer):
                 self._place.waits()
             else:
                 self._place.is_served()
-        if not (isinstance(event, Updated) and self._all_handed_on.is_set()):
+        if not (isinstance(event, Updated) and self._all_handed_on):
             await super().protocol_send(event)
 
     async def _hand_on(self) -> None:
@@ -110,15 +104,9 @@ class Http1Connection(TCPServer):
                 if stream.closed:  # hypercorn has refused a handshake that is none
                     return
                 await self._upgrade_answered.wait()
-                if stream.handshake.accepted:
-                    await self._hand_on_frames(self._server_stream.frames)
+                if (link := self._server_stream.link) is not None:
+                    await link.run()
                 return
-
-    async def _hand_on_frames(self, frames: FrameReader) -> None:
-        """Give hypercorn the frames of a WebSocket, to the end of the stream or to the first one that goes too far."""
-        frames.begin_with(self._requests.behind_upgrade + self._reader.take_rest())
-        while data := await frames.receive():
-            await self.protocol.handle(RawData(data))
 
     async def _run_app(self, scope: Any, receive: Receive, send: Send, sync_spawn: Any, call_soon: Any) -> None:
         """Run the application for one request. Its first `receive` asks a client that waits for that to send the body
@@ -134,9 +122,8 @@ class Http1Connection(TCPServer):
             finally:
                 demand.end()
             return
-        stream.handshake = BoundedHandshake(scope, self._server_stream.frames)
         try:
-            await self._application(scope, receive, self._answering(send), sync_spawn, call_soon)
+            await self._application(scope, receive, self._answering(send, stream), sync_spawn, call_soon)
         finally:
             self._upgrade_answered.set()
 
@@ -150,9 +137,11 @@ class Http1Connection(TCPServer):
 
         return send_and_tell
 
-    def _answering(self, send: Send) -> Send:
+    def _answering(self, send: Send, stream: WSStream) -> Send:
         async def send_and_note(event: Any) -> None:
             await send(event)
+            if event["type"] == "websocket.accept" and stream.handshake.accepted:
+                self._server_stream.open_link(self._requests.behind_upgrade + self._reader.take_rest())
             if event["type"] != "websocket.http.response.start":
                 self._upgrade_answered.set()
 
@@ -171,54 +160,3 @@ class Http1Connection(TCPServer):
         http = self.protocol.protocol
         assert isinstance(http, H11Protocol)
         return http
-
-
-class BoundedHandshake(Handshake):
-    """hypercorn's handshake, for a WebSocket whose frames come from this reader."""
-
-    def __init__(self, scope: Any, frames: FrameReader) -> None:
-        super().__init__(scope["headers"], scope["http_version"])
-        self._frames = frames
-
-    def accept(self, subprotocol: str | None, additional_headers: Any) -> tuple[int, list[tuple[bytes, bytes]], Any]:
-        status, headers, _ = super().accept(subprotocol, additional_headers)
-        return status, headers, BoundedConnection(self._frames)
-
-
-class BoundedConnection(Connection):
-    """The frames of a WebSocket as wsproto reads them. One that breaks the protocol is answered by a close frame.
-
-    hypercorn answers the close of a peer, and closes without a word what wsproto cannot read. So that is made to look
-    like the other (RFC 6455, 7.1.7).
-    """
-
-    def __init__(self, frames: FrameReader) -> None:
-        super().__init__(ConnectionType.SERVER, [_BreachTeller(frames)])
-
-    def events(self) -> Generator[Event, None, None]:
-        for event in super().events():
-            if isinstance(event, CloseConnection) and self.state is SocketState.OPEN:
-                self._state = SocketState.REMOTE_CLOSING
-            yield event
-
-
-class _BreachTeller(Extension):
-    """Makes wsproto refuse the frame at which the reader has stopped, with the code that belongs to it."""
-
-    name = "breach-teller"
-
-    def __init__(self, frames: FrameReader) -> None:
-        self._frames = frames
-
-    def enabled(self) -> bool:
-        return True
-
-    def offer(self) -> bool:
-        return False
-
-    def frame_inbound_header(
-        self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
-    ) -> CloseReason | RsvBits:
-        if self._frames.breach is not None:
-            return CloseReason(self._frames.breach.code)
-        return super().frame_inbound_header(proto, opcode, rsv, payload_length)

@@ -18,8 +18,8 @@ from hypercorn.utils import wrap_app
 from relay.errors import RequestRefused
 from relay.net.accept import accept_connections
 from relay.net.asgi_socket import STREAM_STATE
-from relay.net.frame_bounds import OF_A_STRANGER, FrameBounds
 from relay.net.http1 import Http1Connection
+from relay.net.link.fragments import MessageBounds
 from relay.net.request_head import HEAD_MAX_BYTES
 from relay.net.server_stream import Place, ServerStream
 from relay.net.transport import USER_TIMEOUT_MS, guard_tcp
@@ -30,6 +30,7 @@ GRACEFUL_TIMEOUT_S = 3.0
 ABORT_AFTER_S = 1.5
 APP_QUEUE_MESSAGES = 50
 WEBSOCKET_MESSAGE_MAX_BYTES = 65_536
+MESSAGE_BOUNDS = MessageBounds(WEBSOCKET_MESSAGE_MAX_BYTES, WEBSOCKET_MESSAGE_MAX_BYTES)
 IDLE_CONNECTION_S = 10.0
 FIRST_INHERITED_FD = 3
 INHERITED_NAME = "relay"
@@ -176,15 +177,12 @@ class _Server:
             _turn_away(accepted, refused)
 
     async def _connection(self, accepted: trio.SocketStream, place: Place) -> None:
-        stream = ServerStream(accepted, FrameBounds(WEBSOCKET_MESSAGE_MAX_BYTES, OF_A_STRANGER), place)
+        stream = ServerStream(accepted, MESSAGE_BOUNDS, place)
         self.streams.add(stream)
         state = ConnectionState({**self.state, STREAM_STATE: stream})
         connection = Http1Connection(self.app, self.config, self.context, state, stream, turns=self.turns)
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(stream.write_rest)
-                await connection
-                nursery.cancel_scope.cancel()
+            await connection
             await stream.part()
         except* Exception as failures:  # noqa: BLE001 - see serve_asgi
             self.failed(_names(failures))
@@ -232,7 +230,6 @@ def _names(failures: BaseExceptionGroup[BaseException]) -> str:
 def _hypercorn_config() -> Config:
     config = Config()
     config.max_app_queue_size = APP_QUEUE_MESSAGES
-    config.websocket_max_message_size = WEBSOCKET_MESSAGE_MAX_BYTES
     config.websocket_ping_interval = None
     config.alpn_protocols = ["http/1.1"]
     config.h11_max_incomplete_size = HEAD_MAX_BYTES

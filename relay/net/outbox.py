@@ -116,9 +116,8 @@ class Outbox:
 
         Raises:
             LegLost: from the socket, or because a send took longer than `send_deadline_s`. At the
-                deadline the send is cancelled, which a ClientSocket obeys at the price of a torn
-                frame; an AsgiSocket does not, and waits for the kernel (TCP_USER_TIMEOUT) or for
-                `close` from another task. In both cases the socket is only good for closing.
+                deadline the send is cancelled, at the price of a torn frame: then the socket is only good
+                for closing.
         """
         try:
             while (entry := await self._next()) is not None:

@@ -10,8 +10,9 @@ import trio
 
 from relay.errors import LegClosed, LegLost, RemoteProtocolError
 from relay.media.frames import FRAME_MS, AudioFormat
-from relay.net.client_socket import ClientSocket, client_socket_over
+from relay.net.client_socket import client_socket_over
 from relay.net.dial import Target, dial
+from relay.net.sockets import MessageSocket
 from relay.standin.sound import decode, level_dbfs
 from relay.wire import vapi
 
@@ -39,7 +40,7 @@ class VapiLine:
     closed: set when the socket is gone; `how_closed` says how, in words.
     """
 
-    def __init__(self, socket: ClientSocket, stream: trio.abc.Stream, form: AudioFormat) -> None:
+    def __init__(self, socket: MessageSocket, stream: trio.abc.Stream, form: AudioFormat) -> None:
         self.opened_s = trio.current_time()
         self.audio: list[SoundMessage] = []
         self.events: list[tuple[float, vapi.Event]] = []

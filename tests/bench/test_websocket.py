@@ -1,4 +1,4 @@
-"""The load's WebSocket frames against wsproto, which the relay speaks."""
+"""The load's WebSocket frames against wsproto, against which the relay's own are checked too."""
 
 import pytest
 from hypothesis import given

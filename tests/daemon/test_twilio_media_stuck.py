@@ -1,5 +1,4 @@
-"""A caller's socket that takes nothing any more: hypercorn's send hangs, and cannot be cancelled, until the kernel
-gives up or the connection is cut."""
+"""A caller's socket that takes nothing any more: a send hangs until it is given up, or the connection is closed."""
 
 import json
 from typing import Any
@@ -23,25 +22,30 @@ from relay.daemon.twilio_media import MediaEndpoint
 from relay.logic.end_reason import EndReason
 from relay.metrics import Metrics
 from relay.net.asgi_socket import STREAM_STATE
+from relay.net.link.link import Link
+from relay.net.link.pace import OF_A_CALL
+from relay.net.link.protocol import Side, WebSocketProtocol
+from relay.net.listen import MESSAGE_BOUNDS
 from relay.redaction import Redactor
 from relay.refusals import Refusals
 from tests.support.callrig import MULAW, TONE, FakeDialer, LoudnessModel, run_inline
 from tests.support.frontrig import SID, connected, front_config, start
+from tests.support.raw_frames import FIN, TEXT, raw_frame
 from tests.support.sockets import StuckStream
 
-KERNEL_GIVES_UP_S = 5.0
 CONFIG = front_config(twilio=TwilioConfig(validate_signatures=False))
 
 
 class StuckConnection:
-    """The ASGI side of a WebSocket whose peer stopped reading after the handshake."""
+    """The server's side of a WebSocket whose peer stopped reading after the handshake."""
 
     def __init__(self, messages: list[str]) -> None:
-        self._send, self._receive = trio.open_memory_channel[Any](100)
-        self.stream = StuckStream()
-        self._send.send_nowait({"type": "websocket.connect"})
-        for message in messages:
-            self._send.send_nowait({"type": "websocket.receive", "text": message})
+        protocol = WebSocketProtocol(Side.SERVER, MESSAGE_BOUNDS, OF_A_CALL)
+        sent = b"".join(raw_frame(FIN | TEXT, message.encode(), masked=True) for message in messages)
+        self.link = Link(StuckStream(sent), protocol, "socket", unread_max=50)
+
+    def admit(self) -> None:
+        pass
 
     @property
     def scope(self) -> dict[str, Any]:
@@ -51,17 +55,15 @@ class StuckConnection:
             "query_string": b"",
             "headers": [],
             "extensions": {},
-            "state": {STREAM_STATE: self.stream},
+            "state": {STREAM_STATE: self},
         }
 
     async def receive(self) -> Any:
-        return await self._receive.receive()
+        await trio.lowlevel.checkpoint()
+        return {"type": "websocket.connect"}
 
     async def send(self, message: Any) -> None:
-        if message["type"] == "websocket.accept":
-            return
-        with trio.CancelScope(shield=True), trio.move_on_after(KERNEL_GIVES_UP_S):
-            await self.stream.aborted.wait()
+        await trio.lowlevel.checkpoint()
 
 
 @pytest.mark.parametrize(("ended_by", "within_s"), [(EndReason.ADMIN, 4.5), (EndReason.CALLER_LOST, 12.0)])

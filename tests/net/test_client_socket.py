@@ -1,9 +1,7 @@
-"""ClientSocket: what goes wrong while dialling, the keepalive, torn frames, and the end."""
+"""A dialled socket: what goes wrong while dialling, the keepalive, torn frames, and the end."""
 
-import shutil
 import socket
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
@@ -19,13 +17,14 @@ from relay.errors import LegClosed, LegLost
 from relay.net.client_socket import (
     BINARY_MAX_BYTES,
     MESSAGE_MAX_BYTES,
-    QUEUE_MESSAGES,
-    ClientSocket,
+    UNREAD_MAX,
     client_socket_over,
     open_client_socket,
 )
 from relay.net.dial import Target
-from relay.net.frame_bounds import FRAMES_PER_TURN
+from relay.net.link.link import Link
+from relay.net.link.protocol import FRAMES_PER_TURN
+from tests.support.certificates import make_certificate
 from tests.support.leaks import resources, resources_return_to
 
 TARGET = Target("assistant.test", 443, "/secret-path?token=secret", secure=True)
@@ -52,7 +51,7 @@ async def refused_by(serve: Serve, *, timeout_s: float = 5.0) -> str:
     return str(lost.value)
 
 
-def dialled(port: int) -> AbstractAsyncContextManager[ClientSocket]:
+def dialled(port: int) -> AbstractAsyncContextManager[Link]:
     return open_client_socket(f"ws://127.0.0.1:{port}/", connect_timeout_s=5)
 
 
@@ -66,8 +65,8 @@ def answering(raw: bytes) -> Serve:
 
 
 @asynccontextmanager
-async def connected() -> AsyncIterator[tuple[ClientSocket, WebSocketConnection, MemoryStream]]:
-    """A ClientSocket over memory, the trio-websocket server at its other end, and that server's stream."""
+async def connected() -> AsyncIterator[tuple[Link, WebSocketConnection, MemoryStream]]:
+    """A Link over memory, the trio-websocket server at its other end, and that server's stream."""
     near, far = memory_stream_pair()
     async with trio.open_nursery() as nursery:
         peers: list[WebSocketConnection] = []
@@ -150,16 +149,7 @@ async def test_a_peer_without_tls_is_a_tls_failure() -> None:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A certificate for 127.0.0.1 that nobody trusts, and its key."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("no openssl command")
-    folder = tmp_path_factory.mktemp("tls")
-    key, made = folder / "key.pem", folder / "cert.pem"
-    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
-    command = [openssl, "req", "-x509", *curve, "-nodes", "-days", "2", "-keyout", str(key), "-out", str(made), *names]
-    subprocess.run(command, check=True, capture_output=True)
-    return made, key
+    return make_certificate(tmp_path_factory.mktemp("tls"))
 
 
 @asynccontextmanager
@@ -216,8 +206,8 @@ async def test_headers_and_resource_are_sent() -> None:
 
 
 @asynccontextmanager
-async def half_open() -> AsyncIterator[ClientSocket]:
-    """A ClientSocket whose peer shook hands and does nothing since."""
+async def half_open() -> AsyncIterator[Link]:
+    """A Link whose peer shook hands and does nothing since."""
     near, far = memory_stream_pair()
 
     async def answer() -> None:
@@ -271,7 +261,7 @@ async def test_keepalive_ends_with_leg_lost_when_the_pong_does_not_come(autojump
 
 async def test_pings_of_the_peer_are_answered_by_an_idle_client(autojump_clock: MockClock) -> None:
     async with connected() as (_, peer, _):
-        with trio.fail_after(1):
+        with trio.fail_after(2):
             await peer.ping()
 
 
@@ -279,9 +269,8 @@ async def test_a_send_cancelled_inside_a_frame_loses_the_socket_and_is_followed_
     autojump_clock: MockClock,
 ) -> None:
     async with connected() as (client, _, _):
-        wire = client._wire
         stuck = trio.Event()
-        stapled = wire._stream
+        stapled = client._stream._below
         assert isinstance(stapled, trio.StapledStream)
         stapled.send_stream.send_all_hook = stuck.wait
         with trio.move_on_after(1) as scope:
@@ -296,9 +285,9 @@ async def test_a_send_cancelled_inside_a_frame_loses_the_socket_and_is_followed_
         assert trio.current_time() == before
 
 
-def slow_to_write(client: ClientSocket) -> trio.Event:
+def slow_to_write(client: Link) -> trio.Event:
     """From now on every write of the client is in progress until this event is set."""
-    stream = client._wire._stream
+    stream = client._stream._below
     assert isinstance(stream, trio.StapledStream)
     go_on, delivers = trio.Event(), stream.send_stream.send_all_hook
     assert delivers is not None
@@ -368,7 +357,7 @@ async def test_cancelled_it_still_says_goodbye(autojump_clock: MockClock) -> Non
 
 async def test_parting_is_over_when_the_peer_has_answered_however_much_is_unread(autojump_clock: MockClock) -> None:
     async with connected() as (client, peer, _), trio.open_nursery() as nursery:
-        for number in range(2 * QUEUE_MESSAGES):
+        for number in range(2 * UNREAD_MAX):
             nursery.start_soon(peer.send_message, str(number))
         await trio.testing.wait_all_tasks_blocked()
         await client.send("last words")
@@ -402,16 +391,16 @@ async def test_parting_from_a_frozen_peer_takes_until_it_is_cancelled_and_closes
 async def test_a_peer_that_is_lost_has_not_answered(when: str, autojump_clock: MockClock) -> None:
     async with half_open() as client, trio.open_nursery() as nursery:
         if when == "before":
-            await trio.aclose_forcefully(client._wire)
+            await trio.aclose_forcefully(client._stream)
         else:
             nursery.start_soon(lose_later, client)
         with pytest.raises(LegLost):
             await client.part()
 
 
-async def lose_later(client: ClientSocket) -> None:
+async def lose_later(client: Link) -> None:
     await trio.sleep(0.1)
-    stapled = client._wire._stream
+    stapled = client._stream._below
     assert isinstance(stapled, trio.StapledStream)
     stapled.receive_stream.put_eof()
 
@@ -556,7 +545,7 @@ async def test_who_is_sending_learns_of_any_ending_by_leg_lost(ending: bytes, au
             await send_on_and_on(client)
 
 
-async def send_on_and_on(client: ClientSocket) -> None:
+async def send_on_and_on(client: Link) -> None:
     while True:
         await client.send("on and on")
 

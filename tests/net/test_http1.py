@@ -12,7 +12,8 @@ import trio.testing
 from relay.errors import LegLost
 from relay.net.asgi_request import UNREAD_MAX_BYTES, AsgiRequest
 from relay.net.asgi_socket import AsgiSocket
-from relay.net.frame_bounds import FRAMES_PER_TURN, OF_A_STRANGER
+from relay.net.link.pace import OF_A_STRANGER
+from relay.net.link.protocol import FRAMES_PER_TURN
 from relay.net.listen import WEBSOCKET_MESSAGE_MAX_BYTES
 from relay.net.request_reader import LINES_PER_TURN, LINES_UNJUDGED, READ_BYTES
 from relay.net.server_stream import ServerStream

@@ -1,6 +1,7 @@
 """A PromptSocket in memory, with the faults a real one can have. It passes the contract test of the real ones."""
 
 import math
+from typing import NoReturn
 
 import trio
 
@@ -121,22 +122,30 @@ def memory_socket_pair() -> tuple[MemorySocket, MemoryPeer]:
     return peer.socket, peer
 
 
-class StuckStream:
-    """Under a server's socket, a connection whose peer reads nothing and sends nothing."""
+class StuckStream(trio.abc.Stream):
+    """A connection whose peer has sent these bytes, sends no more and reads nothing."""
 
-    def __init__(self) -> None:
-        self.aborted = trio.Event()
-        self.all_handed_on = trio.Event()
+    def __init__(self, sent: bytes = b"") -> None:
+        self._sent = sent
+        self._closed = trio.Event()
 
-    def write_now(self, data: bytes | bytearray) -> bool:
-        return False
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        if self._sent and not self._closed.is_set():
+            await trio.lowlevel.checkpoint()
+            sent, self._sent = self._sent, b""
+            return sent
+        return await self._until_closed()
 
-    def admit(self) -> None:
-        pass
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._until_closed()
 
-    def stop(self) -> None:
-        pass
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._until_closed()
 
-    def abort(self) -> None:
-        self.aborted.set()
-        self.all_handed_on.set()
+    async def aclose(self) -> None:
+        self._closed.set()
+        await trio.lowlevel.checkpoint()
+
+    async def _until_closed(self) -> NoReturn:
+        await self._closed.wait()
+        raise trio.ClosedResourceError("closed here")

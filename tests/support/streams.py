@@ -39,3 +39,16 @@ def tcp_sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
 async def read_all(stream: trio.SocketStream) -> bytes:
     """Everything until the end of the stream."""
     return b"".join([bytes(data) async for data in stream])
+
+
+@contextmanager
+def narrow_pair() -> Iterator[tuple[trio.SocketStream, trio.SocketStream]]:
+    """Both ends of a connection on loopback, with buffers of the kernel as small as it allows."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
+        near = socket.create_connection(listener.getsockname())
+        far, _ = listener.accept()
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2_048)
+    with near, far:
+        ours, theirs = (trio.SocketStream(trio.socket.from_stdlib_socket(one)) for one in (near, far))
+        yield ours, theirs

@@ -11,8 +11,9 @@ import httpx
 import trio
 
 from relay.errors import LegClosed, LegLost
-from relay.net.client_socket import ClientSocket, client_socket_over
+from relay.net.client_socket import client_socket_over
 from relay.net.dial import Target, dial
+from relay.net.sockets import MessageSocket
 from relay.standin.browser.record import BrowserOptions, BrowserRecord, BrowserRefused, Ready
 from relay.standin.browser.uplink import HEADER, UplinkLog
 from relay.standin.tcp import reset
@@ -45,7 +46,7 @@ class WebSocketLink:
         scheme = "wss" if parts.scheme == "https" else "ws"
         self._client = client
         self._target = Target.parse(urlunsplit((scheme, parts.netloc, "/client", "", "")))
-        self._socket: ClientSocket
+        self._socket: MessageSocket
         self._stream: trio.abc.Stream
         self._sending = trio.Lock()
 

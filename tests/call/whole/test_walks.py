@@ -11,7 +11,7 @@ from tests.support.reference import ROOT, section
 from tests.support.walks import steps, walked
 
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
-SOCKETS = {"net/asgi_socket.py", "net/client_socket.py", "net/server_stream.py"}
+SOCKETS = {"net/asgi_socket.py", "net/link/link.py", "net/link/protocol.py"}
 """The ends of both ways, in whose place a call on the virtual clock has memory sockets."""
 FILES_MAX = 14
 NO_MARK_IS_DUE = 45

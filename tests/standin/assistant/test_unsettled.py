@@ -13,8 +13,9 @@ from trio.testing import MockClock
 
 from relay.errors import LegClosed, LegLost
 from relay.media.frames import TELEPHONE
-from relay.net.client_socket import ClientSocket, client_socket_over, open_client_socket
+from relay.net.client_socket import client_socket_over, open_client_socket
 from relay.net.dial import Target, dial
+from relay.net.link.link import Link
 from relay.net.rest import RestClient, open_rest_client
 from relay.standin.assistant import Assistant, AssistantCall, Behaviour, open_assistant
 from relay.standin.assistant.unsettled import AHEAD_LIMIT_S, OnDelete, PaceCheck, Unsettled
@@ -47,7 +48,7 @@ async def order(assistant: Assistant, rest: RestClient, **overrides: Any) -> Ass
     return assistant.calls[json.loads(answer)["id"]]
 
 
-async def told(socket: ClientSocket, seconds: float) -> tuple[list[dict[str, Any]], bytes, int | None]:
+async def told(socket: Link, seconds: float) -> tuple[list[dict[str, Any]], bytes, int | None]:
     """The texts and the audio of so many seconds, and the close code if the socket was closed by then."""
     texts: list[dict[str, Any]] = []
     audio = bytearray()
@@ -69,7 +70,7 @@ def connected(call: AssistantCall) -> Any:
 
 
 @asynccontextmanager
-async def talking(unsettled: Unsettled, **overrides: Any) -> AsyncGenerator[ClientSocket, None]:
+async def talking(unsettled: Unsettled, **overrides: Any) -> AsyncGenerator[Link, None]:
     """The socket of a call with an assistant that says nothing."""
     async with (
         opened(unsettled, script="silent") as (assistant, rest),

@@ -7,7 +7,8 @@ import pytest
 import trio
 
 from relay.errors import LegLost
-from relay.net.client_socket import ClientSocket, open_client_socket
+from relay.net.client_socket import open_client_socket
+from relay.net.link.link import Link
 from relay.standin.assistant import open_assistant
 from relay.standin.lab import open_lab
 
@@ -18,7 +19,7 @@ ORDER = {
 HEADERS = {"Authorization": "Bearer private", "User-Agent": "test"}
 
 
-async def to_the_end(socket: ClientSocket) -> None:
+async def to_the_end(socket: Link) -> None:
     while True:
         await socket.receive()
 

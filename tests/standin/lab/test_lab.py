@@ -10,7 +10,8 @@ import trio
 from trio.testing import MockClock
 
 from relay.errors import LegClosed, LegLost
-from relay.net.client_socket import ClientSocket, open_client_socket
+from relay.net.client_socket import open_client_socket
+from relay.net.link.link import Link
 from relay.standin.lab import CLEAN, Lab, LinkConditions, NetworkEvent, Schedule, open_lab
 from relay.standin.lab.lab import Happened
 from tests.support.leaks import resources, resources_return_to
@@ -228,7 +229,7 @@ async def test_a_lab_that_is_left_leaves_nothing() -> None:
 
 
 @asynccontextmanager
-async def websocket(schedule: Schedule, handler: Callable[..., Awaitable[None]]) -> AsyncIterator[ClientSocket]:
+async def websocket(schedule: Schedule, handler: Callable[..., Awaitable[None]]) -> AsyncIterator[Link]:
     """A client's WebSocket that goes through a lab to the handler."""
     async with serving(websocket_app(handler)) as port, open_lab(("127.0.0.1", port), schedule) as lab:
         with trio.fail_after(LIMIT_S):

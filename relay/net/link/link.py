@@ -1,0 +1,321 @@
+"""A WebSocket behind its handshake, as a PromptSocket: the only reader and the only writer of its stream.
+
+Nobody reads for its own sake: who waits for something reads, and another who waits meanwhile is told when something
+came. So a message wakes one task. While nobody waits, `run` reads.
+
+| state   | reads                  | writes                       | leaves when                                        |
+|---------|------------------------|------------------------------|----------------------------------------------------|
+| open    | messages; at most      | messages; answers to pings   | `part` or `close` -> parting; the peer's goodbye,  |
+|         | `unread_max` are kept  |                              | a violation, or the end of the stream -> over      |
+| parting | and drops it           | the goodbye, behind the rest | as above; CLOSE_LIMIT_S after `close` -> over      |
+| over    | nothing                | what is begun, and the       |                                                    |
+|         |                        | answer to the goodbye        |                                                    |
+"""
+
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+import trio
+
+from relay.errors import LegClosed, LegLost, LocalProtocolError
+from relay.net.link.fragments import Violation
+from relay.net.link.pace import FrameRates
+from relay.net.link.prompt_stream import RECEIVE_BYTES, PromptStream
+from relay.net.link.protocol import Goodbye, Pong, WebSocketProtocol
+from relay.wakeup import Signal
+
+CLOSE_LIMIT_S = 1.0
+SENDS_PER_TURN = 16
+STAND_BY_S = 1.0
+"""So long after the last `receive` the peer is read all the same."""
+_FAILED = {1002, 1007, 1009}
+"""Said by a peer for which the connection failed (RFC 6455, 7.4.1)."""
+
+_PING_BYTES = 8
+
+
+class Link:
+    """One WebSocket. `run` must run for as long as it is used; `peer` is its name in the texts of errors.
+
+    `unread_max` is how many messages are kept while nobody receives.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, protocol: WebSocketProtocol, peer: str, *, unread_max: int) -> None:
+        self._stream = stream if isinstance(stream, PromptStream) else PromptStream(stream)
+        self._protocol = protocol
+        self._peer = peer
+        self._unread_max = unread_max
+        self._writing = trio.Lock()
+        self._work = Signal()
+        self._torn = False
+        """Whether a frame is half-way in, for now or for good."""
+        self._gone = False
+        self._sends = 0
+        self._unread: deque[str | bytes] = deque()
+        self._reading = False
+        self._receiving = False
+        self._received = 0
+        self._news = Signal()
+        self._stand_in = Signal()
+        self._paced = Signal()
+        self._pings = 0
+        self._ponged = b""
+        self._closing = False
+        self._heard_goodbye = False
+        self._ending: Callable[[], LegLost | LegClosed] | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can be sent any more, as far as is known here."""
+        return self._closing or self._ending is not None
+
+    @property
+    def said_all(self) -> bool:
+        """Whether both sides have said goodbye, or the peer broke the protocol and was told so."""
+        waits = self._stream.has_rest or self._protocol.has_answers
+        return self._protocol.is_over and not (waits or self._torn or self._gone)
+
+    def change_rates(self, rates: FrameRates) -> None:
+        """From now on frames are taken at other rates, also for a `receive` that waits."""
+        self._protocol.change_rates(rates)
+        self._paced.fire()
+
+    async def receive(self) -> str | bytes:
+        """The next message; see MessageSocket."""
+        others_had_turn = False
+        self._received += 1
+        self._receiving = True
+        try:
+            while not self._closing:
+                if self._unread or self._advance():
+                    if others_had_turn:
+                        return self._take_unread()
+                    await trio.lowlevel.checkpoint()
+                elif self._ending is not None:
+                    break
+                else:
+                    await self._read()
+                others_had_turn = True
+        finally:
+            self._receiving = False
+        if not others_had_turn:
+            await trio.lowlevel.checkpoint()
+        raise self._lost("socket closed") if self._closing or self._ending is None else self._ending()
+
+    async def send(self, message: str | bytes) -> None:
+        """Write one message; see MessageSocket. Cancelled inside a frame, the link is good for nothing but `close`.
+
+        A peer that left is known when somebody reads: here after SENDS_PER_TURN messages.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if not self.send_now(message):
+            await self._write(partial(self._protocol.message, message))
+        self._sends += 1
+        if self._sends % SENDS_PER_TURN == 0:
+            self._stand_in.fire()
+            await trio.lowlevel.cancel_shielded_checkpoint()
+
+    def send_now(self, message: str | bytes) -> bool:
+        """Write one message in this instant; see PromptSocket. What the kernel leaves of it is written by `run`."""
+        if not self._stream.can_write_now or self._writing.locked() or self._is_mute:
+            return False
+        was_taken = self._stream.write_now(self._protocol.message(message))
+        if self._stream.has_rest:
+            self._work.fire()
+        return was_taken
+
+    async def ping(self, timeout_s: float) -> None:
+        """Wait for the answer to a ping. Raises LegLost when there is none in time."""
+        self._pings += 1
+        payload = self._pings.to_bytes(_PING_BYTES, "big")
+        try:
+            with trio.fail_after(timeout_s):
+                await self._write(partial(self._protocol.ping, payload))
+                while self._ponged < payload and not self.closed:
+                    await self._read_on()
+        except trio.TooSlowError:
+            raise self._lost(f"no pong in {timeout_s:g} s") from None
+        if self._ponged < payload:
+            raise self._lost("socket closed")
+
+    async def run_keepalive(self, interval_s: float, timeout_s: float) -> None:
+        """Ping every `interval_s` until cancelled. Raises LegLost when an answer takes over `timeout_s`."""
+        while True:
+            await trio.sleep(interval_s)
+            await self.ping(timeout_s)
+
+    async def part(self, code: int = 1000, reason: str = "") -> None:
+        """Say goodbye, and return when the peer has answered: it has read all that was sent (RFC 6455, 7.1.2).
+
+        Raises LegLost when the connection breaks before the answer comes, or broke before. Cancelled, it has said
+        goodbye or the link is torn.
+        """
+        self._closing = True
+        self._news.fire()
+        await self._write(partial(self._protocol.goodbye, code, reason))
+        while self._ending is None:
+            if self._advance():
+                await trio.lowlevel.checkpoint()
+            else:
+                await self._read()
+            self._unread.clear()
+        if not self._heard_goodbye:
+            raise self._lost("no answer to the goodbye")
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Say goodbye if the last frame was written whole, and wait for the answer; see MessageSocket.
+
+        The stream is closed if the peer has not answered. Otherwise that is left to the owner of the stream.
+        """
+        if self._closing:
+            return
+        with trio.CancelScope(shield=True):
+            with trio.move_on_after(CLOSE_LIMIT_S), suppress(LegLost):
+                await self.part(code, reason)
+            if not self.said_all:
+                await trio.aclose_forcefully(self._stream)
+                self._lose()
+
+    async def run(self) -> None:
+        """Read while nobody else does, and write what could not leave at once. Returns when the link is over, and what
+        was to be said is said."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._write_rest)
+            await self._stand_by()
+            with trio.move_on_after(CLOSE_LIMIT_S), suppress(LegLost):
+                await self._write(None)
+            nursery.cancel_scope.cancel()
+
+    @property
+    def _is_mute(self) -> bool:
+        return self._torn or self._gone or self._closing or self._protocol.said_goodbye
+
+    def _lost(self, why: str) -> LegLost:
+        return LegLost(f"{self._peer}: {why}")
+
+    def _take_unread(self) -> str | bytes:
+        if len(self._unread) == self._unread_max:
+            self._news.fire()
+        return self._unread.popleft()
+
+    def _advance(self) -> bool:
+        """Take the next event of what was read; whether it was a message."""
+        event = self._protocol.next_event(trio.current_time())
+        if self._protocol.has_answers:
+            self._answer()
+        if event is None:
+            return False
+        if isinstance(event, str | bytes):
+            self._unread.append(event)
+            return True
+        if isinstance(event, Pong):
+            self._take_pong(event.payload)
+        else:
+            self._heard_goodbye = isinstance(event, Goodbye)
+            self._end(self._reason(event))
+        return False
+
+    def _take_pong(self, payload: bytes) -> None:
+        """An answer to a ping is one to all before it (RFC 6455, 5.5.3)."""
+        if len(payload) == _PING_BYTES:
+            self._ponged = max(self._ponged, payload)
+            self._news.fire()
+
+    def _reason(self, event: Goodbye | Violation) -> Callable[[], LegLost | LegClosed]:
+        if isinstance(event, Goodbye) and event.code not in _FAILED:
+            return partial(LegClosed, event.code, event.reason)
+        text = f"{self._peer}: connection failed with {event.code} {event.reason}".rstrip()
+        return partial(LegLost, text, event.code)
+
+    def _end(self, ending: Callable[[], LegLost | LegClosed]) -> None:
+        if self._ending is None:
+            self._ending = ending
+        self._news.fire()
+        self._stand_in.fire()
+
+    def _lose(self) -> None:
+        self._gone = True
+        self._end(partial(LegLost, f"{self._peer}: connection lost"))
+
+    async def _read(self) -> None:
+        """Let more come in, or leave that to who does so already. Always a checkpoint; cancelled, nothing was taken."""
+        if self._reading:
+            await self._news.wait()
+            return
+        self._reading = True
+        try:
+            due_s = self._protocol.due_s
+            if trio.current_time() < due_s:
+                await self._paced.wait(due_s)
+            elif not self._protocol.is_hungry:
+                await trio.lowlevel.checkpoint()
+            elif data := await self._stream.receive_some(RECEIVE_BYTES):
+                self._protocol.feed(data)
+            else:
+                self._lose()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._lose()
+        finally:
+            self._reading = False
+            self._news.fire()
+
+    async def _read_on(self) -> None:
+        """Read for who waits for something else than a message. Always a checkpoint."""
+        if len(self._unread) >= self._unread_max:
+            await self._news.wait()
+        elif self._advance():
+            self._news.fire()
+            await trio.lowlevel.checkpoint()
+        elif self.closed:
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._read()
+
+    async def _stand_by(self) -> None:
+        while self._ending is None:
+            seen = self._received
+            await self._stand_in.wait(trio.current_time() + STAND_BY_S)
+            while self._is_idle and seen == self._received:
+                await self._read_on()
+
+    @property
+    def _is_idle(self) -> bool:
+        return self._ending is None and not self._receiving and len(self._unread) < self._unread_max
+
+    async def _write(self, make: Callable[[], bytes] | None) -> None:
+        """Write what waits, and one more frame behind it. Raises LegLost when that cannot be done."""
+        async with self._writing:
+            if self._torn or self._gone:
+                raise self._lost("socket lost")
+            try:
+                frame = b"" if make is None else make()
+            except LocalProtocolError:
+                raise self._lost("socket closed") from None
+            data = frame + self._protocol.take_answers()
+            if not (data or self._stream.has_rest):
+                return
+            self._torn = True
+            try:
+                await self._stream.send_all(data)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                self._lose()
+                raise self._lost("connection lost") from None
+            self._torn = False
+
+    async def _write_rest(self) -> None:
+        with suppress(LegLost):
+            while True:
+                while not (self._stream.has_rest or self._protocol.has_answers):
+                    await self._work.wait()
+                await self._write(None)
+
+    def _answer(self) -> None:
+        """Answer the peer's pings and goodbye, at once if nothing else is under way."""
+        if self._stream.can_write_now and not (self._writing.locked() or self._torn or self._gone):
+            answers = self._protocol.take_answers()
+            if not self._stream.write_now(answers):
+                self._stream.write_later(answers)
+        if self._stream.has_rest or self._protocol.has_answers:
+            self._work.fire()

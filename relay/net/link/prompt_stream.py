@@ -1,0 +1,161 @@
+"""A stream that also takes bytes from a plain function, where what is below it can: TCP, and TLS over it."""
+
+import os
+import ssl
+from contextlib import suppress
+
+import trio
+
+RECEIVE_BYTES = 65_536
+
+
+class PromptStream(trio.abc.Stream):
+    """Any stream; only over TCP it takes bytes in an instant.
+
+    What it has in hand is written before anything else by `send_all`. One task sends at a time, and meanwhile nobody
+    uses `write_now`.
+    """
+
+    def __init__(self, below: trio.abc.Stream) -> None:
+        self._below = below
+        self._socket = below.socket if isinstance(below, trio.SocketStream) else None
+        self._rest = b""
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether it has bytes in hand, for `send_all`."""
+        return bool(self._rest)
+
+    @property
+    def can_write_now(self) -> bool:
+        """Whether it is worth a try."""
+        return self._socket is not None and not self._rest
+
+    def write_now(self, data: bytes) -> bool:
+        """Take `data` in this instant. False, and nothing is written, when that is not possible."""
+        if not self.can_write_now:
+            return False
+        taken = self._hand_over(data)
+        self._rest = data[taken:] if taken else b""
+        return taken > 0
+
+    def write_later(self, data: bytes) -> None:
+        """Take `data` in hand."""
+        self._rest += data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        rest, self._rest = self._rest, b""
+        await self._below.send_all(rest + data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._below.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._below.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._below.aclose()
+
+    def _hand_over(self, data: bytes) -> int:
+        """How many bytes the kernel took in this instant."""
+        if self._socket is None:
+            return 0
+        with suppress(OSError):  # also BlockingIOError; of a broken connection the next ordinary write tells
+            return os.write(self._socket.fileno(), data)
+        return 0
+
+
+class TlsStream(PromptStream):
+    """The client's side of TLS over a stream. trio's own cannot be written from a plain function.
+
+    It ends without a goodbye of TLS, and takes the end of the stream below for its own: a WebSocket has a goodbye of
+    its own (RFC 6455, 7.1.1), and what is cut off without one counts as lost.
+    """
+
+    def __init__(self, below: trio.abc.Stream, context: ssl.SSLContext, server_hostname: str) -> None:
+        super().__init__(below)
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
+
+    async def do_handshake(self) -> None:
+        """Agree on keys, and verify the peer. Raises BrokenResourceError, caused by an ssl.SSLError if TLS failed."""
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._below.send_all(self._outgoing.read())
+                await self._receive()
+            except ssl.SSLError as error:
+                raise trio.BrokenResourceError from error
+            else:
+                await self._below.send_all(self._outgoing.read())
+                return
+
+    def write_now(self, data: bytes) -> bool:
+        """Take `data` in this instant; what the kernel does not take of the records is kept in hand."""
+        if not self.can_write_now:
+            return False
+        try:
+            self._seal(data)
+        except trio.BrokenResourceError:
+            return False
+        records = self._outgoing.read()
+        self._rest = records[self._hand_over(records) :]
+        return True
+
+    def write_later(self, data: bytes) -> None:
+        self._seal(data)
+        self._rest += self._outgoing.read()
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        self._seal(data)
+        await super().send_all(self._outgoing.read())
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """As a stream does. Cancelled, it has taken nothing."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        others_had_turn = False
+        while (data := self._open(max_bytes or RECEIVE_BYTES)) is None:
+            others_had_turn = True
+            if not await self._receive():
+                return b""
+        if not others_had_turn:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        return data
+
+    async def _receive(self) -> bool:
+        """Receive records, or parts of them; False at the end of the stream."""
+        received = await self._below.receive_some(RECEIVE_BYTES)
+        if received:
+            self._incoming.write(received)
+        else:
+            self._incoming.write_eof()
+        return bool(received)
+
+    def _open(self, max_bytes: int) -> bytes | None:
+        """What the records that are there hold; None if that is nothing, and empty behind the last."""
+        parts, n_bytes = [], 0
+        try:
+            while n_bytes < max_bytes and (part := self._tls.read(max_bytes - n_bytes)):
+                parts.append(part)
+                n_bytes += len(part)
+        except ssl.SSLWantReadError:
+            if not parts:
+                return None
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            pass
+        except ssl.SSLError as error:
+            if not parts:
+                raise trio.BrokenResourceError from error
+        finally:
+            self._rest += self._outgoing.read()  # what TLS says by itself, as new keys, goes with what is sent next
+        return b"".join(parts)
+
+    def _seal(self, data: bytes | bytearray | memoryview) -> None:
+        """Make records of `data`, behind those that are there."""
+        left = memoryview(data)
+        try:
+            while left:
+                left = left[self._tls.write(left) :]
+        except ssl.SSLError as error:
+            raise trio.BrokenResourceError from error

@@ -1,0 +1,298 @@
+"""Link: one task reads at a time and one writes, frames lie behind each other whole, and every wait has its end."""
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from relay.errors import LegClosed, LegLost
+from relay.net.link.fragments import MessageBounds
+from relay.net.link.link import CLOSE_LIMIT_S, STAND_BY_S, Link
+from relay.net.link.pace import OF_A_CALL, OF_A_STRANGER, FrameRates
+from relay.net.link.protocol import Goodbye, Pong, Side, WebSocketProtocol
+from tests.support.raw_frames import BINARY, FIN, PING, PONG, TEXT, close_frame, raw_frame
+from tests.support.streams import narrow_pair
+
+BOUNDS = MessageBounds(text_max_bytes=2**23, binary_max_bytes=2**23)
+UNREAD_MAX = 16
+T, B = FIN | TEXT, FIN | BINARY
+
+
+def client_frame(first: int, payload: bytes = b"") -> bytes:
+    return raw_frame(first, payload, masked=True)
+
+
+@asynccontextmanager
+async def linked(
+    rates: FrameRates = OF_A_CALL, *, prompt: bool = True
+) -> AsyncIterator[tuple[Link, trio.SocketStream]]:
+    """The server's side of a WebSocket over TCP with small buffers, and the stream at its other end."""
+    with narrow_pair() as (near, far):
+        protocol = WebSocketProtocol(Side.SERVER, BOUNDS, rates)
+        stream = near if prompt else trio.StapledStream(near, near)
+        link = Link(stream, protocol, "peer", unread_max=UNREAD_MAX)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(link.run)
+            yield link, far
+            nursery.cancel_scope.cancel()
+
+
+class Steps(trio.abc.Instrument):
+    """Counts the steps of all tasks but one."""
+
+    def __init__(self, mine: trio.lowlevel.Task) -> None:
+        self.mine = mine
+        self.others = 0
+
+    def task_scheduled(self, task: trio.lowlevel.Task) -> None:
+        self.others += task is not self.mine
+
+
+class Ear:
+    """Reads the frames at the other end with the protocol of a client."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self._protocol = WebSocketProtocol(Side.CLIENT, BOUNDS, OF_A_CALL)
+
+    async def next(self) -> Any:
+        while True:
+            event = self._protocol.next_event(trio.current_time())
+            if event is not None:
+                return event
+            if self._protocol.is_hungry:
+                data = await self._stream.receive_some()
+                if not data:
+                    return None
+                self._protocol.feed(data)
+
+
+async def test_a_message_wakes_the_task_that_receives_it_and_no_other() -> None:
+    async with linked() as (link, far):
+        await far.send_all(client_frame(T, b"first"))
+        assert await link.receive() == "first"
+        steps = Steps(trio.lowlevel.current_task())
+        trio.lowlevel.add_instrument(steps)
+        for _ in range(20):
+            await far.send_all(client_frame(B, bytes(160)))
+            assert await link.receive() == bytes(160)
+            assert link.send_now(b"answer")
+        trio.lowlevel.remove_instrument(steps)
+    assert steps.others <= 2, "what stands by may have looked once"
+
+
+@pytest.mark.parametrize("cancelled", ["the one that reads", "the one that waits for it"])
+async def test_of_two_that_wait_one_reads_and_the_other_goes_on_when_it_is_cancelled(cancelled: str) -> None:
+    received: list[str | bytes] = []
+
+    async def receive(link: Link) -> None:
+        received.append(await link.receive())
+
+    async with linked() as (link, far), trio.open_nursery() as nursery:
+        first, second = trio.CancelScope(), trio.CancelScope()
+
+        async def ping() -> None:
+            with second:
+                await link.ping(5)
+
+        async def first_receive() -> None:
+            with first:
+                await receive(link)
+
+        nursery.start_soon(first_receive)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(ping)
+        await wait_all_tasks_blocked()
+        (first if cancelled == "the one that reads" else second).cancel()
+        await wait_all_tasks_blocked()
+        await far.send_all(client_frame(T, b"heard") + client_frame(FIN | PONG, (1).to_bytes(8, "big")))
+        with trio.fail_after(5):
+            if cancelled == "the one that reads":
+                await receive(link)
+    assert received == ["heard"]
+
+
+async def test_what_comes_while_a_pong_is_waited_for_is_kept_and_only_so_much_of_it() -> None:
+    async with linked() as (link, far), trio.open_nursery() as nursery:
+        for number in range(2 * UNREAD_MAX):
+            await far.send_all(client_frame(T, b"%d" % number))
+        await far.send_all(client_frame(FIN | PONG, (1).to_bytes(8, "big")))
+        nursery.start_soon(link.ping, 5)
+        await wait_all_tasks_blocked()
+        assert len(link._unread) == UNREAD_MAX
+        with trio.fail_after(5):
+            assert [await link.receive() for _ in range(2 * UNREAD_MAX)] == [str(n) for n in range(2 * UNREAD_MAX)]
+
+
+async def test_nobody_that_receives_is_needed_for_pings_to_be_answered_and_endings_to_be_seen() -> None:
+    async with linked() as (link, far):
+        ear = Ear(far)
+        await far.send_all(client_frame(T, b"unread") + client_frame(FIN | PING, b"?"))
+        with trio.fail_after(5 * STAND_BY_S):
+            assert await ear.next() == Pong(b"?")
+        await far.send_all(close_frame(1001, masked=True))
+        with trio.fail_after(5 * STAND_BY_S):
+            assert await ear.next() == Goodbye(1001)
+        assert await link.receive() == "unread"
+        with pytest.raises(LegClosed):
+            await link.receive()
+        assert link.closed
+        assert not link.send_now("late")
+
+
+@pytest.mark.parametrize("prompt", [True, False], ids=["prompt", "by a task"])
+async def test_a_peer_that_pings_and_reads_nothing_is_heard_on_and_the_latest_ping_answered(*, prompt: bool) -> None:
+    """Who receives waits for no write. The answer follows what was begun before."""
+    async with linked(prompt=prompt) as (link, far), trio.open_nursery() as nursery:
+        nursery.start_soon(link.send, bytes(4_000_000))
+        await wait_all_tasks_blocked()
+        for number in range(10):
+            await far.send_all(client_frame(FIN | PING, b"%d" % number) + client_frame(T, b"on"))
+            with trio.fail_after(5):
+                assert await link.receive() == "on"
+        ear = Ear(far)
+        with trio.fail_after(20):
+            assert await ear.next() == bytes(4_000_000)
+            assert await ear.next() == Pong(b"9")
+
+
+async def test_messages_sent_in_every_way_lie_behind_each_other_whole_at_a_peer_that_reads_slowly() -> None:
+    """Some leave at once, some in part, and others wait."""
+    texts = [f"{number} " + "x" * 30_000 for number in range(100)]
+    ways = {True: 0, False: 0}
+
+    async def talk(link: Link) -> None:
+        for number, text in enumerate(texts):
+            at_once = number % 3 != 0 and link.send_now(text)
+            ways[at_once] += 1
+            if not at_once:
+                await link.send(text)
+
+    async with linked() as (link, far), trio.open_nursery() as nursery:
+        nursery.start_soon(talk, link)
+        ear = Ear(far)
+        with trio.fail_after(30):
+            assert [await ear.next() for _ in texts] == texts
+    assert min(ways.values()) > 0
+
+
+async def test_what_the_kernel_left_of_a_message_is_written_before_the_next() -> None:
+    async with linked() as (link, far):
+        assert link.send_now(bytes(4_000_000))
+        assert not link.send_now("between"), "the rest comes first"
+        ear = Ear(far)
+        assert await ear.next() == bytes(4_000_000)
+        await wait_all_tasks_blocked()
+        assert link.send_now("after")
+        assert await ear.next() == "after"
+
+
+async def test_closing_ends_a_send_and_a_receive_that_hang_and_takes_no_longer_than_its_limit() -> None:
+    ended: list[str] = []
+
+    async def send(link: Link) -> None:
+        for _ in range(2):  # what the kernel leaves of the first is kept
+            with suppress(LegLost):
+                await link.send(bytes(4_000_000))
+        with pytest.raises(LegLost):
+            await link.send("late")
+        ended.append("send")
+
+    async def receive(link: Link) -> None:
+        with pytest.raises(LegLost):
+            await link.receive()
+        ended.append("receive")
+
+    async with linked() as (link, _), trio.open_nursery() as nursery:
+        nursery.start_soon(send, link)
+        nursery.start_soon(receive, link)
+        await wait_all_tasks_blocked()
+        with trio.fail_after(3 * CLOSE_LIMIT_S):
+            await link.close()
+    assert sorted(ended) == ["receive", "send"]
+    assert not link.said_all
+
+
+async def test_who_breaks_the_protocol_is_told_and_nothing_follows() -> None:
+    async with linked() as (link, far):
+        await far.send_all(client_frame(T, b"last") + client_frame(0xC1, b"x") + client_frame(T, b"never heard"))
+        assert await link.receive() == "last"
+        for _ in range(2):
+            with pytest.raises(LegLost, match="1002") as lost:
+                await link.receive()
+            assert lost.value.close_code == 1002
+        with pytest.raises(LegLost):
+            await link.send("late")
+        await link.close()
+        assert link.said_all
+        event = await Ear(far).next()
+        assert isinstance(event, Goodbye)
+        assert event.code == 1002
+
+
+async def test_a_goodbye_is_answered_once_and_no_message_lies_behind() -> None:
+    async with linked() as (link, far):
+        assert link.send_now("before")
+        await far.send_all(close_frame(4000, b"bye", masked=True))
+        for _ in range(2):
+            with pytest.raises(LegClosed, match="4000 bye"):
+                await link.receive()
+        assert not link.send_now("late")
+        with pytest.raises(LegLost):
+            await link.send("late")
+        await link.close(1000)
+        ear = Ear(far)
+        assert [await ear.next(), await ear.next()] == ["before", Goodbye(4000)]
+
+
+async def test_run_ends_with_the_link_when_its_answer_is_written() -> None:
+    with narrow_pair() as (near, far):
+        link = Link(near, WebSocketProtocol(Side.SERVER, BOUNDS, OF_A_CALL), "peer", unread_max=UNREAD_MAX)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(link.run)
+            await far.send_all(close_frame(1000, masked=True))
+        assert await Ear(far).next() == Goodbye(1000)
+
+
+async def test_a_stranger_that_floods_is_read_slowly_until_it_is_admitted() -> None:
+    received = 0
+    done = trio.Event()
+
+    async def receive(link: Link) -> None:
+        nonlocal received
+        while received < 1000:
+            await link.receive()
+            received += 1
+        done.set()
+
+    async with linked(OF_A_STRANGER) as (link, far), trio.open_nursery() as nursery:
+        nursery.start_soon(far.send_all, client_frame(B) * 1000)
+        nursery.start_soon(receive, link)
+        await trio.sleep(0.1)
+        assert received < 50
+        link.change_rates(OF_A_CALL)
+        with trio.fail_after(2):
+            await done.wait()
+
+
+async def test_no_pong_in_time_is_the_loss_of_the_link(autojump_clock: MockClock) -> None:
+    near, _far = trio.testing.memory_stream_pair()
+    link = Link(near, WebSocketProtocol(Side.CLIENT, BOUNDS, OF_A_CALL), "peer", unread_max=UNREAD_MAX)
+    with pytest.raises(LegLost, match="no pong in 2 s"):
+        await link.run_keepalive(10, 2)
+    assert trio.current_time() == pytest.approx(12)
+
+
+async def test_a_stream_that_is_closed_takes_nothing_even_when_its_descriptor_is_used_again() -> None:
+    with narrow_pair() as (near, _far):
+        link = Link(near, WebSocketProtocol(Side.CLIENT, BOUNDS, OF_A_CALL), "peer", unread_max=UNREAD_MAX)
+        number = near.socket.fileno()
+        await near.aclose()
+        here, there = socket.socketpair()
+        with here, there:
+            assert number in {here.fileno(), there.fileno()}
+            assert not link.send_now("x")
