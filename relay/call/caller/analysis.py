@@ -194,10 +194,12 @@ class Analysis:
         if sent_by_caller and self._is_left_out(samples, duration_ms):
             return
         self._heard_ms += duration_ms
+        self._arrived_at = arrived_at
         self._use(for_assistant, samples, arrived_at, stream)
 
     def _use(self, for_assistant: bytes, samples: NDArray[np.int16], arrived_at: float, stream: VadStream) -> None:
-        self._arrived_at = arrived_at
+        if not for_assistant and not len(samples):
+            return
         for frame in self._packetizer.push(for_assistant):
             if cause := self._replay.append(frame):
                 self._counts.dropped(cause)
