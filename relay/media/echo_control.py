@@ -23,17 +23,17 @@ Where its library is missing, a bar on the level (`relay.media.echo_bar`) takes 
 detector, once an echo is certain: to set it, the delay and the loss must be known.
 """
 
+from collections import deque
 from dataclasses import dataclass
 from enum import Enum, auto
-from math import log10
 from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from relay.media.echo_bar import EchoBar
 from relay.media.echo_estimate import CERTAIN, HEARD_DBFS, HOP_MS, PLAYED_DBFS, REACH_MS, EchoEstimate
-from relay.media.features import FULL_SCALE, NoiseFloor, level_dbfs
+from relay.media.echo_residue import BLOCK, EARLY_BLOCKS, LATE_BLOCKS, EchoResidue
+from relay.media.features import NoiseFloor, level_dbfs
 from relay.media.resample import Samples
 
 RATE_HZ = 16000
@@ -52,16 +52,11 @@ THINNED_CLEAN, THINNED_FOUND = 4, 8
 """Where nothing new is expected, the estimate looks at one block in so many."""
 SUSPECT = 8.0
 """From this score on all are looked at. By chance it is hardly ever that high."""
-EXPLAINED_DB = 6.0
-"""Where the canceller takes less than so much of what is heard away, somebody speaks, or the echo has moved."""
 CANCELLER_REACH_MS = 450.0
 """At 500 ms the canceller still finds an echo, at 700 ms it does not. What is later is brought nearer."""
 NEAR_ENOUGH_MS = 200.0
 JUMP_MS = 10.0
 """A delay that has changed by more is a new one."""
-FADED_FROM_DB, FADED_BY_MAX_DB = 10.0, 18.0
-"""Where the canceller takes more than so much away, the rest gets weaker by as much again."""
-_BLOCK = RATE_HZ // 100
 _DELAY = round(DELAY_MS * RATE_HZ / 1000)
 
 EchoMode = Literal["auto", "on", "off"]
@@ -117,9 +112,10 @@ class EchoControl:
         self._canceller: EchoRemover | None = None
         self._delay_ms = 0.0
         self._shift_ms = 0.0
-        self._gain = 1.0
-        self._is_explained = False
+        self._residue = EchoResidue()
         self._held = 0
+        self._came = 0
+        self._lost: deque[tuple[int, int]] = deque()
         self._floor = NoiseFloor(20.0)
         self._waited_ms = 0.0
         self._compared_ms = 0.0
@@ -140,24 +136,35 @@ class EchoControl:
         """Whether the line is known to have no echo, so that it does when `push` is called every 0.1 s."""
         return self.mode == "auto" and self.state is EchoState.CLEAN and self._thinned > 1
 
-    def push(self, near: Samples, far: Samples, *, known: int = 0) -> Samples:
+    def push(self, near: Samples, far: Samples, *, known: int = 0, lost: int = 0) -> Samples:
         """Take the next samples of the caller, and what was played when they were recorded; return the cleaned ones.
 
         Those are the very same samples while the canceller is off. The first `known` samples came while it `may_wait`:
-        they were used as they are, and only what follows them is returned. Raises ValueError if the two differ in
+        they were used as they are, and only what follows them is returned. The last `lost` samples did not come: they
+        keep their place in what is compared, and have none in what is returned. Raises ValueError if the two differ in
         length.
         """
         if len(near) != len(far):
             raise ValueError(f"{len(near)} samples of the caller and {len(far)} of what was played")
         self.news = None
         if self.mode == "off":
-            return near
+            return near[: len(near) - lost] if lost else near
         self._near.push(near)
         self._far.push(far)
+        self._came += len(near)
+        if lost:
+            self._lost.append((self._came - lost, self._came))
         self._follow(near, far, self._estimate.push(near, far, thinned=self._thinned))
         if self._is_needed:
             return self._cancel(len(near) - known)
-        return self._stop(near[known:] if known else near)
+        new = len(near) - known
+        if known or lost:
+            near = near[known : len(near) - lost]
+        return self._stop(near, new)
+
+    def rest(self) -> Samples:
+        """What came, and was not returned yet: nothing follows it."""
+        return self._stop(self._near.samples[:0], 0)
 
     @property
     def _is_needed(self) -> bool:
@@ -168,7 +175,7 @@ class EchoControl:
     @property
     def _thinned(self) -> int:
         match self.state:
-            case EchoState.FOUND if self._is_explained:
+            case EchoState.FOUND if self._residue.is_explained:
                 return THINNED_FOUND
             case EchoState.CLEAN if self._waited_ms >= SETTLED_MS and self._estimate.score < SUSPECT:
                 return THINNED_CLEAN
@@ -186,6 +193,7 @@ class EchoControl:
             case _ if certain:
                 self._delay_ms = self._estimate.delay_ms
                 self._enter(EchoState.FOUND, EchoFound(self._estimate.loss_db, self._delay_ms, self._has_canceller))
+                self._residue = EchoResidue(self._estimate.loss_db)
                 if self._delay_ms > CANCELLER_REACH_MS or not self._has_canceller:
                     self._canceller = None
             case EchoState.UNSURE if self._since_played_ms < REACH_MS:
@@ -227,40 +235,31 @@ class EchoControl:
 
     def _cancel(self, new: int) -> Samples:
         waiting = self._held + new
-        whole = waiting // _BLOCK * _BLOCK
+        whole = waiting // BLOCK * BLOCK
         near, far = self._near.samples, self._far.samples
         if self._canceller is None:
             self._canceller = _new_canceller() or EchoBar(self._delay_ms, self._estimate.loss_db, delayed=_DELAY)
             is_far = self._has_canceller and self._delay_ms > CANCELLER_REACH_MS
             self._shift_ms = self._delay_ms - NEAR_ENOUGH_MS if is_far else 0.0
-            self._gain = 1.0
-            known = min(len(near) - waiting, HISTORY_MS * RATE_HZ // 1000) // _BLOCK * _BLOCK
+            self._residue = EchoResidue(self._estimate.loss_db if self.state is EchoState.FOUND else None)
+            known = min(len(near) - waiting, HISTORY_MS * RATE_HZ // 1000) // BLOCK * BLOCK
             self._process(near, far, waiting + known, known)
         cleaned = self._process(near, far, waiting, whole)
         self._held = waiting - whole
-        return self._fade(near[: len(near) - waiting + whole - _DELAY], cleaned)
+        end = whole - waiting - _DELAY  # where that lies which has come out, from the end of what has come
+        delay = round(self._delay_ms * RATE_HZ / 1000)
+        played = _part(far, end - whole - delay - LATE_BLOCKS * BLOCK, end - delay + EARLY_BLOCKS * BLOCK)
+        used = self._residue.push(_part(near, end - whole, end), cleaned, played)
+        return self._without_lost(used, self._came + end - whole)
 
-    def _fade(self, heard: Samples, cleaned: Samples) -> Samples:
-        """Weaken what is left where nearly all was echo: it is the part that the canceller does not know.
-
-        `heard` ends with what `cleaned` was made of.
-        """
-        missing = max(0, len(cleaned) - len(heard))
-        near = heard[len(heard) + missing - len(cleaned) :]
-        if missing:
-            near = np.concatenate((np.zeros(missing, np.int16), near))
-        before, after = _blocks(near), _blocks(cleaned)
-        gains = [self._gain]
-        for was, left in zip(_powers(before), _powers(after), strict=True):
-            removed_db = 10 * log10((was + 1) / (left + 1))
-            self._is_explained = removed_db >= EXPLAINED_DB or left < _HEARD_POWER
-            gains.append(10 ** (-min(max(removed_db - FADED_FROM_DB, 0.0), FADED_BY_MAX_DB) / 20))
-        self._gain = gains[-1]
-        if min(gains) == 1:
-            return cleaned
-        ends = np.array(gains, np.float32)[:, None]
-        faded: Samples = (after * (ends[:-1] + (ends[1:] - ends[:-1]) * _RAMP)).astype(np.int16).ravel()
-        return faded
+    def _without_lost(self, samples: Samples, start: int) -> Samples:
+        """`start`: how many came before the first of these."""
+        while self._lost and self._lost[0][1] <= start:
+            self._lost.popleft()
+        for first, end in reversed(self._lost):
+            left_out = slice(max(0, first - start), max(0, end - start))
+            samples = np.delete(samples, left_out)
+        return samples
 
     def _process(self, near: Samples, far: Samples, back: int, count: int) -> Samples:
         """Clean `count` samples, from `back` before the end of both on."""
@@ -273,11 +272,16 @@ class EchoControl:
         played = np.concatenate((np.zeros(missing, np.int16), far[early + missing : early + count]))
         return self._canceller.process(near[first : first + count], played)
 
-    def _stop(self, near: Samples) -> Samples:
+    def _stop(self, near: Samples, new: int) -> Samples:
+        """`near` is what may be used of the `new` samples that have come."""
         if self._canceller is None:
+            self._lost.clear()
             return near
         held, self._held, self._canceller = self._held, 0, None
-        return self._near.samples[-(held + len(near)) :].copy() if held else near
+        if not held:
+            return near
+        waited = self._near.samples[len(self._near.samples) - held - new : len(self._near.samples) - new]
+        return np.concatenate((self._without_lost(waited, self._came - held - new), near))
 
 
 def _new_canceller() -> EchoRemover | None:
@@ -313,14 +317,11 @@ class _Recent:
         self._end += len(samples)
 
 
-def _blocks(samples: Samples) -> NDArray[np.float32]:
-    return samples.astype(np.float32).reshape(-1, _BLOCK)
-
-
-def _powers(blocks: NDArray[np.float32]) -> list[float]:
-    powers: list[float] = np.einsum("ij,ij->i", blocks, blocks).tolist()
-    return powers
-
-
-_HEARD_POWER = float(10 ** (HEARD_DBFS / 10) * FULL_SCALE**2) * _BLOCK
-_RAMP = np.arange(_BLOCK, dtype=np.float32) / _BLOCK
+def _part(samples: Samples, start: int, end: int) -> Samples:
+    """A part by its distances from the end of these, with silence for what lies outside."""
+    first, last = len(samples) + start, len(samples) + end
+    part = samples[max(0, first) : max(0, last)]
+    if len(part) == end - start:
+        return part
+    before = min(max(0, -first), end - start)
+    return np.concatenate((np.zeros(before, np.int16), part, np.zeros(end - start - before - len(part), np.int16)))

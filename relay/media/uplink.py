@@ -12,6 +12,7 @@ from relay.media.transcode import Transcoder
 
 WAITING_MAX = 6
 """So many frames are looked at together on a line that is known to have no echo."""
+_NOTHING: Samples = np.zeros(0, np.int16)
 
 
 class Uplink:
@@ -59,11 +60,17 @@ class Uplink:
         """So much later than it was recorded the detector hears a sound, because of the canceller."""
         return DELAY_MS if self._echo and self._echo.is_on else 0.0
 
-    def new_stream(self) -> None:
-        """The caller's line is another one from now on: it may have another echo, or none."""
-        if self._echo:
-            self._echo = EchoControl(self._echo_mode)
-            self._waiting.clear()
+    def new_stream(self) -> tuple[bytes, Samples]:
+        """The caller's line is another one from now on: it may have another echo, or none.
+
+        Return what waited of the one before, as `push` does.
+        """
+        if self._echo is None:
+            return b"", _NOTHING
+        rest = self._given((b"", _NOTHING), _NOTHING, self._echo.rest())
+        self._echo = EchoControl(self._echo_mode)
+        self._waiting.clear()
+        return rest
 
     def push(self, audio: Audio, far: Audio | None = None) -> tuple[bytes, Samples]:
         """Return (audio for the assistant, samples for the detector), each with the delay of its own resampler.
@@ -74,7 +81,10 @@ class Uplink:
         if plain is not None and self._echo is None:
             return plain
         near = plain[1] if plain is not None and self._detector_is_wide else _samples(self._widen.push(audio))
-        cleaned = self._cancel(near, far) if self._echo else near
+        return self._given(plain, near, self._cancel(near, far) if self._echo else near)
+
+    def _given(self, plain: tuple[bytes, Samples] | None, near: Samples, cleaned: Samples) -> tuple[bytes, Samples]:
+        """What both get of this: `plain` without the echo control, if there is no noise reduction."""
         is_certain = self._echo is not None and self._echo.for_assistant
         if self._denoiser is not None:
             plain = self._touched.push(_wide(self._denoiser.push(cleaned if is_certain else near)))
@@ -85,26 +95,31 @@ class Uplink:
             return plain
         return plain[0], _samples(self._in_doubt.push(_wide(cleaned)))
 
-    def lost(self, far: Audio) -> None:
+    def lost(self, far: Audio) -> tuple[bytes, Samples]:
         """What was recorded while this was played did not come, and nothing was put in its place.
 
-        To the canceller it is silence: an echo keeps its delay, whatever is missing.
+        To the canceller it is silence: an echo keeps its delay, whatever is missing. Return what waited of what had
+        come before, as `push` does.
         """
-        if self._echo is not None:
-            self._cancel(np.zeros(self._wide_samples(far), np.int16), far)
+        if self._echo is None:
+            return b"", _NOTHING
+        cleaned = self._cancel(np.zeros(self._wide_samples(far), np.int16), far, is_lost=True)
+        return self._given((b"", _NOTHING), _NOTHING, cleaned)
 
-    def _cancel(self, near: Samples, far: Audio | None) -> Samples:
+    def _cancel(self, near: Samples, far: Audio | None, *, is_lost: bool = False) -> Samples:
         assert self._echo is not None
         self._waiting.append((near, far))
+        came, lost = (_NOTHING, len(near)) if is_lost else (near, 0)
         if self._echo.may_wait and len(self._waiting) < WAITING_MAX:
-            return near
+            return came
         waiting, self._waiting = self._waiting, []
         known = sum(len(samples) for samples, _ in waiting[:-1])
         played = self._played(waiting)
         if not known:
-            return self._echo.push(near, played)
-        cleaned = self._echo.push(np.concatenate([samples for samples, _ in waiting]), played, known=known)
-        return cleaned if self._echo.is_on else near
+            return self._echo.push(near, played, lost=lost)
+        together = np.concatenate([samples for samples, _ in waiting])
+        cleaned = self._echo.push(together, played, known=known, lost=lost)
+        return cleaned if self._echo.is_on else came
 
     def _played(self, waiting: Sequence[tuple[Samples, Audio | None]]) -> Samples:
         """What was played meanwhile, at 16 kHz."""

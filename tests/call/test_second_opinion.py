@@ -116,6 +116,25 @@ async def test_a_word_that_is_taken_for_an_interruption_may_still_be_an_agreemen
         assert rig.event("bargein.false")["by"] == "agreement"
 
 
+async def test_speech_that_ends_while_the_model_is_asked_may_still_be_an_agreement(autojump_clock: MockClock) -> None:
+    """It answers as late as it may."""
+
+    def lane(metrics: Metrics) -> Classifier:
+        asked = Asked(1.0, took_s=0.49)
+        return Classifier(asked, metrics, threshold=0.5, budget_s=0.5, run=asked.run)
+
+    barge_in = BargeInConfig(classifier="own.onnx", classifier_ms=500, agreement="silence")
+    async with open_rig(classifier=lane, barge_in=barge_in) as rig:
+        await rig.begin()
+        rig.assistant.say(numbered(0, 300))
+        await trio.sleep(2)
+        rig.phone.say(TONE * 8)
+        await trio.sleep(1.2)
+
+        assert rig.event("bargein.flushed")["onset_to_clear_ms"] > 8 * 20 + VadConfig().hangover_ms + 64
+        assert rig.event("bargein.false")["by"] == "agreement"
+
+
 async def test_a_real_model_in_a_thread_of_its_own(tmp_path: Path) -> None:
     """The loudest sample is the probability: a tone at a quarter of full scale is none at 0.5."""
     model = InterruptionModel.load(write_classifier(tmp_path / "own.onnx"))

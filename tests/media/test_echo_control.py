@@ -136,7 +136,7 @@ def test_a_sound_comes_out_of_the_canceller_later_by_its_delay() -> None:
 @given(st.lists(st.integers(0, 900), max_size=20))
 def test_chunking_changes_nothing_of_what_the_canceller_gives(sizes: list[int]) -> None:
     edges = np.cumsum([0, *sizes])
-    near, far = echo_of(FAR[: edges[-1]], 12, 50), FAR[: edges[-1]]
+    near, far = QUESTION[: edges[-1]], FAR[: edges[-1]]
     chunked, at_once = EchoControl("on"), EchoControl("on")
     pieces = [chunked.push(near[a:b], far[a:b]) for a, b in pairwise(edges)]
 

@@ -123,6 +123,59 @@ def test_the_canceller_delays_by_what_is_stated(target: AudioFormat, delay_ms: f
     assert int(np.argmax(np.abs(heard))) * 1000 / target.rate_hz == pytest.approx(200 + delay_ms, abs=0.1)
 
 
+def found(target: AudioFormat, *, reduce_noise: bool) -> Uplink:
+    """One that has found an echo."""
+    uplink = Uplink(TELEPHONE, target, 16000, reduce_noise=reduce_noise, echo="auto")
+    noise = g711.encode(np.random.default_rng(5).normal(0, 3000, 160 * 100).astype(np.int16))
+    for at in range(0, len(noise), 160):
+        uplink.push(*[Audio(TELEPHONE, noise[at : at + 160])] * 2)
+    assert uplink.echo_delay_ms > 0
+    return uplink
+
+
+@pytest.mark.parametrize("reduce_noise", [False, True])
+@pytest.mark.parametrize("target", [TELEPHONE, WIDEBAND])
+def test_a_loss_costs_nothing_of_what_came_in_messages_of_any_length(
+    target: AudioFormat, *, reduce_noise: bool
+) -> None:
+    """As much comes out as came in, but for what waits for the rest of 10 ms, and 8 ms that follow later."""
+    waiting = 160 if reduce_noise else 80  # both work in blocks
+    uplink, given, heard, came = found(target, reduce_noise=reduce_noise), 0, 0, 0
+    for number, size in enumerate([100, 60, 33, 160, 47, 240, 111, 80] * 8):
+        audio = Audio(TELEPHONE, SPEECH[:size])
+        is_lost = number % 3 == 1
+        data, samples = uplink.lost(audio) if is_lost else uplink.push(audio)
+        came += 0 if is_lost else size
+        given += len(data) // (1 if target == TELEPHONE else 4)
+        heard += len(samples) // 2
+        assert -64 <= came - heard <= waiting
+        assert -64 <= came - given <= waiting
+
+
+def test_the_end_of_a_stream_gives_what_waited() -> None:
+    uplink = found(WIDEBAND, reduce_noise=False)
+    before = len(uplink.push(Audio(TELEPHONE, SPEECH[:150]))[1])
+
+    data, samples = uplink.new_stream()
+
+    assert before + len(samples) == 300
+    assert len(data) == 2 * len(samples)
+
+
+def test_a_word_before_a_loss_is_heard_to_its_end() -> None:
+    """All that is lost is silence in its place, not the last 8 ms before it."""
+    uplink = found(WIDEBAND, reduce_noise=False)
+    click = np.zeros(160, np.int16)
+    click[-4] = 20000
+    quiet = g711.encode(np.zeros(160, np.int16))
+    pieces = [uplink.push(Audio(TELEPHONE, quiet))[1] for _ in range(20)]
+    pieces.append(uplink.push(Audio(TELEPHONE, g711.encode(click)))[1])
+    pieces.append(uplink.lost(Audio(TELEPHONE, quiet))[1])
+    pieces.append(uplink.push(Audio(TELEPHONE, quiet))[1])
+
+    assert np.abs(np.concatenate(pieces)[20 * 320 :]).max() > 800
+
+
 def test_a_new_stream_has_another_line() -> None:
     uplink = Uplink(TELEPHONE, TELEPHONE, 16000, echo="auto")
     far = g711.encode(np.random.default_rng(5).normal(0, 3000, 160 * 100).astype(np.int16))

@@ -121,7 +121,7 @@ class Analysis:
     def _take(self, audio: CallerAudio | NewStream, stream: VadStream) -> None:
         if isinstance(audio, NewStream):
             self._media_clock = MediaClock()
-            self._uplink.new_stream()
+            self._use(*self._uplink.new_stream(), self._arrived_at, stream)
             if self.far_end is not None:
                 self.far_end.new_stream()
             return
@@ -135,8 +135,9 @@ class Analysis:
             is_whole = bool(lost) and len(lost[0]) == len(self._source.silent_frame)
             self._push(self._source.silent_frame, audio.arrived_at, stream, far=lost.popleft() if is_whole else None)
         for piece in lost:
-            self._uplink.lost(Audio(self._source, piece))
+            waited = self._uplink.lost(Audio(self._source, piece))
             self._tell_of_echo()
+            self._use(*waited, audio.arrived_at, stream)
         if audio.data:
             self._push(audio.data, audio.arrived_at, stream, far=far, sent_by_caller=True)
 
@@ -194,6 +195,11 @@ class Analysis:
             return
         self._heard_ms += duration_ms
         self._arrived_at = arrived_at
+        self._use(for_assistant, samples, arrived_at, stream)
+
+    def _use(self, for_assistant: bytes, samples: NDArray[np.int16], arrived_at: float, stream: VadStream) -> None:
+        if not for_assistant and not len(samples):
+            return
         for frame in self._packetizer.push(for_assistant):
             if cause := self._replay.append(frame):
                 self._counts.dropped(cause)

@@ -115,6 +115,7 @@ class Interrupter:
     def assistant_interrupted(self) -> None:
         """The assistant says that the caller interrupted it: it has stopped, or will in a moment."""
         now = trio.current_time()
+        self._agreement.interrupted(now)
         if not self._fence.is_open:
             self._fence.confirm(now)
         elif not self._protected:
@@ -151,7 +152,7 @@ class Interrupter:
         was_undecided = self._undecided
         self._act(decide(), now)
         if self._undecided and not was_undecided:
-            self._agreement.silenced()
+            self._agreement.silenced(now)
 
     def _act(self, action: Action | None, now: float, *, agreed: bool = False) -> None:
         match action:

@@ -7,6 +7,8 @@ transcribes them, are those of an agreement. Then the assistant is brought back 
 |-----------------------------------------------------------------------|--------------------------------------------|
 | idle: the assistant was not silenced, or that is not ours to decide   |                                            |
 | - `silenced`: by our detector, because the caller speaks              | speaking                                   |
+| - `silenced` when it has ended already, and was short                 | quiet                                      |
+| - `silenced` when it was long, or had `words` other than those below  | idle                                       |
 | speaking: the caller speaks, or may do so again                       |                                            |
 | - `ended` after `longest_s` or less                                   | quiet                                      |
 | - `ended` after more                                                  | idle                                       |
@@ -25,14 +27,15 @@ the fence is in its state of that name: each of these has a deadline, and `over`
 
 Speech is known for an agreement
 - by its words. Each transcript since the assistant was silenced has to be one.
-- by the lack of words: the assistant talks on, and has sent no words although it would have by now. That is after
-  `WORDS_MARGIN` times the longest of its last `REACTIONS` delays from the beginning of speech to its first words, and
-  after `WORDS_DUE_S` at least. Of an assistant that has sent none, it is never known.
+- by the lack of a reaction: the assistant talks on, and has sent no words although it would have by now. That is after
+  `REACTION_MARGIN` times the longest of its last `REACTIONS` delays from the beginning of speech to its first words,
+  and after `REACTION_DUE_S` at least. For an assistant that has sent no words in this call, its message that it was
+  interrupted counts in their place. Of one that has sent neither, it is never known.
 - with evidence "silence", as soon as the assistant talks on, whether it transcribes or not.
 
-"Stop" is as short as "uh-huh", and the assistant needs up to a second to notice either. Therefore only words, or their
-lack where they are due, bring it back in the ordinary case: a pause of two seconds is better than an assistant that
-talks on when it was told to stop.
+"Stop" is as short as "uh-huh", and the assistant needs up to a second to notice either. Therefore only words, or the
+lack of a reaction that is due, bring it back in the ordinary case: a pause of two seconds is better than an assistant
+that talks on when it was told to stop.
 """
 
 import unicodedata
@@ -43,14 +46,14 @@ from enum import StrEnum
 from typing import Literal
 
 REACTIONS = 5
-"""An assistant's transcriber does not change within a few sentences, but one delay may be odd."""
+"""An assistant does not change within a few sentences, but one delay may be odd."""
 REACTION_MAX_S = 2.0
-"""Words that come later are about something else."""
-REACTION_MIN_S = 0.3
+"""What comes later is about something else."""
+WORDS_MIN_S = 0.3
 """Words that come sooner are about what was said before."""
-WORDS_DUE_S = 1.0
+REACTION_DUE_S = 1.0
 """An assistant needs so long at times, however fast it was before."""
-WORDS_MARGIN = 1.25
+REACTION_MARGIN = 1.25
 LOOK_AGAIN_S = 0.1
 """While the assistant is silent it cannot be said that it talks on; it may be within a sentence."""
 LONGEST_LETTERS = 40
@@ -116,32 +119,33 @@ def letters(text: str) -> str:
     return "".join(sign for sign in composed if unicodedata.category(sign)[0] in {"L", "M", "N"})
 
 
-class WordDelays:
-    """How long the assistant takes from the beginning of the caller's speech to its first words about it.
+class ReactionDelays:
+    """How long the assistant takes from the beginning of the caller's speech to its first reaction of one kind.
 
-    Times are monotonic seconds.
+    Times are monotonic seconds. A reaction that comes within `least_s` is about something else.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, least_s: float = 0.0) -> None:
+        self._least_s = least_s
         self._waiting_since: float | None = None
         self._delays: deque[float] = deque(maxlen=REACTIONS)
 
     def spoke(self, onset_at: float) -> None:
-        """The caller speaks since then. Speech without words may be part of what came shortly before."""
+        """The caller speaks since then. Speech without a reaction may be part of what came shortly before."""
         if self._waiting_since is None or onset_at - self._waiting_since > REACTION_MAX_S:
             self._waiting_since = onset_at
 
-    def words(self, now: float) -> None:
-        """Some words were recognised."""
-        if self._waiting_since is None or now - self._waiting_since < REACTION_MIN_S:
+    def reacted(self, now: float) -> None:
+        """The assistant has reacted."""
+        if self._waiting_since is None or now - self._waiting_since < self._least_s:
             return
         delay_s, self._waiting_since = now - self._waiting_since, None
         if delay_s <= REACTION_MAX_S:
             self._delays.append(delay_s)
 
     def due_at(self, onset_at: float) -> float | None:
-        """When the first words about this speech should have come; None if none ever came."""
-        return onset_at + max(WORDS_DUE_S, WORDS_MARGIN * max(self._delays)) if self._delays else None
+        """When a reaction to this speech should have come; None if none ever came."""
+        return onset_at + max(REACTION_DUE_S, REACTION_MARGIN * max(self._delays)) if self._delays else None
 
 
 class Agreement:
@@ -153,13 +157,15 @@ class Agreement:
     def __init__(self, rules: AgreementRules) -> None:
         self._rules = rules
         self._phrases = Phrases(rules.phrases)
-        self._delays = WordDelays()
+        self._word_delays, self._stop_delays = ReactionDelays(WORDS_MIN_S), ReactionDelays()
         self.state = AgreementState.IDLE
         self.deadline: float | None = None
         """When `expire` may have something to do."""
         self._onset_at = 0.0
+        self._spoken_s = 0.0
         self._end_at: float | None = None
-        self._agreed = False
+        self._may_speak = False
+        self._agreed = self._denied = False
 
     def is_agreement(self, text: str) -> bool:
         """Whether these words of the caller do not ask the assistant to stop."""
@@ -170,45 +176,57 @@ class Agreement:
 
         What was recognised before says nothing about it.
         """
-        self._delays.spoke(onset_at)
-        self._onset_at, self._end_at, self._agreed = onset_at, None, False
+        self._word_delays.spoke(onset_at)
+        self._stop_delays.spoke(onset_at)
+        self._onset_at, self._end_at = onset_at, None
+        self._agreed = self._denied = False
         self.speaks()
 
-    def silenced(self) -> None:
-        """Because of that speech, the assistant was cut, or paused until more is known."""
-        if self._rules.evidence != "off":
-            self._enter(AgreementState.SPEAKING)
+    def silenced(self, now: float) -> None:
+        """Because of that speech, which may have ended, the assistant was cut, or paused until more is known."""
+        if self._rules.evidence == "off" or self._denied:
+            return
+        self._enter(AgreementState.SPEAKING)
+        self._look_at_end(now)
+
+    def interrupted(self, now: float) -> None:
+        """The assistant says that the caller interrupted it."""
+        self._stop_delays.reacted(now)
 
     def speaks(self) -> None:
         """The caller may speak again."""
+        self._may_speak = True
         if self.state is AgreementState.QUIET:
             self._enter(AgreementState.SPEAKING)
 
     def rejected(self, now: float) -> None:
         """The caller does not speak again."""
-        if self.state is AgreementState.SPEAKING and self._end_at is not None:
-            self._enter(AgreementState.QUIET, self._next_look(now))
+        self._may_speak = False
+        self._look_at_end(now)
 
     def ended(self, spoken_s: float, end_at: float, now: float) -> None:
         """Speech of this length has ended."""
-        if self.state is not AgreementState.SPEAKING:
+        self._may_speak = False
+        self._spoken_s, self._end_at = spoken_s, end_at
+        self._look_at_end(now)
+
+    def _look_at_end(self, now: float) -> None:
+        if self.state is not AgreementState.SPEAKING or self._end_at is None:
             return
-        if spoken_s > self._rules.longest_s:
+        if self._spoken_s > self._rules.longest_s:
             self.over()
-            return
-        self._end_at = end_at
-        self._enter(AgreementState.QUIET, self._next_look(now))
+        elif not self._may_speak:
+            self._enter(AgreementState.QUIET, self._next_look(now))
 
     def words(self, text: str, now: float) -> Outcome | None:
         """The assistant has recognised these words of the caller, all of them so far or for good."""
         if not letters(text):
             return None
-        self._delays.words(now)
-        if self.state is AgreementState.IDLE:
-            return None
+        self._word_delays.reacted(now)
         if self.is_agreement(text):
-            self._agreed = self._agreed or now >= self._onset_at + REACTION_MIN_S
+            self._agreed = self._agreed or now >= self._onset_at + WORDS_MIN_S
             return self.expire(now, goes_on=False)
+        self._denied = True
         was_returned = self.state is AgreementState.RETURNED
         self.over()
         return Outcome.CUT_AGAIN if was_returned else None
@@ -233,8 +251,10 @@ class Agreement:
         patient_at = self._end_at + self._rules.wait_s
         if self._agreed or (goes_on and self._rules.evidence == "silence"):
             return patient_at
-        words_at = self._delays.due_at(self._onset_at)
-        return max(patient_at, words_at) if goes_on and words_at is not None else float("inf")
+        due_at = self._word_delays.due_at(self._onset_at)
+        if due_at is None:
+            due_at = self._stop_delays.due_at(self._onset_at)
+        return max(patient_at, due_at) if goes_on and due_at is not None else float("inf")
 
     def _next_look(self, now: float) -> float | None:
         at = self._known_at(goes_on=True)

@@ -128,6 +128,54 @@ async def test_where_the_assistant_says_nothing_at_all_a_pause_is_better_than_ta
             assert nothing_is_lost(rig)
 
 
+@pytest.mark.parametrize("phase", range(PHASES))
+async def test_an_assistant_that_never_transcribes_is_back_in_time_once_it_has_shown_how_soon_it_stops(
+    phase: int, autojump_clock: MockClock
+) -> None:
+    async with open_rig(model=DeployedModel()) as rig:
+        await rig.begin()
+        await stop_it(rig, after_s=0.6)
+        rig.assistant.say(numbered(NEW, NEW + SENTENCE))
+        ended_at = await again(rig, "nothing", UH_HUH, phase=phase)
+        await trio.sleep(6)
+        sys.stdout.write(
+            f"\nnothing, once stopped, phase {phase}: back {back_at(rig, 1) - ended_at:.3f} s after its end"
+        )
+
+        assert 0 < back_at(rig, 1) - ended_at <= BACK_S
+        assert rig.event("bargein.false")["by"] == "agreement"
+        assert nothing_is_stale(rig)
+
+
+async def test_an_assistant_that_never_transcribes_and_stops_as_soon_as_before_says_nothing_after_a_stop(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        await rig.begin()
+        await stop_it(rig, after_s=0.6)
+        rig.assistant.say(numbered(NEW, NEW + SENTENCE))
+        await again(rig, "nothing")
+        await trio.sleep(0.3)  # WORDS_AFTER_S, and this: half again as late as before
+        rig.assistant.interrupted()
+        rig.assistant.stop()
+        await trio.sleep(4)
+
+        assert heard_frames(rig.phone.heard_after_clear(1)) == []
+        assert rig.events("bargein.false") == []
+        assert nothing_is_stale(rig)
+
+
+async def stop_it(rig: Rig, *, after_s: float) -> None:
+    """The caller interrupts a turn, and the assistant says so."""
+    rig.assistant.say(numbered(0, SENTENCE))
+    await trio.sleep(BEFORE_S)
+    rig.phone.say(phrases.spoken("request", TELEPHONE))
+    await trio.sleep(after_s)
+    rig.assistant.interrupted()
+    rig.assistant.stop()
+    await trio.sleep(4)
+
+
 @pytest.mark.parametrize(
     ("words", "agrees_s"),
     [

@@ -12,15 +12,16 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from relay.logic.playback.agreement import (
     AGREEMENT_WORDS,
     LOOK_AGAIN_S,
+    REACTION_DUE_S,
+    REACTION_MARGIN,
     REACTION_MAX_S,
-    WORDS_DUE_S,
-    WORDS_MARGIN,
+    WORDS_MIN_S,
     Agreement,
     AgreementRules,
     AgreementState,
     Outcome,
     Phrases,
-    WordDelays,
+    ReactionDelays,
 )
 
 RULES = AgreementRules()
@@ -36,7 +37,7 @@ def silenced(rules: AgreementRules = RULES) -> Agreement:
     """The caller has begun to speak, and that has silenced the assistant."""
     agreement = Agreement(rules)
     agreement.spoke(ONSET)
-    agreement.silenced()
+    agreement.silenced(ONSET + 0.1)
     return agreement
 
 
@@ -230,13 +231,13 @@ def heard_before(agreement: Agreement, *delays_s: float) -> Agreement:
 
 def short_speech(agreement: Agreement) -> Agreement:
     agreement.spoke(ONSET)
-    agreement.silenced()
+    agreement.silenced(ONSET + 0.1)
     agreement.ended(END - ONSET, END, END + 0.26)
     return agreement
 
 
 @pytest.mark.parametrize(
-    ("delays_s", "known_at"), [((0.4,), ONSET + WORDS_DUE_S), ((0.4, 1.2, 0.5), ONSET + 1.2 * WORDS_MARGIN)]
+    ("delays_s", "known_at"), [((0.4,), ONSET + REACTION_DUE_S), ((0.4, 1.2, 0.5), ONSET + 1.2 * REACTION_MARGIN)]
 )
 def test_when_words_should_have_come_and_did_not_it_was_an_agreement(
     delays_s: Sequence[float], known_at: float
@@ -251,7 +252,7 @@ def test_when_words_should_have_come_and_did_not_it_was_an_agreement(
 def test_after_long_speech_words_are_due_before_the_wait_is_over() -> None:
     agreement = heard_before(Agreement(RULES), 0.4)
     agreement.spoke(ONSET)
-    agreement.silenced()
+    agreement.silenced(ONSET + 0.1)
     agreement.ended(0.7, ONSET + 0.7, ONSET + 0.96)
 
     assert agreement.deadline == ONSET + 0.7 + RULES.wait_s
@@ -280,29 +281,75 @@ def test_with_evidence_silence_the_assistant_need_not_transcribe() -> None:
     assert quiet(SILENCE).expire(KNOWN, goes_on=True) is Outcome.BRING_BACK
 
 
+def test_an_assistant_that_never_transcribes_and_does_not_stop_as_it_did_before_takes_it_for_an_agreement() -> None:
+    agreement = Agreement(RULES)
+    agreement.spoke(-10.0)
+    agreement.interrupted(-9.5)
+    short_speech(agreement)
+    due_at = ONSET + REACTION_DUE_S
+    assert agreement.expire(due_at - 0.001, goes_on=True) is None
+
+    assert agreement.expire(due_at + 0.001, goes_on=True) is Outcome.BRING_BACK
+
+
+def test_of_an_assistant_that_transcribes_only_the_lack_of_words_counts() -> None:
+    """Its word that it was interrupted may take longer."""
+    agreement = heard_before(Agreement(RULES), 0.4)
+    agreement.spoke(-10.0)
+    agreement.interrupted(-8.5)
+
+    assert short_speech(agreement).deadline == ONSET + REACTION_DUE_S
+
+
+def test_speech_that_ends_before_it_silences_anybody_may_be_an_agreement() -> None:
+    agreement = Agreement(RULES)
+    agreement.spoke(ONSET)
+    agreement.words("uh-huh", ONSET + 0.4)
+    agreement.ended(END - ONSET, END, END + 0.26)
+    agreement.silenced(END + 0.3)
+    assert agreement.deadline == KNOWN
+
+    assert agreement.expire(KNOWN, goes_on=True) is Outcome.BRING_BACK
+
+
+@pytest.mark.parametrize("event", ["long", "words", "speaks"])
+def test_what_is_known_of_speech_before_it_silences_anybody_is_not_forgotten(event: str) -> None:
+    agreement = Agreement(SILENCE)
+    agreement.spoke(ONSET)
+    if event == "words":
+        agreement.words("stop", ONSET + 0.35)
+    agreement.ended(2.0 if event == "long" else END - ONSET, END, END + 0.26)
+    if event == "speaks":
+        agreement.speaks()
+    agreement.silenced(END + 0.3)
+
+    assert agreement.state is (SPEAKING if event == "speaks" else IDLE)
+    assert agreement.deadline is None
+
+
 def test_words_that_take_too_long_teach_nothing() -> None:
-    delays = WordDelays()
+    delays = ReactionDelays()
     delays.spoke(1.0)
-    delays.words(1.0 + REACTION_MAX_S + 0.01)
+    delays.reacted(1.0 + REACTION_MAX_S + 0.01)
 
     assert delays.due_at(5.0) is None
 
 
 def test_words_are_about_the_first_of_the_sounds_before_them() -> None:
-    delays = WordDelays()
+    delays = ReactionDelays(WORDS_MIN_S)
     delays.spoke(1.0)
     delays.spoke(1.5)
-    delays.words(1.2)
-    delays.words(1.9)
-    delays.words(2.5)
+    delays.reacted(1.2)
+    delays.reacted(1.9)
+    delays.reacted(2.5)
 
-    assert delays.due_at(5.0) == pytest.approx(5.0 + 0.9 * WORDS_MARGIN)
+    assert delays.due_at(5.0) == pytest.approx(5.0 + 0.9 * REACTION_MARGIN)
 
 
 def test_an_odd_delay_is_forgotten_after_some_more() -> None:
     agreement = short_speech(heard_before(Agreement(RULES), 1.9, *[0.4] * 5))
 
-    assert agreement.deadline == ONSET + WORDS_DUE_S
+    assert agreement.deadline == ONSET + REACTION_DUE_S
 
 
 # -- any sequence of events
@@ -359,9 +406,16 @@ class AnyOrder(RuleBasedStateMachine):
     def speak(self, *, silences: bool) -> None:
         self.agreement.spoke(self.now - 0.1)
         self.speaking = True
+        self.spoiled = False
         if silences:
-            self.agreement.silenced()
-            self.spoiled = self.back = False
+            self.silence()
+
+    @rule()
+    @precondition(lambda self: self.agreement.state is IDLE and not self.spoiled)
+    def silence(self) -> None:
+        """A classifier was asked first: by now the speech may have ended."""
+        self.agreement.silenced(self.now)
+        self.back = False
 
     @rule(spoken_s=st.floats(0.1, 1.5))
     @precondition(lambda self: self.speaking)
@@ -373,6 +427,10 @@ class AnyOrder(RuleBasedStateMachine):
             self.spoiled = True
         self.now += 0.26
         self.agreement.ended(spoken_s, self.last_speech_at, self.now)
+
+    @rule()
+    def interrupted(self) -> None:
+        self.agreement.interrupted(self.now)
 
     @rule(text=TEXTS)
     def words(self, text: str) -> None:

@@ -155,6 +155,14 @@ def quiet(seconds: float) -> list[tuple[bytes, bool]]:
     return [(b"", False)] * frames(seconds)
 
 
+def two_turns(
+    line: Line, pattern: list[tuple[int, int]], answer: list[tuple[int, int]], *, old_s: float, pause_s: float
+) -> tuple[list[tuple[bytes, bool]], ...]:
+    """The turn that is cut, the pause behind it, and the turn that follows."""
+    old = named(b"old", speech(pattern, frames(old_s), line))
+    return old, quiet(pause_s), named(b"new", speech(answer, frames(4.0), line))
+
+
 def lost(call: Call, sent: list[tuple[bytes, bool]]) -> int:
     """Audible frames that were not heard; those that were are in order and not repeated."""
     places = {name: n for n, (name, audible) in enumerate(sent) if audible}
@@ -187,9 +195,8 @@ def test_nothing_of_the_old_turn_is_heard_and_the_next_turn_after_a_second_of_si
     """The old turn runs on for 2 s after the cut, or after the assistant's agreement, which may be missing."""
     call = Call()
     ends_s = (agrees_s or 0.0) + runs_on_s
-    old = named(b"old", speech(pattern, frames(before_s + ends_s), line))
-    new = named(b"new", speech(answer, frames(4.0), line))
-    call.send(line, [*old, *quiet(pause_s + line.slack_s), *new, *quiet(3.0)])
+    old, gap, new = two_turns(line, pattern, answer, old_s=before_s + ends_s, pause_s=pause_s + line.slack_s)
+    call.send(line, [*old, *gap, *new, *quiet(3.0)])
     cut_at = START + before_s
     call.at(cut_at, call.cut)
     if agrees_s is not None:
@@ -225,9 +232,8 @@ def test_a_turn_that_is_announced_is_heard_but_for_what_came_before_the_announce
 ) -> None:
     call = Call()
     pause_s = pause_s if agrees else min(pause_s, 0.55)
-    old = named(b"old", speech(pattern, frames(3.0 + runs_on_s), line))
-    new = named(b"new", speech(answer, frames(4.0), line))
-    call.send(line, [*old, *quiet(pause_s), *new, *quiet(3.0)])
+    old, gap, new = two_turns(line, pattern, answer, old_s=3.0 + runs_on_s, pause_s=pause_s)
+    call.send(line, [*old, *gap, *new, *quiet(3.0)])
     cut_at = START + 3.0
     call.at(START, lambda: call.started(0))
     call.at(cut_at, lambda: call.cut(confirmed=agrees))
@@ -259,9 +265,8 @@ def test_a_turn_after_stopped_and_a_pause_is_heard(
     stopped_s: float,
 ) -> None:
     call = Call()
-    old = named(b"old", speech(pattern, frames(3.0 + runs_on_s), line))
-    new = named(b"new", speech(answer, frames(4.0), line))
-    call.send(line, [*old, *quiet(pause_s + line.slack_s), *new, *quiet(3.0)])
+    old, gap, new = two_turns(line, pattern, answer, old_s=3.0 + runs_on_s, pause_s=pause_s + line.slack_s)
+    call.send(line, [*old, *gap, *new, *quiet(3.0)])
     cut_at = START + 3.0
     call.at(cut_at, lambda: call.cut(confirmed=agrees))
     call.at(START + len(old) * FRAME_S + stopped_s, call.fence.assistant_stopped)
@@ -290,9 +295,7 @@ def test_of_a_turn_after_a_pause_of_600_ms_that_sounds_at_the_deadline_nothing_i
 ) -> None:
     """No message at all, or only the assistant's agreement."""
     call = Call()
-    old = named(b"old", speech(pattern, frames(3.0 + runs_on_s), line))
-    gap = quiet(pause_s + line.slack_s)
-    new = named(b"new", speech(answer, frames(4.0), line))
+    old, gap, new = two_turns(line, pattern, answer, old_s=3.0 + runs_on_s, pause_s=pause_s + line.slack_s)
     at_deadline = frames(3.0 + 2.0) - len(old) - len(gap)
     new = [(name, audible or 0 <= n - at_deadline <= 20) for n, (name, audible) in enumerate(new)]
     call.send(line, [*old, *gap, *new, *quiet(3.0)])
@@ -417,9 +420,7 @@ def test_when_it_was_an_interruption_after_all_nothing_of_the_old_turn_is_heard_
 ) -> None:
     """The old turn runs on after the cut, and is brought back; then its end is told, or the next turn comes."""
     call = Call()
-    old = named(b"old", speech(pattern, frames(3.0 + runs_on_s), line))
-    gap = quiet(pause_s + line.slack_s)
-    new = named(b"new", speech(answer, frames(4.0), line))
+    old, gap, new = two_turns(line, pattern, answer, old_s=3.0 + runs_on_s, pause_s=pause_s + line.slack_s)
     call.send(line, [*old, *gap, *new, *quiet(3.0)])
     cut_at, new_at = START + 3.0, START + (len(old) + len(gap)) * FRAME_S
     call.at(cut_at, call.cut)
