@@ -18,12 +18,12 @@ from tests.hostile.verdict import growth, problems
 WIDTH = 180
 
 
-def run(dose: Dose, names: list[str]) -> list[Outcome]:
+def run(dose: Dose, names: list[str], *, tasks: bool = False) -> list[Outcome]:
     """All attacks of these kinds. Calls that survive an attack go on through the next."""
     outcomes: list[Outcome] = []
     waiting = [(spec, way) for name in names for way, spec in dose.attacks(name)]
     while waiting:
-        with open_siege() as siege:
+        with open_siege(tasks=tasks) as siege:
             siege.warm_up(dose.warm_up())
             siege.rest("nobody", dose.rest_s)
             while waiting and not siege.broken:
@@ -39,10 +39,11 @@ def run(dose: Dose, names: list[str]) -> list[Outcome]:
     "--kind", "names", multiple=True, type=click.Choice(sorted(BY_NAME)), help="Only this attack; repeatable."
 )
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write the figures to this file.")
-def main(*, small: bool, names: tuple[str, ...], file: Path | None) -> None:
+@click.option("--tasks", is_flag=True, help="Measure which tasks the longest rounds of the event loop ran; for --json.")
+def main(*, small: bool, names: tuple[str, ...], file: Path | None, tasks: bool) -> None:
     """Attack a relay that has live calls."""
     dose = SMALL if small else FULL
-    outcomes = run(dose, list(names) or list(BY_NAME))
+    outcomes = run(dose, list(names) or list(BY_NAME), tasks=tasks)
     broken, unknown = problems(outcomes, quiet=not small)
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     show_attacks(outcomes, console)

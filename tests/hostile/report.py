@@ -22,6 +22,7 @@ _COLUMNS = (
     "fds",
     "tasks",
     "CPU / others %",
+    "round ms",
     "late ms",
 )
 
@@ -30,7 +31,8 @@ def show_attacks(outcomes: Sequence[Outcome], console: Console) -> None:
     """Print a row for each attack.
 
     Delays are the 99th percentile of each direction; frames and calls are those that were lost; MB, descriptors and
-    tasks are those of the relay beyond what it had before; CPU is that of its core; `late` is how late the callers
+    tasks are those of the relay beyond what it had before; CPU is that of its core; `round` is the CPU time
+    between two of its looks at the sockets, 99 % and at most; `late` is how late the callers
     were, 99 % and at most.
     """
     table = Table(title=f"Attacks beside {CALLS} live calls")
@@ -79,5 +81,6 @@ def _cells(outcome: Outcome) -> list[str]:
         str(outcome.left_descriptors),
         str(outcome.left_tasks),
         f"{outcome.relay_cpu_percent:.0f} / {outcome.others_cpu_percent:.0f}",
+        "" if outcome.rounds is None else f"{outcome.rounds.ms['p99']:.1f} / {outcome.rounds.ms['p100']:.1f}",
         pair(outcome.load_late_ms),
     ]

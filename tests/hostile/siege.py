@@ -29,6 +29,8 @@ from relay.bench.relay_process import PUBLIC_URL, RelayProcess, run_configured
 from relay.bench.scores import SETTLE_S, SampleWindow, percentiles
 from tests.hostile.attacker import AttackResult, AttackSpec
 from tests.hostile.attacks import BY_NAME
+from tests.hostile.rounds import Rounds
+from tests.hostile.watched import ask_rounds
 
 CALLS = 6
 TARGET_MS, LEAD_MS = 200, 100
@@ -75,7 +77,7 @@ class Outcome(msgspec.Struct):
     before; None: not within BACK_S. again: the memory was not, and another wave shows whether something is held.
     left_descriptors, left_tasks: how many more there were then. load_late_ms: how late
     the callers themselves were, the 99th percentile and at most. others_cpu_percent: how much of the relay's core went
-    to other processes.
+    to other processes. rounds: CPU time of the rounds of the relay's event loop.
     """
 
     name: str
@@ -95,6 +97,7 @@ class Outcome(msgspec.Struct):
     relay_cpu_percent: float = 0.0
     load_late_ms: dict[str, float | None] = {}
     others_cpu_percent: float = 0.0
+    rounds: Rounds | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,8 @@ class Siege:
     reactor: Reactor
     core: int | None
     """The relay's own; None: it has none."""
+    inside: str
+    """Where the relay tells what it does: see `watched`."""
     outcomes: list[tuple[Outcome, SampleWindow]] = field(default_factory=list)
     broken: bool = False
     """Calls were lost, or the relay is not as it was: the next attack needs another one."""
@@ -176,6 +181,7 @@ class Siege:
         self.reactor.late_s.clear()
         self.reactor.measuring, began = True, time.monotonic()
         cpu, busy = cpu_s(self.relay.pid), busy_s(self.core)
+        ask_rounds(self.inside)
         peak = [before.rss_mb]
         self.reactor.at(began, lambda: self._sample(peak, began + seconds + ANSWER_S))
         if spec is None:
@@ -183,6 +189,7 @@ class Siege:
         else:
             outcome.attack = self._carry_out(spec)
         took_s = time.monotonic() - began
+        outcome.rounds = ask_rounds(self.inside)
         used_s, busy_for_s = cpu_s(self.relay.pid) - cpu, busy_s(self.core) - busy
         outcome.relay_cpu_percent = round(used_s / took_s * 100, 1)
         outcome.others_cpu_percent = round(max(0.0, busy_for_s - used_s) / took_s * 100, 1)
@@ -295,14 +302,17 @@ def descriptors(pid: int) -> int:
 
 
 @contextmanager
-def open_siege() -> Iterator[Siege]:
-    """A relay with its defaults, and CALLS live calls that talk. Raises BenchFailed, SetupFailed."""
+def open_siege(*, tasks: bool = False) -> Iterator[Siege]:
+    """A relay with its defaults, and CALLS live calls that talk. `tasks`: its tasks are measured. Raises BenchFailed,
+    SetupFailed."""
     relay_core, load_core = cores()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="relay-hostile-")))
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         text = configuration(listener.getsockname()[1], folder)
-        relay = stack.enter_context(run_configured(folder, text, relay_core))
+        inside = str(folder / "inside")
+        module = ("tests.hostile.watched", inside, *["--tasks"] * tasks)
+        relay = stack.enter_context(run_configured(folder, text, relay_core, module))
         allowed = os.sched_getaffinity(0)
         stack.callback(os.sched_setaffinity, 0, allowed)
         if load_core is not None:
@@ -314,4 +324,4 @@ def open_siege() -> Iterator[Siege]:
         gc.freeze()
         stack.callback(gc.unfreeze)
         reactor.run_until(time.monotonic() + WARM_UP_S)
-        yield Siege(relay, calls, reactor, relay_core)
+        yield Siege(relay, calls, reactor, relay_core, inside)

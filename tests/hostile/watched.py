@@ -1,6 +1,8 @@
-"""`relay` with somebody inside who tells what its memory holds: `python -m tests.hostile.watched SOCKET serve ...`.
+"""`relay` with somebody inside who tells what its memory holds, and what its event loop does: `python -m
+tests.hostile.watched SOCKET [--tasks] serve ...`.
 
-On each connection to SOCKET, a path, a line of JSON is told: the fields of `Held`.
+On each connection to SOCKET, a path, a question is read, `held` or `rounds`, and a line of JSON is told: the fields of
+`Held` or `Rounds`. With `--tasks` the latter tell of tasks.
 """
 
 import ctypes
@@ -10,11 +12,16 @@ import socket
 import sys
 import threading
 from collections import Counter
+from functools import partial
 
 import msgspec
+import trio
 
 from relay.bench.process import rss_mb
 from relay.cli import main
+from tests.hostile.rounds import Rounds, RoundsInstrument, TasksInstrument
+
+HELD, ROUNDS = b"held", b"rounds"
 
 
 class Held(msgspec.Struct):
@@ -37,24 +44,39 @@ def held() -> Held:
     return Held(before, rss_mb(os.getpid()), dict(objects))
 
 
-def tell(listener: socket.socket) -> None:
+def tell(listener: socket.socket, rounds: RoundsInstrument) -> None:
     """Answer until the process ends."""
     while True:
         connection, _ = listener.accept()
         with connection:
-            connection.sendall(msgspec.json.encode(held()))
+            answer: Held | Rounds = rounds.tell() if connection.recv(16) == ROUNDS else held()
+            connection.sendall(msgspec.json.encode(answer))
+
+
+def _ask(path: str, question: bytes) -> bytes:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(path)
+        connection.sendall(question)
+        return b"".join(iter(lambda: connection.recv(1 << 16), b""))
 
 
 def ask(path: str) -> Held:
     """What the relay at this socket holds."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(path)
-        return msgspec.json.decode(b"".join(iter(lambda: connection.recv(1 << 16), b"")), type=Held)
+    return msgspec.json.decode(_ask(path, HELD), type=Held)
+
+
+def ask_rounds(path: str) -> Rounds:
+    """What the loop of the relay at this socket has done since the last time."""
+    return msgspec.json.decode(_ask(path, ROUNDS), type=Rounds)
 
 
 if __name__ == "__main__":
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(sys.argv.pop(1))
     listener.listen()
-    threading.Thread(target=tell, args=(listener,), daemon=True).start()
+    with_tasks = sys.argv[1] == "--tasks"
+    rounds = TasksInstrument() if with_tasks else RoundsInstrument()
+    del sys.argv[1 : 1 + with_tasks]
+    threading.Thread(target=tell, args=(listener, rounds), daemon=True).start()
+    trio.run = partial(trio.run, instruments=[rounds])  # type: ignore[assignment]
     main()
