@@ -1,6 +1,5 @@
 """Runs `relay serve`: the daemon, from its configuration to its exit status."""
 
-import gc
 import os
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import trio
 
 from relay.config_file import load
 from relay.daemon.daemon import run_daemon
+from relay.daemon.garbage import quieten_garbage_collection
 from relay.errors import ConfigError, StartFailed
 from relay.log import open_log
 from relay.metrics import Metrics
@@ -20,7 +20,7 @@ def serve(config_file: Path) -> int:
     config = load(config_file, os.environ)
     metrics, redactor = Metrics(), Redactor(config.secrets.values())
     logging = config.logging
-    _quieten_garbage_collection()
+    quieten_garbage_collection()
     with open_log(redactor, level=logging.level, form=logging.format, on_drop=metrics.log_lines_dropped.inc):
         try:
             trio.run(run_daemon, config, metrics, redactor)
@@ -33,10 +33,3 @@ def serve(config_file: Path) -> int:
             structlog.get_logger(__name__).exception("daemon.failed")
             return 1
     return 0
-
-
-def _quieten_garbage_collection() -> None:
-    """Spare what is loaded by now from being looked through: a full collection stopped all calls for up to 66 ms."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 50)

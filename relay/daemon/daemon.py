@@ -34,6 +34,7 @@ from relay.config import AssistantConfig, Config, ServerConfig
 from relay.daemon.apology import load_apology
 from relay.daemon.descriptors import descriptors_needed, raise_descriptor_limit
 from relay.daemon.endpoint_context import EndpointContext
+from relay.daemon.garbage import collect_when_quiet
 from relay.daemon.gate import Gate
 from relay.daemon.limits import Limits
 from relay.daemon.loop_lag import probe_loop_lag
@@ -108,6 +109,7 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
                 open_calls(services, *dialers) as calls,
                 open_browser_sessions(config, calls, refusals) as sessions,
             ):
+                nursery.start_soon(collect_when_quiet, lambda: not len(calls))
                 watched, limits = WatchedDialers(dialers), Limits(config, refusals)
                 takeover, gate = Takeover(calls, services), Gate(config, refusals, limits)
                 context = EndpointContext(

@@ -1,0 +1,86 @@
+"""Garbage: cycles that got old are collected while no call runs, or when the process has grown."""
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from relay.daemon.garbage import (
+    GROWN_MAX_BYTES,
+    LOOK_EVERY_S,
+    NEVER,
+    YOUNG_COLLECTIONS_MIN,
+    collect_when_quiet,
+    quieten_garbage_collection,
+    resident_bytes,
+)
+
+
+class Cycle:
+    def __init__(self) -> None:
+        self.itself = self
+
+
+@pytest.fixture(autouse=True)
+def thresholds() -> Iterator[None]:
+    """As in the daemon; the process of the tests has its own again afterwards."""
+    before = gc.get_threshold()
+    quieten_garbage_collection()
+    yield
+    gc.set_threshold(*before)
+    gc.unfreeze()
+
+
+def old_cycle() -> weakref.ref[Cycle]:
+    """One that has outlived so many collections that it is worth a look."""
+    cycle = Cycle()
+    for _ in range(YOUNG_COLLECTIONS_MIN):
+        gc.collect(0)
+    return weakref.ref(cycle)
+
+
+def test_what_got_old_is_not_looked_through_by_itself() -> None:
+    cycle = old_cycle()
+    for _ in range(20):
+        gc.collect(0)
+
+    assert cycle() is not None
+    assert gc.get_threshold()[1:] == (NEVER, NEVER)
+
+
+@pytest.mark.parametrize(
+    ("quiet", "grown_bytes", "collected"),
+    [(True, 0, True), (False, GROWN_MAX_BYTES, False), (False, GROWN_MAX_BYTES + 1, True)],
+    ids=["no call runs", "calls run", "calls run and the process has grown"],
+)
+async def test_everything_is_looked_through_when_no_call_hears_it_or_memory_is_short(
+    autojump_clock: MockClock, nursery: trio.Nursery, *, quiet: bool, grown_bytes: int, collected: bool
+) -> None:
+    sizes = iter([0])
+    nursery.start_soon(collect_when_quiet, lambda: quiet, lambda: next(sizes, grown_bytes))
+    await trio.lowlevel.checkpoint()
+    cycle = old_cycle()
+    await trio.sleep(LOOK_EVERY_S + 0.1)
+
+    assert (cycle() is None) == collected
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_process_that_makes_no_garbage_is_not_looked_through(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    collections = []
+    gc.callbacks.append(lambda phase, info: collections.append(info["generation"]) if phase == "start" else None)
+    nursery.start_soon(collect_when_quiet, lambda: True)
+    await trio.sleep(3 * LOOK_EVERY_S)
+    gc.callbacks.pop()
+    nursery.cancel_scope.cancel()
+
+    assert 2 not in collections
+
+
+def test_the_resident_memory_is_that_of_a_process() -> None:
+    assert 2**20 < resident_bytes() < 2**36
