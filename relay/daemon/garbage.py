@@ -6,7 +6,7 @@ only the youngest objects are looked through while calls run, a few at a time.
 """
 
 import gc
-import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +18,7 @@ NEVER = 2**31 - 1
 LOOK_EVERY_S = 5.0
 YOUNG_COLLECTIONS_MIN = 10
 """Since the last time: before that it is not worth looking through everything."""
-GROWN_MAX_BYTES = 2**28
+GROWN_MAX_BYTES = 2**26
 """When the process has grown by so much, everything is looked through beside calls too."""
 
 
@@ -31,7 +31,7 @@ def quieten_garbage_collection() -> None:
 
 def resident_bytes() -> int:
     """Of this process (proc(5), /proc/pid/statm)."""
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
 
 
 async def collect_when_quiet(is_quiet: Callable[[], bool], resident_bytes: Callable[[], int] = resident_bytes) -> None:

@@ -22,6 +22,8 @@ REQUESTS_OF_A_CALL, REQUESTS_OF_A_CALL_PER_S = 2, 1.0
 """Twilio asks once for a call, and for its socket; while a call waits for a process, once a second at most."""
 REQUESTS_OF_A_SESSION, REQUESTS_OF_A_SESSION_PER_S = 200, 100.0
 """One that polls asks 25 times a second for what is new, and may send each frame of 20 ms by itself."""
+REQUESTS_OF_SESSIONS, REQUESTS_OF_SESSIONS_PER_S = 600, 300.0
+"""All of an address together: four of that kind, or all ten of those that send 100 ms of audio at a time."""
 LATE_S = 1.0
 """How long a request waits that came too early. It holds the place of its connection for that time: so who asks without
 end is slowed down to its connections a second, whether it looks at the answers or not."""
@@ -125,7 +127,8 @@ class TwilioAddresses:
 
 
 class RequestRates:
-    """How often a client may ask for anything at all, and a browser's session: its requests count for it alone."""
+    """How often a client may ask for anything at all, and how often a browser's session: its requests count for it, and
+    for all sessions of the client together."""
 
     def __init__(self, refusals: Refusals, limits: LimitsConfig) -> None:
         self._of_client = Rate(
@@ -135,16 +138,24 @@ class RequestRates:
             per_s=limits.requests_per_s + REQUESTS_OF_A_CALL_PER_S * limits.max_calls,
         )
         self._of_session = Rate(refusals, "requests", burst=REQUESTS_OF_A_SESSION, per_s=REQUESTS_OF_A_SESSION_PER_S)
+        self._of_sessions = Rate(refusals, "requests", burst=REQUESTS_OF_SESSIONS, per_s=REQUESTS_OF_SESSIONS_PER_S)
 
     async def count(self, client: str, session_id: str | None) -> None:
         """Count a request, of this session if it shows its token. One that comes too early waits for LATE_S.
 
         Raises RequestRefused: TOO_MANY_REQUESTS, when others have used up what came free meanwhile.
         """
-        rate, key = (self._of_client, client) if session_id is None else (self._of_session, session_id)
-        if not rate.take(key):
-            await trio.sleep(LATE_S)
-            rate.count(key)
+        if session_id is None:
+            await _take(self._of_client, client)
+        else:
+            await _take(self._of_session, session_id)
+            await _take(self._of_sessions, client)
+
+
+async def _take(rate: Rate, key: str) -> None:
+    if not rate.take(key):
+        await trio.sleep(LATE_S)
+        rate.count(key)
 
 
 class Limits:

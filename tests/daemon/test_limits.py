@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from types import MappingProxyType
 from typing import Any
 
@@ -20,6 +20,8 @@ from relay.daemon.limits import (
     LATE_S,
     REQUESTS_OF_A_SESSION,
     REQUESTS_OF_A_SESSION_PER_S,
+    REQUESTS_OF_SESSIONS,
+    REQUESTS_OF_SESSIONS_PER_S,
     TWILIO_ADDRESSES_MAX,
     Limits,
     Rate,
@@ -520,6 +522,32 @@ async def test_a_session_has_a_rate_as_well(autojump_clock: MockClock) -> None:
     for _ in range(5 * int(REQUESTS_OF_A_SESSION_PER_S)):
         await rates.count(ONE, "session")
     assert trio.current_time() - began_at == pytest.approx(5.0, abs=LATE_S)
+
+
+async def test_the_sessions_of_an_address_have_a_rate_together(autojump_clock: MockClock) -> None:
+    """As many sessions as one may have, each within its own rate."""
+    limits = LimitsConfig()
+    rates, began_at, asked = RequestRates(Refusals(Metrics()), limits), trio.current_time(), 0
+
+    async def ask(client: str, session: str) -> None:
+        nonlocal asked
+        while trio.current_time() < began_at + 5.0:
+            with suppress(RequestRefused):
+                await rates.count(client, session)
+                asked += client == ONE
+            await trio.sleep(1 / REQUESTS_OF_A_SESSION_PER_S)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(limits.sessions_per_address):
+            nursery.start_soon(ask, ONE, f"session {number}")
+        nursery.start_soon(ask, OTHER, "session of another")
+        for _ in range(int(4 * REQUESTS_OF_A_SESSION_PER_S)):
+            await trio.sleep(1 / REQUESTS_OF_A_SESSION_PER_S)
+            await rates.count("a third", "its only session")
+
+    took_s = trio.current_time() - began_at
+    assert asked <= REQUESTS_OF_SESSIONS + took_s * REQUESTS_OF_SESSIONS_PER_S
+    assert asked >= 4 * REQUESTS_OF_SESSIONS_PER_S
 
 
 async def test_no_honest_client_meets_the_rate(autojump_clock: MockClock) -> None:

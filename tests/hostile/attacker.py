@@ -12,14 +12,15 @@ import socket
 import sys
 import time
 from collections import Counter
+from typing import NamedTuple
 
 import msgspec
 
 from relay.bench.caller import SetupFailed
 from relay.bench.reactor import RECEIVE_BYTES, Reactor
 from relay.bench.websocket import HEAD_END
-from tests.hostile.attacks import BY_NAME, SLOW_S, Attack
-from tests.hostile.entry import let_in
+from tests.hostile.attacks import BY_NAME, SESSION, SLOW_S, TOKEN, Attack
+from tests.hostile.entry import begin_session, let_in
 
 TICK_S = 0.02
 ANSWER_BYTES = 200
@@ -61,6 +62,14 @@ class AttackResult(msgspec.Struct):
     answers: dict[str, int] = {}
 
 
+class Sending(NamedTuple):
+    """What a connection sends at once, when that was answered, and from then on."""
+
+    opening: bytes
+    first: bytes
+    more: bytes
+
+
 class Attacker:
     """All connections of one attack."""
 
@@ -97,14 +106,14 @@ class Attacker:
 
     def _make(self, number: int) -> None:
         try:
-            beginning = self._beginning(number)
+            sending = self._beginning(number)
         except (SetupFailed, OSError, http.client.HTTPException):
             self.result.refused += 1
             return
         sock = socket.socket()
         sock.setblocking(False)
         try:
-            sock.bind((self.spec.addresses[number % len(self.spec.addresses)], 0))
+            sock.bind((self._address(number), 0))
             sock.connect(("127.0.0.1", self.spec.port))
         except BlockingIOError:
             pass
@@ -113,15 +122,21 @@ class Attacker:
             self.result.refused += 1
             return
         self.result.made += 1
-        self.live.add(Connection(self, sock, self.attack, beginning))
+        self.live.add(Connection(self, sock, self.attack, sending))
         self.result.most_open = max(self.result.most_open, len(self.live))
 
-    def _beginning(self, number: int) -> tuple[bytes, bytes]:
-        """What a connection sends at once, and what it sends when that was answered."""
-        if not self.attack.in_call:
-            return self.attack.opening(number), self.attack.first
-        opening, entry = let_in(number, self.spec.port)
-        return opening, entry + self.attack.first
+    def _beginning(self, number: int) -> Sending:
+        attack = self.attack
+        if attack.polls:
+            session, token = begin_session(self.spec.port, self._address(number))
+            return Sending(b"", b"", attack.more.replace(SESSION, session).replace(TOKEN, token))
+        if attack.in_call:
+            opening, entry = let_in(number, self.spec.port)
+            return Sending(opening, entry + attack.first, attack.more)
+        return Sending(attack.opening(number), attack.first, attack.more)
+
+    def _address(self, number: int) -> str:
+        return self.spec.addresses[number % len(self.spec.addresses)]
 
     def flood_pause_s(self, block_bytes: int) -> float:
         """How long each connection waits after a block, so that all together keep to the limit."""
@@ -131,11 +146,11 @@ class Attacker:
 class Connection:
     """One connection to the relay."""
 
-    def __init__(self, attacker: Attacker, sock: socket.socket, attack: Attack, beginning: tuple[bytes, bytes]) -> None:
+    def __init__(self, attacker: Attacker, sock: socket.socket, attack: Attack, sending: Sending) -> None:
         self._attacker = attacker
         self._socket = sock
         self._attack = attack
-        self._unsent, self._first = beginning
+        self._unsent, self._first, self._more = sending
         self._upgrades = b"Upgrade: websocket" in self._unsent
         self._answer = b""
         self._began_more = False
@@ -163,7 +178,7 @@ class Connection:
             self.close()
             return None
         if not self._unsent and (not self._upgrades or HEAD_END in self._answer):
-            self._unsent = self._attack.more if self._began_more else self._first + self._attack.more
+            self._unsent = self._more if self._began_more else self._first + self._more
             self._began_more = True
         block_bytes = len(self._unsent)
         self._send()

@@ -13,6 +13,8 @@ BLOCK_BYTES = 65_536
 SLOW_S = 0.5
 """How often a slow peer sends a little."""
 BROWSER_START = b'{"type":"start"}'
+SESSION, TOKEN = b"<session>", b"<token>"
+"""Stand in `more` for what a session is begun with."""
 _FIN = 0x80
 _CONTINUATION = 0
 _HOST = "relay.test"
@@ -24,8 +26,8 @@ class Attack:
     """`opening` is what connection `n` begins with. If that asks for a WebSocket, what follows waits for the answer.
 
     `more` is sent again and again: as fast as the attacker may (`floods`), or every `SLOW_S`. Empty: nothing more.
-    `first` goes before it, once. `in_call`: all of it comes in a call, which has the opening of `entry`. `makes_calls`:
-    the relay dials assistants for it.
+    `first` goes before it, once. `in_call`: all of it comes in a call, which has the opening of `entry`. `polls`: its
+    requests are those of a browser's session, which `entry` begins. `makes_calls`: the relay dials assistants for it.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Attack:
     more: bytes = b""
     floods: bool = False
     in_call: bool = False
+    polls: bool = False
     makes_calls: bool = False
 
 
@@ -70,6 +73,11 @@ def _valid_requests() -> bytes:
     """One after the other, for whatever answers without credentials."""
     gets = (_request(f"GET {path}") for path in ("/metrics", "/health", "/ready", "/", "/web/app.js", "/nothing"))
     return b"".join(gets) + _post(0, _FORM, len(_FORM))
+
+
+def _session_request() -> bytes:
+    bearer = f"Authorization: Bearer {TOKEN.decode()}"
+    return _request(f"POST /client/{SESSION.decode()}/audio", "Content-Length: 0", bearer)
 
 
 def _chunked(n: int) -> bytes:
@@ -146,6 +154,7 @@ IN_CALLS = (
         first=websocket.frame(BROWSER_START, websocket.TEXT, masked=True),
         makes_calls=True,
     ),
+    Attack("requests of sessions", more=_flood(_session_request()), floods=True, polls=True, makes_calls=True),
     Attack("garbage in a call", more=_garbage_messages(), floods=True, in_call=True, makes_calls=True),
     *(
         replace(attack, name=f"{attack.name} in a call", in_call=True, makes_calls=True)

@@ -1,9 +1,11 @@
 """Lets an attacker in: places a call and gets its token, or begins a session with the Origin of the page."""
 
+import http.client
+import json
 import uuid
 
 from relay.bench import websocket
-from relay.bench.caller import MEDIA_HEADERS, opening_messages, ring
+from relay.bench.caller import MEDIA_HEADERS, SETUP_TIMEOUT_S, SetupFailed, opening_messages, ring
 from relay.bench.relay_process import PUBLIC_URL
 from tests.hostile.attacks import BROWSER_START
 
@@ -24,3 +26,17 @@ def let_in(number: int, port: int) -> tuple[bytes, bytes]:
         websocket.upgrade_request("/twilio/media", _HOST, MEDIA_HEADERS),
         b"".join(websocket.frame(message, websocket.TEXT, masked=True) for message in messages),
     )
+
+
+def begin_session(port: int, address: str) -> tuple[bytes, bytes]:
+    """Begin a session that polls, from this address; blocks. Returns its id and its token. Raises SetupFailed."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, SETUP_TIMEOUT_S, source_address=(address, 0))
+    try:
+        connection.request("POST", "/client", BROWSER_START, {"Origin": PUBLIC_URL})
+        answer = connection.getresponse()
+        ready = json.loads(answer.read())
+    finally:
+        connection.close()
+    if answer.status != http.client.CREATED:
+        raise SetupFailed(f"/client answered {answer.status}")
+    return ready["sessionId"].encode(), ready["token"].encode()

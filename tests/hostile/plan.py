@@ -38,7 +38,7 @@ class Dose:
 
     def attacks(self, name: str) -> Iterator[tuple[str, AttackSpec]]:
         """Each with how it is carried out, in words."""
-        in_call = BY_NAME[name].in_call
+        in_call = BY_NAME[name].in_call or BY_NAME[name].polls
         at_once = min(self.at_once, IN_CALLS_MAX) if in_call else self.at_once
         if self.in_a_row and not in_call:
             yield (
