@@ -34,7 +34,7 @@ def run(dose: Dose, names: list[str], *, tasks: bool = False) -> list[Outcome]:
 
 
 @click.command()
-@click.option("--small", is_flag=True, help="The dose for CI: some four minutes.")
+@click.option("--small", is_flag=True, help="The dose for CI: some seven minutes.")
 @click.option(
     "--kind", "names", multiple=True, type=click.Choice(sorted(BY_NAME)), help="Only this attack; repeatable."
 )
@@ -44,7 +44,7 @@ def main(*, small: bool, names: tuple[str, ...], file: Path | None, tasks: bool)
     """Attack a relay that has live calls."""
     dose = SMALL if small else FULL
     outcomes = run(dose, list(names) or list(BY_NAME), tasks=tasks)
-    broken, unknown = problems(outcomes, quiet=not small)
+    broken, unknown = problems(outcomes)
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     show_attacks(outcomes, console)
     held = [] if names else memory_after(dose.short_calls)

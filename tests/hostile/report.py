@@ -61,11 +61,11 @@ def show_verdict(broken: Sequence[str], unknown: Sequence[str], console: Console
     """Print what is wrong, and what could not be judged."""
     console.print(machine_line(machine()))
     for line in unknown:
-        console.print(f"no verdict, the machine is too busy: {line}")
+        console.print(f"no verdict: {line}")
     for line in broken:
         console.print(f"BROKEN {line}")
     if not broken:
-        console.print("no promise is broken")
+        console.print("no promise is broken" + (", as far as could be judged" if unknown else ""))
 
 
 def _cells(outcome: Outcome) -> list[str]:

@@ -17,22 +17,24 @@ SHORT_CALLS_MAX_MB, SHORT_CALLS_MAX_OBJECTS = 6.0, 1000
 """What may be more after many short calls: the allocator's share, and caches of libraries, which have bounds."""
 
 
-def problems(outcomes: Sequence[Outcome], *, quiet: bool) -> tuple[list[str], list[str]]:
-    """A line for each broken promise, and one for each that could not be judged.
+def problems(outcomes: Sequence[Outcome]) -> tuple[list[str], list[str]]:
+    """A line for each broken promise, and one for each row whose delays and holes could not be judged.
 
-    `quiet`: nothing else is said to run on this machine, so that delays count too.
+    Audio may be ADDED_MAX_MS later than in the last row without an attack, or than at once if that could not be judged.
     """
     broken: list[str] = []
     unknown: list[str] = []
     usual: dict[str, float] = {}
     for outcome in outcomes:
-        if outcome.way == "no attack":
-            usual = {way: ms for way, ms in outcome.added_ms.items() if ms is not None}
         where = f"{outcome.name}, {outcome.way}"
         broken += [f"{where}: {what}" for what in _lasting(outcome)]
-        audible, late = _audible(outcome), _late(outcome, usual) if quiet else []
-        (unknown if _busy(outcome, "p100", LATE_MAX_MS) else broken).extend(f"{where}: {what}" for what in audible)
-        (unknown if _busy(outcome, "p99", LATE_P99_MAX_MS) else broken).extend(f"{where}: {what}" for what in late)
+        busy_for_holes, busy = _busy(outcome, "p100", LATE_MAX_MS), _busy(outcome, "p99", LATE_P99_MAX_MS)
+        if outcome.way == "no attack":
+            usual = {} if busy else {way: ms for way, ms in outcome.added_ms.items() if ms is not None}
+        for what, cause in ((_audible(outcome), busy_for_holes), (_late(outcome, usual), busy)):
+            (unknown if cause else broken).extend(f"{where}: {text}" for text in what)
+        if cause := busy or busy_for_holes:
+            unknown.append(f"{where}: not judged, machine busy: {cause}")
     return broken, unknown
 
 
@@ -49,10 +51,14 @@ def growth(found: Sequence[After]) -> list[str]:
     return [f"after {found[-1].calls:,} short calls: {text}" for is_broken, text in checks if is_broken]
 
 
-def _busy(outcome: Outcome, quantile: str, late_max_ms: float) -> bool:
-    """Whether the machine, and not the relay, may have been the cause."""
-    is_late = (outcome.load_late_ms.get(quantile) or 0.0) > late_max_ms
-    return is_late or outcome.others_cpu_percent > OTHERS_CPU_MAX_PERCENT
+def _busy(outcome: Outcome, quantile: str, late_max_ms: float) -> str:
+    """Why the machine, and not the relay, may have been the cause; "" if it cannot."""
+    late_ms, others = outcome.load_late_ms.get(quantile) or 0.0, outcome.others_cpu_percent
+    causes = [
+        (late_ms > late_max_ms, f"the callers were {late_ms:.0f} ms late"),
+        (others > OTHERS_CPU_MAX_PERCENT, f"others used {others:.0f} % of the relay's core"),
+    ]
+    return ", ".join(text for is_cause, text in causes if is_cause)
 
 
 def _lasting(outcome: Outcome) -> list[str]:
