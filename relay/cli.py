@@ -305,6 +305,12 @@ def probe_twilio(
 @click.argument("files", nargs=-1, type=click.Path(), metavar="FILE...")
 @click.option("--threshold", type=click.FloatRange(0.3, 0.9), help="As [vad] threshold; 0.5 if not given.")
 @click.option(
+    "--model-rate",
+    "model_rate_hz",
+    type=click.Choice(["8000", "16000"]),
+    help="As [vad] model_rate_hz; 16000 if not given.",
+)
+@click.option(
     "--plot",
     "png",
     type=click.Path(path_type=Path),
@@ -349,6 +355,7 @@ def probe_twilio(
 def vad(
     files: tuple[str, ...],
     threshold: float | None,
+    model_rate_hz: str | None,
     png: Path | None,
     room: Path | None,
     sources: tuple[str, ...],
@@ -361,7 +368,7 @@ def vad(
     as_json: bool,
 ) -> None:
     """Find the speech in recordings, which are WAV files."""
-    from relay.commands.vad import EvaluationSettings, analyse_files, calibrate_room, evaluate_folders, write_cases
+    from relay.commands.vad import DetectorChoice, analyse_files, calibrate_room, evaluate_folders, write_cases
 
     if bool(files) + (room is not None) != 1 or (evaluate and not files):
         raise click.UsageError("give one or more FILEs, or --calibrate FILE, or --evaluate DIR...")
@@ -371,16 +378,16 @@ def vad(
         raise click.UsageError("--noise-reduction goes with FILEs or --evaluate")
     if (sources or echo or target or decisions) and not evaluate:
         raise click.UsageError("--source, --echo, --write-cases and --decisions go with --evaluate")
-    if (target or decisions) and (threshold or reduce_noise or (target and decisions)):
+    if (target or decisions) and (threshold or model_rate_hz or reduce_noise or (target and decisions)):
         raise click.UsageError("--write-cases and --decisions go with --source and --echo only")
+    detector = DetectorChoice(threshold, int(model_rate_hz or 16000), reduce_noise)
     if room is not None:
-        _finish(lambda: calibrate_room(room, threshold, as_json=as_json))
+        _finish(lambda: calibrate_room(room, detector, as_json=as_json))
     if target is not None:
         _finish(lambda: write_cases(files, sources, target, echo=echo))
     if evaluate:
-        settings = EvaluationSettings(threshold, reduce_noise, decisions)
-        _finish(lambda: evaluate_folders(files, sources, settings, echo=echo, as_json=as_json))
-    _finish(lambda: analyse_files(files, threshold, png, reduce_noise=reduce_noise, as_json=as_json))
+        _finish(lambda: evaluate_folders(files, sources, decisions or detector, echo=echo, as_json=as_json))
+    _finish(lambda: analyse_files(files, detector, png, as_json=as_json))
 
 
 def _finish(work: Callable[[], int]) -> NoReturn:

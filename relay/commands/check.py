@@ -9,10 +9,9 @@ from typing import Any
 
 import click
 
-from relay.call.caller.classifier import load_classifier
 from relay.config import Config
 from relay.config_file import load, masked
-from relay.daemon.apology import load_apology
+from relay.daemon.assets import load_assets
 from relay.errors import ConfigError
 from relay.metrics import Metrics
 
@@ -41,12 +40,11 @@ def doubts(config: Config) -> Iterator[Doubt]:
 def check(config_file: Path, *, as_json: bool) -> int:
     """Print the configuration in force, secrets masked, and the warnings: as text, those go to standard error.
 
-    Raises ConfigError when the configuration is not good.
+    Raises ConfigError when the configuration is not good, or a file that the start needs cannot be used.
     """
     config = load(config_file, os.environ)
     try:
-        load_apology(config.reconnect)
-        load_classifier(config.barge_in, Metrics())
+        load_assets(config, Metrics())
     except ConfigError as error:
         raise ConfigError(f"{config_file}: {error}") from None
     shown, found = masked(config), list(doubts(config))

@@ -23,22 +23,28 @@ TABLE_COLUMNS = 132
 
 
 @dataclass(frozen=True, slots=True)
-class EvaluationSettings:
-    """What is evaluated: the relay's detector with a threshold, or the decisions of another one."""
+class DetectorChoice:
+    """What the options choose of the relay's detector. A threshold of None is the one of `DetectorSettings`."""
 
     threshold: float | None
+    model_rate_hz: int
     reduce_noise: bool
-    decisions: Path | None
+
+    def settings(self) -> DetectorSettings:
+        return DetectorSettings() if self.threshold is None else DetectorSettings(threshold=self.threshold)
+
+    def model(self) -> SileroModel:
+        return SileroModel.load(self.model_rate_hz)
 
 
-def analyse_files(
-    files: Sequence[str], threshold: float | None, png: Path | None, *, reduce_noise: bool, as_json: bool
-) -> int:
+def analyse_files(files: Sequence[str], detector: DetectorChoice, png: Path | None, *, as_json: bool) -> int:
     """Print the speech of each file, in order; draw each if `png` is given. Raises WrongUse for a file that is none."""
-    settings, model = _settings(threshold), SileroModel.load(16000)
+    settings, model = detector.settings(), detector.model()
     analyses = [
         # The name as it was given: a Path would have lost a leading "./".
-        replace(_read(file, lambda path: vad.analyse(path, settings, model, reduce_noise=reduce_noise)), file=file)
+        replace(
+            _read(file, lambda path: vad.analyse(path, settings, model, reduce_noise=detector.reduce_noise)), file=file
+        )
         for file in files
     ]
     pictures = _draw(analyses, png) if png is not None else []
@@ -52,9 +58,9 @@ def analyse_files(
     return 0
 
 
-def calibrate_room(room: Path, threshold: float | None, *, as_json: bool) -> int:
+def calibrate_room(room: Path, detector: DetectorChoice, *, as_json: bool) -> int:
     """Print what a quiet room needs; 1 if no threshold keeps it quiet. Raises WrongUse when it cannot be read."""
-    calibration = _read(str(room), lambda path: vad.calibrate(path, _settings(threshold)))
+    calibration = _read(str(room), lambda path: vad.calibrate(path, detector.settings(), detector.model()))
     if as_json:
         click.echo(json.dumps(calibration.as_json()))
     else:
@@ -64,22 +70,23 @@ def calibrate_room(room: Path, threshold: float | None, *, as_json: bool) -> int
 
 
 def evaluate_folders(
-    folders: Sequence[str], sources: Sequence[str], settings: EvaluationSettings, *, echo: bool, as_json: bool
+    folders: Sequence[str], sources: Sequence[str], detector: DetectorChoice | Path, *, echo: bool, as_json: bool
 ) -> int:
-    """Print how well a detector does.
+    """Print how well the relay's detector does, or another one, whose decisions are in the file.
 
     Raises ConfigError for labels, a source or decisions that are no good, WrongUse for such a recording.
     """
     collection = _collect(folders, sources, echo=echo)
-    if settings.decisions is not None:
-        evaluation = vad.evaluate_decisions(collection, vad.read_decisions(settings.decisions))
+    if isinstance(detector, Path):
+        evaluation = vad.evaluate_decisions(collection, vad.read_decisions(detector))
     else:
         with _progress() as shown:
             task = shown.add_task("listening", total=len(collection.cases))
             evaluation = vad.evaluate(
                 collection,
-                _settings(settings.threshold),
-                reduce_noise=settings.reduce_noise,
+                detector.settings(),
+                detector.model(),
+                reduce_noise=detector.reduce_noise,
                 progress=lambda done, _of: shown.update(task, completed=done),
             )
     if as_json:
@@ -113,10 +120,6 @@ def _progress() -> Progress:
     console = Console(stderr=True)
     columns = (*Progress.get_default_columns(), TimeElapsedColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-
-
-def _settings(threshold: float | None) -> DetectorSettings:
-    return DetectorSettings() if threshold is None else DetectorSettings(threshold=threshold)
 
 
 def _read(name: str, work: Callable[[Path], T]) -> T:

@@ -25,13 +25,12 @@ from relay import __version__
 from relay.call.assistant.dialer import VapiDialer
 from relay.call.assistant.watched_dialer import WatchedDialer, WatchedDialers
 from relay.call.browser.sessions import open_browser_sessions
-from relay.call.caller.classifier import load_classifier
 from relay.call.caller.vad_engine import VadEngine
 from relay.call.calls import Calls, open_calls
 from relay.call.services import Services
 from relay.call.takeover import Takeover
 from relay.config import AssistantConfig, Config, ServerConfig
-from relay.daemon.apology import load_apology
+from relay.daemon.assets import load_assets
 from relay.daemon.descriptors import descriptors_needed, raise_descriptor_limit
 from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.garbage import collect_when_quiet
@@ -41,8 +40,6 @@ from relay.daemon.loop_lag import probe_loop_lag
 from relay.daemon.notify import Notifier, report
 from relay.daemon.server import Server
 from relay.errors import ConfigError, StartFailed
-from relay.media.cough_probe import CoughProbe
-from relay.media.silero import SileroModel
 from relay.metrics import Metrics
 from relay.net.listen import inherited_listener, open_listener, serve_asgi
 from relay.net.rest import open_rest_client
@@ -80,14 +77,10 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
     Leaving does not wait for calls: `calls.drain` does.
 
     Raises:
-        ConfigError: the address, the apology, the classifier, the cough probe or the kind of store cannot be used until
-            somebody mends that.
+        ConfigError: the address, a file of `Assets` or the kind of store cannot be used until somebody mends that.
         StartFailed: the address cannot be used now: it is taken, or not there yet.
     """
-    model = await trio.to_thread.run_sync(SileroModel.load, config.vad.model_rate_hz, config.vad.engine)
-    classifier = await trio.to_thread.run_sync(load_classifier, config.barge_in, metrics)
-    probe = CoughProbe.load(config.vad.model_rate_hz) if config.vad.ignore_coughs else None
-    apology = await trio.to_thread.run_sync(load_apology, config.reconnect)
+    assets = await trio.to_thread.run_sync(load_assets, config, metrics)
     listener = _listen(config.server)
     host, port = listener.getsockname()[:2]
     shutdown, stopped = trio.Event(), trio.Event()
@@ -97,14 +90,15 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
             AsyncExitStack() as stack,
             trio.open_nursery() as nursery,
         ):
-            in_place = model.engine == "numpy"
-            vad = VadEngine(model, metrics, probe=probe, gain_db=config.vad.model_gain_db, in_place=in_place)
+            model = assets.model
+            gain_db, in_place = config.vad.model_gain_db, model.engine == "numpy"
+            vad = VadEngine(model, metrics, probe=assets.probe, gain_db=gain_db, in_place=in_place)
             nursery.start_soon(vad.run)
             nursery.start_soon(probe_loop_lag, metrics)
             refusals = Refusals(metrics)
             nursery.start_soon(refusals.run)
             dialers = [await _dialer(assistant, config, redactor, stack) for assistant in config.assistants]
-            services = Services(config, metrics, vad, store, apology, classifier)
+            services = Services(config, metrics, vad, store, assets.apology, assets.classifier)
             async with (
                 open_calls(services, *dialers) as calls,
                 open_browser_sessions(config, calls, refusals) as sessions,

@@ -98,6 +98,7 @@ def collect(folders: Sequence[Path], sources: Sequence[str] = (), *, echo: bool 
 def evaluate(
     collection: Collection,
     settings: DetectorSettings | None = None,
+    model: SileroModel | None = None,
     *,
     plain_rules: Sequence[PlainRule] = PLAIN_RULES,
     reduce_noise: bool = False,
@@ -106,7 +107,7 @@ def evaluate(
     """Have the detector, with and without the cough probe, and the plain rules judge all cases: some 0.5 s of CPU for a
     minute of sound."""
     settings = settings or DetectorSettings()
-    model = SileroModel.load(16000)
+    model = model or SileroModel.load(16000)
     judged = []
     for number, each in enumerate(
         judge_all(collection.cases, model, settings, plain_rules, reduce_noise=reduce_noise), 1

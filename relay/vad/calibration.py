@@ -77,14 +77,14 @@ class Calibration:
         return table
 
 
-def calibrate(path: Path, settings: DetectorSettings | None = None) -> Calibration:
+def calibrate(path: Path, settings: DetectorSettings | None = None, model: SileroModel | None = None) -> Calibration:
     """Measure a recording of a room (a WAV file; a minute is plenty) in which nobody speaks.
 
     The reference speech is the relay's own phrases, put into that room as loud as they are: what counts is how the
     delay changes from threshold to threshold. Raises as `analyse` does, and `FormatMismatch` for less than a second.
     """
     settings = settings or DetectorSettings()
-    model = SileroModel.load(16000)
+    model = model or SileroModel.load(16000)
     room = read_sound(path)
     if room.duration_s < SHORTEST_S:
         raise FormatMismatch(f"{path}: {room.duration_s:.2f} s, wanted a quiet room for at least {SHORTEST_S:g} s")

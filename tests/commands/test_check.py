@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from relay.media import cough_probe, silero
 from tests.support.commands import one_line, relay
 from tests.support.daemons import AUTH_TOKEN, VAPI_KEY, settings
 from tests.support.onnx_files import write_classifier
@@ -121,3 +122,30 @@ def test_a_classifier_that_can_be_used_is_shown(config: Path, tmp_path: Path) ->
 
     assert done.exit_code == 0
     assert f'barge_in.classifier = "{path}"' in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "told"), [(None, "cannot be read"), ("{}", "damaged")], ids=["no weights", "broken weights"]
+)
+def test_a_cough_probe_that_cannot_be_used_is_told_unless_coughs_are_not_to_be_ignored(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, told: str
+) -> None:
+    weights = tmp_path / "weights.json"
+    monkeypatch.setattr(cough_probe, "WEIGHTS_FILE", weights)
+    if content is not None:
+        weights.write_text(content)
+    done = relay("check", "--config", str(config), "--json")
+
+    assert done.exit_code == 2
+    assert f"{config}: {weights}: {told}" in one_line(done)
+
+    config.write_text(settings() + "[vad]\nignore_coughs = false\n")
+    assert relay("check", "--config", str(config)).exit_code == 0
+
+
+def test_a_speech_model_that_is_not_installed_is_told(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(silero, "PACKAGE", "no_such_package")
+    done = relay("check", "--config", str(config))
+
+    assert done.exit_code == 2
+    assert f"{config}: silero_vad.onnx is missing: install the package no-such-package" in one_line(done)

@@ -201,6 +201,8 @@ def test_a_picture_that_cannot_be_written_is_wrong_use(room: Path, tmp_path: Pat
         [".", "--evaluate", "--plot", "x.png"],
         [".", "--evaluate", "--write-cases", "x", "--decisions", "x.json"],
         [".", "--evaluate", "--decisions", "x.json", "--threshold", "0.6"],
+        [".", "--evaluate", "--decisions", "x.json", "--model-rate", "8000"],
+        ["a.wav", "--model-rate", "48000"],
         ["a.wav", "--threshold", "0.2"],
         ["a.wav", "--threshold", "much"],
     ],
@@ -217,6 +219,14 @@ def test_a_quiet_room_is_calibrated(room: Path) -> None:
     assert "[vad] threshold = 0.5" in told.stdout
     assert as_json["quiet_threshold"] == 0.5
     assert [cost["threshold"] for cost in as_json["costs"]] == [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+
+
+def test_files_and_rooms_are_judged_with_the_model_at_either_rate(spoken: Path, room: Path) -> None:
+    for arguments in ((spoken,), ("--calibrate", room)):
+        plain, narrow = (
+            json.loads(relay_vad(*arguments, "--json", *rate).stdout) for rate in ([], ["--model-rate", "8000"])
+        )
+        assert narrow != plain
 
 
 def test_a_room_in_which_somebody_speaks_has_no_threshold(spoken: Path) -> None:
@@ -248,6 +258,15 @@ def test_a_folder_is_evaluated(folder: Path) -> None:
     assert "onsets never cut" in told.stdout
     assert told.stderr.strip() == ""
     assert {row["route"] for row in as_json["detectors"][0]["kinds"]} == {"mu-law 8 kHz", "PCM 16 kHz"}
+
+
+def test_a_folder_is_evaluated_with_the_model_at_either_rate(folder: Path) -> None:
+    arguments = ("--evaluate", folder, "--source", "speech", "--json")
+    plain, narrow = (json.loads(relay_vad(*arguments, *rate).stdout) for rate in ([], ["--model-rate", "8000"]))
+
+    assert [told["relay"]["model_rate_hz"] for told in (plain, narrow)] == [16000, 8000]
+    assert narrow["detectors"][0]["kinds"][0]["cut"]["missed"]["share"] == 0.0
+    assert narrow["detectors"] != plain["detectors"]
 
 
 def test_a_folder_without_labels_is_wrong_configuration(tmp_path: Path) -> None:
