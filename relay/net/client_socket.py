@@ -14,7 +14,7 @@ from relay.errors import LegLost
 from relay.net.dial import Target, dial
 from relay.net.link.fragments import MessageBounds
 from relay.net.link.link import Link
-from relay.net.link.pace import OF_A_CALL
+from relay.net.link.pace import OF_AN_ASSISTANT
 from relay.net.link.prompt_stream import RECEIVE_BYTES
 from relay.net.link.protocol import Side, WebSocketProtocol
 
@@ -62,7 +62,7 @@ async def client_socket_over(
     try:
         with _limit(target, deadline):
             behind = await _shake_hands(stream, target, headers or {})
-        protocol = WebSocketProtocol(Side.CLIENT, MessageBounds(MESSAGE_MAX_BYTES, BINARY_MAX_BYTES), OF_A_CALL)
+        protocol = WebSocketProtocol(Side.CLIENT, MessageBounds(MESSAGE_MAX_BYTES, BINARY_MAX_BYTES), OF_AN_ASSISTANT)
         protocol.feed(behind)
         link = Link(stream, protocol, target.host, unread_max=UNREAD_MAX)
         async with trio.open_nursery() as nursery:

@@ -20,6 +20,7 @@ from relay.net.accept import accept_connections
 from relay.net.asgi_socket import STREAM_STATE
 from relay.net.http1 import Http1Connection
 from relay.net.link.fragments import MessageBounds
+from relay.net.link.pace import SURPLUS_OF_CALLS, FramePace
 from relay.net.request_head import HEAD_MAX_BYTES
 from relay.net.server_stream import Place, ServerStream
 from relay.net.transport import USER_TIMEOUT_MS, guard_tcp
@@ -141,6 +142,7 @@ class _Server:
     context: WorkerContext = field(default_factory=lambda: WorkerContext(None))
     streams: set[ServerStream] = field(default_factory=set)
     turns: Turns = field(default_factory=Turns)
+    surplus: FramePace = field(default_factory=lambda: FramePace(SURPLUS_OF_CALLS))
     drained: trio.Event = field(default_factory=trio.Event)
 
     def __post_init__(self) -> None:
@@ -177,7 +179,7 @@ class _Server:
             _turn_away(accepted, refused)
 
     async def _connection(self, accepted: trio.SocketStream, place: Place) -> None:
-        stream = ServerStream(accepted, MESSAGE_BOUNDS, place)
+        stream = ServerStream(accepted, MESSAGE_BOUNDS, place, self.surplus)
         self.streams.add(stream)
         state = ConnectionState({**self.state, STREAM_STATE: stream})
         connection = Http1Connection(self.app, self.config, self.context, state, stream, turns=self.turns)

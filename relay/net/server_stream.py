@@ -7,7 +7,7 @@ import trio
 
 from relay.net.link.fragments import MessageBounds
 from relay.net.link.link import Link
-from relay.net.link.pace import OF_A_CALL, OF_A_STRANGER
+from relay.net.link.pace import OF_A_CALL, OF_A_STRANGER, FramePace
 from relay.net.link.protocol import Side, WebSocketProtocol
 
 READ_BYTES = 65_536
@@ -42,15 +42,23 @@ class ServerStream(trio.abc.Stream):
 
     `link` is the WebSocket, once it is one. From then on the library writes into the void: what it would say at the end
     of a WebSocket the link has said. `broken` says that something could not be sent. `aclose` is the library's, and
-    ends its use of the stream; `part` then closes the connection. `place` is told what the connection does.
+    ends its use of the stream; `part` then closes the connection. `place` is told what the connection does, and
+    `surplus` is that of all calls.
     """
 
-    def __init__(self, stream: trio.SocketStream, bounds: MessageBounds, place: Place | None = None) -> None:
+    def __init__(
+        self,
+        stream: trio.SocketStream,
+        bounds: MessageBounds,
+        place: Place | None = None,
+        surplus: FramePace | None = None,
+    ) -> None:
         self.socket = stream.socket
         self.place = place or Place()
         self.link: Link | None = None
         self.broken = False
         self._bounds = bounds
+        self._surplus = surplus
         self._closed = False
         self._stream = stream
         self._writing = trio.Lock()
@@ -125,7 +133,7 @@ class ServerStream(trio.abc.Stream):
     def admit(self) -> None:
         """It is the socket of a call: frames are read as fast as a call sends them from now on."""
         if self.link is not None:
-            self.link.change_rates(OF_A_CALL)
+            self.link.change_rates(OF_A_CALL, self._surplus)
         for tell in self._when_admitted:
             tell()
 

@@ -21,7 +21,7 @@ import trio
 
 from relay.errors import LegClosed, LegLost, LocalProtocolError
 from relay.net.link.fragments import Violation
-from relay.net.link.pace import FrameRates
+from relay.net.link.pace import FramePace, FrameRates
 from relay.net.link.prompt_stream import RECEIVE_BYTES, PromptStream
 from relay.net.link.protocol import Goodbye, Pong, WebSocketProtocol
 from relay.wakeup import Signal
@@ -77,9 +77,9 @@ class Link:
         waits = self._stream.has_rest or self._protocol.has_answers
         return self._protocol.is_over and not (waits or self._torn or self._gone)
 
-    def change_rates(self, rates: FrameRates) -> None:
+    def change_rates(self, rates: FrameRates, surplus: FramePace | None = None) -> None:
         """From now on frames are taken at other rates, also for a `receive` that waits."""
-        self._protocol.change_rates(rates)
+        self._protocol.change_rates(rates, surplus)
         self._paced.fire()
 
     async def receive(self) -> str | bytes:

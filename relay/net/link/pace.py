@@ -1,7 +1,8 @@
 """Says how fast the frames of one WebSocket are taken.
 
 Frames that come too fast are no fault of the peer, because a network that stood still delivers them so: they are taken
-later, and meanwhile TCP makes the sender wait.
+later, and meanwhile TCP makes the sender wait. Each call has its own pace; what goes beyond that comes out of one
+surplus for all calls, which a network's burst finds unused, and which many floods have to share.
 """
 
 from dataclasses import dataclass
@@ -21,21 +22,30 @@ class FrameRates:
 OF_A_STRANGER = FrameRates(frames_per_s=75, controls_per_s=2, bytes_per_s=2**18, burst_s=0.2)
 """Before it has shown what it is here for: a caller sends a `start`, and goes on with 50 frames of
 audio a second without waiting for an answer."""
-OF_A_CALL = FrameRates(frames_per_s=500, controls_per_s=20, bytes_per_s=2**22, burst_s=4.0)
-"""Ten times a call's own rate; at once, 2000 frames, which are 40 s of audio, or 16 MiB."""
+OF_A_CALL = FrameRates(frames_per_s=100, controls_per_s=5, bytes_per_s=2**18, burst_s=2.0)
+"""Its own: twice what a caller sends, so that it catches up; at once, 4 s of audio."""
+SURPLUS_OF_CALLS = FrameRates(frames_per_s=1000, controls_per_s=20, bytes_per_s=2**21, burst_s=2.0)
+"""Of all calls together; at once, 40 s of audio."""
+OF_AN_ASSISTANT = FrameRates(frames_per_s=500, controls_per_s=20, bytes_per_s=2**22, burst_s=4.0)
+"""Ten times what it sends, and a message of several MiB at once."""
 
 
 class FramePace:
-    """The budget of one direction of one WebSocket. Times are monotonic seconds."""
+    """The budget of one direction of one WebSocket. Times are monotonic seconds.
 
-    def __init__(self, rates: FrameRates) -> None:
+    `surplus` is what it may take from when its own is used up.
+    """
+
+    def __init__(self, rates: FrameRates, surplus: "FramePace | None" = None) -> None:
         self._rates = rates
+        self._surplus = surplus
         self.due_s = float("-inf")
         """From when on the next frame may be taken."""
 
-    def change(self, rates: FrameRates) -> None:
+    def change(self, rates: FrameRates, surplus: "FramePace | None" = None) -> None:
         """From now on other rates hold, as after a pause."""
         self._rates = rates
+        self._surplus = surplus
         self.due_s = float("-inf")
 
     def charge(self, now_s: float, n_bytes: int, *, control: bool) -> None:
@@ -44,4 +54,8 @@ class FramePace:
         per_s = rates.controls_per_s if control else rates.frames_per_s
         earliest_s = now_s - rates.burst_s
         begin_s = max(earliest_s, self.due_s)
-        self.due_s = begin_s + 1 / per_s + n_bytes / rates.bytes_per_s
+        due_s = begin_s + 1 / per_s + n_bytes / rates.bytes_per_s
+        if due_s > now_s and self._surplus is not None and self._surplus.due_s <= now_s:
+            self._surplus.charge(now_s, n_bytes, control=control)
+        else:
+            self.due_s = due_s

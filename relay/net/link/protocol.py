@@ -108,9 +108,9 @@ class WebSocketProtocol:
         """From when on `next_event` gives anything."""
         return self._pace.due_s
 
-    def change_rates(self, rates: FrameRates) -> None:
+    def change_rates(self, rates: FrameRates, surplus: FramePace | None = None) -> None:
         """From now on other rates hold, as after a pause."""
-        self._pace.change(rates)
+        self._pace.change(rates, surplus)
 
     def feed(self, data: bytes | bytearray) -> None:
         """Add what was received."""

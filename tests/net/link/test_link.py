@@ -12,7 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from relay.errors import LegClosed, LegLost
 from relay.net.link.fragments import MessageBounds
 from relay.net.link.link import CLOSE_LIMIT_S, STAND_BY_S, Link
-from relay.net.link.pace import OF_A_CALL, OF_A_STRANGER, FrameRates
+from relay.net.link.pace import OF_A_CALL, OF_A_STRANGER, SURPLUS_OF_CALLS, FramePace, FrameRates
 from relay.net.link.protocol import Goodbye, Pong, Side, WebSocketProtocol
 from tests.support.raw_frames import BINARY, FIN, PING, PONG, TEXT, close_frame, raw_frame
 from tests.support.streams import narrow_pair
@@ -274,7 +274,7 @@ async def test_a_stranger_that_floods_is_read_slowly_until_it_is_admitted() -> N
         nursery.start_soon(receive, link)
         await trio.sleep(0.1)
         assert received < 50
-        link.change_rates(OF_A_CALL)
+        link.change_rates(OF_A_CALL, FramePace(SURPLUS_OF_CALLS))
         with trio.fail_after(2):
             await done.wait()
 

@@ -4,21 +4,63 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.net.link.pace import OF_A_CALL, OF_A_STRANGER, FramePace, FrameRates
+from relay.net.link.pace import (
+    OF_A_CALL,
+    OF_A_STRANGER,
+    OF_AN_ASSISTANT,
+    SURPLUS_OF_CALLS,
+    FramePace,
+    FrameRates,
+)
+
+
+def call(surplus: FramePace) -> FramePace:
+    return FramePace(OF_A_CALL, surplus)
+
+
+def taken_at(pace: FramePace, now_s: float, wanted: int = 10_000) -> int:
+    """How many of so many frames are taken at this time."""
+    for number in range(wanted):
+        if pace.due_s > now_s:
+            return number
+        pace.charge(now_s, 300, control=False)
+    return wanted
 
 
 def test_a_call_is_never_held_up_by_its_own_rate_nor_by_what_a_stall_left() -> None:
-    """50 frames a second; after a stall of 20 s all that it held back; and a message of several MiB."""
-    pace, now_s = FramePace(OF_A_CALL), 0.0
+    """50 frames a second; after a stall of 20 s all that it held back."""
+    pace, now_s = call(FramePace(SURPLUS_OF_CALLS)), 0.0
     for _ in range(500):
         now_s += 0.02
-        assert pace.due_s <= now_s
-        pace.charge(now_s, 300, control=False)
-    for _ in range(1000):
-        assert pace.due_s <= now_s + 20
-        pace.charge(now_s + 20, 300, control=False)
-    pace.charge(now_s + 25, 2**23, control=False)
-    assert pace.due_s <= now_s + 25
+        assert taken_at(pace, now_s, 1) == 1
+
+    assert taken_at(pace, now_s + 20, 1000) == 1000
+
+
+def test_an_assistants_message_of_several_mib_is_not_held_up() -> None:
+    pace = FramePace(OF_AN_ASSISTANT)
+    pace.charge(0, 2**23, control=False)
+
+    assert pace.due_s <= 0
+
+
+def test_a_call_goes_on_at_its_own_pace_beside_any_number_of_floods() -> None:
+    surplus = FramePace(SURPLUS_OF_CALLS)
+    floods, own = [call(surplus) for _ in range(50)], call(surplus)
+    for step in range(500):
+        for flood in floods:
+            taken_at(flood, step * 0.02)
+        assert taken_at(own, step * 0.02, 1) == 1
+
+
+def test_all_floods_together_are_held_to_their_own_paces_and_one_surplus() -> None:
+    surplus, seconds = FramePace(SURPLUS_OF_CALLS), 10
+    floods = [call(surplus) for _ in range(20)]
+    taken = sum(taken_at(flood, step * 0.02) for step in range(seconds * 50) for flood in floods)
+
+    own = OF_A_CALL.frames_per_s * (seconds + OF_A_CALL.burst_s)
+    shared = SURPLUS_OF_CALLS.frames_per_s * (seconds + SURPLUS_OF_CALLS.burst_s)
+    assert taken <= len(floods) * own + shared
 
 
 def test_a_stranger_that_streams_at_a_calls_rate_is_not_held_up() -> None:
@@ -32,7 +74,7 @@ def test_a_stranger_that_streams_at_a_calls_rate_is_not_held_up() -> None:
     waits_s=st.lists(st.floats(0, 0.5), min_size=1, max_size=60),
     n_bytes=st.sampled_from([6, 9000]),
     control=st.booleans(),
-    rates=st.sampled_from([OF_A_STRANGER, OF_A_CALL]),
+    rates=st.sampled_from([OF_A_STRANGER, OF_A_CALL, OF_AN_ASSISTANT]),
 )
 def test_a_flood_is_taken_no_faster_than_the_rates_say(
     waits_s: list[float], n_bytes: int, rates: FrameRates, *, control: bool
