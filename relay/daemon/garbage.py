@@ -1,8 +1,10 @@
-"""Collects garbage when no call would hear it.
+"""Collects garbage when no call hears it, and beside calls seldom.
 
 Objects that are not part of a cycle are freed at once, and the relay makes few cycles. What the collector costs grows
-with what it looks through: with Python's thresholds, 200 connections of strangers made it stop all calls for 40 ms. So
-only the youngest objects are looked through while calls run, a few at a time.
+with what it looks through: with Python's thresholds, 200 connections of strangers made it stop all calls for 40 ms, and
+again and again. So only the youngest objects are looked through by themselves, a few at a time. Everything is looked
+through when no call runs, and beside calls only when much has got old, at most every LOOK_EVERY_S: such a pause is
+shorter than what Twilio holds of the assistant's audio, and concerns fewer than one frame in a hundred.
 """
 
 import gc
@@ -15,11 +17,11 @@ import trio
 YOUNG_OBJECTS = 1000
 """So many more objects than before, and the youngest are looked through: 0.1 to 0.9 ms (measured)."""
 NEVER = 2**31 - 1
-LOOK_EVERY_S = 5.0
-YOUNG_COLLECTIONS_MIN = 10
+LOOK_EVERY_S = 10.0
+YOUNG_COLLECTIONS_MIN, YOUNG_COLLECTIONS_BESIDE_CALLS = 10, 50
 """Since the last time: before that it is not worth looking through everything."""
 GROWN_MAX_BYTES = 2**26
-"""When the process has grown by so much, everything is looked through beside calls too."""
+"""When the process has grown by so much, everything is looked through in any case."""
 
 
 def quieten_garbage_collection() -> None:
@@ -35,12 +37,13 @@ def resident_bytes() -> int:
 
 
 async def collect_when_quiet(is_quiet: Callable[[], bool], resident_bytes: Callable[[], int] = resident_bytes) -> None:
-    """Look through everything, now and then, while `is_quiet`, or once much memory is used. Until cancelled."""
+    """Look through everything now and then, sooner while `is_quiet`, until cancelled."""
     before_bytes = resident_bytes()
     while True:
         await trio.sleep(LOOK_EVERY_S)
         _, young_collections, _ = gc.get_count()
         grown = resident_bytes() > before_bytes + GROWN_MAX_BYTES
-        if grown or (is_quiet() and young_collections >= YOUNG_COLLECTIONS_MIN):
+        enough = YOUNG_COLLECTIONS_MIN if is_quiet() else YOUNG_COLLECTIONS_BESIDE_CALLS
+        if grown or young_collections >= enough:
             gc.collect()
             before_bytes = resident_bytes()

@@ -12,6 +12,7 @@ from relay.daemon.garbage import (
     GROWN_MAX_BYTES,
     LOOK_EVERY_S,
     NEVER,
+    YOUNG_COLLECTIONS_BESIDE_CALLS,
     YOUNG_COLLECTIONS_MIN,
     collect_when_quiet,
     quieten_garbage_collection,
@@ -52,17 +53,24 @@ def test_what_got_old_is_not_looked_through_by_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("quiet", "grown_bytes", "collected"),
-    [(True, 0, True), (False, GROWN_MAX_BYTES, False), (False, GROWN_MAX_BYTES + 1, True)],
-    ids=["no call runs", "calls run", "calls run and the process has grown"],
+    ("quiet", "older", "grown_bytes", "collected"),
+    [
+        (True, 0, 0, True),
+        (False, 0, GROWN_MAX_BYTES, False),
+        (False, YOUNG_COLLECTIONS_BESIDE_CALLS, 0, True),
+        (False, 0, GROWN_MAX_BYTES + 1, True),
+    ],
+    ids=["no call runs", "calls run", "calls run and much got old", "calls run and the process has grown"],
 )
-async def test_everything_is_looked_through_when_no_call_hears_it_or_memory_is_short(
-    autojump_clock: MockClock, nursery: trio.Nursery, *, quiet: bool, grown_bytes: int, collected: bool
+async def test_everything_is_looked_through_when_no_call_hears_it_or_when_it_is_worth_it(
+    autojump_clock: MockClock, nursery: trio.Nursery, older: int, grown_bytes: int, *, quiet: bool, collected: bool
 ) -> None:
     sizes = iter([0])
     nursery.start_soon(collect_when_quiet, lambda: quiet, lambda: next(sizes, grown_bytes))
     await trio.lowlevel.checkpoint()
     cycle = old_cycle()
+    for _ in range(older):
+        gc.collect(0)
     await trio.sleep(LOOK_EVERY_S + 0.1)
 
     assert (cycle() is None) == collected
