@@ -162,10 +162,10 @@ class VadEngine:
             while not self._ready:
                 await self._some_ready.wait()
             await trio.sleep_until(self._next_step())
-            await self._run_batch()
-            while self._ready:
-                await trio.lowlevel.checkpoint()  # of a long backlog, a batch at a time
+            while self._ready:  # not if its streams have ended meanwhile
                 await self._run_batch()
+                if self._ready:  # a long backlog is judged a batch at a time
+                    await trio.lowlevel.checkpoint()
 
     def _next_step(self) -> float:
         step_s = min(STEP_MAX_S, max(STEP_MIN_S, self._open_streams * STEP_PER_STREAM_S))

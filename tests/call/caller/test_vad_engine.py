@@ -13,7 +13,7 @@ import pytest
 import trio
 from numpy.typing import NDArray
 from structlog.testing import capture_logs
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from relay.call.caller.vad_engine import (
     BATCH_MAX,
@@ -238,6 +238,19 @@ async def test_a_stream_that_ends_before_the_model_ran_costs_no_run(autojump_clo
     async with open_lane() as lane:
         with lane.stream() as gone:
             gone.submit(window(1))
+        await trio.sleep(1)
+
+        assert lane.model.batches == []
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+async def test_a_stream_that_ends_before_its_step_of_the_grid_costs_no_run(
+    autojump_clock: MockClock, *, in_place: bool
+) -> None:
+    async with open_lane(in_place=in_place) as lane:
+        with lane.stream() as gone:
+            gone.submit(window(1))
+            await wait_all_tasks_blocked()
         await trio.sleep(1)
 
         assert lane.model.batches == []
