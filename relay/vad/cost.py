@@ -14,7 +14,7 @@ import numpy as np
 import trio
 from rich.table import Table
 
-from relay.call.caller.vad_engine import VadEngine
+from relay.call.caller.vad_engine import Scored, VadEngine
 from relay.media.cough_probe import CoughProbe
 from relay.media.detector import WINDOW_MS, Detector, DetectorSettings
 from relay.media.frames import WIDEBAND
@@ -131,23 +131,20 @@ class _Load:
     async def _in_lane(self, engine: VadEngine, part: float, answers_ms: list[float]) -> None:
         detector = Detector()
         submitted_s: dict[float, float] = {}
-        with engine.stream(lambda: None) as stream:
 
-            async def judge() -> None:
-                async for scored in stream.results:
-                    waited_s = trio.current_time() - submitted_s.pop(scored.window.end_ms)
-                    answers_ms.append(waited_s * 1000)
-                    detector.push(scored.window.samples, scored.probability, scored.window.end_ms, scored.voice_bound)
+        def judge(scored: Scored) -> None:
+            waited_s = trio.current_time() - submitted_s.pop(scored.window.end_ms)
+            answers_ms.append(waited_s * 1000)
+            detector.push(scored.window.samples, scored.probability, scored.window.end_ms, scored.voice_bound)
+
+        with engine.stream(judge, lambda: None) as stream:
 
             def submit(window: Window) -> None:
                 submitted_s[window.end_ms] = trio.current_time()
                 stream.submit(window)
 
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(judge)
-                await self._speak(part, submit)
-                await trio.sleep(LAST_ANSWER_S)
-                nursery.cancel_scope.cancel()
+            await self._speak(part, submit)
+            await trio.sleep(LAST_ANSWER_S)
 
     async def _speak(self, part: float, act: Callable[[Window], None]) -> None:
         """Act on one call's windows, each when its time has come; `part` of a window shifts it against other calls."""

@@ -1,7 +1,7 @@
 """The task that turns the caller's frames into the assistant's log, and into windows for the speech detector.
 
-Two loops never wait for each other: audio goes to the log the moment it arrives, the detector's opinion of it comes
-back later through the lane.
+Neither waits for the other: audio goes to the log the moment it arrives, the detector's opinion of it comes back later
+from the lane.
 
 The assistant ends a call whose audio stops (Vapi, WebSocket transport). So when no audio has come for `FLOW_AFTER_S`,
 silence takes its place from then on, for the time that has passed as well. Until then it may be the network that is
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from relay.call.caller.leg import CallerAudio
 from relay.call.caller.recent_audio import RecentAudio
 from relay.call.caller.speech_detection import CallerHeard, SpeechDetection
-from relay.call.caller.vad_engine import VadEngine, VadStream
+from relay.call.caller.vad_engine import Scored, VadEngine, VadStream
 from relay.call.report.events import CallerEchoFound, CallerEchoGone
 from relay.call.report.report import Report
 from relay.config import Config
@@ -105,18 +105,17 @@ class Analysis:
 
     async def run(self, frames: trio.MemoryReceiveChannel[CallerAudio | NewStream], engine: VadEngine) -> None:
         """Work until cancelled. The detector's place in the lane is given back at the end."""
-        with engine.stream(self._counts.vad_skipped) as stream:
+        with engine.stream(self._judge, self._counts.vad_skipped) as stream:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._judge, stream)
+                nursery.start_soon(stream.raise_failure)
                 nursery.start_soon(self._keep_flowing, stream)
                 async for audio in frames:
                     self._take(audio, stream)
 
-    async def _judge(self, stream: VadStream) -> None:
-        async for scored in stream.results:
-            if self.recent is not None:
-                self.recent.push(scored.window.samples)
-            self._detection.take(scored)
+    def _judge(self, scored: Scored) -> None:
+        if self.recent is not None:
+            self.recent.push(scored.window.samples)
+        self._detection.take(scored)
 
     def _take(self, audio: CallerAudio | NewStream, stream: VadStream) -> None:
         if isinstance(audio, NewStream):

@@ -2,8 +2,8 @@
 
 A batch of sixteen windows costs no more than six single ones, and one wake-up instead of sixteen. A quick model runs in
 place, a bounded batch at a time; a slow one in a worker thread, whose hop costs more than a quick model does. No call
-waits for the lane: a window goes in without blocking, its probability comes back through the stream's own bounded
-channel.
+waits for the lane: a window goes in without blocking. Nor does the lane wait for a call: it hands each answer to a
+plain function of the call, as no task has to be woken for that.
 """
 
 import math
@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -73,13 +74,23 @@ class Scored:
 class VadStream:
     """The windows of one call, in order."""
 
-    def __init__(self, state: SileroState, wake: Callable[["VadStream"], None], skipped: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        state: SileroState,
+        wake: Callable[["VadStream"], None],
+        judged: Callable[[Scored], None],
+        skipped: Callable[[], None],
+    ) -> None:
         self.state = state
         self.pending: deque[tuple[Window, float]] = deque()
         self.skipped = skipped
         """To be called for each window that the model did not judge."""
         self._wake = wake
-        self._send, self.results = trio.open_memory_channel[Scored](PENDING_MAX)
+        self._judged = judged
+        self._context = copy_context()
+        self._closed = False
+        self._failure: Exception | None = None
+        self._failed = Signal()
 
     def submit(self, window: Window) -> None:
         """Queue a window; the oldest waiting one is skipped, and counted, when the lane is behind."""
@@ -92,19 +103,28 @@ class VadStream:
         self._wake(self)
 
     def deliver(self, scored: Scored) -> None:
-        """Give the call an answer. Never waits: if the call reads none, this one is skipped, and counted."""
+        """Give the call an answer, in the context in which it opened the stream: its log lines bear its id.
+
+        If it fails at that, neither the lane nor another call does: see `raise_failure`.
+        """
+        if self._closed or self._failure is not None:
+            return
         try:
-            self._send.send_nowait(scored)
-        except trio.WouldBlock:
-            self.skipped()
-        except trio.ClosedResourceError:
-            return  # the call ended while the model ran
+            self._context.run(self._judged, scored)
+        except Exception as failure:  # noqa: BLE001 - raised again where it belongs
+            self._failure = failure
+            self._failed.fire()
+
+    async def raise_failure(self) -> None:
+        """Raise what the call raised at an answer, once it has: for a task of the call. No more answers follow."""
+        while self._failure is None:
+            await self._failed.wait()
+        raise self._failure
 
     def close(self) -> None:
-        """Forget what waits; whoever reads `results` is at the end."""
+        """Forget what waits, and give no more answers."""
         self.pending.clear()
-        self._send.close()
-        self.results.close()
+        self._closed = True
 
 
 async def run_in_worker(function: Callable[[], list[float]]) -> list[float]:
@@ -141,9 +161,10 @@ class VadEngine:
         self._failing = False
 
     @contextmanager
-    def stream(self, skipped: Callable[[], None]) -> Iterator[VadStream]:
-        """`skipped` is called for each window that gets no answer."""
-        stream = VadStream(self._model.new_state(), self._wake, skipped)
+    def stream(self, judged: Callable[[Scored], None], skipped: Callable[[], None]) -> Iterator[VadStream]:
+        """`judged` is called with each answer, in the lane's task: it must not block. What it raises comes out of the
+        stream's `raise_failure`. `skipped` is called for each window that gets no answer."""
+        stream = VadStream(self._model.new_state(), self._wake, judged, skipped)
         self._open_streams += 1
         try:
             yield stream
@@ -162,10 +183,10 @@ class VadEngine:
             while not self._ready:
                 await self._some_ready.wait()
             await trio.sleep_until(self._next_step())
-            await self._run_batch()
-            while self._ready:
-                await trio.lowlevel.checkpoint()  # of a long backlog, a batch at a time
+            while self._ready:  # not if its streams have ended meanwhile
                 await self._run_batch()
+                if self._ready:  # a long backlog is judged a batch at a time
+                    await trio.lowlevel.checkpoint()
 
     def _next_step(self) -> float:
         step_s = min(STEP_MAX_S, max(STEP_MIN_S, self._open_streams * STEP_PER_STREAM_S))

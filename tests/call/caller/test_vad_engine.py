@@ -3,17 +3,18 @@
 import math
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pytest
+import structlog
 import trio
 from numpy.typing import NDArray
+from structlog.contextvars import bound_contextvars, merge_contextvars
 from structlog.testing import capture_logs
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from relay.call.caller.vad_engine import (
     BATCH_MAX,
@@ -24,6 +25,7 @@ from relay.call.caller.vad_engine import (
     PENDING_MAX_S,
     WORKER_S,
     Executor,
+    Scored,
     VadEngine,
     VadStream,
     run_in_worker,
@@ -34,6 +36,8 @@ from relay.media.silero import STATE_SIZE, SileroState
 from relay.media.windows import Window
 from relay.metrics import Metrics
 from tests.support.callrig import run_inline
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass
@@ -76,6 +80,17 @@ class Gate:
 
 
 @dataclass
+class Listener:
+    """A call's place in the lane. `results` are the answers that it was given."""
+
+    place: VadStream
+    results: trio.MemoryReceiveChannel[Scored]
+
+    def submit(self, window: Window) -> None:
+        self.place.submit(window)
+
+
+@dataclass
 class Lane:
     engine: VadEngine
     metrics: Metrics
@@ -83,12 +98,13 @@ class Lane:
     skipped: int = 0
 
     @contextmanager
-    def stream(self) -> Any:
-        def skip() -> None:
-            self.skipped += 1
+    def stream(self) -> Iterator[Listener]:
+        send, receive = trio.open_memory_channel[Scored](math.inf)
+        with send, receive, self.engine.stream(send.send_nowait, self._skip) as place:
+            yield Listener(place, receive)
 
-        with self.engine.stream(skip) as stream:
-            yield stream
+    def _skip(self) -> None:
+        self.skipped += 1
 
 
 @asynccontextmanager
@@ -111,7 +127,7 @@ def window(value: int) -> Window:
     return Window(np.full(512, value, np.int16), value * 32.0)
 
 
-async def answers(stream: VadStream, count: int) -> list[int]:
+async def answers(stream: Listener, count: int) -> list[int]:
     return [round((await stream.results.receive()).probability * 100) for _ in range(count)]
 
 
@@ -197,26 +213,57 @@ async def test_of_what_comes_in_one_burst_nothing_is_skipped_that_has_not_waited
 async def test_a_stream_with_a_backlog_does_not_starve_those_behind_it(autojump_clock: MockClock) -> None:
     """More streams than fit in a batch, all of them behind: everybody has a turn before anybody has two."""
     async with open_lane() as lane:
-        streams = [lane.engine.stream(lambda: None) for _ in range(BATCH_MAX + 10)]
-        opened = [stream.__enter__() for stream in streams]
-        for stream in opened:
-            for number in range(1, 4):
-                stream.submit(window(number))
-        await answers(opened[-1], 1)
+        with ExitStack() as stack:
+            streams = [stack.enter_context(lane.stream()) for _ in range(BATCH_MAX + 10)]
+            for stream in streams:
+                for number in range(1, 4):
+                    stream.submit(window(number))
+            await answers(streams[-1], 1)
 
         assert len(lane.model.batches) <= 3
-        for manager in streams:
-            manager.__exit__(None, None, None)
 
 
-async def test_nobody_who_does_not_listen_makes_the_lane_wait(autojump_clock: MockClock) -> None:
+async def test_a_call_that_fails_at_an_answer_gets_no_more_and_harms_nobody_else(autojump_clock: MockClock) -> None:
+    got: list[float] = []
+
+    def judged(scored: Scored) -> None:
+        got.append(scored.window.end_ms)
+        raise ZeroDivisionError("the call's own fault")
+
     async with open_lane() as lane:
-        with lane.stream() as deaf, lane.stream() as other:
-            for number in range(1, 100):
-                deaf.submit(window(1))
+        with lane.engine.stream(judged, lambda: None) as broken, lane.stream() as other:
+            for number in (1, 2):
+                broken.submit(window(number))
                 other.submit(window(number))
                 assert await answers(other, 1) == [number]
-        assert lane.skipped == 99 - PENDING_MAX
+            with pytest.raises(ZeroDivisionError):
+                await broken.raise_failure()
+
+    assert got == [window(1).end_ms]
+
+
+async def test_a_call_that_does_not_fail_at_an_answer_raises_nothing(autojump_clock: MockClock) -> None:
+    async with open_lane() as lane:
+        with lane.stream() as stream, trio.move_on_after(1) as waited:
+            stream.submit(window(1))
+            await stream.place.raise_failure()
+
+    assert waited.cancelled_caught
+
+
+async def test_an_answer_is_given_in_the_context_of_its_own_call(autojump_clock: MockClock) -> None:
+    def told(_: Scored) -> None:
+        log.info("judged")
+
+    async with open_lane() as lane:
+        with ExitStack() as stack, capture_logs(processors=[merge_contextvars]) as logged:
+            for call_id in ("one", "other"):
+                with bound_contextvars(call_id=call_id):
+                    place = stack.enter_context(lane.engine.stream(told, lambda: None))
+                place.submit(window(1))
+            await trio.sleep(1)
+
+    assert [line["call_id"] for line in logged] == ["one", "other"]
 
 
 async def test_a_stream_that_ends_while_the_model_runs_leaves_nothing(autojump_clock: MockClock) -> None:
@@ -238,6 +285,19 @@ async def test_a_stream_that_ends_before_the_model_ran_costs_no_run(autojump_clo
     async with open_lane() as lane:
         with lane.stream() as gone:
             gone.submit(window(1))
+        await trio.sleep(1)
+
+        assert lane.model.batches == []
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+async def test_a_stream_that_ends_before_its_step_of_the_grid_costs_no_run(
+    autojump_clock: MockClock, *, in_place: bool
+) -> None:
+    async with open_lane(in_place=in_place) as lane:
+        with lane.stream() as gone:
+            gone.submit(window(1))
+            await wait_all_tasks_blocked()
         await trio.sleep(1)
 
         assert lane.model.batches == []

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from relay.logic.pause_rule import BEFORE_WORD_FRAMES, BEHIND_WORD_FRAMES
 from relay.logic.playback.frame import PlayFrame
 from relay.logic.playback.jitter import LEAST_MS
-from relay.logic.playback.playout import HOLE_MAX_S, Playout
+from relay.logic.playback.playout import HOLE_MAX_S, Playout, Taken
 from relay.media.frames import FRAME_MS
 
 FRAME_S = 0.02
@@ -742,12 +742,16 @@ class PlayoutUnderAnyInterleaving(RuleBasedStateMachine):
         self.count = 0
         self.turn = 1
         self.heard = 0.0
+        self.left_out = self.told_left_out = 0
 
-    def sees(self, frame: PlayFrame) -> None:
-        while self.waiting and self.waiting[0] != frame:
+    def sees(self, taken: Taken) -> None:
+        while self.waiting and self.waiting[0] != taken.frame:
             assert not self.waiting.pop(0).audible, "only silence may be left out"
+            self.left_out += 1
         assert self.waiting
         self.flying.append(self.waiting.pop(0))
+        self.told_left_out += taken.trimmed
+        assert self.told_left_out == self.left_out
 
     @rule(count=st.integers(1, 40), audible=st.booleans())
     def add(self, count: int, audible: bool) -> None:
@@ -762,15 +766,29 @@ class PlayoutUnderAnyInterleaving(RuleBasedStateMachine):
                 assert dropped is None
                 self.waiting.append(frame)
 
-    @rule(step_ms=st.integers(1, 700), late_ms=st.integers(0, 50))
-    def pass_time(self, step_ms: int, late_ms: int) -> None:
+    @rule(step_ms=st.integers(1, 700), late_ms=st.integers(0, 50), together=st.booleans())
+    def pass_time(self, step_ms: int, late_ms: int, together: bool) -> None:
         until = self.now + step_ms / 1000
         while (at := self.queue.next_send_at()) is not None and at <= until:
             self.now = max(self.now, at + late_ms / 1000)
             taken = self.queue.take(self.now)
             assert taken is not None
-            self.sees(taken.frame)
+            self.sees(taken)
+            if together and (along := self.queue.take_along(taken.frame)) is not None:
+                assert along.frame.turn == taken.frame.turn
+                self.sees(along)
         self.now = max(self.now, until)
+
+    @rule()
+    def begin_turn(self) -> None:
+        self.turn += 1
+
+    @rule(pause=st.booleans())
+    def pause_or_resume(self, *, pause: bool) -> None:
+        if pause:
+            self.queue.pause()
+        else:
+            self.queue.resume(self.now)
 
     @rule()
     def attach(self) -> None:
@@ -792,9 +810,11 @@ class PlayoutUnderAnyInterleaving(RuleBasedStateMachine):
 
     @rule()
     def cut(self) -> None:
+        queued = self.queue.queued_ms // FRAME_MS
         cut = self.queue.cut(self.turn, self.now)
         unheard = list(cut.unheard)
-        tail = unheard[: len(unheard) - len(self.waiting)] if self.waiting else unheard
+        tail = unheard[: len(unheard) - queued]
+        self.left_out += len(self.waiting) - queued
         assert [frame for frame in unheard[len(tail) :] if frame.audible] == [f for f in self.waiting if f.audible]
         assert tail == self.flying[len(self.flying) - len(tail) :]
         assert cut.flushed_ms >= 0
