@@ -5,8 +5,11 @@ came. So a message wakes one task. While nobody waits, `run` reads.
 
 | state   | reads                  | writes                       | leaves when                                        |
 |---------|------------------------|------------------------------|----------------------------------------------------|
-| open    | messages; at most      | messages; answers to pings   | `part` or `close` -> parting; the peer's goodbye,  |
-|         | `unread_max` are kept  |                              | a violation, or the end of the stream -> over      |
+| open    | messages; at most      | messages; answers to pings   | `part` or `close` -> parting; a write that failed  |
+|         | `unread_max` are kept  |                              | -> silent; the peer's goodbye, a violation, or the |
+|         |                        |                              | end of the stream -> over                          |
+| silent  | as above: what it said | nothing                      | as above                                           |
+|         | before it left         |                              |                                                    |
 | parting | and drops it           | the goodbye, behind the rest | as above; CLOSE_LIMIT_S after `close` -> over      |
 | over    | nothing                | what is begun, and the       |                                                    |
 |         |                        | answer to the goodbye        |                                                    |
@@ -49,17 +52,22 @@ class Link:
         self._unread_max = unread_max
         self._writing = trio.Lock()
         self._work = Signal()
+        """There is something that `run` has to write."""
         self._torn = False
         """Whether a frame is half-way in, for now or for good."""
         self._gone = False
+        """Whether a write failed, or the stream ended."""
         self._sends = 0
         self._unread: deque[str | bytes] = deque()
         self._reading = False
         self._receiving = False
         self._received = 0
         self._news = Signal()
+        """Something was read, or nobody reads any more, or the state has changed."""
         self._stand_in = Signal()
+        """`run` is to look whether anybody reads."""
         self._paced = Signal()
+        """Other rates hold."""
         self._pings = self._ponged = 0
         self._closing = False
         self._heard_goodbye = False
