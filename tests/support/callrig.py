@@ -70,6 +70,7 @@ class AssistantSocket:
         self._socket = peer.socket
         self.receive = self._socket.receive
         self.send = self._socket.send
+        self.send_now = self._socket.send_now
         self.close = self._socket.close
         self.dead = trio.Event()
         self.frozen = False

@@ -1,10 +1,14 @@
 """Two ends of one connection, both in the hands of the test."""
 
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
 import trio
+
+from relay.net.link.prompt_stream import TlsStream
 
 
 def socket_pair() -> tuple[trio.SocketStream, trio.SocketStream]:
@@ -52,3 +56,21 @@ def narrow_pair() -> Iterator[tuple[trio.SocketStream, trio.SocketStream]]:
     with near, far:
         ours, theirs = (trio.SocketStream(trio.socket.from_stdlib_socket(one)) for one in (near, far))
         yield ours, theirs
+
+
+@asynccontextmanager
+async def secured_pair(
+    certificate: tuple[Path, Path], *, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
+) -> AsyncIterator[tuple[TlsStream, trio.SSLStream[trio.SocketStream]]]:
+    """Our client and trio's server over TCP with small buffers."""
+    theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    theirs.load_cert_chain(*certificate)
+    theirs.minimum_version = theirs.maximum_version = version
+    ours = ssl.create_default_context(cafile=certificate[0])
+    with narrow_pair() as (near, far):
+        server = trio.SSLStream(far, theirs, server_side=True, https_compatible=True)
+        client = TlsStream(near, ours, "127.0.0.1")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.do_handshake)
+            await client.do_handshake()
+        yield client, server

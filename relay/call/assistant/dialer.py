@@ -13,7 +13,7 @@ from relay.errors import AssistantUnavailable, HangUpFailed, RelayError
 from relay.media.frames import AudioFormat, Encoding
 from relay.net.client_socket import open_client_socket
 from relay.net.rest import RestClient
-from relay.net.sockets import MessageSocket
+from relay.net.sockets import PromptSocket
 from relay.wire import vapi_call, vapi_controls
 from relay.wire.vapi_call import CallCreated, LiveCall
 
@@ -23,8 +23,8 @@ _REFUSES_ASSISTANT = frozenset({400, 403, 404})
 log = structlog.get_logger(__name__)
 
 
-class AssistantSocket(MessageSocket, Protocol):
-    """A message socket that finds out by itself when its peer is dead."""
+class AssistantSocket(PromptSocket, Protocol):
+    """A socket that finds out by itself when its peer is dead."""
 
     async def part(self) -> None:
         """Close, and return when the peer has answered that: it knows. Raises LegLost when there is no answer."""

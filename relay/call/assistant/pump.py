@@ -13,7 +13,8 @@
 
 The floor is the right to speak, as in a conference: the one connection that has it carries the conversation.
 
-Each write has `SEND_DEADLINE_S`; it is not cancelled inside one as long as anything is to follow.
+What the socket takes at once is written so. Any other write has `SEND_DEADLINE_S`; it is not cancelled inside one as
+long as anything is to follow.
 """
 
 import math
@@ -33,6 +34,8 @@ from relay.wire import vapi_controls
 
 SEND_DEADLINE_S = 5.0
 """A peer that takes nothing for so long is gone; the kernel gives its connection up after the same time."""
+SENDS_PER_TURN = 16
+"""So many messages are written at once before other tasks have their turn."""
 LAST_WORDS_S = 1.0
 """When a send fails the assistant is gone, but what it said before, and why it left, can still be read."""
 READY_S = 1.0
@@ -71,6 +74,7 @@ class Pump:
         self._floor = trio.Event()
         self._left = False
         self._leaving = False
+        self._at_once = 0
         self._sending = trio.CancelScope()
         """Its deadline is that of the send under way. To move it costs half of what a scope for each send would."""
         self.stands_by = False
@@ -152,6 +156,11 @@ class Pump:
                 await self._floor.wait()
 
     async def _send(self, socket: AssistantSocket, message: str | bytes) -> None:
+        if socket.send_now(message):
+            self._at_once += 1
+            if self._at_once % SENDS_PER_TURN == 0:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+            return
         self._sending.deadline = trio.current_time() + SEND_DEADLINE_S
         try:
             await socket.send(message)

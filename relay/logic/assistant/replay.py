@@ -6,15 +6,18 @@ that were finished, so after a loss the cursor goes back to the end of the last 
 
 A reader that is far behind without a loss was held up, most likely as this whole process stood still, and all that the
 caller said meanwhile has come at once. It would hear the caller that much later for the rest of the call, so it catches
-up as after a loss.
+up as after a loss. So does one that is quick enough to read each frame as it comes: what counts is how much it has read
+beyond real time, not the order in which tasks happen to run.
 
 | state     | meaning                                                       | leaves when                           |
 |-----------|---------------------------------------------------------------|---------------------------------------|
 | fresh     | no connection has read anything yet                           | a frame is read -> opening            |
 | opening   | the backlog of the first dial goes out at once                | at most `EDGE_FRAMES` unread -> live; |
 |           |                                                               | `rewind()` -> replaying               |
-| live      | what is there goes out at once                                | `rewind()` -> replaying; more than    |
-|           |                                                               | `BEHIND_FRAMES` unread -> replaying   |
+| live      | what is there goes out at once, up to `BEHIND_FRAMES` more    | `rewind()` -> replaying; more than    |
+|           | than real time; beyond that, at `CATCH_UP` times real time    | `BEHIND_FRAMES` unread, or more than  |
+|           |                                                               | `EDGE_FRAMES` beyond that             |
+|           |                                                               | -> replaying                          |
 | replaying | one frame every 20 ms / `rate`; pauses are shortened by the   | at most `EDGE_FRAMES` unread -> live; |
 |           | rule of `relay.logic.pause_rule`                              | `rewind()` -> replaying, from the     |
 |           |                                                               | first frame again                     |
@@ -32,6 +35,8 @@ EDGE_FRAMES = 8
 """So close to the newest frame the reader has caught up: what is left is no more than a chunk that comes late."""
 BEHIND_FRAMES = 1000 // FRAME_MS
 """More than a network or a busy machine holds up now and then."""
+CATCH_UP = 1.05
+"""Faster than any caller's clock, so that what was read at once is forgotten in time."""
 HELD_UP_FRAMES = 30_000 // FRAME_MS
 """Room for what a standstill brings at once, beside what is kept for a loss: systemd ends a longer one."""
 LATE_S = 1.0
@@ -74,7 +79,8 @@ class ReplayLog:
         self._fresh = self._opening = True
         self._replaying = self._held_up = False
         self._made_up = 0
-        self._due = -inf
+        self._due = self._live_due = -inf
+        """When the next frame may be read, replaying and live."""
         self._silent_run = 0
         self._lost_if_rewound = 0
         self._dropped = 0
@@ -153,24 +159,27 @@ class ReplayLog:
         """When `read` will give a frame; None when all were read."""
         if self._cursor == self._end:
             return None
-        return max(now, self._due) if self._replaying else now
+        return max(now, self._due if self._replaying else self._live_due)
 
     def read(self, now: float = inf) -> NextFrame:
         """What may be sent now: nothing when all was read, or a replay has to wait (see `next_at`)."""
         left_out = 0
         self._opening = self._opening and self._end - self._cursor > EDGE_FRAMES
-        if self._is_behind and not (self._opening or self._replaying):
-            self._replaying, self._due, self._silent_run = True, -inf, 0
+        if self._is_held_up(now) and not (self._opening or self._replaying):
+            self._replaying, self._due, self._silent_run = True, max(now, self._live_due), 0
             self._held_up = True
         if self._replaying:
             left_out = self._skip_pause()
             self._made_up += left_out * self._held_up
             self._replaying = self._end - self._cursor > EDGE_FRAMES
-        if self._cursor == self._end or (self._replaying and now < self._due):
+        if self._cursor == self._end or now < (self._due if self._replaying else self._live_due):
             return NextFrame(None, left_out)
         self._fresh = False
         if not self._replaying:
             self._room = self._max_frames + HELD_UP_FRAMES
+            if not self._opening:
+                earliest = now - BEHIND_FRAMES * FRAME_MS / 1000
+                self._live_due = max(self._live_due, earliest) + FRAME_MS / 1000 / CATCH_UP
         index = self._cursor - self._end
         self._cursor += 1
         if self._replaying:
@@ -181,6 +190,9 @@ class ReplayLog:
     @property
     def _is_behind(self) -> bool:
         return self._end - self._cursor > BEHIND_FRAMES
+
+    def _is_held_up(self, now: float) -> bool:
+        return self._is_behind or (now < self._live_due and self._end - self._cursor > EDGE_FRAMES)
 
     def _skip_pause(self) -> int:
         """Within a pause: leave out all of it but what stays at its end, or at the newest frame."""

@@ -5,8 +5,11 @@ came. So a message wakes one task. While nobody waits, `run` reads.
 
 | state   | reads                  | writes                       | leaves when                                        |
 |---------|------------------------|------------------------------|----------------------------------------------------|
-| open    | messages; at most      | messages; answers to pings   | `part` or `close` -> parting; the peer's goodbye,  |
-|         | `unread_max` are kept  |                              | a violation, or the end of the stream -> over      |
+| open    | messages; at most      | messages; answers to pings   | `part` or `close` -> parting; a write that failed  |
+|         | `unread_max` are kept  |                              | -> silent; the peer's goodbye, a violation, or the |
+|         |                        |                              | end of the stream -> over                          |
+| silent  | as above: what it said | nothing                      | as above                                           |
+|         | before it left         |                              |                                                    |
 | parting | and drops it           | the goodbye, behind the rest | as above; CLOSE_LIMIT_S after `close` -> over      |
 | over    | nothing                | what is begun, and the       |                                                    |
 |         |                        | answer to the goodbye        |                                                    |
@@ -49,19 +52,23 @@ class Link:
         self._unread_max = unread_max
         self._writing = trio.Lock()
         self._work = Signal()
+        """There is something that `run` has to write."""
         self._torn = False
         """Whether a frame is half-way in, for now or for good."""
         self._gone = False
+        """Whether a write failed, or the stream ended."""
         self._sends = 0
         self._unread: deque[str | bytes] = deque()
         self._reading = False
         self._receiving = False
         self._received = 0
         self._news = Signal()
+        """Something was read, or nobody reads any more, or the state has changed."""
         self._stand_in = Signal()
+        """`run` is to look whether anybody reads."""
         self._paced = Signal()
-        self._pings = 0
-        self._ponged = b""
+        """Other rates hold."""
+        self._pings = self._ponged = 0
         self._closing = False
         self._heard_goodbye = False
         self._ending: Callable[[], LegLost | LegClosed] | None = None
@@ -69,7 +76,7 @@ class Link:
     @property
     def closed(self) -> bool:
         """Whether nothing can be sent any more, as far as is known here."""
-        return self._closing or self._ending is not None
+        return self._closing or self._gone or self._ending is not None
 
     @property
     def said_all(self) -> bool:
@@ -128,16 +135,15 @@ class Link:
 
     async def ping(self, timeout_s: float) -> None:
         """Wait for the answer to a ping. Raises LegLost when there is none in time."""
-        self._pings += 1
-        payload = self._pings.to_bytes(_PING_BYTES, "big")
+        self._pings = number = self._pings + 1
         try:
             with trio.fail_after(timeout_s):
-                await self._write(partial(self._protocol.ping, payload))
-                while self._ponged < payload and not self.closed:
+                await self._write(partial(self._protocol.ping, number.to_bytes(_PING_BYTES, "big")))
+                while self._ponged < number and not self.closed:
                     await self._read_on()
         except trio.TooSlowError:
             raise self._lost(f"no pong in {timeout_s:g} s") from None
-        if self._ponged < payload:
+        if self._ponged < number:
             raise self._lost("socket closed")
 
     async def run_keepalive(self, interval_s: float, timeout_s: float) -> None:
@@ -218,9 +224,10 @@ class Link:
         return False
 
     def _take_pong(self, payload: bytes) -> None:
-        """An answer to a ping is one to all before it (RFC 6455, 5.5.3)."""
-        if len(payload) == _PING_BYTES:
-            self._ponged = max(self._ponged, payload)
+        """An answer to a ping is one to all before it; others may come that nobody asked for (RFC 6455, 5.5.3)."""
+        number = int.from_bytes(payload, "big")
+        if len(payload) == _PING_BYTES and self._ponged < number <= self._pings:
+            self._ponged = number
             self._news.fire()
 
     def _reason(self, event: Goodbye | Violation) -> Callable[[], LegLost | LegClosed]:
@@ -232,6 +239,12 @@ class Link:
     def _end(self, ending: Callable[[], LegLost | LegClosed]) -> None:
         if self._ending is None:
             self._ending = ending
+        self._news.fire()
+        self._stand_in.fire()
+
+    def _fall_silent(self) -> None:
+        """Nothing can be sent any more. What the peer said before it left, and why, is still there to be read."""
+        self._gone = True
         self._news.fire()
         self._stand_in.fire()
 
@@ -268,10 +281,10 @@ class Link:
         elif self._advance():
             self._news.fire()
             await trio.lowlevel.checkpoint()
-        elif self.closed:
-            await trio.lowlevel.checkpoint()
-        else:
+        elif self._ending is None:
             await self._read()
+        else:
+            await trio.lowlevel.checkpoint()
 
     async def _stand_by(self) -> None:
         while self._ending is None:
@@ -282,7 +295,8 @@ class Link:
 
     @property
     def _is_idle(self) -> bool:
-        return self._ending is None and not self._receiving and len(self._unread) < self._unread_max
+        is_read = self._closing or self._receiving
+        return self._ending is None and not is_read and len(self._unread) < self._unread_max
 
     async def _write(self, make: Callable[[], bytes] | None) -> None:
         """Write what waits, and one more frame behind it. Raises LegLost when that cannot be done."""
@@ -300,7 +314,7 @@ class Link:
             try:
                 await self._stream.send_all(data)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
-                self._lose()
+                self._fall_silent()
                 raise self._lost("connection lost") from None
             self._torn = False
 
@@ -315,7 +329,10 @@ class Link:
         """Answer the peer's pings and goodbye, at once if nothing else is under way."""
         if self._stream.can_write_now and not (self._writing.locked() or self._torn or self._gone):
             answers = self._protocol.take_answers()
-            if not self._stream.write_now(answers):
-                self._stream.write_later(answers)
+            try:
+                if not self._stream.write_now(answers):
+                    self._stream.write_later(answers)
+            except trio.BrokenResourceError:
+                self._fall_silent()
         if self._stream.has_rest or self._protocol.has_answers:
             self._work.fire()

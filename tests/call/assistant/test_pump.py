@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from relay.call.assistant.incoming import Incoming
-from relay.call.assistant.pump import LAST_WORDS_S, READY_S, SEND_DEADLINE_S, Opening, Pump
+from relay.call.assistant.pump import LAST_WORDS_S, READY_S, SEND_DEADLINE_S, SENDS_PER_TURN, Opening, Pump
 from relay.errors import LegLost
 from relay.media.frames import TELEPHONE
 from relay.wire import vapi_controls
@@ -220,6 +221,45 @@ async def test_each_write_has_the_time_for_itself_and_none_is_running_between_tw
 
         assert rig.written == [FRAME] * 6
         assert rig.failed is None
+
+
+async def test_what_the_socket_takes_at_once_is_not_waited_for_and_the_rest_comes_behind_it(
+    autojump_clock: MockClock,
+) -> None:
+    waited_for: list[str | bytes] = []
+
+    async def send(message: str | bytes) -> None:
+        waited_for.append(message)
+        await rig.peer.take(message)
+
+    async with pumping() as rig:
+        rig.socket.send = send
+        rig.pump.take_floor()
+        rig.parts.outgoing.send_note("at once")
+        await trio.sleep(1)
+        rig.peer.stop_reading()
+        rig.parts.outgoing.send_note("waits")
+        rig.parts.outgoing.send_note("and this behind it")
+        await trio.sleep(1)
+        rig.peer.read_again()
+        await trio.sleep(1)
+
+        assert rig.written == ["at once", "waits", "and this behind it"]
+        assert waited_for == ["waits"]
+        assert rig.failed is None
+
+
+async def test_of_many_messages_that_are_taken_at_once_others_have_their_turn_within_a_few() -> None:
+    async with pumping(with_context(*("context",) * 10 * SENDS_PER_TURN)) as rig:
+        rig.incoming.began.set()
+        rig.pump.take_floor()
+        seen = [0]
+        while seen[-1] < 10 * SENDS_PER_TURN:
+            await trio.lowlevel.checkpoint()
+            seen.append(len(rig.written))
+
+    two_rounds = 2 * SENDS_PER_TURN  # trio runs the tasks of one round in any order
+    assert max(after - before for before, after in pairwise(seen)) <= two_rounds
 
 
 @pytest.mark.parametrize(("leaving", "after_s"), [(False, LAST_WORDS_S), (True, 0.0)])

@@ -1,4 +1,6 @@
 from collections import deque
+from functools import partial
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -296,6 +298,39 @@ def test_a_reader_that_was_held_up_for_longer_gets_every_word_in_real_time_and_p
     assert len(sent) == 10 * (50 + 15)
     assert sent[-EDGE_FRAMES][0] - 20.0 == pytest.approx((len(sent) - EDGE_FRAMES) * 0.02, abs=0.05)
     assert (replay.replaying, replay.dropped_ms) == (False, 0)
+
+
+def read_each_as_it_comes(bursts: list[tuple[float, int]]) -> list[tuple[float, bytes]]:
+    """What a reader that is always ready gets of a call, and when; so many frames come at each of these times."""
+    replay, got, number = ReplayLog(10_000), list[tuple[float, bytes]](), 0
+    for (begin, count), (until, _) in pairwise([*bursts, (bursts[-1][0] + 60, 0)]):
+        now = begin
+        for _ in range(count):
+            replay.append(number.to_bytes(2))
+            number += 1
+            got += [(now, frame) for frame, _ in iter(partial(replay.read, now), NextFrame(None)) if frame]
+        while (at := replay.next_at(now)) is not None and at < until:
+            got += [(at, frame) for frame, _ in [replay.read(at)] if frame]
+            now = at
+    assert [frame for _, frame in got] == [n.to_bytes(2) for n in range(number)]
+    return got
+
+
+def test_a_reader_that_is_always_ready_gets_what_a_standstill_brought_in_real_time_too() -> None:
+    got = read_each_as_it_comes([(1.0, 1), (21.0, 1000)])
+    at_once = [frame for at, frame in got if at == 21.0]
+    second = [frame for at, frame in got if 22.0 < at <= 23.0]
+
+    assert len(at_once) <= BEHIND_FRAMES + EDGE_FRAMES
+    assert len(second) <= 51
+
+
+def test_what_a_network_holds_up_for_most_of_a_second_now_and_then_goes_out_at_once() -> None:
+    bursts = [(round(n * 0.02, 2), 1) for n in range(3000)]
+    bursts = [(at, count) for at, count in bursts if at % 20 >= 0.9] + [(20.88, 45), (40.88, 45)]
+    got = read_each_as_it_comes(sorted(bursts))
+
+    assert [at for at, _ in got] == [at for at, count in sorted(bursts) for _ in range(count)]
 
 
 def test_a_reader_that_was_held_up_goes_on_live_once_it_has_caught_up() -> None:

@@ -1,8 +1,10 @@
 """Link: one task reads at a time and one writes, frames lie behind each other whole, and every wait has its end."""
 
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,12 +16,18 @@ from relay.net.link.fragments import MessageBounds
 from relay.net.link.link import CLOSE_LIMIT_S, STAND_BY_S, Link
 from relay.net.link.pace import OF_A_CALL, OF_A_STRANGER, SURPLUS_OF_CALLS, FramePace, FrameRates
 from relay.net.link.protocol import Goodbye, Pong, Side, WebSocketProtocol
+from tests.support.certificates import make_certificate
 from tests.support.raw_frames import BINARY, FIN, PING, PONG, TEXT, close_frame, raw_frame
-from tests.support.streams import narrow_pair
+from tests.support.streams import narrow_pair, secured_pair
 
 BOUNDS = MessageBounds(text_max_bytes=2**23, binary_max_bytes=2**23)
 UNREAD_MAX = 16
 T, B = FIN | TEXT, FIN | BINARY
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return make_certificate(tmp_path_factory.mktemp("tls"))
 
 
 def client_frame(first: int, payload: bytes = b"") -> bytes:
@@ -285,6 +293,69 @@ async def test_no_pong_in_time_is_the_loss_of_the_link(autojump_clock: MockClock
     with pytest.raises(LegLost, match="no pong in 2 s"):
         await link.run_keepalive(10, 2)
     assert trio.current_time() == pytest.approx(12)
+
+
+async def test_who_waits_for_the_answer_to_a_goodbye_keeps_nobody_busy() -> None:
+    async with linked() as (link, _), trio.open_nursery() as nursery:
+        nursery.start_soon(link.part)
+        steps = Steps(trio.lowlevel.current_task())
+        trio.lowlevel.add_instrument(steps)
+        await trio.sleep(STAND_BY_S + 0.2)
+        trio.lowlevel.remove_instrument(steps)
+        nursery.cancel_scope.cancel()
+    assert steps.others < 10
+
+
+async def send_on_and_on(link: Link) -> None:
+    while True:
+        await link.send("late")
+
+
+async def test_what_a_peer_said_before_it_left_is_read_also_when_a_send_fails_first() -> None:
+    async with linked() as (link, far):
+        assert link.send_now("what it will not read, so that its end is a reset")
+        await far.send_all(client_frame(T, b"last words") + close_frame(1011, b"why", masked=True))
+        await far.aclose()
+        with pytest.raises(LegLost):
+            await send_on_and_on(link)
+        assert link.closed
+        with trio.fail_after(2):
+            assert await link.receive() == "last words"
+            with pytest.raises(LegClosed, match="1011 why"):
+                await link.receive()
+
+
+async def test_the_loss_is_seen_where_a_send_failed_and_nobody_receives() -> None:
+    with narrow_pair() as (near, far):
+        link = Link(near, WebSocketProtocol(Side.SERVER, BOUNDS, OF_A_CALL), "peer", unread_max=UNREAD_MAX)
+        with trio.fail_after(5 * STAND_BY_S):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(link.run)
+                assert link.send_now("unread")
+                await far.aclose()
+                with pytest.raises(LegLost):
+                    await send_on_and_on(link)
+
+
+@pytest.mark.parametrize("payload", [b"\xff" * 8, (2).to_bytes(8, "big"), b"", b"heartbeat"], ids=repr)
+async def test_a_pong_that_nobody_asked_for_answers_no_ping(payload: bytes) -> None:
+    async with linked() as (link, far):
+        await far.send_all(client_frame(FIN | PONG, payload))
+        with pytest.raises(LegLost, match="no pong"):
+            await link.ping(0.05)
+
+
+async def test_a_ping_that_tls_cannot_answer_any_more_is_the_loss_of_the_link(certificate: tuple[Path, Path]) -> None:
+    """The server's last words are an alert of TLS, behind a ping."""
+    async with secured_pair(certificate) as (client, server):
+        link = Link(client, WebSocketProtocol(Side.CLIENT, BOUNDS, OF_A_CALL), "peer", unread_max=UNREAD_MAX)
+        await server.send_all(raw_frame(FIN | PING, masked=False))
+        server._incoming.write(b"\x17\x03\x03\x00\x20" + bytes(32))
+        with pytest.raises(ssl.SSLError):
+            server._ssl_object.read()
+        await server.transport_stream.send_all(server._outgoing.read())
+        with trio.fail_after(5), pytest.raises(LegLost, match="connection lost"):
+            await link.receive()
 
 
 async def test_a_stream_that_is_closed_takes_nothing_even_when_its_descriptor_is_used_again() -> None:
