@@ -30,12 +30,12 @@ class EchoingLine:
         self.sent: list[bytes] = []
 
     async def run(self) -> None:
-        """In real time, `drift_ppm` too slowly."""
+        """In real time, `drift_ppm` too slowly, until the caller has another phone."""
         frame_s = 0.02 * (1 + self.drift_ppm / 1e6)
-        start, heard, n = trio.current_time(), len(self.rig.phone.heard()), 0
-        while True:
+        phone = self.rig.phone
+        start, heard, n = trio.current_time(), len(phone.heard()), 0
+        while phone is self.rig.phone:
             await trio.sleep_until(start + (n + 1) * frame_s)
-            phone = self.rig.phone
             played = phone.heard()[heard : heard + 160].ljust(160, b"\xff")
             heard += 160
             said = phone.saying.pop(0) if phone.saying else SILENCE

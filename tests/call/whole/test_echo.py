@@ -113,14 +113,13 @@ async def test_a_jump_of_the_delay_cuts_nothing(autojump_clock: MockClock) -> No
 
 
 async def test_an_echo_is_found_again_after_the_caller_attached_again(autojump_clock: MockClock) -> None:
-    async with call_with(line_echo(15, 180)) as (rig, line):
+    async with call_with(line_echo(15, 180)) as (rig, _):
         rig.assistant.say(WORDS)
         await trio.sleep(6)
         rig.phone.peer.lose()
         await trio.sleep(1)
-        line.path = line_echo(15, 400)
         rig.phone = await rig.attach(rig.call, speaking=False)
-        rig.nursery.start_soon(EchoingLine(rig, line.path).run)
+        rig.nursery.start_soon(EchoingLine(rig, line_echo(15, 400)).run)
         await trio.sleep(8)
 
         first, second = rig.events("echo.found")
