@@ -14,6 +14,7 @@ from relay.net.link.fragments import MessageBounds
 from relay.net.link.link import CLOSE_LIMIT_S, STAND_BY_S, Link
 from relay.net.link.pace import OF_A_CALL, OF_A_STRANGER, FrameRates
 from relay.net.link.protocol import Goodbye, Pong, Side, WebSocketProtocol
+from relay.net.link.shared_reader import SharedReader, shared_reader
 from tests.support.raw_frames import BINARY, FIN, PING, PONG, TEXT, close_frame, raw_frame
 from tests.support.streams import narrow_pair
 
@@ -41,15 +42,26 @@ async def linked(
             nursery.cancel_scope.cancel()
 
 
+@pytest.fixture(params=["by itself", "together"], autouse=True)
+async def read(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """A link keeps its promises whichever way its socket is read."""
+    with shared_reader(lambda _: 0.0) as reader:
+        async with trio.open_nursery() as nursery:
+            if request.param == "together":
+                nursery.start_soon(reader.run)
+            yield
+            nursery.cancel_scope.cancel()
+
+
 class Steps(trio.abc.Instrument):
-    """Counts the steps of all tasks but one."""
+    """Counts the steps of all tasks but one, and the reader that serves all links."""
 
     def __init__(self, mine: trio.lowlevel.Task) -> None:
         self.mine = mine
         self.others = 0
 
     def task_scheduled(self, task: trio.lowlevel.Task) -> None:
-        self.others += task is not self.mine
+        self.others += task is not self.mine and SharedReader.run.__qualname__ not in task.name
 
 
 class Ear:
