@@ -14,12 +14,13 @@ from relay.net.link.fragments import MessageBounds
 from relay.net.link.link import CLOSE_LIMIT_S, STAND_BY_S, Link
 from relay.net.link.pace import OF_A_CALL, OF_A_STRANGER, FrameRates
 from relay.net.link.protocol import Goodbye, Pong, Side, WebSocketProtocol
-from relay.net.link.shared_reader import SharedReader, shared_reader
+from relay.net.link.shared_reader import SharedReader
 from tests.support.raw_frames import BINARY, FIN, PING, PONG, TEXT, close_frame, raw_frame
 from tests.support.streams import narrow_pair
 
 BOUNDS = MessageBounds(text_max_bytes=2**23, binary_max_bytes=2**23)
 UNREAD_MAX = 16
+pytestmark = pytest.mark.usefixtures("read_either_way")
 T, B = FIN | TEXT, FIN | BINARY
 
 
@@ -39,17 +40,6 @@ async def linked(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(link.run)
             yield link, far
-            nursery.cancel_scope.cancel()
-
-
-@pytest.fixture(params=["by itself", "together"], autouse=True)
-async def read(request: pytest.FixtureRequest) -> AsyncIterator[None]:
-    """A link keeps its promises whichever way its socket is read."""
-    with shared_reader(lambda _: 0.0) as reader:
-        async with trio.open_nursery() as nursery:
-            if request.param == "together":
-                nursery.start_soon(reader.run)
-            yield
             nursery.cancel_scope.cancel()
 
 

@@ -14,6 +14,8 @@ from relay.net.link.prompt_stream import PromptStream, TlsStream
 from tests.support.certificates import make_certificate
 from tests.support.streams import narrow_pair
 
+pytestmark = pytest.mark.usefixtures("read_either_way")
+
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
@@ -35,7 +37,8 @@ async def secured(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(server.do_handshake)
             await client.do_handshake()
-        yield client, server
+        with client.read_together():
+            yield client, server
 
 
 async def read_exactly(stream: trio.abc.ReceiveStream, count: int) -> bytes:
