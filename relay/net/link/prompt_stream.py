@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 
 import trio
 
-from relay.net.link.shared_reader import Seat, notify_closing, take_seat
+from relay.net.link.shared_reader import READ_BYTES, Seat, notify_closing, take_seat
 
 RECEIVE_BYTES = 65_536
 
@@ -78,7 +78,8 @@ class PromptStream(trio.abc.Stream):
 
     async def _receive_below(self, max_bytes: int | None) -> bytes | bytearray:
         if self._seat is not None:
-            if self._seat.is_shared and (received := await self._seat.receive()) is not None:
+            takes_all = max_bytes is None or max_bytes >= READ_BYTES
+            if takes_all and self._seat.is_shared and (received := await self._seat.receive()) is not None:
                 return received
             self._seat.step_aside()
         return await self._below.receive_some(max_bytes)

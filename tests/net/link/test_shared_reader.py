@@ -73,6 +73,14 @@ async def test_bytes_come_in_order_and_then_the_end() -> None:
 
 
 @pytest.mark.usefixtures("read")
+async def test_no_more_is_taken_than_was_asked_for() -> None:
+    async with connected() as (stream, far):
+        await far.send_all(b"123")
+        with trio.fail_after(5):
+            assert [await stream.receive_some(2), await stream.receive_some()] == [b"12", b"3"]
+
+
+@pytest.mark.usefixtures("read")
 async def test_the_peer_may_be_sent_to_when_it_has_ended_its_side() -> None:
     async with connected() as (stream, far):
         await far.send_eof()
