@@ -41,6 +41,7 @@ from relay.daemon.notify import Notifier, report
 from relay.daemon.server import Server
 from relay.errors import ConfigError, StartFailed
 from relay.metrics import Metrics
+from relay.net.link.shared_reader import shared_reader
 from relay.net.listen import inherited_listener, open_listener, serve_asgi
 from relay.net.rest import open_rest_client
 from relay.redaction import Redactor
@@ -84,7 +85,7 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
     listener = _listen(config.server)
     host, port = listener.getsockname()[:2]
     shutdown, stopped = trio.Event(), trio.Event()
-    with closing(listener):
+    with closing(listener), shared_reader() as reader:
         async with (
             _open_store(config, metrics) as store,
             AsyncExitStack() as stack,
@@ -94,6 +95,7 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
             gain_db, in_place = config.vad.model_gain_db, model.engine == "numpy"
             vad = VadEngine(model, metrics, probe=assets.probe, gain_db=gain_db, in_place=in_place)
             nursery.start_soon(vad.run)
+            nursery.start_soon(reader.run)
             nursery.start_soon(probe_loop_lag, metrics)
             refusals = Refusals(metrics)
             nursery.start_soon(refusals.run)

@@ -9,6 +9,7 @@ from relay.net.link.fragments import MessageBounds
 from relay.net.link.link import Link
 from relay.net.link.pace import OF_A_CALL, OF_A_STRANGER, FramePace
 from relay.net.link.protocol import Side, WebSocketProtocol
+from relay.net.link.shared_reader import notify_closing
 
 READ_BYTES = 65_536
 UNREAD_MAX = 50
@@ -110,7 +111,7 @@ class ServerStream(trio.abc.Stream):
         """Wake whoever reads or writes with ClosedResourceError. Always a checkpoint."""
         if not self._closed:
             self._closed = True
-            trio.lowlevel.notify_closing(self.socket)
+            notify_closing(self.socket)
         await trio.lowlevel.checkpoint()
 
     async def part(self) -> None:
@@ -128,6 +129,7 @@ class ServerStream(trio.abc.Stream):
     def abort(self) -> None:
         """Close at once, under whoever reads or writes."""
         self._closed = True
+        notify_closing(self.socket)
         self.socket.close()
 
     def admit(self) -> None:

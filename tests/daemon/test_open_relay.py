@@ -15,6 +15,7 @@ from relay.errors import ConfigError, StartFailed
 from relay.media import cough_probe
 from relay.media.silero import Engine, SileroModel
 from relay.metrics import Metrics
+from relay.net.link.shared_reader import take_seat
 from relay.redaction import Redactor
 from relay.secrets import Secrets
 from tests.support.frontrig import ringing, signature
@@ -61,6 +62,19 @@ async def test_nothing_is_left_behind_even_when_it_is_left_with_a_live_call() ->
             headers = {"X-Twilio-Signature": signature("https://relay.example.com/twilio/voice", form, AUTH_TOKEN)}
             await client.post(f"{relay.url}/twilio/voice", data=form, headers=headers)
     await resources_return_to(before)
+
+
+async def test_the_sockets_of_ten_calls_are_read_together_and_those_of_nine_by_themselves() -> None:
+    async with open_relay(config(), Metrics(), Redactor()):
+        seats = [take_seat(10_000 + number) for number in range(20)]
+        last = seats[-1]
+        assert last is not None
+        assert last.is_shared
+        for seat in seats[:2]:
+            assert seat is not None
+            seat.leave()
+        assert [seat.is_shared for seat in seats[2:] if seat is not None] == [False] * 18
+    assert take_seat(10_000) is None
 
 
 async def test_a_crash_of_the_program_around_it_passes() -> None:

@@ -187,6 +187,10 @@ class Link:
     async def run(self) -> None:
         """Read while nobody else does, and write what could not leave at once. Returns when the link is over, and what
         was to be said is said."""
+        with self._stream.read_together():
+            await self._run()
+
+    async def _run(self) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._write_rest)
             await self._stand_by()

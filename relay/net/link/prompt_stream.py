@@ -2,9 +2,12 @@
 
 import os
 import ssl
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import trio
+
+from relay.net.link.shared_reader import READ_BYTES, Seat, notify_closing, take_seat
 
 RECEIVE_BYTES = 65_536
 
@@ -20,6 +23,21 @@ class PromptStream(trio.abc.Stream):
         self._below = below
         self._socket = below.socket if isinstance(below, trio.SocketStream) else None
         self._rest = b""
+        self._seat: Seat | None = None
+
+    @contextmanager
+    def read_together(self) -> Iterator[None]:
+        """Have TCP read by the reader of this run of trio, if there is one, whenever it reads sockets together.
+
+        On leaving, who still receives gets ClosedResourceError.
+        """
+        self._seat = None if self._socket is None else take_seat(self._socket.fileno())
+        try:
+            yield
+        finally:
+            if self._seat is not None:
+                self._seat.leave()
+                self._seat = None
 
     @property
     def has_rest(self) -> bool:
@@ -51,10 +69,20 @@ class PromptStream(trio.abc.Stream):
         await self._below.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        return await self._below.receive_some(max_bytes)
+        return await self._receive_below(max_bytes)
 
     async def aclose(self) -> None:
+        if self._socket is not None:
+            notify_closing(self._socket)
         await self._below.aclose()
+
+    async def _receive_below(self, max_bytes: int | None) -> bytes | bytearray:
+        if self._seat is not None:
+            takes_all = max_bytes is None or max_bytes >= READ_BYTES
+            if takes_all and self._seat.is_shared and (received := await self._seat.receive()) is not None:
+                return received
+            self._seat.step_aside()
+        return await self._below.receive_some(max_bytes)
 
     def _hand_over(self, data: bytes) -> int:
         """How many bytes the kernel took in this instant."""
@@ -125,7 +153,7 @@ class TlsStream(PromptStream):
 
     async def _receive(self) -> bool:
         """Receive records, or parts of them; False at the end of the stream."""
-        received = await self._below.receive_some(RECEIVE_BYTES)
+        received = await self._receive_below(RECEIVE_BYTES)
         if received:
             self._incoming.write(received)
         else:

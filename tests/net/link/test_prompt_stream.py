@@ -2,20 +2,34 @@
 
 import random
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
-from relay.net.link.prompt_stream import PromptStream
+from relay.net.link.prompt_stream import PromptStream, TlsStream
 from tests.support.certificates import make_certificate
 from tests.support.streams import narrow_pair, secured_pair
+
+pytestmark = pytest.mark.usefixtures("read_either_way")
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return make_certificate(tmp_path_factory.mktemp("tls"))
+
+
+@asynccontextmanager
+async def secured(
+    certificate: tuple[Path, Path], *, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
+) -> AsyncIterator[tuple[TlsStream, trio.SSLStream[trio.SocketStream]]]:
+    """As `secured_pair`, read together if there is a reader."""
+    async with secured_pair(certificate, version=version) as (client, server):
+        with client.read_together():
+            yield client, server
 
 
 async def read_exactly(stream: trio.abc.ReceiveStream, count: int) -> bytes:
@@ -80,7 +94,7 @@ async def test_over_tls_all_ways_of_writing_keep_their_order_while_the_peer_talk
     async def listen(stream: trio.abc.ReceiveStream) -> None:
         heard.append(await read_exactly(stream, sum(map(len, said))))
 
-    async with secured_pair(certificate, version=version) as (client, server), trio.open_nursery() as nursery:
+    async with secured(certificate, version=version) as (client, server), trio.open_nursery() as nursery:
         nursery.start_soon(write, client)
         nursery.start_soon(answer, server)
         nursery.start_soon(listen, server)
@@ -90,13 +104,13 @@ async def test_over_tls_all_ways_of_writing_keep_their_order_while_the_peer_talk
 
 
 async def test_over_tls_it_is_on_the_wire_when_the_call_returns(certificate: tuple[Path, Path]) -> None:
-    async with secured_pair(certificate) as (client, server):
+    async with secured(certificate) as (client, server):
         assert client.write_now(b"clear")
         assert await server.receive_some() == b"clear"
 
 
 async def test_over_tls_a_cancelled_receive_has_taken_nothing(certificate: tuple[Path, Path]) -> None:
-    async with secured_pair(certificate) as (client, server):
+    async with secured(certificate) as (client, server):
         await server.send_all(b"kept")
         with trio.CancelScope() as scope:
             scope.cancel()
@@ -112,7 +126,7 @@ async def test_over_tls_a_cancelled_receive_has_taken_nothing(certificate: tuple
 async def test_of_what_one_read_brought_a_part_can_be_taken_and_each_part_is_a_checkpoint(
     certificate: tuple[Path, Path],
 ) -> None:
-    async with secured_pair(certificate) as (client, server):
+    async with secured(certificate) as (client, server):
         await server.send_all(b"abcdef")
         for part in (b"ab", b"cd", b"ef"):
             with trio.testing.assert_checkpoints():
@@ -121,7 +135,7 @@ async def test_of_what_one_read_brought_a_part_can_be_taken_and_each_part_is_a_c
 
 @pytest.mark.parametrize("how", ["with a goodbye", "without"])
 async def test_over_tls_the_end_of_either_kind_is_an_end(how: str, certificate: tuple[Path, Path]) -> None:
-    async with secured_pair(certificate) as (client, server):
+    async with secured(certificate) as (client, server):
         await server.send_all(b"last")
         if how == "with a goodbye":
             goodbye = server._ssl_object
@@ -135,7 +149,7 @@ async def test_over_tls_the_end_of_either_kind_is_an_end(how: str, certificate: 
 
 
 async def test_over_tls_what_was_changed_on_the_way_breaks_the_stream(certificate: tuple[Path, Path]) -> None:
-    async with secured_pair(certificate) as (client, server):
+    async with secured(certificate) as (client, server):
         await server.transport_stream.send_all(b"\x17\x03\x03\x00\x20" + bytes(32))
         with pytest.raises(trio.BrokenResourceError):
             await client.receive_some()

@@ -1,0 +1,243 @@
+"""The shared reader of all media sockets: under load one task reads those that are ready, on a tick.
+
+A wake-up of the event loop for each message costs more than the message. So with many sockets the loop is woken once
+for all, as network cards do it: nothing is waited for by the tick, and when a tick finds nothing the epoll is waited
+for. With few sockets nobody is served here, and each message is read at once by who waits for it. Linux (epoll(7)).
+
+A socket is read only while its `receive` waits, so bytes that nobody wants stay in the kernel and TCP makes the sender
+wait. The reader hands bytes on as they are: what they mean, TLS too, is found out by the task that gets them, and an
+error there is its own.
+
+| a seat is | in the epoll | leaves when                                                                |
+|-----------|--------------|----------------------------------------------------------------------------|
+| apart     | no           | `receive` -> waiting                                                       |
+| waiting   | yes          | bytes, the end, or cancelled -> idle; an error, or the reader has ended    |
+|           |              | -> apart; `leave` -> gone                                                  |
+| idle      | yes          | `receive` -> waiting; its socket is ready, or `step_aside` -> apart;       |
+|           |              | `leave` -> gone                                                            |
+| gone      | no           |                                                                            |
+"""
+
+import math
+import os
+import select
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import trio
+
+READ_BYTES = 65_536
+SOCKETS_PER_CALL = 2
+TICKS_S = ((75 * SOCKETS_PER_CALL, 0.010), (10 * SOCKETS_PER_CALL, 0.005))
+"""From so many sockets on, the tick. Below the last there is none."""
+
+_of_this_run = trio.lowlevel.RunVar["SharedReader | None"]("relay.net.link.shared_reader", None)
+
+
+def tick_s(sockets: int) -> float | None:
+    """The tick with so many sockets; None when each is to be read by itself."""
+    return next((tick for least, tick in TICKS_S if sockets >= least), None)
+
+
+@contextmanager
+def shared_reader(tick_s: Callable[[int], float | None] = tick_s) -> "Iterator[SharedReader]":
+    """A reader for the sockets of this run of trio, until left. `tick_s` is told how many sockets there are; at 0 they
+    are read together, but at once."""
+    reader = SharedReader(tick_s)
+    _of_this_run.set(reader)
+    try:
+        yield reader
+    finally:
+        _of_this_run.set(None)
+        reader.close()
+
+
+def take_seat(descriptor: int) -> "Seat | None":
+    """A seat for a non-blocking socket, until `leave`; None where no reader runs."""
+    reader = _of_this_run.get()
+    return None if reader is None else reader.seat(descriptor)
+
+
+def notify_closing(socket: trio.socket.SocketType) -> None:
+    """Wake who waits for the socket, here or in trio, with ClosedResourceError. Call it before the socket is closed."""
+    reader = _of_this_run.get()
+    if reader is not None:
+        reader.forget(socket.fileno())
+    trio.lowlevel.notify_closing(socket)
+
+
+class SharedReader:
+    """The reader. Once `run` has ended, every socket is read by itself."""
+
+    def __init__(self, tick_s: Callable[[int], float | None]) -> None:
+        self._tick_s = tick_s
+        self._epoll = select.epoll()
+        self._seats: dict[int, Seat] = {}
+        self._buffer = bytearray(READ_BYTES)
+        self._view = memoryview(self._buffer)
+        self._now: float | None = None
+        self._runs = False
+
+    @property
+    def shares(self) -> bool:
+        """Whether sockets are to be read together now."""
+        return self._runs and self._now is not None
+
+    def seat(self, descriptor: int) -> "Seat":
+        """A seat for the socket. One that an earlier socket of that number left behind is gone."""
+        self.forget(descriptor)
+        seat = self._seats[descriptor] = Seat(self, descriptor)
+        self._now = self._tick_s(len(self._seats))
+        return seat
+
+    def forget(self, descriptor: int) -> None:
+        """Nothing is read from the socket any more, and who waits for it is told that it is closed."""
+        seat = self._seats.pop(descriptor, None)
+        if seat is not None:
+            self._now = self._tick_s(len(self._seats))
+            seat.end()
+
+    def leave(self, seat: "Seat") -> None:
+        """As `forget`, unless a later socket of that number has the seat."""
+        if self._seats.get(seat.descriptor) is seat:
+            self.forget(seat.descriptor)
+
+    def watch(self, descriptor: int) -> None:
+        """Raises OSError when it cannot be watched."""
+        self._epoll.register(descriptor, select.EPOLLIN)
+
+    def ignore(self, descriptor: int) -> None:
+        with suppress(OSError, ValueError):  # closed already
+            self._epoll.unregister(descriptor)
+
+    def read(self, descriptor: int) -> bytes:
+        """What the kernel has of the socket, empty at its end. Raises OSError."""
+        return self._view[: os.readv(descriptor, (self._buffer,))].tobytes()
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        self._runs = True
+        due_s = -math.inf
+        try:
+            while True:
+                if self.read_ready() and self._now:
+                    due_s = max(due_s + self._now, trio.current_time())
+                    await trio.sleep_until(due_s)
+                else:
+                    await trio.lowlevel.wait_readable(self._epoll.fileno())
+                    due_s = trio.current_time()
+        finally:
+            self._runs = False
+            for seat in self._seats.values():
+                seat.send_away()
+
+    def read_ready(self) -> bool:
+        """Read the sockets that are ready now; whether there were any."""
+        ready = self._epoll.poll(0)
+        for descriptor, _ in ready:
+            seat = self._seats.get(descriptor)
+            if seat is None:
+                self.ignore(descriptor)
+            else:
+                seat.read()
+        return bool(ready)
+
+    def close(self) -> None:
+        for descriptor in list(self._seats):
+            self.forget(descriptor)
+        self._epoll.close()
+
+
+class Seat:
+    """One socket at the reader. One task at a time receives."""
+
+    def __init__(self, reader: SharedReader, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._reader = reader
+        self._watched = False
+        self._waiting: trio.lowlevel.Task | None = None
+        self._received: bytes | Exception | None = None
+        self._gone = False
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether to `receive` here; otherwise the socket is read by itself, after `step_aside`."""
+        return self._reader.shares and not self._gone
+
+    async def receive(self) -> bytes | None:
+        """What comes next, of READ_BYTES at most, or empty at the end of the stream; None when the reader has ended,
+        and the socket is to be read by itself. Cancelled, it has taken nothing.
+
+        Raises BrokenResourceError for a broken connection, ClosedResourceError when it is closed here, and
+        BusyResourceError when another task receives.
+        """
+        if self._waiting is not None:
+            raise trio.BusyResourceError("another task receives")
+        if self._gone:
+            raise trio.ClosedResourceError("the socket is closed")
+        if not self._watched:
+            self._watch()
+        self._waiting = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._abort)
+        if isinstance(self._received, Exception):
+            raise self._received
+        return self._received
+
+    def step_aside(self) -> None:
+        """Let the socket be read by others. Nobody receives here."""
+        if self._watched:
+            self._watched = False
+            self._reader.ignore(self.descriptor)
+
+    def leave(self) -> None:
+        """Never come back. Who receives is told that the socket is closed."""
+        self._reader.leave(self)
+
+    def read(self) -> None:
+        """Hand on what came to who waits for it. Raises nothing: this is the task that reads for all."""
+        if self._waiting is None:
+            self.step_aside()
+            return
+        try:
+            received = self._reader.read(self.descriptor)
+        except BlockingIOError:
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it is, it concerns this socket only
+            self.step_aside()
+            self._wake(_broken(error))
+        else:
+            self._wake(received)
+
+    def send_away(self) -> None:
+        """Have who waits read the socket by itself."""
+        self.step_aside()
+        self._wake(None)
+
+    def end(self) -> None:
+        """Called by the reader when the seat is no more."""
+        self._gone = True
+        self.step_aside()
+        self._wake(trio.ClosedResourceError("the socket is closed"))
+
+    def _watch(self) -> None:
+        try:
+            self._reader.watch(self.descriptor)
+        except (OSError, ValueError) as error:
+            raise trio.ClosedResourceError("the socket is closed") from error
+        self._watched = True
+
+    def _wake(self, received: bytes | Exception | None) -> None:
+        task, self._waiting = self._waiting, None
+        if task is not None:
+            self._received = received
+            trio.lowlevel.reschedule(task)
+
+    def _abort(self, _: object) -> trio.lowlevel.Abort:
+        self._waiting = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+
+def _broken(error: Exception) -> trio.BrokenResourceError:
+    broken = trio.BrokenResourceError(f"connection broken: {error}")
+    broken.__cause__ = error
+    return broken
