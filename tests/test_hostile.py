@@ -29,13 +29,17 @@ BROKEN = {
 }
 
 
+def judge(outcomes: list[Outcome]) -> tuple[list[str], list[str]]:
+    return problems(outcomes, FULL.added_max_ms)
+
+
 def test_an_attack_that_the_calls_do_not_feel_breaks_nothing() -> None:
-    assert problems([REST, GOOD]) == ([], [])
+    assert judge([REST, GOOD]) == ([], [])
 
 
 @pytest.mark.parametrize(("changed", "said"), BROKEN.values(), ids=BROKEN)
 def test_each_broken_promise_is_named(changed: dict[str, object], said: str) -> None:
-    broken, unknown = problems([REST, msgspec.structs.replace(GOOD, **changed)])
+    broken, unknown = judge([REST, msgspec.structs.replace(GOOD, **changed)])
 
     assert len(broken) == 1
     assert said in broken[0]
@@ -46,8 +50,8 @@ def test_memory_that_a_second_wave_does_not_add_to_is_no_broken_promise() -> Non
     first = msgspec.structs.replace(GOOD, left_mb=30.0, back_s=None, again=True)
     leak = msgspec.structs.replace(GOOD, way="at once, again", left_mb=30.0, back_s=None)
 
-    assert problems([REST, first, msgspec.structs.replace(GOOD, left_mb=1.0)]) == ([], [])
-    assert problems([REST, first, leak])[0] == [
+    assert judge([REST, first, msgspec.structs.replace(GOOD, left_mb=1.0)]) == ([], [])
+    assert judge([REST, first, leak])[0] == [
         "pings, at once, again: not as before within 10 s",
         "pings, at once, again: 30 MB left",
     ]
@@ -64,7 +68,7 @@ def test_on_a_busy_machine_there_is_no_verdict_on_holes_and_delays_but_on_all_el
     busy: dict[str, object], why: str
 ) -> None:
     changed = msgspec.structs.replace(GOOD, holes=1, added_ms={"up": 99.0, "down": 4.0}, lost_frames=1, **busy)
-    broken, unknown = problems([REST, changed])
+    broken, unknown = judge([REST, changed])
 
     assert broken == ["pings, at once: 1 frames lost"]
     assert unknown == [
@@ -77,7 +81,7 @@ def test_on_a_busy_machine_there_is_no_verdict_on_holes_and_delays_but_on_all_el
 def test_a_row_that_could_not_be_judged_is_said_so_however_good_it_looks() -> None:
     busy = msgspec.structs.replace(GOOD, others_cpu_percent=57.0)
 
-    assert problems([REST, busy]) == (
+    assert judge([REST, busy]) == (
         [],
         ["pings, at once: not judged, machine busy: others used 57 % of the relay's core"],
     )
@@ -85,7 +89,7 @@ def test_a_row_that_could_not_be_judged_is_said_so_however_good_it_looks() -> No
 
 def test_what_the_calls_had_on_a_busy_machine_excuses_no_attack() -> None:
     busy = msgspec.structs.replace(REST, added_ms={"up": 115.0, "down": 4.0}, others_cpu_percent=57.0)
-    broken, _ = problems([busy, msgspec.structs.replace(GOOD, added_ms={"up": 100.0, "down": 4.0})])
+    broken, _ = judge([busy, msgspec.structs.replace(GOOD, added_ms={"up": 100.0, "down": 4.0})])
 
     assert broken == ["pings, at once: up 100 ms later"]
 

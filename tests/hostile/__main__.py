@@ -44,7 +44,7 @@ def main(*, small: bool, names: tuple[str, ...], file: Path | None, tasks: bool)
     """Attack a relay that has live calls."""
     dose = SMALL if small else FULL
     outcomes = run(dose, list(names) or list(BY_NAME), tasks=tasks)
-    broken, unknown = problems(outcomes)
+    broken, unknown = problems(outcomes, dose.added_max_ms)
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     show_attacks(outcomes, console)
     held = [] if names else memory_after(dose.short_calls)

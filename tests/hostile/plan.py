@@ -24,7 +24,7 @@ class Dose:
     in_a_row, row_per_s: how many connections, none of which is let in, and how many of them in a second. at_once: how
     many stay open, for `hold_s`; one that the relay closes is followed by another, until twice as many were made.
     spreads: from how many addresses. rest_s: how long the calls are measured without an attack. short_calls: after how
-    many the memory is looked at.
+    many the memory is looked at. added_max_ms: how much later than without an attack 99 % of the audio may be.
     """
 
     rest_s: float
@@ -34,6 +34,7 @@ class Dose:
     hold_s: float
     spreads: tuple[int, ...]
     short_calls: tuple[int, ...]
+    added_max_ms: float
     flood_bytes_per_s: float = 4_000_000.0
 
     def attacks(self, name: str) -> Iterator[tuple[str, AttackSpec]]:
@@ -89,6 +90,16 @@ FULL = Dose(
     hold_s=10.0,
     spreads=(1, MANY),
     short_calls=(200, 600, 2000),
+    added_max_ms=20.0,
 )
 """Some 25 minutes."""
-SMALL = Dose(rest_s=3.0, in_a_row=0, row_per_s=100.0, at_once=200, hold_s=1.0, spreads=(4,), short_calls=(60,))
+SMALL = Dose(
+    rest_s=3.0,
+    in_a_row=0,
+    row_per_s=100.0,
+    at_once=200,
+    hold_s=1.0,
+    spreads=(4,),
+    short_calls=(60,),
+    added_max_ms=100.0,
+)

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from tests.hostile.short_calls import After
 from tests.hostile.siege import BACK_S, MEMORY_SLACK_MB, Outcome
 
-ADDED_MAX_MS = 20.0
-"""How much later than without an attack the audio is, 99 % of it."""
 LATE_P99_MAX_MS, LATE_MAX_MS = 5.0, 60.0
 """Callers who are later than this themselves say nothing about delays, and nothing about holes."""
 OTHERS_CPU_MAX_PERCENT = 10.0
@@ -17,10 +15,10 @@ SHORT_CALLS_MAX_MB, SHORT_CALLS_MAX_OBJECTS = 6.0, 1000
 """What may be more after many short calls: the allocator's share, and caches of libraries, which have bounds."""
 
 
-def problems(outcomes: Sequence[Outcome]) -> tuple[list[str], list[str]]:
+def problems(outcomes: Sequence[Outcome], added_max_ms: float) -> tuple[list[str], list[str]]:
     """A line for each broken promise, and one for each row whose delays and holes could not be judged.
 
-    Audio may be ADDED_MAX_MS later than in the last row without an attack, or than at once if that could not be judged.
+    Audio may be `added_max_ms` later than in the last row without an attack, or than at once if that was not judged.
     """
     broken: list[str] = []
     unknown: list[str] = []
@@ -31,7 +29,7 @@ def problems(outcomes: Sequence[Outcome]) -> tuple[list[str], list[str]]:
         busy_for_holes, busy = _busy(outcome, "p100", LATE_MAX_MS), _busy(outcome, "p99", LATE_P99_MAX_MS)
         if outcome.way == "no attack":
             usual = {} if busy else {way: ms for way, ms in outcome.added_ms.items() if ms is not None}
-        for what, cause in ((_audible(outcome), busy_for_holes), (_late(outcome, usual), busy)):
+        for what, cause in ((_audible(outcome), busy_for_holes), (_late(outcome, usual, added_max_ms), busy)):
             (unknown if cause else broken).extend(f"{where}: {text}" for text in what)
         if cause := busy or busy_for_holes:
             unknown.append(f"{where}: not judged, machine busy: {cause}")
@@ -79,6 +77,6 @@ def _audible(outcome: Outcome) -> list[str]:
     return [f"{outcome.holes} holes"] if outcome.holes else []
 
 
-def _late(outcome: Outcome, usual: dict[str, float]) -> list[str]:
+def _late(outcome: Outcome, usual: dict[str, float], added_max_ms: float) -> list[str]:
     late = {way: ms - usual.get(way, 0.0) for way, ms in outcome.added_ms.items() if ms is not None}
-    return [f"{way} {ms:.0f} ms later" for way, ms in late.items() if ms > ADDED_MAX_MS]
+    return [f"{way} {ms:.0f} ms later" for way, ms in late.items() if ms > added_max_ms]

@@ -8,8 +8,8 @@ came. So a message wakes one task. While nobody waits, `run` reads.
 | open    | messages; at most      | messages; answers to pings   | `part` or `close` -> parting; a write that failed  |
 |         | `unread_max` are kept  |                              | -> silent; the peer's goodbye, a violation, or the |
 |         |                        |                              | end of the stream -> over                          |
-| silent  | as above: what it said | nothing                      | as above                                           |
-|         | before it left         |                              |                                                    |
+| silent  | as above: what it said | nothing                      | as above; SILENT_LIMIT_S, as a flood that it left  |
+|         | before it left         |                              | behind is read slowly -> over                      |
 | parting | and drops it           | the goodbye, behind the rest | as above; CLOSE_LIMIT_S after `close` -> over      |
 | over    | nothing                | what is begun, and the       |                                                    |
 |         |                        | answer to the goodbye        |                                                    |
@@ -30,6 +30,7 @@ from relay.net.link.protocol import Goodbye, Pong, WebSocketProtocol
 from relay.wakeup import Signal
 
 CLOSE_LIMIT_S = 1.0
+SILENT_LIMIT_S = 1.0
 SENDS_PER_TURN = 16
 STAND_BY_S = 1.0
 """So long after the last `receive` the peer is read all the same."""
@@ -57,6 +58,7 @@ class Link:
         """Whether a frame is half-way in, for now or for good."""
         self._gone = False
         """Whether a write failed, or the stream ended."""
+        self._silent = trio.Event()
         self._sends = 0
         self._unread: deque[str | bytes] = deque()
         self._reading = False
@@ -193,6 +195,7 @@ class Link:
     async def _run(self) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._write_rest)
+            nursery.start_soon(self._limit_silence)
             await self._stand_by()
             with trio.move_on_after(CLOSE_LIMIT_S), suppress(LegLost):
                 await self._write(None)
@@ -249,8 +252,16 @@ class Link:
     def _fall_silent(self) -> None:
         """Nothing can be sent any more. What the peer said before it left, and why, is still there to be read."""
         self._gone = True
+        self._silent.set()
         self._news.fire()
         self._stand_in.fire()
+
+    async def _limit_silence(self) -> None:
+        await self._silent.wait()
+        await trio.sleep(SILENT_LIMIT_S)
+        self._lose()
+        self._paced.fire()
+        await trio.aclose_forcefully(self._stream)
 
     def _lose(self) -> None:
         self._gone = True

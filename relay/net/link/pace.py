@@ -22,10 +22,10 @@ class FrameRates:
 OF_A_STRANGER = FrameRates(frames_per_s=75, controls_per_s=2, bytes_per_s=2**18, burst_s=0.2)
 """Before it has shown what it is here for: a caller sends a `start`, and goes on with 50 frames of
 audio a second without waiting for an answer."""
-OF_A_CALL = FrameRates(frames_per_s=100, controls_per_s=5, bytes_per_s=2**18, burst_s=2.0)
-"""Its own: twice what a caller sends, so that it catches up; at once, 4 s of audio."""
-SURPLUS_OF_CALLS = FrameRates(frames_per_s=1000, controls_per_s=20, bytes_per_s=2**21, burst_s=2.0)
-"""Of all calls together; at once, 40 s of audio."""
+OF_A_CALL = FrameRates(frames_per_s=75, controls_per_s=5, bytes_per_s=3 * 2**16, burst_s=2.0)
+"""Its own: somewhat more than a caller sends, so that it catches up; at once, 2.5 s of audio."""
+SURPLUS_OF_CALLS = FrameRates(frames_per_s=500, controls_per_s=20, bytes_per_s=2**20, burst_s=3.0)
+"""Of all calls together; at once, 25 s of audio."""
 OF_AN_ASSISTANT = FrameRates(frames_per_s=500, controls_per_s=20, bytes_per_s=2**22, burst_s=4.0)
 """Ten times what it sends, and a message of several MiB at once."""
 

@@ -13,8 +13,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from relay.errors import LegClosed, LegLost
 from relay.net.link.fragments import MessageBounds
-from relay.net.link.link import CLOSE_LIMIT_S, STAND_BY_S, Link
-from relay.net.link.pace import OF_A_CALL, OF_A_STRANGER, SURPLUS_OF_CALLS, FramePace, FrameRates
+from relay.net.link.link import CLOSE_LIMIT_S, SILENT_LIMIT_S, STAND_BY_S, Link
+from relay.net.link.pace import OF_A_CALL, OF_A_STRANGER, OF_AN_ASSISTANT, SURPLUS_OF_CALLS, FramePace, FrameRates
 from relay.net.link.protocol import Goodbye, Pong, Side, WebSocketProtocol
 from relay.net.link.shared_reader import SharedReader
 from tests.support.certificates import make_certificate
@@ -38,7 +38,7 @@ def client_frame(first: int, payload: bytes = b"") -> bytes:
 
 @asynccontextmanager
 async def linked(
-    rates: FrameRates = OF_A_CALL, *, prompt: bool = True
+    rates: FrameRates = OF_AN_ASSISTANT, *, prompt: bool = True
 ) -> AsyncIterator[tuple[Link, trio.SocketStream]]:
     """The server's side of a WebSocket over TCP with small buffers, and the stream at its other end."""
     with narrow_pair() as (near, far):
@@ -67,7 +67,7 @@ class Ear:
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
-        self._protocol = WebSocketProtocol(Side.CLIENT, BOUNDS, OF_A_CALL)
+        self._protocol = WebSocketProtocol(Side.CLIENT, BOUNDS, OF_AN_ASSISTANT)
 
     async def next(self) -> Any:
         while True:
@@ -261,7 +261,7 @@ async def test_a_goodbye_is_answered_once_and_no_message_lies_behind() -> None:
 
 async def test_run_ends_with_the_link_when_its_answer_is_written() -> None:
     with narrow_pair() as (near, far):
-        link = Link(near, WebSocketProtocol(Side.SERVER, BOUNDS, OF_A_CALL), "peer", unread_max=UNREAD_MAX)
+        link = Link(near, WebSocketProtocol(Side.SERVER, BOUNDS, OF_AN_ASSISTANT), "peer", unread_max=UNREAD_MAX)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(link.run)
             await far.send_all(close_frame(1000, masked=True))
@@ -291,7 +291,7 @@ async def test_a_stranger_that_floods_is_read_slowly_until_it_is_admitted() -> N
 
 async def test_no_pong_in_time_is_the_loss_of_the_link(autojump_clock: MockClock) -> None:
     near, _far = trio.testing.memory_stream_pair()
-    link = Link(near, WebSocketProtocol(Side.CLIENT, BOUNDS, OF_A_CALL), "peer", unread_max=UNREAD_MAX)
+    link = Link(near, WebSocketProtocol(Side.CLIENT, BOUNDS, OF_AN_ASSISTANT), "peer", unread_max=UNREAD_MAX)
     with pytest.raises(LegLost, match="no pong in 2 s"):
         await link.run_keepalive(10, 2)
     assert trio.current_time() == pytest.approx(12)
@@ -327,9 +327,21 @@ async def test_what_a_peer_said_before_it_left_is_read_also_when_a_send_fails_fi
                 await link.receive()
 
 
+async def test_a_peer_that_left_behind_a_flood_is_given_up_soon_though_its_flood_is_read_slowly() -> None:
+    """4000 pings: at the pace of a call they take minutes."""
+    async with linked(OF_A_CALL) as (link, far):
+        await far.send_all(client_frame(FIN | PING) * 4000)
+        assert link.send_now("what it will not read, so that its end is a reset")
+        await far.aclose()
+        with pytest.raises(LegLost):
+            await send_on_and_on(link)
+        with trio.fail_after(SILENT_LIMIT_S + 1), pytest.raises(LegLost, match="connection lost"):
+            await link.receive()
+
+
 async def test_the_loss_is_seen_where_a_send_failed_and_nobody_receives() -> None:
     with narrow_pair() as (near, far):
-        link = Link(near, WebSocketProtocol(Side.SERVER, BOUNDS, OF_A_CALL), "peer", unread_max=UNREAD_MAX)
+        link = Link(near, WebSocketProtocol(Side.SERVER, BOUNDS, OF_AN_ASSISTANT), "peer", unread_max=UNREAD_MAX)
         with trio.fail_after(5 * STAND_BY_S):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(link.run)
@@ -350,7 +362,7 @@ async def test_a_pong_that_nobody_asked_for_answers_no_ping(payload: bytes) -> N
 async def test_a_ping_that_tls_cannot_answer_any_more_is_the_loss_of_the_link(certificate: tuple[Path, Path]) -> None:
     """The server's last words are an alert of TLS, behind a ping."""
     async with secured_pair(certificate) as (client, server):
-        link = Link(client, WebSocketProtocol(Side.CLIENT, BOUNDS, OF_A_CALL), "peer", unread_max=UNREAD_MAX)
+        link = Link(client, WebSocketProtocol(Side.CLIENT, BOUNDS, OF_AN_ASSISTANT), "peer", unread_max=UNREAD_MAX)
         await server.send_all(raw_frame(FIN | PING, masked=False))
         server._incoming.write(b"\x17\x03\x03\x00\x20" + bytes(32))
         with pytest.raises(ssl.SSLError):
@@ -362,7 +374,7 @@ async def test_a_ping_that_tls_cannot_answer_any_more_is_the_loss_of_the_link(ce
 
 async def test_a_stream_that_is_closed_takes_nothing_even_when_its_descriptor_is_used_again() -> None:
     with narrow_pair() as (near, _far):
-        link = Link(near, WebSocketProtocol(Side.CLIENT, BOUNDS, OF_A_CALL), "peer", unread_max=UNREAD_MAX)
+        link = Link(near, WebSocketProtocol(Side.CLIENT, BOUNDS, OF_AN_ASSISTANT), "peer", unread_max=UNREAD_MAX)
         number = near.socket.fileno()
         await near.aclose()
         here, there = socket.socketpair()
