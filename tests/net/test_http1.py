@@ -400,7 +400,7 @@ async def test_among_a_flood_of_frames_others_have_their_turn(first: bytes, floo
         await read_answer(stream)
         await stream.send_all(first + flood * 1000 + last)
         nursery.start_soon(take_turns)
-    assert turns >= 1000 // FRAMES_PER_TURN
+    assert turns >= 1000 // FRAMES_PER_TURN - 2  # the first and the last may be missed
 
 
 @pytest.mark.parametrize(
