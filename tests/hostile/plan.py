@@ -101,5 +101,5 @@ SMALL = Dose(
     hold_s=1.0,
     spreads=(4,),
     short_calls=(60,),
-    added_max_ms=100.0,
+    added_max_ms=200.0,
 )

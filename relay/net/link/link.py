@@ -5,8 +5,9 @@ came. So a message wakes one task. While nobody waits, `run` reads.
 
 | state   | reads                  | writes                       | leaves when                                        |
 |---------|------------------------|------------------------------|----------------------------------------------------|
-| open    | messages; at most      | messages; answers to pings   | `part` or `close` -> parting; a write that failed  |
-|         | `unread_max` are kept  |                              | -> silent; the peer's goodbye, a violation, or the |
+| open    | messages; at most      | messages; answers to pings   | `part` or `close` -> parting; a write that failed, |
+|         | `unread_max` are kept  |                              | or a peer that left while it is read slowly        |
+|         |                        |                              | -> silent; the peer's goodbye, a violation, or the |
 |         |                        |                              | end of the stream -> over                          |
 | silent  | as above: what it said | nothing                      | as above; SILENT_LIMIT_S, as a flood that it left  |
 |         | before it left         |                              | behind is read slowly -> over                      |
@@ -276,6 +277,8 @@ class Link:
         try:
             due_s = self._protocol.due_s
             if trio.current_time() < due_s:
+                if self._stream.peer_has_left and not self._gone:
+                    self._fall_silent()
                 await self._paced.wait(due_s)
             elif not self._protocol.is_hungry:
                 await trio.lowlevel.checkpoint()

@@ -1,6 +1,7 @@
 """A stream that also takes bytes from a plain function, where what is below it can: TCP, and TLS over it."""
 
 import os
+import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,6 +11,8 @@ import trio
 from relay.net.link.shared_reader import READ_BYTES, Seat, notify_closing, take_seat
 
 RECEIVE_BYTES = 65_536
+_TCP_CLOSE, _TCP_CLOSE_WAIT = 7, 8
+_LEFT = {_TCP_CLOSE, _TCP_CLOSE_WAIT}
 
 
 class PromptStream(trio.abc.Stream):
@@ -38,6 +41,15 @@ class PromptStream(trio.abc.Stream):
             if self._seat is not None:
                 self._seat.leave()
                 self._seat = None
+
+    @property
+    def peer_has_left(self) -> bool:
+        """Whether the peer has closed TCP, which is known before all that it sent is read (tcp(7), TCP_INFO)."""
+        if self._socket is None:
+            return False
+        with suppress(OSError):
+            return self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in _LEFT
+        return True
 
     @property
     def has_rest(self) -> bool:

@@ -339,6 +339,15 @@ async def test_a_peer_that_left_behind_a_flood_is_given_up_soon_though_its_flood
             await link.receive()
 
 
+async def test_so_is_one_to_whom_nothing_is_sent() -> None:
+    """4000 empty fragments: nothing comes of them, and its end is behind them."""
+    async with linked(OF_A_CALL) as (link, far):
+        await far.send_all(client_frame(TEXT) + client_frame(0) * 4000)
+        await far.aclose()
+        with trio.fail_after(SILENT_LIMIT_S + 1), pytest.raises(LegLost, match="connection lost"):
+            await link.receive()
+
+
 async def test_the_loss_is_seen_where_a_send_failed_and_nobody_receives() -> None:
     with narrow_pair() as (near, far):
         link = Link(near, WebSocketProtocol(Side.SERVER, BOUNDS, OF_AN_ASSISTANT), "peer", unread_max=UNREAD_MAX)
