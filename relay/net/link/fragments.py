@@ -13,10 +13,11 @@ _Utf8 = getincrementaldecoder("utf-8")
 
 @dataclass(frozen=True, slots=True)
 class MessageBounds:
-    """How long a message may be, in bytes."""
+    """How long a message may be, in bytes, and in how many fragments it may come."""
 
     text_max_bytes: int
     binary_max_bytes: int
+    fragments_max: int = FRAGMENTS_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Fragments:
             raise ProtocolViolated(TOO_LONG)
         if begins and final:
             return
-        if self._count == FRAGMENTS_MAX:
+        if self._count == self._bounds.fragments_max:
             raise ProtocolViolated(TOO_MANY_FRAGMENTS)
         self._opcode, self._n_bytes, self._count = kind, n_bytes, self._count + 1
 
