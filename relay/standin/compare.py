@@ -123,31 +123,50 @@ class SearchedAudio:
     """
 
     def __init__(self, samples: Floats) -> None:
+        self._copies = (_Copy(samples), _Copy(_half_a_sample_later(samples)))
+
+    def find(self, window: Floats) -> tuple[float, int]:
+        """The best correlation with any place, and that place; 0 when there is none."""
+        if float(np.linalg.norm(window)) == 0.0:
+            return 0.0, 0
+        return max(copy.find(window) for copy in self._copies)
+
+
+class _Copy:
+    """A recording in blocks that overlap by a window: many short transforms take a fraction of the time of a long one.
+
+    The energy of each stretch is the difference of two running sums.
+    """
+
+    def __init__(self, samples: Floats) -> None:
         self._length = len(samples)
         self._fft = min(_BLOCK_SAMPLES, 1 << (self._length + _WINDOW_SAMPLES).bit_length())
-        # Blocks that overlap by a window: many short transforms take a fraction of the time of a long one.
         self._step = self._fft - _WINDOW_SAMPLES
         n_blocks = self._length // self._step + 1
         padded = np.zeros(n_blocks * self._step + _WINDOW_SAMPLES, np.float32)
         padded[: self._length] = samples
-        spectra = np.fft.rfft(sliding_window_view(padded, self._fft)[:: self._step])
-        half_sample = np.exp(-1j * np.pi * np.arange(spectra.shape[1]) / self._fft).astype(np.complex64)
-        self._spectra = (spectra, spectra * half_sample)
+        self._spectra = np.fft.rfft(sliding_window_view(padded, self._fft)[:: self._step])
         self._energy = np.cumsum(np.concatenate(([0.0], samples * samples)))
 
     def find(self, window: Floats) -> tuple[float, int]:
-        """The best correlation with any place, and that place; 0 when there is none."""
         size, norm = len(window), float(np.linalg.norm(window))
-        if self._length < size or norm == 0.0:
+        if self._length < size:
             return 0.0, 0
-        # The energy of each stretch, by the difference of two running sums. What is much weaker than the window is
-        # divided by more than its own energy, or near silence would correlate with everything.
+        # What is much weaker than the window is divided by more than its own energy, or near silence would correlate
+        # with everything.
         local = np.sqrt(np.maximum(self._energy[size:] - self._energy[:-size], 0.0))
         weight = norm * np.maximum(local, _QUIETEST * norm)
         wanted = np.conj(np.fft.rfft(window.astype(np.float32), self._fft))
-        products = [np.fft.irfft(spectra * wanted, self._fft)[:, : self._step] for spectra in self._spectra]
-        qualities = [product.ravel()[: len(local)] / weight for product in products]
-        return max((float(quality.max()), int(np.argmax(quality))) for quality in qualities)
+        products = np.fft.irfft(self._spectra * wanted, self._fft)[:, : self._step]
+        quality = products.ravel()[: len(local)] / weight
+        return float(quality.max()), int(np.argmax(quality))
+
+
+def _half_a_sample_later(samples: Floats) -> Floats:
+    n = quick_length(len(samples) + _WINDOW_SAMPLES)
+    spectrum = np.fft.rfft(samples, n)
+    later: Floats = np.fft.irfft(spectrum * np.exp(-1j * np.pi * np.arange(len(spectrum)) / n), n)[: len(samples)]
+    return later
 
 
 def _whole_lag(source: Floats, target: Floats) -> int:

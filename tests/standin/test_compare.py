@@ -5,7 +5,7 @@ import pytest
 import soxr
 
 from relay.media.frames import TELEPHONE
-from relay.standin.compare import FRAME_SAMPLES, SAME, audible_frames, explain, in_band, missing_frames
+from relay.standin.compare import FRAME_SAMPLES, SAME, SearchedAudio, audible_frames, explain, in_band, missing_frames
 from relay.standin.phrases import spoken
 from relay.standin.sound import Samples, mulaw_to_samples, samples_to_mulaw
 
@@ -60,6 +60,15 @@ def test_two_turns_are_told_apart() -> None:
 
     assert all(frame.first > max(SAME, frame.second) for frame in frames if frame.at < 3200 - 2 * FRAME_SAMPLES)
     assert all(frame.second > max(SAME, frame.first) for frame in frames if frame.at > 6400 + 2 * FRAME_SAMPLES)
+
+
+@pytest.mark.parametrize("length", range(41, 3656, 160))
+def test_no_place_is_more_than_the_same_wherever_a_loud_sound_ends(length: int) -> None:
+    recording = np.zeros(8000)
+    recording[3576 : 3576 + length] = 8000 * np.sin(np.arange(length) * 0.5)
+    windows = [200 * np.sin(np.arange(480) * step + 1) for step in (0.02, 0.1, 0.5)]
+
+    assert max(SearchedAudio(recording).find(window)[0] for window in windows) <= 1.001
 
 
 def test_only_the_band_of_a_telephone_is_compared() -> None:

@@ -1,6 +1,8 @@
 """Takes the assistant's audio, cuts it into the caller's frames, and queues what the fence lets through."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
+from itertools import dropwhile
 
 import trio
 
@@ -10,10 +12,14 @@ from relay.call.playback.interruptions import Interruptions
 from relay.call.playback.speaker import Speaker
 from relay.call.report.counts import Counts
 from relay.logic.playback.fence import Fence, FenceState
+from relay.logic.playback.frame import PlayFrame
 from relay.logic.playback.ruling import Ruling, Verdict
 from relay.media.downlink import Downlink
-from relay.media.frames import AudioFormat
+from relay.media.frames import FRAME_MS, AudioFormat
 from relay.media.silence import silence_test
+
+COMFORT_COVERS_S = 2 * FRAME_MS / 1000
+"""A frame of the comfort sound takes the place of the silence that comes so soon behind it."""
 
 
 class Intake:
@@ -42,6 +48,7 @@ class Intake:
         self._counts = counts
         self._dialogue = dialogue
         self._interruptions = interruptions
+        self._comforted_at = -math.inf
 
     def listen_to(self, source: AudioFormat) -> None:
         """An assistant that sends this format speaks from now on."""
@@ -56,6 +63,10 @@ class Intake:
     def finish(self) -> None:
         """No more will come: what waits for the rest of its frame is played as it is."""
         self._offer(self._downlink.finish())
+
+    def comforted(self, now: float) -> None:
+        """A frame of the comfort sound was queued. The assistant's silence would tear that sound: it is left out."""
+        self._comforted_at = now
 
     def assistant_lost(self) -> None:
         """The assistant's connection is gone: what is queued is played, what has half arrived is not."""
@@ -110,4 +121,13 @@ class Intake:
         if ruling.verdict is not None:
             self._dialogue.settled()
         self._dialogue.added(ruling.frames)
-        self._speaker.add(ruling.frames, now)
+        self._queue(ruling.frames, now)
+
+    def _queue(self, frames: Sequence[PlayFrame], now: float) -> None:
+        if now < self._comforted_at + COMFORT_COVERS_S:
+            words = list(dropwhile(lambda frame: not frame.audible, frames))
+            self._counts.dropped("trimmed", len(frames) - len(words))
+            if words:
+                self._comforted_at = -math.inf
+            frames = words
+        self._speaker.add(frames, now)

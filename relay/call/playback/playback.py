@@ -110,8 +110,10 @@ class Playback:
     def comfort(self, frame: bytes) -> None:
         """Play this sign of life, unless anything else waits to be played. It cannot be interrupted."""
         if self._playout.queued_ms < COMFORT_QUEUED_MS:
+            now = trio.current_time()
             self._counts.invented("reconnect")
-            self.speaker.add([PlayFrame(self.fence.turn, frame, audible=False)], trio.current_time())
+            self.speaker.add([PlayFrame(self.fence.turn, frame, audible=False)], now)
+            self.intake.comforted(now)
 
     def comfort_over(self) -> None:
         """All of it was played: what else it has left waiting is taken back in the next pause."""

@@ -68,12 +68,14 @@ class Speaker:
         self._marked_ms = 0.0
         self._taken_back_ms = 0.0
         self.last_audible_at = trio.current_time()
-        """When sound was last sent to the caller."""
+        """When sound was last queued for the caller, or sent."""
 
     def add(self, frames: Sequence[PlayFrame], now: float) -> None:
         """Queue frames behind all others."""
         was_empty, planned_at = self.playout.queued_ms == 0, self.playout.next_send_at()
         for frame in frames:
+            if frame.audible:
+                self.last_audible_at = now
             if cause := self.playout.add(frame, now):
                 self._counts.dropped(cause)
         send_at = self.playout.next_send_at()

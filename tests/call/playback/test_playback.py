@@ -130,6 +130,35 @@ async def test_a_comfort_sound_waits_for_no_place_behind_the_assistant(autojump_
         assert rig.heard == numbered(0, 20)
 
 
+async def test_a_comfort_sound_is_not_torn_by_the_silence_of_an_assistant_that_is_back(
+    autojump_clock: MockClock,
+) -> None:
+    """It is back, and listens to what it has missed: its silence comes in real time, like the sound."""
+    sound = [bytes([number]) * 160 for number in range(1, 41)]
+    async with open_rig() as rig:
+        for frame in sound:
+            rig.playback.comfort(frame)
+            rig.playback.intake.push(TELEPHONE.silent_frame)
+            await trio.sleep(0.02)
+        rig.playback.intake.push(TELEPHONE.silent_frame + numbered(0, 3) + TELEPHONE.silent_frame + numbered(3, 3))
+        await trio.sleep(1)
+
+        assert rig.heard == b"".join(sound) + numbered(0, 3) + TELEPHONE.silent_frame + numbered(3, 3)
+        assert rig.report.counts.totals()["frames_dropped"] == {"trimmed": 41}
+
+
+async def test_the_silence_of_an_assistant_is_played_again_when_the_comfort_sound_is_over(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        rig.playback.comfort(COMFORT)
+        await trio.sleep(0.04)
+        rig.playback.intake.push(TELEPHONE.silent_frame * 20)
+        await trio.sleep(1)
+
+        assert rig.heard == COMFORT + TELEPHONE.silent_frame * 20
+
+
 async def test_what_a_comfort_sound_has_left_waiting_is_taken_back_in_the_next_pause(autojump_clock: MockClock) -> None:
     async with open_rig() as rig:
         rig.playback.comfort_over()
