@@ -178,6 +178,23 @@ def test_the_sound_that_fills_the_wait_is_neither_foreign_nor_invented_without_a
     assert verdict.ok, verdict.broken
 
 
+@pytest.mark.parametrize("offset", [0, 53])
+@pytest.mark.parametrize("note_ms", range(100, 220, 20))
+def test_the_seam_between_that_sound_and_the_answer_is_of_known_origin(note_ms: int, offset: int) -> None:
+    arrived = np.concatenate([silence(200)[offset:], COMFORT[: 8 * note_ms], ANSWER])
+
+    assert judge(replace(GOOD, arrived_after=arrived, heard_after=arrived)).broken == []
+
+
+def test_a_foreign_sound_between_that_sound_and_the_answer_stays_foreign() -> None:
+    foreign = said("goodbye")[audible_frames(said("goodbye"))[3] :][: 8 * 80]
+    arrived = np.concatenate([COMFORT[: 8 * 120], foreign, ANSWER])
+
+    broken = judge(replace(GOOD, arrived_after=arrived, heard_after=arrived)).broken
+
+    assert "no foreign audio" in [promise.name for promise in broken]
+
+
 @pytest.mark.parametrize("frames", [1, 2, 3, 5])
 def test_every_stale_frame_is_counted(frames: int) -> None:
     leaked = np.concatenate([silence(60), OLD[16640 : 16640 + frames * 160], AFTER])
