@@ -16,7 +16,6 @@ from relay.errors import (
     LegClosed,
     LegLost,
     LocalProtocolError,
-    MessageUnsupported,
     ProtocolError,
     RecordingBroken,
     RecordTaken,
@@ -45,7 +44,6 @@ WITH_ONE_CODE: list[type[RelayError]] = [
 ]
 WITH_A_CODE_FOR_EACH_CASE = [
     RemoteProtocolError("what", "CASE"),
-    MessageUnsupported("what", "CASE"),
     StartUnusable("what", "CASE"),
     AssistantUnavailable("what", "CASE", retriable=True),
     RequestRefused(404, "CASE", "what"),

@@ -11,7 +11,6 @@ class EndReason(StrEnum):
     IDLE = "idle"
     MAX_DURATION = "max_duration"
     CALLER_LOST = "caller_lost"
-    PROTOCOL_ERROR = "protocol_error"
     ASSISTANT_UNAVAILABLE = "assistant_unavailable"
     ADMIN = "admin"
     DRAIN = "drain"

@@ -52,12 +52,7 @@ class Dropped:
     cause: Literal["overflow", "late", "duplicate"]
 
 
-@dataclass(frozen=True, slots=True)
-class TooManyMalformed:
-    """The caller's side goes on sending messages that are none of the protocol."""
-
-
-CallerEvent = CallerAudio | Heard | KeyPressed | Dropped | TooManyMalformed | CallerGone
+CallerEvent = CallerAudio | Heard | KeyPressed | Dropped | CallerGone
 
 
 class CallerOutbox(Protocol):
