@@ -13,17 +13,18 @@ the wire when `flush_and_put` returns. What the socket does not take at once is 
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 import trio
-from msgspec import Struct
 
 from relay.errors import LegLost
 from relay.net.sockets import PromptSocket
 from relay.wakeup import Signal
 
 
-class Entry(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Entry:
     """One message to write.
 
     `turn` is the turn it belongs to; None is control, which no flush removes. `on_sent` is called

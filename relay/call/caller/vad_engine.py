@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Protocol
@@ -19,7 +20,6 @@ from typing import Protocol
 import numpy as np
 import structlog
 import trio
-from msgspec import Struct
 from numpy.typing import NDArray
 
 from relay.media.cough_probe import CoughProbe
@@ -62,7 +62,8 @@ class SpeechModel(Protocol):
     ) -> list[float]: ...
 
 
-class Scored(Struct, frozen=True, gc=False):
+@dataclass(frozen=True, slots=True)
+class Scored:
     """The answers for one window: the model's, and the cough probe's bound on its log-odds."""
 
     window: Window

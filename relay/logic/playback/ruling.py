@@ -1,9 +1,8 @@
 """Names what the fence may decide about the assistant's audio."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-
-from msgspec import Struct
 
 from relay.logic.playback.frame import PlayFrame
 
@@ -21,7 +20,8 @@ class Verdict(StrEnum):
     """The assistant fell silent; what was cut is gone for good."""
 
 
-class Ruling(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Ruling:
     """Frames for the playout queue, and the verdict if the fence has just opened.
 
     `dropped` counts frames that nobody will hear. `clean`: nothing that was held is played, so what waits in resampler
