@@ -143,9 +143,6 @@ def _interruption(evidence: Evidence) -> list[Promise]:
 def _silence(evidence: Evidence, stale: int, unknown: int, frames: int) -> list[Promise]:
     heard = explain(evidence.heard_after, evidence.old_turn, _expected(evidence))
     stale_at = [each.at for each in heard if _is_stale(each.first, each.second) and not _is_torn(evidence, each.at)]
-    if stale_at:
-        seams = _seams(evidence, evidence.heard_after)
-        stale_at = [at for at in stale_at if at not in seams]
     late_ms = (stale_at[-1] + FRAME_SAMPLES) * 1000 / RATE_HZ if stale_at else 0
     talked_on_ms = len(audible_frames(evidence.sent_late)) * FRAME_MS
     return [
@@ -218,16 +215,17 @@ def _order(evidence: Evidence) -> list[Promise]:
 def _sorted_out(evidence: Evidence) -> tuple[int, int, int]:
     """Count what arrived after the `clear`: frames of the old turn, frames of unknown origin, audible frames in all."""
     arrived = explain(evidence.arrived_after, evidence.old_turn, _expected(evidence))
-    stale = [frame.at for frame in arrived if _is_stale(frame.first, frame.second)]
-    unknown = [frame.at for frame in arrived if max(frame.first, frame.second) < SAME]
-    seams = _seams(evidence, evidence.arrived_after) if stale or unknown else set()
-    return len({*stale} - seams), len({*unknown} - seams), len(arrived)
+    stale = sum(_is_stale(frame.first, frame.second) for frame in arrived)
+    unknown = {frame.at for frame in arrived if max(frame.first, frame.second) < SAME}
+    if unknown:
+        unknown -= _seams(evidence)
+    return stale, len(unknown), len(arrived)
 
 
-def _seams(evidence: Evidence, samples: Samples) -> set[int]:
-    """The frames at which the sound that fills the wait gives way to the answer: what is around them is of both."""
+def _seams(evidence: Evidence) -> set[int]:
+    """The frames that arrived where the sound that fills the wait gives way to the answer: they are of both."""
     near = _SEAM_FRAMES * FRAME_SAMPLES
-    frames = explain(samples, evidence.comfort, evidence.new_turn)
+    frames = explain(evidence.arrived_after, evidence.comfort, evidence.new_turn)
     comfort = [frame.at for frame in frames if frame.first >= SAME > frame.second]
     answer = [frame.at for frame in frames if frame.second >= SAME > frame.first]
     return {

@@ -186,6 +186,15 @@ def test_the_seam_between_that_sound_and_the_answer_is_of_known_origin(note_ms: 
     assert judge(replace(GOOD, arrived_after=arrived, heard_after=arrived)).broken == []
 
 
+@pytest.mark.parametrize("frames", [3, 4, 5])
+def test_a_few_stale_frames_between_that_sound_and_the_answer_are_stale(frames: int) -> None:
+    leaked = np.concatenate([COMFORT[: 8 * 120], OLD[16640 : 16640 + frames * 160], ANSWER])
+
+    broken = judge(replace(GOOD, arrived_after=leaked, heard_after=leaked)).broken
+
+    assert {"no stale audio sent", "no stale audio heard"} <= {promise.name for promise in broken}
+
+
 def test_a_foreign_sound_between_that_sound_and_the_answer_stays_foreign() -> None:
     foreign = said("goodbye")[audible_frames(said("goodbye"))[3] :][: 8 * 80]
     arrived = np.concatenate([COMFORT[: 8 * 120], foreign, ANSWER])
