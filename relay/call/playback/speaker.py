@@ -74,10 +74,10 @@ class Speaker:
         """Queue frames behind all others."""
         was_empty, planned_at = self.playout.queued_ms == 0, self.playout.next_send_at()
         for frame in frames:
-            if frame.audible:
-                self.last_audible_at = now
             if cause := self.playout.add(frame, now):
                 self._counts.dropped(cause)
+            elif frame.audible:
+                self.last_audible_at = now
         send_at = self.playout.next_send_at()
         is_earlier = send_at is not None and planned_at is not None and send_at < planned_at
         if frames and (was_empty or is_earlier):
