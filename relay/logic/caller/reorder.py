@@ -14,7 +14,9 @@ MODULUS = 2**32
 MAX_HELD = 512
 """Ten seconds of 20 ms messages within the bound: a flood. The first gap is given up to make room."""
 REMEMBERED = 1024
-"""Numbers given up that are known by name, to tell a late message from one that came twice."""
+"""So many numbers before the last one behind a gap are known to have been given up or to have come, to tell a late
+message from one that came twice: a window of bits, as in RFC 4303, 3.4.3."""
+_WINDOW = (1 << REMEMBERED) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,10 @@ class ReorderBuffer(Generic[Item]):
     def __init__(self, max_ms: float, first: int | None = None) -> None:
         self._max_s = max_ms / 1000
         self._held: dict[int, tuple[float, Item]] = {}
-        self._given_up: dict[int, None] = {}
+        self._given_up = 0
+        """A bit for each number in the window, which begins at `_window_at`: whether it was given up, and has not come
+        since."""
+        self._window_at = 0
         self._reordered = self._missing = 0
         self._next = self._origin = first
         self._highest = -1
@@ -100,7 +105,7 @@ class ReorderBuffer(Generic[Item]):
         ready = self._release_through(self._highest)
         self._next = self._origin = first
         self._highest = -1
-        self._given_up.clear()
+        self._given_up = 0
         return ready
 
     def statistics(self) -> ReorderStatistics:
@@ -118,10 +123,13 @@ class ReorderBuffer(Generic[Item]):
         assert self._origin is not None
         if place >= self._next and place not in self._held:
             return None
-        if place < self._origin or place in self._given_up:
-            self._given_up.pop(place, None)
+        if place < self._origin:
             return "late"
-        return "duplicate"
+        at = place - self._window_at
+        if not (0 <= at < REMEMBERED and self._given_up >> at & 1):
+            return "duplicate"
+        self._given_up ^= 1 << at
+        return "late"
 
     def _release_through(self, place: int) -> list[Item]:
         """Everything up to this place, whatever is missing in it, and what follows it without a gap."""
@@ -134,10 +142,12 @@ class ReorderBuffer(Generic[Item]):
     def _give_up_before(self, place: int) -> None:
         if self._next is None or place <= self._next:
             return
-        self._missing += place - self._next
-        self._given_up |= dict.fromkeys(range(max(self._next, place - REMEMBERED), place))
-        while len(self._given_up) > REMEMBERED:
-            del self._given_up[next(iter(self._given_up))]
+        missing = place - self._next
+        self._missing += missing
+        window_at = place - REMEMBERED
+        kept = self._given_up >> max(0, window_at - self._window_at)
+        self._given_up = kept | (_WINDOW << max(0, REMEMBERED - missing)) & _WINDOW
+        self._window_at = window_at
         self._next = place
 
     def _in_order(self) -> list[Item]:

@@ -1,3 +1,7 @@
+import sys
+from types import FrameType
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -120,6 +124,35 @@ def test_a_wild_jump_costs_neither_time_nor_memory() -> None:
 
     assert subject.expire(1.0) == [7]
     assert subject.statistics().missing == 2**31 - 2
+
+
+def test_a_jump_costs_no_more_for_the_jumps_before_it_and_is_no_loop_over_what_is_missing() -> None:
+    subject = buffer(max_ms=0)
+    lines = 0
+
+    def count(_frame: FrameType, event: str, _arg: Any) -> Any:
+        nonlocal lines
+        lines += event == "line"
+        return count
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        for n in range(100):
+            subject.push(2**20 * (n + 1), n, 0.0)
+    finally:
+        sys.settrace(before)
+
+    assert lines < 100 * 100
+
+
+def test_a_late_message_is_known_as_one_behind_any_number_of_gaps() -> None:
+    subject = buffer(max_ms=0)
+    for n in range(2, 1000, 3):
+        subject.push(n, n, 0.0)
+
+    assert {subject.push(n, n, 0.0).dropped for n in range(3, 999, 3)} == {"late"}
+    assert {subject.push(n, n, 0.0).dropped for n in range(3, 999, 3)} == {"duplicate"}
 
 
 def test_a_new_sequence_gives_out_what_was_held_of_the_old_one_and_counts_on() -> None:
