@@ -53,6 +53,11 @@ class RemoteProtocolError(ProtocolError):
         self.code = code
 
 
+class MessageUnsupported(RemoteProtocolError):
+    """The message is well formed, and of a kind that the relay does not take: a later version of the protocol may have
+    it. It is passed over, however often it comes."""
+
+
 class StartUnusable(RemoteProtocolError):
     """The message that begins a stream cannot be used: there will be no stream."""
 

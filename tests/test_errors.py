@@ -16,6 +16,7 @@ from relay.errors import (
     LegClosed,
     LegLost,
     LocalProtocolError,
+    MessageUnsupported,
     ProtocolError,
     RecordingBroken,
     RecordTaken,
@@ -44,6 +45,7 @@ WITH_ONE_CODE: list[type[RelayError]] = [
 ]
 WITH_A_CODE_FOR_EACH_CASE = [
     RemoteProtocolError("what", "CASE"),
+    MessageUnsupported("what", "CASE"),
     StartUnusable("what", "CASE"),
     AssistantUnavailable("what", "CASE", retriable=True),
     RequestRefused(404, "CASE", "what"),

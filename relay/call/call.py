@@ -8,7 +8,8 @@ Its sockets are lent: the endpoint that accepted one owns it, and closes it when
 |             | caller's socket is awaited             | -> talking                         | caller_lost            |
 | talking     | the caller is here, or is waited for   | a side hangs up or is lost for     | `session.*`: idle,     |
 |             | (`CallerLine`), the assistant too, or  | good, drain -> ending              | max_duration           |
-|             | soon (`Forwarder`)                     |                                    |                        |
+|             | soon (`Forwarder`)                     | the caller's messages are malformed|                        |
+|             |                                        | -> ending                          |                        |
 |             |                                        | the assistant ends -> playing out  |                        |
 | playing out | the assistant's last words are still   | the caller has heard them          | `play_out_max_s`       |
 |             | on their way                           | -> ending                          |                        |
@@ -26,14 +27,23 @@ from relay.call.assistant.forwarder import Forwarder
 from relay.call.assistant.outgoing import Outgoing
 from relay.call.assistant.pool import AssistantPool
 from relay.call.caller.analysis import Analysis, NewStream
-from relay.call.caller.leg import CallerAudio, CallerEvent, CallerGone, CallerLeg, Dropped, Heard, KeyPressed
+from relay.call.caller.leg import (
+    CallerAudio,
+    CallerEvent,
+    CallerGone,
+    CallerLeg,
+    Dropped,
+    Heard,
+    KeyPressed,
+    TooManyMalformed,
+)
 from relay.call.caller_line import CallerLine
 from relay.call.checkpoint import Checkpoint, Note
 from relay.call.last_words import LastWords
 from relay.call.playback.dialogue import Dialogue
 from relay.call.playback.playback import Playback
 from relay.call.playback.speaker import Burden
-from relay.call.report.events import CallEnded, CallStarted, KeyWasPressed, Trouble
+from relay.call.report.events import CallEnded, CallerCutOff, CallStarted, KeyWasPressed, Trouble
 from relay.call.report.report import Report
 from relay.call.second_opinion import SecondOpinion
 from relay.call.services import Services
@@ -229,6 +239,9 @@ class Call:
                 self._outgoing.send_note(vapi_controls.dtmf_note(digit))
             case Dropped(cause=cause):
                 self.report.counts.dropped(cause)
+            case TooManyMalformed():
+                self.report.tell(CallerCutOff())
+                self.finish(EndReason.PROTOCOL_ERROR)
             case CallerGone():
                 self.finish(EndReason.CALLER_HANGUP)
 

@@ -20,13 +20,18 @@ from contextlib import contextmanager
 import trio
 
 from relay.call.caller.analysis import NewStream
-from relay.call.caller.leg import CallerAudio, CallerEvent, CallerLeg
+from relay.call.caller.leg import CallerAudio, CallerEvent, CallerLeg, TooManyMalformed
 from relay.call.playback.speaker import Speaker
 from relay.call.report.events import CallerAttached, CallerLost, CallerNotBack, CallerReattached
 from relay.call.report.report import Report
-from relay.errors import LegClosed, LegLost, RemoteProtocolError
+from relay.errors import LegClosed, LegLost, MessageUnsupported, RemoteProtocolError
 from relay.logic.caller.reattach import Reattach, ReattachRules
+from relay.logic.rate_limit import RateLimit
 from relay.wakeup import Signal
+
+MALFORMED_BURST, MALFORMED_PER_S = 100, 5.0
+"""So many malformed messages in a call do no harm. A caller sends 50 messages a second, and TCP spoils none of them:
+who sends more malformed ones than these does not speak the protocol."""
 
 
 class CallerLine:
@@ -55,6 +60,7 @@ class CallerLine:
         self._to_replay_ms = 0.0
         self._missing_before = self._reordered_before = 0
         self._closed = False
+        self._malformed = RateLimit(per_s=MALFORMED_PER_S, burst=MALFORMED_BURST)
         self._attached = Signal()
         self.leg: CallerLeg | None = None
 
@@ -144,6 +150,8 @@ class CallerLine:
                 event = await leg.receive()
             except RemoteProtocolError as error:
                 self._report.bad_caller_message(error)
+                if not (isinstance(error, MessageUnsupported) or self._malformed.allow("", trio.current_time())):
+                    take(TooManyMalformed())
                 continue
             if isinstance(event, CallerAudio):
                 self._report.counts.frame("caller", "up")

@@ -68,7 +68,7 @@ class ClientPolling:
     async def start(self, request: AsgiRequest, _part: str) -> None:
         """A new session, without a connection until the first poll."""
         self._starts.count(request.client)
-        start = await _message(request)
+        start = _message(await request.read(TEXT_BODY_MAX_BYTES))
         if not isinstance(start, ClientStart):
             raise RemoteProtocolError("POST /client takes a start message", browser.BrowserCode.START_NOT_FIRST)
         if start.resume is not None:
@@ -90,20 +90,31 @@ class ClientPolling:
         """Any number of frames. What is good of them is taken, whatever is wrong with the others."""
         session = self._live(session_id, request)
         with bound_contextvars(call_id=session.id):
-            frames, error = browser.parse_frames(await request.read(AUDIO_BODY_MAX_BYTES), session.declared)
-            if frames:
-                session.seen()
-            for frame in frames:
-                await session.leg.feed(frame, resent=True)
-            if error is not None:
-                session.leg.count(error)
-                raise error
-        await request.answer(200, browser_down.audio_answer(len(frames), session.leg.uplink.next))
+            received, first = 0, None
+            for frame in browser.parse_frames(await request.read(AUDIO_BODY_MAX_BYTES), session.declared):
+                if session.over:
+                    raise _session_over()
+                if isinstance(frame, RemoteProtocolError):
+                    first = first or frame
+                    session.leg.count(frame)
+                    await trio.lowlevel.checkpoint()
+                else:
+                    session.seen()
+                    received += 1
+                    await session.leg.feed(frame, resent=True)
+            if first is not None:
+                raise first
+        await request.answer(200, browser_down.audio_answer(received, session.leg.uplink.next))
 
     async def send_message(self, request: AsgiRequest, session_id: str) -> None:
         """`played` or `stop`."""
         session = self._live(session_id, request)
-        event = await _message(request)
+        body = await request.read(TEXT_BODY_MAX_BYTES)
+        try:
+            event = _message(body)
+        except RemoteProtocolError as error:
+            session.leg.count(error)
+            raise
         if isinstance(event, ClientStart | ClientAudio):
             raise RemoteProtocolError("this address takes played and stop", browser.BrowserCode.UNKNOWN_TYPE)
         await session.leg.feed(event)
@@ -142,13 +153,16 @@ class ClientPolling:
     def _live(self, session_id: str, request: AsgiRequest) -> BrowserSession:
         session = self._sessions.find(session_id, request.header("authorization"))
         if session.over:
-            raise RequestRefused(410, "SESSION_OVER", "the session has ended")
+            raise _session_over()
         request.slow = partial(self._slow_bodies.hold, session.id)
         return session
 
 
-async def _message(request: AsgiRequest) -> browser.Event:
-    body = await request.read(TEXT_BODY_MAX_BYTES)
+def _session_over() -> RequestRefused:
+    return RequestRefused(410, "SESSION_OVER", "the session has ended")
+
+
+def _message(body: bytes) -> browser.Event:
     try:
         return browser.parse(body.decode() or "{}", WIDEBAND)
     except UnicodeDecodeError:

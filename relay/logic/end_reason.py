@@ -11,6 +11,7 @@ class EndReason(StrEnum):
     IDLE = "idle"
     MAX_DURATION = "max_duration"
     CALLER_LOST = "caller_lost"
+    PROTOCOL_ERROR = "protocol_error"
     ASSISTANT_UNAVAILABLE = "assistant_unavailable"
     ADMIN = "admin"
     DRAIN = "drain"

@@ -56,6 +56,7 @@ const ENDINGS = {
   idle: "Nobody spoke for a while, so the conversation was ended.",
   max_duration: "The conversation has reached its longest duration.",
   caller_lost: "The connection was lost for too long.",
+  protocol_error: "The page sent what the server could not read. Please load it again.",
   drain: "The server is being replaced. Please start again.",
   admin: "The operator has ended the conversation.",
 };

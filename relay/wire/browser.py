@@ -5,13 +5,14 @@ behind a header of three big-endian uint32: sequence, milliseconds since the sta
 """
 
 import struct
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
 
-from relay.errors import RemoteProtocolError
+from relay.errors import MessageUnsupported, RemoteProtocolError
 from relay.media.frames import AudioFormat, Encoding
 from relay.wire.json_text import WireCode, field_error, find_misfit, label, not_json
 
@@ -123,7 +124,8 @@ _decoder: msgspec.json.Decoder[_StartFrame | _AudioFrame | _PlayedFrame | _StopF
 def parse(message: str | bytes, declared: AudioFormat) -> Event:
     """Return the event in one message; `declared` is the format that `start` gave. Unknown fields are passed over.
 
-    Raises `RemoteProtocolError` with a `BrowserCode` or a `WireCode`, and nothing else, whatever the input.
+    Raises `RemoteProtocolError` with a `BrowserCode` or a `WireCode`, and nothing else, whatever the input:
+    `MessageUnsupported` for what is well formed.
     """
     if isinstance(message, bytes):
         return parse_binary(message, declared)
@@ -174,7 +176,7 @@ def _audio(audio_format: AudioFormat, data: bytes, sequence: int | None, ms: int
             f"{len(data)} bytes are not a whole number of samples of {audio_format}", BrowserCode.ODD_BYTES
         )
     if not data:
-        raise RemoteProtocolError("an audio message without audio", BrowserCode.AUDIO_EMPTY)
+        raise MessageUnsupported("an audio message without audio", BrowserCode.AUDIO_EMPTY)
     return ClientAudio(audio_format, data, sequence, ms)
 
 
@@ -210,29 +212,28 @@ def _explain(message: str) -> RemoteProtocolError:
     if wrong.path == "audio" and wrong.string is not None:
         return RemoteProtocolError("audio is not base64", BrowserCode.NOT_BASE64)
     if wrong.path == "type" and wrong.string is not None:
-        return RemoteProtocolError(f"there is no message of the type {label(wrong.string)!r}", BrowserCode.UNKNOWN_TYPE)
+        text = f"there is no message of the type {label(wrong.string)!r}"
+        return MessageUnsupported(text, BrowserCode.UNKNOWN_TYPE)
     return field_error(wrong, "the message")
 
 
-def parse_frames(body: bytes, declared: AudioFormat) -> tuple[list[ClientAudio], RemoteProtocolError | None]:
-    """Return the frames of a polling body, {uint32 length, binary message}* in big-endian order, and the first error.
+def parse_frames(body: bytes, declared: AudioFormat) -> Iterator[ClientAudio | RemoteProtocolError]:
+    """Give the frames of a polling body, {uint32 length, binary message}* in big-endian order, one at a time:
+    a body may hold 200,000. In place of one that is wrong comes its error, and the others follow.
 
-    What is wrong with one frame does not spoil the others. A body whose lengths do not add up gives FIELD_INVALID, with
-    the frames before that.
+    A body whose lengths do not add up ends with FIELD_INVALID.
     """
-    frames: list[ClientAudio] = []
-    first: RemoteProtocolError | None = None
     at = 0
     while at < len(body):
         length = int.from_bytes(body[at : at + 4], "big")
         at += 4
         if at + length > len(body):
-            return frames, first or RemoteProtocolError(
-                f"a frame of {length} bytes is announced, {max(0, len(body) - at)} follow", WireCode.FIELD_INVALID
-            )
+            text = f"a frame of {length} bytes is announced, {max(0, len(body) - at)} follow"
+            yield RemoteProtocolError(text, WireCode.FIELD_INVALID)
+            return
         try:
-            frames.append(parse_binary(body[at : at + length], declared))
+            frame: ClientAudio | RemoteProtocolError = parse_binary(body[at : at + length], declared)
         except RemoteProtocolError as error:
-            first = first or error
+            frame = error
+        yield frame
         at += length
-    return frames, first

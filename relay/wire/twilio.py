@@ -10,7 +10,7 @@ import re
 import msgspec
 from msgspec import Struct
 
-from relay.errors import LocalProtocolError, RemoteProtocolError, StartUnusable
+from relay.errors import LocalProtocolError, MessageUnsupported, RemoteProtocolError, StartUnusable
 from relay.media.frames import TELEPHONE, AudioFormat
 from relay.wire.json_text import WireCode, field_error, find_misfit, label, not_json
 from relay.wire.twilio_frames import (
@@ -105,7 +105,8 @@ _encoder = msgspec.json.Encoder()
 def parse(message: str | bytes) -> Event:
     """Return the event in one WebSocket message. Unknown fields are passed over, unknown events are not.
 
-    Raises `RemoteProtocolError` with a `WireCode`, and nothing else, whatever the input: `StartUnusable` for a `start`.
+    Raises `RemoteProtocolError` with a `WireCode`, and nothing else, whatever the input: `StartUnusable` for a `start`,
+    `MessageUnsupported` for what is well formed.
     """
     if not isinstance(message, str):
         raise RemoteProtocolError("Twilio sent a binary message; its stream is text only", WireCode.NOT_TEXT)
@@ -125,7 +126,7 @@ def _media_event(frame: MediaFrame) -> Media:
     if body.track != "inbound":
         raise _unexpected_track("media")
     if not body.payload:
-        raise RemoteProtocolError("Twilio media: the payload is empty", WireCode.PAYLOAD_EMPTY)
+        raise MessageUnsupported("Twilio media: the payload is empty", WireCode.PAYLOAD_EMPTY)
     return Media(frame.sequence_number, body.chunk, body.timestamp, body.payload)
 
 
@@ -158,8 +159,8 @@ def _telephone_only(offered: MediaFormat) -> AudioFormat:
     )
 
 
-def _unexpected_track(event: str) -> RemoteProtocolError:
-    return RemoteProtocolError(
+def _unexpected_track(event: str) -> MessageUnsupported:
+    return MessageUnsupported(
         f"Twilio {event} of another track than inbound: only <Connect><Stream> is served", WireCode.TRACK_UNEXPECTED
     )
 
@@ -168,7 +169,7 @@ def _explain(message: str) -> RemoteProtocolError:
     """Return the reason why a message was refused. Looks at it a second time, field by field: few come here."""
     wrong = find_misfit(_decoder, message, "Twilio message")
     if wrong.path == "event" and wrong.string is not None:
-        return RemoteProtocolError(f"Twilio sent the unknown event {label(wrong.string)!r}", WireCode.UNKNOWN_EVENT)
+        return MessageUnsupported(f"Twilio sent the unknown event {label(wrong.string)!r}", WireCode.UNKNOWN_EVENT)
     what = f"Twilio {wrong.tag or 'message'}"
     if wrong.path == "media.payload" and wrong.string is not None:
         return RemoteProtocolError(f"{what}: the payload is not base64", WireCode.PAYLOAD_NOT_BASE64)

@@ -10,8 +10,8 @@ import trio
 from trio.testing import MockClock
 
 from relay.call.caller.analysis import NewStream
-from relay.call.caller.leg import CallerAudio, CallerEvent, CallerGone, CallerLeg, Dropped
-from relay.call.caller_line import CallerLine
+from relay.call.caller.leg import CallerAudio, CallerEvent, CallerGone, CallerLeg, Dropped, TooManyMalformed
+from relay.call.caller_line import MALFORMED_BURST, MALFORMED_PER_S, CallerLine
 from relay.call.playback.speaker import Speaker
 from relay.call.report.events import (
     BadCallerMessage,
@@ -21,7 +21,7 @@ from relay.call.report.events import (
     CallerReattached,
     CallEvent,
 )
-from relay.errors import LegClosed, LegLost, RemoteProtocolError
+from relay.errors import LegClosed, LegLost, MessageUnsupported, RemoteProtocolError
 from relay.logic.caller.reattach import ReattachRules
 from relay.logic.caller.reorder import ReorderStatistics
 from relay.metrics import Metrics
@@ -172,6 +172,49 @@ async def test_a_bad_message_is_counted_and_the_socket_goes_on() -> None:
         assert rig.report.counts.totals()["protocol_errors"] == {"caller.NOT_JSON": 3}
         assert len(rig.told(BadCallerMessage)) == 1
         assert rig.passed_on() == [audio(0)]
+
+
+MALFORMED = RemoteProtocolError("what", "NOT_JSON")
+
+
+async def test_malformed_messages_are_too_many_beyond_a_burst_and_a_rate(autojump_clock: MockClock) -> None:
+    async with line() as rig:
+        leg = Leg()
+        await rig.attach(leg)
+        leg.say(*[MALFORMED] * MALFORMED_BURST)
+        await quiet()
+        for _ in range(100):
+            await trio.sleep(1 / MALFORMED_PER_S + 0.001)
+            leg.say(MALFORMED)
+        await quiet()
+        assert rig.taken == []
+
+        leg.say(MALFORMED)
+        await quiet()
+        assert rig.taken == [TooManyMalformed()]
+
+
+async def test_another_socket_of_the_caller_has_no_more_malformed_messages_than_the_first() -> None:
+    async with line() as rig:
+        for _ in range(2):
+            leg = Leg()
+            await rig.attach(leg)
+            leg.say(*[MALFORMED] * (MALFORMED_BURST // 2 + 5))
+            await quiet()
+
+        assert TooManyMalformed() in rig.taken
+
+
+async def test_messages_of_a_later_version_of_the_protocol_are_never_too_many() -> None:
+    async with line() as rig:
+        leg = Leg()
+        await rig.attach(leg)
+        for _ in range(10):
+            leg.say(*[MessageUnsupported("what", "UNKNOWN_EVENT")] * MALFORMED_BURST)
+            await quiet()
+
+        assert rig.taken == []
+        assert rig.report.counts.totals()["protocol_errors"] == {"caller.UNKNOWN_EVENT": 10 * MALFORMED_BURST}
 
 
 @pytest.mark.parametrize("error", [LegLost("reset"), LegClosed(1000)])

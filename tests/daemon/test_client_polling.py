@@ -5,6 +5,7 @@ import random
 import pytest
 import trio
 
+from relay.call.caller_line import MALFORMED_BURST
 from relay.call.report.events import Said
 from relay.config import ClientConfig, JitterConfig, LimitsConfig
 from relay.daemon import client_polling
@@ -178,6 +179,30 @@ async def test_each_mistake_has_its_status_and_code(
         assert (answer.status_code, answer.json()["code"]) == (status, code)
         assert set(answer.json()) == {"error", "code"}
         assert len(rig.calls) == 1
+
+
+@pytest.mark.parametrize("where", ["audio", "messages"])
+async def test_a_client_that_goes_on_posting_nonsense_loses_its_session(where: str) -> None:
+    async with open_front() as rig:
+        poller = await start_polling(rig)
+        codes = []
+        with trio.fail_after(20):
+            while "SESSION_OVER" not in codes:
+                answer = await rig.http.post(f"{poller.base}/{where}", content=b"\0\0", headers=poller.headers)
+                codes.append(answer.json()["code"])
+
+        assert MALFORMED_BURST <= len(codes) < 2 * MALFORMED_BURST
+        assert rig.metric("relay_calls_total", end_reason="protocol_error") == 1
+
+
+async def test_a_body_of_nothing_but_wrong_frames_ends_the_session_before_it_is_read_to_its_end() -> None:
+    async with open_front() as rig:
+        poller = await start_polling(rig)
+        answer = await rig.http.post(f"{poller.base}/audio", content=bytes(2**20), headers=poller.headers)
+
+        assert answer.json()["code"] in {"HEADER_SHORT", "SESSION_OVER"}
+        await rig.calls.wait_empty()
+        assert rig.metric("relay_protocol_errors_total", leg="caller", code="HEADER_SHORT") < 2 * MALFORMED_BURST
 
 
 async def test_empty_requests_keep_no_session_alive() -> None:

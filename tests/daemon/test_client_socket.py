@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import trio
 from structlog.testing import capture_logs
+from trio_websocket import ConnectionClosed
 
 from relay.call.browser import session as browser_session
+from relay.call.caller_line import MALFORMED_BURST
 from relay.call.report.events import Said, Speech, StateChanged
 from relay.config import ClientConfig, LimitsConfig
 from relay.daemon import client_socket
@@ -262,10 +265,10 @@ async def test_of_two_sockets_with_one_session_the_newest_has_it() -> None:
             await assistant_hears(rig, lambda n: n >= 320)
 
 
-async def test_a_client_that_sends_only_nonsense_is_told_so_often_and_no_more() -> None:
+async def test_a_client_that_sends_some_nonsense_is_told_so_often_and_no_more() -> None:
     async with open_front() as rig, browser(rig) as page:
         await page.start()
-        for _ in range(300):
+        for _ in range(MALFORMED_BURST):
             await page.peer.send("nonsense")
         await page.speak(1, 2, 3)
         await assistant_hears(rig, lambda n: n >= 320)
@@ -274,7 +277,23 @@ async def test_a_client_that_sends_only_nonsense_is_told_so_often_and_no_more() 
 
         assert page.down.codes[:25] == ["NOT_JSON"] * 25
         assert len(page.down.codes) < 60
-        assert rig.metric("relay_protocol_errors_total", leg="caller", code="NOT_JSON") == 300
+        assert rig.metric("relay_protocol_errors_total", leg="caller", code="NOT_JSON") == MALFORMED_BURST
+
+
+async def test_a_client_that_goes_on_sending_nonsense_is_told_why_its_session_ends() -> None:
+    async with open_front() as rig, browser(rig) as page:
+        await page.start()
+        with suppress(ConnectionClosed):
+            for _ in range(MALFORMED_BURST + 100):
+                await page.peer.send("nonsense")
+        ended = await page.until("state")
+        while ended["status"] != "ended":
+            ended = await page.until("state")
+
+        assert ended["reason"] == "protocol_error"
+        assert page.down.codes[-1] == "TOO_MANY_MALFORMED"
+        await rig.calls.wait_empty()
+        assert rig.metric("relay_calls_total", end_reason="protocol_error") == 1
 
 
 async def test_what_a_browser_does_is_in_the_log() -> None:

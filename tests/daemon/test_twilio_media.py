@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import trio
 from structlog.testing import capture_logs
 from trio_websocket import ConnectionClosed, ConnectionRejected
 
+from relay.call.caller_line import MALFORMED_BURST
 from relay.config import LimitsConfig, ReconnectConfig, TwilioConfig
 from relay.daemon import twilio_media
 from tests.support.callrig import TONE
@@ -354,6 +356,26 @@ async def test_nonsense_in_a_live_call_does_not_end_it(message: str | bytes) -> 
             assert rig.calls.find(SID) is not None
             await peer.send(stop())
             assert await close_code(peer) == 1000
+
+
+async def test_a_call_whose_caller_sends_nothing_but_nonsense_is_ended_with_its_assistant_s() -> None:
+    with capture_logs() as logs:
+        async with open_front() as rig:
+            token = await rig.token()
+            async with rig.socket() as peer:
+                await peer.send(start(token))
+                await rig.inner.connected.wait()
+                with suppress(ConnectionClosed):
+                    for _ in range(MALFORMED_BURST + 100):
+                        await peer.send("nonsense")
+                assert await close_code(peer) == 1000
+            await rig.until_over()
+            assert rig.metric("relay_calls_total", end_reason="protocol_error") == 1
+
+    (line,) = [line for line in logs if line["event"] == "caller.cut_off"]
+    assert (line["log_level"], line["code"]) == ("warning", "TOO_MANY_MALFORMED")
+    assert len([line for line in logs if line["event"] == "caller.bad_message"]) == 1
+    assert [line["reason"] for line in logs if line["event"] == "call.ended"] == ["protocol_error"]
 
 
 async def test_a_message_that_is_too_long_ends_the_socket_and_not_the_relay() -> None:

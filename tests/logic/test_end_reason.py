@@ -8,6 +8,7 @@ def test_the_reasons_are_the_words_that_logs_and_metrics_promise() -> None:
         "idle",
         "max_duration",
         "caller_lost",
+        "protocol_error",
         "assistant_unavailable",
         "admin",
         "drain",

@@ -168,7 +168,7 @@ PARSERS = {
         lambda data: browser.parse(data, WIDEBAND), (RemoteProtocolError,), (b"\0\0\0\1\0\0\0\0\0\0\0\0\1\1",)
     ),
     "a batch of a browser": NetworkParser(
-        lambda data: browser.parse_frames(data, WIDEBAND), (), (b"\0\0\0\x0e\0\0\0\1\0\0\0\0\0\0\0\0\1\1",)
+        lambda data: list(browser.parse_frames(data, WIDEBAND)), (), (b"\0\0\0\x0e\0\0\0\1\0\0\0\0\0\0\0\0\1\1",)
     ),
     "a message of Vapi": NetworkParser(
         lambda data: vapi.parse(_text(data)),

@@ -27,6 +27,7 @@ from relay.call.report.events import (
     BrowserGone,
     BrowserLost,
     BrowserReattached,
+    CallerCutOff,
     CallerNotBack,
     CallEvent,
     FalseAlarm,
@@ -174,5 +175,7 @@ class BrowserSession:
                     self._ended.set()
             case BadAssistantMessage():
                 pass
+            case CallerCutOff(code=code, error=error):
+                self.leg.outbox.tell(browser_down.error(code, error))
             case Trouble(leg="assistant" | "relay" as leg, code=code):
                 self.leg.outbox.tell(browser_down.failure(code, FAILURES[leg], leg))

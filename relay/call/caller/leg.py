@@ -51,7 +51,12 @@ class Dropped:
     cause: Literal["overflow", "late", "duplicate"]
 
 
-CallerEvent = CallerAudio | Heard | KeyPressed | Dropped | CallerGone
+@dataclass(frozen=True, slots=True)
+class TooManyMalformed:
+    """The caller's side goes on sending messages that are none of the protocol."""
+
+
+CallerEvent = CallerAudio | Heard | KeyPressed | Dropped | TooManyMalformed | CallerGone
 
 
 class CallerOutbox(Protocol):

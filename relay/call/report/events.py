@@ -79,6 +79,16 @@ class BadCallerMessage(Trouble):
 
 
 @dataclass(frozen=True, slots=True)
+class CallerCutOff(Trouble):
+    """The caller's side went on sending messages that are none of the protocol, and the call ends."""
+
+    log_name = "caller.cut_off"
+    leg: Leg = "caller"
+    code: str = "TOO_MANY_MALFORMED"
+    error: str = "too many messages that cannot be read: the call ends"
+
+
+@dataclass(frozen=True, slots=True)
 class BadAssistantMessage(Trouble):
     log_name = "assistant.bad_message"
 
