@@ -1,14 +1,12 @@
 """Cuts audio into the windows that the speech model takes, however it was chunked."""
 
-from dataclasses import dataclass
-
 import numpy as np
+from msgspec import Struct
 
 from relay.media.resample import Samples
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(Struct, frozen=True, gc=False):
     """Samples for one run of a model. `end_ms` is their end in the audio pushed so far, from its first sample on."""
 
     samples: Samples

@@ -13,18 +13,17 @@ the wire when `flush_and_put` returns. What the socket does not take at once is 
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Protocol
 
 import trio
+from msgspec import Struct
 
 from relay.errors import LegLost
 from relay.net.sockets import PromptSocket
 from relay.wakeup import Signal
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One message to write.
 
     `turn` is the turn it belongs to; None is control, which no flush removes. `on_sent` is called

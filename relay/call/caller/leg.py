@@ -4,13 +4,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from msgspec import Struct
+
 from relay.logic.caller.reorder import ReorderStatistics
 from relay.media.frames import AudioFormat
 from relay.net.outbox import Entry
 
 
-@dataclass(frozen=True, slots=True)
-class CallerAudio:
+class CallerAudio(Struct, frozen=True, gc=False):
     """Audio in the leg's format, in order; no bytes, where a converter held them back.
 
     `stamp_ms` is the time of its first sample as the sender says, on a clock of the sender's; None if it does not say.

@@ -2,10 +2,10 @@
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import replace
 from functools import partial
 
 import trio
+from msgspec.structs import replace
 
 from relay.call.caller.leg import CallerAudio, CallerEvent, CallerGone, Dropped, Heard, KeyPressed
 from relay.errors import LegClosed, LegLost

@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Protocol
@@ -20,6 +19,7 @@ from typing import Protocol
 import numpy as np
 import structlog
 import trio
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from relay.media.cough_probe import CoughProbe
@@ -62,8 +62,7 @@ class SpeechModel(Protocol):
     ) -> list[float]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
+class Scored(Struct, frozen=True, gc=False):
     """The answers for one window: the model's, and the cough probe's bound on its log-odds."""
 
     window: Window

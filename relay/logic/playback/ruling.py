@@ -1,8 +1,9 @@
 """Names what the fence may decide about the assistant's audio."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from relay.logic.playback.frame import PlayFrame
 
@@ -20,8 +21,7 @@ class Verdict(StrEnum):
     """The assistant fell silent; what was cut is gone for good."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ruling:
+class Ruling(Struct, frozen=True):
     """Frames for the playout queue, and the verdict if the fence has just opened.
 
     `dropped` counts frames that nobody will hear. `clean`: nothing that was held is played, so what waits in resampler
