@@ -2,6 +2,7 @@
 
 import math
 from collections import deque
+from collections.abc import Callable
 
 import trio
 
@@ -27,6 +28,7 @@ class Outgoing:
         self._notes: deque[str] = deque(maxlen=NOTES_MAX)
         self._news = Signal()
         self._unsent_since: float | None = None
+        self._write_now: Callable[[], bool] | None = None
 
     def speak_to(self, target: AudioFormat) -> None:
         """The next connection wants this format."""
@@ -36,12 +38,18 @@ class Outgoing:
         """There is something new in the replay log, which came from the caller at this time."""
         if self._unsent_since is None:
             self._unsent_since = arrived_at
-        self.wake()
+        if self._write_now is None or not self._write_now():
+            self.wake()
 
     def send_note(self, text: str) -> None:
         """Send a text message to the assistant, before any audio that waits."""
         self._notes.append(text)
         self.wake()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits, now or for its time."""
+        return not self._notes and self.replay.unread_ms == 0
 
     def take(self) -> str | bytes | None:
         """What is to be sent now; None: nothing yet."""
@@ -58,10 +66,19 @@ class Outgoing:
         since, self._unsent_since = self._unsent_since, None
         return None if since is None or self.replay.replaying else trio.current_time() - since
 
-    async def wait(self) -> None:
-        """Return when it is worth asking `take` again."""
+    async def wait(self, write_now: Callable[[], bool] | None = None) -> None:
+        """Return when it is worth asking `take` again.
+
+        Until then `write_now` is called when audio comes, and says whether it took all that waits: then there is no
+        reason to return.
+        """
         at = self.replay.next_at(trio.current_time())
-        await self._news.wait(until=math.inf if at is None else at)
+        self._write_now = write_now
+        try:
+            await self._news.wait(until=math.inf if at is None else at)
+        finally:
+            if self._write_now is write_now:  # the next connection may wait here already
+                self._write_now = None
 
     def wake(self) -> None:
         """Have `wait` return."""

@@ -13,14 +13,16 @@
 
 The floor is the right to speak, as in a conference: the one connection that has it carries the conversation.
 
-What the socket takes at once is written so. Any other write has `SEND_DEADLINE_S`; it is not cancelled inside one as
-long as anything is to follow.
+What the socket takes at once is written so, and while the writer waits for audio, by whoever brings that: no task has
+to be woken for a frame. Any other write has `SEND_DEADLINE_S`; it is not cancelled inside one as long as anything is to
+follow.
 """
 
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 
@@ -71,6 +73,8 @@ class Pump:
         self._format = audio_format
         self._counts = counts
         self._messages: deque[str] = deque()
+        self._in_hand: str | bytes | None = None
+        """What was taken while the writer waited, and the socket did not take at once."""
         self._floor = trio.Event()
         self._left = False
         self._leaving = False
@@ -115,24 +119,41 @@ class Pump:
 
     async def _write(self, socket: AssistantSocket) -> None:
         await self._open(socket)
+        write_now = partial(self._write_now, socket)
         while not self.hung_up:
             message = self._next_message()
             if message is None:
-                await self._outgoing.wait()
+                await self._outgoing.wait(write_now)
                 continue
             await self._send(socket, message)
-            if isinstance(message, bytes):
-                self._counts.frame("assistant", "up")
-                if (delay_s := self._outgoing.audio_sent()) is not None:
-                    self._counts.frame_delay("up", delay_s)
-            elif self._leaving and not self._messages:
+            self._note_written(message)
+            if self._leaving and not self._messages:
                 await socket.part()
                 self.hung_up = True
+
+    def _write_now(self, socket: AssistantSocket) -> bool:
+        """Write the next message while `_write` waits. False: that one is to go on."""
+        if self._leaving or self.hung_up or (message := self._next_message()) is None:
+            return False
+        if not socket.send_now(message):
+            self._in_hand = message
+            return False
+        self._note_written(message)
+        return self._outgoing.is_empty
+
+    def _note_written(self, message: str | bytes) -> None:
+        if isinstance(message, bytes):
+            self._counts.frame("assistant", "up")
+            if (delay_s := self._outgoing.audio_sent()) is not None:
+                self._counts.frame_delay("up", delay_s)
 
     def _next_message(self) -> str | bytes | None:
         if self._messages:
             return self._messages.popleft()
-        return self._outgoing.take() if self.has_floor else None
+        if not self.has_floor:
+            return None
+        message, self._in_hand = self._in_hand, None
+        return self._outgoing.take() if message is None else message
 
     async def _open(self, socket: AssistantSocket) -> None:
         if self._opening.messages is None:

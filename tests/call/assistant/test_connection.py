@@ -198,8 +198,8 @@ async def test_from_the_moment_it_is_left_nothing_goes_either_way_but_the_goodby
     async with calling() as rig:
         rig.peer.send(TONE)
         rig.parts.replay.append(TELEPHONE.silent_frame)
-        rig.parts.outgoing.audio_logged(trio.current_time())
         rig.connection.leave()
+        rig.parts.outgoing.audio_logged(trio.current_time())
         assert await rig.over(0.1) is Ending.LOST
 
     assert rig.peer.seen == [vapi_controls.end_call()]

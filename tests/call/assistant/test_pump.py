@@ -148,7 +148,7 @@ async def test_the_goodbye_is_written_before_all_that_waits_and_answered(autojum
     async with pumping() as rig:
         await trio.testing.wait_all_tasks_blocked()
         rig.pump.take_floor()
-        rig.speak()
+        rig.parts.outgoing.send_note("a key")
         rig.pump.say_goodbye()
         with trio.fail_after(1):
             await rig.done.wait()
@@ -247,6 +247,59 @@ async def test_what_the_socket_takes_at_once_is_not_waited_for_and_the_rest_come
         assert rig.written == ["at once", "waits", "and this behind it"]
         assert waited_for == ["waits"]
         assert rig.failed is None
+
+
+async def test_a_frame_that_comes_while_nothing_waits_is_written_in_that_instant(autojump_clock: MockClock) -> None:
+    async with pumping() as rig:
+        rig.pump.take_floor()
+        await trio.testing.wait_all_tasks_blocked()
+        rig.speak()
+        at_once = list(rig.written)
+        rig.parts.outgoing.send_note("a key")
+        rig.speak(numbered(1, 2))
+        await trio.sleep(1)
+        rig.speak(numbered(1, 3))
+
+        assert at_once == [FRAME]
+        assert rig.written == [FRAME, "a key", numbered(1, 2), numbered(1, 3)]
+        assert rig.totals()["frames_assistant_up"] == 3
+
+
+async def test_a_frame_that_the_socket_does_not_take_at_once_is_the_first_of_those_that_wait(
+    autojump_clock: MockClock,
+) -> None:
+    frames = [numbered(1, number) for number in range(4)]
+    async with pumping() as rig:
+        rig.pump.take_floor()
+        await trio.testing.wait_all_tasks_blocked()
+        rig.peer.stop_reading()
+        for frame in frames:
+            rig.speak(frame)
+        await trio.sleep(1)
+        rig.peer.read_again()
+        await trio.sleep(1)
+
+        assert rig.written == frames
+        assert rig.totals()["frames_assistant_up"] == 4
+
+
+@pytest.mark.parametrize("refused_before", [False, True])
+async def test_a_frame_that_comes_once_we_leave_is_not_written(
+    autojump_clock: MockClock, *, refused_before: bool
+) -> None:
+    async with pumping() as rig:
+        rig.pump.take_floor()
+        await trio.testing.wait_all_tasks_blocked()
+        if refused_before:
+            rig.peer.stop_reading()
+            rig.speak()
+            rig.peer.read_again()
+        rig.pump.say_goodbye()
+        rig.speak()
+        await trio.sleep(1)
+
+        assert rig.written == [GOODBYE]
+        assert rig.pump.hung_up
 
 
 async def test_of_many_messages_that_are_taken_at_once_others_have_their_turn_within_a_few() -> None:
