@@ -18,7 +18,7 @@ class Signal:
 
     def fire(self) -> None:
         """Wake all that wait now."""
-        if self._waiting:  # mostly nobody waits, and then to find that out costs a sixth of waking nobody
+        if self._waiting:  # mostly nobody waits, and then to find that out costs a fifth of waking nobody
             self._waiting.unpark_all()
 
     async def wait(self, until: float = math.inf) -> None:
