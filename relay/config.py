@@ -170,10 +170,14 @@ class SessionConfig(msgspec.Struct, frozen=True):
     play_out_max_s: Annotated[float, Meta(ge=0, le=60)] = 10.0
 
 
+CALLS_OF_A_CORE = 20
+"""For `limits.max_calls = "auto"`; a process uses one core. docs/measurements.md says how many a slow one carried."""
+
+
 class LimitsConfig(msgspec.Struct, frozen=True):
     """The table [limits]: how much there may be at a time, and how much of it one address may have."""
 
-    max_calls: Annotated[int, Meta(ge=1, le=10000)] = 100
+    max_calls: Annotated[int, Meta(ge=1, le=10000)] | Literal["auto"] = "auto"
     web_calls: Annotated[int, Meta(ge=0, le=10000)] = 0
     connections: Annotated[int, Meta(ge=1, le=100000)] = 1000
     connections_per_address: Annotated[int, Meta(ge=1, le=100000)] = 100
@@ -192,6 +196,11 @@ class LimitsConfig(msgspec.Struct, frozen=True):
     client_starts_burst: Annotated[int, Meta(ge=1, le=10000)] = 30
     sessions_per_address: Annotated[int, Meta(ge=1, le=10000)] = 10
     talk_per_address_s: Annotated[float, Meta(ge=10, le=10_000_000)] = 7200.0
+
+    @property
+    def calls(self) -> int:
+        """How many calls there may be at a time."""
+        return CALLS_OF_A_CORE if self.max_calls == "auto" else self.max_calls
 
 
 class ClientConfig(msgspec.Struct, frozen=True):
@@ -250,7 +259,7 @@ class Config:
     def web_calls_max(self) -> int:
         """The share of browsers in `limits.max_calls`."""
         limits = self.limits
-        usual = max(1, limits.max_calls // 2) if self.twilio.enabled else limits.max_calls
+        usual = max(1, limits.calls // 2) if self.twilio.enabled else limits.calls
         return limits.web_calls or usual
 
 

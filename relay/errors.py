@@ -118,13 +118,14 @@ class HangUpFailed(RelayError):
 
 
 class CallRefused(RelayError):
-    """A new call is not accepted: `reason` is "full" or "draining"."""
+    """A call is not accepted: `reason` is "full", "draining" or "ended", and `cause` says why it is full."""
 
     code = "CALL_REFUSED"
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, cause: str | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.cause = cause or reason
 
 
 class AuthRejected(RelayError):

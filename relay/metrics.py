@@ -27,6 +27,7 @@ DIRECTIONS = ("up", "down")
 END_REASONS = tuple(EndReason)
 DROP_CAUSES = ("overflow", "stale", "late", "duplicate", "malformed", "trimmed", "pause")
 INVENT_CAUSES = ("gap", "underrun", "reconnect", "keepalive")
+REFUSAL_CAUSES = ("max_calls", "late", "draining")
 RECONNECT_RESULTS = ("ok", "failed", "planned")
 HANG_UP_RESULTS = ("ok", "failed")
 HEDGE_WINNERS = ("first", "second", "none")
@@ -108,6 +109,7 @@ class Metrics:
     def _calls(self) -> None:
         self.calls_active = self._gauge("relay_calls_active", "Calls that run now")
         self.calls = self._counter("relay_calls", "Calls ended, by reason", end_reason=END_REASONS)
+        self.calls_refused = self._counter("relay_calls_refused", "Calls not accepted, by cause", cause=REFUSAL_CAUSES)
         self.bargein = self._histogram(
             "relay_bargein_seconds", "From the onset of the caller's speech to the clear on the wire", _BARGEIN_S
         )

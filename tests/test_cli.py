@@ -42,7 +42,7 @@ def test_wrong_use_is_status_2(arguments: list[str]) -> None:
 
 @pytest.mark.parametrize("command", ["serve", "check"])
 def test_a_wrong_configuration_is_status_2_and_one_line(command: str, config: Path) -> None:
-    config.write_text(config.read_text() + "\n[limits]\nmax_calls = 0\n")
+    config.write_text(settings(max_calls=0))
     done = relay(command, "--config", str(config))
 
     assert done.exit_code == 2

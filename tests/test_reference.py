@@ -11,7 +11,7 @@ import pytest
 
 from relay.config import SAMPLE_RATES_HZ, SECTIONS, AssistantKeys, LadderEntry, VapiConfig
 from relay.logic.end_reason import EndReason
-from relay.metrics import DROP_CAUSES, INVENT_CAUSES, RECONNECT_RESULTS, Metrics
+from relay.metrics import DROP_CAUSES, INVENT_CAUSES, RECONNECT_RESULTS, REFUSAL_CAUSES, Metrics
 from relay.probe.twilio import ALERTS
 from relay.scenario.script import FORMS
 from scripts.make_reference import CONFIG, Key, Secret, read, renewed
@@ -154,7 +154,7 @@ def test_every_metric_is_explained() -> None:
 
 
 def test_every_reason_cause_and_result_is_explained() -> None:
-    assert first_cells("Values") == {*EndReason, *DROP_CAUSES, *INVENT_CAUSES, *RECONNECT_RESULTS}
+    assert first_cells("Values") == {*EndReason, *DROP_CAUSES, *INVENT_CAUSES, *RECONNECT_RESULTS, *REFUSAL_CAUSES}
 
 
 @pytest.mark.parametrize(

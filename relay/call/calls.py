@@ -16,6 +16,7 @@ from relay.call.playback.speaker import Burden
 from relay.call.services import Services
 from relay.errors import CallRefused
 from relay.logic.end_reason import REFUTABLE, EndReason
+from relay.logic.lateness import Lateness
 from relay.logic.tokens import Tokens
 from relay.media.frames import TELEPHONE, AudioFormat
 from relay.state import CallRecord
@@ -27,6 +28,9 @@ MANY_CALLS = 10
 """From here on the cost of each message matters more than to let Twilio hold one frame more than `jitter.lead_ms`."""
 OVER_MAX = 4096
 """Calls that ended and are remembered: Twilio asks what becomes of them, and the store may not know it yet."""
+
+REFUSAL_REASONS = {"max_calls": "full", "late": "full", "draining": "draining"}
+"""The cause of a refusal, and what a caller and a load balancer are told. REFUSAL_CAUSES has the same causes."""
 
 log = structlog.get_logger(__name__)
 
@@ -50,16 +54,21 @@ class Calls:
         self.tokens = Tokens(services.config.twilio.token_ttl_s)
         self.checkpoints = Checkpoints(services.store, services.metrics, taken=self._let_go)
         self.draining = False
+        self._lateness = Lateness()
 
     def __len__(self) -> int:
         return len(self._by_sid)
 
     @property
-    def refusal(self) -> str | None:
-        """Why no new call is accepted now: "draining", "full" or None."""
+    def refusal_cause(self) -> str | None:
+        """Why no new call is accepted now, a key of REFUSAL_REASONS, or None. A late event loop refuses calls only with
+        `max_calls = "auto"`, and only beside live ones, which would pay for another."""
+        limits = self._services.config.limits
         if self.draining:
             return "draining"
-        return "full" if len(self) >= self._services.config.limits.max_calls else None
+        if len(self) >= limits.calls:
+            return "max_calls"
+        return "late" if self._lateness.late and limits.max_calls == "auto" and self._by_sid else None
 
     @property
     def queued_frames(self) -> int:
@@ -110,11 +119,13 @@ class Calls:
         """
         if call := self._by_sid.get(sid):
             return call
-        if reason := self.refusal:
+        if cause := self.refusal_cause:
+            reason = REFUSAL_REASONS[cause]
             if kept:  # browsers may ask without end: see BrowserSessions
-                log.info("call.refused", reason=reason, call_sid=sid)
+                log.info("call.refused", reason=reason, cause=cause, call_sid=sid)
             self._services.metrics.calls.labels(EndReason.REFUSED).inc()
-            raise CallRefused(reason)
+            self._services.metrics.calls_refused.labels(cause).inc()
+            raise CallRefused(reason, cause)
         note = self.checkpoints.note if kept else None
         services = self._services
         record = new_record(sid, services.config, self._pool.first.name, trio.current_time(), variables)
@@ -128,6 +139,15 @@ class Calls:
         age_s = max(0.0, round(trio.current_time() - past.started_at, 3))
         log.info("call.taken_over", call_id=call.id, call_sid=call.sid, age_s=age_s, turns=len(past.conversation))
         return self._begin(call)
+
+    def note_loop_lag(self, lag_s: float) -> None:
+        """The event loop woke a task so late: whether new calls are taken depends on it."""
+        if self._lateness.note(lag_s, trio.current_time()) and self._services.config.limits.max_calls == "auto":
+            log.warning(
+                "calls.paused" if self._lateness.late else "calls.resumed",
+                mean_lag_ms=round(self._lateness.mean_s * 1000, 1),
+                calls=len(self),
+            )
 
     async def drain(self, timeout_s: float) -> None:
         """Accept no more, wait for the calls to end, and end those that are left when time is over.

@@ -96,7 +96,6 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
             vad = VadEngine(model, metrics, probe=assets.probe, gain_db=gain_db, in_place=in_place)
             nursery.start_soon(vad.run)
             nursery.start_soon(reader.run)
-            nursery.start_soon(probe_loop_lag, metrics)
             refusals = Refusals(metrics)
             nursery.start_soon(refusals.run)
             dialers = [await _dialer(assistant, config, redactor, stack) for assistant in config.assistants]
@@ -106,6 +105,7 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
                 open_browser_sessions(config, calls, refusals) as sessions,
             ):
                 nursery.start_soon(collect_when_quiet, lambda: not len(calls))
+                nursery.start_soon(partial(probe_loop_lag, metrics, note=calls.note_loop_lag))
                 watched, limits = WatchedDialers(dialers), Limits(config, refusals)
                 takeover, gate = Takeover(calls, services), Gate(config, refusals, limits)
                 context = EndpointContext(

@@ -22,7 +22,7 @@ def descriptors_needed(config: Config) -> int:
     """How many there are when all places of [limits] are taken, and what is kept for calls that run."""
     of_a_call = CONNECTIONS_OF_A_CALL + ASSISTANT_SOCKETS_OF_A_CALL
     requests = rest.MAX_CONNECTIONS * len(config.assistants)
-    return config.limits.connections + of_a_call * config.limits.max_calls + requests + OWN + RESERVE_MAX
+    return config.limits.connections + of_a_call * config.limits.calls + requests + OWN + RESERVE_MAX
 
 
 def raise_descriptor_limit(needed: int) -> int:

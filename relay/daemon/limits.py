@@ -134,8 +134,8 @@ class RequestRates:
         self._of_client = Rate(
             refusals,
             "requests",
-            burst=limits.requests_burst + REQUESTS_OF_A_CALL * limits.max_calls,
-            per_s=limits.requests_per_s + REQUESTS_OF_A_CALL_PER_S * limits.max_calls,
+            burst=limits.requests_burst + REQUESTS_OF_A_CALL * limits.calls,
+            per_s=limits.requests_per_s + REQUESTS_OF_A_CALL_PER_S * limits.calls,
         )
         self._of_session = Rate(refusals, "requests", burst=REQUESTS_OF_A_SESSION, per_s=REQUESTS_OF_A_SESSION_PER_S)
         self._of_sessions = Rate(refusals, "requests", burst=REQUESTS_OF_SESSIONS, per_s=REQUESTS_OF_SESSIONS_PER_S)
@@ -164,7 +164,7 @@ class Limits:
     def __init__(self, config: Config, refusals: Refusals) -> None:
         keys, inf = config.limits, math.inf
         share, rate = partial(Share, refusals), partial(Rate, refusals)
-        for_calls = CONNECTIONS_OF_A_CALL * keys.max_calls
+        for_calls = CONNECTIONS_OF_A_CALL * keys.calls
         self._refusals = refusals
         self._proxies = TrustedProxies(config.server.trusted_proxies)
         self.twilio_addresses = TwilioAddresses()
@@ -189,8 +189,8 @@ class Limits:
             share(
                 "slow_bodies",
                 "slow bodies",
-                in_all=keys.slow_bodies + keys.max_calls,
-                for_each=keys.slow_bodies_per_address + keys.max_calls,
+                in_all=keys.slow_bodies + keys.calls,
+                for_each=keys.slow_bodies_per_address + keys.calls,
             )
         )
         self.slow_bodies_of_sessions = SlowBodies(

@@ -24,14 +24,17 @@ def _uptime() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-async def probe_loop_lag(metrics: Metrics, uptime: Callable[[], float] = _uptime) -> None:
-    """Observe until cancelled."""
+async def probe_loop_lag(
+    metrics: Metrics, uptime: Callable[[], float] = _uptime, *, note: Callable[[float], None] = lambda _: None
+) -> None:
+    """Observe until cancelled; `note` is told each lag, in seconds."""
     while True:
         due_at = trio.current_time() + EVERY_S
         up_at = uptime() + EVERY_S
         await trio.sleep_until(due_at)
         late_s = trio.current_time() - due_at
         metrics.loop_lag.observe(late_s)
+        note(late_s)
         metrics.tasks.set(trio.lowlevel.current_statistics().tasks_living)
         if (stood_still_s := max(late_s, uptime() - up_at)) >= STANDSTILL_S:
             metrics.standstill.inc(stood_still_s)

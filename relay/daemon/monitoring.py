@@ -5,6 +5,7 @@ from quart import Response
 from quart_trio import QuartTrio
 
 from relay import __version__
+from relay.call.calls import REFUSAL_REASONS
 from relay.daemon.answers import json_answer, text_answer
 from relay.daemon.endpoint_context import EndpointContext
 from relay.logic.rate_limit import RateLimit
@@ -14,9 +15,10 @@ RENDERINGS_PER_S, RENDERINGS_BURST = 1.0, 5
 """Within that, metrics are of this moment; beyond it, as they were rendered last. Rendering takes 1.1 ms
 (measured), in which no call runs."""
 
-_REASONS = {
+_NOT_READY = {
     "draining": "the relay is stopping: send calls to another one",
-    "full": "limits.max_calls calls are live: try again later",
+    "max_calls": "as many calls are live as limits.max_calls allows: try again later",
+    "late": "the event loop is late, and more calls would make it later: try again later",
     "assistants": "the last calls to the assistant could not be placed: the log says why",
 }
 
@@ -41,6 +43,7 @@ class Monitoring:
             "status": status,
             "activeSessions": len(calls),
             "bufferSize": calls.queued_frames,
+            "refusal_cause": calls.refusal_cause,
             "version": __version__,
             "uptime_s": round(trio.current_time() - self._context.started_at, 1),
         }
@@ -48,10 +51,12 @@ class Monitoring:
 
     async def ready(self) -> Response:
         """Whether new calls are accepted."""
-        reason = self._context.calls.refusal or ("assistants" if self._context.dialer.failing else None)
-        if reason is None:
+        cause = self._context.calls.refusal_cause or ("assistants" if self._context.dialer.failing else None)
+        if cause is None:
             return json_answer(200, {"ready": True})
-        return json_answer(503, {"ready": False, "reason": reason, "error": _REASONS[reason], "code": "NOT_READY"})
+        reason = REFUSAL_REASONS.get(cause, cause)
+        values = {"ready": False, "reason": reason, "cause": cause, "error": _NOT_READY[cause], "code": "NOT_READY"}
+        return json_answer(503, values)
 
     async def metrics(self) -> Response:
         if self._renderings.allow("", trio.current_time()):

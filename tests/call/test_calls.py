@@ -6,10 +6,13 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from relay.config import LimitsConfig, TwilioConfig
+from relay.call.calls import REFUSAL_REASONS
+from relay.call.checkpoint import new_record
+from relay.config import CALLS_OF_A_CORE, LimitsConfig, TwilioConfig
 from relay.errors import AssistantUnavailable, AuthRejected, CallRefused
 from relay.logic.end_reason import EndReason
-from tests.support.callrig import SID, open_rig
+from relay.metrics import REFUSAL_CAUSES
+from tests.support.callrig import SID, config, make_late, open_rig
 from tests.support.numbered import numbered
 
 SIDS = [f"CA{number:032x}" for number in range(10)]
@@ -22,12 +25,12 @@ async def test_the_limit_holds_and_a_place_is_given_back_when_its_call_is_over(a
         rig.ring(SIDS[1])
         with pytest.raises(CallRefused) as refused:
             rig.ring(SIDS[2])
-        full = rig.calls.refusal
+        full = rig.calls.refusal_cause
         first.finish(EndReason.ADMIN)
         await trio.sleep(2)
 
-        assert (refused.value.reason, full) == ("full", "full")
-        assert rig.calls.refusal is None
+        assert (refused.value.reason, full) == ("full", "max_calls")
+        assert rig.calls.refusal_cause is None
         assert rig.ring(SIDS[2]).sid == SIDS[2]
         assert rig.metric("relay_calls_total", end_reason="refused") == 1
         assert rig.event("call.refused")["call_sid"] == SIDS[2]
@@ -65,7 +68,7 @@ async def test_draining_refuses_and_lets_the_calls_end_by_themselves(autojump_cl
         rig.phone.stop()
         await rig.ended("caller_hangup")
 
-        assert refused.value.reason == rig.calls.refusal == "draining"
+        assert refused.value.reason == rig.calls.refusal_cause == "draining"
 
 
 async def test_draining_an_empty_registry_returns_at_once(autojump_clock: MockClock) -> None:
@@ -137,7 +140,7 @@ async def test_a_call_that_could_not_be_placed_gives_its_place_back(autojump_clo
             rig.ring(sid)
             await rig.until_over()
 
-        assert rig.calls.refusal is None
+        assert rig.calls.refusal_cause is None
         assert rig.metric("relay_calls_total", end_reason="assistant_unavailable") == len(SIDS)
 
 
@@ -206,3 +209,72 @@ async def test_frames_share_messages_only_while_there_are_many_calls(
     assert max(sizes[:alone]) == 160
     assert 320 in sizes[alone:many]
     assert max(sizes[after:]) == 160
+
+
+async def test_while_the_loop_is_late_new_calls_are_refused_as_by_a_full_house_and_live_ones_are_not(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        call = rig.ring(SIDS[0])
+        make_late(rig.calls)
+        with pytest.raises(CallRefused) as refused:
+            rig.ring(SIDS[1])
+
+        assert rig.ring(SIDS[0]) is call
+        assert (refused.value.reason, refused.value.cause) == ("full", "late")
+        assert rig.calls.refusal_cause == "late"
+        assert (rig.event("call.refused")["reason"], rig.event("call.refused")["cause"]) == ("full", "late")
+        assert rig.metric("relay_calls_refused_total", cause="late") == 1
+        assert rig.metric("relay_calls_total", end_reason="refused") == 1
+
+
+def test_every_cause_of_a_refusal_has_a_reason_and_a_series() -> None:
+    assert set(REFUSAL_REASONS) == set(REFUSAL_CAUSES)
+
+
+async def test_without_a_live_call_one_is_taken_though_the_loop_is_late(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        make_late(rig.calls)
+
+        assert rig.ring(SIDS[0]).sid == SIDS[0]
+
+
+async def test_a_call_that_another_process_has_left_is_taken_while_the_loop_is_late(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        rig.ring(SIDS[1])
+        past = new_record(SIDS[0], config(), config().assistants[0].name, trio.current_time())
+        make_late(rig.calls)
+
+        assert rig.calls.go_on(past).sid == SIDS[0]
+
+
+async def test_calls_are_taken_again_when_the_loop_has_been_in_time_for_a_while(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        rig.ring(SIDS[1])
+        make_late(rig.calls)
+        for _ in range(200):
+            await trio.sleep(0.1)
+            rig.calls.note_loop_lag(0.0)
+
+        assert rig.ring(SIDS[0]).sid == SIDS[0]
+        assert [rig.event("calls.paused")["calls"], rig.event("calls.resumed")["calls"]] == [1, 1]
+
+
+async def test_a_number_of_calls_holds_whatever_the_loop_does(autojump_clock: MockClock) -> None:
+    async with open_rig(limits=LimitsConfig(max_calls=2)) as rig:
+        make_late(rig.calls)
+        rig.ring(SIDS[0])
+        rig.ring(SIDS[1])
+        with pytest.raises(CallRefused) as refused:
+            rig.ring(SIDS[2])
+
+        assert (refused.value.reason, refused.value.cause) == ("full", "max_calls")
+        assert rig.events("calls.paused") == []
+
+
+async def test_without_a_number_a_process_takes_what_a_core_carries(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        for number in range(CALLS_OF_A_CORE):
+            rig.ring(f"CA{number:032x}")
+
+        assert rig.calls.refusal_cause == "max_calls"

@@ -89,7 +89,7 @@ def test_secrets_are_told_as_set_or_not_set(config: Path, form: list[str]) -> No
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ("[limits]\nmax_calls = 0\n", "limits.max_calls = 0 is not allowed"),
+        ("[jitter]\ntarget_ms = -1\n", "jitter.target_ms = -1 is not allowed"),
         ('[reconnect]\napology_file = "/nowhere.wav"\n', "reconnect.apology_file is '/nowhere.wav'"),
         ('[barge_in]\nclassifier = "/nowhere.onnx"\n', "barge_in.classifier is '/nowhere.onnx'"),
     ],

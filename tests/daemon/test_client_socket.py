@@ -16,7 +16,7 @@ from relay.call.report.events import Said, Speech, StateChanged
 from relay.config import ClientConfig, LimitsConfig
 from relay.daemon import client_socket
 from tests.support.browserrig import FRAME, ORIGIN, Poller, binary, browser, refusal, start_polling
-from tests.support.callrig import TONE
+from tests.support.callrig import TONE, make_late
 from tests.support.frontrig import FrontRig, front_config, open_front
 from tests.support.leaks import resources, resources_return_to
 
@@ -442,10 +442,25 @@ async def test_a_relay_that_takes_no_calls_says_so(why: str) -> None:
             assert page.down.codes == [why.upper()]
 
 
+async def test_while_the_event_loop_is_late_no_page_begins_and_one_that_lives_comes_back() -> None:
+    async with open_front() as rig:
+        async with browser(rig) as page:
+            resume = (await page.start())["resume"]
+            make_late(rig.calls)
+        async with browser(rig) as other:
+            await other.say("start")
+            assert await other.until_closed() == 1008
+            assert other.down.codes == ["FULL"]
+        async with browser(rig) as again:
+            await again.start(resume=resume)
+
+
 @pytest.mark.parametrize("end", ["stop", "lose", "close", "nonsense"])
 async def test_twenty_sockets_leave_nothing_behind(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(browser_session, "LINGER_S", 0.05)
-    config = front_config(client=ClientConfig(resume_grace_s=0.1), limits=LimitsConfig(sessions_per_address=20))
+    config = front_config(
+        client=ClientConfig(resume_grace_s=0.1), limits=LimitsConfig(sessions_per_address=20, web_calls=20)
+    )
     async with open_front(config) as rig:
         await rig.http.get("/health")
         before = await resources()

@@ -51,7 +51,7 @@ def test_every_place_of_limits_needs_a_descriptor() -> None:
 
 async def test_a_daemon_raises_its_limit_and_says_it(tmp_path: Path) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    async with limited_daemon(tmp_path, settings(), 160, hard) as daemon:
+    async with limited_daemon(tmp_path, settings(max_calls="auto"), 160, hard) as daemon:
         (ready,) = daemon.events_of("daemon.ready")
 
         assert ready["descriptors"] == descriptors_needed(front_config())

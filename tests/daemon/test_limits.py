@@ -554,11 +554,11 @@ async def test_no_honest_client_meets_the_rate(autojump_clock: MockClock) -> Non
     """The pages of an office, a telephone that rings for every place at once, a monitor, and calls that wait."""
     refusals, limits = Refusals(Metrics()), LimitsConfig()
     rates, began_at = RequestRates(refusals, limits), trio.current_time()
-    for _ in range(2 * limits.max_calls + 3 * 30):
+    for _ in range(2 * limits.calls + 3 * 30):
         await rates.count(ONE, None)
     assert trio.current_time() == began_at
     for _ in range(60):
         await trio.sleep(1)
-        for _ in range(limits.max_calls + 1):
+        for _ in range(limits.calls + 1):
             await rates.count(ONE, None)
     assert trio.current_time() - began_at == pytest.approx(60)

@@ -9,7 +9,7 @@ from relay import __version__
 from relay.config import LimitsConfig
 from relay.daemon.monitoring import RENDERINGS_BURST, RENDERINGS_PER_S
 from relay.errors import AssistantUnavailable
-from tests.support.callrig import TONE
+from tests.support.callrig import TONE, make_late
 from tests.support.frontrig import OTHER_SID, SID, FrontRig, front_config, open_front
 
 
@@ -27,6 +27,7 @@ async def test_health_says_what_runs() -> None:
         assert body["status"] == "ok"
         assert body["activeSessions"] == 1
         assert body["bufferSize"] == 0
+        assert body["refusal_cause"] is None
         assert body["version"] == __version__
         assert body["uptime_s"] >= 0
 
@@ -48,6 +49,17 @@ async def test_ready_until_every_place_is_taken() -> None:
 
         assert (before.status_code, before.json()) == (200, {"ready": True})
         assert (after.status_code, after.json()["reason"]) == (503, "full")
+
+
+async def test_full_while_the_event_loop_is_late() -> None:
+    async with open_front() as rig:
+        await rig.token()
+        make_late(rig.calls)
+        health, ready = await rig.http.get("/health"), await rig.http.get("/ready")
+
+        assert (health.json()["status"], health.json()["refusal_cause"]) == ("ok", "late")
+        assert (ready.status_code, ready.json()["reason"], ready.json()["cause"]) == (503, "full", "late")
+        assert "late" in ready.json()["error"]
 
 
 async def test_not_ready_and_degraded_after_a_dial_that_failed_until_one_works() -> None:

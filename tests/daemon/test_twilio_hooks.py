@@ -18,6 +18,7 @@ from relay.metrics import Metrics
 from relay.state import StateStore
 from relay.state.memory import MemoryBackend, MemoryTables
 from relay.state.store import inline
+from tests.support.callrig import make_late
 from tests.support.frontrig import (
     ACCOUNT,
     OTHER_SID,
@@ -262,6 +263,16 @@ async def test_when_all_places_are_taken_the_caller_hears_so_and_a_live_call_sti
         assert verbs(await rig.post("/twilio/voice", ringing(OTHER_SID))) == ["Say", "Hangup"]
         assert verbs(await rig.post("/twilio/voice", ringing(SID))) == ["Connect", "Redirect"]
         assert rig.metric("relay_calls_total", end_reason="refused") == 1
+
+
+async def test_while_the_event_loop_is_late_new_callers_hear_the_same_and_a_live_call_attaches_again() -> None:
+    async with open_front() as rig:
+        await rig.token()
+        make_late(rig.calls)
+
+        assert verbs(await rig.post("/twilio/voice", ringing(OTHER_SID))) == ["Say", "Hangup"]
+        assert verbs(await rig.post("/twilio/voice", ringing(SID))) == ["Connect", "Redirect"]
+        assert verbs(await rig.post("/twilio/resume", ringing(SID))) == ["Connect", "Redirect"]
 
 
 async def test_while_draining_a_caller_waits_and_asks_again() -> None:

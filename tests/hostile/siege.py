@@ -63,6 +63,8 @@ resume_grace_s = 1.0
 [vapi]
 api_base = "http://127.0.0.1:{port}"
 assistant_id = "hostile"
+[limits]
+max_calls = 100
 [state]
 url = "sqlite:{folder}/relay.db"
 """
@@ -268,7 +270,8 @@ def _is_broken(outcome: Outcome, *, memory: bool = True) -> bool:
 
 def configuration(assistant_port: int, folder: Path) -> str:
     """Of the relay: its defaults, but for what it needs to find the assistant and to keep its state in `folder`; and a
-    call that nobody joins, or whose caller is lost, ends within seconds, so that the relay is soon as before."""
+    call that nobody joins, or whose caller is lost, ends within seconds, so that the relay is soon as before. A number
+    of calls, or a loop that an attack makes late would refuse the calls that are to be attacked."""
     return _CONFIG.format(public_url=PUBLIC_URL, port=assistant_port, folder=folder)
 
 

@@ -311,6 +311,12 @@ MULAW = AudioFormat(Encoding.MULAW, 8000)
 PCM = AudioFormat(Encoding.PCM_S16LE, 16000)
 
 
+def make_late(calls: Calls) -> None:
+    """The event loop has been late for some seconds."""
+    for _ in range(20):
+        calls.note_loop_lag(0.1)
+
+
 @dataclass
 class Rig:
     """The registry, a dialer under the test's control, and, after `begin`, one call with both its sides."""

@@ -71,7 +71,9 @@ def settings(
     port: int = 0,
     drain_timeout_s: float = 30.0,
     state: str = "memory:",
+    max_calls: int | str = 100,
 ) -> str:
+    """A number of calls, or a busy machine makes the event loop late, which refuses the calls of a test."""
     return f"""
 [server]
 port = {port}
@@ -80,6 +82,8 @@ drain_timeout_s = {drain_timeout_s}
 [vapi]
 api_base = "{assistant_url}"
 assistant_id = "assistant-id"
+[limits]
+max_calls = {json.dumps(max_calls)}
 [state]
 url = "{state}"
 """

@@ -63,7 +63,7 @@ class BrowserSessions:
         try:
             call = self._calls.answer(f"browser-{secrets.token_hex(8)}", audio_format, kept=False)
         except CallRefused as refused:
-            self._refusals.info("call.refused", refused.reason, reason=refused.reason)
+            self._refusals.info("call.refused", refused.cause, reason=refused.reason, cause=refused.cause)
             raise RequestRefused(503, refused.reason.upper(), _REFUSALS[refused.reason]) from None
         leg = BrowserLeg(audio_format, self._config.jitter.reorder_ms)
         grace_s = self._config.client.resume_grace_s
