@@ -193,6 +193,15 @@ def demo(out: Path, *, as_json: bool) -> None:
     help="The callers' lines have an echo of the assistant, so much weaker and 180 ms late.",
 )
 @click.option("--find-limit", "limit", is_flag=True, help="Search how many calls a core carries, from --calls on.")
+@click.option(
+    "--write",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Set limits.max_calls of this configuration file to the limit that was found.",
+)
+@click.option(
+    "--rounds", type=click.IntRange(1, 20), default=1, show_default=True, help="How often; the figures are medians."
+)
 @click.option("--browsers", is_flag=True, help="Browsers instead: over a WebSocket, then as many by HTTP polling.")
 @click.option("--vad-cost", is_flag=True, help="Instead: what the speech detector costs 1, 20 and 50 calls.")
 @JSON
@@ -201,6 +210,8 @@ def bench(
     seconds: float,
     audio: str,
     echo_loss_db: float | None,
+    write: Path | None,
+    rounds: int,
     *,
     limit: bool,
     browsers: bool,
@@ -215,11 +226,26 @@ def bench(
         raise click.UsageError("give one of --find-limit, --browsers and --vad-cost")
     if echo_loss_db is not None and (browsers or vad_cost):
         raise click.UsageError("--echo-loss-db is for calls by telephone")
+    if write is not None and not limit:
+        raise click.UsageError("--write needs --find-limit")
+    if rounds > 1 and (browsers or vad_cost):
+        raise click.UsageError("--rounds is for calls by telephone")
     if browsers:
         _finish(lambda: bench_browsers(calls, seconds, audio, as_json=as_json))
     if vad_cost:
         _finish(lambda: bench_vad(seconds, as_json=as_json))
-    _finish(lambda: work(calls, seconds, audio, echo_loss_db=echo_loss_db, limit=limit, as_json=as_json))
+    _finish(
+        lambda: work(
+            calls,
+            seconds,
+            audio,
+            rounds=rounds,
+            echo_loss_db=echo_loss_db,
+            limit=limit,
+            write=write,
+            as_json=as_json,
+        )
+    )
 
 
 @main.group()

@@ -13,8 +13,13 @@ def show(result: BenchResult, console: Console) -> None:
     console.print(as_table(result))
     where = "one core for both" if result.machine["relay_core"] is None else "a core each for the relay and the load"
     console.print(f"{machine_line(result.machine)}, {where}")
+    if result.spread:
+        apart = ", ".join(f"{name} {least:.1f} to {most:.1f}" for name, (least, most) in result.spread.items())
+        console.print(f"medians of {result.rounds} rounds: {apart}")
     if result.limit_calls is not None:
         console.print(f"one core carries {result.limit_calls} calls, limited by {result.limited_by}")
+    if result.not_judged is not None:
+        console.print(f"not judged: {result.not_judged}")
 
 
 def machine_line(machine: dict[str, Any]) -> str:

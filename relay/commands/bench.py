@@ -1,28 +1,45 @@
 """`relay bench` measures what a call costs, and how many a core carries."""
 
 import sys
+from pathlib import Path
 
 import msgspec
 from rich.console import Console
 
 from relay.bench.browsers import run_browsers, show_browsers
 from relay.bench.errors import BenchFailed
-from relay.bench.limit import broken_limit, find_limit
+from relay.bench.limit import broken_limit, find_limit, not_judged
 from relay.bench.machine import machine
 from relay.bench.report import machine_line, show
 from relay.bench.result import BenchResult
+from relay.bench.rounds import of_rounds
 from relay.bench.run import run_bench
+from relay.commands.write_limit import check_writable, write_limit
 from relay.vad.cost import vad_cost
 
 
 def bench(
-    calls: int, seconds: float, audio: str, *, echo_loss_db: float | None = None, limit: bool, as_json: bool
+    calls: int,
+    seconds: float,
+    audio: str,
+    *,
+    rounds: int = 1,
+    echo_loss_db: float | None = None,
+    limit: bool,
+    write: Path | None = None,
+    as_json: bool,
 ) -> int:
-    """Measure and print; 1 when calls or frames were lost or nothing could be measured."""
+    """Measure and print; 1 when calls or frames were lost, or nothing could be measured or judged.
+
+    `write`: the configuration file that gets the limit. Raises ConfigError: it cannot be written.
+    """
     progress = Console(stderr=True)
+    if write is not None:
+        check_writable(write)
 
     def measure(number: int) -> BenchResult:
-        result = run_bench(number, seconds, audio, echo_loss_db)
+        result = of_rounds([run_bench(number, seconds, audio, echo_loss_db) for _ in range(rounds)])
+        result.not_judged = not_judged(result)
         if limit and not as_json:
             progress.print(f"{number} calls: {broken_limit(result) or 'good'}")
         return result
@@ -35,7 +52,13 @@ def bench(
         _print_json(result)
     else:
         show(result, Console())
-    return 1 if result.frames_lost or result.calls_lost else 0
+    if result.limited_by == "load":
+        progress.print("relay bench: the load was the bottleneck: this is no limit of the relay", markup=False)
+    elif write is not None and result.limit_calls:
+        write_limit(write, result.limit_calls)
+        progress.print(f"{write}: limits.max_calls = {result.limit_calls}", markup=False, highlight=False)
+    unjudged = result.not_judged or result.limited_by == "load" or result.limit_calls == 0
+    return 1 if result.frames_lost or result.calls_lost or unjudged else 0
 
 
 def bench_browsers(calls: int, seconds: float, audio: str, *, as_json: bool) -> int:

@@ -8,7 +8,7 @@
 | late  | the calm has lasted for CALM_S (3 s)         | open                                                       |
 
 Measured on a slow core, as the most that the mean was: 1 to 2 ms with 5 to 20 calls, 5 ms with 5 calls beside another
-program that took half of the core, 13 and 24 ms with 25 and 30 calls, which were more than it carried.
+program that took half of the core, 13 and 24 ms in runs with 25 and 30 calls that had holes.
 """
 
 import math

@@ -20,7 +20,8 @@ from tests.support.bench_results import bench_result
         ({"frames_invented": {'cause="underrun"': 2.0}}, "holes"),
         ({"loop_lag_ms": {"p99": 25.0}}, "loop_lag"),
         ({"loop_lag_ms": {"p99": None}}, None),
-        ({"load": {"late_p99_ms": 50.0}}, None),
+        ({"vad_delay_ms": {"p50": 1.0, "p99": 33.0}}, "detector"),
+        ({"load": {"late_p99_ms": 50.0}}, "load"),
         ({"load": {"late_p99_ms": 50.0}, "frames_lost": 1}, "load"),
     ],
 )

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -105,3 +107,59 @@ def test_the_cost_of_the_detector_is_printed_with_the_machine(monkeypatch: pytes
 @pytest.mark.parametrize("other", ["--find-limit", "--vad-cost"])
 def test_one_thing_is_measured_at_a_time(other: str) -> None:
     assert relay("bench", "--browsers", other).exit_code == 2
+
+
+def test_a_late_load_is_not_judged_with_status_1(measures: Callable[[Measure], None]) -> None:
+    measures(lambda calls, *_: bench_result(calls, load={"late_p99_ms": 50.0}))
+    done = relay("bench", "--json")
+
+    assert done.exit_code == 1
+    assert "the load was the bottleneck" in json.loads(done.stdout)["not_judged"]
+    assert "not judged: the load was the bottleneck" in " ".join(relay("bench").stdout.split())
+
+
+def test_the_limit_is_written_into_the_configuration(measures: Callable[[Measure], None], tmp_path: Path) -> None:
+    measures(lambda calls, *_: bench_result(calls, frames_invented={'cause="underrun"': 1.0} if calls > 6 else {}))
+    file = tmp_path / "config.toml"
+    file.write_text('[limits]\nmax_calls = "auto" # for now\n')
+    done = relay("bench", "--calls", "4", "--find-limit", "--write", str(file))
+
+    assert (done.exit_code, file.read_text()) == (0, "[limits]\nmax_calls = 6 # for now\n")
+    assert "limited by holes" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "changes", [{"load": {"late_p99_ms": 50.0}}, {"calls_lost": 1}], ids=["late load", "no call carried"]
+)
+def test_no_limit_is_written_where_none_was_found(
+    measures: Callable[[Measure], None], tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    measures(lambda calls, *_: bench_result(calls, **changes))
+    file = tmp_path / "config.toml"
+    file.write_text("[limits]\nmax_calls = 3\n")
+    done = relay("bench", "--find-limit", "--write", str(file))
+
+    assert (done.exit_code, file.read_text()) == (1, "[limits]\nmax_calls = 3\n")
+
+
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_measured(
+    measures: Callable[[Measure], None], tmp_path: Path
+) -> None:
+    measures(fails)
+    done = relay("bench", "--find-limit", "--write", str(tmp_path / "none.toml"))
+
+    assert done.exit_code == 2
+    assert "none.toml" in done.stderr
+
+
+def test_writing_needs_a_limit(tmp_path: Path) -> None:
+    assert relay("bench", "--write", str(tmp_path / "config.toml")).exit_code == 2
+
+
+def test_rounds_are_medians_with_their_spread(measures: Callable[[Measure], None]) -> None:
+    costs = iter([30.0, 10.0, 20.0])
+    measures(lambda calls, *_: bench_result(calls, cpu_ms_per_call_second=next(costs)))
+    printed = json.loads(relay("bench", "--rounds", "3", "--json").stdout)
+
+    assert (printed["rounds"], printed["cpu_ms_per_call_second"]) == (3, 20.0)
+    assert printed["spread"]["cpu_ms_per_call_second"] == [10.0, 30.0]
