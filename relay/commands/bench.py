@@ -29,7 +29,8 @@ def bench(
     write: Path | None = None,
     as_json: bool,
 ) -> int:
-    """Measure and print; 1 when calls or frames were lost, or nothing could be measured or judged.
+    """Measure and print; 1 when calls or frames were lost, or no limit was found that was looked for, or nothing
+    could be measured.
 
     `write`: the configuration file that gets the limit. Raises ConfigError: it cannot be written.
     """
@@ -57,8 +58,8 @@ def bench(
     elif write is not None and result.limit_calls:
         write_limit(write, result.limit_calls)
         progress.print(f"{write}: limits.max_calls = {result.limit_calls}", markup=False, highlight=False)
-    unjudged = result.not_judged or result.limited_by == "load" or result.limit_calls == 0
-    return 1 if result.frames_lost or result.calls_lost or unjudged else 0
+    no_limit = result.limited_by == "load" or result.limit_calls == 0
+    return 1 if result.frames_lost or result.calls_lost or no_limit else 0
 
 
 def bench_browsers(calls: int, seconds: float, audio: str, *, as_json: bool) -> int:

@@ -109,11 +109,11 @@ def test_one_thing_is_measured_at_a_time(other: str) -> None:
     assert relay("bench", "--browsers", other).exit_code == 2
 
 
-def test_a_late_load_is_not_judged_with_status_1(measures: Callable[[Measure], None]) -> None:
+def test_the_figures_of_a_late_load_are_printed_and_not_judged(measures: Callable[[Measure], None]) -> None:
     measures(lambda calls, *_: bench_result(calls, load={"late_p99_ms": 50.0}))
     done = relay("bench", "--json")
 
-    assert done.exit_code == 1
+    assert done.exit_code == 0
     assert "the load was the bottleneck" in json.loads(done.stdout)["not_judged"]
     assert "not judged: the load was the bottleneck" in " ".join(relay("bench").stdout.split())
 
