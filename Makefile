@@ -6,7 +6,7 @@ BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test endurance hostile fuzz check check-web bench docs lock clean
+.PHONY: help demo test endurance hostile soak fuzz check check-web bench docs lock clean
 
 help:
 	@echo 'make demo    the whole thing without accounts, in a terminal'
@@ -14,8 +14,9 @@ help:
 	@echo 'make endurance  cut connections, killed daemons, stores that fail, an hour on a bad network: some 37 minutes'
 	@echo 'make fuzz    the parsers that face the network, with made-up input: ten minutes (MINUTES=...)'
 	@echo 'make hostile  attacks on a relay with live calls, and the memory after 2,000 short ones: some 30 minutes'
+	@echo 'make soak    25 calls that lose their sockets and end, for an hour (MINUTES=...): fails if anything grows'
 	@echo 'make check   format, lint, types, tests; the page, too (needs npm)'
-	@echo 'make bench   the benchmark (ARGS="..." goes to relay bench)'
+	@echo 'make bench   what 1 to 100 calls cost, PCM and mu-law, as a table: some ten minutes (ARGS="--rounds 1 --calls 25")'
 	@echo 'make docs    make the tables of docs/reference.md from config.toml'
 	@echo 'make lock    refresh requirements/*.txt (needs uv)'
 
@@ -45,11 +46,10 @@ endurance: $(STAMP)
 
 # The fuzzer comes as a wheel for Linux on x86-64, and is nothing that the tests or the relay need: it has a folder of its
 # own. What breaks a parser is kept in fuzz/.
-MINUTES ?= 10
 FUZZER  := $(VENV)/fuzzer
 
 fuzz: $(FUZZER)
-	@PYTHONPATH=$(FUZZER):. $(BIN)/python scripts/fuzz.py $(MINUTES)
+	@PYTHONPATH=$(FUZZER):. $(BIN)/python scripts/fuzz.py $(or $(MINUTES),10)
 
 $(FUZZER): requirements/fuzz.txt $(STAMP)
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --require-hashes --only-binary :all: \
@@ -60,8 +60,13 @@ $(FUZZER): requirements/fuzz.txt $(STAMP)
 hostile: $(STAMP)
 	@$(BIN)/python -m tests.hostile $(ARGS)
 
+# The relay's log is kept in soak.log where it fails.
+soak: $(STAMP)
+	@$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),60) $(ARGS)
+
+# Beside a plain asyncio relay, where COMPARE names a compare.py and PEERS the folder that its setup.sh has prepared.
 bench: $(STAMP)
-	@$(BIN)/relay bench $(ARGS)
+	@$(BIN)/python -m scripts.bench_table $(ARGS)
 
 check: $(STAMP) check-web
 	$(BIN)/ruff format --check .

@@ -63,6 +63,7 @@ class LoadAssistant:
         self._offset = offset
         self._sampled = sampled
         self.record = AssistantRecord()
+        self.heard_bytes = 0
         self._link: LoadLink | None = None
         self._started_at = 0.0
         self._frames = 0
@@ -87,6 +88,11 @@ class LoadAssistant:
         self._say({"type": "status-update", "status": "in-progress"})
         self._started_at = time.monotonic()
         reactor.at(self._started_at, self._tick)
+
+    def drop(self) -> None:
+        """Lose the socket, without a goodbye."""
+        if self._link is not None:
+            self._link.close()
 
     def _tick(self) -> float | None:
         """Send the frame that is due; returns when the next one is."""
@@ -117,6 +123,7 @@ class LoadAssistant:
 
     def _take(self, opcode: int, payload: bytes) -> None:
         if opcode == websocket.BINARY:
+            self.heard_bytes += len(payload)
             if self._sampled:
                 self.record.received.append((time.monotonic(), payload))
         elif b'"end-call"' in payload and self._link is not None:

@@ -62,21 +62,22 @@ class CallerRecord:
     clears: list[float] = field(default_factory=list)
 
 
-def ring(port: int, call_sid: str) -> str:
-    """Place this call with the relay on `port`; blocks. Returns the token for its media socket. Raises SetupFailed."""
+def ring(port: int, call_sid: str, path: str = "/twilio/voice") -> str:
+    """Place this call with the relay on `port`, or ask on at another `path`; blocks. Returns the token for its media
+    socket. Raises SetupFailed."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SETUP_TIMEOUT_S)
     form = {"CallSid": call_sid, "AccountSid": ACCOUNT_SID, "From": "+15550100", "To": "+15550101"}
-    signature = sign(AUTH_TOKEN, PUBLIC_URL + "/twilio/voice", form)
+    signature = sign(AUTH_TOKEN, PUBLIC_URL + path, form)
     headers = {"Content-Type": "application/x-www-form-urlencoded", "X-Twilio-Signature": signature}
     try:
-        connection.request("POST", "/twilio/voice", urlencode(form), headers)
+        connection.request("POST", path, urlencode(form), headers)
         answer = connection.getresponse()
         twiml = answer.read().decode()
     finally:
         connection.close()
     found = _TOKEN.search(twiml)
     if answer.status != 200 or found is None:
-        raise SetupFailed(f"/twilio/voice answered {answer.status}: {twiml[:200]}")
+        raise SetupFailed(f"{path} answered {answer.status}: {twiml[:200]}")
     return found[1]
 
 
@@ -145,9 +146,10 @@ class LoadCaller:
         """Whether its socket was there and is gone."""
         return self._link is not None and self._link.closed
 
-    def dial(self, reactor: Reactor) -> None:
-        """Place the call; blocks until the media socket is open. Raises SetupFailed."""
-        token = ring(self._port, self._call_sid)
+    def dial(self, reactor: Reactor, path: str = "/twilio/voice") -> None:
+        """Place the call; blocks until the media socket is open. With /twilio/resume as `path` it attaches to a call
+        that lives. Raises SetupFailed."""
+        token = ring(self._port, self._call_sid, path)
         sock, early = self._connect()
         self._link = LoadLink(sock, reactor, self._take, client=True)
         self._link.feed(early)
@@ -155,6 +157,11 @@ class LoadCaller:
             self._link.send(message, websocket.TEXT)
         self._started_at = time.monotonic() + FRAME_S
         reactor.at(self._started_at, self._tick)
+
+    def drop(self) -> None:
+        """Lose the socket, without a goodbye."""
+        if self._link is not None:
+            self._link.close()
 
     def hang_up(self) -> None:
         """Send `stop`, as Twilio does when the caller hangs up."""
