@@ -1,5 +1,6 @@
 """The verdict on a soak: what has grown from its first third to its last, and what is too much at any time. Pure."""
 
+import math
 from collections.abc import Callable, Sequence
 from statistics import median
 
@@ -63,6 +64,7 @@ def _in_time(sample: Sample) -> bool:
 
 
 def _median(samples: Sequence[Sample], name: str) -> float:
+    """Not a number where no sample counts, which is neither more nor less than any."""
     counts: Callable[[Sample], bool] = _in_time if name in OF_THE_LOAD else lambda _: True
     values: list[float] = [getattr(sample, name) for sample in samples if counts(sample)]
-    return median(values or [0.0])
+    return median(values) if values else math.nan
