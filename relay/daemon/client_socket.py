@@ -24,6 +24,7 @@ from relay.daemon.endpoint_context import EndpointContext
 from relay.errors import LegLost, RemoteProtocolError, RequestRefused
 from relay.media.frames import WIDEBAND
 from relay.net.asgi_socket import AsgiSocket, Receive, Scope, Send
+from relay.net.link.link import SILENT_LIMIT_S
 from relay.wire import browser, browser_down
 from relay.wire.browser import ClientStart
 
@@ -165,7 +166,10 @@ class ClientConnection:
             await self._socket.send(ready)
             await self._send_messages(after, fenced)
         except LegLost:
-            pass
+            with trio.move_on_after(
+                SILENT_LIMIT_S
+            ):  # a page that was left may have said `stop`, which is still to be read
+                await fenced.wait()
         finally:
             self._done.set()
 

@@ -23,6 +23,7 @@ from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.twilio_hooks import MEDIA
 from relay.errors import AuthRejected, CallRefused, LegLost, RemoteProtocolError, RequestRefused, StartUnusable
 from relay.net.asgi_socket import AsgiSocket, Receive, Scope, Send
+from relay.net.link.link import SILENT_LIMIT_S
 from relay.net.outbox import Outbox
 from relay.wire import twilio
 from relay.wire.caller_variables import caller_variables
@@ -141,12 +142,16 @@ class MediaEndpoint:
             with trio.move_on_after(LAST_WORDS_S):
                 await written.wait()
             await socket.close()
+            nursery.cancel_scope.cancel()
 
     async def _write(self, socket: AsgiSocket, outbox: Outbox, written: trio.Event) -> None:
-        """The writer. A socket that cannot be written is closed, which the call's receiver hears as its loss."""
+        """The writer. A socket that cannot be written is closed, which the call's receiver hears as its loss: once it
+        has had the time to read a `stop` that came before, behind which Twilio closes."""
         try:
             await outbox.run(SEND_DEADLINE_S)
         except LegLost:
+            written.set()
+            await trio.sleep(SILENT_LIMIT_S)
             await socket.close()
         finally:
             written.set()

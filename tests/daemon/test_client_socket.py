@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from structlog.testing import capture_logs
 from trio_websocket import ConnectionClosed
 
@@ -15,6 +16,8 @@ from relay.call.caller_line import MALFORMED_BURST
 from relay.call.report.events import Said, Speech, StateChanged
 from relay.config import ClientConfig, LimitsConfig
 from relay.daemon import client_socket
+from relay.daemon.client_socket import ClientConnection
+from relay.errors import LegLost
 from tests.support.browserrig import FRAME, ORIGIN, Poller, binary, browser, refusal, start_polling
 from tests.support.callrig import TONE, make_late
 from tests.support.frontrig import FrontRig, front_config, open_front
@@ -338,6 +341,28 @@ async def test_stop_ends_the_call_and_says_so() -> None:
             "reason": "caller_hangup",
             "n": page.down.cursor,
         }
+        assert rig.metric("relay_calls_total", end_reason="caller_hangup") == 1
+
+
+async def test_a_stop_that_waits_behind_a_write_that_failed_still_ends_the_session(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A page that is left says `stop` and is gone, and the relay may write before it reads."""
+    write_fails = trio.Event()
+
+    async def fail(*_: object) -> None:
+        await write_fails.wait()
+        raise LegLost("connection lost")
+
+    monkeypatch.setattr(ClientConnection, "_send_messages", fail)
+    async with open_front() as rig, browser(rig) as page:
+        await page.start()
+        write_fails.set()
+        await trio.testing.wait_all_tasks_blocked()
+        await page.say("stop")
+        with trio.fail_after(20):
+            await rig.calls.wait_empty()
+
         assert rig.metric("relay_calls_total", end_reason="caller_hangup") == 1
 
 

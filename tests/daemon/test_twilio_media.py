@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from structlog.testing import capture_logs
 from trio_websocket import ConnectionClosed, ConnectionRejected
 
 from relay.call.caller_line import MALFORMED_BURST
 from relay.config import LimitsConfig, ReconnectConfig, TwilioConfig
 from relay.daemon import twilio_media
+from relay.errors import LegLost
+from relay.net.outbox import Outbox
 from tests.support.callrig import TONE
 from tests.support.frontrig import (
     ADMIN_TOKEN,
@@ -174,6 +177,30 @@ async def test_the_stop_message_ends_the_call_and_the_socket() -> None:
             await rig.until_over()
 
         assert [line["reason"] for line in logs if line["event"] == "call.ended"] == ["caller_hangup"]
+
+
+async def test_a_stop_that_waits_behind_a_write_that_failed_still_ends_the_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Twilio closes its socket right behind `stop`, and the relay may write before it reads."""
+    write_fails = trio.Event()
+
+    async def fail(_outbox: Outbox, _deadline_s: float) -> None:
+        await write_fails.wait()
+        raise LegLost("connection lost")
+
+    monkeypatch.setattr(Outbox, "run", fail)
+    async with open_front() as rig:
+        token = await rig.token()
+        async with rig.socket() as peer:
+            await peer.send(start(token))
+            await rig.inner.connected.wait()
+            write_fails.set()
+            await trio.testing.wait_all_tasks_blocked()
+            await peer.send(stop())
+            await rig.until_over()
+
+        assert rig.metric("relay_calls_total", end_reason="caller_hangup") == 1
 
 
 async def test_a_call_that_is_ended_here_closes_its_socket() -> None:
