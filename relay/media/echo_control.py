@@ -225,6 +225,7 @@ class EchoControl:
         self._waited_ms = self._waited_ms + unanswered_ms if unanswered_ms else 0.0
         if self._waited_ms >= GONE_MS:
             self._enter(EchoState.CLEAN, EchoGone())
+            self._estimate = EchoEstimate()  # the old one still has what it found, if the caller was silent since
         elif not unanswered_ms and abs(self._estimate.delay_ms - self._delay_ms) > JUMP_MS:
             self._delay_ms = self._estimate.delay_ms
             self._canceller = None  # by itself it would take seconds to find the echo again

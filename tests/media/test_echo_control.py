@@ -114,6 +114,17 @@ def test_an_echo_that_is_gone_is_told_and_the_canceller_goes_off() -> None:
     assert np.array_equal(cleaned[-RATE_HZ:], near[: len(cleaned)][-RATE_HZ:])
 
 
+def test_an_echo_that_is_gone_is_not_found_again_when_the_caller_speaks() -> None:
+    """While the caller is silent nothing is compared, so nothing that was found is forgotten by that."""
+    far = np.concatenate((FAR, FAR))
+    quiet = echo_of(FAR[: 3 * RATE_HZ], 15, 180)
+    near = np.concatenate((quiet, np.zeros(8 * RATE_HZ, np.int16), QUESTION))
+
+    _, news = frames(near, far, EchoControl("auto"))
+
+    assert [type(event) for event in news] == [EchoFound, EchoGone]
+
+
 @pytest.mark.parametrize("mode", ["auto", "on", "off"])
 def test_only_auto_waits_for_an_echo(mode: EchoMode) -> None:
     control = EchoControl(mode)
