@@ -52,6 +52,7 @@ from relay.logic.assistant.sentences import Sentences
 from relay.logic.end_reason import REFUTABLE, EndReason
 from relay.logic.playback.fence import Fence
 from relay.media.frames import AudioFormat
+from relay.media.remake import FrameMaker, worth_remaking
 from relay.state import CallRecord
 from relay.wire import vapi_controls
 
@@ -82,7 +83,10 @@ class Call:
         self._reason: EndReason | None = None
         self._scope = trio.CancelScope()
         self.report = report = Report(self.id, services.metrics)
-        replay = ReplayLog(config.reconnect.replay_max_ms, config.reconnect.replay_speed)
+        remake = (
+            FrameMaker(caller_format, assistant_format) if worth_remaking(caller_format, assistant_format) else None
+        )
+        replay = ReplayLog(config.reconnect.replay_max_ms, config.reconnect.replay_speed, remake)
         sentences = Sentences(replay, config.reconnect.unanswered_s)
         dialogue = Dialogue(sentences, record.conversation)
         self._playback = playback = Playback(assistant_format, caller_format, config, dialogue, report, burden=burden)

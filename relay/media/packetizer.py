@@ -18,6 +18,11 @@ class Packetizer:
         self._format = audio_format
         self._rest = b""
 
+    @property
+    def waits(self) -> bool:
+        """Whether there is less than a frame that waits for more."""
+        return bool(self._rest)
+
     def push(self, data: bytes) -> list[bytes]:
         """Return the frames that are complete now, oldest first."""
         size = self._format.frame_bytes

@@ -56,6 +56,11 @@ class Uplink:
         return self._echo.news if self._echo else None
 
     @property
+    def is_plain(self) -> bool:
+        """Whether the last `push` gave the assistant the caller's audio as a `Transcoder` makes it, and no more."""
+        return self._denoiser is None and not (self._echo and self._echo.for_assistant)
+
+    @property
     def echo_delay_ms(self) -> float:
         """So much later than it was recorded the detector hears a sound, because of the canceller."""
         return DELAY_MS if self._echo and self._echo.is_on else 0.0

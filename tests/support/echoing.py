@@ -8,10 +8,11 @@ import trio
 
 from relay.config import AudioConfig
 from relay.media import g711
+from relay.media.frames import AudioFormat
 from relay.media.resample import Samples
 from relay.media.silero import SileroModel
 from relay.standin.echo import EchoPath, mix
-from tests.support.callrig import SILENCE, Rig, open_rig
+from tests.support.callrig import MULAW, SILENCE, Rig, open_rig
 
 
 def hiss(n: int) -> Samples:
@@ -50,9 +51,9 @@ class EchoingLine:
 
 @asynccontextmanager
 async def call_with(
-    path: EchoPath, audio: AudioConfig | None = None, *, drift_ppm: float = 0.0
+    path: EchoPath, audio: AudioConfig | None = None, *, drift_ppm: float = 0.0, audio_format: AudioFormat = MULAW
 ) -> AsyncIterator[tuple[Rig, EchoingLine]]:
-    async with open_rig(model=SileroModel.load(16000), audio=audio or AudioConfig()) as rig:
+    async with open_rig(audio_format, model=SileroModel.load(16000), audio=audio or AudioConfig()) as rig:
         await rig.begin(speaking=False)
         line = EchoingLine(rig, path)
         line.drift_ppm = drift_ppm

@@ -31,7 +31,7 @@ from relay.media.echo_control import EchoFound, EchoGone
 from relay.media.far_end import FarEnd
 from relay.media.frames import FRAME_MS, TELEPHONE, Audio, AudioFormat
 from relay.media.gaps import MediaClock
-from relay.media.packetizer import Packetizer
+from relay.media.remake import PairPacketizer
 from relay.media.silero import WINDOW_SAMPLES
 from relay.media.uplink import Uplink
 from relay.media.windows import WindowCutter
@@ -77,7 +77,7 @@ class Analysis:
         self._uplink = Uplink(source, target, rate_hz, reduce_noise=config.audio.noise_reduction != "off", echo=echo)
         self.far_end = FarEnd(source) if echo != "off" else None
         """To be told what is sent to the caller, where echoes are looked for."""
-        self._packetizer = Packetizer(target)
+        self._packetizer = PairPacketizer(source, target)
         self._windows = WindowCutter(WINDOW_SAMPLES[rate_hz], rate_hz)
         self._media_clock = MediaClock()
         self._replay = replay
@@ -90,6 +90,8 @@ class Analysis:
         self._audio_logged = audio_logged
         self._heard_ms = 0.0
         self._pause_ms = 0.0
+        self._has_cut = False
+        """Something was left out in front of what comes next."""
         self._made_up_ms = 0
         self._arrived_at = self._last_media_at = self._covered_until = trio.current_time()
         self._flow = trio.Event()
@@ -191,16 +193,27 @@ class Analysis:
         for_assistant, samples = self._uplink.push(Audio(self._source, data), played)
         self._tell_of_echo()
         if sent_by_caller and self._is_left_out(samples, duration_ms):
+            self._has_cut = True
             return
         self._heard_ms += duration_ms
         self._arrived_at = arrived_at
-        self._use(for_assistant, samples, arrived_at, stream)
+        original = data if self._uplink.is_plain and not self._has_cut else None
+        self._has_cut = False
+        self._use(for_assistant, samples, arrived_at, stream, original)
 
-    def _use(self, for_assistant: bytes, samples: NDArray[np.int16], arrived_at: float, stream: VadStream) -> None:
+    def _use(
+        self,
+        for_assistant: bytes,
+        samples: NDArray[np.int16],
+        arrived_at: float,
+        stream: VadStream,
+        original: bytes | None = None,
+    ) -> None:
+        """`original` is what `for_assistant` was made of, if it can be made of that again."""
         if not for_assistant and not len(samples):
             return
-        for frame in self._packetizer.push(for_assistant):
-            if cause := self._replay.append(frame):
+        for frame, its_original in self._packetizer.push(for_assistant, original):
+            if cause := self._replay.append(frame, its_original):
                 self._counts.dropped(cause)
         self._audio_logged(arrived_at)
         for window in self._windows.push(samples):

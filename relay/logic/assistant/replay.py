@@ -28,6 +28,7 @@ from itertools import islice
 from math import inf
 from typing import Literal, NamedTuple
 
+from relay.logic.assistant.kept_frames import KeptFrames, Remake
 from relay.logic.pause_rule import BEHIND_WORD_FRAMES, spare_frames
 from relay.media.frames import FRAME_MS
 
@@ -70,10 +71,11 @@ class ReplayLog:
     that there was room for. Times are monotonic seconds. `rate` is the speed of a replay: 1 is real time.
     """
 
-    def __init__(self, max_ms: float, rate: float = 1.0) -> None:
+    def __init__(self, max_ms: float, rate: float = 1.0, remake: Remake | None = None) -> None:
+        """`remake` makes a frame again of its original: then the log takes the room of the originals."""
         self._max_frames = self._room = max(1, int(max_ms / FRAME_MS))
         self._period_s = FRAME_MS / 1000 / rate
-        self._frames: deque[bytes] = deque()
+        self._frames = KeptFrames(remake)
         self._speech: deque[bool] = deque()
         self._start = self._cursor = self._end = 0
         self._fresh = self._opening = True
@@ -109,15 +111,17 @@ class ReplayLog:
         """Speech of the whole call that never reached the assistant, or could not be sent again when it had to be."""
         return self._dropped * FRAME_MS
 
-    def append(self, frame: bytes) -> Literal["overflow", "pause"] | None:
-        """The newest frame. Until it is said to be part of a pause it is taken for speech.
+    def append(self, frame: bytes, original: bytes | None = None) -> Literal["overflow", "pause"] | None:
+        """The newest frame, and the bytes that it was made of, if it can be made of them again (see `KeptFrames`).
+
+        Until it is said to be part of a pause it is taken for speech.
 
         Returns what fell off unread to make room for it, if anything did: speech ("overflow"), or part of a "pause".
         """
         fell_off = self._forget_oldest() if len(self._frames) >= self._room else None
         while len(self._frames) >= self._max_frames and self._start < self._cursor and not self._is_behind:
             self._forget_oldest()
-        self._frames.append(frame)
+        self._frames.append(frame, original)
         self._speech.append(True)
         self._end += 1
         return fell_off
@@ -180,12 +184,12 @@ class ReplayLog:
             if not self._opening:
                 earliest = now - BEHIND_FRAMES * FRAME_MS / 1000
                 self._live_due = max(self._live_due, earliest) + FRAME_MS / 1000 / CATCH_UP
-        index = self._cursor - self._end
+        place = self._cursor - self._start
         self._cursor += 1
         if self._replaying:
-            self._silent_run = 0 if self._speech[index] else self._silent_run + 1
+            self._silent_run = 0 if self._speech[place] else self._silent_run + 1
             self._due = (now if now > self._due + LATE_S else self._due) + self._period_s
-        return NextFrame(self._frames[index], left_out)
+        return NextFrame(self._frames[place], left_out)
 
     @property
     def _is_behind(self) -> bool:

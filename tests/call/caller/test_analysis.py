@@ -1,5 +1,6 @@
 """What reaches the assistant of the caller's audio: every byte once, silence only where none came."""
 
+import tracemalloc
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from relay.call.caller.vad_engine import PENDING_MAX
-from relay.config import ReconnectConfig
+from relay.config import AudioConfig, ReconnectConfig
 from relay.media import g711
 from relay.media.frames import TELEPHONE, WIDEBAND, Audio
 from relay.media.transcode import Transcoder
@@ -334,6 +335,24 @@ async def test_what_the_log_has_no_room_for_is_counted(autojump_clock: MockClock
         assert whole_and_in_order(assistant.heard, 140, 100)
         assert call.summary()["frames_dropped"] == {"overflow": 140}
         assert rig.metric("relay_frames_dropped_total", cause="overflow") == 140
+
+
+async def test_a_call_keeps_what_the_telephone_sent_and_not_what_was_made_of_it(autojump_clock: MockClock) -> None:
+    """Ten seconds for an assistant that takes PCM are 320 KB."""
+    async with open_rig(PCM, audio=AudioConfig(echo="off")) as rig:
+        await rig.begin(speaking=False)
+        tracemalloc.start()
+        try:
+            for start in range(0, 160 * 550, 160):
+                rig.phone.media(NOISE[start : start + 160])
+                await rig.assistant.peer.receive()
+                rig.assistant.peer.seen.clear()
+            made_here = tracemalloc.Filter(inclusive=True, filename_pattern="*/relay/media/*")
+            made = tracemalloc.take_snapshot().filter_traces([made_here])
+        finally:
+            tracemalloc.stop()
+
+        assert sum(trace.size for trace in made.traces) < 40_000
 
 
 async def test_a_detector_that_hangs_delays_no_audio(autojump_clock: MockClock) -> None:
