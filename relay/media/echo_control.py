@@ -34,6 +34,7 @@ from relay.media.echo_bar import EchoBar
 from relay.media.echo_estimate import CERTAIN, HEARD_DBFS, HOP_MS, PLAYED_DBFS, REACH_MS, EchoEstimate
 from relay.media.echo_residue import BLOCK, EARLY_BLOCKS, LATE_BLOCKS, EchoResidue
 from relay.media.features import NoiseFloor, level_dbfs
+from relay.media.recent_samples import RecentSamples
 from relay.media.resample import Samples
 
 RATE_HZ = 16000
@@ -106,8 +107,8 @@ class EchoControl:
         self.news: EchoFound | EchoGone | None = None
         """What the last `push` has found out."""
         self._estimate = EchoEstimate()
-        self._near = _Recent(HISTORY_MS)
-        self._far = _Recent(HISTORY_MS + REACH_MS)
+        self._near = RecentSamples(HISTORY_MS * RATE_HZ // 1000)
+        self._far = RecentSamples((HISTORY_MS + REACH_MS) * RATE_HZ // 1000)
         self._has_canceller = mode == "off" or _new_canceller() is not None
         self._canceller: EchoRemover | None = None
         self._delay_ms = 0.0
@@ -293,29 +294,6 @@ def _new_canceller() -> EchoRemover | None:
         return None
     canceller: EchoRemover = EchoCanceller(sample_rate=RATE_HZ, num_channels=1)
     return canceller
-
-
-class _Recent:
-    """The newest samples of a stream, `kept_ms` of them or more."""
-
-    def __init__(self, kept_ms: float) -> None:
-        self._kept = round(kept_ms * RATE_HZ / 1000)
-        self._buffer: Samples = np.zeros(2 * self._kept, np.int16)
-        self._end = 0
-
-    @property
-    def samples(self) -> Samples:
-        """A view, until more are pushed."""
-        return self._buffer[: self._end]
-
-    def push(self, samples: Samples) -> None:
-        if self._end + len(samples) > len(self._buffer):
-            kept = self.samples[-self._kept :]
-            room = np.zeros(max(0, self._kept + len(samples) - len(self._buffer)), np.int16)
-            self._buffer = np.concatenate((kept, self._buffer[len(kept) :], room))
-            self._end = len(kept)
-        self._buffer[self._end : self._end + len(samples)] = samples
-        self._end += len(samples)
 
 
 def _part(samples: Samples, start: int, end: int) -> Samples:
