@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from relay.media import g711
-from relay.media.echo_estimate import CERTAIN, RATE_HZ, REACH_MS, EchoEstimate
+from relay.media import echo_estimate, g711
+from relay.media.echo_estimate import BLOCK_MS, CERTAIN, RATE_HZ, REACH_MS, EchoEstimate
+from relay.media.features import level_dbfs
 from relay.media.resample import Samples
 from relay.media.sound import Sound, convert
 from relay.standin import phrases
@@ -133,3 +137,84 @@ def test_chunking_changes_nothing() -> None:
     later = sum(chunked.push(near[a:b], far[a:b]) for a, b in zip(pieces, [*pieces[1:], len(far)], strict=True))
 
     assert (steps, at_once.score, at_once.delay_ms) == (later, chunked.score, chunked.delay_ms)
+
+
+BY_ONE_BLOCK = 7.5
+"""A single block comes to less. Its highest sums may be equal, as each is limited: then rounding says which counts."""
+
+
+class PlainEstimate(EchoEstimate):
+    """A step as the module describes it, in double precision, and one thing after the other."""
+
+    def _step(self, near: Samples, far: Samples) -> bool:
+        lags, block = REACH_MS * 4, BLOCK_MS * 4
+        self._near = np.concatenate((self._near, slow(near)))[-block:]
+        self._far = np.concatenate((self._far, slow(far)))[-lags - block :]
+        if level_dbfs(near[-RATE_HZ * 32 // 1000 :]) < echo_estimate.HEARD_DBFS:
+            return False
+        if float(np.mean(self._far.astype(np.float64) ** 2)) < 10 ** ((echo_estimate.PLAYED_DBFS - 6) / 10) * 32768**2:
+            return False
+        near_flat, far_flat = (flat(sound, lags + block) for sound in (self._near * np.hanning(block), self._far))
+        near_power = float((np.abs(near_flat) ** 2).sum())
+        if near_power / len(near_flat) < 0.15:
+            return False
+        agreement = np.fft.irfft(far_flat * near_flat.conj())[: lags + 1]
+        played = np.fft.irfft(far_flat)
+        sums = np.cumsum(np.concatenate(([0.0], played**2)))
+        chance = (sums[block:] - sums[:-block]) * near_power * 2 / (lags + block) ** 2
+        most = 25 * np.sqrt(chance + 0.05 * chance.mean())
+        self._sums = (self._sums * 0.88 + np.clip(agreement, -most, most)).astype(np.float32)
+        self._chance = (self._chance * 0.88**2 + chance).astype(np.float32)
+        self._look()
+        return True
+
+
+def slow(samples: Samples) -> NDArray[np.float32]:
+    means: NDArray[np.float32] = samples.reshape(-1, 4).mean(axis=1, dtype=np.float32)
+    return means
+
+
+def flat(sound: NDArray[np.floating], span: int) -> NDArray[np.complex128]:
+    spectrum = np.fft.rfft(sound.astype(np.float64), span)
+    size = np.abs(spectrum)
+    flattened: NDArray[np.complex128] = spectrum / (size + 0.05 * np.sqrt(np.mean(size**2)) + 1e-9)
+    return flattened
+
+
+@settings(max_examples=15)
+@given(
+    caller=st.sampled_from(["question", "silence", "noise"]),
+    played=st.sampled_from(["description", "noise"]),
+    caller_db=st.integers(-30, 0),
+    loss_db=st.integers(0, 50),
+    delay_ms=st.integers(0, REACH_MS),
+    thinned=st.sampled_from([1, 4]),
+)
+def test_what_is_found_is_what_the_plain_computation_finds(
+    *, caller: str, played: str, caller_db: int, loss_db: int, delay_ms: int, thinned: int
+) -> None:
+    far = sound(played, 1)
+    near = mix(loudness(sound(caller, 2), caller_db), EchoPath(RATE_HZ, delay_ms=delay_ms, loss_db=loss_db).push(far))
+    quick, plain = EchoEstimate(), PlainEstimate()
+    for at in range(0, len(far), FRAME):
+        piece = slice(at, at + FRAME)
+        compared = quick.push(near[piece], far[piece], thinned=thinned)
+
+        assert compared == plain.push(near[piece], far[piece], thinned=thinned)
+        assert quick.is_certain == plain.is_certain
+        if max(quick.score, plain.score) > BY_ONE_BLOCK:
+            assert quick.delay_ms == plain.delay_ms
+            assert [quick.score, quick.loss_db] == pytest.approx([plain.score, plain.loss_db], rel=1e-4, abs=1e-3)
+
+
+def sound(kind: str, seed: int) -> Samples:
+    count = 3 * RATE_HZ
+    if kind == "silence":
+        return np.zeros(count, np.int16)
+    if kind == "noise":
+        return np.random.default_rng(seed).normal(0, 3000, count).astype(np.int16)
+    return np.resize(phrases.phrase(kind).samples, count)
+
+
+def loudness(samples: Samples, gain_db: int) -> Samples:
+    return (samples * 10 ** (gain_db / 20)).astype(np.int16)
