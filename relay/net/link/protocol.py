@@ -42,7 +42,7 @@ _CONTROL = 8
 _FIRST_BYTES = frozenset((0, 1, 2, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8A))
 """The first byte of a head: no other opcodes are known, no reserved bit has a meaning without an extension, and no
 control frame is a fragment (5.2, 5.4)."""
-_WHOLE_TEXT, _WHOLE_BINARY = FINAL | TEXT, FINAL | BINARY
+_WHOLE_TEXT, _WHOLE_BINARY, _WHOLE_CLOSE = FINAL | TEXT, FINAL | BINARY, FINAL | CLOSE
 _CLOSE_CODES = frozenset((1000, 1001, 1002, 1003, *range(1007, 1015)))
 _FREE_CLOSE_CODES = range(3000, 5000)
 """Those that a close frame may hold: registered ones, and those of libraries and applications (7.4)."""
@@ -77,6 +77,7 @@ NO_FRAME = Violation(1002, "not a WebSocket frame")
 WRONG_MASK = Violation(1002, "masked by the wrong side")
 BAD_LENGTH = Violation(1002, "a length that is not allowed")
 BAD_CLOSE = Violation(1002, "a close code that is not allowed")
+TOO_MANY_CONTROLS = Violation(1008, "too many pings")
 
 
 class WebSocketProtocol:
@@ -224,7 +225,9 @@ class WebSocketProtocol:
             _check_length(length, 1 << 16, 1 << 63)
         if not first & _CONTROL:
             self._fragments.announce(first & ~FINAL, length, final=first >= FINAL)
-        self._pace.charge(now_s, n_bytes + length, control=bool(first & _CONTROL))
+        elif first != _WHOLE_CLOSE and not self._pace.allows_control(now_s):
+            raise ProtocolViolated(TOO_MANY_CONTROLS)
+        self._pace.charge(now_s, n_bytes + length)
         self._at = at + n_bytes
         return first, length, b"" if self._masks else bytes(data[self._at - MASK_BYTES : self._at])
 

@@ -1,4 +1,4 @@
-"""FramePace: a call is never held up, a flood always, and a stranger soon."""
+"""FramePace: a call is never held up, a flood always, and a stranger soon; pings are few."""
 
 import pytest
 from hypothesis import given
@@ -23,7 +23,7 @@ def taken_at(pace: FramePace, now_s: float, wanted: int = 10_000) -> int:
     for number in range(wanted):
         if pace.due_s > now_s:
             return number
-        pace.charge(now_s, 300, control=False)
+        pace.charge(now_s, 300)
     return wanted
 
 
@@ -39,7 +39,7 @@ def test_a_call_is_never_held_up_by_its_own_rate_nor_by_what_a_stall_left() -> N
 
 def test_an_assistants_message_of_several_mib_is_not_held_up() -> None:
     pace = FramePace(OF_AN_ASSISTANT)
-    pace.charge(0, 2**23, control=False)
+    pace.charge(0, 2**23)
 
     assert pace.due_s <= 0
 
@@ -67,25 +67,22 @@ def test_a_stranger_that_streams_at_a_calls_rate_is_not_held_up() -> None:
     pace = FramePace(OF_A_STRANGER)
     for number in range(200):
         assert pace.due_s <= number * 0.02
-        pace.charge(number * 0.02, 300, control=False)
+        pace.charge(number * 0.02, 300)
 
 
 @given(
     waits_s=st.lists(st.floats(0, 0.5), min_size=1, max_size=60),
     n_bytes=st.sampled_from([6, 9000]),
-    control=st.booleans(),
     rates=st.sampled_from([OF_A_STRANGER, OF_A_CALL, OF_AN_ASSISTANT]),
 )
-def test_a_flood_is_taken_no_faster_than_the_rates_say(
-    waits_s: list[float], n_bytes: int, rates: FrameRates, *, control: bool
-) -> None:
+def test_a_flood_is_taken_no_faster_than_the_rates_say(waits_s: list[float], n_bytes: int, rates: FrameRates) -> None:
     pace = FramePace(rates)
-    cost_s = 1 / (rates.controls_per_s if control else rates.frames_per_s) + n_bytes / rates.bytes_per_s
+    cost_s = 1 / rates.frames_per_s + n_bytes / rates.bytes_per_s
     now_s, taken = 0.0, 0
     for wait_s in waits_s:
         now_s += wait_s
         while pace.due_s <= now_s:
-            pace.charge(now_s, n_bytes, control=control)
+            pace.charge(now_s, n_bytes)
             taken += 1
     assert taken <= (rates.burst_s + now_s) / cost_s + 1 + 1e-6
 
@@ -93,8 +90,28 @@ def test_a_flood_is_taken_no_faster_than_the_rates_say(
 @pytest.mark.parametrize("rates", [OF_A_CALL, OF_A_STRANGER])
 def test_other_rates_hold_at_once(rates: FrameRates) -> None:
     pace = FramePace(OF_A_STRANGER)
-    for _ in range(100):
-        pace.charge(0, 6, control=True)
-    assert pace.due_s > 1
+    while pace.allows_control(0):
+        pace.charge(0, 6000)
+    assert pace.due_s > 0
     pace.change(rates)
     assert pace.due_s < 0
+    assert pace.allows_control(0)
+
+
+@pytest.mark.parametrize("rates", [OF_A_STRANGER, OF_A_CALL, OF_AN_ASSISTANT])
+def test_pings_are_few_at_once_and_few_in_a_second(rates: FrameRates) -> None:
+    pace = FramePace(rates)
+    at_once = next(number for number in range(1000) if not pace.allows_control(0))
+    in_a_minute = sum(pace.allows_control(step * 0.01) for step in range(6000))
+
+    assert at_once == pytest.approx(rates.controls_burst, abs=1)
+    assert in_a_minute == pytest.approx(60 * rates.controls_per_s, abs=1)
+
+
+@pytest.mark.parametrize("rates", [OF_A_STRANGER, OF_A_CALL, OF_AN_ASSISTANT])
+def test_a_peer_that_pings_every_second_is_never_one_of_too_many(rates: FrameRates) -> None:
+    """Nor when a network that stood still for nine seconds delivers its pings at once."""
+    pace = FramePace(rates)
+
+    assert all(pace.allows_control(second) for second in range(3600))
+    assert all(pace.allows_control(3610) for _ in range(9))

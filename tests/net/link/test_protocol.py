@@ -13,7 +13,7 @@ from wsproto.events import Pong as WsprotoPong
 
 from relay.errors import LocalProtocolError
 from relay.net.link.fragments import MessageBounds, Violation
-from relay.net.link.pace import OF_A_CALL, OF_A_STRANGER, FrameRates
+from relay.net.link.pace import OF_A_CALL, OF_A_STRANGER, OF_AN_ASSISTANT, FrameRates
 from relay.net.link.protocol import FRAMES_PER_TURN, Event, Goodbye, Pong, Side, WebSocketProtocol
 from tests.support.raw_frames import (
     BINARY,
@@ -27,7 +27,7 @@ from tests.support.raw_frames import (
     raw_frame,
 )
 
-UNHURRIED = FrameRates(frames_per_s=1e9, controls_per_s=1e9, bytes_per_s=1e12, burst_s=1e9)
+UNHURRIED = FrameRates(frames_per_s=1e9, bytes_per_s=1e12, burst_s=1e9, controls_per_s=1e9, controls_burst=10**9)
 BOUNDS = MessageBounds(text_max_bytes=200_000, binary_max_bytes=100_000)
 
 
@@ -302,6 +302,30 @@ def test_the_latest_of_many_pings_is_answered_and_none_behind_a_goodbye() -> Non
     taker.goodbye(1000)
     events_of(taker, f(P, b"4"))
     assert not taker.has_answers
+
+
+@pytest.mark.parametrize("opcode", [PING, PONG])
+@pytest.mark.parametrize("rates", [OF_A_STRANGER, OF_A_CALL, OF_AN_ASSISTANT])
+def test_a_flood_of_pings_or_of_pongs_breaks_the_connection_at_once(opcode: int, rates: FrameRates) -> None:
+    taker = protocol(rates=rates)
+    taker.feed(f(FIN | opcode) * 10_000)
+    now_s, turns = 0.0, 0
+    while not isinstance(event := taker.next_event(now_s), Violation):
+        now_s, turns = max(now_s, taker.due_s), turns + 1
+
+    assert event.code == 1008
+    assert turns <= rates.controls_burst * 2
+    assert now_s < 1.0
+    assert taker.is_over
+    assert close_frame(1008, event.reason.encode(), masked=False) in taker.take_answers()
+
+
+def test_a_goodbye_is_no_ping_too_many() -> None:
+    taker = protocol(rates=OF_A_CALL)
+    taker.feed(f(P) * OF_A_CALL.controls_burst + said(1000))
+    while (event := taker.next_event(0.0)) is None:
+        assert taker.due_s <= 0.0
+    assert event == Goodbye(1000)
 
 
 def test_the_answer_to_a_ping_lies_before_the_answer_to_the_goodbye_behind_it() -> None:
