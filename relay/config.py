@@ -181,6 +181,8 @@ class LimitsConfig(msgspec.Struct, frozen=True):
     web_calls: Annotated[int, Meta(ge=0, le=10000)] = 0
     connections: Annotated[int, Meta(ge=1, le=100000)] = 1000
     connections_per_address: Annotated[int, Meta(ge=1, le=100000)] = 100
+    new_connections_per_s: Annotated[float, Meta(ge=1, le=100000)] = 50.0
+    new_connections_burst: Annotated[int, Meta(ge=1, le=100000)] = 200
     unstarted_sockets: Annotated[int, Meta(ge=1, le=10000)] = 100
     unstarted_sockets_per_address: Annotated[int, Meta(ge=1, le=10000)] = 20
     requests_per_s: Annotated[float, Meta(ge=1, le=100000)] = 50.0

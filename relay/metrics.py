@@ -46,6 +46,7 @@ OTHER = "other"
 LIMITS = (
     "connections",
     "connections_per_address",
+    "new_connections",
     "requests",
     "unstarted_sockets",
     "unstarted_sockets_per_address",

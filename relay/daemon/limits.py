@@ -83,11 +83,15 @@ class SlowBodies:
 
 
 class Rate:
-    """How often a client may do something, under the keys of `limit` that end with `_burst` and `_per_s`."""
+    """How often a client may do something, under the keys of `limit` that end with `_burst` and `_per_s`.
 
-    def __init__(self, refusals: Refusals, limit: str, *, burst: int, per_s: float) -> None:
+    `what` names it for the refused.
+    """
+
+    def __init__(self, refusals: Refusals, limit: str, what: str = "requests", *, burst: int, per_s: float) -> None:
         self._refusals = refusals
         self._limit = limit
+        self._what = what
         self._rate = RateLimit(per_s=per_s, burst=burst)
 
     def count(self, client: str) -> None:
@@ -103,7 +107,7 @@ class Rate:
         """Whether one more may come. Raises as `count`."""
         wait_s = self._rate.wait_s(client, trio.current_time())
         if wait_s > 0:
-            text = f"too many requests from this address: wait {wait_s:.2f} s"
+            text = f"too many {self._what} from this address: wait {wait_s:.2f} s"
             raise self._refusals.limited(self._limit, 429, "TOO_MANY_REQUESTS", text)
 
 
@@ -170,6 +174,12 @@ class Limits:
         self.twilio_addresses = TwilioAddresses()
         self._connections = Connections(refusals, strangers=keys.connections, of_calls=for_calls)
         self._of_client = share("connections", "connections", in_all=inf, for_each=keys.connections_per_address)
+        self._new_connections = rate(
+            "new_connections",
+            "new connections",
+            burst=keys.new_connections_burst + for_calls,
+            per_s=keys.new_connections_per_s + REQUESTS_OF_A_CALL_PER_S * keys.max_calls,
+        )
         self._of_twilio = share(
             "connections", "connections", in_all=inf, for_each=keys.connections_per_address + for_calls
         )
@@ -210,10 +220,10 @@ class Limits:
     def connection(self, peer: str, close: Callable[[], None]) -> Iterator[ConnectionPlace]:
         """A place for a connection, which `close` ends. One of a trusted proxy is nobody's yet: see `request`.
 
-        Raises as `Share.hold`.
+        Raises as `Share.hold`, and as `Rate.count`.
         """
         client = self.client_of(peer)
-        of_client = nullcontext() if self._proxies.trusts(peer) else self._share_of(client).hold(client)
+        of_client = nullcontext() if self._proxies.trusts(peer) else self._new_connection_of(client)
         with asked_by(client), self._connections.hold(client, of_client, close) as place:
             yield place
 
@@ -228,6 +238,12 @@ class Limits:
     def slow_hooks(self, client: str) -> SlowBodies:
         """The share of the bodies of Twilio's webhooks. After a loss of the network all calls may have one at once."""
         return self._slow_bodies_of_twilio if client in self.twilio_addresses else self.slow_bodies
+
+    @contextmanager
+    def _new_connection_of(self, client: str) -> Iterator[None]:
+        self._new_connections.count(client)
+        with self._share_of(client).hold(client):
+            yield
 
     def _share_of(self, client: str) -> Share:
         return self._of_twilio if client in self.twilio_addresses else self._of_client

@@ -18,6 +18,7 @@ from relay.daemon import connections
 from relay.daemon.limits import (
     CONNECTIONS_OF_A_CALL,
     LATE_S,
+    REQUESTS_OF_A_CALL_PER_S,
     REQUESTS_OF_A_SESSION,
     REQUESTS_OF_A_SESSION_PER_S,
     REQUESTS_OF_SESSIONS,
@@ -50,6 +51,8 @@ from tests.support.peers import dialled
 
 ONE, OTHER = "198.51.100.1", "198.51.100.2"
 EMPTY: Mapping[str, str] = MappingProxyType({})
+TRIED = 30
+"""Connections."""
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 
 
@@ -163,6 +166,44 @@ async def test_all_calls_may_come_from_one_address_of_twilios_beside_its_share()
             assert refusal.value.code == "TOO_MANY_AT_ONCE"
 
 
+async def test_an_address_may_make_so_many_connections_at_once_and_so_many_a_second(autojump_clock: MockClock) -> None:
+    keys = LimitsConfig(max_calls=1, new_connections_burst=8, new_connections_per_s=1.0)
+    limits = Limits(front_config(limits=keys), Refusals(Metrics()))
+
+    assert made(limits, ONE) == 8 + CONNECTIONS_OF_A_CALL
+    assert made(limits, OTHER) == 8 + CONNECTIONS_OF_A_CALL
+    await trio.sleep(2)
+    assert made(limits, ONE) == 2 * (1 + REQUESTS_OF_A_CALL_PER_S)
+
+
+async def test_all_addresses_of_a_customers_network_make_connections_together(autojump_clock: MockClock) -> None:
+    keys = LimitsConfig(max_calls=1, new_connections_burst=8)
+    limits = Limits(front_config(limits=keys), Refusals(Metrics()))
+
+    assert made(limits, "2001:db8::1") == 8 + CONNECTIONS_OF_A_CALL
+    assert made(limits, "2001:db8::2") == 0
+    assert made(limits, "2001:db8:0:1::1") == 8 + CONNECTIONS_OF_A_CALL
+
+
+async def test_a_trusted_proxy_may_make_any_number_of_connections(autojump_clock: MockClock) -> None:
+    keys = LimitsConfig(max_calls=1, new_connections_burst=8)
+    config = front_config(limits=keys, server=ServerConfig(trusted_proxies=(ONE,)))
+
+    assert made(Limits(config, Refusals(Metrics())), ONE) == TRIED
+
+
+def made(limits: Limits, peer: str) -> int:
+    """How many connections are taken in a row, of TRIED."""
+    taken = 0
+    for _ in range(TRIED):
+        try:
+            with limits.connection(peer, never):
+                taken += 1
+        except RequestRefused:
+            break
+    return taken
+
+
 def test_the_addresses_of_twilio_that_were_quiet_for_longest_are_forgotten() -> None:
     addresses = TwilioAddresses()
     for number in range(TWILIO_ADDRESSES_MAX):
@@ -200,6 +241,16 @@ async def test_a_connection_too_many_is_told_so_and_closed(
         await trio.testing.wait_all_tasks_blocked(0.05)
         async with await trio.open_tcp_stream("127.0.0.1", rig.port) as stream:
             assert await asked(stream) == (404, "NOT_FOUND")
+
+
+async def test_a_connection_too_soon_is_told_so_and_closed_and_nothing_of_it_is_read() -> None:
+    keys = {"max_calls": 1, "new_connections_burst": 1, "new_connections_per_s": 1.0}
+    async with front(proxies=(), **keys) as rig, AsyncExitStack() as stack:
+        streams = [
+            await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", rig.port)) for _ in range(TRIED)
+        ]
+        assert await first_answer(streams) == (429, "TOO_MANY_REQUESTS")
+        assert set(limited(rig)) == {"new_connections"}
 
 
 async def asked(stream: trio.SocketStream) -> tuple[int, str]:
