@@ -3,13 +3,16 @@
 | state   | whose place it has                          | when there is none for another | leaves when                |
 |---------|---------------------------------------------|--------------------------------|----------------------------|
 | waiting | a stranger's                                | makes room, the longest first, | the head of a request is   |
-|         |                                             | after `WAITS_MIN_S`            | there -> served            |
-| served  | a stranger's                                | keeps it                       | it was answered -> waiting |
+|         |                                             | after `WAITS_MIN_S`            | there, or the peer took    |
+|         |                                             |                                | that part -> served        |
+| served  | a stranger's                                | keeps it                       | it was answered, or a part |
+|         |                                             |                                | is written -> waiting      |
 |         |                                             |                                | it is a call's -> call     |
 | call    | a call's, or if there is none a stranger's  | keeps it                       | it ends                    |
 
-An honest client sends its head at once. Whoever fills all places with connections that send none, or only a part, has
-each for a moment; and what can be done with a whole head has limits of its own.
+An honest client sends its head at once, and takes its answers. Whoever fills all places with connections that send
+none, or only a part, or that do not read, has each for a moment; and what can be done with a whole head has limits of
+its own.
 """
 
 import math

@@ -21,6 +21,7 @@ from relay.net.asgi_socket import STREAM_STATE
 from relay.net.http1 import Http1Connection
 from relay.net.link.fragments import MessageBounds
 from relay.net.link.pace import SURPLUS_OF_CALLS, FramePace
+from relay.net.link.shared_reader import notify_closing
 from relay.net.request_head import HEAD_MAX_BYTES
 from relay.net.server_stream import Place, ServerStream
 from relay.net.transport import USER_TIMEOUT_MS, guard_tcp
@@ -174,8 +175,13 @@ class _Server:
         await self.context.terminated.set()
 
     async def _admitted(self, accepted: trio.SocketStream) -> None:
+        def close() -> None:
+            scope.cancel()
+            notify_closing(accepted.socket)  # hypercorn shields what it sends, and the peer may not take it
+            accepted.socket.close()
+
         try:
-            with trio.CancelScope() as scope, self.admit(_peer(accepted), scope.cancel) as place:
+            with trio.CancelScope() as scope, self.admit(_peer(accepted), close) as place:
                 await self._connection(accepted, place)
         except RequestRefused as refused:
             _turn_away(accepted, refused)

@@ -29,7 +29,7 @@ class Place:
     client = ""
 
     def waits(self) -> None:
-        """The connection waits for the head of a request."""
+        """The connection waits for its peer: for the head of a request, or until it takes a part of an answer."""
 
     def is_served(self) -> None:
         """The head of a request is there, and is being answered."""
@@ -78,11 +78,14 @@ class ServerStream(trio.abc.Stream):
             return
         async with self._writing:
             self._check_open()
+            self.place.waits()
             try:
                 await self._stream.send_all(data)
             except trio.BrokenResourceError:
                 self.broken = True
                 raise
+            finally:
+                self.place.is_served()
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()

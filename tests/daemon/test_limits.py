@@ -1,6 +1,7 @@
 """What one client may hold and ask for, and that others have their share all the same; over real connections."""
 
 import json
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from types import MappingProxyType
@@ -34,6 +35,7 @@ from relay.daemon.limits import (
 from relay.errors import RequestRefused
 from relay.metrics import LIMITS, Metrics
 from relay.net import asgi_request
+from relay.net.transport import USER_TIMEOUT_MS
 from relay.refusals import Refusals
 from tests.support.browserrig import ORIGIN, start_polling
 from tests.support.frontrig import (
@@ -51,6 +53,7 @@ from tests.support.peers import dialled
 
 ONE, OTHER = "198.51.100.1", "198.51.100.2"
 EMPTY: Mapping[str, str] = MappingProxyType({})
+RECEIVE_BUFFER_BYTES = 4096
 TRIED = 30
 """Connections."""
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
@@ -280,6 +283,38 @@ async def test_when_strangers_are_too_many_the_one_that_waits_longest_without_a_
             with trio.fail_after(1):
                 assert await made_room.receive_some() == b""
         assert limited(rig) == {"connections": 3}
+
+
+async def test_who_does_not_take_its_answers_makes_room_as_who_does_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is cut at once, though what is sent to it is shielded from that."""
+    monkeypatch.setattr(connections, "WAITS_MIN_S", 0.1)
+    async with front(proxies=(), connections=1) as rig, not_reading(rig.port) as peer:
+        with trio.fail_after(USER_TIMEOUT_MS / 1000):
+            while await tried(rig) == (503, "BUSY"):  # noqa: ASYNC110 - a test has no event for this
+                await trio.sleep(0.1)
+            left = 0
+            with suppress(ConnectionResetError):
+                while data := await peer.recv(10_000):
+                    left += len(data)
+            assert left <= 2 * RECEIVE_BUFFER_BYTES  # which the kernel doubles (socket(7))
+
+
+@asynccontextmanager
+async def not_reading(port: int) -> AsyncIterator[trio.socket.SocketType]:
+    """A peer that asks for more than the relay reads at once, and reads nothing by itself."""
+    with trio.socket.socket() as peer:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+        await peer.connect(("127.0.0.1", port))
+        await peer.send(b"GET /web/relay-client.js HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
+        yield peer
+
+
+async def tried(rig: FrontRig) -> tuple[int, str]:
+    """The answer to a request for nothing on a new connection, or to the connection."""
+    async with await trio.open_tcp_stream("127.0.0.1", rig.port) as stream:
+        with suppress(trio.BrokenResourceError):
+            await stream.send_all(b"GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        return await answer_of(stream)
 
 
 @pytest.mark.parametrize("proxies", [(), ("127.0.0.1",)])

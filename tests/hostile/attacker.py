@@ -23,6 +23,8 @@ from tests.hostile.attacks import BY_NAME, SESSION, SLOW_S, TOKEN, Attack
 from tests.hostile.entry import begin_session, let_in
 
 TICK_S = 0.02
+RECEIVE_BUFFER_MIN_BYTES = 4096
+"""Of a peer that does not read: what the relay answers stays with the relay."""
 ANSWER_BYTES = 200
 """So much of an answer is looked at."""
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3})")
@@ -112,6 +114,8 @@ class Attacker:
             return
         sock = socket.socket()
         sock.setblocking(False)
+        if not self.attack.reads:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_MIN_BYTES)
         try:
             sock.bind((self._address(number), 0))
             sock.connect(("127.0.0.1", self.spec.port))
@@ -155,7 +159,8 @@ class Connection:
         self._answer = b""
         self._began_more = False
         self._over_at = time.monotonic() + attacker.spec.hold_s
-        attacker.reactor.watch(sock, self._read)
+        if attack.reads:
+            attacker.reactor.watch(sock, self._read)
         attacker.reactor.at(time.monotonic(), self._tick)
 
     def close(self) -> None:

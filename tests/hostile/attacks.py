@@ -26,8 +26,9 @@ class Attack:
     """`opening` is what connection `n` begins with. If that asks for a WebSocket, what follows waits for the answer.
 
     `more` is sent again and again: as fast as the attacker may (`floods`), or every `SLOW_S`. Empty: nothing more.
-    `first` goes before it, once. `in_call`: all of it comes in a call, which has the opening of `entry`. `polls`: its
-    requests are those of a browser's session, which `entry` begins. `makes_calls`: the relay dials assistants for it.
+    `first` goes before it, once. `reads`: it takes what the relay answers. `in_call`: all of it comes in a call, which
+    has the opening of `entry`. `polls`: its requests are those of a browser's session, which `entry` begins.
+    `makes_calls`: the relay dials assistants for it.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Attack:
     first: bytes = b""
     more: bytes = b""
     floods: bool = False
+    reads: bool = True
     in_call: bool = False
     polls: bool = False
     makes_calls: bool = False
@@ -137,6 +139,7 @@ ATTACKS = (
         floods=True,
     ),
     Attack("valid requests", more=_flood(_valid_requests()), floods=True),
+    Attack("answers never read", more=_flood(_valid_requests()), floods=True, reads=False),
     Attack("tiny chunks", _chunked, more=_flood(b"1\r\nx\r\n"), floods=True),
     Attack(
         "refused bodies",
