@@ -5,8 +5,12 @@ with what it looks through: with Python's thresholds, 200 connections of strange
 again and again. So only the youngest objects are looked through by themselves, a few at a time. Everything is looked
 through when no call runs, and beside calls only when much has got old, at most every LOOK_EVERY_S: such a pause is
 shorter than what Twilio holds of the assistant's audio, and concerns fewer than one frame in a hundred.
+
+The C library keeps what is freed between blocks that are in use: after 1,100 calls 17 MB (measured). It is told to give
+that back each time.
 """
 
+import ctypes
 import gc
 import resource
 from collections.abc import Callable
@@ -36,6 +40,14 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
 
 
+def give_back_freed() -> None:
+    """Have the C library give back what it keeps for later (malloc_trim(3)), which takes 1 ms (measured). Does nothing
+    where it has no such function, as musl."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 async def collect_when_quiet(is_quiet: Callable[[], bool], resident_bytes: Callable[[], int] = resident_bytes) -> None:
     """Look through everything now and then, sooner while `is_quiet`, until cancelled."""
     before_bytes = resident_bytes()
@@ -46,4 +58,5 @@ async def collect_when_quiet(is_quiet: Callable[[], bool], resident_bytes: Calla
         enough = YOUNG_COLLECTIONS_MIN if is_quiet() else YOUNG_COLLECTIONS_BESIDE_CALLS
         if grown or young_collections >= enough:
             gc.collect()
+            give_back_freed()
             before_bytes = resident_bytes()

@@ -19,6 +19,9 @@ from relay.daemon.garbage import (
     resident_bytes,
 )
 
+BLOCK_BYTES, BLOCKS = 60_000, 500
+"""Small enough to lie in the C library's heap, too large for Python's."""
+
 
 class Cycle:
     def __init__(self) -> None:
@@ -88,6 +91,21 @@ async def test_a_process_that_makes_no_garbage_is_not_looked_through(
     nursery.cancel_scope.cancel()
 
     assert 2 not in collections
+
+
+async def test_what_the_c_library_keeps_of_freed_blocks_goes_back_to_the_system(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """The last block, which is still in use, keeps it from that."""
+    blocks = [b"x" * BLOCK_BYTES for _ in range(BLOCKS)]
+    nursery.start_soon(collect_when_quiet, lambda: True)
+    old_cycle()
+    del blocks[:-1]
+    before_bytes = resident_bytes()
+    await trio.sleep(LOOK_EVERY_S + 0.1)
+
+    assert before_bytes - resident_bytes() > BLOCK_BYTES * BLOCKS / 2
+    nursery.cancel_scope.cancel()
 
 
 def test_the_resident_memory_is_that_of_a_process() -> None:
