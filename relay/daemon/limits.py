@@ -178,7 +178,7 @@ class Limits:
             "new_connections",
             "new connections",
             burst=keys.new_connections_burst + for_calls,
-            per_s=keys.new_connections_per_s + REQUESTS_OF_A_CALL_PER_S * keys.max_calls,
+            per_s=keys.new_connections_per_s + REQUESTS_OF_A_CALL_PER_S * keys.calls,
         )
         self._of_twilio = share(
             "connections", "connections", in_all=inf, for_each=keys.connections_per_address + for_calls
