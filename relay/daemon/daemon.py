@@ -33,7 +33,7 @@ from relay.config import AssistantConfig, Config, ServerConfig
 from relay.daemon.assets import load_assets
 from relay.daemon.descriptors import descriptors_needed, raise_descriptor_limit
 from relay.daemon.endpoint_context import EndpointContext
-from relay.daemon.garbage import collect_when_quiet
+from relay.daemon.garbage import collect_garbage
 from relay.daemon.gate import Gate
 from relay.daemon.limits import Limits
 from relay.daemon.loop_lag import probe_loop_lag
@@ -104,7 +104,7 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
                 open_calls(services, *dialers) as calls,
                 open_browser_sessions(config, calls, refusals) as sessions,
             ):
-                nursery.start_soon(collect_when_quiet, lambda: not len(calls))
+                nursery.start_soon(collect_garbage, lambda: not len(calls))
                 nursery.start_soon(partial(probe_loop_lag, metrics, note=calls.note_loop_lag))
                 watched, limits = WatchedDialers(dialers), Limits(config, refusals)
                 takeover, gate = Takeover(calls, services), Gate(config, refusals, limits)

@@ -1,4 +1,4 @@
-"""Garbage: cycles that got old are collected while no call runs, or when the process has grown."""
+"""Garbage: the youngest objects are looked through all the time, everything when no call runs or the pause is short."""
 
 import gc
 import weakref
@@ -12,9 +12,11 @@ from relay.daemon.garbage import (
     GROWN_MAX_BYTES,
     LOOK_EVERY_S,
     NEVER,
-    YOUNG_COLLECTIONS_BESIDE_CALLS,
-    YOUNG_COLLECTIONS_MIN,
-    collect_when_quiet,
+    SHORT_BLOCKS,
+    WORTH_BLOCKS,
+    YOUNG_EVERY_S,
+    YOUNG_OBJECTS,
+    collect_garbage,
     quieten_garbage_collection,
     resident_bytes,
 )
@@ -39,10 +41,9 @@ def thresholds() -> Iterator[None]:
 
 
 def old_cycle() -> weakref.ref[Cycle]:
-    """One that has outlived so many collections that it is worth a look."""
+    """One that has outlived a collection of the youngest."""
     cycle = Cycle()
-    for _ in range(YOUNG_COLLECTIONS_MIN):
-        gc.collect(0)
+    gc.collect(0)
     return weakref.ref(cycle)
 
 
@@ -56,38 +57,105 @@ def test_what_got_old_is_not_looked_through_by_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("quiet", "older", "grown_bytes", "collected"),
+    ("quiet", "blocks", "grown_bytes", "collected"),
     [
-        (True, 0, 0, True),
-        (False, 0, GROWN_MAX_BYTES, False),
-        (False, YOUNG_COLLECTIONS_BESIDE_CALLS, 0, True),
-        (False, 0, GROWN_MAX_BYTES + 1, True),
+        (True, WORTH_BLOCKS, 0, True),
+        (True, WORTH_BLOCKS - 1, 0, False),
+        (True, 10 * SHORT_BLOCKS, 0, True),
+        (False, WORTH_BLOCKS - 1, 0, False),
+        (False, SHORT_BLOCKS, 0, True),
+        (False, SHORT_BLOCKS + 1, 0, False),
+        (False, SHORT_BLOCKS + 1, GROWN_MAX_BYTES, False),
+        (False, SHORT_BLOCKS + 1, GROWN_MAX_BYTES + 1, True),
     ],
-    ids=["no call runs", "calls run", "calls run and much got old", "calls run and the process has grown"],
+    ids=[
+        "no call runs",
+        "no call runs, and little is new",
+        "no call runs beside a crowd",
+        "calls run, and little is new",
+        "calls run, and the pause is short",
+        "calls run beside a crowd",
+        "calls run beside a crowd that needs memory",
+        "calls run, and memory runs away",
+    ],
 )
-async def test_everything_is_looked_through_when_no_call_hears_it_or_when_it_is_worth_it(
-    autojump_clock: MockClock, nursery: trio.Nursery, older: int, grown_bytes: int, *, quiet: bool, collected: bool
+async def test_everything_is_looked_through_when_it_is_worth_it_and_no_call_hears_it(
+    autojump_clock: MockClock, nursery: trio.Nursery, blocks: int, grown_bytes: int, *, quiet: bool, collected: bool
 ) -> None:
-    sizes = iter([0])
-    nursery.start_soon(collect_when_quiet, lambda: quiet, lambda: next(sizes, grown_bytes))
+    counts, sizes = iter([0]), iter([0])
+    nursery.start_soon(collect_garbage, lambda: quiet, lambda: next(counts, blocks), lambda: next(sizes, grown_bytes))
     await trio.lowlevel.checkpoint()
     cycle = old_cycle()
-    for _ in range(older):
-        gc.collect(0)
     await trio.sleep(LOOK_EVERY_S + 0.1)
 
     assert (cycle() is None) == collected
     nursery.cancel_scope.cancel()
 
 
+async def test_a_crowd_that_comes_and_goes_is_no_reason_to_look_through_everything_again(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    blocks, at_rest, crowd = 0, 0, WORTH_BLOCKS
+    nursery.start_soon(collect_garbage, lambda: True, lambda: blocks, lambda: 0)
+    await trio.sleep(LOOK_EVERY_S / 2)
+    blocks = crowd
+    await trio.sleep(LOOK_EVERY_S)
+    cycle = old_cycle()
+    await trio.sleep(3 * LOOK_EVERY_S)
+    assert cycle() is not None
+
+    blocks = at_rest
+    await trio.sleep(LOOK_EVERY_S)
+    assert cycle() is not None
+
+    blocks = crowd
+    await trio.sleep(LOOK_EVERY_S)
+    assert cycle() is None
+    nursery.cancel_scope.cancel()
+
+
+async def test_the_youngest_are_looked_through_a_few_at_a_time_though_as_many_old_ones_are_freed(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    per_ms, old_per_ms = 10, 50
+    old = [[number] for number in range(1000 * old_per_ms)]
+    gc.collect(0)
+    looked_through: list[int] = []
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            looked_through.append(len(gc.get_objects(generation=0)))
+
+    nursery.start_soon(collect_garbage, lambda: False, lambda: 0, lambda: 0)
+    await trio.sleep(YOUNG_EVERY_S)
+    gc.callbacks.append(note)
+    cycles = []
+    for _ in range(1000):
+        del old[-old_per_ms:]
+        cycles += [weakref.ref(Cycle()) for _ in range(per_ms)]
+        await trio.sleep(0.001)
+    gc.callbacks.remove(note)
+    nursery.cancel_scope.cancel()
+
+    in_a_pause = [cycle for cycle in cycles if cycle() is not None]
+    made_in_a_pause = per_ms * YOUNG_EVERY_S * 1000
+    assert len(in_a_pause) <= made_in_a_pause
+    assert max(looked_through) <= YOUNG_OBJECTS + 10 * made_in_a_pause
+
+
 async def test_a_process_that_makes_no_garbage_is_not_looked_through(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     collections = []
-    gc.callbacks.append(lambda phase, info: collections.append(info["generation"]) if phase == "start" else None)
-    nursery.start_soon(collect_when_quiet, lambda: True)
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            collections.append(info["generation"])
+
+    gc.callbacks.append(note)
+    nursery.start_soon(collect_garbage, lambda: True)
     await trio.sleep(3 * LOOK_EVERY_S)
-    gc.callbacks.pop()
+    gc.callbacks.remove(note)
     nursery.cancel_scope.cancel()
 
     assert 2 not in collections
