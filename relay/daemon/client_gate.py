@@ -38,31 +38,32 @@ class ClientGate:
             raise RequestRefused(401, "CLIENT_KEY_NEEDED", text) from None
         return self._tokens.issue(_SUBJECT, trio.current_time())
 
-    def origin_problem(self, origin: str | None) -> RequestRefused | None:
-        """Why a client of this Origin needs a token; None if it needs none. Nothing is counted."""
-        if self._require_token:
-            return RequestRefused(401, "TOKEN_MISSING", "this relay asks for a token of POST /client/token in start")
-        if origin is not None and origin.rstrip("/").lower() == self._origin.lower():
-            return None
-        which = "no Origin" if origin is None else "another Origin than server.public_url"
-        todo = "open the page at server.public_url, or set that to the address in use"
-        return RequestRefused(403, "ORIGIN_WRONG", f"{which}, and no token: {todo}")
-
     def check_start(self, origin: str | None, token: str | None) -> None:
         """A client that wants to begin: a token is enough, and must be good if there is one; else the Origin decides.
 
-        Raises RequestRefused: TOKEN_INVALID, TOKEN_MISSING, ORIGIN_WRONG.
+        Raises RequestRefused: TOKEN_INVALID, or as `check_origin`.
         """
-        if token is not None:
-            try:
-                self._tokens.claim(token, _SUBJECT, trio.current_time())
-            except AuthRejected as rejected:
-                self._gate.rejected(CLIENT, str(rejected))
-                raise RequestRefused(403, "TOKEN_INVALID", f"{rejected}: ask for a new one") from None
-        elif problem := self.origin_problem(origin):
-            raise self.refused(problem)
+        if token is None:
+            self.check_origin(origin)
+            return
+        try:
+            self._tokens.claim(token, _SUBJECT, trio.current_time())
+        except AuthRejected as rejected:
+            self._gate.rejected(CLIENT, str(rejected))
+            raise RequestRefused(403, "TOKEN_INVALID", f"{rejected}: ask for a new one") from None
 
-    def refused(self, problem: RequestRefused) -> RequestRefused:
-        """Count and log a refusal for its credentials; returns it, to be raised."""
-        self._gate.rejected(CLIENT, problem.code)
-        return problem
+    def check_origin(self, origin: str | None) -> None:
+        """A client that shows no token. Raises RequestRefused: TOKEN_MISSING, ORIGIN_WRONG."""
+        try:
+            self._judge_origin(origin)
+        except RequestRefused as refused:
+            self._gate.rejected(CLIENT, refused.code)
+            raise
+
+    def _judge_origin(self, origin: str | None) -> None:
+        if self._require_token:
+            raise RequestRefused(401, "TOKEN_MISSING", "this relay asks for a token of POST /client/token in start")
+        if origin is None or origin.rstrip("/").lower() != self._origin.lower():
+            which = "no Origin" if origin is None else "another Origin than server.public_url"
+            todo = "open the page at server.public_url, or set that to the address in use"
+            raise RequestRefused(403, "ORIGIN_WRONG", f"{which}, and no token: {todo}")

@@ -60,7 +60,8 @@ class ClientSocketEndpoint:
             try:
                 unstarted.enter_context(self._limits.unstarted_browsers.hold(address))
                 self._limits.starts.count(address)
-                self._check_origin(socket.header("origin"))
+                if not self._gate.has_key:
+                    self._gate.check_origin(socket.header("origin"))
             except RequestRefused as refused:
                 await refuse(socket, refused)
                 return
@@ -73,10 +74,6 @@ class ClientSocketEndpoint:
         session, start, first = begun
         with bound_contextvars(call_id=session.id):
             await ClientConnection(socket, session).run(start, self._sessions.renew_resume(session), first)
-
-    def _check_origin(self, origin: str | None) -> None:
-        if not self._gate.has_key and (problem := self._gate.origin_problem(origin)):
-            raise self._gate.refused(problem)
 
     async def _begin(
         self, socket: AsgiSocket, address: str

@@ -76,7 +76,11 @@ class PlainRequests(h11.Connection):
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         if self.their_state is h11.IDLE:
             _refuse(head_problem(super().trailing_data[0]))
-        event = super().next_event()
+        try:
+            event = super().next_event()
+        except h11.RemoteProtocolError as error:
+            # h11 raises some errors from a method of the error itself, whose frame then holds it, and the connection
+            raise error.with_traceback(None) from None
         if not isinstance(event, h11.Request):
             return event
         _refuse(framing_problem(event.http_version, event.headers))

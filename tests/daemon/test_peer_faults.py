@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from tests.net.test_http1 import BINARY, FIN, PING, TEXT, frame
 from tests.support.frontrig import ADMIN_TOKEN, PUBLIC, PUBLIC_WSS, open_front, signature
-from tests.support.leaks import resources, resources_return_to
+from tests.support.leaks import left_to_the_collector, no_collector, resources, resources_return_to
 from tests.support.peers import reset
 
 Steps = Sequence[bytes | float]
@@ -153,6 +153,30 @@ async def test_the_fault_of_a_peer_is_no_error_of_ours(
         assert [line for line in logs if line["log_level"] in {"error", "critical"}] == []
         assert [record for record in caplog.records if record.name.startswith(("relay", "hypercorn", "quart"))] == []
         assert (await rig.http.get("/health")).status_code == 200
+
+
+OTHER_ORIGIN = upgrade("/client").replace(PUBLIC.encode(), b"https://elsewhere.example")
+REFUSED: dict[str, Steps] = {
+    "another Origin": [OTHER_ORIGIN],
+    "another signature": [upgrade("/twilio/media?another")],
+    "no head": [b"\x16\x03"],
+    "a header that is none": [get("/health", "X")],
+    "a chunk that is none": [post("/webhook/audio", CHUNKED), 0.02, b"ZZ\r\n"],
+    "no start": [upgrade("/client"), SOON_S],
+    "messages that are none": [upgrade("/client"), SOON_S, frame(FIN | TEXT, 2, b"no") * 20],
+}
+
+
+@pytest.mark.parametrize("steps", REFUSED.values(), ids=REFUSED)
+async def test_a_peer_that_is_not_let_in_leaves_nothing_to_the_garbage_collector(steps: Steps) -> None:
+    async with open_front() as rig:
+        await misbehave(rig.port, steps, "read")
+        before = await resources()
+        with no_collector():
+            await misbehave(rig.port, steps, "read")
+            await resources_return_to(before)
+
+            assert left_to_the_collector() == {}
 
 
 async def misbehave(port: int, steps: Steps, ending: str) -> None:
