@@ -26,10 +26,10 @@ YOUNG_EVERY_S = 0.05
 """The youngest are looked through so often in any case. Python counts how many objects there are more, not how many are
 new: beside connections that come and others that go it collected none for seconds, and then 45,000 in one pause."""
 LOOK_EVERY_S = 10.0
-WORTH_BLOCKS = 30_000
-"""Blocks of memory: one has 0.4 objects that the collector knows. So many more than at the last look, or at the fewest
-since, are worth another."""
-SHORT_BLOCKS = 100_000
+WORTH_BLOCKS = 20_000
+"""Blocks of memory: three have two objects that the collector knows. So many more than at the last look, or at the
+fewest since, are worth another."""
+SHORT_BLOCKS = 60_000
 """Beside calls everything is looked through when there are no more than these since the start: some 20 ms."""
 GROWN_MAX_BYTES = 2**28
 """When the process has grown by so much, everything is looked through in any case. 1,000 connections are 80 MB."""
