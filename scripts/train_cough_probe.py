@@ -2,50 +2,62 @@
 """Train the cough probe, relay/media/cough_probe.json, on labelled recordings, and print cross-validated scores.
 
 Needs two folders beside each other: the recordings ($RELAY_AUDIO_DIR, or ../shared/audio) and `audio_interrupt`, with
-clips of coughs and of single words. Nothing random goes in, so the same recordings give the same weights, up to
+clips of coughs and of single words. All chance comes from one seed, so the same recordings give the same weights, up to
 rounding.
 
 What is learned: whether a window that the model finds likely to be speech is speech, from the model's state behind it.
-Each group of sources has the same weight: a file of clips is one, all other recordings are one. Speech also comes with
-noise added, as speech in noise is what resembles a cough most. The bias is raised at the end by `BENEFIT_OF_DOUBT`:
-missing a word is worse than hearing a cough.
+Each group of sources has its weight: a file of clips is one, all other recordings are one. Speech also comes with noise
+added, as speech in noise is what resembles a cough most, and played faster and slower, which makes other voices of
+those that there are. The bias is raised at the end by `BENEFIT_OF_DOUBT`: missing a word is worse than hearing a cough.
 """
 
-import datetime as dt
 import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from math import inf
 from pathlib import Path
 from typing import Any
 
+# Before numpy, whose library it keeps from starting threads: on a busy machine they wait for each other for minutes.
+import relay  # noqa: F401 # isort: skip
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from relay.media.cough_probe import WEIGHTS_FILE, CoughProbe, ProbeFile, Weights, model_sha256
+from relay.media.cough_probe import INPUTS, WEIGHTS_FILE, CoughProbe, ProbeFile, Weights, model_sha256
 from relay.media.detector import WINDOW_MS, DetectorSettings
-from relay.media.silero import STATE_SIZE, SileroModel
+from relay.media.silero import SileroModel
 from relay.media.sound import Sound, convert
+from relay.standin import phrases
 from relay.vad.analysis import confirmations_ms, follow, guesses_ms
-from relay.vad.cases import Case, clips, whole
-from relay.vad.evaluation import Trial, delays_ms
+from relay.vad.cases import CLIP_PHASES, Case, clips, line_noise, whole
+from relay.vad.evaluation import Recording, Trial, delays_ms
 from relay.vad.labels import Labelled, read_folder
 from relay.vad.sound import TELEPHONE_HZ, Answers, Route, run, windows
 from relay.vad.voices import voices
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.float32]
+RECORDINGS, NOISE = "recordings", "in noise"
+SYNTHETIC = "phrases"
+"""The phrases of the stand-ins: left out together."""
+PHRASES_FROM = "phrases of relay/standin, spoken by espeak-ng (scripts/make_speech.py)"
 
-ABOUT = "Tells voices from coughs by the state of Silero VAD: 256 weights and a bias for each rate of the model."
-FORMULA = "bound on the log-odds (natural) of a voice = sum(hidden * h) + sum(cell * c) + bias; h, c: the RNN state"
+ABOUT = "Tells voices from coughs by the state of Silero VAD, for each rate of the model."
+FORMULA = (
+    "bound on the log-odds (natural) of a voice = outward . tanh(inward s + offsets) + direct . s + bias; "
+    "s: the RNN state, hidden half first"
+)
 RATES_HZ = (16000, 8000)
-RIDGE = 30.0
-"""The penalty on the squared weights of standardised inputs."""
-GROUP_WEIGHT = 2000.0
-"""All windows of a group together weigh as much as so many."""
-BENEFIT_OF_DOUBT = 3.0
+HIDDEN_UNITS = 16
+SEED = 1
+STEPS, BATCH, RATE, DECAY = 1000, 1024, 2e-3, 0.01
+"""Of Adam with decoupled weight decay (I. Loshchilov and F. Hutter, 2019); the rate falls to 0 in a straight line."""
+RECORDINGS_WEIGHT = 2.0
+"""All windows of the recordings together weigh so much more than those of a file of clips."""
+BENEFIT_OF_DOUBT = 2.5
 """Log-odds (natural)."""
 LIKELY = 0.27
 """The model's probability from which on a window counts: what is less likely adds no evidence anyway."""
@@ -55,6 +67,14 @@ fifth."""
 NOISES = ("hvac_fan", "keyboard", "music")
 SNRS_DB = (0.0, 5.0, 10.0, 15.0)
 NOISY_COPIES = 4
+PACES, CLIP_PACES = (0.75, 0.85, 1.18, 1.3), (0.85, 1.18)
+"""How many times as fast speech is played; it becomes as many times higher. There are more voices in the clips."""
+LEVELS_DB = (0.0, -10.0, -18.0)
+"""Of the phrases, against how they are stored."""
+QUIET_BEFORE_S, QUIET_AFTER_S = 1.0, 0.6
+"""Around a phrase, as around the clips of words."""
+AUDIBLE = 0.03
+"""Of the loudest 10 ms of a phrase: from the first to the last that are so loud, somebody speaks."""
 LEAD_IN_S = 7.5
 """The longest speech before a clip."""
 FOLDS = 5
@@ -67,11 +87,12 @@ class Source:
 
     labelled: Labelled
     name: str
-    noisy: bool = False
+    change: str = ""
+    """What was done to it, if it is not as it was recorded."""
 
     @property
-    def group(self) -> tuple[str, bool]:
-        return self.name if self.labelled[0].clips else "recordings", self.noisy
+    def group(self) -> tuple[str, str]:
+        return self.name if self.labelled[0].clips else RECORDINGS, self.change
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,13 +129,39 @@ def read_sources(audio: Path) -> list[Source]:
     return sources
 
 
+def synthetic_speech() -> Iterator[Source]:
+    """Return the phrases of the stand-ins at several levels, each as a clip with quiet around it."""
+    for name in phrases.texts():
+        phrase = phrases.phrase(name)
+        rate_hz = phrase.rate_hz
+        samples = phrase.samples.astype(np.float64)
+        blocks = samples[: len(samples) // (rate_hz // 100) * (rate_hz // 100)].reshape(-1, rate_hz // 100)
+        loudness = np.sqrt(np.mean(blocks**2, axis=1))
+        audible = np.flatnonzero(loudness > AUDIBLE * loudness.max())
+        spoken = (QUIET_BEFORE_S + audible[0] / 100, QUIET_BEFORE_S + (audible[-1] + 1) / 100)
+        for level_db in LEVELS_DB:
+            quieter = (samples * 10 ** (level_db / 20)).round().astype(np.int16)
+            sound = Sound(
+                np.concatenate((line_noise(QUIET_BEFORE_S, rate_hz), quieter, line_noise(QUIET_AFTER_S, rate_hz))),
+                rate_hz,
+            )
+            recording = Recording(
+                file=f"{name} at {level_db:g} dB",
+                duration_s=sound.duration_s,
+                kind=SYNTHETIC,
+                speech=[spoken],
+                clips=[(0.0, sound.duration_s)],
+            )
+            yield Source((recording, sound), SYNTHETIC)
+
+
 def folders(audio: Path) -> tuple[Path, Path]:
     return audio, audio.parent / "audio_interrupt"
 
 
 def provenance(audio: Path) -> list[str]:
     """Return whose recordings were learned from, each with its licence."""
-    told = set()
+    told = {PHRASES_FROM}
     for entry in (entry for folder in folders(audio) for entry in _entries(folder)):
         of_file = ", ".join(entry.get("licence", []))
         for source in entry.get("source", [entry]):
@@ -150,20 +197,46 @@ def with_noise(sources: Sequence[Source]) -> Iterator[Source]:
                 part += noise * np.sqrt(np.mean(spoken**2) / np.mean(noise**2) / 10 ** (snr_db / 10))
                 turn += 1
             noisy = Sound(mixed.clip(-32768, 32767).astype(np.int16), TELEPHONE_HZ)
-            yield Source((recording, noisy), source.name, noisy=True)
+            yield Source((recording, noisy), source.name, NOISE)
+
+
+def at_other_paces(sources: Sequence[Source]) -> Iterator[Source]:
+    """Return the speech again, faster and slower."""
+    for pace in PACES:
+        for source in sources:
+            recording, sound = source.labelled
+            if recording.speech and (pace in CLIP_PACES or not recording.clips):
+                at = np.arange(0, len(sound.samples) - 1, pace)
+                samples = np.interp(at, np.arange(len(sound.samples)), sound.samples).round().astype(np.int16)
+                changed = msgspec.structs.replace(
+                    recording,
+                    duration_s=recording.duration_s / pace,
+                    speech=[(start / pace, end / pace) for start, end in recording.speech],
+                    clips=[(start / pace, end / pace) for start, end in recording.clips],
+                )
+                yield Source((changed, Sound(samples, sound.rate_hz)), source.name, f"{pace:g} times as fast")
+
+
+def lessons_of(sources: Sequence[Source]) -> list[Source]:
+    """Return all that is learned from."""
+    return [*sources, *with_noise(sources), *at_other_paces(sources)]
 
 
 def cases_of(source: Source, voices_before: Sequence[Sound]) -> list[Case]:
-    """Return each clip, alone and behind a voice, or the whole recording, in each phase of the windows."""
+    """Return each clip, alone and behind a voice, or the whole recording, in each phase of the windows.
+
+    What was changed is there in half of the phases, and speech in noise by telephone only.
+    """
+    every = 2 if source.change else 1
     if source.labelled[0].clips:
-        return list(clips(*source.labelled, voices_before))
-    routes = (Route.TELEPHONE,) if source.noisy else (Route.TELEPHONE, Route.WIDEBAND)
-    return [case for route in routes for case in whole(*source.labelled, route)]
+        return list(clips(*source.labelled, voices_before, phases=CLIP_PHASES // every))
+    routes = (Route.TELEPHONE,) if source.change == NOISE else (Route.TELEPHONE, Route.WIDEBAND)
+    return [case for route in routes for case in islice(whole(*source.labelled, route), None, None, every)]
 
 
 def hear(sources: Sequence[Source], model: SileroModel) -> Iterator[Heard]:
     """Run the model over every case of every source."""
-    voices_before = voices([source.labelled for source in sources if not source.noisy], LEAD_IN_S)
+    voices_before = voices([source.labelled for source in sources if not source.change], LEAD_IN_S)
     gain_db = DetectorSettings().model_gain_db
     for source in sources:
         cases = cases_of(source, voices_before)
@@ -171,7 +244,7 @@ def hear(sources: Sequence[Source], model: SileroModel) -> Iterator[Heard]:
             some = cases[first : first + SIDE_BY_SIDE]
             streams = [windows(case.sound(), model) for case in some]
             judged: list[list[float]] = [[] for _ in some]
-            states = [np.zeros((len(stream), 2 * STATE_SIZE), np.float32) for stream in streams]
+            states = [np.zeros((len(stream), INPUTS), np.float32) for stream in streams]
             for running, probabilities, theirs in run(model, streams, gain_db):
                 for number, probability, state in zip(running, probabilities, theirs, strict=True):
                     states[number][len(judged[number])] = state.rnn.ravel()
@@ -180,57 +253,84 @@ def hear(sources: Sequence[Source], model: SileroModel) -> Iterator[Heard]:
                 yield Heard(case, source, stream, probabilities, states_after)
 
 
-def fit(inputs: Floats, is_speech: NDArray[np.bool], weights: Floats) -> tuple[Floats, float]:
-    """Return the weights and the bias of a logistic regression with a ridge penalty, by Newton's method."""
-    mean, scale = inputs.mean(axis=0), inputs.std(axis=0) + 1e-6
-    rows = np.column_stack(((inputs - mean) / scale, np.ones(len(inputs))))
-    penalty = np.full(rows.shape[1], RIDGE)
-    penalty[-1] = 0.0
-    found = np.zeros(rows.shape[1])
-    for _ in range(30):
-        expected = 1 / (1 + np.exp(-(rows @ found)))
-        slope = rows.T @ (weights * (expected - is_speech)) + penalty * found
-        curve = (rows.T * (weights * expected * (1 - expected))) @ rows + np.diag(penalty)
-        step = np.linalg.solve(curve, slope)
-        found -= step
-        if np.abs(step).max() < 1e-5:
-            break
-    return found[:-1] / scale, float(found[-1] - (found[:-1] * mean / scale).sum())
+def fit(inputs: Floats, is_speech: NDArray[np.bool], counts: Floats) -> tuple[list[Floats], Floats]:
+    """Return inward, offsets, outward and direct weights, and the bias, of a logistic regression with hidden units.
+
+    `inputs` is `[n, anything]`, and each row counts as often as `counts` says.
+    """
+    chance = np.random.default_rng(SEED)
+    mean, scale = inputs.mean(axis=0), inputs.std(axis=0) + np.float32(1e-6)
+    rows, wanted, counts = (inputs - mean) / scale, is_speech.astype(np.float32), counts / counts.mean()
+    width = inputs.shape[1]
+    shapes = (width, HIDDEN_UNITS), (HIDDEN_UNITS,), (HIDDEN_UNITS,), (width,), ()
+    spreads = width**-0.5, 0.0, HIDDEN_UNITS**-0.5, 0.0, 0.0
+    found = [chance.normal(0, spread, shape).astype(np.float32) for shape, spread in zip(shapes, spreads, strict=True)]
+    firsts, seconds = ([np.zeros_like(each) for each in found] for _ in range(2))
+    for step in range(1, STEPS + 1):
+        drawn = chance.integers(0, len(rows), BATCH)
+        batch, (inward, offsets, outward, direct, bias) = rows[drawn], found
+        units = np.tanh(batch @ inward + offsets)
+        expected = 1 / (1 + np.exp(-(units @ outward + batch @ direct + bias)))
+        error = counts[drawn] * (expected - wanted[drawn]) / np.float32(BATCH)
+        back = np.outer(error, outward) * (1 - units**2)
+        slopes = batch.T @ back, back.sum(axis=0), units.T @ error, batch.T @ error, error.sum()
+        rate = RATE * (1 - step / STEPS)
+        for number, slope in enumerate(slopes):
+            firsts[number] = 0.9 * firsts[number] + 0.1 * slope
+            seconds[number] = 0.999 * seconds[number] + 0.001 * slope**2
+            move = firsts[number] / (1 - 0.9**step) / (np.sqrt(seconds[number] / (1 - 0.999**step)) + 1e-8)
+            found[number] = (found[number] - rate * (move + DECAY * found[number])).astype(np.float32)
+    inward, offsets, outward, direct, bias = found
+    inward, direct = inward / scale[:, None], direct / scale
+    return [inward, offsets - mean @ inward, outward, direct], bias - mean @ direct
 
 
 def train(heard: Sequence[Heard]) -> Weights:
     """Return the weights for what was heard, rounded as the file holds them."""
     lessons = [(each, *each.lessons()) for each in heard]
-    sizes: Counter[tuple[str, bool]] = Counter()
+    sizes: Counter[tuple[str, str]] = Counter()
     for each, numbers, _ in lessons:
         sizes[each.source.group] += len(numbers)
-    inputs = np.concatenate([each.states[numbers] for each, numbers, _ in lessons]).astype(np.float64)
+    inputs = np.concatenate([each.states[numbers] for each, numbers, _ in lessons])
     is_speech = np.concatenate([np.full(len(numbers), speech) for _, numbers, speech in lessons])
     counts = np.concatenate(
-        [np.full(len(numbers), GROUP_WEIGHT / max(1, sizes[each.source.group])) for each, numbers, _ in lessons]
+        [np.full(len(numbers), _weight(each.source) / max(1, sizes[each.source.group])) for each, numbers, _ in lessons]
     )
-    weights, bias = fit(inputs, is_speech, counts)
-    rounded = [float(f"{weight:.5g}") for weight in weights]
-    return Weights(rounded[:STATE_SIZE], rounded[STATE_SIZE:], float(f"{bias + BENEFIT_OF_DOUBT:.5g}"))
+    (inward, offsets, outward, direct), bias = fit(inputs, is_speech, counts.astype(np.float32))
+    return Weights(
+        [_rounded(row) for row in inward.T],
+        _rounded(offsets),
+        _rounded(outward),
+        _rounded(direct),
+        *_rounded(np.array([bias + BENEFIT_OF_DOUBT])),
+    )
+
+
+def _weight(source: Source) -> float:
+    return RECORDINGS_WEIGHT if source.group[0] == RECORDINGS else 1.0
+
+
+def _rounded(numbers: NDArray[Any]) -> list[float]:
+    return [float(f"{number:.5g}") for number in numbers.tolist()]
 
 
 def fold(each: Heard, names: Sequence[str], *, by_clip: bool) -> int:
     """Return the fold by which a case is left out: with its source, or, of clips, with a fifth of their file."""
     recording, _ = each.source.labelled
-    if by_clip and recording.clips:
+    if by_clip and len(recording.clips) > 1:
         return int(each.case.recording.file.rpartition("#")[2]) * FOLDS // len(recording.clips)
     return names.index(each.source.name) % FOLDS
 
 
 def cross_validated(heard: Sequence[Heard], *, by_clip: bool) -> list[tuple[Heard, CoughProbe]]:
-    """Return each case that has no noise added, with a probe trained without its fold."""
+    """Return each case that is as it was recorded, with a probe trained without its fold."""
     names = sorted({each.source.name for each in heard})
     result = []
     for number in range(FOLDS):
         inside = [fold(each, names, by_clip=by_clip) == number for each in heard]
         probe = CoughProbe(train([each for each, left_out in zip(heard, inside, strict=True) if not left_out]))
         result += [
-            (each, probe) for each, left_out in zip(heard, inside, strict=True) if left_out and not each.source.noisy
+            (each, probe) for each, left_out in zip(heard, inside, strict=True) if left_out and not each.source.change
         ]
     return result
 
@@ -264,11 +364,11 @@ def _figures(trials: Sequence[tuple[Trial, Trial]]) -> str:
 
 def main() -> None:
     audio = Path(os.environ.get("RELAY_AUDIO_DIR") or Path(__file__).resolve().parents[2] / "shared" / "audio")
-    sources = read_sources(audio)
+    sources = [*read_sources(audio), *synthetic_speech()]
     weights = {}
     for rate_hz in RATES_HZ:
-        heard = list(hear([*sources, *with_noise(sources)], SileroModel.load(rate_hz)))
-        plain: list[tuple[Heard, CoughProbe | None]] = [(each, None) for each in heard if not each.source.noisy]
+        heard = list(hear(lessons_of(sources), SileroModel.load(rate_hz)))
+        plain: list[tuple[Heard, CoughProbe | None]] = [(each, None) for each in heard if not each.source.change]
         tables = {
             "without": scores(plain),
             "left out by fifths of the clips": scores(cross_validated(heard, by_clip=True)),
@@ -279,13 +379,13 @@ def main() -> None:
                 f"{rate_hz} Hz, {title}:",
                 *(f"  {name}: {figures}" for name, figures in sorted(table.items())),
                 sep="\n",
+                flush=True,
             )
         weights[str(rate_hz)] = train(heard)
     content = ProbeFile(
         about=ABOUT,
         formula=FORMULA,
         script="scripts/train_cough_probe.py",
-        trained=dt.datetime.now(dt.UTC).date().isoformat(),
         sources=provenance(audio),
         model_sha256=model_sha256(),
         weights=weights,

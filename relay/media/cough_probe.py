@@ -1,8 +1,9 @@
 """Tells coughs, which the speech model takes for speech, from voices.
 
-The model's state holds more than the one probability that is made of it, and a linear probe (G. Alain and Y. Bengio,
-"Understanding intermediate layers using linear classifier probes", 2016) reads it: a logistic regression on the state
-behind each window. Its weights, made by `scripts/train_cough_probe.py`, belong to one version of the model's file.
+The model's state holds more than the one probability that is made of it. A probe (G. Alain and Y. Bengio,
+"Understanding intermediate layers using linear classifier probes", 2016) reads the state behind each window: here a
+logistic regression, with one small layer of hidden units beside it. Its weights, made by
+`scripts/train_cough_probe.py`, belong to one version of the model's file.
 """
 
 from collections.abc import Sequence
@@ -19,15 +20,27 @@ from relay.errors import ConfigError
 from relay.media.silero import STATE_SIZE, SileroState, model_path
 
 WEIGHTS_FILE = Path(__file__).parent / "cough_probe.json"
-Half = Annotated[list[float], Meta(min_length=STATE_SIZE, max_length=STATE_SIZE)]
+INPUTS = 2 * STATE_SIZE
+"""The RNN state, hidden half first."""
+PerInput = Annotated[list[float], Meta(min_length=INPUTS, max_length=INPUTS)]
 
 
 class Weights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The weights of the probe at one rate of the model: of the hidden and the cell half of its state, and the rest."""
+    """The weights of the probe at one rate of the model.
 
-    hidden: Half
-    cell: Half
+    The bound is `outward` . tanh(`inward` s + `offsets`) + `direct` . s + `bias`, where s is the state. `inward` has a
+    row for each hidden unit, `offsets` and `outward` a number. There may be no unit.
+    """
+
+    inward: list[PerInput]
+    offsets: list[float]
+    outward: list[float]
+    direct: PerInput
     bias: float
+
+    def __post_init__(self) -> None:
+        if not len(self.inward) == len(self.offsets) == len(self.outward):
+            raise ValueError("inward, offsets and outward are not of one length")
 
 
 class ProbeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,7 +49,6 @@ class ProbeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     about: str
     formula: str
     script: str
-    trained: str
     sources: list[str]
     model_sha256: str
     weights: dict[str, Weights]
@@ -46,7 +58,10 @@ class CoughProbe:
     """Bounds how sure the detector may be that a window holds a voice. Keeps nothing between windows."""
 
     def __init__(self, weights: Weights) -> None:
-        self._weights = np.array(weights.hidden + weights.cell, np.float32)  # in the order of the state
+        self._inward = np.array(weights.inward, np.float32).reshape(-1, INPUTS).T
+        self._offsets = np.array(weights.offsets, np.float32)
+        self._outward = np.array(weights.outward, np.float32)
+        self._direct = np.array(weights.direct, np.float32)
         self._bias = np.float32(weights.bias)
 
     @classmethod
@@ -77,7 +92,9 @@ class CoughProbe:
 
     def bounds_of(self, states: NDArray[np.float32]) -> list[float]:
         """Return the same for the RNN states of n windows, `[n, ...]`, each 256 numbers."""
-        bounds: list[float] = (states.reshape(len(states), -1) @ self._weights + self._bias).tolist()
+        rows = states.reshape(len(states), INPUTS)
+        units = np.tanh(rows @ self._inward + self._offsets)
+        bounds: list[float] = (units @ self._outward + rows @ self._direct + self._bias).tolist()
         return bounds
 
 

@@ -15,6 +15,7 @@ from relay.media.silero import STATE_SIZE, SileroModel, SileroState
 
 RATES = [8000, 16000]
 COMMITTED = cough_probe.WEIGHTS_FILE
+EMPTY: dict[str, Any] = {"inward": [], "offsets": [], "outward": [], "direct": [0.0] * 256, "bias": 0.0}
 
 
 def state(hidden: float, cell: float) -> SileroState:
@@ -37,11 +38,25 @@ def changed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return path
 
 
-def test_the_bound_is_the_weighted_sum_of_both_halves_of_the_state() -> None:
-    probe = CoughProbe(Weights([0.5] + [0.0] * 127, [0.0] * 127 + [-2.0], 3.0))
+def weights(inward: list[list[float]], outward: list[float], direct: list[float]) -> Weights:
+    return Weights(inward, [0.0] * len(inward), outward, direct, 3.0)
+
+
+def test_without_hidden_units_the_bound_is_the_weighted_sum_of_both_halves_of_the_state() -> None:
+    probe = CoughProbe(weights([], [], [0.5] + [0.0] * 254 + [-2.0]))
 
     assert probe.bounds([state(0.0, 0.0), state(1.0, 0.0), state(0.5, 2.0)]) == [3.0, 3.5, -0.75]
     assert probe.bounds([]) == []
+
+
+def test_hidden_units_add_what_a_sum_cannot() -> None:
+    """Here the bound falls where the state is large, whatever its sign."""
+    first = [4.0] + [0.0] * 255
+    probe = CoughProbe(Weights([first, first], offsets=[8.0, -8.0], outward=[1.0, -1.0], direct=[0.0] * 256, bias=3.0))
+
+    assert probe.bounds([state(0.0, 0.0), state(9.0, 0.0), state(-9.0, 0.0)]) == pytest.approx(
+        [5.0, 3.0, 3.0], abs=1e-3
+    )
 
 
 @pytest.mark.parametrize("rate_hz", RATES)
@@ -92,7 +107,8 @@ def test_missing_weights_are_said_clearly(changed: Path) -> None:
     [
         ("weights", {"8000": None}, "damaged"),
         ("weights", {}, "no weights for 16000 Hz"),
-        ("weights", {"16000": {"hidden": [0.0] * 127, "cell": [0.0] * 128, "bias": 0.0}}, "length >= 128"),
+        ("weights", {"16000": {**EMPTY, "direct": [0.0] * 255}}, "length >= 256"),
+        ("weights", {"16000": {**EMPTY, "outward": [1.0]}}, "not of one length"),
         ("model_sha256", "0" * 64, "another version of the speech model"),
     ],
 )

@@ -146,7 +146,7 @@ async def test_windows_of_several_streams_share_a_run_and_each_gets_its_own_answ
 
 
 async def test_each_answer_carries_the_bound_of_the_cough_probe_on_its_own_window(autojump_clock: MockClock) -> None:
-    probe = CoughProbe(Weights([2.0] + [0.0] * (STATE_SIZE - 1), [0.0] * STATE_SIZE, 0.5))
+    probe = CoughProbe(Weights([], [], [], [2.0] + [0.0] * (2 * STATE_SIZE - 1), 0.5))
     async with open_lane(model=RememberingModel(), probe=probe) as lane:
         with lane.stream() as one, lane.stream() as other:
             one.submit(window(1))
