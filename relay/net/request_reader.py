@@ -1,6 +1,7 @@
 """Reads the HTTP requests of one connection from its stream, a head or a small part of a body in a turn.
 
-All connections of strangers share the turns. Who waits for one has received nothing yet: it stays in the kernel.
+All connections of strangers share the turns. Who waits for one has received nothing yet: it stays in the kernel. A
+connection that is over needs no turn: a crowd that hangs up would wait for a minute, and hold what it has.
 """
 
 from typing import Protocol
@@ -25,7 +26,7 @@ _OVERLAP = len(_HEAD_END) - 1
 class ByteSource(Protocol):
     """The stream that is read."""
 
-    async def wait_readable(self) -> None: ...
+    async def wait_readable(self) -> bool: ...
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray: ...
 
 
@@ -51,13 +52,13 @@ class RequestReader:
 
     async def receive(self, *, in_body: bool) -> bytes:
         """The next bytes: the rest of a head and nothing behind it, or `in_body` LINES_PER_TURN lines at most. Empty at
-        the end of the stream, and in a body of tiny lines.
+        the end of the stream, when the peer cannot be answered any more, and in a body of tiny lines.
 
         Always a checkpoint. Cancelled, it has taken nothing.
         """
         news = not self.has_rest
-        if news:
-            await self._stream.wait_readable()
+        if news and not await self._stream.wait_readable():
+            return b""
         await self._turns.wait(self._client)
         if news:
             received = bytes(await self._stream.receive_some(READ_BYTES))

@@ -1,5 +1,7 @@
 """The byte stream under an accepted connection: hypercorn reads and writes it until it is that of a WebSocket."""
 
+import fcntl
+import termios
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -10,6 +12,7 @@ from relay.net.link.link import Link
 from relay.net.link.pace import OF_A_CALL, OF_A_STRANGER, FramePace
 from relay.net.link.protocol import Side, WebSocketProtocol
 from relay.net.link.shared_reader import notify_closing
+from relay.net.transport import TCP_CLOSE, tcp_state
 
 READ_BYTES = 65_536
 UNREAD_MAX = 50
@@ -18,6 +21,8 @@ LINGER_S = 1.0
 LINGER_BYTES = 2**18
 """So long, and so much, is read behind our goodbye and thrown away: what the kernel has unread when it closes makes it
 reset the connection, and the peer loses what was said last (RFC 9112, 9.6)."""
+_NO_BYTES = bytes(4)
+"""What FIONREAD (tcp(7)) says when nothing is there to be read."""
 
 
 class Place:
@@ -94,10 +99,12 @@ class ServerStream(trio.abc.Stream):
         self._check_open()
         return await self._stream.receive_some(max_bytes)
 
-    async def wait_readable(self) -> None:
-        """Return when there is something to receive, or nothing will be any more."""
+    async def wait_readable(self) -> bool:
+        """Wait until there is something to receive. False: nothing will be, or the peer has reset the connection."""
         self._check_open()
         await trio.lowlevel.wait_readable(self.socket)
+        unread_bytes = fcntl.ioctl(self.socket.fileno(), termios.FIONREAD, _NO_BYTES)
+        return unread_bytes != _NO_BYTES and tcp_state(self.socket) != TCP_CLOSE
 
     async def send_eof(self) -> None:
         """As a stream does, until it is that of a WebSocket, whose end `part` says. Raises BusyResourceError while

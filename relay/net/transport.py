@@ -12,8 +12,24 @@ _KEEPALIVE_INTERVAL_S = 5
 _KEEPALIVE_PROBES = 3
 
 
+TCP_CLOSE, TCP_CLOSE_WAIT = 7, 8
+"""States of a connection that its peer has reset, or has ended its side of (Linux, include/net/tcp_states.h)."""
+
+
 class _HasOptions(Protocol):
     def setsockopt(self, level: int, option: int, value: int, /) -> None: ...
+
+
+class _TellsOptions(Protocol):
+    def getsockopt(self, level: int, option: int, length: int, /) -> bytes: ...
+
+
+def tcp_state(connection: _TellsOptions) -> int:
+    """The state of a connection in the kernel, which is known before all that came is read (tcp(7), TCP_INFO).
+
+    Raises OSError if it is closed.
+    """
+    return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
 
 
 def guard_tcp(connection: _HasOptions, *, user_timeout_ms: int = USER_TIMEOUT_MS) -> None:

@@ -1,5 +1,7 @@
 """RequestReader: a head at a time, a few lines of a body, and one connection after the other."""
 
+from functools import partial
+
 import pytest
 import trio
 from hypothesis import given
@@ -19,8 +21,9 @@ class Source:
     def __init__(self, *parts: bytes) -> None:
         self.parts = list(parts)
 
-    async def wait_readable(self) -> None:
+    async def wait_readable(self) -> bool:
         await trio.lowlevel.checkpoint()
+        return bool(self.parts)
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         await trio.lowlevel.checkpoint()
@@ -178,3 +181,22 @@ async def test_who_is_cancelled_in_its_turn_has_taken_nothing_and_holds_nobody_u
         await reader.receive(in_body=False)
 
     assert await reader.receive(in_body=False) == HEAD
+
+
+async def test_a_connection_that_is_over_waits_for_no_turn() -> None:
+    turns = Turns()
+    async with trio.open_nursery() as nursery:
+        for _ in range(300):
+            nursery.start_soon(partial(RequestReader(Source(HEAD), turns).receive, in_body=False))
+        await trio.lowlevel.checkpoint()
+        over = trio.Event()
+
+        async def end() -> None:
+            assert await RequestReader(Source(), turns).receive(in_body=False) == b""
+            over.set()
+
+        nursery.start_soon(end)
+        for _ in range(3):
+            await trio.lowlevel.checkpoint()
+        assert over.is_set()
+        nursery.cancel_scope.cancel()

@@ -1,5 +1,7 @@
 """ServerStream: it is the library's until it is a WebSocket, and its last words are heard."""
 
+import socket
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -125,3 +127,28 @@ async def test_the_librarys_close_wakes_its_reader_and_nothing_is_written_any_mo
 async def expect_closed(stream: ServerStream) -> None:
     with pytest.raises(trio.ClosedResourceError):
         await stream.receive_some(1)
+
+
+@pytest.mark.parametrize(
+    ("sent", "ends", "readable"),
+    [
+        (b"", "sending", False),
+        (b"", "reset", False),
+        (b"GET", "not", True),
+        (b"GET", "sending", True),
+        (b"GET", "reset", False),
+    ],
+)
+async def test_it_says_whether_there_is_something_to_read_of_a_peer_that_can_be_answered(
+    sent: bytes, ends: str, *, readable: bool
+) -> None:
+    """A peer that only ended its own side still waits for its answer."""
+    with stream_and_peer() as (stream, peer):
+        await peer.send_all(sent)
+        if ends == "sending":
+            await peer.send_eof()
+        if ends == "reset":
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            peer.socket.close()
+        with trio.fail_after(5):
+            assert await stream.wait_readable() == readable

@@ -1,7 +1,6 @@
 """A stream that also takes bytes from a plain function, where what is below it can: TCP, and TLS over it."""
 
 import os
-import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,10 +8,9 @@ from contextlib import contextmanager, suppress
 import trio
 
 from relay.net.link.shared_reader import READ_BYTES, Seat, notify_closing, take_seat
+from relay.net.transport import TCP_CLOSE, TCP_CLOSE_WAIT, tcp_state
 
 RECEIVE_BYTES = 65_536
-_TCP_CLOSE, _TCP_CLOSE_WAIT = 7, 8
-_LEFT = {_TCP_CLOSE, _TCP_CLOSE_WAIT}
 
 
 class PromptStream(trio.abc.Stream):
@@ -44,11 +42,11 @@ class PromptStream(trio.abc.Stream):
 
     @property
     def peer_has_left(self) -> bool:
-        """Whether the peer has closed TCP, which is known before all that it sent is read (tcp(7), TCP_INFO)."""
+        """Whether the peer has closed TCP, which is known before all that it sent is read."""
         if self._socket is None:
             return False
         with suppress(OSError):
-            return self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in _LEFT
+            return tcp_state(self._socket) in (TCP_CLOSE, TCP_CLOSE_WAIT)
         return True
 
     @property
