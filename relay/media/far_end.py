@@ -26,18 +26,19 @@ class FarEnd:
 
     def __init__(self, form: AudioFormat) -> None:
         self._format = form
-        self._pieces: deque[tuple[int, bytes]] = deque()
+        self._pieces: deque[tuple[int, int, bytes]] = deque()
+        """What was sent: when each piece begins and ends, and its sound."""
         self._end = 0
         self._recorded: int | None = None
         self._late: deque[tuple[float, int]] = deque()
-        self._slack = self._at(SLACK_S)
+        self._slack, self._kept, self._unasked = self._at(SLACK_S), self._at(KEPT_S), self._at(UNASKED_S)
 
     def sent(self, data: bytes, at: float) -> None:
         """This was written to the caller's socket: whole samples."""
         start = max(self._at(at), self._end)
-        self._pieces.append((start, data))
-        self._end = start + self._length(data)
-        while self._pieces[0][0] < start - self._at(UNASKED_S):
+        self._end = start + len(data) // self._format.block_bytes
+        self._pieces.append((start, self._end, data))
+        while self._pieces[0][0] < start - self._unasked:
             self._pieces.popleft()
 
     def cleared(self, at: float) -> None:
@@ -45,9 +46,9 @@ class FarEnd:
         now = self._at(at)
         while self._pieces and self._pieces[-1][0] >= now:
             self._pieces.pop()
-        if self._pieces:
-            start, data = self._pieces.pop()
-            self._pieces.append((start, data[: (now - start) * self._format.block_bytes]))
+        if self._pieces and self._pieces[-1][1] > now:
+            start, _, data = self._pieces.pop()
+            self._pieces.append((start, now, data[: (now - start) * self._format.block_bytes]))
         self._end = min(self._end, now)
 
     def new_stream(self) -> None:
@@ -64,7 +65,7 @@ class FarEnd:
         start = now - samples if self._recorded is None else self._recorded
         start = self._not_too_late(start, now - samples, arrived_at)
         self._recorded = start + samples
-        while self._pieces and self._pieces[0][0] + self._length(self._pieces[0][1]) < start - self._at(KEPT_S):
+        while self._pieces and self._pieces[0][1] < start - self._kept:
             self._pieces.popleft()
         return self._between(start, start + samples)
 
@@ -84,22 +85,24 @@ class FarEnd:
         return start + passed
 
     def _between(self, start: int, end: int) -> bytes | None:
-        found, behind = [], start
-        for at, data in self._pieces:
+        found, behind, block_bytes = [], start, self._format.block_bytes
+        for at, until, data in self._pieces:
+            if until <= behind:
+                continue
             if at >= end:
                 break
-            first, last = max(at, behind), min(at + self._length(data), end)
-            if first < last:
-                found.append(self._silence(first - behind))
-                found.append(data[(first - at) * self._format.block_bytes : (last - at) * self._format.block_bytes])
-                behind = last
-        return b"".join((*found, self._silence(end - behind))) if found else None
+            if at > behind:
+                found.append(self._silence(at - behind))
+                behind = at
+            last = min(until, end)
+            found.append(data[(behind - at) * block_bytes : (last - at) * block_bytes])
+            behind = last
+        if found and behind < end:
+            found.append(self._silence(end - behind))
+        return b"".join(found) if found else None
 
     def _at(self, seconds: float) -> int:
         return round(seconds * self._format.rate_hz)
-
-    def _length(self, data: bytes) -> int:
-        return len(data) // self._format.block_bytes
 
     def _silence(self, samples: int) -> bytes:
         return self._format.silence(samples * self._format.block_bytes)
