@@ -77,6 +77,11 @@ class Outbox:
         while not self.put_now(entry):
             await self._room.wait()
 
+    @property
+    def room(self) -> int:
+        """How many entries `put_now` takes now."""
+        return max(0, self._capacity - len(self._entries))
+
     def put_now(self, entry: Entry) -> bool:
         """Queue an entry if there is room for it. False: there is none. Raises LegLost once closed."""
         if self._closed:

@@ -56,6 +56,11 @@ class BrowserOutbox:
         while not self.put_now(entry):
             await self._room.wait()
 
+    @property
+    def room(self) -> int:
+        """How many frames `put_now` takes now."""
+        return AUDIO_WAITING_MAX - self._log.audio_waiting
+
     def put_now(self, entry: Entry) -> bool:
         """As `put`, if there is room. False: there is none."""
         if self._closed:

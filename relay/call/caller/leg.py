@@ -63,6 +63,9 @@ CallerEvent = CallerAudio | Heard | KeyPressed | Dropped | TooManyMalformed | Ca
 class CallerOutbox(Protocol):
     """The queue in front of a caller: see `Outbox`, which it is where a leg is one socket."""
 
+    @property
+    def room(self) -> int: ...
+
     async def put(self, entry: Entry) -> None: ...
 
     def put_now(self, entry: Entry) -> bool: ...

@@ -20,11 +20,16 @@ from relay.errors import LegLost
 from relay.logic.playback.frame import PlayFrame
 from relay.logic.playback.playout import Playout
 from relay.media.far_end import FarEnd
+from relay.media.frames import FRAME_MS
 from relay.net.outbox import Entry
 from relay.wakeup import Signal
 
 MARK_EVERY_MS = 200
 """How fine the heard position is known; a mark per frame would double the messages."""
+AHEAD_S = FRAME_MS / 1000
+"""So early a message may leave with the frame that comes meanwhile: within that time one always comes."""
+ENTRIES_PER_MESSAGE = 2
+"""A message of audio, and perhaps a mark."""
 
 
 @dataclass(slots=True)
@@ -32,7 +37,8 @@ class Burden:
     """What the process carries, as far as a call has to know. One for all of them."""
 
     many_calls: bool = False
-    """A message costs so much now that two frames of a turn are to share one, where the leg can do that."""
+    """A message costs so much now that two frames of a turn are to share one, where the leg can do that, and that no
+    task is to be woken to send it."""
 
 
 class _Due(NamedTuple):
@@ -46,7 +52,7 @@ class Speaker:
     """One per call: the queue of what is to be played, `playout`, and the only way out of it.
 
     Only `run` waits; whatever it is sending, `stop` ends that at once. `changed` is to be fired when there may be
-    something to do earlier than was planned.
+    something to do earlier than was planned. With many calls, what is nearly due is sent by who adds a frame.
     """
 
     def __init__(
@@ -65,6 +71,8 @@ class Speaker:
         self._cleared_before = 0
         self._leg: CallerLeg | None = None
         self._sending = trio.CancelScope()
+        self._alarm: trio.CancelScope | None = None
+        """While `run` waits for the time at which something is due: that is its deadline."""
         self._marked_ms = 0.0
         self._taken_back_ms = 0.0
         self.last_audible_at = trio.current_time()
@@ -82,6 +90,8 @@ class Speaker:
         is_earlier = send_at is not None and planned_at is not None and send_at < planned_at
         if frames and (was_empty or is_earlier):
             self.changed.fire()
+        elif self._leg is not None and self._joins(self._leg):
+            self._send_ahead(self._leg)
 
     def attach(self, leg: CallerLeg) -> None:
         """Play to this socket from now on."""
@@ -125,14 +135,15 @@ class Speaker:
     async def run(self) -> None:
         """Send what is due, when it is due, until cancelled."""
         while True:
-            due_at = None if self._leg is None else self.playout.next_send_at()
-            await self.changed.wait(until=math.inf if due_at is None else due_at)
+            with trio.CancelScope(deadline=self._due_at) as self._alarm:
+                await self.changed.wait()
+            self._alarm = None
             await self._send_due()
 
     async def _send_due(self) -> None:
         """Send what is due now, waiting for room in the outbox, until there is no more or it was cut."""
         leg = self._leg
-        while leg is not None and (due := self._take_due(join=leg.joins_frames and self._burden.many_calls)):
+        while leg is not None and (due := self._take_due(join=self._joins(leg))):
             try:
                 for entry in self._entries(leg, due):
                     if not (leg.outbox.put_now(entry) or await self._put(leg.outbox, entry)):
@@ -141,14 +152,34 @@ class Speaker:
                 self.detach(leg)
                 return
 
-    def _take_due(self, *, join: bool) -> list[_Due]:
-        """The frame that is to be sent now, if there is one; and the next, if it joins it.
+    def _send_ahead(self, leg: CallerLeg) -> None:
+        """Send the message that is due within `AHEAD_S`, if there is one, and let `run` wait for the next."""
+        if self._alarm is None or leg.outbox.room < ENTRIES_PER_MESSAGE:
+            return
+        if due := self._take_due(join=True, ahead_s=AHEAD_S):
+            try:
+                for entry in self._entries(leg, due):
+                    leg.outbox.put_now(entry)
+            except LegLost:
+                self.detach(leg)
+            self._alarm.deadline = self._due_at
+
+    @property
+    def _due_at(self) -> float:
+        due_at = None if self._leg is None else self.playout.next_send_at()
+        return math.inf if due_at is None else due_at
+
+    def _joins(self, leg: CallerLeg) -> bool:
+        return self._burden.many_calls and leg.joins_frames
+
+    def _take_due(self, *, join: bool, ahead_s: float = 0.0) -> list[_Due]:
+        """The frame that is to be sent now, or within `ahead_s`, if there is one; and the next, if it joins it.
 
         That is 20 ms early, so that the caller's side never has less ahead of time than it has without.
         """
         due: list[_Due] = []
         now = trio.current_time()
-        at, taken = self.playout.next_send_at(), self.playout.take(now)
+        at, taken = self.playout.next_send_at(), self.playout.take(now, ahead_s=ahead_s)
         while at is not None and taken is not None:
             frame = taken.frame
             due.append(_Due(frame, max(at, frame.arrived_at)))

@@ -13,7 +13,8 @@ audio before it was played (Twilio Media Streams, messages "mark" and "clear").
 |          |                                      | a hole, as soon as it is full                     |                |
 | playing  | a frame is due every 20 ms, and sent | no frame when one is due -> empty                 | 20 ms a frame  |
 |          | up to `lead_ms` before it is due, or |                                                   |                |
-|          | 20 ms sooner to join the one before  |                                                   |                |
+|          | up to 40 ms sooner to save messages  |                                                   |                |
+|          | and wake-ups                         |                                                   |                |
 | paused   | any of these, but nothing is sent    | `resume()`                                        | barge-in's own |
 
 Running dry in the middle of speech is a hole; its length is known when speech goes on. A backlog (more than
@@ -195,10 +196,10 @@ class Playout:
             return None
         return self._schedule.send_at
 
-    def take(self, now: float) -> Taken | None:
-        """The next frame, if it may be sent now."""
+    def take(self, now: float, *, ahead_s: float = 0.0) -> Taken | None:
+        """The next frame, if it may be sent now, or within `ahead_s` as playback goes on."""
         at = self.next_send_at()
-        if at is None or now < at:
+        if at is None or now < (at if self._schedule.due_at is None else at - ahead_s):
             return None
         hole_ms = self._restart(now) if self._schedule.is_behind(now) else None
         self._trimmed += self._trim()

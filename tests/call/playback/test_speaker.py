@@ -1,6 +1,6 @@
 """The speaker sends what is due when it is due, whichever socket is the caller's, and nothing behind a clear."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -44,6 +44,17 @@ async def open_rig(jitter: JitterConfig = JITTER, *, busy: bool = False) -> Asyn
             nursery.start_soon(rig.speaker.run)
             yield rig
             nursery.cancel_scope.cancel()
+
+
+class StepsOf(trio.abc.Instrument):
+    """Counts how often the tasks that run a function get a turn."""
+
+    def __init__(self, function: Callable[..., object]) -> None:
+        self.count = 0
+        self._name = function.__qualname__
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += task.name.endswith(self._name)
 
 
 def words(count: int, first: int = 0, turn: int = 1) -> list[PlayFrame]:
@@ -90,6 +101,67 @@ async def test_while_it_is_busy_two_frames_of_a_turn_share_a_message(autojump_cl
         assert side.control_got == ["mark 2:220", "mark 2:260"]
         assert rig.metric("relay_frames_total", leg="caller", direction="down") == 13
         assert rig.metric("relay_frame_delay_seconds_sum", direction="down") == pytest.approx(0.2), "as in two messages"
+
+
+async def test_while_it_is_busy_nobody_is_woken_for_audio_that_flows(autojump_clock: MockClock) -> None:
+    """What is due soon leaves with the frame that comes: at most 40 ms early, and never late."""
+    async with open_rig(busy=True) as rig, open_caller_side(NoFence()) as side:
+        rig.speaker.attach(side)
+        for n in range(20):
+            rig.add(*words(1, n))
+            await trio.sleep(0.02)
+        steps = StepsOf(rig.speaker.run)
+        trio.lowlevel.add_instrument(steps)
+        for n in range(20, 100):
+            rig.add(*words(1, n))
+            await trio.sleep(0.02)
+        trio.lowlevel.remove_instrument(steps)
+        await trio.sleep(1)
+
+        frames = [(at, message) for at, message in side.arrived if isinstance(message, bytes)]
+        assert b"".join(message for _, message in frames) == b"".join(word(n) for n in range(100))
+        at_ms = [at for at, message in frames for _ in range(len(message) // 160)]
+        assert all(100 + 20 * n - 40 <= at <= max(200, 100 + 20 * n) for n, at in enumerate(at_ms))
+        assert steps.count == 0
+        assert rig.metric("relay_frame_delay_seconds_sum", direction="down") == pytest.approx(0.2), "as it began"
+
+
+async def test_while_it_is_busy_what_finds_no_room_is_neither_lost_nor_put_in_another_order(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(busy=True) as rig, open_caller_side(NoFence(), capacity=1) as side:
+        rig.speaker.attach(side)
+        for n in range(60):
+            if n == 20:
+                side.peer.stop_reading()
+            if n == 40:
+                side.peer.read_again()
+            rig.add(*words(1, n))
+            await trio.sleep(0.02)
+        await trio.sleep(1)
+
+        assert b"".join(side.audio_got) == b"".join(word(n) for n in range(60))
+
+
+async def test_while_it_is_busy_what_a_closed_outbox_refuses_is_kept_for_the_next_socket(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(busy=True) as rig, open_caller_side(NoFence()) as first, open_caller_side(NoFence()) as second:
+        rig.speaker.attach(first)
+        for n in range(40):
+            if n == 30:
+                first.outbox.close()
+            rig.add(*words(1, n))
+            await trio.sleep(0.02)
+        rig.speaker.attach(second)
+        await trio.sleep(2)
+
+        got, again = (b"".join(side.audio_got) for side in (first, second))
+        all_said = b"".join(word(n) for n in range(40))
+        assert again
+        assert all_said.startswith(got)
+        assert all_said.endswith(again)
+        assert len(got) + len(again) >= len(all_said), "none between the two is missing"
 
 
 async def test_a_leg_whose_messages_hold_one_frame_gets_one_however_busy_it_is(

@@ -326,6 +326,21 @@ def test_frames_that_leave_together_are_of_one_turn_and_no_further_ahead_than_th
             played_until = max(played_until, at) + FRAME_S
 
 
+def test_a_frame_may_be_taken_ahead_of_its_time_only_while_playback_goes_on() -> None:
+    queue = playout()
+    fill(queue, words(20), 0.0)
+    begins_at = queue.next_send_at()
+    assert begins_at is not None
+    assert queue.take(begins_at - 0.01, ahead_s=0.02) is None, "nothing plays yet, and the buffer is to be full"
+    while (at := queue.next_send_at()) is not None and at <= begins_at:
+        queue.take(at)
+    assert at is not None
+    assert queue.take(at - 0.021, ahead_s=0.02) is None
+    assert queue.take(at - 0.019) is None
+    assert queue.take(at - 0.019, ahead_s=0.02) is not None
+    assert queue.next_send_at() == pytest.approx(at + FRAME_S), "the frames that follow keep their times"
+
+
 def test_a_frame_that_is_taken_along_leaves_out_no_less_of_a_pause() -> None:
     queue, told = playout(), 0
     fill(queue, backlog(60), 0.0)
