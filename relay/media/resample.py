@@ -104,7 +104,7 @@ class PolyphaseFir:
         step = held.itemsize
         shape, strides = (blocks, len(self._weights)), (self._block * step, step)
         windows = np.ndarray(shape, np.float64, held, strides=strides).copy()  # overlapping: BLAS wants its own copy
-        return to_int16((windows @ self._weights).ravel()[: ratios * self._up])
+        return to_int16(windows.dot(self._weights).ravel()[: ratios * self._up])
 
     def reset(self) -> None:
         self._held = np.zeros(self._history)
@@ -159,4 +159,4 @@ class SoxrStream:
 
 def to_int16(values: NDArray[np.float64] | NDArray[np.float32]) -> Samples:
     """Return 16-bit samples of values in their units; beyond full scale they saturate."""
-    return values.round().clip(-32768, 32767).astype(np.int16)
+    return np.rint(values).clip(-32768.0, 32767.0).astype(np.int16)
