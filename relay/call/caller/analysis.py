@@ -166,6 +166,8 @@ class Analysis:
         while True:
             due = max(self._last_media_at + FLOW_AFTER_S, self._covered_until + FRAME_MS / 1000)
             await trio.sleep_until(due)
+            if due < self._last_media_at + FLOW_AFTER_S:
+                continue
             await trio.sleep(min(trio.current_time() - due, READING_MAX_S))
             now = trio.current_time()
             if now < self._last_media_at + FLOW_AFTER_S:
