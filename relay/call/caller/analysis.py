@@ -127,30 +127,30 @@ class Analysis:
                 self.far_end.new_stream()
             return
         self._last_media_at = self._covered_until = audio.arrived_at
-        duration_ms = self._source.duration_ms(len(audio.data))
+        size = len(audio.data)
         stamp_ms = audio.arrived_at * 1000 if audio.stamp_ms is None else audio.stamp_ms
-        silent_frames = round(self._media_clock.place(stamp_ms, duration_ms, audio.missing) / FRAME_MS)
+        silence_ms = self._media_clock.place(stamp_ms, self._source.duration_ms(size), audio.missing)
+        lost = min(audio.missing * size, LOST_MAX_FRAMES * self._source.frame_bytes)
+        far = self.far_end.played(lost + size, audio.arrived_at) if self.far_end is not None and size else None
+        if audio.missing:
+            self._fill_gap(round(silence_ms / FRAME_MS), far[:lost] if far else b"", audio.arrived_at, stream)
+            far = far[lost:] if far else None
+        if size:
+            self._push(audio.data, audio.arrived_at, stream, far=far, sent_by_caller=True)
+
+    def _fill_gap(self, silent_frames: int, played: bytes, arrived_at: float, stream: VadStream) -> None:
+        """Put so much silence in the place of messages that are missing. `played` is what was played while they were
+        recorded; empty for silence."""
         self._counts.invented("gap", silent_frames)
-        lost, far = self._played_meanwhile(audio)
+        frame_bytes = self._source.frame_bytes
+        lost = deque(played[at : at + frame_bytes] for at in range(0, len(played), frame_bytes))
         for _ in range(silent_frames):
-            is_whole = bool(lost) and len(lost[0]) == len(self._source.silent_frame)
-            self._push(self._source.silent_frame, audio.arrived_at, stream, far=lost.popleft() if is_whole else None)
+            is_whole = bool(lost) and len(lost[0]) == frame_bytes
+            self._push(self._source.silent_frame, arrived_at, stream, far=lost.popleft() if is_whole else None)
         for piece in lost:
             waited = self._uplink.lost(Audio(self._source, piece))
             self._tell_of_echo()
-            self._use(*waited, audio.arrived_at, stream)
-        if audio.data:
-            self._push(audio.data, audio.arrived_at, stream, far=far, sent_by_caller=True)
-
-    def _played_meanwhile(self, audio: CallerAudio) -> tuple[deque[bytes], bytes | None]:
-        """What was played while the messages that are missing before this one were recorded, in frames, the last one
-        perhaps shorter, and while this was; none and None for silence."""
-        size, frame_size = len(audio.data), len(self._source.silent_frame)
-        lost = min(audio.missing * size, LOST_MAX_FRAMES * frame_size)
-        far = self.far_end.played(lost + size, audio.arrived_at) if self.far_end is not None and size else None
-        if far is None:
-            return deque(), None
-        return deque(far[at : min(at + frame_size, lost)] for at in range(0, lost, frame_size)), far[lost:]
+            self._use(*waited, arrived_at, stream)
 
     def _tell_of_echo(self) -> None:
         match self._uplink.news:
