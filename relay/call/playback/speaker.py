@@ -27,7 +27,7 @@ from relay.wakeup import Signal
 MARK_EVERY_MS = 200
 """How fine the heard position is known; a mark per frame would double the messages."""
 AHEAD_S = FRAME_MS / 1000
-"""So early a message may leave with the frame that comes meanwhile: within that time one always comes."""
+"""So early a message may leave with a frame that comes: within that time one does, as long as audio flows."""
 ENTRIES_PER_MESSAGE = 2
 """A message of audio, and perhaps a mark."""
 
@@ -135,10 +135,16 @@ class Speaker:
     async def run(self) -> None:
         """Send what is due, when it is due, until cancelled."""
         while True:
-            with trio.CancelScope(deadline=self._due_at) as self._alarm:
-                await self.changed.wait()
-            self._alarm = None
+            await self._wait_for_due()
             await self._send_due()
+
+    async def _wait_for_due(self) -> None:
+        self._alarm = alarm = trio.CancelScope(deadline=self._due_at)
+        try:
+            with alarm:
+                await self.changed.wait()
+        finally:
+            self._alarm = None
 
     async def _send_due(self) -> None:
         """Send what is due now, waiting for room in the outbox, until there is no more or it was cut."""

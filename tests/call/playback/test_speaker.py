@@ -143,6 +143,24 @@ async def test_while_it_is_busy_what_finds_no_room_is_neither_lost_nor_put_in_an
         assert b"".join(side.audio_got) == b"".join(word(n) for n in range(60))
 
 
+async def test_while_it_is_busy_nothing_leaves_any_more_once_the_speaker_has_ended(autojump_clock: MockClock) -> None:
+    rig = Rig(JITTER, busy=True)
+    async with open_caller_side(NoFence()) as side:
+        rig.speaker.attach(side)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.speaker.run)
+            for n in range(20):
+                rig.add(*words(1, n))
+                await trio.sleep(0.02)
+            nursery.cancel_scope.cancel()
+        sent = b"".join(side.audio_got)
+        for n in range(20, 40):
+            rig.add(*words(1, n))
+            await trio.sleep(0.02)
+
+        assert b"".join(side.audio_got) == sent != b""
+
+
 async def test_while_it_is_busy_what_a_closed_outbox_refuses_is_kept_for_the_next_socket(
     autojump_clock: MockClock,
 ) -> None:
