@@ -35,6 +35,12 @@ class RecordingBroken(FormatMismatch):
     code = "RECORDING_BROKEN"
 
 
+class NotARecording(RelayError):
+    """A file is no recording of a call that this program can read; the text is one line that says why."""
+
+    code = "NOT_A_RECORDING"
+
+
 class ProtocolError(RelayError):
     """A message breaks its protocol. It is raised only as one of its two subclasses."""
 
