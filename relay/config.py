@@ -229,6 +229,16 @@ class StateConfig(msgspec.Struct, frozen=True):
     password_file: str = ""
 
 
+class RecordConfig(msgspec.Struct, frozen=True):
+    """The table [record]: which calls are recorded, where that is kept, and how long."""
+
+    mode: Literal["off", "trouble", "all"] = "off"
+    dir: str = ""
+    max_call_mb: Annotated[int, Meta(ge=1, le=4096)] = 64
+    max_total_mb: Annotated[int, Meta(ge=1, le=10_000_000)] = 2048
+    keep_days: Annotated[int, Meta(ge=1, le=3650)] = 14
+
+
 class LoggingConfig(msgspec.Struct, frozen=True):
     """The table [logging]: which lines are written, and in which form."""
 
@@ -255,6 +265,7 @@ class Config:
     client: ClientConfig = field(default_factory=ClientConfig)
     admin: AdminConfig = field(default_factory=AdminConfig)
     state: StateConfig = field(default_factory=StateConfig)
+    record: RecordConfig = field(default_factory=RecordConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)
 
     @property
@@ -278,5 +289,6 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "client": ClientConfig,
     "admin": AdminConfig,
     "state": StateConfig,
+    "record": RecordConfig,
     "logging": LoggingConfig,
 }

@@ -17,6 +17,7 @@ from relay.config import (
     BargeInConfig,
     Config,
     LadderEntry,
+    RecordConfig,
     ServerConfig,
     StateConfig,
     TwilioConfig,
@@ -168,6 +169,9 @@ def _problems(sections: Mapping[str, Any], ladder: list[tuple[str, LadderEntry]]
     yield from _twilio_problems(sections["twilio"])
     yield from _barge_in_problems(sections["barge_in"])
     yield from _state_problems(sections["state"])
+    record: RecordConfig = sections["record"]
+    if record.max_total_mb < record.max_call_mb:
+        yield "record.max_total_mb", record.max_total_mb, f"at least record.max_call_mb, {record.max_call_mb}"
     names: set[str] = set()
     for place, entry in ladder:
         yield from _assistant_problems(place, entry)

@@ -18,7 +18,7 @@ END = "<!-- The end of what `make docs` makes. -->"
 _SECRET = re.compile(r"#   ([A-Z_]+) +(.+)")
 _TABLE = re.compile(r"#?(\[+([a-z_]+)\]+)")
 _KEY = re.compile(r"#?([a-z_]+) = (.+)")
-_UNITS = {"_per_s": "1/s", "_ms": "ms", "_s": "s", "_hz": "Hz", "_db": "dB"}
+_UNITS = {"_per_s": "1/s", "_ms": "ms", "_s": "s", "_hz": "Hz", "_db": "dB", "_mb": "MB", "_days": "days"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,9 @@ class Call:
         self._started_at = min(now, record.started_at)
         self._reason: EndReason | None = None
         self._scope = trio.CancelScope()
-        self.report = report = Report(self.id, services.metrics)
+        recorder = services.recorder
+        recording = recorder.begin(self.id, self.sid, caller_format, assistant_format) if recorder else None
+        self.report = report = Report(self.id, services.metrics, recording)
         remake = (
             FrameMaker(caller_format, assistant_format) if worth_remaking(caller_format, assistant_format) else None
         )
@@ -225,6 +227,8 @@ class Call:
         }
         call_id = self._forwarder.assistant_call_id
         self.report.tell(CallEnded(reason, round(self.age_s, 3), self.sid, call_id, totals))
+        if self.report.recording is not None:
+            self.report.recording.end()
 
     async def _receive(self) -> None:
         """It ends when the call does, and then gives the socket back, while the assistant is still told goodbye."""
@@ -237,6 +241,8 @@ class Call:
     def _take(self, event: CallerEvent) -> None:
         match event:
             case Heard(turn=turn, position_ms=position_ms):
+                if self.report.recording is not None:
+                    self.report.recording.mark_returned(turn, position_ms)
                 self._playback.heard(turn, position_ms)
             case KeyPressed(digit=digit):
                 self.report.tell(KeyWasPressed())

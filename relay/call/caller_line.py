@@ -155,6 +155,8 @@ class CallerLine:
                 continue
             if isinstance(event, CallerAudio):
                 self._report.counts.frame("caller", "up")
+                if (recording := self._report.recording) is not None:
+                    recording.from_caller(event.arrived_at, event.stamp_ms, event.missing, event.data)
                 await self._pass_on(event)
             elif event is not None:
                 take(event)

@@ -7,6 +7,7 @@ from relay.call.caller.vad_engine import VadEngine
 from relay.config import Config
 from relay.media.frames import Audio
 from relay.metrics import Metrics
+from relay.record.recorder import Recorder
 from relay.state import StateStore
 
 
@@ -23,3 +24,5 @@ class Services:
     """What a caller hears when there is no assistant, before the call ends."""
     classifier: Classifier | None = None
     """The operator's own, which is asked what is an interruption; None: the detector decides."""
+    recorder: Recorder | None = None
+    """None: no call is recorded."""

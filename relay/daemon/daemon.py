@@ -6,7 +6,8 @@
 | draining | told to wait and ask again | the last call is over; at once on a 2nd signal | `server.drain_timeout_s` |
 | leaving  | told to wait and ask again | those that are left are handed over, and ended | 7 s                      |
 | stopping | nothing is accepted        | open requests are answered                     | 3 s                      |
-| closing  | nothing is accepted        | calls left at the assistants' are ended        | 2 s                      |
+| closing  | nothing is accepted        | calls left at the assistants' are ended,       | 2 s, and 2 s             |
+|          |                            | recordings are written                         |                          |
 """
 
 import errno
@@ -44,6 +45,7 @@ from relay.metrics import Metrics
 from relay.net.link.shared_reader import shared_reader
 from relay.net.listen import inherited_listener, open_listener, serve_asgi
 from relay.net.rest import open_rest_client
+from relay.record.recorder import open_recorder
 from relay.redaction import Redactor
 from relay.refusals import Refusals
 from relay.state import StateStore, open_store
@@ -99,7 +101,8 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
             refusals = Refusals(metrics)
             nursery.start_soon(refusals.run)
             dialers = [await _dialer(assistant, config, redactor, stack) for assistant in config.assistants]
-            services = Services(config, metrics, vad, store, assets.apology, assets.classifier)
+            recorder = await stack.enter_async_context(open_recorder(config, redactor))
+            services = Services(config, metrics, vad, store, assets.apology, assets.classifier, recorder)
             async with (
                 open_calls(services, *dialers) as calls,
                 open_browser_sessions(config, calls, refusals) as sessions,

@@ -86,10 +86,11 @@ class ToAssistant(Struct, frozen=True, array_like=True, gc=False, tag=7):
 
 
 class TextToAssistant(Struct, frozen=True, array_like=True, gc=False, tag=8):
-    """A text message was sent to the assistant; here it is without secrets."""
+    """A text message of this kind was sent to the assistant. Its text is made from what else is recorded, or is a key
+    that the caller has pressed, which is nobody's business."""
 
     at_s: float
-    text: str
+    kind: str
 
 
 class TextFromAssistant(Struct, frozen=True, array_like=True, gc=False, tag=9):

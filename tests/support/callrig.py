@@ -27,6 +27,7 @@ from relay.media.frames import Audio, AudioFormat, Encoding
 from relay.media.silero import SileroState
 from relay.metrics import Metrics
 from relay.net.outbox import Outbox
+from relay.record.recorder import Recorder
 from relay.secrets import Secrets
 from relay.standin.phone.player import Player
 from relay.state import StateStore
@@ -415,6 +416,7 @@ async def open_rig(
     apology: Audio | None = None,
     store: StateStore | None = None,
     classifier: Callable[[Metrics], Classifier] | None = None,
+    recorder: Recorder | None = None,
     **sections: Any,
 ) -> AsyncIterator[Rig]:
     """A registry with a dialer under control. On leaving, calls are cancelled and everything is gone.
@@ -427,7 +429,7 @@ async def open_rig(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(engine.run)
             own = classifier(metrics) if classifier is not None else None
-            services = Services(config(**sections), metrics, engine, store, apology, own)
+            services = Services(config(**sections), metrics, engine, store, apology, own, recorder)
             async with open_calls(services, dialer := FakeDialer(audio_format), *others) as calls:
                 yield Rig(calls, Takeover(calls, services), dialer, metrics, nursery, logged)
             nursery.cancel_scope.cancel()

@@ -109,7 +109,7 @@ class Connection:
         self._config = config
         self._report = report
         self._opening = opening
-        self._pump = Pump(outgoing, incoming, opening, dialer.format, report.counts)
+        self._pump = Pump(outgoing, incoming, opening, dialer.format, report)
         self._stay = trio.CancelScope()
         self._ending = Ending.FAILED
         self._dialed_at = trio.current_time()

@@ -70,6 +70,8 @@ class Incoming:
 
     def _take(self, message: str | bytes) -> vapi.StatusUpdate | None:
         self._liveness.message()
+        if (recording := self._report.recording) is not None:
+            recording.from_assistant(message, has_floor=True)
         if isinstance(message, bytes):
             self.began.set()
             audible = self._playback.intake.push(self._samples.push(message))
@@ -82,6 +84,8 @@ class Incoming:
         """For a connection that has the conversation not yet, or not any more: nobody hears what it says, but half a
         sample waits for its other half."""
         self._liveness.message()
+        if (recording := self._report.recording) is not None:
+            recording.from_assistant(message, has_floor=False)
         if isinstance(message, bytes):
             self.began.set()
             self._liveness.audio(trio.current_time(), audible=True)

@@ -29,7 +29,7 @@ import trio
 from relay.call.assistant.dialer import AssistantSocket
 from relay.call.assistant.incoming import Incoming
 from relay.call.assistant.outgoing import Outgoing
-from relay.call.report.counts import Counts
+from relay.call.report.report import Report
 from relay.errors import LegLost
 from relay.media.frames import FRAME_MS, AudioFormat
 from relay.wire import vapi_controls
@@ -65,13 +65,14 @@ class Pump:
     """Writes to one connection; used once."""
 
     def __init__(
-        self, outgoing: Outgoing, incoming: Incoming, opening: Opening, audio_format: AudioFormat, counts: Counts
+        self, outgoing: Outgoing, incoming: Incoming, opening: Opening, audio_format: AudioFormat, report: Report
     ) -> None:
         self._outgoing = outgoing
         self._incoming = incoming
         self._opening = opening
         self._format = audio_format
-        self._counts = counts
+        self._counts = report.counts
+        self._recording = report.recording
         self._messages: deque[str] = deque()
         self._in_hand: str | bytes | None = None
         """What was taken while the writer waited, and the socket did not take at once."""
@@ -142,6 +143,8 @@ class Pump:
         return self._outgoing.is_empty
 
     def _note_written(self, message: str | bytes) -> None:
+        if self._recording is not None:
+            self._recording.to_assistant(message)
         if isinstance(message, bytes):
             self._counts.frame("assistant", "up")
             if (delay_s := self._outgoing.audio_sent()) is not None:
@@ -172,6 +175,8 @@ class Pump:
             await self._send(socket, self._format.silent_frame)
             self._counts.frame("assistant", "up")
             self._counts.invented("keepalive")
+            if self._recording is not None:
+                self._recording.to_assistant(self._format.silent_frame)
             due += FRAME_MS / 1000
             with trio.move_on_at(due):
                 await self._floor.wait()

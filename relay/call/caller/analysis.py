@@ -115,6 +115,8 @@ class Analysis:
                     self._take(audio, stream)
 
     def _judge(self, scored: Scored) -> None:
+        if (recording := self._report.recording) is not None:
+            recording.speech_score(scored.window.end_ms, scored.probability)
         if self.recent is not None:
             self.recent.push(scored.window.samples)
         self._detection.take(scored)

@@ -68,6 +68,7 @@ class Speaker:
         self._report = report
         self._burden = burden or Burden()
         self._counts = report.counts
+        self._recording = report.recording
         self._cleared_before = 0
         self._leg: CallerLeg | None = None
         self._sending = trio.CancelScope()
@@ -126,10 +127,12 @@ class Speaker:
 
             def written(at: float) -> None:
                 self._cleared_before = turn
+                if self._recording is not None:
+                    self._recording.clear_sent(at)
                 self._note_cleared(at)
                 cleared(at)
 
-            mark = Entry(self._leg.mark(turn, position_ms), turn=turn)
+            mark = self._mark(self._leg, turn, position_ms)
             self._leg.outbox.flush_and_put([Entry(self._leg.clear(), on_sent=written), mark])
 
     async def run(self) -> None:
@@ -213,7 +216,11 @@ class Speaker:
         position_ms = self.playout.sent_ms
         if position_ms - self._marked_ms >= MARK_EVERY_MS or self.playout.queued_ms == 0:
             self._marked_ms = position_ms
-            yield Entry(leg.mark(turn, int(position_ms)), turn=turn)
+            yield self._mark(leg, turn, int(position_ms))
+
+    def _mark(self, leg: CallerLeg, turn: int, position_ms: int) -> Entry:
+        sent = None if self._recording is None else partial(self._recording.mark_sent, turn, position_ms)
+        return Entry(leg.mark(turn, position_ms), turn=turn, on_sent=sent)
 
     def _note_cleared(self, at: float) -> None:
         if self.far_end is not None:
@@ -224,6 +231,9 @@ class Speaker:
             if self.far_end is not None:
                 self.far_end.sent(frame.data, sent_at)
             self._counts.frame("caller", "down")
+            if (recording := self._recording) is not None:
+                waiting_ms = self.playout.queued_ms
+                recording.to_caller(sent_at, frame.turn, frame.data, audible=frame.audible, queued_ms=waiting_ms)
             self._counts.frame_delay("down", max(0.0, sent_at - due_at))
             if frame.turn < self._cleared_before:
                 self._counts.stale_sent()

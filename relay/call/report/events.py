@@ -17,6 +17,8 @@ class CallEvent:
 
     log_name: ClassVar[str | None] = None
     log_level: ClassVar[int] = logging.INFO
+    unlogged_name: ClassVar[str] = ""
+    """The event's name in a recording, where it has none in the log."""
 
     def log_values(self) -> dict[str, Any]:
         """What stands in the log beside the name."""
@@ -25,6 +27,10 @@ class CallEvent:
     def write_to(self, log: FilteringBoundLogger) -> None:
         if self.log_name is not None:
             log.log(self.log_level, self.log_name, **self.log_values())
+
+    def recorded(self) -> tuple[str, dict[str, Any]]:
+        """The event's name in a recording of the call, and what stands there beside it."""
+        return self.log_name or self.unlogged_name, self.log_values()
 
 
 # -- the call
@@ -56,6 +62,7 @@ class CallEnded(CallEvent):
 class StateChanged(CallEvent):
     """The call stands differently for its caller. `reason` is the end reason once it is ended."""
 
+    unlogged_name = "call.state"
     status: Literal["live", "reconnecting", "degraded", "ended"]
     reason: str
 
@@ -65,6 +72,7 @@ class Trouble(CallEvent):
     """Something failed on one leg; the call goes on, or a `StateChanged` says that it does not."""
 
     log_level = logging.WARNING
+    unlogged_name = "call.failed"
     leg: Leg
     code: str
     error: str
@@ -144,6 +152,8 @@ class CallerReattached(CallEvent):
 class CallerNotBack(CallEvent):
     """The caller was not attached again in time, or too often before."""
 
+    unlogged_name = "caller.not_back"
+
 
 @dataclass(frozen=True, slots=True)
 class BrowserLost(CallEvent):
@@ -180,6 +190,7 @@ class KeyWasPressed(CallEvent):
 class Speech(CallEvent):
     """Somebody began or stopped to speak."""
 
+    unlogged_name = "assistant.speech"
     role: Role
     started: bool
 
@@ -276,6 +287,8 @@ class FaultRepeated(CallEvent):
 class ReconnectFailed(CallEvent):
     """An attempt to get the assistant back came to nothing; the next follows, or the end."""
 
+    unlogged_name = "assistant.reconnect_failed"
+
 
 @dataclass(frozen=True, slots=True)
 class AssistantReconnected(CallEvent):
@@ -346,6 +359,9 @@ class Said(CallEvent):
         if self.final:
             log.info("transcript.final", role=self.role, characters=len(self.text))
             log.debug("transcript.text", role=self.role, text=self.text)
+
+    def recorded(self) -> tuple[str, dict[str, Any]]:
+        return "transcript.final" if self.final else "transcript.partial", {"role": self.role, "text": self.text}
 
     def __repr__(self) -> str:
         return f"Said(role={self.role!r}, final={self.final}, {len(self.text)} characters)"

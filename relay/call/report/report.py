@@ -1,4 +1,5 @@
-"""The one place where a call says what happens in it: one event becomes a log line, a count, and news for listeners."""
+"""The one place where a call says what happens in it: one event becomes a log line, a count, news for
+listeners, and an entry of the recording."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from relay.call.report.events import BadAssistantMessage, BadCallerMessage, Call
 from relay.call.report.status import CallStatus
 from relay.errors import RemoteProtocolError
 from relay.metrics import Metrics
+from relay.record.call_recording import CallRecording
 from relay.wakeup import Signal
 from relay.weak import weakly
 
@@ -31,7 +33,9 @@ class Report:
     What happens with every frame is only counted, in `counts`; how the call stands for its caller is `status`.
     """
 
-    def __init__(self, call_id: str, metrics: Metrics) -> None:
+    def __init__(self, call_id: str, metrics: Metrics, recording: CallRecording | None = None) -> None:
+        self.recording = recording
+        """Where the call is taken down, if it is: everybody who has a report may do so."""
         self.counts = Counts(metrics)
         self.status = CallStatus(weakly(self.tell))
         self._log = structlog.get_logger().bind(call_id=call_id)
@@ -42,6 +46,8 @@ class Report:
         """Count it, log it, and tell everybody, at once. A listener that fails is removed: it cannot harm the call."""
         self.counts.note(event)
         event.write_to(self._log)
+        if self.recording is not None:
+            self.recording.told(*event.recorded())
         for listener in tuple(self._listeners):
             try:
                 listener(event)

@@ -28,7 +28,7 @@ class Rig:
     def __init__(self, parts: Parts, opening: Opening) -> None:
         self.parts = parts
         self.incoming = Incoming(TELEPHONE, parts.playback, parts.dialogue, parts.report)
-        self.pump = Pump(parts.outgoing, self.incoming, opening, TELEPHONE, parts.report.counts)
+        self.pump = Pump(parts.outgoing, self.incoming, opening, TELEPHONE, parts.report)
         _, self.peer = memory_socket_pair()
         self.socket = AssistantSocket(self.peer)
         self.done = trio.Event()

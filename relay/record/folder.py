@@ -1,0 +1,107 @@
+"""The folder of the recordings: a file for each process that had a call, made, bounded and erased here.
+
+It is used in worker threads, and by commands; only its user can read what is in it.
+"""
+
+import os
+import re
+import time
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+SUFFIX = ".relay"
+PROCESSES_MAX = 99
+"""So many processes may have a call one after the other, and record it."""
+
+_FILE_MODE = 0o600
+_FOLDER_MODE = 0o700
+_CALL_ID = re.compile(r"[A-Za-z0-9]{1,64}")
+_FILE_NAME = re.compile(rf"([A-Za-z0-9]{{1,64}})(-\d+)?{re.escape(SUFFIX)}")
+
+
+def folder_of(configured: str, environ: Mapping[str, str]) -> Path:
+    """The folder that `record.dir` names. Without a name it is in the directory that systemd gives the service for its
+    state (systemd.exec, "StateDirectory="), or in ./state."""
+    if configured:
+        return Path(configured)
+    return Path(environ.get("STATE_DIRECTORY", "").partition(":")[0] or "state", "calls")
+
+
+class RecordingFile:
+    """One file that is appended to. Raises OSError where the disk does."""
+
+    def __init__(self, folder: Path, call_id: str) -> None:
+        """Make the file, and the folder if there is none. A further process of a call gets `CALL_ID-2` and so on."""
+        if not _CALL_ID.fullmatch(call_id):
+            raise ValueError("a call id that is no name of a file")
+        folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+        self.path, self._descriptor = _made(folder, call_id)
+        self.n_bytes = 0
+
+    def append(self, data: bytes) -> None:
+        """Write all of it. A process that is killed afterwards has written it."""
+        while data:
+            written = os.write(self._descriptor, data)
+            self.n_bytes += written
+            data = data[written:]
+
+    def close(self, *, keep: bool) -> None:
+        """No more is written; without `keep` the file is removed."""
+        os.close(self._descriptor)
+        if not keep:
+            self.path.unlink(missing_ok=True)
+
+
+def _made(folder: Path, call_id: str) -> tuple[Path, int]:
+    for number in range(1, PROCESSES_MAX + 1):
+        path = folder / f"{call_id}{f'-{number}' if number > 1 else ''}{SUFFIX}"
+        try:
+            return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, _FILE_MODE)
+        except FileExistsError:
+            continue
+    raise FileExistsError(None, f"the call has {PROCESSES_MAX} recordings already")
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    changed_at: float
+    n_bytes: int
+    path: Path
+
+
+def prune(folder: Path, *, max_bytes: int, keep_s: float, spare: Collection[Path]) -> int:
+    """Remove the recordings that are older than `keep_s`, then the oldest until all together have at most `max_bytes`.
+
+    Those in `spare`, which are being written, are counted and stay. Returns how many were removed.
+    """
+    kept = sorted(_recordings(folder), key=lambda it: it.changed_at)
+    total = sum(it.n_bytes for it in kept)
+    oldest_at = time.time() - keep_s
+    removed = 0
+    for it in kept:
+        if it.path in spare or (it.changed_at >= oldest_at and total <= max_bytes):
+            continue
+        it.path.unlink(missing_ok=True)
+        total -= it.n_bytes
+        removed += 1
+    return removed
+
+
+def erase(folder: Path, call_id: str) -> list[Path]:
+    """Remove every recording of a call, and return what was removed. Of a live call nothing more is kept by then."""
+    files = [it.path for it in _recordings(folder) if _FILE_NAME.fullmatch(it.path.name)[1] == call_id]  # type: ignore[index]
+    for path in files:
+        path.unlink(missing_ok=True)
+    return sorted(files)
+
+
+def _recordings(folder: Path) -> Iterator[_Kept]:
+    try:
+        entries = list(os.scandir(folder))
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if _FILE_NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+            status = entry.stat(follow_symlinks=False)
+            yield _Kept(status.st_mtime, status.st_size, Path(entry.path))

@@ -1,0 +1,112 @@
+"""A call that is recorded: the file holds what happened in it, as the log and both its sides say."""
+
+from pathlib import Path
+
+import trio
+from trio.testing import MockClock
+
+from relay.record.entries import (
+    ClearSent,
+    FromAssistant,
+    FromCaller,
+    MarkReturned,
+    MarkSent,
+    RecordingEnd,
+    RecordingHeader,
+    SpeechScore,
+    TextFromAssistant,
+    ToAssistant,
+    ToCaller,
+    Told,
+)
+from tests.support.callrig import CONTROL_URL, SID, SOCKET_URL, TONE, Assistant, Rig
+from tests.support.numbered import numbered
+from tests.support.recorded import entries_of, files_in, recorded_rig
+
+UNLOGGED = {"call.state", "assistant.speech", "transcript.partial", "caller.not_back", "assistant.reconnect_failed"}
+NOT_OF_THE_REPORT = {"record.kept", "record.removed"}
+
+
+async def eventful(rig: Rig) -> None:
+    """An interruption, a lost assistant, a stream that is attached again, and the end."""
+    await rig.begin()
+    rig.assistant.say(numbered(0, 400))
+    await trio.sleep(2)
+    rig.phone.say(TONE * 15)
+    await trio.sleep(0.4)
+    rig.assistant.interrupted()
+    rig.assistant.stop()
+    rig.assistant.transcript("stop, please", kind="final")
+    await trio.sleep(3)
+    rig.dialer.peers[0].lose()
+    another = Assistant(await rig.dialer.peer(1, within_s=30), rig.dialer.format)
+    rig.nursery.start_soon(another.speak)
+    await trio.sleep(2)
+    rig.phone.peer.lose()
+    await trio.sleep(0.5)
+    rig.phone = await rig.attach(rig.call)
+    await trio.sleep(2)
+    rig.phone.stop()
+    await rig.until_over(10)
+
+
+async def test_the_file_holds_the_call_as_its_sides_and_its_log_have_it(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with recorded_rig(tmp_path) as rig:
+        await eventful(rig)
+        logged = [line["event"] for line in rig.logged if line.get("call_id") == rig.call.id]
+        counts = rig.call.summary()
+    entries = entries_of(tmp_path / f"{rig.call.id}.relay")
+    told = [entry.name for entry in entries if isinstance(entry, Told)]
+
+    assert isinstance(entries[0], RecordingHeader)
+    assert entries[0].call_sid == SID
+    assert isinstance(entries[-1], RecordingEnd)
+    assert [name for name in told if name not in UNLOGGED] == [name for name in logged if name in told]
+    assert {"bargein.flushed", "assistant.lost", "assistant.reconnected", "caller.reattached", "call.ended"} <= {*told}
+    kinds = {FromCaller: "frames_caller_up", ToCaller: "frames_caller_down", ToAssistant: "frames_assistant_up"}
+    for kind, total in kinds.items():
+        assert sum(isinstance(entry, kind) for entry in entries) == counts[total]
+    assert sum(isinstance(entry, ClearSent) for entry in entries) == 1
+    for kind in (MarkSent, MarkReturned, FromAssistant, TextFromAssistant, SpeechScore):
+        assert any(isinstance(entry, kind) for entry in entries)
+    times = [entry.at_s for entry in entries if not isinstance(entry, RecordingHeader)]
+    assert times == sorted(times)
+
+
+async def test_no_address_of_the_assistants_call_is_in_the_file(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with recorded_rig(tmp_path) as rig:
+        await rig.begin()
+        rig.assistant.tell(type="status-update", status="in-progress", call={"monitor": {"controlUrl": CONTROL_URL}})
+        rig.assistant.tell(type=SOCKET_URL)
+        await trio.sleep(0.2)
+        rig.phone.stop()
+        await rig.until_over(10)
+    shown = str(entries_of(tmp_path / f"{rig.call.id}.relay"))
+
+    assert "***" in shown
+    assert CONTROL_URL not in shown
+    assert SOCKET_URL not in shown
+
+
+async def test_by_trouble_a_call_that_went_well_leaves_no_file(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with recorded_rig(tmp_path, "trouble") as rig:
+        await rig.begin()
+        rig.assistant.say(numbered(0, 50))
+        await trio.sleep(2)
+        rig.phone.stop()
+        await rig.until_over(10)
+
+    assert files_in(tmp_path) == []
+
+
+async def test_by_trouble_a_call_that_lost_its_assistant_stays(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with recorded_rig(tmp_path, "trouble") as rig:
+        await eventful(rig)
+        await trio.sleep(1)
+        (line,) = rig.events("record.kept")
+
+    assert line["file"] == f"{rig.call.id}.relay"
+    assert line["troubles"][0] == "leg_lost"
+    assert isinstance(entries_of(tmp_path / line["file"])[-1], RecordingEnd)

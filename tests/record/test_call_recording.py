@@ -1,0 +1,90 @@
+"""What is taken down of a call, and that it has bounds and no secrets."""
+
+import zlib
+
+import trio
+from structlog.testing import capture_logs
+from trio.testing import MockClock
+
+from relay.record.call_recording import WAITING_MAX_BYTES, CallRecording
+from relay.record.entries import (
+    FromAssistant,
+    FromCaller,
+    MarkReturned,
+    RecordingEnd,
+    RecordingHeader,
+    TextFromAssistant,
+    TextToAssistant,
+    ToAssistant,
+    ToCaller,
+    Told,
+)
+from relay.redaction import Redactor
+
+HEADER = RecordingHeader("1", "call", "CA1", 0.0, "mulaw", 8000, "mulaw", 8000, {})
+SECRET = "wss://phone-call-websocket.example/secret-path-of-the-call"
+
+
+def recording(redactor: Redactor | None = None) -> CallRecording:
+    return CallRecording(HEADER, redactor or Redactor(), trio.current_time())
+
+
+async def test_times_count_from_the_beginning_of_the_recording(autojump_clock: MockClock) -> None:
+    taken = recording()
+    await trio.sleep(1.5)
+    taken.from_caller(trio.current_time(), 20.0, 1, b"in")
+    taken.to_caller(trio.current_time(), 1, b"out", audible=True, queued_ms=40)
+    taken.mark_returned(1, 200)
+    taken.from_assistant(b"audio", has_floor=True)
+    taken.to_assistant(b"audio")
+    taken.end()
+
+    assert taken.take() == [
+        HEADER,
+        FromCaller(1.5, 20.0, 1, b"in"),
+        ToCaller(1.5, 1, True, 40, b"out"),
+        MarkReturned(1.5, 1, 200),
+        FromAssistant(1.5, True, b"audio"),
+        ToAssistant(1.5, 5, zlib.crc32(b"audio")),
+        RecordingEnd(1.5, "ended"),
+    ]
+    assert taken.take() == []
+
+
+async def test_no_secret_is_taken_down(autojump_clock: MockClock) -> None:
+    taken = recording(Redactor({SECRET}))
+    taken.from_assistant(f'{{"listenUrl": "{SECRET}"}}', has_floor=True)
+    taken.to_assistant('{"type": "add-message", "content": "pressed 7"}')
+    taken.told("assistant.lost", {"error": f"connection to {SECRET} lost", "token": "short"})
+    texts = [entry for entry in taken.take() if isinstance(entry, TextFromAssistant | TextToAssistant | Told)]
+
+    assert len(texts) == 3
+    assert "secret-path" not in str(texts)
+    assert texts[1] == TextToAssistant(0.0, "add-message")
+    assert texts[-1] == Told(0.0, "assistant.lost", {"error": "connection to *** lost", "token": "***"})
+
+
+async def test_what_nobody_fetches_is_bounded_and_given_up_with_a_line_in_the_log(autojump_clock: MockClock) -> None:
+    taken = recording()
+    with capture_logs() as logged:
+        for _ in range(WAITING_MAX_BYTES // 160):
+            taken.from_assistant(bytes(160), has_floor=True)
+
+    assert taken.take() == []
+    assert logged == [
+        {"event": "record.failed", "call_id": "call", "error": "the disk is too slow", "log_level": "warning"}
+    ]
+
+
+async def test_given_up_it_takes_down_nothing_but_still_knows_the_troubles(autojump_clock: MockClock) -> None:
+    taken = recording()
+    with capture_logs() as logged:
+        taken.give_up("a full disk")
+        taken.give_up("another reason")
+    taken.told("assistant.lost", {})
+    taken.end()
+
+    assert taken.take() == []
+    assert taken.is_over
+    assert taken.troubles.found == ["leg_lost"]
+    assert [line["error"] for line in logged] == ["a full disk"]

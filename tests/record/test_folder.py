@@ -1,0 +1,123 @@
+"""The folder of the recordings: names and modes of its files, what is removed and what stays."""
+
+import os
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from relay.record.folder import PROCESSES_MAX, RecordingFile, erase, folder_of, prune
+
+CALL = "a" * 32
+DAY_S = 86400.0
+
+
+@pytest.mark.parametrize(
+    ("configured", "environ", "folder"),
+    [
+        ("", {"STATE_DIRECTORY": "/var/lib/relay"}, "/var/lib/relay/calls"),
+        ("", {"STATE_DIRECTORY": "/var/lib/relay:/var/lib/other"}, "/var/lib/relay/calls"),
+        ("", {}, "state/calls"),
+        ("/srv/calls", {"STATE_DIRECTORY": "/var/lib/relay"}, "/srv/calls"),
+    ],
+)
+def test_without_a_name_the_folder_is_in_the_state_directory(
+    configured: str, environ: dict[str, str], folder: str
+) -> None:
+    assert folder_of(configured, environ) == Path(folder)
+
+
+def made(folder: Path, call_id: str, n_bytes: int = 10, *, age_s: float = 0.0) -> Path:
+    file = RecordingFile(folder, call_id)
+    file.append(bytes(n_bytes))
+    file.close(keep=True)
+    os.utime(file.path, (time.time() - age_s,) * 2)
+    return file.path
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_only_the_user_of_the_relay_can_read_a_recording(tmp_path: Path) -> None:
+    former = os.umask(0)
+    try:
+        path = made(tmp_path / "calls", CALL)
+    finally:
+        os.umask(former)
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_each_process_that_has_a_call_writes_a_file_of_its_own(tmp_path: Path) -> None:
+    paths = [made(tmp_path, CALL).name for _ in range(3)]
+
+    assert paths == [f"{CALL}.relay", f"{CALL}-2.relay", f"{CALL}-3.relay"]
+
+
+def test_a_call_has_no_files_without_end(tmp_path: Path) -> None:
+    for _ in range(PROCESSES_MAX):
+        made(tmp_path, CALL)
+
+    with pytest.raises(FileExistsError, match="recordings already"):
+        made(tmp_path, CALL)
+
+
+@pytest.mark.parametrize("call_id", ["", "../x", "a/b", "a-2", "a" * 65, "a\n"])
+def test_a_call_id_that_could_name_another_file_makes_none(call_id: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no name"):
+        made(tmp_path / "calls", call_id)
+
+
+def test_a_file_that_is_not_to_be_kept_is_gone_once_closed(tmp_path: Path) -> None:
+    file = RecordingFile(tmp_path, CALL)
+    file.append(b"x")
+    file.close(keep=False)
+
+    assert names(tmp_path) == []
+
+
+def test_what_is_too_old_goes_and_then_the_oldest_until_the_rest_fits(tmp_path: Path) -> None:
+    for age in range(5):
+        made(tmp_path, f"call{age}", 10, age_s=age * DAY_S)
+
+    assert prune(tmp_path, max_bytes=1000, keep_s=3.5 * DAY_S, spare=()) == 1
+    assert names(tmp_path) == [f"call{age}.relay" for age in range(4)]
+    assert prune(tmp_path, max_bytes=25, keep_s=3.5 * DAY_S, spare=()) == 2
+    assert names(tmp_path) == ["call0.relay", "call1.relay"]
+    assert prune(tmp_path, max_bytes=25, keep_s=3.5 * DAY_S, spare=()) == 0
+
+
+def test_a_recording_that_is_being_written_stays_and_counts(tmp_path: Path) -> None:
+    live = made(tmp_path, "live", 30, age_s=9 * DAY_S)
+    made(tmp_path, "over", 10)
+
+    assert prune(tmp_path, max_bytes=35, keep_s=DAY_S, spare={live}) == 1
+    assert names(tmp_path) == ["live.relay"]
+
+
+def test_files_that_are_no_recordings_are_left_alone(tmp_path: Path) -> None:
+    strange = ["notes.txt", "a_b.relay", f"{CALL}.relay.bak"]
+    for name in strange:
+        (tmp_path / name).write_bytes(bytes(100))
+        os.utime(tmp_path / name, (0, 0))
+    (tmp_path / "link.relay").symlink_to(tmp_path / "notes.txt")
+
+    assert prune(tmp_path, max_bytes=0, keep_s=DAY_S, spare=()) == 0
+    assert names(tmp_path) == sorted([*strange, "link.relay"])
+
+
+def test_erasing_a_call_removes_all_its_files_and_no_other(tmp_path: Path) -> None:
+    for call_id in (CALL, CALL, "other", CALL):
+        made(tmp_path, call_id)
+
+    assert [path.name for path in erase(tmp_path, CALL)] == [f"{CALL}-2.relay", f"{CALL}-3.relay", f"{CALL}.relay"]
+    assert names(tmp_path) == ["other.relay"]
+    assert erase(tmp_path, CALL) == []
+
+
+def test_a_folder_that_is_not_there_yet_has_nothing_to_remove(tmp_path: Path) -> None:
+    assert prune(tmp_path / "none", max_bytes=0, keep_s=0, spare=()) == 0
+    assert erase(tmp_path / "none", CALL) == []
