@@ -328,6 +328,39 @@ def probe_twilio(
 
 
 @main.command()
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="FILE...")
+@click.option("--text", "as_text", is_flag=True, help="Print the event log, with the milliseconds between.")
+@click.option(
+    "--wav",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="F",
+    help="Write stereo sound: left the caller as it came, right what they really heard.",
+)
+@click.option("--erase", "call_id", metavar="CALL_ID", help="Remove all recordings of this call.")
+@CONFIG
+@JSON
+def report(
+    files: tuple[Path, ...], wav: Path | None, call_id: str | None, config_file: Path, *, as_text: bool, as_json: bool
+) -> None:
+    """Say in plain words what a recorded call was like. All FILEs are of one call.
+
+    --config is read for the folder of the recordings, with --erase only.
+    """
+    from relay.commands.report import erase_call
+    from relay.commands.report import report as work
+
+    if bool(files) + (call_id is not None) != 1:
+        raise click.UsageError("give the FILEs of one call, or --erase CALL_ID")
+    if as_text and as_json:
+        raise click.UsageError("give --text or --json")
+    if call_id is not None:
+        if as_text or as_json or wav is not None:
+            raise click.UsageError("--erase goes alone")
+        _finish(lambda: erase_call(call_id, config_file))
+    _finish(lambda: work(files, wav, as_json=as_json, as_text=as_text))
+
+
+@main.command()
 @click.argument("files", nargs=-1, type=click.Path(), metavar="FILE...")
 @click.option("--threshold", type=click.FloatRange(0.3, 0.9), help="As [vad] threshold; 0.5 if not given.")
 @click.option(

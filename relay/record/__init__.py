@@ -1,7 +1,11 @@
 """The flight recorder: what happened in a call, in one file, and what can be read from it.
 
-| part        | what it does                                                                       |
-|-------------|------------------------------------------------------------------------------------|
-| entries     | what is recorded, as values                                                        |
-| file_format | makes the bytes of a file from them, and the other way round                       |
+| part                          | what it does                                                          |
+|-------------------------------|-----------------------------------------------------------------------|
+| entries, file_format          | what is recorded, and the bytes of a file                             |
+| call_recording, troubles      | take down what happens in a call, and notice what goes wrong          |
+| recorder, folder              | write that, and keep the files within their bounds                    |
+| recorded_call, sides          | read a call, and place its two sides on one time line                 |
+| summary, verdict              | say what the call was like, to machines and to people                 |
+| event_log, stereo             | make text and sound of it                                             |
 """

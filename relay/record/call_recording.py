@@ -77,11 +77,13 @@ class CallRecording:
     def from_caller(self, arrived_at: float, stamp_ms: float | None, missing: int, data: bytes) -> None:
         self._add(FromCaller(arrived_at - self._moment, stamp_ms, missing, data), len(data))
 
-    def to_caller(self, sent_at: float, turn: int, data: bytes, *, audible: bool, queued_ms: int) -> None:
+    def to_caller(
+        self, sent_at: float, turn: int, position_ms: int, data: bytes, *, audible: bool, queued_ms: int
+    ) -> None:
         at_s = sent_at - self._moment
         if audible:
             self.troubles.sound_sent(at_s)
-        self._add(ToCaller(at_s, turn, audible, queued_ms, data), len(data))
+        self._add(ToCaller(at_s, turn, position_ms, audible, queued_ms, data), len(data))
 
     def mark_sent(self, turn: int, position_ms: int, sent_at: float) -> None:
         self._add(MarkSent(sent_at - self._moment, turn, position_ms))

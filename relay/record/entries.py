@@ -38,10 +38,12 @@ class FromCaller(Struct, frozen=True, array_like=True, gc=False, tag=1):
 
 
 class ToCaller(Struct, frozen=True, array_like=True, gc=False, tag=2):
-    """A frame was handed to the caller's socket. `queued_ms` of audio waited behind it."""
+    """A frame was handed to the caller's socket. It ends at `position_ms` of all that was sent, as the marks count;
+    `queued_ms` of audio waited behind it."""
 
     at_s: float
     turn: int
+    position_ms: int
     audible: bool
     queued_ms: int
     data: bytes

@@ -33,7 +33,7 @@ async def test_times_count_from_the_beginning_of_the_recording(autojump_clock: M
     taken = recording()
     await trio.sleep(1.5)
     taken.from_caller(trio.current_time(), 20.0, 1, b"in")
-    taken.to_caller(trio.current_time(), 1, b"out", audible=True, queued_ms=40)
+    taken.to_caller(trio.current_time(), 1, 20, b"out", audible=True, queued_ms=40)
     taken.mark_returned(1, 200)
     taken.from_assistant(b"audio", has_floor=True)
     taken.to_assistant(b"audio")
@@ -42,7 +42,7 @@ async def test_times_count_from_the_beginning_of_the_recording(autojump_clock: M
     assert taken.take() == [
         HEADER,
         FromCaller(1.5, 20.0, 1, b"in"),
-        ToCaller(1.5, 1, True, 40, b"out"),
+        ToCaller(1.5, 1, 20, True, 40, b"out"),
         MarkReturned(1.5, 1, 200),
         FromAssistant(1.5, True, b"audio"),
         ToAssistant(1.5, 5, zlib.crc32(b"audio")),

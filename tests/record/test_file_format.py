@@ -33,7 +33,7 @@ AT = st.floats(0, 1e6)
 COUNT = st.integers(0, 2**31)
 ENTRIES: st.SearchStrategy[Recorded] = st.one_of(
     st.builds(FromCaller, AT, st.none() | AT, COUNT, st.binary(max_size=200)),
-    st.builds(ToCaller, AT, COUNT, st.booleans(), COUNT, st.binary(max_size=200)),
+    st.builds(ToCaller, AT, COUNT, COUNT, st.booleans(), COUNT, st.binary(max_size=200)),
     st.builds(MarkSent, AT, COUNT, COUNT),
     st.builds(MarkReturned, AT, COUNT, COUNT),
     st.builds(ClearSent, AT),

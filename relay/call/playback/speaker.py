@@ -212,7 +212,7 @@ class Speaker:
         """The message with these frames, and the mark behind it if it is time for one."""
         turn = due[0].frame.turn
         data = due[0].frame.data if len(due) == 1 else b"".join([it.frame.data for it in due])
-        yield Entry(leg.audio(data), turn=turn, on_sent=partial(self._sent, due))
+        yield Entry(leg.audio(data), turn=turn, on_sent=partial(self._sent, due, self.playout.sent_ms))
         position_ms = self.playout.sent_ms
         if position_ms - self._marked_ms >= MARK_EVERY_MS or self.playout.queued_ms == 0:
             self._marked_ms = position_ms
@@ -226,14 +226,17 @@ class Speaker:
         if self.far_end is not None:
             self.far_end.cleared(at)
 
-    def _sent(self, due: Sequence[_Due], sent_at: float) -> None:
-        for frame, due_at in due:
+    def _sent(self, due: Sequence[_Due], end_ms: float, sent_at: float) -> None:
+        for number, (frame, due_at) in enumerate(due, 1):
             if self.far_end is not None:
                 self.far_end.sent(frame.data, sent_at)
             self._counts.frame("caller", "down")
             if (recording := self._recording) is not None:
+                position_ms = int(end_ms) - (len(due) - number) * FRAME_MS
                 waiting_ms = self.playout.queued_ms
-                recording.to_caller(sent_at, frame.turn, frame.data, audible=frame.audible, queued_ms=waiting_ms)
+                recording.to_caller(
+                    sent_at, frame.turn, position_ms, frame.data, audible=frame.audible, queued_ms=waiting_ms
+                )
             self._counts.frame_delay("down", max(0.0, sent_at - due_at))
             if frame.turn < self._cleared_before:
                 self._counts.stale_sent()

@@ -104,9 +104,5 @@ async def test_by_trouble_a_call_that_went_well_leaves_no_file(tmp_path: Path, a
 async def test_by_trouble_a_call_that_lost_its_assistant_stays(tmp_path: Path, autojump_clock: MockClock) -> None:
     async with recorded_rig(tmp_path, "trouble") as rig:
         await eventful(rig)
-        await trio.sleep(1)
-        (line,) = rig.events("record.kept")
 
-    assert line["file"] == f"{rig.call.id}.relay"
-    assert line["troubles"][0] == "leg_lost"
-    assert isinstance(entries_of(tmp_path / line["file"])[-1], RecordingEnd)
+    assert isinstance(entries_of(tmp_path / f"{rig.call.id}.relay")[-1], RecordingEnd)

@@ -1,0 +1,99 @@
+"""A recorded call as it is read: the entries of all its files, in the order in which they happened."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from relay.errors import NotARecording
+from relay.media.frames import AudioFormat, Encoding
+from relay.record.entries import (
+    ClearSent,
+    FromAssistant,
+    FromCaller,
+    MarkReturned,
+    MarkSent,
+    Recorded,
+    RecordingEnd,
+    RecordingHeader,
+    SpeechScore,
+    TextFromAssistant,
+    TextToAssistant,
+    ToAssistant,
+    ToCaller,
+    Told,
+)
+from relay.record.file_format import read
+
+Timed = (
+    FromCaller
+    | ToCaller
+    | MarkSent
+    | MarkReturned
+    | ClearSent
+    | FromAssistant
+    | ToAssistant
+    | TextFromAssistant
+    | TextToAssistant
+    | SpeechScore
+    | Told
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCall:
+    """`entries` have seconds since the first file began. `complete`: no file was cut short."""
+
+    header: RecordingHeader
+    entries: list[Timed] = field(repr=False)
+    complete: bool
+
+    @property
+    def caller_format(self) -> AudioFormat:
+        return AudioFormat(Encoding(self.header.caller_encoding), self.header.caller_rate_hz)
+
+    @property
+    def events(self) -> list[Told]:
+        return [entry for entry in self.entries if isinstance(entry, Told)]
+
+    @property
+    def start_s(self) -> float:
+        """When the caller's first stream was there; where none came, when the recording began."""
+        return next((event.at_s for event in self.events if event.name == "caller.attached"), 0.0)
+
+    @property
+    def end_s(self) -> float:
+        """When the call ended, as far as is known."""
+        return self.entries[-1].at_s if self.entries else 0.0
+
+
+def read_call(files: Sequence[Path]) -> RecordedCall:
+    """Read all files of one call, in any order.
+
+    Raises:
+        NotARecording: a file is none, or they are of different calls; one line that names it.
+        OSError: a file cannot be read.
+    """
+    parts = sorted((_read(path) for path in files), key=lambda part: part.header.began_at)
+    first = parts[0].header
+    if others := [part.header.call_id for part in parts if part.header.call_id != first.call_id]:
+        raise NotARecording(f"recordings of different calls: {first.call_id} and {others[0]}")
+    entries: list[Timed] = []
+    for part in parts:
+        later_s = part.header.began_at - first.began_at
+        entries += (replace(entry, at_s=entry.at_s + later_s) for entry in part.entries) if later_s else part.entries
+    entries.sort(key=lambda entry: entry.at_s)
+    return RecordedCall(first, entries, complete=all(part.complete for part in parts))
+
+
+def _read(path: Path) -> RecordedCall:
+    try:
+        header, rest = read(path.read_bytes())
+        entries: list[Recorded] = list(rest)
+    except NotARecording as error:
+        raise NotARecording(f"{path}: {error}") from None
+    last = entries[-1] if entries else None
+    complete = isinstance(last, RecordingEnd) and last.why == "ended"
+    timed = [entry for entry in entries if not isinstance(entry, RecordingHeader | RecordingEnd)]
+    return RecordedCall(header, timed, complete)

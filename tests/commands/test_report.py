@@ -1,0 +1,146 @@
+"""`relay report`: what is printed, written, erased and refused."""
+
+import json
+import wave
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from tests.support.commands import one_line, relay
+from tests.support.recordings_of_calls import attached, ended, header, sent, spoken, told, write_recording
+
+
+def relay_report(*arguments: str | Path) -> Result:
+    return relay("report", *map(str, arguments))
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    lost = told(2.0, "assistant.lost", error="no pong", close_code=None)
+    back = told(3.0, "assistant.reconnected", gap_ms=1000.0, replayed_ms=0, dropped_ms=0, attempt=1)
+    return write_recording(
+        tmp_path / "call.relay", [attached(), *spoken(0.0, 200), *sent(1.0, 5), lost, back, ended(4.0)]
+    )
+
+
+def test_without_an_option_it_says_the_verdict_in_sentences(recording: Path) -> None:
+    result = relay_report(recording)
+
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[0].startswith("At 00:02.0 the assistant was away for 1.0 s: ")
+    assert result.stdout.splitlines()[-1] == "The caller hung up after 00:04.0."
+
+
+def test_the_object_for_machines_has_all_its_keys(recording: Path) -> None:
+    result = relay_report(recording, "--json")
+    found = json.loads(result.stdout)
+
+    assert set(found) == {
+        *("call_id", "call_sid", "started_at", "duration_s", "end_reason", "verdict", "worst"),
+        *("interruptions", "reconnects", "holes", "latency_ms", "complete"),
+    }
+    assert found["complete"] is True
+    assert found["worst"][0]["at_s"] == 2.0
+    assert len(found["worst"]) == 1
+
+
+def test_the_event_log_is_printed_as_text(recording: Path) -> None:
+    lines = relay_report(recording, "--text").stdout.splitlines()
+
+    assert [line.split()[3] for line in lines] == [
+        "caller.attached",
+        "assistant.lost",
+        "assistant.reconnected",
+        "call.ended",
+    ]
+
+
+def test_the_sound_is_written_and_can_be_had_beside_the_object(recording: Path, tmp_path: Path) -> None:
+    result = relay_report(recording, "--wav", tmp_path / "call.wav", "--json")
+
+    assert json.loads(result.stdout)["duration_s"] == 4.0
+    with wave.open(str(tmp_path / "call.wav")) as file:
+        assert (file.getnchannels(), file.getnframes()) == (2, 32000)
+    assert relay_report(recording, "--wav", tmp_path / "2.wav").stdout == f"written: {tmp_path / '2.wav'}\n"
+
+
+def test_both_files_of_a_call_that_went_on_in_another_process_are_one_call(recording: Path, tmp_path: Path) -> None:
+    second = write_recording(tmp_path / "call-2.relay", [attached(), ended(5.0)], header(began_at=1_000_010.0))
+
+    assert json.loads(relay_report(second, recording, "--json").stdout)["duration_s"] == 15.0
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.6, 0.95])
+def test_a_file_that_was_cut_short_is_told_of_with_status_0(kept: float, recording: Path) -> None:
+    whole = recording.read_bytes()
+    recording.write_bytes(whole[: 400 + int(kept * (len(whole) - 400))])
+    result = relay_report(recording, "--json")
+
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["complete"] is False
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(b"RIFF", "no recording of a call"), (b"", "no recording of a call"), (None, "cannot be read: No such file")],
+)
+def test_what_is_no_recording_ends_with_status_2_and_one_line(content: bytes | None, told: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "x").write_bytes(content)
+    result = relay_report(tmp_path / "x")
+
+    assert result.exit_code == 2
+    assert told in one_line(result)
+
+
+def test_sound_that_cannot_be_written_ends_with_status_2_and_one_line(recording: Path, tmp_path: Path) -> None:
+    result = relay_report(recording, "--wav", tmp_path / "no" / "call.wav")
+
+    assert result.exit_code == 2
+    assert "cannot be written" in one_line(result)
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> tuple[Path, Path]:
+    """A configuration, and its folder with the recordings of two calls."""
+    folder = tmp_path / "calls"
+    folder.mkdir()
+    for name in ("one", "one-2", "two"):
+        write_recording(folder / f"{name}.relay", [], header(name.partition("-")[0]))
+    config = tmp_path / "config.toml"
+    config.write_text(f'[record]\ndir = "{folder}"\n')
+    return config, folder
+
+
+def test_erasing_a_call_removes_its_files_and_needs_no_secrets(configured: tuple[Path, Path]) -> None:
+    config, folder = configured
+    result = relay_report("--erase", "one", "--config", config)
+
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [f"erased: {folder / name}.relay" for name in ("one-2", "one")]
+    assert [path.name for path in folder.iterdir()] == ["two.relay"]
+
+
+@pytest.mark.parametrize("call_id", ["three", "../calls/two", "*", ""])
+def test_erasing_a_call_that_has_no_recording_is_a_failure(call_id: str, configured: tuple[Path, Path]) -> None:
+    config, folder = configured
+    result = relay_report("--erase", call_id, "--config", config)
+
+    assert result.exit_code == 1
+    assert "no recording" in one_line(result)
+    assert len(list(folder.iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--erase", "x", "FILE"],
+        ["FILE", "--text", "--json"],
+        ["--erase", "x", "--json"],
+        ["--erase", "x", "--wav", "F"],
+    ],
+)
+def test_options_that_contradict_each_other_are_wrong_use(arguments: list[str]) -> None:
+    assert relay_report(*arguments).exit_code == 2

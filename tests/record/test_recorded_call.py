@@ -1,0 +1,55 @@
+"""A recorded call is read from all its files: in the order of time, and only if they are of one call."""
+
+from pathlib import Path
+
+import pytest
+
+from relay.errors import NotARecording
+from relay.record.entries import FromCaller
+from relay.record.recorded_call import read_call
+from tests.support.recordings_of_calls import attached, ended, header, told, write_recording
+
+
+def test_the_files_of_two_processes_are_one_call_in_the_order_of_time(tmp_path: Path) -> None:
+    first = write_recording(tmp_path / "a", [attached(1.0), told(9.0, "late"), ended(11.0)], header(began_at=100.0))
+    second = write_recording(tmp_path / "b", [attached(0.5), ended(5.0)], header(began_at=110.0))
+    call = read_call([second, first])
+
+    assert [(event.at_s, event.name) for event in call.events] == [
+        (1.0, "caller.attached"),
+        (9.0, "late"),
+        (10.5, "caller.attached"),
+        (11.0, "call.ended"),
+        (15.0, "call.ended"),
+    ]
+    assert (call.start_s, call.end_s, call.header.began_at, call.complete) == (1.0, 15.0, 100.0, True)
+
+
+def test_a_call_with_a_file_that_was_cut_short_is_not_complete(tmp_path: Path) -> None:
+    whole = write_recording(tmp_path / "a", [attached(1.0), *[FromCaller(2.0, None, 0, b"x")] * 3])
+    second = write_recording(tmp_path / "b", [ended(5.0)])
+    second.write_bytes(second.read_bytes()[:-3])
+
+    assert read_call([whole]).complete
+    assert not read_call([whole, second]).complete
+    assert len(read_call([whole, second]).entries) == 5
+
+
+def test_files_of_different_calls_are_refused(tmp_path: Path) -> None:
+    files = [write_recording(tmp_path / name, [], header(name)) for name in ("one", "two")]
+
+    with pytest.raises(NotARecording, match="different calls: one and two"):
+        read_call(files)
+
+
+def test_a_file_that_is_no_recording_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"RIFF")
+
+    with pytest.raises(NotARecording, match="x: no recording of a call"):
+        read_call([tmp_path / "x"])
+
+
+def test_without_any_stream_of_the_caller_times_count_from_the_beginning(tmp_path: Path) -> None:
+    call = read_call([write_recording(tmp_path / "a", [])])
+
+    assert (call.start_s, call.end_s, call.events) == (0.0, 0.0, [])
