@@ -239,6 +239,13 @@ def test_any_other_state_store_is_refused_without_showing_a_password(tmp_path: P
     assert "s3cret" not in message
 
 
+def test_all_recordings_together_may_be_as_great_as_one_at_least(tmp_path: Path) -> None:
+    assert loaded(tmp_path, "[record]\nmax_call_mb = 20\nmax_total_mb = 20").record.max_total_mb == 20
+    assert refusal(tmp_path, "[record]\nmax_total_mb = 63").startswith(
+        "record.max_total_mb = 63 is not allowed: at least"
+    )
+
+
 @pytest.mark.parametrize("name", ["TWILIO_AUTH_TOKEN", "VAPI_API_KEY"])
 def test_a_missing_secret_refuses_to_start(tmp_path: Path, name: str) -> None:
     assert refusal(tmp_path, "", **{name: ""}).startswith(f"{name} is not set")

@@ -1,14 +1,21 @@
-"""A real daemon that is killed in the middle of a call: its recording opens, up to the last second."""
+"""Recordings of real daemons: of a browser, and of a process that is killed in the middle of a call."""
 
 from pathlib import Path
 
 import trio
 
-from relay.record.entries import RecordingEnd, RecordingHeader
+from relay.config import RecordConfig
+from relay.record.entries import MarkReturned, RecordingEnd, RecordingHeader
+from relay.record.recorded_call import read_call
 from relay.record.recorder import WRITE_EVERY_S
+from relay.record.sides import CallSides
+from relay.record.stereo import stereo
 from relay.standin.assistant import Behaviour, open_assistant
 from relay.standin.phone import PhoneOptions, open_phone
+from tests.support.browserrig import FRAME, browser
+from tests.support.callrig import TONE
 from tests.support.daemons import AUTH_TOKEN, PUBLIC, VAPI_KEY, running_daemon, settings
+from tests.support.frontrig import front_config, open_front
 from tests.support.recorded import entries_of, files_in
 
 OPTIONS = PhoneOptions(auth_token=AUTH_TOKEN, public_url=PUBLIC)
@@ -34,3 +41,28 @@ async def test_killed_in_the_middle_of_a_call_the_file_opens_up_to_the_last_seco
     last = entries[-1]
     assert not isinstance(last, RecordingHeader | RecordingEnd)
     assert last.at_s > talked_s - WRITE_EVERY_S - BUSY_S
+
+
+async def test_a_browsers_call_is_recorded_at_its_rate_and_with_what_it_says_it_played(tmp_path: Path) -> None:
+    config = front_config(record=RecordConfig(mode="all", dir=str(tmp_path)))
+    async with open_front(config) as rig, browser(rig) as page:
+        ready = await page.start(sampleRate=16000)
+        await page.speak(*range(1, 26))
+        await rig.inner.connected.wait()
+        for _ in range(25):
+            rig.inner.peers[0].send(TONE)
+        turn = (await page.until("audio"))["turn"]
+        while len(page.down.audio) < 25:
+            await page.receive()
+        await page.say("played", turn=turn, ms=400)
+        await page.say("stop")
+        with trio.fail_after(10):
+            await rig.calls.wait_empty()
+    call = read_call([tmp_path / f"{ready['sessionId']}.relay"])
+    sides = CallSides(call)
+
+    assert call.complete
+    assert [entry.position_ms for entry in call.entries if isinstance(entry, MarkReturned)] == [400]
+    assert b"".join(frame.data for frame in sides.said) == FRAME * 25
+    assert b"".join(frame.data for frame in sides.heard) == page.down.pcm
+    assert stereo(sides).any(axis=0).all()

@@ -26,6 +26,7 @@ from relay.daemon.gate import Gate
 from relay.daemon.limits import Limits
 from relay.daemon.server import Server
 from relay.metrics import Metrics
+from relay.record.recorder import open_recorder
 from relay.redaction import Redactor
 from relay.refusals import Refusals
 from relay.secrets import Secrets
@@ -140,13 +141,14 @@ async def open_front(config: Config | None = None, store: StateStore | None = No
     dialer = WatchedDialer(inner, redactor)
     engine = VadEngine(LoudnessModel(), metrics, executor=run_inline)
     async with AsyncExitStack() as stack:
+        recorder = await stack.enter_async_context(open_recorder(config, redactor))
         nursery = await stack.enter_async_context(trio.open_nursery())
         stack.callback(nursery.cancel_scope.cancel)
         nursery.start_soon(engine.run)
         refusals = Refusals(metrics)
         limits = Limits(config, refusals)
         nursery.start_soon(refusals.run)
-        services = Services(config, metrics, engine, store)
+        services = Services(config, metrics, engine, store, recorder=recorder)
         calls = await stack.enter_async_context(open_calls(services, dialer))
         sessions = await stack.enter_async_context(open_browser_sessions(config, calls, refusals))
         takeover, gate = Takeover(calls, services), Gate(config, refusals, limits)

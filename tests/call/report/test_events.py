@@ -123,3 +123,18 @@ def test_names_are_a_noun_and_a_verb() -> None:
 
     assert len(names) > 20
     assert all(name.replace("_", "").replace(".", "", 1).isalpha() for name in names)
+
+
+def test_every_event_has_a_name_of_its_own_meaning_in_a_recording() -> None:
+    kinds = [kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, CallEvent)]
+    nameless = {kind for kind in kinds if not (kind.log_name or kind.unlogged_name)}
+
+    assert nameless == {CallEvent, Said}
+
+
+@pytest.mark.parametrize(("final", "name"), [(True, "transcript.final"), (False, "transcript.partial")])
+def test_a_recording_has_the_words_that_the_log_has_not(final: bool, name: str) -> None:
+    said = Said("user", "my number is 12", final=final)
+
+    assert said.recorded() == (name, {"role": "user", "text": "my number is 12"})
+    assert "12" not in str([line for line in logged(said) if line["log_level"] != "debug"])

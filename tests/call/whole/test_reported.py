@@ -9,6 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from relay.call import calls
 from relay.media import g711
 from relay.record.recorded_call import RecordedCall, read_call
 from relay.record.sides import CallSides
@@ -63,10 +64,14 @@ def aligned(heard: bytes, right: np.ndarray[Any, np.dtype[np.int16]]) -> list[in
     return [found] if same else []
 
 
+@pytest.mark.parametrize("many", [False, True])
 @pytest.mark.parametrize("mark_delay_s", [0.0, 0.06])
 async def test_the_right_side_is_what_the_caller_heard_to_the_sample_cuts_included(
-    mark_delay_s: float, tmp_path: Path, autojump_clock: MockClock
+    mark_delay_s: float, many: bool, tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """With many calls frames leave in pairs."""
+    if many:
+        monkeypatch.setattr(calls, "MANY_CALLS", 1)
     async with recorded_rig(tmp_path) as rig:
         await rig.begin()
         rig.phone.mark_delay_s = lambda: mark_delay_s
