@@ -30,8 +30,8 @@ from relay.record.entries import (
 from relay.record.troubles import Troubles
 from relay.redaction import Redactor
 
-WAITING_MAX_BYTES = 4_000_000
-"""A minute of a call: a disk that is so far behind does not come after."""
+WAITING_MAX_BYTES = 2_000_000
+"""Half a minute of a call: a disk that is so far behind does not catch up, and all calls together may wait so."""
 ENTRY_BYTES = 64
 """What an entry takes beside its audio or text, roughly."""
 

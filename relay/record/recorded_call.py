@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -41,7 +42,7 @@ Timed = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RecordedCall:
     """`entries` have seconds since the first file began. `complete`: no file was cut short."""
 
@@ -53,11 +54,11 @@ class RecordedCall:
     def caller_format(self) -> AudioFormat:
         return AudioFormat(Encoding(self.header.caller_encoding), self.header.caller_rate_hz)
 
-    @property
+    @cached_property
     def events(self) -> list[Told]:
         return [entry for entry in self.entries if isinstance(entry, Told)]
 
-    @property
+    @cached_property
     def start_s(self) -> float:
         """When the caller's first stream was there; where none came, when the recording began."""
         return next((event.at_s for event in self.events if event.name == "caller.attached"), 0.0)

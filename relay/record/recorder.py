@@ -101,9 +101,12 @@ class Recorder:
         batches = [self._batch(recording) for recording in self._live]
         self._live = [batch.recording for batch in batches if not batch.is_over]
         work = partial(self._writer.work, batches)
-        outcome = await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._one_thread)
-        for recording, error in outcome.failed:
-            recording.give_up(error)
+        try:
+            outcome = await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._one_thread)
+        except Exception as error:  # noqa: BLE001 - no thread, or a fault of ours: calls go on without their recordings
+            outcome = _Outcome(failed=[(batch.recording, _told(error)) for batch in batches])
+        for recording, why in outcome.failed:
+            recording.give_up(why)
         for recording, file in outcome.kept:
             values = {"file": file.path.name, "bytes": file.n_bytes, "troubles": recording.troubles.found}
             log.info("record.kept", call_id=recording.call_id, **values)

@@ -233,6 +233,22 @@ async def test_the_daemon_ends_although_the_disk_hangs(tmp_path: Path, monkeypat
     works.set()
 
 
+async def test_a_process_that_can_have_no_thread_costs_the_recordings_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with recording_to(tmp_path) as (opened, logged):
+        begin(opened)
+        with monkeypatch.context() as patch:
+            patch.setattr(trio.to_thread, "run_sync", no_thread)
+            await opened.write()
+
+    assert [line["error"] for line in told(logged, "record.failed")] == ["no thread"]
+
+
+async def no_thread(*_: object, **__: object) -> None:
+    raise RuntimeError("no thread")
+
+
 async def test_old_recordings_make_room_and_the_log_says_so(tmp_path: Path) -> None:
     for name in ("old1", "old2"):
         file = RecordingFile(tmp_path, name)
