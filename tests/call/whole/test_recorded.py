@@ -19,6 +19,9 @@ from relay.record.entries import (
     ToCaller,
     Told,
 )
+from relay.record.recorded_call import read_call
+from relay.state.memory import MemoryTables
+from tests.call.whole.test_takeover import go_on, store, talk
 from tests.support.callrig import CONTROL_URL, SID, SOCKET_URL, TONE, Assistant, Rig
 from tests.support.numbered import numbered
 from tests.support.recorded import entries_of, files_in, recorded_rig
@@ -106,3 +109,24 @@ async def test_by_trouble_a_call_that_lost_its_assistant_stays(tmp_path: Path, a
         await eventful(rig)
 
     assert isinstance(entries_of(tmp_path / f"{rig.call.id}.relay")[-1], RecordingEnd)
+
+
+async def test_a_call_that_goes_on_in_another_process_has_a_second_file_and_is_read_as_one(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    tables = MemoryTables()
+    async with recorded_rig(tmp_path, store=store("old", tables)) as rig:
+        await rig.begin()
+        await talk(rig)
+    async with recorded_rig(tmp_path, store=store("new", tables)) as rig:
+        await go_on(rig)
+        rig.phone.stop()
+        await rig.until_over(10)
+    call_id = rig.call.id
+    files = files_in(tmp_path)
+    call = read_call(files)
+
+    assert [path.name for path in files] == [f"{call_id}-2.relay", f"{call_id}.relay"]
+    assert [event.name for event in call.events].count("caller.attached") == 2
+    assert call.complete
+    assert call.events[-1].values["reason"] == "caller_hangup"
