@@ -17,4 +17,11 @@ def event_log(call: RecordedCall) -> Iterator[str]:
 
 
 def _shown(value: object) -> str:
-    return value if isinstance(value, str) and value.isidentifier() else json.dumps(value, ensure_ascii=False)
+    return (
+        value if isinstance(value, str) and value.isidentifier() else printable(json.dumps(value, ensure_ascii=False))
+    )
+
+
+def printable(text: str) -> str:
+    """The text without what would move a terminal's cursor, or do worse: others have written it."""
+    return "".join(character if character.isprintable() else "?" for character in text)

@@ -105,6 +105,7 @@ class Recorder:
             outcome = await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._one_thread)
         except Exception as error:  # noqa: BLE001 - no thread, or a fault of ours: calls go on without their recordings
             outcome = _Outcome(failed=[(batch.recording, _told(error)) for batch in batches])
+            self._live += [batch.recording for batch in batches if batch.is_over]  # their files are still open
         for recording, why in outcome.failed:
             recording.give_up(why)
         for recording, file in outcome.kept:

@@ -6,6 +6,7 @@ from statistics import median
 from typing import Any
 
 from relay.record.entries import Told
+from relay.record.event_log import printable
 from relay.record.recorded_call import RecordedCall
 from relay.record.summary import LEG_OF, CallSummary, Values
 from relay.record.troubles import ANSWER_S, HOLE_MS
@@ -41,7 +42,7 @@ class BadMoment:
 
     @property
     def sentence(self) -> str:
-        return f"At {clock(self.at_s)} {self.what}: {self.cause}."
+        return printable(f"At {clock(self.at_s)} {self.what}: {self.cause}.")
 
     def as_json(self) -> dict[str, Any]:
         return {"at_s": self.at_s, "what": self.what, "cause": self.cause}

@@ -1,6 +1,9 @@
 """The event log of a recorded call as engineers draw it by hand."""
 
 from relay.record.event_log import event_log
+from relay.record.sides import CallSides
+from relay.record.summary import summarise
+from relay.record.verdict import verdict
 from tests.support.recordings_of_calls import attached, call_of, ended, spoken, told
 
 
@@ -23,3 +26,10 @@ def test_each_event_has_its_time_and_the_milliseconds_since_the_one_before() -> 
 
 def test_a_recording_without_events_has_no_lines() -> None:
     assert list(event_log(call_of())) == []
+
+
+def test_nothing_that_others_have_written_reaches_the_terminal_as_a_command() -> None:
+    call = call_of(attached(), told(0.5, "assistant.unavailable", code="X", error="gone\x1b[2J\x9b2J\r\nx"), ended(2.0))
+    lines = [*event_log(call), *verdict(call, summarise(call, CallSides(call)))]
+
+    assert all(line.isprintable() for line in lines)

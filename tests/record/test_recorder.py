@@ -237,10 +237,14 @@ async def test_a_process_that_can_have_no_thread_costs_the_recordings_and_nothin
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with recording_to(tmp_path) as (opened, logged):
-        begin(opened)
+        call, before = begin(opened), open_files()
+        await opened.write()
+        call.end()
         with monkeypatch.context() as patch:
             patch.setattr(trio.to_thread, "run_sync", no_thread)
             await opened.write()
+        await opened.write()
+        assert open_files() == before
 
     assert [line["error"] for line in told(logged, "record.failed")] == ["no thread"]
 
