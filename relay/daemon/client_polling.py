@@ -103,7 +103,10 @@ class ClientPolling:
                     received += 1
                     await session.leg.feed(frame, resent=True)
             if first is not None:
-                raise first
+                try:
+                    raise first
+                finally:
+                    del first, frame  # the error holds this frame, which would hold the error
         await request.answer(200, browser_down.audio_answer(received, session.leg.uplink.next))
 
     async def send_message(self, request: AsgiRequest, session_id: str) -> None:

@@ -232,8 +232,9 @@ def parse_frames(body: bytes, declared: AudioFormat) -> Iterator[ClientAudio | R
             yield RemoteProtocolError(text, WireCode.FIELD_INVALID)
             return
         try:
-            frame: ClientAudio | RemoteProtocolError = parse_binary(body[at : at + length], declared)
+            frame = parse_binary(body[at : at + length], declared)
         except RemoteProtocolError as error:
-            frame = error
-        yield frame
+            yield error.with_traceback(None)  # which would hold this frame, and that the error
+        else:
+            yield frame
         at += length

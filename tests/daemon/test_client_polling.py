@@ -5,14 +5,16 @@ import random
 import pytest
 import trio
 
+from relay.call.browser import session as browser_session
 from relay.call.caller_line import MALFORMED_BURST
 from relay.call.report.events import Said
-from relay.config import ClientConfig, JitterConfig, LimitsConfig
+from relay.config import BargeInConfig, ClientConfig, JitterConfig, LimitsConfig
 from relay.daemon import client_polling
 from relay.logic.end_reason import EndReason
 from tests.support.browserrig import ORIGIN, Down, Poller, binary, browser, start_polling
 from tests.support.callrig import TONE
 from tests.support.frontrig import FrontRig, front_config, open_front
+from tests.support.leaks import left_to_the_collector, no_collector, resources, resources_return_to
 
 KEY = "client-key-of-the-test"
 PATIENT = front_config(jitter=JitterConfig(reorder_ms=3_600_000))
@@ -36,7 +38,7 @@ async def heard(rig: FrontRig, n_bytes: int) -> bytes:
 
 
 async def test_a_session_by_polling_alone() -> None:
-    async with open_front() as rig:
+    async with open_front(front_config(barge_in=BargeInConfig(enabled=False))) as rig:  # the page's tone may be speech
         poller = await start_polling(rig, sampleRate=16000)
         assert (await poller.until("state"))["status"] == "live"
 
@@ -349,3 +351,24 @@ async def test_moving_between_the_transports_loses_nothing_and_repeats_nothing(s
         assert rig.metric("relay_frames_total", leg="caller", direction="up") == sent
         assert rig.metric("relay_frames_dropped_total", cause="duplicate") == 0
         assert down.codes == []
+
+
+async def test_a_session_that_sent_wrong_frames_leaves_nothing_to_the_garbage_collector(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(browser_session, "LINGER_S", 0.05)
+
+    async def session(rig: FrontRig) -> None:
+        poller = await start_polling(rig)
+        assert (await poller.send(b"short")).status_code == 400
+        assert (await poller.tell("stop")).status_code == 200
+        await rig.calls.wait_empty()
+
+    async with open_front() as rig:
+        await session(rig)
+        before = await resources()
+        with no_collector():
+            await session(rig)
+            await resources_return_to(before)
+
+            assert left_to_the_collector() == {}

@@ -21,7 +21,7 @@ from relay.errors import LegLost
 from tests.support.browserrig import FRAME, ORIGIN, Poller, binary, browser, refusal, start_polling
 from tests.support.callrig import TONE, make_late
 from tests.support.frontrig import FrontRig, front_config, open_front
-from tests.support.leaks import resources, resources_return_to
+from tests.support.leaks import left_to_the_collector, no_collector, resources, resources_return_to
 
 KEY = "client-key-of-the-test"
 REJECTED = "relay_auth_rejected_total"
@@ -505,3 +505,30 @@ async def test_twenty_sockets_leave_nothing_behind(end: str, monkeypatch: pytest
         with trio.fail_after(10):
             await rig.calls.wait_empty()
         await resources_return_to(before)
+
+
+@pytest.mark.parametrize("end", ["stop", "nonsense"])
+async def test_a_session_that_is_over_leaves_nothing_to_the_garbage_collector(
+    end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(browser_session, "LINGER_S", 0.05)
+
+    async def session(rig: FrontRig) -> None:
+        async with browser(rig) as page:
+            await page.start()
+            if end == "stop":
+                await page.say("stop")
+            with suppress(ConnectionClosed):
+                for _ in range(MALFORMED_BURST + 100):
+                    await page.peer.send("nonsense")
+            await page.until_closed()
+        await rig.calls.wait_empty()
+
+    async with open_front() as rig:
+        await session(rig)
+        before = await resources()
+        with no_collector():
+            await session(rig)
+            await resources_return_to(before)
+
+            assert left_to_the_collector() == {}

@@ -63,7 +63,10 @@ class BrowserLeg:
         event = self._events.popleft()
         self._room.fire()
         if isinstance(event, RemoteProtocolError):
-            raise event
+            try:
+                raise event
+            finally:
+                del event  # the error holds this frame, which would hold the error until garbage is collected
         return event
 
     def audio(self, data: bytes) -> bytes:
@@ -111,8 +114,9 @@ class BrowserLeg:
 
     def count(self, error: RemoteProtocolError) -> None:
         """Let the call count a message that could not be read, and of which the client was told."""
-        if len(self._events) < EVENTS_WAITING_MAX:
-            self._push([error])
+        if len(self._events) < EVENTS_WAITING_MAX and not self._closed:
+            # The error itself holds the frames of the connection, which holds the session, which would hold the error.
+            self._push([type(error)(str(error), error.code)])
 
     def complain(self, code: str, what: str) -> None:
         """Tell the client that something it sent is wrong, unless it was told so much already."""
