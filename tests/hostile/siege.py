@@ -64,7 +64,7 @@ resume_grace_s = 1.0
 api_base = "http://127.0.0.1:{port}"
 assistant_id = "hostile"
 [limits]
-max_calls = 100
+max_calls = 30
 [state]
 url = "sqlite:{folder}/relay.db"
 """
@@ -271,7 +271,8 @@ def _is_broken(outcome: Outcome, *, memory: bool = True) -> bool:
 def configuration(assistant_port: int, folder: Path) -> str:
     """Of the relay: its defaults, but for what it needs to find the assistant and to keep its state in `folder`; and a
     call that nobody joins, or whose caller is lost, ends within seconds, so that the relay is soon as before. A number
-    of calls, or a loop that an attack makes late would refuse the calls that are to be attacked."""
+    of calls, or a loop that an attack makes late would refuse the calls that are to be attacked; and no more than a
+    core carries, of which half are for browsers, or attackers who are let in show what so many calls cost."""
     return _CONFIG.format(public_url=PUBLIC_URL, port=assistant_port, folder=folder)
 
 
