@@ -3,7 +3,7 @@
 import errno
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from random import Random
 from typing import Any, Literal
@@ -56,8 +56,13 @@ def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("*"))
 
 
-def open_files() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
+def open_files(folder: Path) -> list[str]:
+    """The files of the folder that this process has open; files of others come and go."""
+    opened = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            opened.append(str(descriptor.readlink()))
+    return [path for path in opened if path.startswith(str(folder))]
 
 
 def told(logged: list[Any], event: str) -> list[Any]:
@@ -168,7 +173,7 @@ async def test_a_disk_that_fails_costs_the_recording_with_one_line_in_the_log(
     error: Exception, after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with recording_to(tmp_path) as (opened, logged):
-        call, before = begin(opened), open_files()
+        call = begin(opened)
         with broken_disk(monkeypatch, error, after):
             for number in range(4):
                 call.from_assistant(bytes([number]), has_floor=True)
@@ -176,7 +181,7 @@ async def test_a_disk_that_fails_costs_the_recording_with_one_line_in_the_log(
         call.from_assistant(b"the disk is well again", has_floor=True)
         call.end()
         await opened.write()
-        assert open_files() == before
+        assert open_files(tmp_path) == []
 
     (line,) = told(logged, "record.failed")
     assert line["error"] in {"No space left on device", "anything else"}
@@ -237,14 +242,14 @@ async def test_a_process_that_can_have_no_thread_costs_the_recordings_and_nothin
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with recording_to(tmp_path) as (opened, logged):
-        call, before = begin(opened), open_files()
+        call = begin(opened)
         await opened.write()
         call.end()
         with monkeypatch.context() as patch:
             patch.setattr(trio.to_thread, "run_sync", no_thread)
             await opened.write()
         await opened.write()
-        assert open_files() == before
+        assert open_files(tmp_path) == []
 
     assert [line["error"] for line in told(logged, "record.failed")] == ["no thread"]
 
