@@ -18,10 +18,12 @@ import trio
 from relay import __version__
 from relay.config import Config
 from relay.media.frames import AudioFormat
+from relay.record.backlog import Backlog
+from relay.record.believed_time import BelievedTime
 from relay.record.call_recording import CallRecording
 from relay.record.entries import Recorded, RecordingEnd, RecordingHeader
 from relay.record.file_format import HEAD, BlockEncoder
-from relay.record.folder import RecordingFile, folder_of, prune
+from relay.record.folder import Pruned, RecordingFile, folder_of, prune
 from relay.redaction import Redactor
 
 WRITE_EVERY_S = 0.5
@@ -53,8 +55,9 @@ class _Outcome:
 
     failed: list[tuple[CallRecording, str]] = field(default_factory=list)
     kept: list[tuple[CallRecording, RecordingFile]] = field(default_factory=list)
-    removed: int = 0
-    """Old files."""
+    pruned: Pruned | None = None
+    """Old files, where they were looked for."""
+    clock_jumped_s: float = 0.0
 
 
 class Recorder:
@@ -65,7 +68,10 @@ class Recorder:
         self._settings = {name: msgspec.to_builtins(getattr(config, name)) for name in SETTINGS}
         self._redactor = redactor
         self._live: list[CallRecording] = []
+        """Those whose end is not written yet."""
+        self._backlog = Backlog()
         self._one_thread = trio.CapacityLimiter(1)
+        self._not_removed: str | None = None
         self._writer = _Writer(
             folder,
             call_max_bytes=config.record.max_call_mb * MEGABYTE,
@@ -86,7 +92,7 @@ class Recorder:
             assistant_rate_hz=assistant.rate_hz,
             settings=self._settings,
         )
-        recording = CallRecording(header, self._redactor, trio.current_time())
+        recording = CallRecording(header, self._redactor, trio.current_time(), self._backlog)
         self._live.append(recording)
         return recording
 
@@ -99,20 +105,37 @@ class Recorder:
     async def write(self) -> None:
         """Write what there is. Cancelled, it may be written all the same, by a thread that nobody waits for."""
         batches = [self._batch(recording) for recording in self._live]
-        self._live = [batch.recording for batch in batches if not batch.is_over]
         work = partial(self._writer.work, batches)
         try:
             outcome = await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._one_thread)
         except Exception as error:  # noqa: BLE001 - no thread, or a fault of ours: calls go on without their recordings
             outcome = _Outcome(failed=[(batch.recording, _told(error)) for batch in batches])
-            self._live += [batch.recording for batch in batches if batch.is_over]  # their files are still open
+        else:
+            over = {batch.recording for batch in batches if batch.is_over}
+            self._live = [recording for recording in self._live if recording not in over]
+        self._backlog.written()
+        self._tell(outcome)
+
+    def give_up(self, why: str) -> None:
+        """Write no more of any call."""
+        for recording in self._live:
+            recording.give_up(why)
+
+    def _tell(self, outcome: _Outcome) -> None:
         for recording, why in outcome.failed:
             recording.give_up(why)
         for recording, file in outcome.kept:
             values = {"file": file.path.name, "bytes": file.n_bytes, "troubles": recording.troubles.found}
             log.info("record.kept", call_id=recording.call_id, **values)
-        if outcome.removed:
-            log.info("record.removed", files=outcome.removed)
+        if outcome.clock_jumped_s:
+            log.warning("record.clock_jumped", by_s=round(outcome.clock_jumped_s))
+        if (pruned := outcome.pruned) is None:
+            return
+        if pruned.removed:
+            log.info("record.removed", files=pruned.removed)
+        if pruned.failed not in {None, self._not_removed}:
+            log.warning("record.not_removed", error=pruned.failed)
+        self._not_removed = pruned.failed
 
     def _batch(self, recording: CallRecording) -> _Batch:
         keep = self._config.mode == "all" or bool(recording.troubles.found)
@@ -130,6 +153,7 @@ class _Writer:
         self._encoder = BlockEncoder()
         self._files: dict[CallRecording, RecordingFile] = {}
         self._lost: set[CallRecording] = set()
+        self._time = BelievedTime()
         self._prune_at = 0.0
 
     def work(self, batches: Sequence[_Batch]) -> _Outcome:
@@ -143,7 +167,10 @@ class _Writer:
                 outcome.failed.append((batch.recording, _told(error)))
             if batch.is_over:
                 self._finish(batch, outcome)
-        outcome.removed = self._prune()
+        if time.monotonic() >= self._prune_at:
+            self._prune_at = time.monotonic() + PRUNE_EVERY_S
+            outcome.clock_jumped_s = self._time.look()
+            outcome.pruned = self._prune()
         return outcome
 
     def _append(self, recording: CallRecording, entries: Sequence[Recorded]) -> None:
@@ -171,15 +198,13 @@ class _Writer:
         else:
             outcome.kept += [(batch.recording, file)] * batch.keep
 
-    def _prune(self) -> int:
-        if time.monotonic() < self._prune_at:
-            return 0
-        self._prune_at = time.monotonic() + PRUNE_EVERY_S
+    def _prune(self) -> Pruned:
         spare = {file.path for file in self._files.values()}
+        keep_s = self._keep_s if self._time.is_believed else None
         try:
-            return prune(self._folder, max_bytes=self._max_bytes, keep_s=self._keep_s, spare=spare)
-        except OSError:
-            return 0  # the next recording finds out what is wrong with the folder
+            return prune(self._folder, max_bytes=self._max_bytes, keep_s=keep_s, spare=spare)
+        except OSError as error:
+            return Pruned(failed=_told(error))
 
 
 class _Full(Exception):
@@ -213,6 +238,8 @@ async def open_recorder(
         try:
             yield recorder
         finally:
-            with trio.move_on_after(CLOSE_S, shield=True):
+            with trio.move_on_after(CLOSE_S, shield=True) as scope:
                 await recorder.write()
+            if scope.cancelled_caught:
+                recorder.give_up("the disk did not take it before the process ended")
             nursery.cancel_scope.cancel()

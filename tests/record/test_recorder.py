@@ -1,7 +1,10 @@
 """The recorder writes what calls take down, keeps what is to be kept, and never makes a call wait for a disk."""
 
 import errno
+import os
+import shutil
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -15,16 +18,17 @@ from structlog.testing import capture_logs
 
 from relay.config import AssistantConfig, Config, RecordConfig
 from relay.media.frames import TELEPHONE, WIDEBAND
-from relay.record import recorder
+from relay.record import believed_time, recorder
 from relay.record.call_recording import CallRecording
 from relay.record.entries import FromAssistant, Recorded, RecordingEnd, RecordingHeader
 from relay.record.file_format import read
-from relay.record.folder import RecordingFile
+from relay.record.folder import Pruned, RecordingFile
 from relay.record.recorder import Recorder, open_recorder
 from relay.redaction import Redactor
 from relay.secrets import Secrets
 
 KEY = "a-private-key-of-vapi"
+YEAR_S = 365 * 86400.0
 
 
 @asynccontextmanager
@@ -228,14 +232,122 @@ async def test_no_call_waits_for_a_disk_that_hangs_and_the_next_recordings_are_w
     assert not isinstance(entries(tmp_path / "call.relay")[-1], RecordingEnd)
 
 
-async def test_the_daemon_ends_although_the_disk_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_daemon_ends_although_the_disk_hangs_and_says_what_was_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     works = threading.Event()
     monkeypatch.setattr(RecordingFile, "append", lambda *_: works.wait())
     monkeypatch.setattr(recorder, "CLOSE_S", 0.05)
     with trio.fail_after(5):
-        async with recording_to(tmp_path) as (opened, _):
+        async with recording_to(tmp_path) as (opened, logged):
             begin(opened).end()
+            begin(opened, "live")
     works.set()
+
+    assert [line["call_id"] for line in told(logged, "record.failed")] == ["call", "live"]
+
+
+async def test_what_waits_for_a_disk_that_hangs_is_bounded_over_all_calls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works = threading.Event()
+    write = RecordingFile.append
+
+    def append(file: RecordingFile, data: bytes) -> None:
+        works.wait()
+        write(file, data)
+
+    monkeypatch.setattr(RecordingFile, "append", append)
+    async with recording_to(tmp_path) as (opened, logged), trio.open_nursery() as nursery:
+        nursery.start_soon(opened.write)
+        await trio.testing.wait_all_tasks_blocked()
+        calls = [begin(opened, f"call{number}") for number in range(40)]
+        for call in calls:
+            for _ in range(100):
+                call.from_assistant(bytes(9000), has_floor=True)
+        works.set()
+        for call in calls:
+            call.end()
+        await opened.write()
+    lost = [line["call_id"] for line in told(logged, "record.failed")]
+
+    assert {line["error"] for line in told(logged, "record.failed")} == {"the disk is too slow for all calls together"}
+    assert 0 < len(lost) < 10
+    assert len(files(tmp_path)) == 40 - len(lost)
+    assert all(isinstance(entries(tmp_path / name)[-1], RecordingEnd) for name in files(tmp_path))
+
+
+@pytest.mark.parametrize("mode", ["all", "trouble"])
+@pytest.mark.parametrize("lost", ["file", "folder"])
+async def test_a_file_that_is_removed_while_it_is_written_is_said_once_and_the_next_call_is_recorded(
+    lost: str, mode: Literal["trouble", "all"], tmp_path: Path
+) -> None:
+    folder = tmp_path / "calls"
+    async with recording_to(folder, mode) as (opened, logged):
+        call = begin(opened)
+        await opened.write()
+        if lost == "folder":
+            shutil.rmtree(folder)
+        else:
+            (folder / "call.relay").unlink()
+        for _ in range(3):
+            call.from_assistant(b"x", has_floor=True)
+            await opened.write()
+        after = begin(opened, "after")
+        after.told("assistant.lost", {})
+        for it in (after, call):
+            it.end()
+        await opened.write()
+        assert open_files(tmp_path) == []
+
+    assert [(line["call_id"], line["error"]) for line in told(logged, "record.failed")] == [
+        ("call", "its file was removed")
+    ]
+    assert files(folder) == ["after.relay"]
+
+
+async def test_a_clock_that_jumps_by_years_removes_nothing_and_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(believed_time, "AFTER_START_S", 0.0)
+    monkeypatch.setattr(recorder, "PRUNE_EVERY_S", 0.0)
+    now, jumped_s = time.time, 0.0
+    monkeypatch.setattr(time, "time", lambda: now() + jumped_s)
+    async with recording_to(tmp_path) as (opened, logged):
+        for jumped_s in (0.0, 10 * YEAR_S):
+            begin(opened, "before" if not jumped_s else "after").end()
+            await opened.write()
+            await opened.write()
+        assert files(tmp_path) == ["after.relay", "before.relay"]
+        assert [line["by_s"] for line in told(logged, "record.clock_jumped")] == [pytest.approx(10 * YEAR_S, abs=2)]
+
+
+async def test_an_old_recording_is_removed_once_the_time_is_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "PRUNE_EVERY_S", 0.0)
+    RecordingFile(tmp_path, "old").close(keep=True)
+    os.utime(tmp_path / "old.relay", (time.time() - YEAR_S,) * 2)
+    async with recording_to(tmp_path):
+        pass
+    assert files(tmp_path) == ["old.relay"]
+
+    monkeypatch.setattr(believed_time, "AFTER_START_S", 0.0)
+    async with recording_to(tmp_path) as (_, logged):
+        pass
+    assert files(tmp_path) == []
+    assert [line["files"] for line in told(logged, "record.removed")] == [1]
+
+
+async def test_what_cannot_be_removed_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "PRUNE_EVERY_S", 0.0)
+    faults = iter([Pruned(0, "a: Permission denied"), Pruned(0, "a: Permission denied"), Pruned(1), Pruned(0, "b: x")])
+    monkeypatch.setattr(recorder, "prune", lambda *_, **__: next(faults, Pruned()))
+    async with recording_to(tmp_path) as (opened, logged):
+        for _ in range(4):
+            await opened.write()
+
+    assert [line["error"] for line in told(logged, "record.not_removed")] == ["a: Permission denied", "b: x"]
 
 
 async def test_a_process_that_can_have_no_thread_costs_the_recordings_and_nothing_else(
