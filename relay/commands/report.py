@@ -13,16 +13,18 @@ from relay.config import RecordConfig
 from relay.errors import NotARecording
 from relay.record.event_log import event_log
 from relay.record.folder import erase, folder_of
+from relay.record.keys import KEY_BYTES, RecordKey, parse_keys
 from relay.record.recorded_call import RecordedCall, read_call
 from relay.record.sides import CallSides
 from relay.record.stereo import write_stereo
 from relay.record.summary import summarise
 from relay.record.verdict import WORST, moments, verdict
+from relay.secrets import SecretSource
 from relay.toml_table import parse_toml, read_table
 
 
 def report(files: Sequence[Path], wav: Path | None, *, as_json: bool, as_text: bool) -> int:
-    """Print what the call in these files was like; write its sound if `wav` is given. Raises WrongUse."""
+    """Print what the call in these files was like; write its sound to `wav`, if given. Raises ConfigError, WrongUse."""
     call = _read(files)
     sides = CallSides(call)
     if wav is not None:
@@ -63,11 +65,20 @@ def _as_json(call: RecordedCall, sides: CallSides) -> dict[str, object]:
 
 def _read(files: Sequence[Path]) -> RecordedCall:
     try:
-        return read_call(files)
+        return read_call(files, record_keys())
     except NotARecording as error:
         raise WrongUse(str(error)) from None
     except OSError as error:
         raise WrongUse(f"{error.filename}: cannot be read: {error.strerror}") from None
+
+
+def record_keys() -> tuple[RecordKey, ...]:
+    """The keys of RELAY_RECORD_KEY, where it is set. Raises ConfigError, and WrongUse for what is no key."""
+    text = SecretSource("relay", os.environ).find("RELAY_RECORD_KEY", "record.key_file", "")
+    try:
+        return parse_keys(text) if text else ()
+    except ValueError as error:
+        raise WrongUse(f"a key of RELAY_RECORD_KEY {error}, must be {KEY_BYTES} bytes in Base64") from None
 
 
 def _write(wav: Path, sides: CallSides) -> None:

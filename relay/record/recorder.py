@@ -22,8 +22,9 @@ from relay.record.backlog import Backlog
 from relay.record.believed_time import BelievedTime
 from relay.record.call_recording import CallRecording
 from relay.record.entries import Recorded, RecordingEnd, RecordingHeader
-from relay.record.file_format import HEAD, BlockEncoder
+from relay.record.file_format import FRAMING_BYTES, BlockEncoder, Blocks
 from relay.record.folder import Pruned, RecordingFile, folder_of, prune
+from relay.record.keys import RecordKey, parse_key
 from relay.redaction import Redactor
 
 WRITE_EVERY_S = 0.5
@@ -72,11 +73,15 @@ class Recorder:
         self._backlog = Backlog()
         self._one_thread = trio.CapacityLimiter(1)
         self._not_removed: str | None = None
+        keys = config.secrets.record_keys
+        key = parse_key(keys[-1]) if keys else None
+        self._key_id = None if key is None else key.id.hex()
         self._writer = _Writer(
             folder,
             call_max_bytes=config.record.max_call_mb * MEGABYTE,
             max_bytes=config.record.max_total_mb * MEGABYTE,
             keep_s=config.record.keep_days * DAY_S,
+            key=key,
         )
 
     def begin(self, call_id: str, call_sid: str, caller: AudioFormat, assistant: AudioFormat) -> CallRecording:
@@ -126,7 +131,7 @@ class Recorder:
             recording.give_up(why)
         for recording, file in outcome.kept:
             values = {"file": file.path.name, "bytes": file.n_bytes, "troubles": recording.troubles.found}
-            log.info("record.kept", call_id=recording.call_id, **values)
+            log.info("record.kept", call_id=recording.call_id, key_id=self._key_id, **values)
         if outcome.clock_jumped_s:
             log.warning("record.clock_jumped", by_s=round(outcome.clock_jumped_s))
         if (pruned := outcome.pruned) is None:
@@ -142,16 +147,30 @@ class Recorder:
         return _Batch(recording, recording.take(), recording.is_over, keep)
 
 
+@dataclass(frozen=True, slots=True)
+class _OpenFile:
+    """A file that is being written, and what makes its bytes."""
+
+    file: RecordingFile
+    blocks: Blocks
+
+    def append(self, payload: bytes) -> None:
+        self.file.append(self.blocks.next(payload))
+
+
 class _Writer:
     """Has the files. It is used by one thread at a time."""
 
-    def __init__(self, folder: Path, *, call_max_bytes: int, max_bytes: int, keep_s: float) -> None:
+    def __init__(
+        self, folder: Path, *, call_max_bytes: int, max_bytes: int, keep_s: float, key: RecordKey | None
+    ) -> None:
         self._folder = folder
         self._call_max_bytes = call_max_bytes
         self._max_bytes = max_bytes
         self._keep_s = keep_s
+        self._key = key
         self._encoder = BlockEncoder()
-        self._files: dict[CallRecording, RecordingFile] = {}
+        self._files: dict[CallRecording, _OpenFile] = {}
         self._lost: set[CallRecording] = set()
         self._time = BelievedTime()
         self._prune_at = 0.0
@@ -176,30 +195,31 @@ class _Writer:
     def _append(self, recording: CallRecording, entries: Sequence[Recorded]) -> None:
         if not entries or recording in self._lost:
             return
-        file = self._files.get(recording)
-        if file is None:
-            file = self._files[recording] = RecordingFile(self._folder, recording.call_id)
-            file.append(HEAD)
-        block = self._encoder.block(entries)
-        if file.n_bytes + len(block) > self._call_max_bytes:
-            file.append(self._encoder.block([RecordingEnd(_time_of(entries[0]), "full")]))
+        opened = self._files.get(recording)
+        if opened is None:
+            blocks = Blocks(self._key)
+            opened = self._files[recording] = _OpenFile(RecordingFile(self._folder, recording.call_id), blocks)
+            opened.file.append(blocks.head)
+        payload = self._encoder.payload(entries)
+        if opened.file.n_bytes + len(payload) + FRAMING_BYTES > self._call_max_bytes:
+            opened.append(self._encoder.payload([RecordingEnd(_time_of(entries[0]), "full")]))
             raise _Full
-        file.append(block)
+        opened.append(payload)
 
     def _finish(self, batch: _Batch, outcome: _Outcome) -> None:
         self._lost.discard(batch.recording)
-        file = self._files.pop(batch.recording, None)
-        if file is None:
+        opened = self._files.pop(batch.recording, None)
+        if opened is None:
             return
         try:
-            file.close(keep=batch.keep)
+            opened.file.close(keep=batch.keep)
         except OSError as error:
             outcome.failed.append((batch.recording, _told(error)))
         else:
-            outcome.kept += [(batch.recording, file)] * batch.keep
+            outcome.kept += [(batch.recording, opened.file)] * batch.keep
 
     def _prune(self) -> Pruned:
-        spare = {file.path for file in self._files.values()}
+        spare = {opened.file.path for opened in self._files.values()}
         keep_s = self._keep_s if self._time.is_believed else None
         try:
             return prune(self._folder, max_bytes=self._max_bytes, keep_s=keep_s, spare=spare)

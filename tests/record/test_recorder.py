@@ -5,6 +5,7 @@ import os
 import shutil
 import threading
 import time
+from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -23,22 +24,24 @@ from relay.record.call_recording import CallRecording
 from relay.record.entries import FromAssistant, Recorded, RecordingEnd, RecordingHeader
 from relay.record.file_format import read
 from relay.record.folder import Pruned, RecordingFile
+from relay.record.keys import RecordKey, parse_key
 from relay.record.recorder import Recorder, open_recorder
 from relay.redaction import Redactor
 from relay.secrets import Secrets
 
 KEY = "a-private-key-of-vapi"
 YEAR_S = 365 * 86400.0
+OLD_KEY, NEW_KEY = (b64encode(bytes(range(n, n + 32))).decode() for n in (1, 2))
 
 
 @asynccontextmanager
 async def recording_to(
-    folder: Path, mode: Literal["trouble", "all"] = "all", **record: Any
+    folder: Path, mode: Literal["trouble", "all"] = "all", keys: tuple[str, ...] = (), **record: Any
 ) -> AsyncIterator[tuple[Recorder, list[Any]]]:
     """The recorder and the log."""
     config = Config(
         assistants=(AssistantConfig("vapi", "assistant-id"),),
-        secrets=Secrets(vapi_api_keys={"vapi": KEY}),
+        secrets=Secrets(vapi_api_keys={"vapi": KEY}, record_keys=keys),
         record=RecordConfig(mode=mode, dir=str(folder), **record),
     )
     with capture_logs() as logged:
@@ -51,8 +54,8 @@ def begin(opened: Recorder, call_id: str = "call") -> CallRecording:
     return opened.begin(call_id, "CA1", TELEPHONE, WIDEBAND)
 
 
-def entries(path: Path) -> list[Recorded]:
-    header, rest = read(path.read_bytes())
+def entries(path: Path, *keys: RecordKey) -> list[Recorded]:
+    header, rest = read(path.read_bytes(), keys)
     return [header, *rest]
 
 
@@ -102,6 +105,7 @@ async def test_a_call_is_in_its_file_within_the_second_and_whole_at_its_end(tmp_
             "call_id": "call",
             "file": "call.relay",
             "bytes": size,
+            "key_id": None,
             "troubles": [],
             "log_level": "info",
         }
@@ -304,6 +308,34 @@ async def test_a_file_that_is_removed_while_it_is_written_is_said_once_and_the_n
         ("call", "its file was removed")
     ]
     assert files(folder) == ["after.relay"]
+
+
+async def test_with_a_key_the_file_is_sealed_by_the_newest_of_them(tmp_path: Path) -> None:
+    async with recording_to(tmp_path, keys=(OLD_KEY, NEW_KEY)) as (opened, logged):
+        call = begin(opened)
+        call.from_assistant(b"what was said", has_floor=True)
+        await opened.write()
+        call.end()
+        await opened.write()
+    key = parse_key(NEW_KEY)
+    found = entries(tmp_path / "call.relay", key)
+
+    assert [entry.data for entry in found if isinstance(entry, FromAssistant)] == [b"what was said"]
+    assert isinstance(found[-1], RecordingEnd)
+    assert [line["key_id"] for line in told(logged, "record.kept")] == [key.id.hex()]
+    assert NEW_KEY not in str(logged)
+
+
+async def test_a_sealed_recording_that_is_full_can_be_read_to_its_end(tmp_path: Path) -> None:
+    async with recording_to(tmp_path, keys=(NEW_KEY,), max_call_mb=1) as (opened, _):
+        call, dice = begin(opened), Random(1)
+        for _ in range(8):
+            call.from_assistant(dice.randbytes(200_000), has_floor=True)
+            await opened.write()
+    found = entries(tmp_path / "call.relay", parse_key(NEW_KEY))
+
+    assert isinstance(found[-1], RecordingEnd)
+    assert found[-1].why == "full"
 
 
 async def test_a_clock_that_jumps_by_years_removes_nothing_and_is_told(
