@@ -4,7 +4,6 @@ A disk that is slow for one call is slow for all, so the bound that keeps the me
 recording is given up that has most waiting: that costs the fewest calls theirs.
 """
 
-from collections import Counter
 from typing import Protocol
 
 CALL_MAX_BYTES = 2_000_000
@@ -14,7 +13,9 @@ MAX_BYTES = 32_000_000
 
 
 class Waiting(Protocol):
-    """A recording of which something waits."""
+    """A recording. `waiting_bytes` belongs to the backlog, and is 0 at first."""
+
+    waiting_bytes: int
 
     def give_up(self, why: str) -> None:
         """Hold nothing any more, and say why. Calls `Backlog.drop`."""
@@ -22,39 +23,41 @@ class Waiting(Protocol):
 
 
 class Backlog:
-    """One per recorder. What is being written counts until it is written, because it is held until then."""
+    """One per recorder. `n_bytes` is all that is held: what is being written counts until it is written."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self.n_bytes = 0
         self._max_bytes = max_bytes
-        self._waiting: Counter[Waiting] = Counter()
-        self._n_bytes = 0
+        self._waiting: dict[Waiting, None] = {}
         self._being_written = 0
 
-    @property
-    def n_bytes(self) -> int:
-        """All that is held."""
-        return self._n_bytes + self._being_written
-
     def add(self, recording: Waiting, n_bytes: int) -> None:
-        """So much more waits of this recording. Gives up those that are too much."""
-        self._waiting[recording] += n_bytes
-        self._n_bytes += n_bytes
-        if self._waiting[recording] > CALL_MAX_BYTES:
+        """So much more waits of it. Gives up those that are too much. It is called for each frame of each call."""
+        if not recording.waiting_bytes:
+            self._waiting[recording] = None
+        recording.waiting_bytes += n_bytes
+        self.n_bytes += n_bytes
+        if recording.waiting_bytes > CALL_MAX_BYTES:
             recording.give_up("the disk is too slow")
         while self.n_bytes > self._max_bytes and self._waiting:
-            ((most, _),) = self._waiting.most_common(1)
+            most = max(self._waiting, key=lambda it: it.waiting_bytes)
             most.give_up("the disk is too slow for all calls together")
 
     def take(self, recording: Waiting) -> None:
         """What waited of it is being written."""
-        self._being_written += self.drop(recording)
+        self._being_written += recording.waiting_bytes
+        self._forget(recording)
 
     def written(self) -> None:
         """All that was being written is written, or lost."""
+        self.n_bytes -= self._being_written
         self._being_written = 0
 
-    def drop(self, recording: Waiting) -> int:
-        """What waited of it is gone; returns how many bytes that was."""
-        n_bytes = self._waiting.pop(recording, 0)
-        self._n_bytes -= n_bytes
-        return n_bytes
+    def drop(self, recording: Waiting) -> None:
+        """What waited of it is gone."""
+        self.n_bytes -= recording.waiting_bytes
+        self._forget(recording)
+
+    def _forget(self, recording: Waiting) -> None:
+        recording.waiting_bytes = 0
+        self._waiting.pop(recording, None)

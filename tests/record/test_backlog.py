@@ -13,6 +13,7 @@ class Recording:
     """Counts what it holds itself."""
 
     backlog: Backlog
+    waiting_bytes: int = 0
     held: int = 0
     being_written: int = 0
     given_up: list[str] = field(default_factory=list)
