@@ -192,6 +192,7 @@ def demo(out: Path, *, as_json: bool) -> None:
     metavar="DB",
     help="The callers' lines have an echo of the assistant, so much weaker and 180 ms late.",
 )
+@click.option("--record", is_flag=True, help="The relay records all calls, as with record.mode all.")
 @click.option("--find-limit", "limit", is_flag=True, help="Search how many calls a core carries, from --calls on.")
 @click.option(
     "--write",
@@ -213,6 +214,7 @@ def bench(
     write: Path | None,
     rounds: int,
     *,
+    record: bool,
     limit: bool,
     browsers: bool,
     vad_cost: bool,
@@ -226,6 +228,8 @@ def bench(
         raise click.UsageError("give one of --find-limit, --browsers and --vad-cost")
     if echo_loss_db is not None and (browsers or vad_cost):
         raise click.UsageError("--echo-loss-db is for calls by telephone")
+    if record and (browsers or vad_cost):
+        raise click.UsageError("--record is for calls by telephone")
     if write is not None and not limit:
         raise click.UsageError("--write needs --find-limit")
     if rounds > 1 and (browsers or vad_cost):
@@ -241,6 +245,7 @@ def bench(
             audio,
             rounds=rounds,
             echo_loss_db=echo_loss_db,
+            record=record,
             limit=limit,
             write=write,
             as_json=as_json,
