@@ -184,6 +184,7 @@ class _Writer:
             except Exception as error:  # noqa: BLE001 - whatever it is, it costs this recording and nothing else
                 self._lost.add(batch.recording)
                 outcome.failed.append((batch.recording, _told(error)))
+        for batch in batches:  # afterwards, because to close a file can take long: it waits for the disk
             if batch.is_over:
                 self._finish(batch, outcome)
         if time.monotonic() >= self._prune_at:
@@ -261,5 +262,5 @@ async def open_recorder(
             with trio.move_on_after(CLOSE_S, shield=True) as scope:
                 await recorder.write()
             if scope.cancelled_caught:
-                recorder.give_up("the disk did not take it before the process ended")
+                recorder.give_up("the disk was too slow at the end of the process")
             nursery.cancel_scope.cancel()

@@ -251,6 +251,23 @@ async def test_the_daemon_ends_although_the_disk_hangs_and_says_what_was_not_wri
     assert [line["call_id"] for line in told(logged, "record.failed")] == ["call", "live"]
 
 
+async def test_all_calls_are_written_before_a_slow_disk_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete_at_syncs: list[list[bool]] = []
+
+    def sync(_: int) -> None:
+        last = [entries(tmp_path / name)[-1] for name in files(tmp_path)]
+        complete_at_syncs.append([isinstance(entry, RecordingEnd) for entry in last])
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    async with recording_to(tmp_path) as (opened, _):
+        for call_id in ("one", "two", "three"):
+            begin(opened, call_id).end()
+
+    assert complete_at_syncs == [[True] * 3] * 3
+
+
 async def test_what_waits_for_a_disk_that_hangs_is_bounded_over_all_calls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
