@@ -102,13 +102,16 @@ class Recorder:
         return recording
 
     async def run(self) -> None:
-        """The task that writes, until cancelled."""
+        """The task that writes, until cancelled; where nothing is recorded, it removes what is too old by now."""
+        every_s = PRUNE_EVERY_S if self._config.mode == "off" else WRITE_EVERY_S
         while True:
-            await trio.sleep(WRITE_EVERY_S)
+            await trio.sleep(every_s)
             await self.write()
 
     async def write(self) -> None:
         """Write what there is. Cancelled, it may be written all the same, by a thread that nobody waits for."""
+        if not self._live and not self._writer.prune_is_due:
+            return
         batches = [self._batch(recording) for recording in self._live]
         work = partial(self._writer.work, batches)
         try:
@@ -175,6 +178,10 @@ class _Writer:
         self._time = BelievedTime()
         self._prune_at = 0.0
 
+    @property
+    def prune_is_due(self) -> bool:
+        return time.monotonic() >= self._prune_at
+
     def work(self, batches: Sequence[_Batch]) -> _Outcome:
         """Write the batches, close the files of calls that are over, and now and then remove old ones."""
         outcome = _Outcome()
@@ -187,7 +194,7 @@ class _Writer:
         for batch in batches:  # afterwards, because to close a file can take long: it waits for the disk
             if batch.is_over:
                 self._finish(batch, outcome)
-        if time.monotonic() >= self._prune_at:
+        if self.prune_is_due:
             self._prune_at = time.monotonic() + PRUNE_EVERY_S
             outcome.clock_jumped_s = self._time.look()
             outcome.pruned = self._prune()
@@ -246,18 +253,16 @@ def _time_of(entry: Recorded) -> float:
 async def open_recorder(
     config: Config, redactor: Redactor, environ: Mapping[str, str] = os.environ
 ) -> AsyncIterator[Recorder | None]:
-    """The recorder of the daemon, which writes while the context is open; None where nothing is recorded.
+    """The recorder of the daemon, which writes while the context is open; None where nothing is recorded. What was
+    recorded before goes by its age in any case.
 
     On leaving, what was taken down is written, in `CLOSE_S` at most.
     """
-    if config.record.mode == "off":
-        yield None
-        return
     recorder = Recorder(config, redactor, folder_of(config.record.dir, environ))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(recorder.run)
         try:
-            yield recorder
+            yield None if config.record.mode == "off" else recorder
         finally:
             with trio.move_on_after(CLOSE_S, shield=True) as scope:
                 await recorder.write()

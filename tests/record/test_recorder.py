@@ -84,6 +84,23 @@ async def test_nothing_is_opened_or_written_when_recording_is_off(tmp_path: Path
     assert files(tmp_path) == []
 
 
+async def test_what_was_recorded_before_goes_by_its_age_when_recording_is_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(believed_time, "AFTER_START_S", 0.0)
+    monkeypatch.setattr(recorder, "PRUNE_EVERY_S", 0.01)
+    for name, age_s in (("old", YEAR_S), ("new", 0.0)):
+        RecordingFile(tmp_path, name).close(keep=True)
+        os.utime(tmp_path / f"{name}.relay", (time.time() - age_s,) * 2)
+    config = Config(assistants=(), secrets=Secrets(), record=RecordConfig(dir=str(tmp_path)))
+    with trio.fail_after(5):
+        async with open_recorder(config, Redactor()):
+            while len(files(tmp_path)) == 2:  # noqa: ASYNC110 - a folder
+                await trio.sleep(0.01)
+
+    assert files(tmp_path) == ["new.relay"]
+
+
 async def test_a_call_is_in_its_file_within_the_second_and_whole_at_its_end(tmp_path: Path) -> None:
     async with recording_to(tmp_path) as (opened, logged):
         call = begin(opened)
