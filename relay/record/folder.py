@@ -55,7 +55,7 @@ class RecordingFile:
         try:
             if keep:
                 self._check_named()
-                os.fdatasync(self._descriptor)
+                os.fsync(self._descriptor)
                 _sync_names(self.path.parent)
             elif self._has_name():
                 self.path.unlink(missing_ok=True)

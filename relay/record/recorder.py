@@ -221,7 +221,7 @@ class _Writer:
             return
         try:
             opened.file.close(keep=batch.keep)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - as above
             outcome.failed.append((batch.recording, _told(error)))
         else:
             outcome.kept += [(batch.recording, opened.file)] * batch.keep

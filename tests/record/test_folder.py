@@ -187,7 +187,6 @@ def test_a_recording_that_is_kept_has_reached_the_disk_and_so_has_its_name(
     def sync(descriptor: int) -> None:
         synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
 
-    monkeypatch.setattr(os, "fdatasync", sync)
     monkeypatch.setattr(os, "fsync", sync)
     made(tmp_path / "calls", CALL)
     assert synced == [f"{CALL}.relay", "calls"]
