@@ -59,11 +59,10 @@ class Blocks:
     """The head and the blocks of one file, in the order in which they are asked for; sealed where there is a key."""
 
     def __init__(self, key: RecordKey | None) -> None:
+        self.head = HEAD
         self._sealer = None if key is None else Sealer(key)
-        if key is None or self._sealer is None:
-            self.head = HEAD
-        else:
-            self.head = MAGIC + bytes([SEALED_VERSION]) + key.id + self._sealer.header
+        if self._sealer is not None:
+            self.head = MAGIC + bytes([SEALED_VERSION]) + self._sealer.key_id + self._sealer.header
 
     def next(self, payload: bytes) -> bytes:
         """The bytes of the next block. All of them must come into the file, or nothing behind them can be read."""

@@ -24,6 +24,7 @@ class Sealer:
     """One for each file. `header` is random, no secret, and needed to open what is sealed."""
 
     def __init__(self, key: RecordKey) -> None:
+        self.key_id = key.id
         self._state = sodium.crypto_secretstream_xchacha20poly1305_state()
         self.header: bytes = sodium.crypto_secretstream_xchacha20poly1305_init_push(self._state, key.secret)
 
