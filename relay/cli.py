@@ -1,5 +1,6 @@
 """Defines the commands of `relay`: each reads its arguments and calls the function that does the work."""
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,6 +24,9 @@ CONFIG = click.option(
     show_default=True,
     metavar="FILE",
     help="The configuration.",
+)
+URL = click.option(
+    "--url", default="http://127.0.0.1:8080", show_default=True, metavar="URL", help="The relay's address."
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 
@@ -363,6 +367,33 @@ def report(
             raise click.UsageError("--erase goes alone")
         _finish(lambda: erase_call(call_id, config_file))
     _finish(lambda: work(files, wav, as_json=as_json, as_text=as_text))
+
+
+@main.command()
+@click.argument("call")
+@URL
+@click.option("--json", "as_json", is_flag=True, help="Print the events as they came, one JSON object a line.")
+def tail(call: str, url: str, *, as_json: bool) -> None:
+    """Follow the live call with the id CALL, a line for each event, until it ends.
+
+    Some letters of the id are enough, or the CallSid. RELAY_ADMIN_TOKEN must be set.
+    """
+    from relay.commands.watch import tail as work
+
+    _finish(lambda: work(call, url, os.environ.get("RELAY_ADMIN_TOKEN"), as_json=as_json))
+
+
+@main.command()
+@URL
+@JSON
+def top(url: str, *, as_json: bool) -> None:
+    """Show the calls that run now, every second; once, where the output is no terminal.
+
+    RELAY_ADMIN_TOKEN must be set.
+    """
+    from relay.commands.watch import top as work
+
+    _finish(lambda: work(url, os.environ.get("RELAY_ADMIN_TOKEN"), as_json=as_json))
 
 
 @main.command()

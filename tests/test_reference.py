@@ -17,14 +17,14 @@ from relay.scenario.script import FORMS
 from scripts.make_reference import CONFIG, Key, Secret, read, renewed
 from tests.support.reference import BROWSER, FIRST_CALL, REFERENCE, ROOT, SCENARIOS, first_cells
 
-NOT_THE_DAEMON = {"standin", "demo", "bench", "probe", "scenario", "vad", "cli.py", "marks.py"}
+NOT_THE_DAEMON = {"standin", "demo", "bench", "probe", "scenario", "vad", "watch", "cli.py", "marks.py"}
 LOG_METHODS = {"debug", "info", "warning", "error", "exception", "log"}
 EVENT = re.compile(r"[a-z]+\.[a-z_]+")
 CAPITALS = re.compile(r"[A-Z][A-Z0-9]+(_[A-Z0-9]+)*")
 MADE_AT_RUN_TIME = {"FULL", "DRAINING"}
 """The reason of a CallRefused, in capitals."""
 NO_CODES = {
-    *("GET", "HEAD", "POST", "DELETE"),
+    *("GET", "HEAD", "POST", "DELETE", "URL"),
     *("HMAC_SHA1", "HMAC_SHA256", "COMMIT", "HQ", "VACUUM", "NFKC", "ORT_DISABLE_TELEMETRY", "OPENBLAS_NUM_THREADS"),
     *("CREDENTIALS_DIRECTORY", "STATE_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"),
     *("LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID"),
