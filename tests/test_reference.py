@@ -114,7 +114,8 @@ def test_no_word_is_called_no_code_that_the_daemon_does_not_use() -> None:
 
 
 def test_every_code_of_the_client_library_is_explained() -> None:
-    modules = "".join(path.read_text() for path in (ROOT / "relay" / "web").glob("*.js"))
+    web = (ROOT / "relay" / "web").glob("*.js")
+    modules = "".join(path.read_text() for path in web if not path.name.startswith("admin"))
     explained = {name for name in first_cells("The library", BROWSER) if name.isupper()}
 
     assert explained == set(re.findall(r'"([A-Z]+(?:_[A-Z]+)+)"', modules))

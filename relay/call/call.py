@@ -153,6 +153,7 @@ class Call:
             "assistant_dbfs": round(self._playback.level_dbfs, 1) if attached else None,
             "queued_ms": self.queued_ms,
             "target_ms": round(self._playback.target_ms),
+            "recorded": self.report.recording is not None,
             **self.report.counts.totals(),
         }
 

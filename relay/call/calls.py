@@ -1,8 +1,11 @@
 """The registry of calls: who has a place. One is taken when the phone rings, and given back when the call has ended."""
 
+import time
+from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from contextvars import copy_context
+from typing import NamedTuple
 
 import structlog
 import trio
@@ -31,10 +34,23 @@ MANY_CALLS = 10
 OVER_MAX = 4096
 """Calls that ended and are remembered: Twilio asks what becomes of them, and the store may not know it yet."""
 
+FINISHED_MAX = 100
+"""Calls that ended here and can still be shown to an operator."""
+
 REFUSAL_REASONS = {"max_calls": "full", "late": "full", "draining": "draining"}
 """The cause of a refusal, and what a caller and a load balancer are told. REFUSAL_CAUSES has the same causes."""
 
 log = structlog.get_logger(__name__)
+
+
+class FinishedCall(NamedTuple):
+    """A call that has ended for good. `ended_at` is in seconds since 1970."""
+
+    id: str
+    sid: str
+    ended_at: float
+    duration_s: float
+    reason: EndReason | None
 
 
 class Calls:
@@ -52,6 +68,8 @@ class Calls:
         self._burden = Burden()
         self._over: dict[str, EndReason | None] = {}
         self._hung_up: dict[str, CallRecord] = {}
+        self.finished: deque[FinishedCall] = deque(maxlen=FINISHED_MAX)
+        """The newest last."""
         self._changed = Signal()
         """A call has ended, or none is taken any more."""
         self._context = copy_context()
@@ -224,6 +242,7 @@ class Calls:
 
     def _remember(self, call: Call) -> None:
         self._over[call.sid] = call.end_reason
+        self.finished.append(FinishedCall(call.id, call.sid, time.time(), round(call.age_s, 3), call.end_reason))
         if len(self._over) > OVER_MAX:
             del self._over[next(iter(self._over))]
         self._forget_hung_up()

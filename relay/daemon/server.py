@@ -18,6 +18,7 @@ from relay.daemon.client_gate import CLIENT, ClientGate
 from relay.daemon.client_polling import ClientPolling
 from relay.daemon.client_socket import ClientSocketEndpoint
 from relay.daemon.endpoint_context import EndpointContext
+from relay.daemon.finished_calls import FinishedCalls
 from relay.daemon.pages import Pages
 from relay.daemon.quart_app import create_app
 from relay.daemon.routes import Routes, answer_error
@@ -44,7 +45,8 @@ class Server:
         self._sockets = {MEDIA: MediaEndpoint(context).serve, CLIENT: ClientSocketEndpoint(context, gate).serve}
         self._routes = Routes(context.limits.slow_bodies)
         self._polling = ClientPolling(context, gate)
-        for part in (self._polling, WebhookAudio(context), CallEvents(context), Pages()):
+        parts = (self._polling, WebhookAudio(context), CallEvents(context), FinishedCalls(context), Pages(context.gate))
+        for part in parts:
             part.add_to(self._routes)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

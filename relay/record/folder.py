@@ -136,12 +136,17 @@ def prune(folder: Path, *, max_bytes: int, keep_s: float | None, spare: Collecti
     return pruned
 
 
+def files_of(folder: Path, call_id: str) -> list[Path]:
+    """Every recording of a call: one for each process that had it. Raises OSError."""
+    return sorted(it.path for it in _recordings(folder) if _FILE_NAME.fullmatch(it.path.name)[1] == call_id)  # type: ignore[index]
+
+
 def erase(folder: Path, call_id: str) -> list[Path]:
     """Remove every recording of a call, and return what was removed. Of a live call nothing more is kept by then."""
-    files = [it.path for it in _recordings(folder) if _FILE_NAME.fullmatch(it.path.name)[1] == call_id]  # type: ignore[index]
+    files = files_of(folder, call_id)
     for path in files:
         path.unlink(missing_ok=True)
-    return sorted(files)
+    return files
 
 
 def _recordings(folder: Path) -> Iterator[_Kept]:
@@ -153,3 +158,12 @@ def _recordings(folder: Path) -> Iterator[_Kept]:
         if _FILE_NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
             status = entry.stat(follow_symlinks=False)
             yield _Kept(status.st_mtime, status.st_size, Path(entry.path))
+
+
+def recorded_calls(folder: Path) -> dict[str, float]:
+    """The ids of the calls that have a recording, each with when that was last written to, in seconds since 1970."""
+    found: dict[str, float] = {}
+    for it in _recordings(folder):
+        call_id = _FILE_NAME.fullmatch(it.path.name)[1]  # type: ignore[index]
+        found[call_id] = max(it.changed_at, found.get(call_id, 0.0))
+    return found

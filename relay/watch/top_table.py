@@ -62,7 +62,7 @@ def _headline(relay: Values, n_calls: int, begun_lately: int | None) -> Text:
 
 def _table(calls: Sequence[Values]) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
-    for title in ("call", "age", "state", "turn", "speaks", "caller", "assist.", "buffer", "lost", "cuts"):
+    for title in ("call", "age", "state", "turn", "speaks", "caller", "assist.", "buffer ms", "lost", "cuts"):
         on_the_left = title in {"call", "state", "speaks"}
         table.add_column(title, justify="left" if on_the_left else "right", no_wrap=True)
     for call in calls:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.record.folder import PROCESSES_MAX, Pruned, RecordingFile, erase, folder_of, prune
+from relay.record.folder import PROCESSES_MAX, Pruned, RecordingFile, erase, folder_of, prune, recorded_calls
 
 CALL = "a" * 32
 DAY_S = 86400.0
@@ -218,3 +218,13 @@ def test_erasing_a_call_removes_all_its_files_and_no_other(tmp_path: Path) -> No
 def test_a_folder_that_is_not_there_yet_has_nothing_to_remove(tmp_path: Path) -> None:
     assert prune(tmp_path / "none", max_bytes=0, keep_s=0, spare=()) == Pruned(0)
     assert erase(tmp_path / "none", CALL) == []
+
+
+def test_the_calls_of_a_folder_are_known_by_when_their_newest_file_was_written(tmp_path: Path) -> None:
+    for call_id, age_s in ((CALL, 0.0), ("b", 40.0), (CALL, 30.0)):
+        made(tmp_path, call_id, age_s=age_s)
+    (tmp_path / "notes.txt").touch()
+    found = recorded_calls(tmp_path)
+
+    assert {call_id: round(time.time() - at) for call_id, at in found.items()} == {CALL: 0, "b": 40}
+    assert recorded_calls(tmp_path / "none") == {}

@@ -62,9 +62,32 @@ class Page:
         await self._run(allow_microphone, self._chromium, allowed=microphone)
         await self.js(_LISTEN)
 
-    def leave(self) -> None:
+    async def open_admin(self, port: int, *, before: str = "") -> None:
+        """Load the operators' page, signed out."""
+        if before:
+            added = await self._run(cdp, self._chromium, "Page.addScriptToEvaluateOnNewDocument", source=before)
+            self._scripts.append(added["identifier"])
+        await self._run(self._chromium.get, f"http://127.0.0.1:{port}/admin")
+
+    async def write(self, element_id: str, text: str) -> None:
+        """Type this into a field."""
+        await self._run(self._chromium.find_element(By.ID, element_id).send_keys, text)
+
+    async def new_tab(self) -> None:
+        """Go on in the tab that the page has opened; the page's own is closed."""
+        self.forget_scripts()
+        tabs = await self._run(lambda: self._chromium.window_handles)
+        await self._run(self._chromium.close)
+        await self._run(self._chromium.switch_to.window, tabs[-1])
+
+    def forget_scripts(self) -> None:
+        """Run none of them in what is loaded from now on."""
         for identifier in self._scripts:
             cdp(self._chromium, "Page.removeScriptToEvaluateOnNewDocument", identifier=identifier)
+        self._scripts.clear()
+
+    def leave(self) -> None:
+        self.forget_scripts()
         cdp(self._chromium, "Emulation.setEmulatedMedia", features=[])
         cdp(self._chromium, "Emulation.clearDeviceMetricsOverride")
         self._chromium.get("about:blank")

@@ -51,7 +51,8 @@ def test_no_call_is_said_in_words() -> None:
 def test_a_call_has_a_line_that_fits_with_its_greatest_values() -> None:
     _, _, head, line = shown([call(duration_s=36_754)])
 
-    assert head.split() == ["call", "age", "state", "turn", "speaks", "caller", "assist.", "buffer", "lost", "cuts"]
+    titles = ["call", "age", "state", "turn", "speaks", "caller", "assist.", "buffer", "ms", "lost", "cuts"]
+    assert head.split() == titles
     assert line.split() == [
         *("10000000", "10:12:34", "reconnecting", "123", "assistant", "-64", "dB", "-90", "dB"),
         *("12340/400", "3", "17"),
