@@ -117,6 +117,8 @@ def _show(event: ServerEvent, lines: EventLines, out: Console, *, as_json: bool)
         click.echo(json.dumps({"event": event.name, **event.values}))
         return
     text = lines.line(event)
+    if out.is_terminal:
+        text.truncate(out.width, overflow="ellipsis")
     text.plain = text.plain.encode(out.encoding, "replace").decode(out.encoding)
     out.print(text)
 

@@ -164,6 +164,7 @@ async function signIn(value, isNew) {
   token.value = "";
   element("problem").hidden = true;
   showSignedIn(true);
+  if (isNew) element("live-title").focus();
   void attempt((it) => finished.load(it));
   await refresh(by);
 }

@@ -27,6 +27,8 @@ const REASONS = {
 const TIME = new Intl.DateTimeFormat(undefined, { dateStyle: "short", timeStyle: "medium" });
 
 export class FinishedCalls {
+  /** Each stays the same element, so the focus stays too. @type {Map<string, HTMLElement>} */
+  #items = new Map();
   /** @type {Map<string, string[]>} */
   #verdicts = new Map();
   #round = 0;
@@ -42,21 +44,19 @@ export class FinishedCalls {
     const round = ++this.#round;
     const { calls } = await api.finished();
     if (round !== this.#round) return;
-    const items = calls.map((call) => this.#item(call));
-    element("finished").replaceChildren(...items);
-    element("no-finished").hidden = calls.length > 0;
-    let wanted = VERDICTS_MAX;
-    for (const [index, { id, recorded }] of calls.entries()) {
-      if (!recorded || wanted-- <= 0) continue;
+    this.#show(calls);
+    for (const { id } of calls.filter(({ recorded }) => recorded).slice(0, VERDICTS_MAX)) {
       const verdict = await this.#verdict(api, id);
-      if (round !== this.#round) return;
-      setText(items[index], "verdict", verdict.join(" "));
+      const item = this.#items.get(id);
+      if (round !== this.#round || item === undefined) return;
+      setText(item, "verdict", verdict.join(" "));
     }
   }
 
   clear() {
     this.#round++;
     this.#verdicts.clear();
+    this.#items.clear();
     element("finished").replaceChildren();
     element("no-finished").hidden = true;
   }
@@ -75,20 +75,48 @@ export class FinishedCalls {
     return verdict;
   }
 
+  /** @param {FinishedCall[]} calls */
+  #show(calls) {
+    const list = element("finished");
+    const ids = new Set(calls.map(({ id }) => id));
+    for (const id of [...this.#items.keys()].filter((it) => !ids.has(it))) this.#remove(id);
+    for (const [index, call] of calls.entries()) {
+      const item = this.#items.get(call.id) ?? this.#add(call);
+      if (list.children[index] !== item) list.insertBefore(item, list.children[index] ?? null);
+      this.#fill(item, call);
+    }
+    element("no-finished").hidden = calls.length > 0;
+  }
+
   /** @param {FinishedCall} call */
-  #item({ id, ended_at, duration_s, end_reason, recorded }) {
+  #add({ id }) {
     const item = copyOf("finished-item");
-    const length = duration_s === null ? "" : ` after ${span(duration_s)}`;
-    const reason = end_reason === null ? "" : `: ${REASONS[end_reason] ?? end_reason}`;
     setText(item, "id", shortId(id));
     /** @type {HTMLElement} */ (item.querySelector('[data-value="id"]')).title = id;
-    setText(item, "ended", `ended ${TIME.format(new Date(ended_at))}${length}${reason}`);
-    setText(item, "verdict", recorded ? (this.#verdicts.get(id)?.join(" ") ?? "…") : "Not recorded.");
     button(item, "timeline").onclick = () => this.#does.timeline(id);
     button(item, "timeline").setAttribute("aria-label", `Timeline of call ${shortId(id)}`);
     button(item, "erase").onclick = () => this.#does.erase(id);
     button(item, "erase").setAttribute("aria-label", `Erase the recording of call ${shortId(id)}`);
-    /** @type {HTMLElement} */ (item.querySelector(".actions")).hidden = !recorded;
+    this.#items.set(id, item);
     return item;
+  }
+
+  /** @param {string} id */
+  #remove(id) {
+    const item = /** @type {HTMLElement} */ (this.#items.get(id));
+    if (item.contains(document.activeElement)) element("refresh").focus();
+    item.remove();
+    this.#items.delete(id);
+  }
+
+  /** @param {HTMLElement} item @param {FinishedCall} call */
+  #fill(item, { id, ended_at, duration_s, end_reason, recorded }) {
+    const length = duration_s === null ? "" : ` after ${span(duration_s)}`;
+    const reason = end_reason === null ? "" : `: ${REASONS[end_reason] ?? end_reason}`;
+    const actions = /** @type {HTMLElement} */ (item.querySelector(".actions"));
+    setText(item, "ended", `ended ${TIME.format(new Date(ended_at))}${length}${reason}`);
+    setText(item, "verdict", recorded ? (this.#verdicts.get(id)?.join(" ") ?? "…") : "Not recorded.");
+    if (!recorded && actions.contains(document.activeElement)) element("refresh").focus();
+    actions.hidden = !recorded;
   }
 }

@@ -65,6 +65,7 @@ async def test_the_token_is_for_this_tab_until_the_operator_signs_out(page: Page
         await sign_in(page, rig)
         await page.until("!document.getElementById('no-calls').hidden")
         await page.screenshot("admin-no-calls")
+        assert await page.js("return document.activeElement.id") == "live-title"
         await page.js("location.reload()")
         await page.until("document.getElementById('connection')?.dataset.status === 'live'")
         kept = await page.js("return [localStorage.length, location.href, document.cookie]")
@@ -138,11 +139,19 @@ async def test_a_finished_call_has_its_verdict_and_its_recording_can_be_erased(p
         await page.screenshot("admin-finished")
         verdict = await shown(page, ".verdict")
         images = await page.js("return document.querySelectorAll('#finished img').length")
-        await page.js("document.querySelector('[data-does=erase]').click()")
+        await page.js("document.querySelector('#finished li:last-child [data-does=timeline]').focus()")
+        rig.calls.answer("CA1").finish(EndReason.IDLE)
+        await rig.until_over("CA1")
+        await page.js("document.getElementById('refresh').click()")
+        await page.until(f"{FINISHED} === 2")
+        focused = await page.js("return document.activeElement.getAttribute('aria-label')")
+        await page.js("document.querySelector('#finished li:last-child [data-does=erase]').click()")
         await page.until(DIALOG_OPEN)
         await page.click("question-yes")
-        await page.until(f"{FINISHED} === 0")
+        await page.until(f"{FINISHED} === 1")
 
+        assert focused == "Timeline of call feed"
+        assert await page.js("return document.activeElement.id") == "refresh"
         assert "<img src=x onerror=alert(1)>" in verdict
         assert images == 0
         assert await page.complaints() == []
