@@ -30,13 +30,8 @@ class Admin:
         app.add_url_rule(f"{CALLS}/<call_id>", view_func=self.end_call, methods=["DELETE"])
 
     async def list_calls(self) -> Response:
-        """Many calls take some milliseconds: between two of them others run."""
         self._check()
-        calls = []
-        for call in self._calls.live():
-            calls.append(call.summary())
-            await trio.lowlevel.checkpoint()
-        return json_answer(200, {"calls": calls, "relay": self._relay()})
+        return json_answer(200, {"calls": await summaries(self._calls), "relay": self._relay()})
 
     def _relay(self) -> dict[str, object]:
         """How the relay itself is doing."""
@@ -75,6 +70,15 @@ def check_admin(gate: Gate, authorization: str | None, client: str, endpoint: st
         gate.check_admin(endpoint, authorization, client)
     except AuthRejected:
         raise RequestRefused(401, "ADMIN_TOKEN_NEEDED", "give the admin token: Authorization: Bearer TOKEN") from None
+
+
+async def summaries(calls: Calls) -> list[dict[str, object]]:
+    """What runs. Many calls take some milliseconds: between two of them others run."""
+    found = []
+    for call in calls.live():
+        found.append(call.summary())
+        await trio.lowlevel.checkpoint()
+    return found
 
 
 def find_call(calls: Calls, call_id: str) -> Call:

@@ -6,7 +6,7 @@ that does not keep up loses the oldest, and is told how many by `lost`. The answ
 has stopped taking calls and the last one is over.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 
 import trio
@@ -14,7 +14,7 @@ import trio
 from relay.call.call import Call
 from relay.call.report.events import CallEvent, StateChanged
 from relay.call.report.listeners import WAITING_MAX, CallNews, NewsQueue
-from relay.daemon.admin import CALLS, check_admin, find_call
+from relay.daemon.admin import CALLS, check_admin, find_call, summaries
 from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.event_stream import CONTENT_TYPE, event_block, news_block
 from relay.daemon.routes import Routes
@@ -52,7 +52,7 @@ class CallEvents:
             if isinstance(event, StateChanged) and event.status == "ended":
                 queue.close()
 
-        def first() -> bytes:
+        async def first() -> bytes:
             if _has_ended(call):
                 queue.close()
             return event_block("call", call.summary())
@@ -64,8 +64,8 @@ class CallEvents:
         check_admin(self._gate, request.header("authorization"), request.client, EVENTS)
         queue = NewsQueue[CallNews](WAITING_OF_ALL_MAX)
 
-        def first() -> bytes:
-            return event_block("calls", {"calls": [call.summary() for call in self._calls.live()]})
+        async def first() -> bytes:
+            return event_block("calls", {"calls": await summaries(self._calls)})
 
         await self._stream(request, queue, self._calls.listeners.listening_guest(queue.push), first, of_one=False)
 
@@ -78,7 +78,7 @@ class CallEvents:
         request: AsgiRequest,
         queue: NewsQueue[CallNews],
         listening: AbstractContextManager[bool],
-        first: Callable[[], bytes],
+        first: Callable[[], Awaitable[bytes]],
         *,
         of_one: bool,
     ) -> None:
@@ -92,7 +92,7 @@ class CallEvents:
                 nursery.start_soon(request.cancel_when_gone, nursery.cancel_scope)
                 nursery.start_soon(self._close_when_drained, queue)
                 await request.begin(CONTENT_TYPE)
-                await request.send_part(first())
+                await request.send_part(await first())
                 await _tell(request, queue, of_one=of_one)
                 nursery.cancel_scope.cancel()
 

@@ -105,15 +105,20 @@ class FinishedCalls:
 
     async def _make(self, files: Sequence[Path]) -> bytes:
         """What `relay report` prints; nothing if it failed."""
-        async with self._turn:
-            with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-                with trio.move_on_after(MAKE_S):
-                    if await run_report(["--json", "--", *map(str, files)], output, errors) == 0:
-                        output.seek(0)
-                        return output.read()
-                errors.seek(0)
-                told = errors.read(ERROR_BYTES).decode(errors="replace").strip()
-        log.warning("report.failed", error=told or f"it took longer than {MAKE_S:g} s")
+        why = f"it took longer than {MAKE_S:g} s"
+        try:
+            async with self._turn:
+                with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+                    with trio.move_on_after(MAKE_S):
+                        status = await run_report(["--json", "--", *map(str, files)], output, errors)
+                        told = errors if status else output
+                        told.seek(0)
+                        if status == 0:
+                            return told.read()
+                        why = told.read(ERROR_BYTES).decode(errors="replace").strip()
+        except OSError as error:  # no process, or no room for what it says
+            why = str(error)
+        log.warning("report.failed", error=why)
         return b""
 
 

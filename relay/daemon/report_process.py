@@ -17,7 +17,7 @@ async def run_report(arguments: Sequence[str], output: IO[bytes], errors: IO[byt
     command = [sys.executable, "-m", "relay", "report", *arguments]
     process = await trio.lowlevel.open_process(command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors)
     try:
-        with suppress(OSError):  # a filter of system calls may forbid it, as that of our own unit does
+        with suppress(OSError):  # a filter of system calls may forbid it
             os.setpriority(os.PRIO_PROCESS, process.pid, LOWEST_PRIORITY)
         return await process.wait()
     finally:

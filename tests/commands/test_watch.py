@@ -1,6 +1,8 @@
 """`relay tail` and `relay top` beside a relay that runs."""
 
 import json
+import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -209,3 +211,28 @@ async def test_without_a_terminal_what_runs_is_printed_once() -> None:
     assert "\x1b" not in as_table.stdout
     assert [it["id"] for it in json.loads(as_json.stdout)["calls"]] == [call.id]
     assert (as_table.exit_code, as_json.exit_code) == (0, 0)
+
+
+async def test_in_a_terminal_it_is_refreshed_until_ctrl_c() -> None:
+    main, side = os.openpty()
+    async with open_front() as rig:
+        command = [sys.executable, "-m", "relay", "top", "--url", f"http://127.0.0.1:{rig.port}"]
+        environ = environment(RELAY_ADMIN_TOKEN=ADMIN_TOKEN, TERM="xterm", COLUMNS="80", LINES="24")
+        process = await trio.lowlevel.open_process(command, stdin=side, stdout=side, stderr=side, env=environ)
+        os.close(side)
+
+        async def until_shown(text: str) -> None:
+            seen = ""
+            with trio.fail_after(20):
+                while text not in seen:
+                    seen += (await trio.to_thread.run_sync(os.read, main, 65536, abandon_on_cancel=True)).decode()
+
+        await until_shown("No call runs.")
+        call = rig.calls.answer("CA1")
+        await until_shown(call.id[:8])
+        process.send_signal(signal.SIGINT)
+        with trio.fail_after(10):
+            status = await process.wait()
+        os.close(main)
+
+    assert status == 0

@@ -1,5 +1,6 @@
 """The endpoints for calls that are over: which there were, what was wrong, and the end of a recording."""
 
+import errno
 import os
 from collections.abc import Sequence
 from functools import partial
@@ -111,6 +112,27 @@ async def test_a_recording_that_cannot_be_read_has_no_verdict_and_the_log_says_w
 
     assert (answer.status_code, answer.json()["code"]) == (503, "REPORT_FAILED")
     assert "no recording of a call" in capsys.readouterr().out
+
+
+async def never(arguments: Sequence[str], output: IO[bytes], errors: IO[bytes]) -> NoReturn:
+    await trio.sleep_forever()
+
+
+async def no_process(arguments: Sequence[str], output: IO[bytes], errors: IO[bytes]) -> NoReturn:
+    raise BlockingIOError(errno.EAGAIN, "no more processes")
+
+
+@pytest.mark.parametrize(("run", "why"), [(never, "it took longer than 0.05 s"), (no_process, "no more processes")])
+async def test_a_verdict_that_takes_too_long_or_has_no_process_is_given_up(
+    run: object, why: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(finished_calls, "run_report", run)
+    monkeypatch.setattr(finished_calls, "MAKE_S", 0.05)
+    async with open_front(front_config(record=RecordConfig(dir=str(folder)))) as rig:
+        answer = await rig.http.get("/calls/one/verdict", headers=ADMIN)
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "REPORT_FAILED")
+    assert why in capsys.readouterr().out
 
 
 async def test_only_so_many_verdicts_are_made_or_waited_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
