@@ -74,20 +74,18 @@ class Page:
         await self._run(self._chromium.find_element(By.ID, element_id).send_keys, text)
 
     async def new_tab(self) -> None:
-        """Go on in the tab that the page has opened; the page's own is closed."""
-        self.forget_scripts()
+        """Go on in the tab that the page has opened."""
         tabs = await self._run(lambda: self._chromium.window_handles)
-        await self._run(self._chromium.close)
         await self._run(self._chromium.switch_to.window, tabs[-1])
 
-    def forget_scripts(self) -> None:
-        """Run none of them in what is loaded from now on."""
+    def leave(self) -> None:
+        first, *others = self._chromium.window_handles
+        for tab in others:
+            self._chromium.switch_to.window(tab)
+            self._chromium.close()
+        self._chromium.switch_to.window(first)
         for identifier in self._scripts:
             cdp(self._chromium, "Page.removeScriptToEvaluateOnNewDocument", identifier=identifier)
-        self._scripts.clear()
-
-    def leave(self) -> None:
-        self.forget_scripts()
         cdp(self._chromium, "Emulation.setEmulatedMedia", features=[])
         cdp(self._chromium, "Emulation.clearDeviceMetricsOverride")
         self._chromium.get("about:blank")
