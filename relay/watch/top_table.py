@@ -1,4 +1,4 @@
-"""What runs in a relay as a table for a terminal of 80 columns: a line for each call, and one for the relay."""
+"""Draws what runs in a relay for a terminal of 80 columns: a line for each call, and one for the relay itself."""
 
 from collections import deque
 from collections.abc import Mapping, Sequence

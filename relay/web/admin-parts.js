@@ -1,5 +1,5 @@
 /**
- * What the parts of the operator's page share: elements, copies of templates, and values in words.
+ * The parts of the operator's page share these: elements, copies of templates, and values in words.
  * @module
  */
 

@@ -48,6 +48,22 @@ async def shown(page: Page, selector: str) -> str:
     return text
 
 
+STUB = """
+const really = window.fetch;
+window.fetch = async (path, options) => {
+  for (const [end, body, type] of %s) {
+    if (String(path).endsWith(end)) return new Response(body, { headers: { "content-type": type } });
+  }
+  return really(path, options);
+};
+"""
+
+
+def stubbed(*answers: tuple[str, str, str]) -> str:
+    """The page gets these instead of the relay's answers: the end of a path, a body, and its type."""
+    return STUB % json.dumps(answers)
+
+
 async def test_a_wrong_token_is_refused_in_words_and_kept_nowhere(page: Page, tmp_path: Path) -> None:
     async with front(tmp_path) as rig:
         await sign_in(page, rig, "guess")
@@ -95,6 +111,45 @@ async def test_fifty_calls_are_shown_come_and_go_and_keep_the_focus(page: Page, 
         assert after == f"Hang up call {calls[8].id[:8]}"
         assert await page.text("relay-calls") == "50 of 60"
         assert await page.complaints() == []
+
+
+async def test_a_call_is_shown_with_its_levels_its_buffer_and_what_happened_to_it(page: Page, tmp_path: Path) -> None:
+    call = {
+        "id": "<b>feed</b>",
+        "call_sid": "CA1",
+        "duration_s": 3725.4,
+        "state": "live",
+        "turn": 7,
+        "recorded": False,
+        "caller_attached": True,
+        "caller_speaking": True,
+        "caller_dbfs": -30.2,
+        "assistant_speaking": False,
+        "assistant_dbfs": -90.0,
+        "queued_ms": 180,
+        "target_ms": 200,
+        "reconnects": {"caller": 1, "assistant": 2},
+        "interruptions_confirmed": 4,
+    }
+    relay = {"version": "1", "uptime_s": 5, "max_calls": 1, "calls_begun": 1, "loop_lag_ms": 12.5}
+    answer = json.dumps({"calls": [call], "relay": {**relay, "refusal_cause": "max_calls"}})
+    async with front(tmp_path) as rig:
+        await page.open_admin(rig.port, before=stubbed(("calls", answer, "application/json")))
+        await page.write("token", ADMIN_TOKEN)
+        await page.press("ENTER")
+        await page.until(f"{LIVE_ROWS} === 1")
+        await page.look()
+        cells = await page.js("return [...document.querySelectorAll('#live-rows tr > *')].map((it) => it.innerText)")
+        levels = await page.js(
+            "return [...document.querySelectorAll('#live-rows .meter')].map((it) => it.ariaValueNow)"
+        )
+
+        assert [*map(str.strip, cells)] == [
+            *("<b>feed<", "1:02:05", "live", "7", "-30 dB, speaks", "-90 dB", "180 / 200 ms", "3", "4", "Hang up")
+        ]
+        assert levels == ["-30", "-60"]
+        assert await page.text("refusing") == "As many calls run as limits.max_calls allows: new ones are refused."
+        assert await page.text("relay-lag") == "12.5 ms late"
 
 
 async def test_hanging_up_asks_first_and_everything_works_by_keyboard(page: Page, tmp_path: Path) -> None:
@@ -172,22 +227,6 @@ async def test_a_relay_that_does_not_answer_is_said_and_tried_again(page: Page, 
 
         assert stale
         assert not await page.js("return document.getElementById('live').classList.contains('stale')")
-
-
-STUB = """
-const really = window.fetch;
-window.fetch = async (path, options) => {
-  for (const [end, body, type] of %s) {
-    if (String(path).endsWith(end)) return new Response(body, { headers: { "content-type": type } });
-  }
-  return really(path, options);
-};
-"""
-
-
-def stubbed(*answers: tuple[str, str, str]) -> str:
-    """The page gets these instead of the relay's answers: the end of a path, a body, and its type."""
-    return STUB % json.dumps(answers)
 
 
 async def test_a_timeline_opens_in_a_tab_that_has_no_copy_of_the_token(page: Page, recorded: Path) -> None:

@@ -1,4 +1,4 @@
-"""Those who are told what happens in calls, as it happens, and the queue in front of one who may be slow."""
+"""Tells listeners what happens in calls, at once, and keeps it in a queue for one who may be slow."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
