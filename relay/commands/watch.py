@@ -89,6 +89,7 @@ def _failed(url: str, error: RelayRefused | RelayUnreachable) -> int:
 def _follow(client: AdminClient, url: str, call_id: str, *, as_json: bool) -> int:
     lines, out = EventLines(), Console(highlight=False, soft_wrap=True)
     give_up_at: float | None = None
+    is_over = False  # what happened before is still to come
     while True:
         error: RelayRefused | RelayUnreachable = RelayUnreachable("the relay has ended the answer")
         try:
@@ -97,11 +98,12 @@ def _follow(client: AdminClient, url: str, call_id: str, *, as_json: bool) -> in
                     _say("connected again")
                 give_up_at = None
                 _show(event, lines, out, as_json=as_json)
-                if "ended" in (event.values.get("status"), event.values.get("state")):
-                    return 0
+                is_over = is_over or "ended" in (event.values.get("status"), event.values.get("state"))
         except (RelayRefused, RelayUnreachable) as caught:
             error = caught
         except KeyboardInterrupt:
+            return 0
+        if is_over:
             return 0
         now = time.monotonic()
         if give_up_at is None:
