@@ -19,6 +19,7 @@ from prometheus_client import (
 
 from relay.logic.end_reason import EndReason
 from relay.tally import CounterTally, HistogramTally, Spread
+from relay.wire.vapi_events import TYPES
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -62,29 +63,8 @@ LIMITS = (
     "web_calls",
 )
 """The keys of [limits], but for `max_calls`, which is the end reason "refused"; rate and burst are one limit."""
-WEBHOOK_TYPES = (
-    "assistant-request",
-    "assistant.speechStarted",
-    "assistant.started",
-    "conversation-update",
-    "end-of-call-report",
-    "function-call",
-    "handoff-destination-request",
-    "hang",
-    "language-changed",
-    "model-output",
-    "phone-call-control",
-    "speech-update",
-    "status-update",
-    "tool-calls",
-    "transcript",
-    "transfer-destination-request",
-    "transfer-update",
-    "user-interrupted",
-    "voice-input",
-    OTHER,
-)
-"""The server messages that Vapi documents (Server URL, events); all others count as "other"."""
+WEBHOOK_TYPES = (*sorted(TYPES), OTHER)
+"""The server messages that Vapi documents; all others count as "other"."""
 
 # The bounds of the histograms, finest where the promised figures lie.
 _BARGEIN_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0)
@@ -156,7 +136,7 @@ class Metrics:
         self.webhooks_rejected = self._counter(
             "relay_webhooks_rejected", "Requests of Twilio answered with 4xx", endpoint=(*TWILIO_ENDPOINTS, OTHER)
         )
-        self._counter("relay_webhook_events", "Vapi's server messages", type=WEBHOOK_TYPES)
+        self.webhook_events = self._counter("relay_webhook_events", "Vapi's server messages", type=WEBHOOK_TYPES)
         self.protocol_errors = Counter(
             "relay_protocol_errors",
             "Messages that break their protocol",
