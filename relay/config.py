@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from relay.logic.playback.agreement import AGREEMENT_WORDS
 from relay.secrets import Secrets
+from relay.wire.webhook_auth import WebhookRules
 
 AudioFormatName = Literal["pcm_s16le", "mulaw"]
 SAMPLE_RATES_HZ: Mapping[AudioFormatName, tuple[int, ...]] = {
@@ -65,9 +66,21 @@ class AssistantKeys(msgspec.Struct, frozen=True):
     api_key_file: str = ""
 
 
-class VapiConfig(AssistantKeys, frozen=True):
-    """The table [vapi]: the assistant, where [[assistants]] gives no ladder of them."""
+HeaderName = Annotated[str, Meta(pattern="^[A-Za-z0-9-]{0,64}$")]
 
+
+class VapiConfig(AssistantKeys, frozen=True):
+    """The table [vapi]: the assistant, where [[assistants]] gives no ladder of them; and the webhooks of all."""
+
+    webhooks: bool = False
+    webhook_auth: Literal["secret", "bearer", "hmac"] = "secret"
+    webhook_header: HeaderName = ""
+    webhook_prefix: str = ""
+    webhook_timestamp_header: Annotated[HeaderName, Meta(min_length=1)] = "x-timestamp"
+    webhook_algorithm: Literal["sha256", "sha512", "sha1"] = "sha256"
+    webhook_encoding: Literal["hex", "base64"] = "hex"
+    webhook_payload: str = "{timestamp}.{body}"
+    webhook_credential_id: str = ""
     webhook_secret_file: str = ""
 
 
@@ -229,6 +242,14 @@ class StateConfig(msgspec.Struct, frozen=True):
     password_file: str = ""
 
 
+class EventsConfig(msgspec.Struct, frozen=True):
+    """The table [events]: where Vapi's server messages are passed on to."""
+
+    forward_url: str = ""
+    timeout_s: Annotated[float, Meta(ge=0.1, le=60)] = 8.0
+    secret_file: str = ""
+
+
 class RecordConfig(msgspec.Struct, frozen=True):
     """The table [record]: which calls are recorded, where that is kept, and how long."""
 
@@ -254,6 +275,8 @@ class Config:
     assistants: tuple[AssistantConfig, ...]
     """The ladder, first to last: one entry named "vapi" when it comes from [vapi]."""
     secrets: Secrets
+    webhooks: WebhookRules | None = None
+    """How Vapi's server messages are let in; None: they are not asked for."""
     server: ServerConfig = field(default_factory=ServerConfig)
     twilio: TwilioConfig = field(default_factory=TwilioConfig)
     audio: AudioConfig = field(default_factory=AudioConfig)
@@ -266,6 +289,7 @@ class Config:
     client: ClientConfig = field(default_factory=ClientConfig)
     admin: AdminConfig = field(default_factory=AdminConfig)
     state: StateConfig = field(default_factory=StateConfig)
+    events: EventsConfig = field(default_factory=EventsConfig)
     record: RecordConfig = field(default_factory=RecordConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)
 
@@ -290,6 +314,7 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "client": ClientConfig,
     "admin": AdminConfig,
     "state": StateConfig,
+    "events": EventsConfig,
     "record": RecordConfig,
     "logging": LoggingConfig,
 }

@@ -16,6 +16,7 @@ from relay.config import (
     AssistantKeys,
     BargeInConfig,
     Config,
+    EventsConfig,
     LadderEntry,
     RecordConfig,
     ServerConfig,
@@ -30,9 +31,11 @@ from relay.secrets import Secrets, SecretSource
 from relay.toml_table import check_keys, parse_toml, problem, read_table
 from relay.wire.caller_variables import NUMBER_FIELDS
 from relay.wire.client_address import parse_network
+from relay.wire.webhook_auth import AUTH_HEADERS, WebhookRules
 
 VAPI_KEY, RECORD_KEY = "VAPI_API_KEY", "RELAY_RECORD_KEY"
-NOT_PER_ASSISTANT = {"webhook_secret_file"}
+NOT_PER_ASSISTANT = {name for name in VapiConfig.__struct_fields__ if name not in AssistantKeys.__struct_fields__}
+"""The keys of [vapi] that may stand there beside [[assistants]]: they hold for all of them."""
 MAX_CALL_LEAST_S = 10
 """The shortest call that Vapi can be asked for (maxDurationSeconds)."""
 SECRET_CHARACTERS = 16
@@ -57,13 +60,14 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     sections: dict[str, Any] = {name: read_table(file, name, raw.get(name, {}), cls) for name, cls in SECTIONS.items()}
     vapi = read_table(file, "vapi", raw.get("vapi", {}), VapiConfig)
     ladder = _ladder(file, raw, vapi, environ)
-    for key, value, allowed in _problems(sections, ladder):
+    for key, value, allowed in (*_problems(sections, ladder), *_webhook_problems(vapi, sections["events"])):
         raise problem(file, key, value, allowed)
     server: ServerConfig = sections["server"]
     sections["server"] = msgspec.structs.replace(server, public_url=server.public_url.rstrip("/"))
     return Config(
         **sections,
         assistants=tuple(_settled(entry) for _, entry in ladder),
+        webhooks=_webhook_rules(vapi),
         secrets=_secrets(SecretSource(file, environ), sections, vapi, ladder),
     )
 
@@ -76,10 +80,12 @@ def masked(config: Config) -> dict[str, Any]:
         {**asdict(assistant), "api_key": _set(secrets.vapi_api_keys.get(assistant.name))}
         for assistant in config.assistants
     ]
+    shown["webhooks"] = None if config.webhooks is None else asdict(config.webhooks)
     shown["secrets"] = {
         "TWILIO_AUTH_TOKEN": _set(secrets.twilio_auth_tokens),
         "TWILIO_SHARED_KEYS": _set(secrets.twilio_shared_keys),
-        "VAPI_WEBHOOK_SECRET": _set(secrets.vapi_webhook_secret),
+        "VAPI_WEBHOOK_SECRET": _set(secrets.vapi_webhook_secrets),
+        "RELAY_EVENTS_SECRET": _set(secrets.events_secret),
         "RELAY_ADMIN_TOKEN": _set(secrets.admin_token),
         "RELAY_CLIENT_KEY": _set(secrets.client_key),
         "RELAY_REDIS_PASSWORD": _set(secrets.redis_password),
@@ -126,6 +132,21 @@ def _settled(entry: LadderEntry) -> AssistantConfig:
     )
 
 
+def _webhook_rules(vapi: VapiConfig) -> WebhookRules | None:
+    if not vapi.webhooks:
+        return None
+    return WebhookRules(
+        auth=vapi.webhook_auth,
+        header=(vapi.webhook_header or AUTH_HEADERS[vapi.webhook_auth]).lower(),
+        prefix=vapi.webhook_prefix,
+        timestamp_header=vapi.webhook_timestamp_header.lower(),
+        algorithm=vapi.webhook_algorithm,
+        encoding=vapi.webhook_encoding,
+        payload=vapi.webhook_payload,
+        credential_id=vapi.webhook_credential_id,
+    )
+
+
 def _secrets(
     source: SecretSource, sections: Mapping[str, Any], vapi: VapiConfig, ladder: list[tuple[str, LadderEntry]]
 ) -> Secrets:
@@ -136,6 +157,11 @@ def _secrets(
     client_key = source.need(*key, "client.require_token is true") if client.require_token else source.find(*key)
     checked = twilio.enabled and twilio.validate_signatures
     tokens = source.need(*token, "twilio.validate_signatures is true") if checked else source.find(*token)
+    webhook = ("VAPI_WEBHOOK_SECRET", "vapi.webhook_secret_file", vapi.webhook_secret_file)
+    webhook_secret = source.need(*webhook, "vapi.webhooks is true") if vapi.webhooks else source.find(*webhook)
+    forwarding = ("RELAY_EVENTS_SECRET", "events.secret_file", sections["events"].secret_file)
+    is_forwarded = vapi.webhooks and bool(sections["events"].forward_url)
+    events_secret = source.need(*forwarding, "events.forward_url is set") if is_forwarded else source.find(*forwarding)
     shared_keys = source.find("TWILIO_SHARED_KEYS", "twilio.shared_keys_file", twilio.shared_keys_file)
     return Secrets(
         twilio_auth_tokens=tuple(part for part in (tokens or "").split(",") if part),
@@ -144,7 +170,8 @@ def _secrets(
             entry.name: source.need(entry.api_key_env, f"{place}.api_key_file", entry.api_key_file, f"{place} needs it")
             for place, entry in ladder
         },
-        vapi_webhook_secret=source.find("VAPI_WEBHOOK_SECRET", "vapi.webhook_secret_file", vapi.webhook_secret_file),
+        vapi_webhook_secrets=_webhook_secrets(source.file, webhook_secret or ""),
+        events_secret=_long(source.file, "RELAY_EVENTS_SECRET", events_secret),
         admin_token=_long(source.file, "RELAY_ADMIN_TOKEN", source.find(*admin)),
         client_key=_long(source.file, "RELAY_CLIENT_KEY", client_key),
         redis_password=source.find("RELAY_REDIS_PASSWORD", "state.password_file", sections["state"].password_file),
@@ -157,6 +184,13 @@ def _long(file: str, name: str, secret: str | None) -> str | None:
     if secret is not None and len(secret) < SECRET_CHARACTERS:
         raise ConfigError(f"{file}: {name} has {len(secret)} characters, must have {SECRET_CHARACTERS} or more")
     return secret
+
+
+def _webhook_secrets(file: str, text: str) -> tuple[str, ...]:
+    secrets = tuple(part for part in text.split(",") if part)
+    for secret in secrets:
+        _long(file, "each of VAPI_WEBHOOK_SECRET", secret)
+    return secrets
 
 
 def _record_keys(file: str, text: str | None) -> tuple[str, ...]:
@@ -200,6 +234,21 @@ def _server_problems(server: ServerConfig) -> Iterator[Problem]:
     if not all(_is_network(proxy) for proxy in server.trusted_proxies):
         allowed = 'a list of IP addresses and networks, as "10.1.2.3" and "10.0.0.0/8"'
         yield "server.trusted_proxies", server.trusted_proxies, allowed
+
+
+_PLACEHOLDER = re.compile(r"\{[^{}]*\}")
+_PLACEHOLDERS = {"{timestamp}", "{body}", "{method}", "{url}"}
+
+
+def _webhook_problems(vapi: VapiConfig, events: EventsConfig) -> Iterator[Problem]:
+    payload = vapi.webhook_payload
+    if payload.count("{body}") != 1 or not set(_PLACEHOLDER.findall(payload)) <= _PLACEHOLDERS:
+        yield "vapi.webhook_payload", payload, "a text with {body} once, and of {timestamp}, {method} and {url} any"
+    if vapi.webhooks and vapi.webhook_auth != "secret" and not vapi.webhook_credential_id:
+        allowed = f'the id of a credential at Vapi, with webhook_auth "{vapi.webhook_auth}"'
+        yield "vapi.webhook_credential_id", vapi.webhook_credential_id, allowed
+    if events.forward_url and _split(events.forward_url) is None:
+        yield "events.forward_url", events.forward_url, "https://HOST[:PORT][/PATH] (http:// for localhost), or empty"
 
 
 _FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")

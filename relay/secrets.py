@@ -21,7 +21,10 @@ class Secrets:
     """Key id to secret, for signatures with a shared key."""
     vapi_api_keys: Mapping[str, str] = field(default_factory=dict)
     """Assistant name to private key."""
-    vapi_webhook_secret: str | None = None
+    vapi_webhook_secrets: tuple[str, ...] = ()
+    """More than one while the secret is being rotated, the newest last; each of them is good."""
+    events_secret: str | None = None
+    """Signs what is passed on to `events.forward_url`."""
     admin_token: str | None = None
     client_key: str | None = None
     redis_password: str | None = None
@@ -30,9 +33,10 @@ class Secrets:
 
     def values(self) -> frozenset[str]:
         """Return every value that must never be seen in a log."""
-        single = (self.vapi_webhook_secret, self.admin_token, self.client_key, self.redis_password)
+        single = (self.events_secret, self.admin_token, self.client_key, self.redis_password)
+        many = (*self.twilio_auth_tokens, *self.vapi_webhook_secrets)
         keys = (*self.twilio_shared_keys.values(), *self.vapi_api_keys.values(), *self.record_keys)
-        return frozenset(value for value in (*single, *self.twilio_auth_tokens, *keys) if value)
+        return frozenset(value for value in (*single, *many, *keys) if value)
 
     def __repr__(self) -> str:
         return "Secrets(***)"

@@ -8,6 +8,7 @@ from relay.config import SECTIONS, AssistantConfig, Config
 from relay.config_file import load, masked
 from relay.errors import ConfigError
 from relay.secrets import Secrets
+from relay.wire.webhook_auth import WebhookRules
 
 SHIPPED = Path(__file__).resolve().parent.parent / "config.toml"
 ENVIRON = {"TWILIO_AUTH_TOKEN": "twilio-token", "VAPI_API_KEY": "vapi-key", "VAPI_ASSISTANT_ID": "assistant-1"}
@@ -42,7 +43,7 @@ def test_an_empty_file_is_exactly_the_defaults(tmp_path: Path) -> None:
 
 
 def test_every_section_is_a_part_of_the_config() -> None:
-    assert {field.name for field in fields(Config)} == {*SECTIONS, "assistants", "secrets"}
+    assert {field.name for field in fields(Config)} == {*SECTIONS, "assistants", "secrets", "webhooks"}
 
 
 def test_keys_are_taken_from_the_file(tmp_path: Path) -> None:
@@ -165,6 +166,41 @@ def test_a_wrong_configuration_is_refused_naming_the_key_and_what_is_allowed(
     tmp_path: Path, text: str, message: str
 ) -> None:
     assert message in refusal(tmp_path, text)
+
+
+WEBHOOKS = {"VAPI_WEBHOOK_SECRET": "old-secret-of-the-test,new-secret-of-the-test"}
+
+
+def test_webhooks_have_the_header_of_their_way_in_and_stand_beside_a_ladder(tmp_path: Path) -> None:
+    ladder = "[[assistants]]\nname='main'\nassistant_id='a'\n[vapi]\nwebhooks = true\n"
+    signed = "webhook_auth = 'hmac'\nwebhook_credential_id = 'c'\nwebhook_prefix = 'sha256='\n"
+    plain, by_hmac = loaded(tmp_path, ladder, **WEBHOOKS), loaded(tmp_path, ladder + signed, **WEBHOOKS)
+
+    assert plain.webhooks == WebhookRules()
+    assert by_hmac.webhooks == WebhookRules(auth="hmac", header="x-signature", prefix="sha256=", credential_id="c")
+    assert plain.secrets.vapi_webhook_secrets == ("old-secret-of-the-test", "new-secret-of-the-test")
+
+
+@pytest.mark.parametrize(
+    ("text", "secrets", "message"),
+    [
+        ("[vapi]\nwebhooks = true", {}, "VAPI_WEBHOOK_SECRET is not set (vapi.webhooks is true)"),
+        ("", {"VAPI_WEBHOOK_SECRET": "good-secret-of-the-test,short"}, "each of VAPI_WEBHOOK_SECRET has 5 characters"),
+        ("[vapi]\nwebhooks = true\nwebhook_auth = 'bearer'", WEBHOOKS, 'vapi.webhook_credential_id = "" is not'),
+        ("[vapi]\nwebhook_payload = '{timestamp}'", {}, "a text with {body} once"),
+        ("[vapi]\nwebhook_payload = '{id}.{body}'", {}, "a text with {body} once"),
+        ("[events]\nforward_url = 'http://crm.example.com'", {}, "events.forward_url = "),
+        (
+            "[vapi]\nwebhooks = true\n[events]\nforward_url = 'https://crm.example.com/vapi'",
+            WEBHOOKS,
+            "RELAY_EVENTS_SECRET is not set (events.forward_url is set)",
+        ),
+    ],
+)
+def test_webhooks_without_what_they_need_are_refused(
+    tmp_path: Path, text: str, secrets: dict[str, str], message: str
+) -> None:
+    assert message in refusal(tmp_path, text, **secrets)
 
 
 @pytest.mark.parametrize(
@@ -304,7 +340,8 @@ def test_a_malformed_list_of_shared_keys_is_refused_without_showing_it(tmp_path:
         ("twilio.auth_token_file", "TWILIO_AUTH_TOKEN", "twilio_auth_tokens"),
         ("twilio.shared_keys_file", "TWILIO_SHARED_KEYS", "twilio_shared_keys"),
         ("vapi.api_key_file", "VAPI_API_KEY", "vapi_api_keys"),
-        ("vapi.webhook_secret_file", "VAPI_WEBHOOK_SECRET", "vapi_webhook_secret"),
+        ("vapi.webhook_secret_file", "VAPI_WEBHOOK_SECRET", "vapi_webhook_secrets"),
+        ("events.secret_file", "RELAY_EVENTS_SECRET", "events_secret"),
         ("admin.token_file", "RELAY_ADMIN_TOKEN", "admin_token"),
         ("client.key_file", "RELAY_CLIENT_KEY", "client_key"),
         ("state.password_file", "RELAY_REDIS_PASSWORD", "redis_password"),
@@ -328,7 +365,7 @@ def test_the_masked_configuration_shows_which_secrets_are_set_and_none_of_them(t
         "TWILIO_AUTH_TOKEN": "s3cret-1,s3cret-2",
         "TWILIO_SHARED_KEYS": "id=s3cret-3",
         "VAPI_API_KEY": "s3cret-4",
-        "VAPI_WEBHOOK_SECRET": "s3cret-5",
+        "VAPI_WEBHOOK_SECRET": "s3cret-5-of-the-test",
         "RELAY_ADMIN_TOKEN": "s3cret-6-of-the-test",
     }
     shown = masked(loaded(tmp_path, "", **secrets))
@@ -340,6 +377,7 @@ def test_the_masked_configuration_shows_which_secrets_are_set_and_none_of_them(t
         "TWILIO_AUTH_TOKEN": "set",
         "TWILIO_SHARED_KEYS": "set",
         "VAPI_WEBHOOK_SECRET": "set",
+        "RELAY_EVENTS_SECRET": "not set",
         "RELAY_ADMIN_TOKEN": "set",
         "RELAY_CLIENT_KEY": "not set",
         "RELAY_REDIS_PASSWORD": "not set",

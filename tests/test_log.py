@@ -22,7 +22,7 @@ SECRETS = Secrets(
     twilio_auth_tokens=("twilio-old-s3cret", "twilio-new-s3cret"),
     twilio_shared_keys={"id": "shared+s3cret/=="},
     vapi_api_keys={"vapi": "vapi-s3cret", "spare": "spare-s3cret"},
-    vapi_webhook_secret="webhook-s3cret",
+    vapi_webhook_secrets=("webhook-s3cret",),
     admin_token="admin-s3cret",
     client_key="client-s3cret",
 )

@@ -11,7 +11,8 @@ ALL = Secrets(
     twilio_auth_tokens=("old-token", "new-token"),
     twilio_shared_keys={"id": "shared-secret"},
     vapi_api_keys={"vapi": "vapi-key"},
-    vapi_webhook_secret="webhook-secret",
+    vapi_webhook_secrets=("webhook-secret",),
+    events_secret="events-secret",
     admin_token="admin-token",
     client_key="client-key",
 )
@@ -29,6 +30,7 @@ def test_values_are_all_secrets_that_are_set() -> None:
         "shared-secret",
         "vapi-key",
         "webhook-secret",
+        "events-secret",
         "admin-token",
         "client-key",
     }
