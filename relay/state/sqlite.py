@@ -10,42 +10,22 @@ What was said in a call is to be read in no file once it is deleted. Every few s
 it (SQLite, "VACUUM"), and the journal is emptied ("PRAGMA wal_checkpoint"): overwriting alone ("PRAGMA secure_delete")
 leaves copies where SQLite has moved records within the file.
 
-| the file                  | then                                                                                    |
-|---------------------------|-----------------------------------------------------------------------------------------|
-| is missing, or cannot be  | each operation fails until it can                                                       |
-| opened, read or written   |                                                                                         |
-| is no database any more   | it is renamed to `NAME.broken`, in place of an older one, and the operation fails;      |
-|                           | the next one begins a new file                                                          |
-| is another program's      | it is left as it is; each operation fails                                               |
-| is removed, or replaced,  | the operation fails that finds it out; the next one opens what is there then, or begins |
-| while it is open          | a new file                                                                              |
+What becomes of the file when it is missing or broken: see `relay.state.sqlite_file`.
 """
 
-import errno
-import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-import structlog
-
 from relay.state.backend import LEASE_S, Claim
+from relay.state.sqlite_file import SqliteFile
 
 FILE_NAME = "relay.db"
-BUSY_TIMEOUT_S = 1.0
-"""So long another process's write is waited for, which takes milliseconds."""
 WIPE_EVERY_S = 10.0
 """So long the files keep what was overwritten or deleted. To write them anew takes 7 ms, and what the disk takes."""
-_BESIDE = ("-wal", "-shm")
-"""What the names of the files end with that SQLite keeps beside a database ("Write-Ahead Logging")."""
-_BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-_PRIMARY_CODE = 0xFF
-"""The part of an extended result code that says the kind (SQLite, "Result and Error Codes")."""
-_FILE_MODE = 0o600
-_FOLDER_MODE = 0o700
 
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS calls (call_sid TEXT PRIMARY KEY, owner TEXT NOT NULL, expires_at REAL, record BLOB)",
@@ -73,11 +53,8 @@ _OWNS = "SELECT owner = :owner FROM calls WHERE call_sid = :call_sid AND expires
 _DELETE = "DELETE FROM calls WHERE call_sid = :call_sid AND owner = :owner"
 _RENEW = "INSERT OR REPLACE INTO owners (owner, alive_until) VALUES (:owner, :alive_until)"
 _RETIRE = "DELETE FROM owners WHERE owner = :owner"
-_TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
 _OUR_TABLES = {"calls", "owners"}
 _FORGET = ("DELETE FROM calls WHERE expires_at <= :now", "DELETE FROM owners WHERE alive_until <= :now")
-
-log = structlog.get_logger(__name__)
 
 
 def _uptime() -> float:
@@ -121,14 +98,11 @@ class SqliteBackend:
         boot_id: str | None = None,
     ) -> None:
         self._owner = owner
-        self._path = path
+        self._file = SqliteFile(path, _SCHEMA, _OUR_TABLES)
         self._lease_s = lease_s
         self._uptime = uptime
         self._boot_id = boot_id or _this_boot()
         self._booted_at = 0.0
-        self._connection: sqlite3.Connection | None = None
-        self._inodes: tuple[int | None, ...] = ()
-        """Of the database and its journal, as they were opened."""
         self._wiped = False
         """Nothing is in the files that is deleted; at first there may be what another process has left."""
         self._wipe_at = 0.0
@@ -189,44 +163,17 @@ class SqliteBackend:
             self._wipe()
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        self._connection, self._inodes = None, ()
+        self._file.close()
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._opened() as connection:
-            # At once for writing: a read that becomes a write may be refused without a wait (SQLite, "Transactions").
-            connection.execute("BEGIN IMMEDIATE")
-            if not self._inodes:
-                self._booted_at = self._agree_on_clock(connection)
-                self._inodes = _inodes(self._path)
-            yield connection
-            connection.execute("COMMIT")
+    def _transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+        return self._file.transaction(self._note_clock)
 
-    @contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection]:
-        there: tuple[int | None, ...] = ()
-        try:
-            there = _inodes(self._path)
-            self._connection = self._connection or _connect(self._path)
-            self._check_same(there)
-            yield self._connection
-        except BaseException as error:
-            self.close()  # which rolls back
-            # Another process may have set it aside already, and begun a new one.
-            if isinstance(error, sqlite3.Error) and _is_broken(error) and there[:1] == _inodes(self._path)[:1]:
-                _set_aside(self._path, error)
-            raise
-
-    def _check_same(self, there: tuple[int | None, ...]) -> None:
-        """SQLite itself would go on with files that nobody else finds any more."""
-        if self._inodes and self._inodes != there:
-            raise FileNotFoundError(errno.ENOENT, "the database was removed or replaced", str(self._path))
+    def _note_clock(self, connection: sqlite3.Connection) -> None:
+        self._booted_at = self._agree_on_clock(connection)
 
     def _wipe(self) -> None:
         self._wipe_at = self._uptime() + WIPE_EVERY_S
-        with self._opened() as connection, suppress(sqlite3.OperationalError):  # busy, or no room: later
+        with self._file.opened() as connection, suppress(sqlite3.OperationalError):  # busy, or no room: later
             connection.execute("VACUUM")
             busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             self._wiped = not busy
@@ -255,69 +202,3 @@ class SqliteBackend:
             starts[self._boot_id] = time.time() - self._uptime()
             connection.execute("INSERT INTO clock VALUES (?, ?)", (self._boot_id, starts[self._boot_id]))
         return float(starts[self._boot_id])
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE))
-    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-    try:
-        _check_ours(connection)
-        _make_private(path)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA secure_delete = ON")
-        connection.execute("PRAGMA temp_store = MEMORY")  # for VACUUM
-        for statement in _SCHEMA:
-            connection.execute(statement)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _check_ours(connection: sqlite3.Connection) -> None:
-    tables = {name for (name,) in connection.execute(_TABLES)}
-    if tables and not tables >= _OUR_TABLES:
-        raise sqlite3.OperationalError("the database is another program's")
-
-
-def _make_private(path: Path) -> None:
-    """Make the files readable by their user only. SQLite gives those that it makes the mode of the database."""
-    for file in _files(path):
-        with suppress(FileNotFoundError):
-            file.chmod(_FILE_MODE)
-
-
-def _files(path: Path) -> list[Path]:
-    """The database, and the files that SQLite keeps beside it."""
-    return [path, *(path.with_name(path.name + end) for end in _BESIDE)]
-
-
-def _inodes(path: Path) -> tuple[int | None, ...]:
-    """By which a database and its journal are told from others of their names; None for one that is not there."""
-    found: list[int | None] = []
-    for file in _files(path)[:2]:
-        try:
-            found.append(file.stat().st_ino)
-        except FileNotFoundError:
-            found.append(None)
-    return tuple(found)
-
-
-def _is_broken(error: sqlite3.Error) -> bool:
-    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE in _BROKEN
-
-
-def _set_aside(path: Path, error: sqlite3.Error) -> None:
-    """Rename a broken database, the files beside it first: a new one must not find the journal of another."""
-    aside = path.with_name(f"{path.name}.broken")
-    try:
-        for file, renamed in reversed(list(zip(_files(path), _files(aside), strict=True))):
-            renamed.unlink(missing_ok=True)
-            with suppress(FileNotFoundError):
-                file.rename(renamed)
-    except OSError:
-        return  # that the store is unavailable is said once; this would be said with each try
-    else:
-        log.error("state.set_aside", file=str(path), renamed_to=aside.name, error=str(error))
