@@ -34,6 +34,7 @@ HANG_UP_RESULTS = ("ok", "failed")
 HEDGE_WINNERS = ("first", "second", "none")
 CLASSIFIER_RESULTS = ("interruption", "none", "late", "failed")
 STATE_OPERATIONS = ("save", "load", "take", "delete", "beat", "retire", "read")
+GIVEN_UP_CAUSES = ("age", "full")
 TWILIO_ENDPOINTS = ("/twilio/voice", "/twilio/resume", "/twilio/status", "/twilio/media")
 ENDPOINTS = (
     *TWILIO_ENDPOINTS,
@@ -137,6 +138,12 @@ class Metrics:
             "relay_webhooks_rejected", "Requests of Twilio answered with 4xx", endpoint=(*TWILIO_ENDPOINTS, OTHER)
         )
         self.webhook_events = self._counter("relay_webhook_events", "Vapi's server messages", type=WEBHOOK_TYPES)
+        self.events_forwarded = self._counter("relay_events_forwarded", "Server messages that were passed on")
+        self.events_failed = self._counter("relay_events_failed", "Tries to pass a server message on that failed")
+        self.events_given_up = self._counter(
+            "relay_events_given_up", "Server messages that were never passed on", cause=GIVEN_UP_CAUSES
+        )
+        self.events_waiting = self._gauge("relay_events_waiting", "Server messages that wait to be passed on")
         self.protocol_errors = Counter(
             "relay_protocol_errors",
             "Messages that break their protocol",

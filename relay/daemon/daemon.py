@@ -40,6 +40,7 @@ from relay.daemon.limits import Limits
 from relay.daemon.loop_lag import probe_loop_lag
 from relay.daemon.notify import Notifier, report
 from relay.daemon.server import Server
+from relay.daemon.webhooks import note_assistant_calls, open_webhooks
 from relay.errors import ConfigError, StartFailed
 from relay.metrics import Metrics
 from relay.net.link.shared_reader import shared_reader
@@ -90,6 +91,7 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
     with closing(listener), shared_reader() as reader:
         async with (
             _open_store(config, metrics) as store,
+            open_webhooks(config, metrics) as webhooks,
             open_recorder(config, redactor) as recorder,
             AsyncExitStack() as stack,
             trio.open_nursery() as nursery,
@@ -111,9 +113,13 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
                 nursery.start_soon(partial(probe_loop_lag, metrics, note=calls.note_loop_lag))
                 watched, limits = WatchedDialers(dialers), Limits(config, refusals)
                 takeover, gate = Takeover(calls, services), Gate(config, refusals, limits)
+                now = trio.current_time()
                 context = EndpointContext(
-                    config, metrics, calls, takeover, sessions, watched, gate, refusals, limits, trio.current_time()
+                    config, metrics, calls, takeover, sessions, watched, gate, refusals, limits, now, webhooks
                 )
+                if webhooks is not None:
+                    listener_of_calls = partial(note_assistant_calls, webhooks.queue, calls)
+                    stack.enter_context(calls.listeners.listening(listener_of_calls))
 
                 async def serve(task_status: trio.TaskStatus[None]) -> None:
                     await serve_asgi(

@@ -9,6 +9,7 @@ from relay.call.takeover import Takeover
 from relay.config import Config
 from relay.daemon.gate import Gate
 from relay.daemon.limits import Limits
+from relay.daemon.webhooks import WebhookServices
 from relay.metrics import Metrics
 from relay.refusals import Refusals
 
@@ -17,7 +18,8 @@ from relay.refusals import Refusals
 class EndpointContext:
     """Holds what is there once in the daemon.
 
-    `started_at` is when the daemon became ready, on the clock of `trio.current_time()`.
+    `started_at` is when the daemon became ready, on the clock of `trio.current_time()`. `webhooks` is None where
+    Vapi is not asked for any.
     """
 
     config: Config
@@ -30,3 +32,4 @@ class EndpointContext:
     refusals: Refusals
     limits: Limits
     started_at: float
+    webhooks: WebhookServices | None = None

@@ -30,7 +30,10 @@ end is slowed down to its connections a second, whether it looks at the answers 
 CONNECTIONS_OF_A_CALL = 2
 """A caller's socket, and a request or the socket that takes its place. All calls may come from one address of Twilio's,
 and after a loss all at once."""
-TWILIO_ADDRESSES_MAX = 1000
+KNOWN_ADDRESSES_MAX = 1000
+WEBHOOKS_BURST, WEBHOOKS_PER_S = 4000, 2000.0
+"""Of an address from which webhooks of Vapi's came. Those of all calls may come from one, each over a connection of its
+own."""
 SLOW_BODIES_OF_A_SESSION = 4
 """A client on a slow network sends its audio and, beside it, a message. Its session's token has been seen by then."""
 
@@ -111,8 +114,8 @@ class Rate:
             raise self._refusals.limited(self._limit, 429, "TOO_MANY_REQUESTS", text)
 
 
-class TwilioAddresses:
-    """The addresses from which requests came with a valid signature of Twilio's: the last TWILIO_ADDRESSES_MAX of them.
+class KnownAddresses:
+    """The addresses from which requests came with a valid signature of a provider's: the last KNOWN_ADDRESSES_MAX.
 
     The signature of a webhook is judged when its body is there; until then all that is known of it is its address.
     """
@@ -126,7 +129,7 @@ class TwilioAddresses:
     def add(self, client: str) -> None:
         self._known.pop(client, None)
         self._known[client] = None
-        if len(self._known) > TWILIO_ADDRESSES_MAX:
+        if len(self._known) > KNOWN_ADDRESSES_MAX:
             del self._known[next(iter(self._known))]
 
 
@@ -171,7 +174,8 @@ class Limits:
         for_calls = CONNECTIONS_OF_A_CALL * keys.calls
         self._refusals = refusals
         self._proxies = TrustedProxies(config.server.trusted_proxies)
-        self.twilio_addresses = TwilioAddresses()
+        self.twilio_addresses = KnownAddresses()
+        self.vapi_addresses = KnownAddresses()
         self._connections = Connections(refusals, strangers=keys.connections, of_calls=for_calls)
         self._of_client = share("connections", "connections", in_all=inf, for_each=keys.connections_per_address)
         self._new_connections = rate(
@@ -208,6 +212,8 @@ class Limits:
         )
         self.listeners = share("listeners", "listeners to events of calls", in_all=keys.listeners, for_each=inf)
         self.requests = RequestRates(refusals, keys)
+        self.webhooks = rate("requests", burst=WEBHOOKS_BURST, per_s=WEBHOOKS_PER_S)
+        self._new_connections_of_vapi = rate("new_connections", burst=WEBHOOKS_BURST, per_s=WEBHOOKS_PER_S)
         self.starts = rate("client_starts", burst=keys.client_starts_burst, per_s=keys.client_starts_per_s)
         self.uploads = rate("webhook", burst=keys.webhook_burst, per_s=keys.webhook_per_s)
         self.wrong_tokens = rate("wrong_tokens", burst=keys.wrong_tokens_burst, per_s=keys.wrong_tokens_per_s)
@@ -241,7 +247,8 @@ class Limits:
 
     @contextmanager
     def _new_connection_of(self, client: str) -> Iterator[None]:
-        self._new_connections.count(client)
+        rate = self._new_connections_of_vapi if client in self.vapi_addresses else self._new_connections
+        rate.count(client)
         with self._share_of(client).hold(client):
             yield
 

@@ -25,6 +25,7 @@ from relay.daemon.routes import Routes, answer_error
 from relay.daemon.twilio_hooks import MEDIA
 from relay.daemon.twilio_media import MediaEndpoint
 from relay.daemon.twilio_rejections import TwilioRejections
+from relay.daemon.vapi_webhooks import EVENTS, VapiWebhooks
 from relay.daemon.webhook_audio import WebhookAudio
 from relay.errors import RequestRefused
 from relay.net.asgi_request import AsgiRequest
@@ -48,6 +49,8 @@ class Server:
         parts = (self._polling, WebhookAudio(context), CallEvents(context), FinishedCalls(context), Pages(context.gate))
         for part in parts:
             part.add_to(self._routes)
+        if context.webhooks is not None and context.config.webhooks is not None:
+            VapiWebhooks(context, context.webhooks, context.config.webhooks).add_to(self._routes)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -63,11 +66,17 @@ class Server:
                 scope["state"][STREAM_STATE].when_admitted(place.close)
             try:
                 place.enter_context(self._limits.request(peer, client))
-                await self._limits.requests.count(client, self._polling.session_of(scope))
+                await self._count(scope, client)
             except RequestRefused as refused:
                 await self._refuse(scope, receive, send, refused)
             else:
                 await self._serve(scope, receive, send)
+
+    async def _count(self, scope: Any, client: str) -> None:
+        if scope["path"] == EVENTS and client in self._limits.vapi_addresses:
+            self._limits.webhooks.count(client)
+        else:
+            await self._limits.requests.count(client, self._polling.session_of(scope))
 
     async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":

@@ -80,6 +80,12 @@ class RestClient:
         """POST `form`, URL-encoded; otherwise as `post_json`."""
         return await self._request("POST", url, headers, self._client, form=form)
 
+    async def post_bytes(
+        self, url: str, body: bytes, headers: Mapping[str, str], *, answer_timeout_s: float | None = None
+    ) -> tuple[int, bytes]:
+        """POST `body` as it is, with the Content-Type among the headers; otherwise as `post_json`."""
+        return await self._request("POST", url, headers, self._client, content=body, limit_s=answer_timeout_s)
+
     async def delete(self, url: str, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
         """DELETE; otherwise as `post_json`."""
         return await self._request("DELETE", url, headers, self._client)
@@ -93,6 +99,7 @@ class RestClient:
         *,
         json: Any = None,
         form: Mapping[str, str] | None = None,
+        content: bytes | None = None,
         answering: Callable[[], None] | None = None,
         limit_s: float | None = None,
     ) -> tuple[int, bytes]:
@@ -101,7 +108,7 @@ class RestClient:
         try:
             with trio.fail_after(limit_s):
                 async with client.stream(
-                    method, url, headers=headers, json=json, data=form, timeout=timeout
+                    method, url, headers=headers, json=json, data=form, content=content, timeout=timeout
                 ) as response:
                     if answering is not None:
                         answering()

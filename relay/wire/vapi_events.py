@@ -43,7 +43,7 @@ class ToolCall(Struct, frozen=True):
     name: str
 
 
-class ServerEvent(Struct, frozen=True):
+class VapiEvent(Struct, frozen=True):
     """One server message. The `repr` shows nothing of what was said in the call.
 
     `type` is one of TYPES, or a safe label of another. `call_id` is Vapi's, `relay_call_id` what the relay put into the
@@ -70,10 +70,10 @@ class ServerEvent(Struct, frozen=True):
         return self.ended_reason is not None
 
     def __repr__(self) -> str:
-        return f"ServerEvent(type={self.type!r}, call_id={self.call_id!r}, message={len(self.message)})"
+        return f"VapiEvent(type={self.type!r}, call_id={self.call_id!r}, message={len(self.message)})"
 
 
-def parse_event(body: bytes) -> ServerEvent:
+def parse_event(body: bytes) -> VapiEvent:
     """Return the event in the body of a webhook.
 
     A field of a wrong type is left out, and so is one that is unknown. Raises `RemoteProtocolError` (NOT_JSON,
@@ -86,7 +86,7 @@ def parse_event(body: bytes) -> ServerEvent:
         raise not_json("Vapi webhook") from None
 
 
-def _event(document: Any) -> ServerEvent:
+def _event(document: Any) -> VapiEvent:
     told = document.get("message") if isinstance(document, dict) else None
     if not isinstance(told, dict):
         raise RemoteProtocolError("Vapi webhook: message is not a JSON object", WireCode.NOT_OBJECT)
@@ -104,7 +104,7 @@ def _event(document: Any) -> ServerEvent:
     metadata = call.get("assistantOverrides", {}).get("metadata", {})
     called = tuple(ToolCall(tool["id"], tool["function"]["name"]) for tool in tools)
     call_id = _identifier(call.get("id"))
-    return ServerEvent(
+    return VapiEvent(
         type=kind,
         call_id=call_id,
         relay_call_id=_identifier(metadata.get("relayCallId")),

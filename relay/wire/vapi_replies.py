@@ -10,19 +10,19 @@ from typing import Any
 
 import msgspec
 
-from relay.wire.vapi_events import TOOL_CALLS, ServerEvent, ToolCall
+from relay.wire.vapi_events import TOOL_CALLS, VapiEvent, ToolCall
 
 DESTINATION_KEYS = ("destination", "message", "result", "error")
 
 
-def refusal(event: ServerEvent, why: str) -> bytes:
+def refusal(event: VapiEvent, why: str) -> bytes:
     """Return the answer to an event that asks, where nobody has answered it: `why`, which the model is told."""
     if event.type == TOOL_CALLS:
         return _encoded({"results": [_result(tool, {"error": why}) for tool in event.tool_calls]})
     return _encoded({"error": why})
 
 
-def answer_of(event: ServerEvent, body: bytes) -> bytes | None:
+def answer_of(event: VapiEvent, body: bytes) -> bytes | None:
     """Return the answer to Vapi that the body of the operator's answer gives; None where it gives none.
 
     Of several tool calls, those without a result are answered with an error.
@@ -36,7 +36,7 @@ def answer_of(event: ServerEvent, body: bytes) -> bytes | None:
         return None
 
 
-def _results(event: ServerEvent, told: Mapping[str, Any]) -> bytes | None:
+def _results(event: VapiEvent, told: Mapping[str, Any]) -> bytes | None:
     results = told.get("results")
     if not isinstance(results, list):
         return None

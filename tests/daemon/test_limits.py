@@ -18,19 +18,19 @@ from relay.config import LimitsConfig, ServerConfig
 from relay.daemon import connections
 from relay.daemon.limits import (
     CONNECTIONS_OF_A_CALL,
+    KNOWN_ADDRESSES_MAX,
     LATE_S,
     REQUESTS_OF_A_CALL_PER_S,
     REQUESTS_OF_A_SESSION,
     REQUESTS_OF_A_SESSION_PER_S,
     REQUESTS_OF_SESSIONS,
     REQUESTS_OF_SESSIONS_PER_S,
-    TWILIO_ADDRESSES_MAX,
+    KnownAddresses,
     Limits,
     Rate,
     RequestRates,
     Share,
     SlowBodies,
-    TwilioAddresses,
 )
 from relay.errors import RequestRefused
 from relay.metrics import LIMITS, Metrics
@@ -208,8 +208,8 @@ def made(limits: Limits, peer: str) -> int:
 
 
 def test_the_addresses_of_twilio_that_were_quiet_for_longest_are_forgotten() -> None:
-    addresses = TwilioAddresses()
-    for number in range(TWILIO_ADDRESSES_MAX):
+    addresses = KnownAddresses()
+    for number in range(KNOWN_ADDRESSES_MAX):
         addresses.add(str(number))
     addresses.add("0")
     addresses.add("one more")

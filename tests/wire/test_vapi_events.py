@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from relay.errors import RemoteProtocolError
 from relay.metrics import OTHER, WEBHOOK_TYPES
-from relay.wire.vapi_events import TYPES, ServerEvent, ToolCall, parse_event
+from relay.wire.vapi_events import TYPES, VapiEvent, ToolCall, parse_event
 
 CALL = {"id": "vapi-1", "orgId": "o", "assistantOverrides": {"metadata": {"relayCallId": "ours"}}}
 SECRET = "5ec4e7"
@@ -20,12 +20,12 @@ ANYTHING = st.recursive(
 )
 
 
-def event(kind: str = "hang", /, **fields: Any) -> ServerEvent:
+def event(kind: str = "hang", /, **fields: Any) -> VapiEvent:
     message = {"type": kind, "timestamp": 1000, "call": CALL, **fields}
     return parse_event(json.dumps({"message": message}).encode())
 
 
-def kept(found: ServerEvent) -> dict[str, Any]:
+def kept(found: VapiEvent) -> dict[str, Any]:
     message: dict[str, Any] = json.loads(found.message)
     return message
 

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.wire.vapi_events import ServerEvent, parse_event
+from relay.wire.vapi_events import VapiEvent, parse_event
 from relay.wire.vapi_replies import answer_of, refusal
 
 TOOLS = [{"id": "t1", "name": "f"}, {"id": "t2", "name": "g"}]
 
 
-def asking(kind: str) -> ServerEvent:
+def asking(kind: str) -> VapiEvent:
     return parse_event(json.dumps({"message": {"type": kind, "toolCallList": TOOLS}}).encode())
 
 

@@ -340,6 +340,16 @@ class AssistantHungUp(CallEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookAccepted(CallEvent):
+    """Vapi has told of the call by a webhook. `ended_reason` is there once the call is over at Vapi."""
+
+    log_name = "webhook.accepted"
+    type: str
+    assistant_call_id: str | None
+    ended_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class UnknownMessage(CallEvent):
     """The assistant sent a message of a type that has no meaning here."""
 

@@ -1,0 +1,156 @@
+"""POST /vapi/events: Vapi's server messages are let in, stored, told in their call, and answered.
+
+They are passed on later, by a task of its own; only one that asks for something is answered by the operator's endpoint.
+
+| answer                    | when                                                                                     |
+|---------------------------|------------------------------------------------------------------------------------------|
+| 401 WEBHOOK_UNAUTHORIZED  | the secret, token or signature is missing, wrong or too old                              |
+| 400, 413, 408             | the body is no message; is too long; did not come                                        |
+| 503 EVENTS_UNAVAILABLE    | the message could not be stored: Vapi sends it again                                     |
+| 200 with an answer        | the message asks for one: what the operator's endpoint says, or that nobody answers      |
+| 200 `{}`                  | any other                                                                                |
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import structlog
+import trio
+
+from relay.call.report.events import WebhookAccepted
+from relay.daemon.endpoint_context import EndpointContext
+from relay.daemon.routes import Routes
+from relay.daemon.webhooks import WebhookServices
+from relay.errors import RelayError, RemoteProtocolError, RequestRefused, StateUnavailable
+from relay.metrics import OTHER
+from relay.net.asgi_request import AsgiRequest
+from relay.state.event_journal import Acceptance, Arrival
+from relay.wire.vapi_events import BODY_MAX_BYTES, TYPES, VapiEvent, parse_event
+from relay.wire.vapi_replies import refusal
+from relay.wire.webhook_auth import WebhookRules, WebhookVerifier
+
+EVENTS = "/vapi/events"
+HELD_MAX = 32
+"""Bodies that are read and stored at a time: these are held in memory."""
+AT_ONCE_MAX_BYTES = 65_536
+"""A longer body is parsed on a thread: 4 MiB take some 30 ms, in which no call would run."""
+ANSWERS_MAX = 1000
+"""Answers that are kept for a message that comes again."""
+NOBODY = "nothing answers this here"
+NO_ANSWER = "no answer in time"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Answer:
+    """The answer to a message that asks, as soon as it is there."""
+
+    body: bytes = b""
+    there: trio.Event = field(default_factory=trio.Event)
+
+
+class VapiWebhooks:
+    """The endpoint, which is there only when webhooks are asked for."""
+
+    def __init__(self, context: EndpointContext, webhooks: WebhookServices, rules: WebhookRules) -> None:
+        self._calls = context.calls
+        self._metrics = context.metrics
+        self._refusals = context.refusals
+        self._vapi_addresses = context.limits.vapi_addresses
+        self._webhooks = webhooks
+        url = context.config.server.public_url + EVENTS
+        self._verifier = WebhookVerifier(rules, context.config.secrets.vapi_webhook_secrets, url)
+        self._answers: OrderedDict[str, _Answer] = OrderedDict()
+        self._held = 0
+        self._one_at_a_time = trio.CapacityLimiter(1)
+
+    def add_to(self, routes: Routes) -> None:
+        routes.add("POST", EVENTS, self.receive)
+
+    async def receive(self, request: AsgiRequest, _part: str) -> None:
+        """Answer one webhook."""
+        self._check(self._verifier.check_head(request.header, time.time()))
+        with self._place():
+            event = await self._read(request)
+            self._metrics.webhook_events.labels(event.type if event.type in TYPES else OTHER).inc()
+            acceptance = await self._store(event)
+        if acceptance.new:
+            self._tell(event, acceptance)
+        await request.answer(200, await self._answer(event, acceptance) if event.asks else b"{}")
+
+    async def _read(self, request: AsgiRequest) -> VapiEvent:
+        try:
+            body = await request.read(BODY_MAX_BYTES)
+            self._check(self._verifier.check_body(request.header, body))
+            self._vapi_addresses.add(request.client)
+            if len(body) <= AT_ONCE_MAX_BYTES:
+                return parse_event(body)
+            return await trio.to_thread.run_sync(parse_event, body, limiter=self._one_at_a_time)
+        except RemoteProtocolError as error:
+            self._refusals.warning("webhook.rejected", f"{EVENTS} {error.code}", endpoint=EVENTS, code=error.code)
+            raise
+
+    async def _store(self, event: VapiEvent) -> Acceptance:
+        arrival = Arrival(
+            delivery_id=event.delivery_id,
+            type=event.type,
+            assistant_call_id=event.call_id,
+            relay_call_id=event.relay_call_id,
+            message=None if event.asks or self._webhooks.forwarder is None else event.message,
+        )
+        try:
+            return await self._webhooks.queue.accept(arrival)
+        except StateUnavailable as error:
+            raise RequestRefused(503, "EVENTS_UNAVAILABLE", f"{error}: send it again") from None
+
+    async def _answer(self, event: VapiEvent, acceptance: Acceptance) -> bytes:
+        """The same to the same message, which is asked once as long as this process remembers it."""
+        if known := self._answers.get(event.delivery_id):
+            await known.there.wait()
+            return known.body
+        answer = self._answers[event.delivery_id] = _Answer()
+        if len(self._answers) > ANSWERS_MAX:
+            self._answers.popitem(last=False)
+        answer.body = refusal(event, NO_ANSWER)
+        try:
+            answer.body = await self._ask(event, acceptance)
+        finally:
+            answer.there.set()
+        return answer.body
+
+    async def _ask(self, event: VapiEvent, acceptance: Acceptance) -> bytes:
+        forwarder = self._webhooks.forwarder
+        if forwarder is None:
+            return refusal(event, NOBODY)
+        try:
+            return await forwarder.ask(event, acceptance.call_id, acceptance.call_sid)
+        except RelayError as error:
+            self._refusals.warning("webhook.unanswered", event.type, type=event.type, error=str(error))
+            return refusal(event, NO_ANSWER)
+
+    def _tell(self, event: VapiEvent, acceptance: Acceptance) -> None:
+        told = WebhookAccepted(event.type, event.call_id, event.ended_reason)
+        call = self._calls.find(acceptance.call_sid or "") or self._calls.find_by_id(acceptance.call_id or "")
+        if call is None or call.id != acceptance.call_id:
+            told.write_to(log.bind(call_id=acceptance.call_id))
+            return
+        call.report.tell(told)
+
+    def _check(self, problem: str | None) -> None:
+        if problem is not None:
+            self._refusals.rejected(EVENTS, problem)
+            raise RequestRefused(401, "WEBHOOK_UNAUTHORIZED", f"not let in: {problem}")
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        if self._held >= HELD_MAX:
+            raise RequestRefused(503, "BUSY", "too many webhooks at once: send it again")
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
