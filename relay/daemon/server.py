@@ -25,12 +25,13 @@ from relay.daemon.routes import Routes, answer_error
 from relay.daemon.twilio_hooks import MEDIA
 from relay.daemon.twilio_media import MediaEndpoint
 from relay.daemon.twilio_rejections import TwilioRejections
-from relay.daemon.vapi_webhooks import EVENTS, VapiWebhooks
+from relay.daemon.vapi_webhooks import VapiWebhooks
 from relay.daemon.webhook_audio import WebhookAudio
 from relay.errors import RequestRefused
 from relay.net.asgi_request import AsgiRequest
 from relay.net.asgi_socket import STREAM_STATE, AsgiSocket, Receive, Scope, Send
 from relay.refusals import asked_by
+from relay.wire.webhook_auth import EVENTS_PATH
 
 FORWARDED_FOR = b"x-forwarded-for"
 
@@ -73,7 +74,7 @@ class Server:
                 await self._serve(scope, receive, send)
 
     async def _count(self, scope: Any, client: str) -> None:
-        if scope["path"] == EVENTS and client in self._limits.vapi_addresses:
+        if scope["path"] == EVENTS_PATH and client in self._limits.vapi_addresses:
             self._limits.webhooks.count(client)
         else:
             await self._limits.requests.count(client, self._polling.session_of(scope))

@@ -30,9 +30,8 @@ from relay.net.asgi_request import AsgiRequest
 from relay.state.event_journal import Acceptance, Arrival
 from relay.wire.vapi_events import BODY_MAX_BYTES, TYPES, VapiEvent, parse_event
 from relay.wire.vapi_replies import refusal
-from relay.wire.webhook_auth import WebhookRules, WebhookVerifier
+from relay.wire.webhook_auth import EVENTS_PATH, WebhookRules, WebhookVerifier
 
-EVENTS = "/vapi/events"
 HELD_MAX = 32
 """Bodies that are read and stored at a time: these are held in memory."""
 AT_ONCE_MAX_BYTES = 65_536
@@ -62,14 +61,14 @@ class VapiWebhooks:
         self._refusals = context.refusals
         self._vapi_addresses = context.limits.vapi_addresses
         self._webhooks = webhooks
-        url = context.config.server.public_url + EVENTS
+        url = context.config.server.public_url + EVENTS_PATH
         self._verifier = WebhookVerifier(rules, context.config.secrets.vapi_webhook_secrets, url)
         self._answers: OrderedDict[str, _Answer] = OrderedDict()
         self._held = 0
         self._one_at_a_time = trio.CapacityLimiter(1)
 
     def add_to(self, routes: Routes) -> None:
-        routes.add("POST", EVENTS, self.receive)
+        routes.add("POST", EVENTS_PATH, self.receive)
 
     async def receive(self, request: AsgiRequest, _part: str) -> None:
         """Answer one webhook."""
@@ -91,7 +90,9 @@ class VapiWebhooks:
                 return parse_event(body)
             return await trio.to_thread.run_sync(parse_event, body, limiter=self._one_at_a_time)
         except RemoteProtocolError as error:
-            self._refusals.warning("webhook.rejected", f"{EVENTS} {error.code}", endpoint=EVENTS, code=error.code)
+            self._refusals.warning(
+                "webhook.rejected", f"{EVENTS_PATH} {error.code}", endpoint=EVENTS_PATH, code=error.code
+            )
             raise
 
     async def _store(self, event: VapiEvent) -> Acceptance:
@@ -142,7 +143,7 @@ class VapiWebhooks:
 
     def _check(self, problem: str | None) -> None:
         if problem is not None:
-            self._refusals.rejected(EVENTS, problem)
+            self._refusals.rejected(EVENTS_PATH, problem)
             raise RequestRefused(401, "WEBHOOK_UNAUTHORIZED", f"not let in: {problem}")
 
     @contextmanager

@@ -16,6 +16,7 @@ from msgspec import Struct
 from relay.errors import AssistantUnavailable, LocalProtocolError
 from relay.media.frames import AudioFormat, Encoding
 from relay.wire.vapi import CLIENT_MESSAGES
+from relay.wire.vapi_server import SERVER_MESSAGES
 
 SILENCE_TIMEOUT = "silenceTimeoutSeconds"
 
@@ -84,14 +85,17 @@ def call_request(
     first_message_waits: bool = False,
     silence_timeout_s: float | None = None,
     variables: Mapping[str, str] | None = None,
+    server: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the body of `POST /call` for one assistant over the WebSocket transport, the same format both ways.
 
     Times are brought into the range that Vapi takes, rounded up; `name` is cut to 40 characters.
     `first_message_waits`: no greeting, the caller speaks first. `silence_timeout_s` is in no schema any more, though
     the guide still names it: a service that refuses properties it does not know refuses the whole call for it. Without
-    it the assistant's own setting holds. `variables` fill the placeholders of the assistant's prompt. Raises
-    `LocalProtocolError` for an empty assistant or a format that the transport has not.
+    it the assistant's own setting holds. `variables` fill the placeholders of the assistant's prompt. `server` is
+    that of `webhook_server`, in place of the assistant's own.
+
+    Raises `LocalProtocolError` for an empty assistant or a format that the transport has not.
     """
     if not assistant_id:
         raise LocalProtocolError("no assistant_id: Vapi takes exactly one assistant")
@@ -106,6 +110,8 @@ def call_request(
         overrides["firstMessageMode"] = "assistant-waits-for-user"
     if variables:
         overrides["variableValues"] = dict(variables)
+    if server is not None:
+        overrides |= {"server": dict(server), "serverMessages": list(SERVER_MESSAGES)}
     if silence_timeout_s is not None:
         overrides[SILENCE_TIMEOUT] = _clamped(silence_timeout_s, *_SILENCE_TIMEOUT_S)
     return {

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from relay.wire.vapi_events import TOOL_CALLS, VapiEvent, ToolCall
+from relay.wire.vapi_events import TOOL_CALLS, ToolCall, VapiEvent
 
 DESTINATION_KEYS = ("destination", "message", "result", "error")
 

@@ -14,6 +14,8 @@ from typing import Literal
 Header = Callable[[str], str | None]
 """The value of the header of this name, None without one."""
 
+EVENTS_PATH = "/vapi/events"
+"""Where the relay takes them, below `server.public_url`."""
 AUTH_HEADERS = {"secret": "x-vapi-secret", "bearer": "authorization", "hmac": "x-signature"}
 """The header of each way in, where none is configured."""
 MAX_AGE_S = 300.0

@@ -13,6 +13,8 @@ from relay.media.frames import AudioFormat, Encoding
 from relay.wire import vapi
 from relay.wire.vapi_call import call_request
 from relay.wire.vapi_controls import add_message, dtmf_note, end_call
+from relay.wire.vapi_server import SERVER_MESSAGES, webhook_server
+from relay.wire.webhook_auth import WebhookRules
 from tests.support.agreement import Note
 from tests.support.vapi_schema import Choice, call_body, library, misfits, object_misfits
 
@@ -22,6 +24,9 @@ FORMATS = [
     AudioFormat(Encoding.MULAW, 8000),
     *(AudioFormat(Encoding.PCM_S16LE, rate) for rate in SAMPLE_RATES_HZ["pcm_s16le"]),
 ]
+
+RULES = (WebhookRules(), WebhookRules(auth="hmac", header="x-signature", credential_id="c"))
+SERVERS = [None, *(webhook_server("https://r.example/vapi/events", it, "s", answer_s=60) for it in RULES)]
 
 calls = st.fixed_dictionaries(
     {
@@ -33,6 +38,7 @@ calls = st.fixed_dictionaries(
         "name": st.text(),
         "first_message_waits": st.booleans(),
         "variables": st.dictionaries(st.text(max_size=9), st.text(max_size=9), max_size=3),
+        "server": st.sampled_from(SERVERS),
     }
 )
 
@@ -90,6 +96,9 @@ def test_only_messages_are_asked_for_that_can_be_asked_for() -> None:
 
     assert isinstance(known, Choice)
     assert set(vapi.CLIENT_MESSAGES) < set(known.values)
+    of_servers = library("types.assistant_overrides_server_messages_item").named("AssistantOverridesServerMessagesItem")
+    assert isinstance(of_servers, Choice)
+    assert set(SERVER_MESSAGES) < set(of_servers.values)
 
 
 def test_every_message_to_the_assistant_has_only_what_the_schema_has(note: Note) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from relay.errors import RemoteProtocolError
 from relay.metrics import OTHER, WEBHOOK_TYPES
-from relay.wire.vapi_events import TYPES, VapiEvent, ToolCall, parse_event
+from relay.wire.vapi_events import TYPES, ToolCall, VapiEvent, parse_event
 
 CALL = {"id": "vapi-1", "orgId": "o", "assistantOverrides": {"metadata": {"relayCallId": "ours"}}}
 SECRET = "5ec4e7"

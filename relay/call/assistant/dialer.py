@@ -14,8 +14,9 @@ from relay.media.frames import AudioFormat, Encoding
 from relay.net.client_socket import open_client_socket
 from relay.net.rest import RestClient
 from relay.net.sockets import PromptSocket
-from relay.wire import vapi_call, vapi_controls
+from relay.wire import vapi_call, vapi_controls, vapi_server
 from relay.wire.vapi_call import CallCreated, LiveCall
+from relay.wire.webhook_auth import EVENTS_PATH
 
 _REFUSES_ASSISTANT = frozenset({400, 403, 404})
 """Answers to `POST /call` that another assistant may not get."""
@@ -97,6 +98,7 @@ class VapiDialer:
         self._headers = {"Authorization": f"Bearer {config.secrets.vapi_api_keys[assistant.name]}"}
         self._call_url = f"{assistant.api_base.rstrip('/')}/call"
         self._sends_silence_timeout = assistant.send_silence_timeout
+        self._server = _webhook_server(config)
 
     async def create(
         self,
@@ -144,6 +146,7 @@ class VapiDialer:
             first_message_waits=not greet,
             silence_timeout_s=session.idle_timeout_s if self._sends_silence_timeout else None,
             variables=variables,
+            server=self._server,
         )
 
     async def _post(
@@ -196,3 +199,12 @@ class VapiDialer:
         if live is None:
             raise HangUpFailed(f"Vapi answered {status} and says nothing of the call")
         return live
+
+
+def _webhook_server(config: Config) -> dict[str, Any] | None:
+    """Where Vapi posts what it has to tell; None: nowhere of ours."""
+    if config.webhooks is None:
+        return None
+    newest = config.secrets.vapi_webhook_secrets[-1]
+    url = config.server.public_url + EVENTS_PATH
+    return vapi_server.webhook_server(url, config.webhooks, newest, answer_s=config.events.timeout_s)

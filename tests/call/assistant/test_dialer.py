@@ -16,6 +16,8 @@ from relay.errors import AssistantUnavailable, LegLost, RelayError, RemoteProtoc
 from relay.media.frames import WIDEBAND
 from relay.net.rest import RestClient
 from relay.secrets import Secrets
+from relay.wire.vapi_server import SERVER_MESSAGES
+from relay.wire.webhook_auth import WebhookRules
 
 CREATED = {"id": "call-1", "transport": {"websocketCallUrl": "wss://vapi.test/secret"}}
 
@@ -49,7 +51,7 @@ def dialer(rest: Rest, max_call_s: float = 0.0, *, send_silence_timeout: bool = 
         max_call_s=max_call_s,
         send_silence_timeout=send_silence_timeout,
     )
-    config = Config(assistants=(assistant,), secrets=Secrets(vapi_api_keys={"main": "private-key"}), **sections)
+    config = Config(assistants=(assistant,), **{"secrets": Secrets(vapi_api_keys={"main": "private-key"}), **sections})
     return VapiDialer(assistant, config, cast("RestClient", rest))
 
 
@@ -196,6 +198,19 @@ async def test_a_failure_that_is_not_the_assistants_is_no_reason_to_ask_for_anot
         await dialer(rest).create("our-id", handed_to="assistant-2")
 
     assert len(rest.requests) == 1
+
+
+async def test_webhooks_are_asked_for_with_the_newest_secret_only_where_they_are_configured() -> None:
+    rest, plain = Rest(), Rest()
+    secrets = Secrets(vapi_api_keys={"main": "private-key"}, vapi_webhook_secrets=("old", "new"))
+    await dialer(rest, secrets=secrets, webhooks=WebhookRules()).create("our-id")
+    await dialer(plain).create("our-id")
+    overrides, usual = (it.requests[0][2]["assistantOverrides"] for it in (rest, plain))
+
+    assert overrides["server"]["url"] == "https://relay.example.com/vapi/events"
+    assert overrides["server"]["headers"] == {"x-vapi-secret": "new"}
+    assert overrides["serverMessages"] == list(SERVER_MESSAGES)
+    assert not {"server", "serverMessages"} & set(usual)
 
 
 async def test_a_protected_first_message_is_asked_for_there_too() -> None:
