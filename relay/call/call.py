@@ -43,7 +43,7 @@ from relay.call.last_words import LastWords
 from relay.call.playback.dialogue import Dialogue
 from relay.call.playback.playback import Playback
 from relay.call.playback.speaker import Burden
-from relay.call.report.events import CallEnded, CallerCutOff, CallStarted, KeyWasPressed, Trouble
+from relay.call.report.events import CallEnded, CallerCutOff, CallStarted, KeyWasPressed, Trouble, WebhookAccepted
 from relay.call.report.report import Report
 from relay.call.second_opinion import SecondOpinion
 from relay.call.services import Services
@@ -180,6 +180,12 @@ class Call:
         if variables:
             self._forwarder.variables = {**self._forwarder.variables, **variables}  # a record holds the old ones
             self.checkpoint.note()
+
+    def told_by_webhook(self, told: WebhookAccepted) -> None:
+        """Vapi has said something of a call with the assistant that this one has, or had."""
+        self.report.tell(told)
+        if told.ended_reason is not None:
+            self._forwarder.told_ended(told.assistant_call_id, told.ended_reason)
 
     @property
     def seems_hung_up(self) -> bool:

@@ -139,7 +139,7 @@ class VapiWebhooks:
         if call is None or call.id != acceptance.call_id:
             told.write_to(log.bind(call_id=acceptance.call_id))
             return
-        call.report.tell(told)
+        call.told_by_webhook(told)
 
     def _check(self, problem: str | None) -> None:
         if problem is not None:

@@ -45,6 +45,7 @@ _ENDED = re.compile(
     r"|^vonage-(?:completed|disconnected)$"
     r"|\bcarrier-released-call$"
 )
+_BY_ASSISTANT = re.compile(r"^assistant-(?:ended-call|said-end-call-phrase|forwarded-call)\b")
 _NEVER = re.compile(
     r"\berror-configfault-|-version-error-validation$|^call-start-error-neither-assistant-nor-server-set$"
 )
@@ -61,3 +62,12 @@ def family(ended_reason: str | None) -> Family:
     if not ended_reason:
         return Family.ENDED
     return next((kind for rule, kind in _RULES if rule.search(ended_reason)), Family.OTHER_ASSISTANT)
+
+
+def ended_by_assistant(ended_reason: str) -> bool:
+    """Whether the assistant itself has ended the call.
+
+    Of a call whose socket is lost no other reason says what its caller wants: that the customer ended it is what Vapi
+    says of a lost socket, and of a call that the relay has hung up.
+    """
+    return _BY_ASSISTANT.search(ended_reason) is not None

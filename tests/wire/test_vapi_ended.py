@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.wire.vapi_ended import Family, family
+from relay.wire.vapi_ended import Family, ended_by_assistant, family
 
 IN_PROGRESS = "call.in-progress.error-"
 
@@ -113,3 +113,23 @@ def test_a_reason_that_no_rule_knows_does_not_leave_the_caller_alone(reason: str
 @given(st.text())
 def test_whatever_the_reason_it_has_a_family(reason: str) -> None:
     assert family(reason) in Family
+
+
+@pytest.mark.parametrize(
+    ("reason", "its_own"),
+    [
+        ("assistant-ended-call", True),
+        ("assistant-ended-call-after-message-spoken", True),
+        ("assistant-said-end-call-phrase", True),
+        ("assistant-forwarded-call", True),
+        ("customer-ended-call", False),
+        ("manually-canceled", False),
+        ("silence-timed-out", False),
+        ("assistant-not-found", False),
+        ("worker-shutdown", False),
+    ],
+)
+def test_what_the_assistant_ended_itself_is_told_from_what_a_lost_socket_looks_like(
+    reason: str, *, its_own: bool
+) -> None:
+    assert ended_by_assistant(reason) == its_own

@@ -15,6 +15,8 @@
 |         |                                       | the next one, which is live: talking         | `Lifetime`         |
 | waiting | back-off; the caller hears what was   | deadline -> dialing                          | drawn at random;   |
 |         | queued, then a comfort sound          | the next call was dialled before -> talking  | in all             |
+|         |                                       | a webhook says that the assistant had hung   |                    |
+|         |                                       | up -> over: it ended; also while dialing     |                    |
 |         |                                       | no tries or no time left -> over:            | `budget_s`         |
 |         |                                       | unavailable                                  |                    |
 
@@ -43,6 +45,7 @@ from relay.call.playback.playback import Playback
 from relay.call.report.events import (
     AssistantChanged,
     AssistantGivenUp,
+    AssistantHungUp,
     AssistantReconnected,
     FaultRepeated,
     ReconnectFailed,
@@ -56,6 +59,7 @@ from relay.logic.assistant.recurrence import Recurrence
 from relay.logic.end_reason import EndReason
 from relay.weak import weakly
 from relay.wire.vapi_controls import add_message
+from relay.wire.vapi_ended import ended_by_assistant
 
 StartDial = Callable[[Ladder, int, Opening], Talk]
 """Begin a call with the assistant of this rung, as a task."""
@@ -105,6 +109,7 @@ class Forwarder:
         self._talk: Talk | None = None
         self._outage = _Outage()
         self._comfort = Comfort(playback)
+        self._conversing = trio.CancelScope()
         self.assistant = pool.first.name
         """The assistant that is dialled, or has the call."""
         self.variables: dict[str, str] = {}
@@ -138,9 +143,22 @@ class Forwarder:
             if lost is not None and (dialer := self._pool.find(self.assistant)):
                 self._pool.placer.end(dialer, lost)
             nursery.start_soon(self._comfort.run, self._comfort_is_needed)
-            reason = await self._converse(partial(self._dial, call_id, nursery))
+            reason = EndReason.ASSISTANT_ENDED
+            with self._conversing:
+                reason = await self._converse(partial(self._dial, call_id, nursery))
             nursery.cancel_scope.cancel()
         return reason
+
+    def told_ended(self, assistant_call_id: str | None, ended_reason: str) -> None:
+        """A webhook says why a call with the assistant is over.
+
+        That settles what its lost socket left open, until another call has the conversation. Nobody waits for it: a
+        caller would hear nothing for so long, and it comes a second or two after the loss, or never.
+        """
+        is_lost = self._outage.since is not None and assistant_call_id == self._outage.lost_call_id
+        if is_lost and ended_by_assistant(ended_reason):
+            self._report.tell(AssistantHungUp(ended_reason))
+            self._conversing.cancel()
 
     def _comfort_is_needed(self) -> bool:
         return self._outage.since is not None or self._replay.replaying
