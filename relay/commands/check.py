@@ -12,8 +12,10 @@ import click
 from relay.config import Config
 from relay.config_file import load, masked
 from relay.daemon.assets import load_assets
+from relay.daemon.webhooks import journal_file
 from relay.errors import ConfigError
 from relay.metrics import Metrics
+from relay.state.event_journal import ever_accepted
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,15 @@ def doubts(config: Config) -> Iterator[Doubt]:
                 "no schema of Vapi's has silenceTimeoutSeconds for a call: it may be refused, and costs a second "
                 "request then; set it to false, and the silence timeout at the assistant itself",
             )
+    file = None if config.webhooks is None else journal_file(config.state.url, os.environ)
+    if file is not None and not ever_accepted(file):
+        yield Doubt(
+            "NO_WEBHOOK_EVER",
+            "webhooks",
+            f"Vapi is asked for webhooks, and by {file} none was ever accepted. Before the first call that must be so; "
+            "after it, look for auth.rejected of /vapi/events in the log: a wrong secret is silent at Vapi. The relay "
+            "may also have another STATE_DIRECTORY than this command",
+        )
 
 
 def check(config_file: Path, *, as_json: bool) -> int:

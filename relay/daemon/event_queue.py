@@ -68,9 +68,12 @@ class EventQueue:
         self._news = Signal()
         self._limiter = trio.CapacityLimiter(1)
         self._failing = False
-        self._store_failing = False
+        self.store_failing = False
+        """What comes now cannot be stored."""
         self.ever_accepted = 0
-        """By every process that used the journal, since it was made."""
+        """By every process that used the journal, as this one knows of them."""
+        self.waiting = 0
+        """Events that wait to be passed on."""
 
     def note_call(self, note: AssistantCallNote) -> None:
         """Whose call an assistant's call is, for what comes of it."""
@@ -130,7 +133,7 @@ class EventQueue:
                 waiting.stored.set()
             await trio.sleep(STORE_AGAIN_S)
             return 0.0
-        self._store_failing = False
+        self.store_failing = False
         for waiting, acceptance in zip(arrivals, exchanged.acceptances, strict=True):
             waiting.acceptance = acceptance
             self.ever_accepted += acceptance.new
@@ -171,6 +174,7 @@ class EventQueue:
             waiting.stored.set()
 
     def _tell(self, exchanged: Exchanged) -> None:
+        self.waiting = exchanged.waiting
         self._metrics.events_waiting.set(exchanged.waiting)
         for cause in {it.cause for it in exchanged.given_up}:
             gone = [it for it in exchanged.given_up if it.cause == cause]
@@ -198,6 +202,6 @@ class EventQueue:
             log.warning("webhook.forward_failed", type=delivery.type, call_id=delivery.call_id, error=str(error))
 
     def _note_store_failed(self, error: Exception) -> None:
-        if not self._store_failing:
-            self._store_failing = True
+        if not self.store_failing:
+            self.store_failing = True
             log.warning("webhook.store_failed", error=f"{type(error).__name__}: {error}")

@@ -38,12 +38,15 @@ class Monitoring:
     async def health(self) -> Response:
         """Always 200: that there is an answer says that the process works."""
         calls, dialer = self._context.calls, self._context.dialer
-        status = "draining" if calls.draining else "degraded" if dialer.failing or calls.checkpoints.failing else "ok"
+        queue = None if self._context.webhooks is None else self._context.webhooks.queue
+        failing = dialer.failing or calls.checkpoints.failing or (queue is not None and queue.store_failing)
+        status = "draining" if calls.draining else "degraded" if failing else "ok"
         values = {
             "status": status,
             "activeSessions": len(calls),
             "bufferSize": calls.queued_frames,
             "refusal_cause": calls.refusal_cause,
+            "webhooks": None if queue is None else {"accepted": queue.ever_accepted, "waiting": queue.waiting},
             "version": __version__,
             "uptime_s": round(trio.current_time() - self._context.started_at, 1),
         }

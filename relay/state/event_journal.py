@@ -15,10 +15,11 @@ What is over a deadline in KEPT_S, or the oldest when the file holds more than S
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 from relay.state.sqlite_file import SqliteFile
 
@@ -236,6 +237,16 @@ class EventJournal:
         with self._file.opened() as connection, suppress(sqlite3.OperationalError):  # busy: later
             busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             self._wiped = not busy
+
+
+def ever_accepted(path: Path) -> int:
+    """How many events were ever accepted, by the file alone, which is only read; 0 without a file that says so."""
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
+            row = connection.execute("SELECT count FROM accepted").fetchone()
+    except sqlite3.Error:
+        return 0
+    return int(row[0]) if row else 0
 
 
 def _accept(connection: sqlite3.Connection, arrival: Arrival, now: float) -> Acceptance:

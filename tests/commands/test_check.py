@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from relay.media import cough_probe, silero
+from relay.state.event_journal import Arrival, EventJournal
 from tests.support.commands import one_line, relay
 from tests.support.daemons import AUTH_TOKEN, VAPI_KEY, settings
 from tests.support.onnx_files import write_classifier
@@ -149,3 +151,16 @@ def test_a_speech_model_that_is_not_installed_is_told(config: Path, monkeypatch:
 
     assert done.exit_code == 2
     assert f"{config}: silero_vad.onnx is missing: install the package no-such-package" in one_line(done)
+
+
+def test_webhooks_that_never_came_are_said_until_one_was_accepted(config: Path, tmp_path: Path) -> None:
+    config.write_text(settings(state="sqlite:").replace("[vapi]", "[vapi]\nwebhooks = true"))
+    environ = {"VAPI_WEBHOOK_SECRET": "webhook-secret-of-the-test", "STATE_DIRECTORY": str(tmp_path)}
+    before = relay("check", "--config", str(config), **environ)
+    with closing(EventJournal(tmp_path / "relay-events.db", lease_s=1.0)) as journal:
+        event = Arrival(delivery_id="a", type="hang", assistant_call_id=None, relay_call_id=None, message=None)
+        journal.exchange(1_800_000_000.0, arrivals=[event])
+    after = relay("check", "--config", str(config), **environ)
+
+    assert "NO_WEBHOOK_EVER" in before.stderr
+    assert (after.exit_code, after.stderr) == (0, "")

@@ -22,6 +22,7 @@ from relay.state.event_journal import (
     AssistantCallNote,
     DeliveryOutcome,
     EventJournal,
+    ever_accepted,
 )
 
 NOW = 1_800_000_000.0
@@ -132,6 +133,14 @@ def test_how_many_were_ever_accepted_is_known_to_the_next_process(journals: Open
     journals().exchange(NOW, arrivals=[arrival("a"), arrival("a"), arrival("b")])
 
     assert (before, journals().accepted()) == ((0, None), (2, NOW))
+
+
+def test_that_is_read_without_a_trace_also_beside_a_process_that_writes(journals: Open, tmp_path: Path) -> None:
+    path = tmp_path / "events.db"
+    before = (ever_accepted(path), path.exists())
+    journals().exchange(NOW, arrivals=[arrival("a")])
+
+    assert (before, ever_accepted(path)) == ((0, False), 1)
 
 
 def test_nothing_of_a_delivered_event_stays_in_the_files(journals: Open, tmp_path: Path) -> None:
