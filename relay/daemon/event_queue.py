@@ -32,6 +32,8 @@ DELIVERIES_MAX = 16
 """Events that are being passed on at a time: one of each call at most."""
 ARRIVALS_MAX = 2000
 """Events that wait to be stored; one more is refused."""
+GATHER_S = 0.01
+"""From the first that comes to the transaction: of many events each then costs little more than its own rows."""
 LONGEST_PAUSE_S = 60.0
 LOOK_EVERY_S = 30.0
 """Another process may have left events behind, or one be too old."""
@@ -105,6 +107,7 @@ class EventQueue:
                 while True:
                     if not (self._arrivals or self._notes or self._outcomes):
                         await self._news.wait(until=trio.current_time() + wait_s)
+                        await trio.sleep(GATHER_S)
                     wait_s = await self._turn(nursery)
         finally:
             self._close()

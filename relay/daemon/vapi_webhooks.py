@@ -32,8 +32,8 @@ from relay.wire.vapi_events import BODY_MAX_BYTES, TYPES, VapiEvent, parse_event
 from relay.wire.vapi_replies import refusal
 from relay.wire.webhook_auth import EVENTS_PATH, WebhookRules, WebhookVerifier
 
-HELD_MAX = 32
-"""Bodies that are read and stored at a time: these are held in memory."""
+HELD_MAX_BYTES = 64 * 2**20
+"""Of bodies that are read and stored at a time: these are held in memory."""
 AT_ONCE_MAX_BYTES = 65_536
 """A longer body is parsed on a thread: 4 MiB take some 30 ms, in which no call would run."""
 ANSWERS_MAX = 1000
@@ -64,7 +64,7 @@ class VapiWebhooks:
         url = context.config.server.public_url + EVENTS_PATH
         self._verifier = WebhookVerifier(rules, context.config.secrets.vapi_webhook_secrets, url)
         self._answers: OrderedDict[str, _Answer] = OrderedDict()
-        self._held = 0
+        self._held_bytes = 0
         self._one_at_a_time = trio.CapacityLimiter(1)
 
     def add_to(self, routes: Routes) -> None:
@@ -73,7 +73,7 @@ class VapiWebhooks:
     async def receive(self, request: AsgiRequest, _part: str) -> None:
         """Answer one webhook."""
         self._check(self._verifier.check_head(request.header, time.time()))
-        with self._place():
+        with self._held_in_memory(min(request.content_length or BODY_MAX_BYTES, BODY_MAX_BYTES)):
             event = await self._read(request)
             self._metrics.webhook_events.labels(event.type if event.type in TYPES else OTHER).inc()
             acceptance = await self._store(event)
@@ -147,11 +147,11 @@ class VapiWebhooks:
             raise RequestRefused(401, "WEBHOOK_UNAUTHORIZED", f"not let in: {problem}")
 
     @contextmanager
-    def _place(self) -> Iterator[None]:
-        if self._held >= HELD_MAX:
+    def _held_in_memory(self, n_bytes: int) -> Iterator[None]:
+        if self._held_bytes + n_bytes > HELD_MAX_BYTES:
             raise RequestRefused(503, "BUSY", "too many webhooks at once: send it again")
-        self._held += 1
+        self._held_bytes += n_bytes
         try:
             yield
         finally:
-            self._held -= 1
+            self._held_bytes -= n_bytes

@@ -122,8 +122,23 @@ async def test_a_body_of_four_mebibytes_is_taken() -> None:
         assert answer.status_code == 200
 
 
-async def test_only_so_many_bodies_are_held_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vapi_webhooks, "HELD_MAX", 0)
+async def test_a_burst_of_small_webhooks_is_taken_whole() -> None:
+    codes: list[int] = []
+
+    async def send(front: FrontRig, number: int) -> None:
+        codes.append((await post(front, body(timestamp=number))).status_code)
+
+    async with rig() as front:
+        await post(front, body())
+        async with trio.open_nursery() as nursery:
+            for number in range(80):
+                nursery.start_soon(send, front, number)
+
+    assert codes == [200] * 80
+
+
+async def test_only_so_much_is_held_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vapi_webhooks, "HELD_MAX_BYTES", 0)
     async with rig() as front:
         answer = await post(front, body())
 
