@@ -64,11 +64,6 @@ class VapiEvent(Struct, frozen=True):
         """Whether Vapi waits for an answer with something in it."""
         return self.type in ASKING
 
-    @property
-    def ends_call(self) -> bool:
-        """Whether the call is over at Vapi."""
-        return self.ended_reason is not None
-
     def __repr__(self) -> str:
         return f"VapiEvent(type={self.type!r}, call_id={self.call_id!r}, message={len(self.message)})"
 
