@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "relay"
 SHARED = {
     "config",
     "config_file",
+    "config_changes",
     "secrets",
     "log",
     "redaction",

@@ -37,6 +37,15 @@ def test_what_may_pass_is_tried_again_without_end_and_a_wrong_configuration_is_n
     assert unit["Service"]["RestartPreventExitStatus"] == "2"
 
 
+def test_a_reload_judges_the_file_of_the_daemon_before_the_daemon_reads_it() -> None:
+    """Each line of a key that stands twice is a step; ConfigParser keeps the last of them only."""
+    lines = (UNITS / "relay.service").read_text().splitlines()
+    start, check, reload = (line.partition("=")[2] for line in lines if line.startswith(("ExecStart=", "ExecReload=")))
+
+    assert check == start.replace(" serve ", " check ")
+    assert reload == "/bin/kill -HUP $MAINPID"
+
+
 def test_the_socket_is_the_one_that_the_relay_looks_for() -> None:
     unit = ConfigParser()
     unit.read(UNITS / "relay.socket")

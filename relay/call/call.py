@@ -78,7 +78,7 @@ class Call:
         """`record` is that of a new call, or the call as another process has left it; `note` keeps it for the next."""
         config, now, assistant_format = services.config, trio.current_time(), pool.first.format
         self.sid, self.id = record.call_sid, record.call_id
-        self._config, self._vad = config, services.vad
+        self._config, self._vad, self._generation = config, services.vad, services.generation
         self._started_at = min(now, record.started_at)
         self._reason: EndReason | None = None
         self._scope = trio.CancelScope()
@@ -199,7 +199,7 @@ class Call:
     async def run(self) -> None:
         """Live until the call is over. A crash ends this call only."""
         with bound_contextvars(call_id=self.id):
-            self.report.tell(CallStarted(self.sid))
+            self.report.tell(CallStarted(self.sid, self._generation))
             try:
                 await self._live()
             except* Exception:

@@ -1,4 +1,4 @@
-"""Holds what all calls of the daemon share."""
+"""Holds what all calls of the daemon share that begin under one generation of the configuration."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from relay.state import StateStore
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Each of these exists once in the daemon, and outlives every call."""
+    """What a call is given at its begin. All but `config` and what is loaded for it outlive every generation."""
 
     config: Config
     metrics: Metrics
@@ -26,3 +26,5 @@ class Services:
     """The operator's own, which is asked what is an interruption; None: the detector decides."""
     recorder: Recorder | None = None
     """None: no call is recorded."""
+    generation: int = 1
+    """Counts the configurations that this process has had."""

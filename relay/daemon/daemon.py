@@ -18,33 +18,34 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import structlog
 import trio
 
 from relay import __version__
-from relay.call.assistant.dialer import VapiDialer
-from relay.call.assistant.watched_dialer import WatchedDialer, WatchedDialers
+from relay.call.assistant.watched_dialer import WatchedDialers
 from relay.call.browser.sessions import open_browser_sessions
 from relay.call.caller.vad_engine import VadEngine
 from relay.call.calls import Calls, open_calls
 from relay.call.services import Services
 from relay.call.takeover import Takeover
-from relay.config import AssistantConfig, Config, ServerConfig
+from relay.config import Config, ServerConfig
 from relay.daemon.assets import load_assets
-from relay.daemon.descriptors import descriptors_needed, raise_descriptor_limit
+from relay.daemon.descriptors import make_room
 from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.garbage import collect_garbage
 from relay.daemon.gate import Gate
+from relay.daemon.generations import DialerSet, Generations
 from relay.daemon.limits import Limits
 from relay.daemon.loop_lag import probe_loop_lag
 from relay.daemon.notify import Notifier, report
+from relay.daemon.reload import Reloader
 from relay.daemon.server import Server
 from relay.errors import ConfigError, StartFailed
 from relay.metrics import Metrics
 from relay.net.link.shared_reader import shared_reader
 from relay.net.listen import inherited_listener, open_listener, serve_asgi
-from relay.net.rest import open_rest_client
 from relay.record.recorder import open_recorder
 from relay.redaction import Redactor
 from relay.refusals import Refusals
@@ -67,6 +68,7 @@ class Relay:
     host: str
     port: int
     calls: Calls
+    generations: Generations
 
     @property
     def url(self) -> str:
@@ -101,8 +103,10 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
             nursery.start_soon(reader.run)
             refusals = Refusals(metrics)
             nursery.start_soon(refusals.run)
-            dialers = [await _dialer(assistant, config, redactor, stack) for assistant in config.assistants]
-            services = Services(config, metrics, vad, store, assets.apology, assets.classifier, recorder)
+            dialer_set = DialerSet(redactor, stack)
+            dialers = await dialer_set.of(config)
+            of_calls = recorder if config.record.mode != "off" else None
+            services = Services(config, metrics, vad, store, assets.apology, assets.classifier, of_calls)
             async with (
                 open_calls(services, *dialers) as calls,
                 open_browser_sessions(config, calls, refusals) as sessions,
@@ -127,17 +131,10 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
                     stopped.set()
 
                 await nursery.start(serve)
-                yield Relay(host, port, calls)
+                yield Relay(host, port, calls, Generations(context, dialer_set, recorder, redactor))
                 shutdown.set()
                 await stopped.wait()
             nursery.cancel_scope.cancel()
-
-
-async def _dialer(
-    assistant: AssistantConfig, config: Config, redactor: Redactor, stack: AsyncExitStack
-) -> WatchedDialer:
-    rest = await stack.enter_async_context(open_rest_client(assistant.request_timeout_s))
-    return WatchedDialer(VapiDialer(assistant, config, rest), redactor)
 
 
 @asynccontextmanager
@@ -171,32 +168,28 @@ def _listen(server: ServerConfig) -> socket.socket:
         raise kind(f"{told} ({error.strerror})") from None
 
 
-async def run_daemon(config: Config, metrics: Metrics, redactor: Redactor) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. Raises what `open_relay` does before anything is answered."""
-    descriptors = _make_room(config)
+async def run_daemon(config: Config, metrics: Metrics, redactor: Redactor, config_file: Path) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. `config_file`, which `config` was read from, is read again at SIGHUP.
+
+    Raises what `open_relay` does before anything is answered.
+    """
+    descriptors = make_room(config)
     with (
         trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
         closing(Notifier(os.environ)) as notifier,
         trio.CancelScope() as at_once,
     ):
         async with open_relay(config, metrics, redactor) as relay, trio.open_nursery() as nursery:
-            nursery.start_soon(report, notifier, partial(_status, relay.calls))
+            reloader = Reloader(config_file, relay.generations, metrics)
+            nursery.start_soon(report, notifier, partial(_status, relay, reloader))
             nursery.start_soon(_log_ignored)
+            await nursery.start(reloader.run, notifier)
             _say_ready(config, relay, descriptors, notifier)
             await anext(signals)
             nursery.start_soon(_cancel_on_next, signals, at_once)
-            await _drain(config.server.drain_timeout_s, relay.calls, notifier)
+            await _drain(relay.generations.config.server.drain_timeout_s, relay.calls, notifier)
             nursery.cancel_scope.cancel()
     log.info("daemon.stopped", at_once=at_once.cancelled_caught)
-
-
-def _make_room(config: Config) -> int:
-    """Raise the limit of descriptors; returns it."""
-    needed = descriptors_needed(config)
-    limit = raise_descriptor_limit(needed)
-    if limit < needed:
-        log.warning("daemon.few_descriptors", limit=limit, needed=needed)
-    return limit
 
 
 def _say_ready(config: Config, relay: Relay, descriptors: int, notifier: Notifier) -> None:
@@ -227,10 +220,11 @@ async def _cancel_on_next(signals: AsyncIterator[int], scope: trio.CancelScope) 
 
 async def _log_ignored() -> None:
     """Say that a signal came that changes nothing, to whoever sent it and waits."""
-    with trio.open_signal_receiver(signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2) as signals:
+    with trio.open_signal_receiver(signal.SIGUSR1, signal.SIGUSR2) as signals:
         async for number in signals:
             log.warning("daemon.signal_ignored", signal=signal.Signals(number).name)
 
 
-def _status(calls: Calls) -> str:
-    return f"{len(calls)} calls{', draining' if calls.draining else ''}"
+def _status(relay: Relay, reloader: Reloader) -> str:
+    calls, rejected = relay.calls, ", the last reload was rejected" if reloader.rejected else ""
+    return f"{len(calls)} calls{', draining' if calls.draining else ''}{rejected}"

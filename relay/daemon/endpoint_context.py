@@ -13,11 +13,12 @@ from relay.metrics import Metrics
 from relay.refusals import Refusals
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EndpointContext:
     """Holds what is there once in the daemon.
 
-    `started_at` is when the daemon became ready, on the clock of `trio.current_time()`.
+    `config` and `dialer` are those of this `generation`, and replaced by the next: who answers a request asks here for
+    what he needs of them. `started_at` is when the daemon became ready, on the clock of `trio.current_time()`.
     """
 
     config: Config
@@ -30,3 +31,4 @@ class EndpointContext:
     refusals: Refusals
     limits: Limits
     started_at: float
+    generation: int = 1

@@ -45,6 +45,7 @@ class Monitoring:
             "bufferSize": calls.queued_frames,
             "refusal_cause": calls.refusal_cause,
             "version": __version__,
+            "generation": self._context.generation,
             "uptime_s": round(trio.current_time() - self._context.started_at, 1),
         }
         return json_answer(200, values)

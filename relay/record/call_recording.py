@@ -50,6 +50,8 @@ class CallRecording:
         self.troubles = Troubles()
         self.is_over = False
         """The call has ended."""
+        self.kept_anyway = False
+        """Also where nothing went wrong."""
         self.waiting_bytes = 0
         """For the backlog."""
         self._given_up = False

@@ -13,7 +13,8 @@ from msgspec import Struct
 class RecordingHeader(Struct, frozen=True, array_like=True, tag=0):
     """Comes first. `began_at` is the machine's time in seconds since 1970; an encoding is one of `media.frames`.
 
-    `settings` are the tables of the configuration that decide about audio. None of them holds a secret.
+    `settings` are the tables of the configuration that decide about audio, of its `generation` in that process. None of
+    them holds a secret.
     """
 
     program_version: str
@@ -25,6 +26,7 @@ class RecordingHeader(Struct, frozen=True, array_like=True, tag=0):
     assistant_encoding: str
     assistant_rate_hz: int
     settings: Mapping[str, Any]
+    generation: int = 1
 
 
 class FromCaller(Struct, frozen=True, array_like=True, gc=False, tag=1):

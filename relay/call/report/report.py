@@ -24,7 +24,7 @@ class Report:
         """Where the call is taken down, if it is: everybody who has a report may do so."""
         self.counts = Counts(metrics)
         self.status = CallStatus(weakly(self.tell))
-        self._log = structlog.get_logger().bind(call_id=call_id)
+        self._log = structlog.get_logger(call_id=call_id)  # bound at each line, so that a new level holds
         self.listeners = Listeners[CallEvent]()
 
     def tell(self, event: CallEvent) -> None:
