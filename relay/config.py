@@ -35,6 +35,13 @@ class ServerConfig(msgspec.Struct, frozen=True):
     trusted_proxies: tuple[Text, ...] = ("127.0.0.1", "::1")
 
 
+class TlsConfig(msgspec.Struct, frozen=True):
+    """The table [tls]: the files of the certificate, where the relay itself serves TLS."""
+
+    certificate_file: str = ""
+    key_file: str = ""
+
+
 class TwilioConfig(msgspec.Struct, frozen=True):
     """The table [twilio]: the checks on its requests, the deadlines of a stream, the number to transfer to, and what
     the assistant is told of the caller."""
@@ -255,6 +262,7 @@ class Config:
     """The ladder, first to last: one entry named "vapi" when it comes from [vapi]."""
     secrets: Secrets
     server: ServerConfig = field(default_factory=ServerConfig)
+    tls: TlsConfig = field(default_factory=TlsConfig)
     twilio: TwilioConfig = field(default_factory=TwilioConfig)
     audio: AudioConfig = field(default_factory=AudioConfig)
     vad: VadConfig = field(default_factory=VadConfig)
@@ -279,6 +287,7 @@ class Config:
 
 SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "server": ServerConfig,
+    "tls": TlsConfig,
     "twilio": TwilioConfig,
     "audio": AudioConfig,
     "vad": VadConfig,

@@ -13,6 +13,8 @@ READ_AT_START = frozenset(
     {
         "server.host",
         "server.port",
+        "tls.certificate_file",
+        "tls.key_file",
         "twilio.enabled",
         "vad.model_gain_db",
         "vad.model_rate_hz",

@@ -179,6 +179,10 @@ def _shared_keys(file: str, text: str) -> dict[str, str]:
 def _problems(sections: Mapping[str, Any], ladder: list[tuple[str, LadderEntry]]) -> Iterator[Problem]:
     """The rules that types cannot state: about addresses, and about keys that depend on each other."""
     yield from _server_problems(sections["server"])
+    tls = sections["tls"]
+    if bool(tls.certificate_file) != bool(tls.key_file):
+        missing = "key_file" if tls.certificate_file else "certificate_file"
+        yield f"tls.{missing}", "", "the path of a file, as the other one of the pair is given"
     yield from _twilio_problems(sections["twilio"])
     yield from _barge_in_problems(sections["barge_in"])
     yield from _state_problems(sections["state"])

@@ -65,6 +65,7 @@ log = structlog.get_logger(__name__)
 class Relay:
     """A relay that answers. `url` is its own address; what Twilio uses is `server.public_url`."""
 
+    scheme: str
     host: str
     port: int
     calls: Calls
@@ -72,7 +73,8 @@ class Relay:
 
     @property
     def url(self) -> str:
-        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
 
 
 @asynccontextmanager
@@ -86,6 +88,7 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
         StartFailed: the address cannot be used now: it is taken, or not there yet.
     """
     assets = await trio.to_thread.run_sync(load_assets, config, metrics)
+    certificate = assets.certificate
     listener = _listen(config.server)
     host, port = listener.getsockname()[:2]
     shutdown, stopped = trio.Event(), trio.Event()
@@ -101,6 +104,8 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
             vad = VadEngine(model, metrics, probe=assets.probe, gain_db=gain_db, in_place=in_place)
             nursery.start_soon(vad.run)
             nursery.start_soon(reader.run)
+            if certificate is not None:
+                nursery.start_soon(certificate.watch)
             refusals = Refusals(metrics)
             nursery.start_soon(refusals.run)
             dialer_set = DialerSet(redactor, stack)
@@ -126,12 +131,14 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
                         shutdown=shutdown,
                         admit=limits.connection,
                         failed=limits.connection_failed,
+                        tls=None if certificate is None else lambda: certificate.context,
                         task_status=task_status,
                     )
                     stopped.set()
 
                 await nursery.start(serve)
-                yield Relay(host, port, calls, Generations(context, dialer_set, recorder, redactor))
+                scheme = "http" if certificate is None else "https"
+                yield Relay(scheme, host, port, calls, Generations(context, dialer_set, recorder, redactor))
                 shutdown.set()
                 await stopped.wait()
             nursery.cancel_scope.cancel()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from relay.media import cough_probe, silero
+from tests.support.certificates import make_certificate
 from tests.support.commands import one_line, relay
 from tests.support.daemons import AUTH_TOKEN, VAPI_KEY, settings
 from tests.support.onnx_files import write_classifier
@@ -53,6 +54,28 @@ def test_text_is_a_line_for_each_key_with_its_value_in_force(config: Path) -> No
     assert "vad.threshold = 0.5" in lines
     assert 'server.trusted_proxies = ["127.0.0.1", "::1"]' in lines
     assert 'assistants[0].assistant_id = "assistant-id"' in lines
+
+
+@pytest.mark.parametrize(("days", "codes"), [(10, ["CERTIFICATE_EXPIRES"]), (30, [])])
+def test_a_certificate_that_ends_soon_is_a_warning(config: Path, tmp_path: Path, days: int, codes: list[str]) -> None:
+    made, key = make_certificate(tmp_path, days=days)
+    with config.open("a") as file:
+        file.write(f'[tls]\ncertificate_file = "{made}"\nkey_file = "{key}"\n')
+    done = relay("check", "--json", "--config", str(config))
+
+    assert [warning["code"] for warning in json.loads(done.stdout)["warnings"]] == codes
+
+
+def test_a_certificate_without_its_key_and_one_that_is_none_are_errors(config: Path, tmp_path: Path) -> None:
+    text = config.read_text()
+    config.write_text(text + f'[tls]\ncertificate_file = "{config}"\n')
+    alone = relay("check", "--config", str(config))
+    config.write_text(text + f'[tls]\ncertificate_file = "{config}"\nkey_file = "{tmp_path / "gone"}"\n')
+    none = relay("check", "--config", str(config))
+
+    assert (alone.exit_code, none.exit_code) == (2, 2)
+    assert 'tls.key_file = "" is not allowed' in one_line(alone)
+    assert "tls.certificate_file is" in one_line(none)
 
 
 def test_json_is_one_object_that_says_the_same_as_the_text(config: Path) -> None:

@@ -104,16 +104,27 @@ class PromptStream(trio.abc.Stream):
 
 
 class TlsStream(PromptStream):
-    """The client's side of TLS over a stream. trio's own cannot be written from a plain function.
+    """One side of TLS over a stream: the client's of the server that is named, or the server's. trio's own cannot be
+    written from a plain function.
 
     It ends without a goodbye of TLS, and takes the end of the stream below for its own: a WebSocket has a goodbye of
     its own (RFC 6455, 7.1.1), and what is cut off without one counts as lost.
     """
 
-    def __init__(self, below: trio.abc.Stream, context: ssl.SSLContext, server_hostname: str) -> None:
+    def __init__(self, below: trio.abc.Stream, context: ssl.SSLContext, server_hostname: str | None = None) -> None:
         super().__init__(below)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
+        self._tls = context.wrap_bio(
+            self._incoming,
+            self._outgoing,
+            server_side=server_hostname is None,
+            server_hostname=server_hostname,
+        )
+
+    @property
+    def has_received(self) -> bool:
+        """Whether more came than was given out: `receive_some` may return at once."""
+        return self._incoming.pending > 0 or self._tls.pending() > 0
 
     async def do_handshake(self) -> None:
         """Agree on keys, and verify the peer. Raises BrokenResourceError, caused by an ssl.SSLError if TLS failed."""
@@ -147,6 +158,12 @@ class TlsStream(PromptStream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         self._seal(data)
+        await super().send_all(self._outgoing.read())
+
+    async def send_goodbye(self) -> None:
+        """Say that nothing follows (close_notify; RFC 8446, 6.1)."""
+        with suppress(ssl.SSLError):  # it would wait for the answer
+            self._tls.unwrap()
         await super().send_all(self._outgoing.read())
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
