@@ -223,8 +223,9 @@ class ClientConfig(msgspec.Struct, frozen=True):
 
 
 class AdminConfig(msgspec.Struct, frozen=True):
-    """The table [admin]: the operators' token."""
+    """The table [admin]: the operators' token, and the address that is theirs."""
 
+    listen: str = ""
     token_file: str = ""
 
 

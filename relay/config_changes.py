@@ -24,6 +24,7 @@ READ_AT_START = frozenset(
         "state.timeout_s",
         "state.password_file",
         "record.dir",
+        "admin.listen",
         "logging.format",
         "RELAY_REDIS_PASSWORD",
     }

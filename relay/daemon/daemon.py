@@ -15,7 +15,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,8 @@ from relay.call.caller.vad_engine import VadEngine
 from relay.call.calls import Calls, open_calls
 from relay.call.services import Services
 from relay.call.takeover import Takeover
-from relay.config import Config, ServerConfig
+from relay.config import AdminConfig, Config, ServerConfig
+from relay.config_file import listen_address
 from relay.daemon.assets import load_assets
 from relay.daemon.descriptors import make_room
 from relay.daemon.endpoint_context import EndpointContext
@@ -70,6 +71,8 @@ class Relay:
     port: int
     calls: Calls
     generations: Generations
+    admin_port: int | None = None
+    """Of the address that is for operators only, if there is one."""
 
     @property
     def url(self) -> str:
@@ -91,8 +94,14 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
     certificate = assets.certificate
     listener = _listen(config.server)
     host, port = listener.getsockname()[:2]
-    shutdown, stopped = trio.Event(), trio.Event()
-    with closing(listener), shared_reader() as reader:
+    shutdown = trio.Event()
+    with ExitStack() as listeners, shared_reader() as reader:
+        listeners.enter_context(closing(listener))
+        for_operators = _listen_for_operators(config.admin)
+        admin_port = None
+        if for_operators is not None:
+            listeners.enter_context(closing(for_operators))
+            admin_port = for_operators.getsockname()[1]
         async with (
             _open_store(config, metrics) as store,
             open_recorder(config, redactor) as recorder,
@@ -124,23 +133,21 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
                     config, metrics, calls, takeover, sessions, watched, gate, refusals, limits, trio.current_time()
                 )
 
-                async def serve(task_status: trio.TaskStatus[None]) -> None:
-                    await serve_asgi(
-                        Server(context),
-                        listener,
-                        shutdown=shutdown,
-                        admit=limits.connection,
-                        failed=limits.connection_failed,
-                        tls=None if certificate is None else lambda: certificate.context,
-                        task_status=task_status,
-                    )
-                    stopped.set()
-
-                await nursery.start(serve)
-                scheme = "http" if certificate is None else "https"
-                yield Relay(scheme, host, port, calls, Generations(context, dialer_set, recorder, redactor))
-                shutdown.set()
-                await stopped.wait()
+                serve = partial(
+                    serve_asgi,
+                    shutdown=shutdown,
+                    admit=limits.connection,
+                    failed=limits.connection_failed,
+                    tls=None if certificate is None else lambda: certificate.context,
+                )
+                server, scheme = Server(context), "http" if certificate is None else "https"
+                generations = Generations(context, dialer_set, recorder, redactor)
+                async with trio.open_nursery() as serving:
+                    if for_operators is not None:
+                        await serving.start(serve, server, for_operators)
+                    await serving.start(serve, server if for_operators is None else server.public, listener)
+                    yield Relay(scheme, host, port, calls, generations, admin_port)
+                    shutdown.set()
             nursery.cancel_scope.cancel()
 
 
@@ -175,6 +182,18 @@ def _listen(server: ServerConfig) -> socket.socket:
         raise kind(f"{told} ({error.strerror})") from None
 
 
+def _listen_for_operators(admin: AdminConfig) -> socket.socket | None:
+    host, port = listen_address(admin.listen) or ("", 0)
+    if not host:
+        return None
+    try:
+        return open_listener(host, port)
+    except OSError as error:
+        kind = ConfigError if error.errno in _FOR_THE_OPERATOR else StartFailed
+        told = f"admin.listen is {admin.listen!r}, must be an address of this machine and a port that is free"
+        raise kind(f"{told} ({error.strerror})") from None
+
+
 async def run_daemon(config: Config, metrics: Metrics, redactor: Redactor, config_file: Path) -> None:
     """Serve until SIGTERM or SIGINT, then drain. `config_file`, which `config` was read from, is read again at SIGHUP.
 
@@ -204,6 +223,7 @@ def _say_ready(config: Config, relay: Relay, descriptors: int, notifier: Notifie
         "daemon.ready",
         address=relay.host,
         port=relay.port,
+        admin_port=relay.admin_port,
         version=__version__,
         assistants=[assistant.name for assistant in config.assistants],
         descriptors=descriptors,

@@ -9,6 +9,7 @@ between each WebSocket message and its reader, and read a body whole.
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import trio
 
@@ -31,6 +32,8 @@ from relay.net.asgi_request import AsgiRequest
 from relay.net.asgi_socket import STREAM_STATE, AsgiSocket, Receive, Scope, Send
 from relay.refusals import asked_by
 
+FOR_OPERATORS = ("/health", "/metrics", "/admin", "/calls", "/events")
+"""With all below them, these are not there on the public address where operators have one of their own."""
 FORWARDED_FOR = b"x-forwarded-for"
 
 
@@ -50,6 +53,13 @@ class Server:
             part.add_to(self._routes)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self._answer(scope, receive, send, self._serve)
+
+    async def public(self, scope: Any, receive: Any, send: Any) -> None:
+        """The application of an address that is not for operators."""
+        await self._answer(scope, receive, send, self._serve_public)
+
+    async def _answer(self, scope: Any, receive: Any, send: Any, serve: Any) -> None:
         if scope["type"] == "lifespan":
             await self._quart(scope, receive, send)
             return
@@ -67,7 +77,14 @@ class Server:
             except RequestRefused as refused:
                 await self._refuse(scope, receive, send, refused)
             else:
-                await self._serve(scope, receive, send)
+                await serve(scope, receive, send)
+
+    async def _serve_public(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if _first_part(scope["path"]) in FOR_OPERATORS:
+            error = RequestRefused(404, "NOT_FOUND", "there is nothing at this address")
+            await self._refuse(scope, receive, send, error)
+        else:
+            await self._serve(scope, receive, send)
 
     async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
@@ -87,6 +104,12 @@ class Server:
             answer = error_answer(error, path=scope["path"], method=scope["method"])
             slow = partial(self._limits.slow_bodies.hold, scope["client"][0])
             await answer_error(AsgiRequest(scope, receive, send, slow), answer)
+
+
+def _first_part(path: str) -> str:
+    """`/calls` of `/calls/ID`. Quart takes an address with a host for its path (RFC 9112, 3.2.2), so this does too."""
+    path = path if path.startswith("/") else urlsplit(path).path
+    return f"/{path[1:].partition('/')[0]}"
 
 
 def _uncancelled(send: Send) -> Send:
