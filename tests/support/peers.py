@@ -101,14 +101,15 @@ async def serving(
 
 @asynccontextmanager
 async def dialled(
-    port: int, *, path: str = "/media", headers: Any = (), tls: ssl.SSLContext | None = None
+    port: int, *, path: str = "/media", headers: Any = (), tls: ssl.SSLContext | None = None, host: str = "relay.test"
 ) -> AsyncIterator[WebSocketPeer]:
     """A WebSocket client on loopback, over TLS if a context is given, with its TCP stream at hand."""
     stream = await trio.open_tcp_stream("127.0.0.1", port)
-    over = stream if tls is None else trio.SSLStream(stream, tls, server_hostname="127.0.0.1", https_compatible=True)
+    name = "127.0.0.1" if host == "relay.test" else host
+    over = stream if tls is None else trio.SSLStream(stream, tls, server_hostname=name, https_compatible=True)
     async with stream, trio.open_nursery() as nursery:
         connection = await wrap_client_stream(
-            nursery, over, "relay.test", path, extra_headers=list(headers), message_queue_size=1000
+            nursery, over, host, path, extra_headers=list(headers), message_queue_size=1000
         )
         yield WebSocketPeer(connection, stream)
         with trio.move_on_after(1):
