@@ -42,14 +42,15 @@ class Certificate:
     def _load(self) -> None:
         config = self._config
         try:
-            self.context = _server_context(config)
-            self.expires_at = expires_at(Path(config.certificate_file).read_text())
+            context = _server_context(config)
+            ends_at = expires_at(Path(config.certificate_file).read_text())
         except (OSError, ValueError) as error:  # an ssl.SSLError is an OSError
             what = error.strerror if type(error) is not ssl.SSLError and isinstance(error, OSError) else str(error)
             raise ConfigError(
                 f"tls.certificate_file is {config.certificate_file!r} and tls.key_file {config.key_file!r}, must be a "
                 f"certificate and its key in PEM ({what})"
             ) from None
+        self.context, self.expires_at = context, ends_at
 
     def look(self) -> None:
         """Read the files again if they have changed, and change no more. Not on the event loop."""

@@ -1,15 +1,15 @@
 """Lets one configuration after the other hold, each in the place of the one before, while calls run.
 
-| what                              | has, once a new generation holds                                           |
-|-----------------------------------|----------------------------------------------------------------------------|
-| a call or a session that begins   | the new generation, to its end                                             |
-| a call or a session that lives    | the one that it began with, the key to its assistant included              |
-| a request that is being answered  | the old or the new value of each key, by when the key is needed            |
-| what is held, or counted by limits | its place, and its count, under the new bounds                            |
-| an assistant with the same keys   | the connections to it, and what is known of its failures                   |
-| tokens that were issued           | the time that they were given                                              |
-| the log                           | the new level; it hides the secrets of every generation                    |
-| a key of READ_AT_START            | the value of the start, until the daemon starts again                      |
+| what                             | has, once a new generation holds                                 |
+|----------------------------------|------------------------------------------------------------------|
+| a call or a session that begins  | the new generation, to its end                                   |
+| a call or a session that lives   | the one that it began with, the key to its assistant included    |
+| a request that is being answered | the old or the new value of each key, by when the key is needed  |
+| what limits hold or count        | its place and its count, under the new bounds                    |
+| an assistant with the same keys  | the connections to it, and what is known of its failures         |
+| a token that was issued          | the time that it was given                                       |
+| the log                          | the new level; it hides the secrets of every generation          |
+| a key of READ_AT_START           | the value of the start, until the daemon starts again            |
 """
 
 from collections.abc import Sequence

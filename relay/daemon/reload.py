@@ -49,7 +49,7 @@ class Reloader:
 
     async def reload(self) -> None:
         """Read everything again. What is wrong with it is logged, and changes nothing."""
-        self.rejected = True
+        rejected = True
         read = partial(load, self._file, os.environ)
         try:
             change = await self._generations.renew(await trio.to_thread.run_sync(read, abandon_on_cancel=True))
@@ -59,7 +59,7 @@ class Reloader:
         except Exception:
             log.exception("config.rejected", file=str(self._file), error="it could not be read")
         else:
-            self.rejected = False
+            rejected = False
             set_level(self._generations.config.logging.level)
             make_room(self._generations.config)
             log.info(
@@ -69,4 +69,5 @@ class Reloader:
                 changed=change.changed,
                 needs_restart=change.needs_restart,
             )
-        self._metrics.config_reloads.labels("rejected" if self.rejected else "ok").inc()
+        self.rejected = rejected
+        self._metrics.config_reloads.labels("rejected" if rejected else "ok").inc()

@@ -26,7 +26,7 @@ from relay.net.link.prompt_stream import TlsStream
 from relay.net.link.shared_reader import notify_closing
 from relay.net.request_head import HEAD_MAX_BYTES
 from relay.net.server_stream import Place, ServerStream
-from relay.net.transport import USER_TIMEOUT_MS, guard_tcp
+from relay.net.transport import TCP_CLOSE, TCP_CLOSE_WAIT, USER_TIMEOUT_MS, guard_tcp, tcp_state
 from relay.net.turns import Turns
 
 BACKLOG = 1024
@@ -196,7 +196,8 @@ class _Server:
     async def _connection(self, accepted: trio.SocketStream, place: Place) -> None:
         tls = None
         if self.tls is not None and (tls := await self._agreed(accepted, self.tls(), place.client)) is None:
-            self.failed("TlsHandshake")
+            if _is_open(accepted):
+                self.failed("TlsHandshake")
             return
         stream = ServerStream(accepted, MESSAGE_BOUNDS, place, self.surplus, tls)
         self.streams.add(stream)
@@ -243,6 +244,13 @@ def _peer(accepted: trio.SocketStream) -> str:
     except OSError:
         return ""
     return peer
+
+
+def _is_open(accepted: trio.SocketStream) -> bool:
+    """Whether the peer still holds the connection: one that left may have looked only whether somebody listens."""
+    with suppress(OSError):
+        return tcp_state(accepted.socket) not in (TCP_CLOSE, TCP_CLOSE_WAIT)
+    return False
 
 
 def _turn_away(accepted: trio.SocketStream, refused: RequestRefused) -> None:

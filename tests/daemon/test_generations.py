@@ -177,7 +177,9 @@ async def test_an_assistant_with_the_same_keys_keeps_its_dialer_and_another_gets
 async def test_what_needs_a_restart_is_not_taken_over() -> None:
     async with reloadable() as (_, generations):
         change = await generations.renew(
-            config(server=ServerConfig(port=1), twilio=TwilioConfig(enabled=False), admin=AdminConfig("/token"))
+            config(
+                server=ServerConfig(port=1), twilio=TwilioConfig(enabled=False), admin=AdminConfig(token_file="/token")
+            )
         )
 
         assert change.needs_restart == ("server.port", "twilio.enabled")

@@ -1,14 +1,18 @@
 """A real server with TLS: requests and WebSockets over it, and what does not speak it."""
 
 import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 import trio
+import trio.testing
 
 from relay.net import listen
 from relay.net.asgi_socket import AsgiSocket
+from relay.net.server_stream import Place
 from tests.support.certificates import make_certificate
 from tests.support.peers import dialled, serving, websocket_app
 
@@ -68,6 +72,41 @@ async def test_plain_http_is_closed_without_an_answer_and_the_server_goes_on(pai
 
         assert (await client.get(f"https://127.0.0.1:{port}/")).status_code == 204
     assert (answer, failures) == (b"", ["TlsHandshake"])
+
+
+async def test_who_looks_only_whether_somebody_listens_is_no_failure(pair: tuple[Path, Path]) -> None:
+    ours, failures = server_side(pair), list[str]()
+    async with serving(websocket_app(echo), tls=lambda: ours, failed=failures.append) as port:
+        for _ in range(3):
+            await (await trio.open_tcp_stream("127.0.0.1", port)).aclose()
+        async with dialled(port, tls=client_side(pair)) as peer:
+            await peer.connection.send_message("hello")
+            assert await peer.connection.get_message() == "hello"
+
+    assert failures == []
+
+
+async def test_one_that_has_to_make_room_in_its_handshake_leaves_the_server_working(pair: tuple[Path, Path]) -> None:
+    ours, closing = server_side(pair), list[Callable[[], None]]()
+
+    @contextmanager
+    def admit(_peer: str, close: Callable[[], None]) -> Iterator[Place]:
+        closing.append(close)
+        yield Place()
+
+    async with (
+        serving(websocket_app(echo), tls=lambda: ours, admit=admit) as port,
+        await trio.open_tcp_stream("127.0.0.1", port) as waits,
+    ):
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        closing[0]()
+        with trio.fail_after(10):
+            end = await waits.receive_some()
+        async with dialled(port, tls=client_side(pair)) as peer:
+            await peer.connection.send_message("hello")
+            answer = await peer.connection.get_message()
+
+    assert (end, answer) == (b"", "hello")
 
 
 async def test_who_says_nothing_has_a_deadline(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
