@@ -9,37 +9,8 @@ from msgspec.structs import replace
 
 from relay.errors import NotARecording
 from relay.media.frames import AudioFormat, Encoding
-from relay.record.entries import (
-    ClearSent,
-    FromAssistant,
-    FromCaller,
-    MarkReturned,
-    MarkSent,
-    Recorded,
-    RecordingEnd,
-    RecordingHeader,
-    SpeechScore,
-    TextFromAssistant,
-    TextToAssistant,
-    ToAssistant,
-    ToCaller,
-    Told,
-)
+from relay.record.entries import Recorded, RecordingEnd, RecordingHeader, Timed, Told
 from relay.record.file_format import read
-
-Timed = (
-    FromCaller
-    | ToCaller
-    | MarkSent
-    | MarkReturned
-    | ClearSent
-    | FromAssistant
-    | ToAssistant
-    | TextFromAssistant
-    | TextToAssistant
-    | SpeechScore
-    | Told
-)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import structlog
@@ -31,6 +32,9 @@ CLOSE_S = 2.0
 """At the end of the process, for what is not written yet."""
 SETTINGS = ("audio", "vad", "barge_in", "jitter", "reconnect", "session")
 """The tables of the configuration that decide about audio; no key of theirs is a secret."""
+DEADLINES = ("token_ttl_s", "media_start_timeout_s")
+"""Of the table [twilio], which has secrets too."""
+ASSISTANT_KEYS = ("name", "audio_format", "sample_rate_hz", "max_call_s")
 MEGABYTE = 1_000_000
 DAY_S = 86400.0
 
@@ -62,7 +66,7 @@ class Recorder:
 
     def __init__(self, config: Config, redactor: Redactor, folder: Path) -> None:
         self._config = config.record
-        self._settings = {name: msgspec.to_builtins(getattr(config, name)) for name in SETTINGS}
+        self._settings = recorded_settings(config)
         self._redactor = redactor
         self._live: list[CallRecording] = []
         self._one_thread = trio.CapacityLimiter(1)
@@ -73,8 +77,11 @@ class Recorder:
             keep_s=config.record.keep_days * DAY_S,
         )
 
-    def begin(self, call_id: str, call_sid: str, caller: AudioFormat, assistant: AudioFormat) -> CallRecording:
-        """Record a call from now on. `assistant` is the format that is asked for."""
+    def begin(
+        self, call_id: str, call_sid: str, caller: AudioFormat, assistant: AudioFormat, *, goes_on: bool = False
+    ) -> CallRecording:
+        """Record a call from now on. `assistant` is the format that is asked for. `goes_on`: another process had it."""
+        now = trio.current_time()
         header = RecordingHeader(
             program_version=__version__,
             call_id=call_id,
@@ -85,8 +92,10 @@ class Recorder:
             assistant_encoding=assistant.encoding,
             assistant_rate_hz=assistant.rate_hz,
             settings=self._settings,
+            clock_s=now,
+            goes_on=goes_on,
         )
-        recording = CallRecording(header, self._redactor, trio.current_time())
+        recording = CallRecording(header, self._redactor, now)
         self._live.append(recording)
         return recording
 
@@ -180,6 +189,14 @@ class _Writer:
             return prune(self._folder, max_bytes=self._max_bytes, keep_s=self._keep_s, spare=spare)
         except OSError:
             return 0  # the next recording finds out what is wrong with the folder
+
+
+def recorded_settings(config: Config) -> dict[str, Any]:
+    """What of the configuration stands in a recording."""
+    assistants = [{key: getattr(it, key) for key in ASSISTANT_KEYS} for it in config.assistants]
+    deadlines = {key: getattr(config.twilio, key) for key in DEADLINES}
+    tables = {name: msgspec.to_builtins(getattr(config, name)) for name in SETTINGS}
+    return {**tables, "twilio": deadlines, "assistants": assistants}
 
 
 class _Full(Exception):

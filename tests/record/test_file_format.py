@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from relay.errors import NotARecording
 from relay.record.entries import (
+    CallerNote,
     ClearSent,
+    DialRefused,
     FromAssistant,
     FromCaller,
     MarkReturned,
@@ -25,6 +27,7 @@ from relay.record.entries import (
     ToAssistant,
     ToCaller,
     Told,
+    Woke,
 )
 from relay.record.file_format import HEAD, MAGIC, BlockEncoder, read
 
@@ -44,6 +47,9 @@ ENTRIES: st.SearchStrategy[Recorded] = st.one_of(
     st.builds(SpeechScore, AT, AT, st.floats(0, 1)),
     st.builds(Told, AT, st.text(max_size=20), st.dictionaries(st.text(max_size=5), COUNT | st.text(max_size=5))),
     st.builds(RecordingEnd, AT, st.sampled_from(["ended", "full"])),
+    st.builds(CallerNote, AT, st.just("malformed"), st.tuples(st.text(max_size=5), st.text(max_size=5))),
+    st.builds(DialRefused, AT, COUNT, st.text(max_size=9), st.text(max_size=9), st.booleans(), AT),
+    st.builds(Woke, AT, st.text(max_size=20)),
 )
 BLOCKS = st.lists(st.lists(ENTRIES, min_size=1, max_size=5), max_size=5)
 
@@ -65,6 +71,10 @@ def all_of(data: bytes) -> list[Recorded]:
 @given(BLOCKS)
 def test_what_was_written_is_read(blocks: list[list[Recorded]]) -> None:
     assert all_of(written(blocks)) == [HEADER, *(entry for block in blocks for entry in block)]
+
+
+def test_a_file_of_the_version_before_is_read() -> None:
+    assert all_of(MAGIC + b"\x01" + written([])[len(HEAD) :]) == [HEADER]
 
 
 @given(BLOCKS, st.data())
@@ -116,7 +126,7 @@ def test_garbage_is_no_recording_or_ends_one(garbage: bytes, before: bytes) -> N
         (b"", "no recording"),
         (b"RIFF" + bytes(100), "no recording"),
         (HEAD, "cut short before"),
-        (MAGIC + b"\x02", "format 2, and this program reads format 1"),
+        (MAGIC + b"\x03", "format 3, and this program reads formats up to 2"),
         (HEAD + framed(b"not Zstandard"), "no known size|cannot be read"),
         (HEAD + framed(zstandard.compress(b"\xc1")), "cannot be read"),
         (HEAD + framed(zstandard.compress(msgspec.msgpack.encode([[99, 1.0]]))), "cannot be read"),

@@ -3,7 +3,7 @@
 import pytest
 
 from relay.logic.end_reason import EndReason
-from relay.record.recorded_call import Timed
+from relay.record.entries import Timed
 from relay.record.sides import CallSides
 from relay.record.summary import summarise
 from relay.record.verdict import ENDS, clock, moments, verdict

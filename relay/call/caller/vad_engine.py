@@ -10,7 +10,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import copy_context
 from functools import partial
 from itertools import islice
@@ -68,6 +68,22 @@ class Scored(Struct, frozen=True, gc=False):
     window: Window
     probability: float
     voice_bound: float = math.inf
+
+
+class WindowQueue(Protocol):
+    """Takes the windows of one call, in order: see `VadStream`."""
+
+    def submit(self, window: Window) -> None: ...
+
+    async def raise_failure(self) -> None: ...
+
+
+class SpeechLane(Protocol):
+    """Judges the windows of calls: see `VadEngine`."""
+
+    def stream(
+        self, judged: Callable[[Scored], None], skipped: Callable[[], None]
+    ) -> AbstractContextManager[WindowQueue]: ...
 
 
 class VadStream:
