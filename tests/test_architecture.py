@@ -31,6 +31,7 @@ ALLOWED = {
     "state": {"errors", "logic", "metrics", "wakeup"},
     "record": {"errors", "media", "config", "redaction", "__version__"},
     "call": {"errors", "media", "wire", "logic", "net", "state", "record", *SHARED},
+    "replay": {"errors", "media", "wire", "logic", "net", "record", "call", "toml_table", *SHARED},
     "daemon": {"errors", "media", "wire", "logic", "net", "state", "record", "call", "web", *SHARED},
     "demo": {"errors", "marks", "media", "wire", "standin"},
     "scenario": {"errors", "marks", "media", "standin"},

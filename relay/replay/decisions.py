@@ -1,0 +1,131 @@
+"""Compares what a call did in two runs: every message that it wrote, and every event that it told.
+
+| stream          | in order                                                                              |
+|-----------------|---------------------------------------------------------------------------------------|
+| to the caller   | each frame with its turn, position and audio; marks; `clear`                          |
+| to an assistant | for each connection: length and CRC-32 of each message of audio, the kind of each text |
+| events          | each by its name in the log, with what stands beside it                               |
+
+"The same" is: the same in each stream, in the same order, each within `BOUND_S` of its time. Numbers of milliseconds or
+seconds beside an event may differ by as much, because the clock goes on while a machine works on one step; all others,
+turns, positions, causes and counts among them, are equal. How a stream stands to another is bound by the times alone.
+
+Left out is what a call does not decide: its length, how many of the caller's messages had to be put in order, and what
+became of the connections of a browser, of which the session around the call takes care.
+"""
+
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Any
+
+from relay.record.entries import ClearSent, MarkSent, TextToAssistant, Timed, ToAssistant, ToCaller, Told
+
+BOUND_S = 0.05
+"""How much later the same may be, at most."""
+NOT_DECIDED = frozenset({"duration_s", "messages_missing", "messages_reordered"})
+OF_A_BROWSER = frozenset({"caller.lost", "caller.reattached", "caller.not_back", "client.gone", "call.state"})
+END = "call.ended"
+"""It comes when the last goodbye is said, which takes as long as the other side likes."""
+
+
+@dataclass(frozen=True)
+class Decided:
+    """One thing that a call did. `what` identifies it; `measured` are numbers of ms, which may differ a little."""
+
+    at_s: float
+    what: tuple[Any, ...]
+    measured: Mapping[str, float]
+
+    def __str__(self) -> str:
+        shown = " ".join(str(part) for part in self.what)
+        return " ".join([shown, *(f"{key}={value:g}" for key, value in self.measured.items())])
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A decision that was another: `was` is None if it is new, `now` if it is gone."""
+
+    at_s: float
+    was: str | None
+    now: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        return {"at_s": round(self.at_s, 3), "was": self.was, "is": self.now}
+
+
+def streams(entries: Iterable[Timed], *, browser: bool) -> dict[str, list[Decided]]:
+    """What the call did, by stream."""
+    found: dict[str, list[Decided]] = defaultdict(list)
+    for entry in entries:
+        match entry:
+            case ToCaller(at_s, turn, position_ms, _, _, data):
+                found["caller"].append(Decided(at_s, ("frame", turn, position_ms, f"{zlib.crc32(data):08x}"), {}))
+            case MarkSent(at_s, turn, position_ms):
+                found["caller"].append(Decided(at_s, ("mark", turn, position_ms), {}))
+            case ClearSent(at_s):
+                found["caller"].append(Decided(at_s, ("clear",), {}))
+            case ToAssistant(at_s, n_bytes, crc32, number):
+                found[f"assistant {number}"].append(Decided(at_s, ("audio", n_bytes, f"{crc32:08x}"), {}))
+            case TextToAssistant(at_s, kind, number):
+                found[f"assistant {number}"].append(Decided(at_s, ("text", kind), {}))
+            case Told(at_s, name, values) if not (browser and name in OF_A_BROWSER):
+                found["events"].append(_told(at_s, name, values, browser=browser))
+    return found
+
+
+def _told(at_s: float, name: str, values: Mapping[str, Any], *, browser: bool) -> Decided:
+    left_out = NOT_DECIDED | {"reconnects"} if browser else NOT_DECIDED
+    kept = {key: value for key, value in values.items() if key not in left_out}
+    measured = {key: value for key, value in kept.items() if _is_measured(key, value)}
+    rest = (f"{key}={_shown(value)}" for key, value in kept.items() if key not in measured)
+    return Decided(at_s, (name, *rest), measured)
+
+
+def _is_measured(key: str, value: object) -> bool:
+    return key.endswith(("_ms", "_s")) and isinstance(value, int | float)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {value[key]}" for key in sorted(value)) + "}"
+    return str(value)
+
+
+def count(entries: Iterable[Timed]) -> int:
+    """How many decisions there are."""
+    return sum(len(stream) for stream in streams(entries, browser=False).values())
+
+
+def differences(was: Sequence[Timed], now: Sequence[Timed], *, browser: bool) -> list[Difference]:
+    """Where the second run did something else than the first, in order of time."""
+    before, after = streams(was, browser=browser), streams(now, browser=browser)
+    found = [it for name in {**before, **after} for it in _compare(before[name], after[name])]
+    return sorted(found, key=lambda it: it.at_s)
+
+
+def _compare(was: list[Decided], now: list[Decided]) -> Iterator[Difference]:
+    if [it.what for it in was] == [it.what for it in now]:
+        yield from _moved(was, now)
+        return
+    matcher = SequenceMatcher(None, [it.what for it in was], [it.what for it in now], autojunk=False)
+    for kind, a, b, c, d in matcher.get_opcodes():
+        if kind == "equal":
+            yield from _moved(was[a:b], now[c:d])
+        else:
+            yield from (Difference(it.at_s, str(it), None) for it in was[a:b])
+            yield from (Difference(it.at_s, None, str(it)) for it in now[c:d])
+
+
+def _moved(was: Sequence[Decided], now: Sequence[Decided]) -> Iterator[Difference]:
+    for one, other in zip(was, now, strict=True):
+        in_time = abs(one.at_s - other.at_s) <= BOUND_S or one.what[0] == END
+        if not (in_time and _equal(one.measured, other.measured)):
+            yield Difference(one.at_s, str(one), f"{other} at {other.at_s:.3f}")
+
+
+def _equal(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
+    unit = {key: 1.0 if key.endswith("_s") else 1000.0 for key in one}
+    return one.keys() == other.keys() and all(abs(one[key] - other[key]) <= BOUND_S * unit[key] for key in one)

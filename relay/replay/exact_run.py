@@ -1,0 +1,200 @@
+"""Runs a recorded call again as it was, step for step.
+
+A step is one thing that came from outside, or the end of one wait of the call, as the recording has them in order.
+Each begins at the time at which it was taken down, and is over when every task of the call waits: no wait ends by a
+clock. So neither the load of the machine on which the call ran nor that of this one decides anything.
+
+| the recording says              | then                                                                          |
+|---------------------------------|-------------------------------------------------------------------------------|
+| something came                  | the call gets it, and works until it waits                                    |
+| a wait was over (`Woke`)        | the wait of that name ends, and the call works until it waits                 |
+| something left for the caller   | what waits first in the outbox is gone                                        |
+| something left for an assistant | if the call waits for that, it goes on                                        |
+| an event was told               | nothing: it is compared afterwards                                            |
+"""
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Sequence
+from math import inf
+
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from relay.config import Config
+from relay.media.frames import Audio
+from relay.record.call_recording import CallRecording
+from relay.record.entries import (
+    CallerLent,
+    CallerOutboxGone,
+    ClearSent,
+    FromCaller,
+    MarkSent,
+    Recorded,
+    RecordingHeader,
+    TextToAssistant,
+    Timed,
+    ToAssistant,
+    ToCaller,
+    Told,
+    Woke,
+)
+from relay.redaction import Redactor
+from relay.replay.stage import ReplayStage, open_stage
+
+TO_CALLER = (ToCaller, MarkSent, ClearSent)
+TO_ASSISTANT = (ToAssistant, TextToAssistant)
+NO_STEPS = (*TO_CALLER, *TO_ASSISTANT, Told, CallerOutboxGone)
+
+
+class StepClock(trio.abc.Clock):
+    """Stands still between the steps."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def start_clock(self) -> None:
+        """Nothing to start."""
+
+    def current_time(self) -> float:
+        return self.now
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        return 0.0 if deadline <= self.now else inf
+
+
+class SteppedRecording(CallRecording):
+    """Takes the replay down, and has the waits of its call in hand."""
+
+    holds = True
+
+    def __init__(self, header: RecordingHeader, moment: float) -> None:
+        super().__init__(header, Redactor(), moment)
+        self._waits: dict[str, trio.CancelScope] = {}
+
+    def scope(self, name: str, at: float) -> trio.CancelScope:  # noqa: ARG002
+        self._waits[name] = scope = trio.CancelScope()
+        return scope
+
+    def end_wait(self, name: str) -> None:
+        """The wait of this name is over."""
+        if name in self._waits:
+            self._waits[name].cancel()
+
+
+class RecordedSteps:
+    """The entries of a recording, and where in them a replay is. It is the `WriteGate` of what the call writes."""
+
+    def __init__(self, entries: Sequence[Timed]) -> None:
+        self.entries = entries
+        self._at = 0
+        self._steps = [index for index, entry in enumerate(entries) if not isinstance(entry, NO_STEPS)]
+        self._step_end = 0
+        self._to_caller = [index for index, entry in enumerate(entries) if isinstance(entry, TO_CALLER)]
+        self._left_for_caller = 0
+        self._to_assistant: dict[int, list[int]] = defaultdict(list)
+        for index, entry in enumerate(entries):
+            if isinstance(entry, ToAssistant | TextToAssistant):
+                self._to_assistant[entry.connection].append(index)
+
+    def go_to(self, index: int) -> None:
+        """The replay is at this entry."""
+        self._at = index
+        after = bisect_right(self._steps, index)
+        self._step_end = self._steps[after] if after < len(self._steps) else len(self.entries)
+
+    @property
+    def breaks_outbox(self) -> bool:
+        """Whether in this step the caller's outbox was found closed."""
+        return any(isinstance(entry, CallerOutboxGone) for entry in self.entries[self._at + 1 : self._step_end])
+
+    def new_caller_socket(self) -> None:
+        """What was to leave by the one before will not."""
+        self._left_for_caller = bisect_right(self._to_caller, self._at)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether what is here was to leave for the caller, and has not."""
+        return self._next_for_caller == self._at
+
+    @property
+    def _next_for_caller(self) -> int:
+        left = self._left_for_caller
+        return self._to_caller[left] if left < len(self._to_caller) else len(self.entries)
+
+    def caller_takes_at_once(self) -> bool:
+        return self._next_for_caller < self._step_end
+
+    def caller_took(self) -> None:
+        self._left_for_caller += 1
+
+    def in_hand(self) -> int:
+        for number, index in enumerate(self._to_caller[self._left_for_caller :]):
+            if isinstance(self.entries[index], ClearSent):
+                return number
+        return 0
+
+    def assistant_takes_at_once(self, connection: int, number: int) -> bool:
+        sent = self._to_assistant[connection]
+        return number >= len(sent) or sent[number] < self._step_end
+
+
+def run_exactly(
+    header: RecordingHeader, entries: Sequence[Timed], config: Config, apology: Audio | None
+) -> list[Timed]:
+    """What the call does this time. `entries` are those of one file, in its order."""
+    assert header.clock_s is not None
+    clock = StepClock(header.clock_s)
+    return trio.run(_play, header, RecordedSteps(entries), config, apology, clock, clock=clock)
+
+
+async def _play(
+    header: RecordingHeader, script: RecordedSteps, config: Config, apology: Audio | None, clock: StepClock
+) -> list[Timed]:
+    recording = SteppedRecording(header, clock.now)
+    taken: list[Recorded] = []
+    async with open_stage(header, config, recording, script, apology) as stage:
+        await wait_all_tasks_blocked()
+        for index, entry in enumerate(script.entries):
+            script.go_to(index)
+            clock.now = max(clock.now, stage.clock_s + happened_s(entry))
+            if _act(stage, recording, script, entry):
+                await wait_all_tasks_blocked()
+            taken += recording.take()
+    taken += recording.take()
+    return [entry for entry in taken if not isinstance(entry, RecordingHeader)]  # type: ignore[misc]
+
+
+def happened_s(entry: Timed) -> float:
+    """When the call acted on it."""
+    return entry.used_s if isinstance(entry, FromCaller) and entry.used_s is not None else entry.at_s
+
+
+def _act(stage: ReplayStage, recording: SteppedRecording, script: RecordedSteps, entry: Timed) -> bool:
+    """Whether the call has something to do now."""
+    match entry:
+        case ToCaller() | MarkSent() | ClearSent():
+            if script.is_due and stage.leg is not None:
+                stage.leg.outbox.release()
+            if script.is_due:
+                script.caller_took()
+        case ToAssistant(_, _, _, number) | TextToAssistant(_, _, number):
+            return stage.connections.get(number).socket.release()
+        case Woke(_, name):
+            _prepare(stage, script)
+            recording.end_wait(name)
+            return True
+        case Told() | CallerOutboxGone():
+            return False
+        case _:
+            _prepare(stage, script)
+            if isinstance(entry, CallerLent):
+                script.new_caller_socket()
+            stage.give(entry)
+            return True
+    return isinstance(entry, ClearSent)
+
+
+def _prepare(stage: ReplayStage, script: RecordedSteps) -> None:
+    if script.breaks_outbox and stage.leg is not None:
+        stage.leg.outbox.broken = True
