@@ -361,6 +361,19 @@ def report(
 
 
 @main.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="As in the configuration: vad.threshold=0.6."
+)
+@JSON
+def replay(files: tuple[Path, ...], changes: tuple[str, ...], *, as_json: bool) -> None:
+    """Run recorded calls again: does every decision come out the same? With --set: what would have been otherwise?"""
+    from relay.commands.replay import replay as work
+
+    _finish(lambda: work(files, changes, as_json=as_json))
+
+
+@main.command()
 @click.argument("files", nargs=-1, type=click.Path(), metavar="FILE...")
 @click.option("--threshold", type=click.FloatRange(0.3, 0.9), help="As [vad] threshold; 0.5 if not given.")
 @click.option(

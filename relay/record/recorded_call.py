@@ -47,7 +47,7 @@ def read_call(files: Sequence[Path]) -> RecordedCall:
         NotARecording: a file is none, or they are of different calls; one line that names it.
         OSError: a file cannot be read.
     """
-    parts = sorted((_read(path) for path in files), key=lambda part: part.header.began_at)
+    parts = sorted((read_file(path) for path in files), key=lambda part: part.header.began_at)
     first = parts[0].header
     if others := [part.header.call_id for part in parts if part.header.call_id != first.call_id]:
         raise NotARecording(f"recordings of different calls: {first.call_id} and {others[0]}")
@@ -59,7 +59,8 @@ def read_call(files: Sequence[Path]) -> RecordedCall:
     return RecordedCall(first, entries, complete=all(part.complete for part in parts))
 
 
-def _read(path: Path) -> RecordedCall:
+def read_file(path: Path) -> RecordedCall:
+    """One file of a call, its entries in the order in which they were taken down. Raises as `read_call`."""
     try:
         header, rest = read(path.read_bytes())
         entries: list[Recorded] = list(rest)

@@ -19,7 +19,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from typing import Any
+from typing import Any, Literal
+
+from msgspec.structs import replace
 
 from relay.record.entries import ClearSent, MarkSent, TextToAssistant, Timed, ToAssistant, ToCaller, Told
 
@@ -29,6 +31,16 @@ NOT_DECIDED = frozenset({"duration_s", "messages_missing", "messages_reordered"}
 OF_A_BROWSER = frozenset({"caller.lost", "caller.reattached", "caller.not_back", "client.gone", "call.state"})
 END = "call.ended"
 """It comes when the last goodbye is said, which takes as long as the other side likes."""
+
+
+AS_GIVEN = frozenset(
+    {
+        *("call.started", "call.state", "caller.key_pressed", "caller.bad_message"),
+        *("assistant.ready", "assistant.speech", "assistant.ended", "assistant.handed_off"),
+        *("assistant.bad_message", "assistant.unknown_message", "transcript.final", "transcript.partial"),
+    }
+)
+"""Events that say only what came from outside."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +56,27 @@ class Decided:
         return " ".join([shown, *(f"{key}={value:g}" for key, value in self.measured.items())])
 
 
+Kind = Literal["earlier", "later", "gone", "new", "other"]
+
+
 @dataclass(frozen=True)
 class Difference:
-    """A decision that was another: `was` is None if it is new, `now` if it is gone."""
+    """A decision that was another: `was` is None if it is new, `now` if it is gone. `name` is that of the event, or
+    what was written; `later_s` is how much later it comes."""
 
     at_s: float
     was: str | None
     now: str | None
+    name: str = ""
+    later_s: float = 0.0
+
+    @property
+    def kind(self) -> Kind:
+        if self.was is None or self.now is None:
+            return "new" if self.was is None else "gone"
+        if abs(self.later_s) <= BOUND_S:
+            return "other"
+        return "later" if self.later_s > 0 else "earlier"
 
     def as_json(self) -> dict[str, Any]:
         return {"at_s": round(self.at_s, 3), "was": self.was, "is": self.now}
@@ -106,6 +132,34 @@ def differences(was: Sequence[Timed], now: Sequence[Timed], *, browser: bool) ->
     return sorted(found, key=lambda it: it.at_s)
 
 
+def changes(was: Sequence[Timed], now: Sequence[Timed]) -> list[Difference]:
+    """What another setting has changed in the events that the call decides, in order of time.
+
+    Events are matched by their names: an interruption a little later is the same one, later.
+    """
+    before, after = _decided_events(was), _decided_events(now)
+    matcher = SequenceMatcher(None, [it.what[0] for it in before], [it.what[0] for it in after], autojunk=False)
+    found: list[Difference] = []
+    for kind, a, b, c, d in matcher.get_opcodes():
+        if kind == "equal":
+            pairs = zip(before[a:b], after[c:d], strict=True)
+            found += [_between(one, other) for one, other in pairs if not _is_same(one, other)]
+        else:
+            found += [Difference(it.at_s, str(it), None, it.what[0]) for it in before[a:b]]
+            found += [Difference(it.at_s, None, str(it), it.what[0]) for it in after[c:d]]
+    return sorted(found, key=lambda it: it.at_s)
+
+
+def _decided_events(entries: Sequence[Timed]) -> list[Decided]:
+    told = [entry for entry in entries if isinstance(entry, Told) and entry.name not in AS_GIVEN]
+    shown = [replace(it, values={"reason": it.values["reason"]}) if it.name == END else it for it in told]
+    return streams(shown, browser=True)["events"]
+
+
+def _is_same(one: Decided, other: Decided) -> bool:
+    return one.what == other.what and abs(one.at_s - other.at_s) <= BOUND_S and _equal(one.measured, other.measured)
+
+
 def _compare(was: list[Decided], now: list[Decided]) -> Iterator[Difference]:
     if [it.what for it in was] == [it.what for it in now]:
         yield from _moved(was, now)
@@ -115,15 +169,19 @@ def _compare(was: list[Decided], now: list[Decided]) -> Iterator[Difference]:
         if kind == "equal":
             yield from _moved(was[a:b], now[c:d])
         else:
-            yield from (Difference(it.at_s, str(it), None) for it in was[a:b])
-            yield from (Difference(it.at_s, None, str(it)) for it in now[c:d])
+            yield from (Difference(it.at_s, str(it), None, it.what[0]) for it in was[a:b])
+            yield from (Difference(it.at_s, None, str(it), it.what[0]) for it in now[c:d])
 
 
 def _moved(was: Sequence[Decided], now: Sequence[Decided]) -> Iterator[Difference]:
     for one, other in zip(was, now, strict=True):
-        in_time = abs(one.at_s - other.at_s) <= BOUND_S or one.what[0] == END
-        if not (in_time and _equal(one.measured, other.measured)):
-            yield Difference(one.at_s, str(one), f"{other} at {other.at_s:.3f}")
+        if not (_is_same(one, other) or one.what[0] == END):
+            yield _between(one, other)
+
+
+def _between(one: Decided, other: Decided) -> Difference:
+    now = f"{other} at {other.at_s:.3f}"
+    return Difference(one.at_s, str(one), now, one.what[0], other.at_s - one.at_s)
 
 
 def _equal(one: Mapping[str, float], other: Mapping[str, float]) -> bool:

@@ -15,7 +15,7 @@ clock. So neither the load of the machine on which the call ran nor that of this
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import inf
 
 import trio
@@ -31,6 +31,7 @@ from relay.record.entries import (
     FromCaller,
     MarkSent,
     Recorded,
+    RecordingEnd,
     RecordingHeader,
     TextToAssistant,
     Timed,
@@ -83,10 +84,15 @@ class SteppedRecording(CallRecording):
 
 
 class RecordedSteps:
-    """The entries of a recording, and where in them a replay is. It is the `WriteGate` of what the call writes."""
+    """The entries of a recording, and where in them a replay is. It is the `WriteGate` of what the call writes.
 
-    def __init__(self, entries: Sequence[Timed]) -> None:
+    Within a step the clock goes on with what is written, as it did: what is due is asked again behind each message.
+    """
+
+    def __init__(self, entries: Sequence[Timed], clock: StepClock) -> None:
         self.entries = entries
+        self._clock = clock
+        self._began_s = clock.now
         self._at = 0
         self._steps = [index for index, entry in enumerate(entries) if not isinstance(entry, NO_STEPS)]
         self._step_end = 0
@@ -100,6 +106,7 @@ class RecordedSteps:
     def go_to(self, index: int) -> None:
         """The replay is at this entry."""
         self._at = index
+        self._pass(index)
         after = bisect_right(self._steps, index)
         self._step_end = self._steps[after] if after < len(self._steps) else len(self.entries)
 
@@ -107,6 +114,10 @@ class RecordedSteps:
     def breaks_outbox(self) -> bool:
         """Whether in this step the caller's outbox was found closed."""
         return any(isinstance(entry, CallerOutboxGone) for entry in self.entries[self._at + 1 : self._step_end])
+
+    def _pass(self, index: int) -> None:
+        if index < len(self.entries):
+            self._clock.now = max(self._clock.now, self._began_s + happened_s(self.entries[index]))
 
     def new_caller_socket(self) -> None:
         """What was to leave by the one before will not."""
@@ -125,7 +136,8 @@ class RecordedSteps:
     def caller_takes_at_once(self) -> bool:
         return self._next_for_caller < self._step_end
 
-    def caller_took(self) -> None:
+    def caller_took(self, message: str | bytes = "") -> None:  # noqa: ARG002
+        self._pass(self._next_for_caller)
         self._left_for_caller += 1
 
     def in_hand(self) -> int:
@@ -136,7 +148,11 @@ class RecordedSteps:
 
     def assistant_takes_at_once(self, connection: int, number: int) -> bool:
         sent = self._to_assistant[connection]
-        return number >= len(sent) or sent[number] < self._step_end
+        index = sent[number] if number < len(sent) else self._at
+        takes = index < self._step_end
+        if takes:
+            self._pass(index)
+        return takes
 
 
 def run_exactly(
@@ -145,24 +161,31 @@ def run_exactly(
     """What the call does this time. `entries` are those of one file, in its order."""
     assert header.clock_s is not None
     clock = StepClock(header.clock_s)
-    return trio.run(_play, header, RecordedSteps(entries), config, apology, clock, clock=clock)
+    return trio.run(_play, header, RecordedSteps(entries, clock), config, apology, clock=clock)
 
 
-async def _play(
-    header: RecordingHeader, script: RecordedSteps, config: Config, apology: Audio | None, clock: StepClock
-) -> list[Timed]:
-    recording = SteppedRecording(header, clock.now)
+async def _play(header: RecordingHeader, script: RecordedSteps, config: Config, apology: Audio | None) -> list[Timed]:
+    recording = SteppedRecording(header, trio.current_time())
     taken: list[Recorded] = []
     async with open_stage(header, config, recording, script, apology) as stage:
         await wait_all_tasks_blocked()
         for index, entry in enumerate(script.entries):
             script.go_to(index)
-            clock.now = max(clock.now, stage.clock_s + happened_s(entry))
             if _act(stage, recording, script, entry):
                 await wait_all_tasks_blocked()
             taken += recording.take()
-    taken += recording.take()
-    return [entry for entry in taken if not isinstance(entry, RecordingHeader)]  # type: ignore[misc]
+    return only_timed(taken)
+
+
+def whole_steps(entries: Sequence[Timed]) -> Sequence[Timed]:
+    """Those of a recording that was cut short, up to its last step, of which all is known that came of it."""
+    last = max((index for index, entry in enumerate(entries) if not isinstance(entry, NO_STEPS)), default=0)
+    return entries[:last]
+
+
+def only_timed(entries: Iterable[Recorded]) -> list[Timed]:
+    """What happened, without the frame of a file."""
+    return [entry for entry in entries if not isinstance(entry, RecordingHeader | RecordingEnd)]
 
 
 def happened_s(entry: Timed) -> float:

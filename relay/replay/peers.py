@@ -32,6 +32,7 @@ from relay.wire.vapi_call import CallCreated
 PHONE_ENTRIES = 25
 """What waits in front of a telephone's socket at most."""
 BROWSER_ENTRIES = 50
+CLEAR = "clear"
 
 
 class WriteGate(Protocol):
@@ -40,8 +41,8 @@ class WriteGate(Protocol):
     def caller_takes_at_once(self) -> bool:
         """Whether a message that is put for the caller leaves now, and not when the driver says so."""
 
-    def caller_took(self) -> None:
-        """A message has left for the caller."""
+    def caller_took(self, message: str | bytes) -> None:
+        """This has left for the caller."""
 
     def in_hand(self) -> int:
         """How many messages leave before the next `clear`, whatever that takes back."""
@@ -96,7 +97,7 @@ class RecordedOutbox:
         """The next message has left."""
         if self._entries:
             entry = self._entries.popleft()
-            self._gate.caller_took()
+            self._gate.caller_took(entry.message)
             self._room.fire()
             if entry.on_sent is not None:
                 entry.on_sent(trio.current_time())
@@ -137,10 +138,10 @@ class RecordedLeg:
         return data
 
     def mark(self, turn: int, position_ms: int) -> str:
-        return f"mark {turn} {position_ms}"
+        return f"{turn} {position_ms}"
 
     def clear(self) -> str:
-        return "clear"
+        return CLEAR
 
 
 class RecordedSocket:

@@ -143,6 +143,11 @@ def _event(note: CallerNote) -> CallerEvent | Exception:
     raise ValueError(note)
 
 
+def caller_format_of(header: RecordingHeader) -> AudioFormat:
+    """The format of the caller's audio, both ways."""
+    return AudioFormat(Encoding(header.caller_encoding), header.caller_rate_hz)
+
+
 class OneRecorder:
     """Has one recording, for the one call of a replay."""
 
@@ -177,7 +182,7 @@ async def open_stage(
     classifier = opinions if config.barge_in.classifier else None
     services = Services(config, Metrics(), lane, None, apology, classifier, OneRecorder(recording))
     record = replace(new_record(header.call_sid, config, pool.first.name, trio.current_time()), call_id=header.call_id)
-    caller_format = AudioFormat(Encoding(header.caller_encoding), header.caller_rate_hz)
+    caller_format = caller_format_of(header)
     async with trio.open_nursery() as nursery:
         call = Call(record, services, pool, caller_format, None, burden=burden)
         nursery.start_soon(call.run)
