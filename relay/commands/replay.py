@@ -5,6 +5,7 @@ import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -44,17 +45,19 @@ def replay(files: Sequence[Path], texts: Sequence[str], *, as_json: bool) -> int
 
     Raises ConfigError for a change that makes no sense, WrongUse where nothing can be replayed.
     """
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     changed = parse_changes(texts)
     done: list[Replayed] = []
     refused: list[str] = []
-    for path in files:
-        try:
-            done.append(_replay(path, changed))
-        except (CannotReplay, NotARecording) as error:
-            refused.append(str(error) if isinstance(error, NotARecording) else f"{path}: {error}")
-        except OSError as error:
-            refused.append(f"{path}: cannot be read: {error.strerror}")
+    with _unlogged():
+        for path in files:
+            try:
+                done.append(_replay(path, changed))
+            except NotARecording as error:
+                refused.append(str(error))
+            except CannotReplay as error:
+                refused.append(f"{path}: {error}")
+            except OSError as error:
+                refused.append(f"{path}: cannot be read: {error.strerror}")
     if not done:
         raise WrongUse(refused[0])
     for line in refused:
@@ -65,6 +68,17 @@ def replay(files: Sequence[Path], texts: Sequence[str], *, as_json: bool) -> int
         for line in _shown(done, texts):
             click.echo(line)
     return int(bool(refused) or (not changed and any(it.differences for it in done)))
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """The calls log nothing: they have been logged."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 def _replay(path: Path, changed: Changes) -> Replayed:

@@ -4,7 +4,8 @@
 |-----------------|---------------------------------------------------------------------------------------|
 | to the caller   | each frame with its turn, position and audio; marks; `clear`                          |
 | to an assistant | for each connection: length and CRC-32 of each message of audio, the kind of each text |
-| events          | each by its name in the log, with what stands beside it                               |
+| events          | for each part of the call, which is what stands before the dot of a name in the log:  |
+|                 | the names, with what stands beside them                                               |
 
 "The same" is: the same in each stream, in the same order, each within `BOUND_S` of its time. Numbers of milliseconds or
 seconds beside an event may differ by as much, because the clock goes on while a machine works on one step; all others,
@@ -19,6 +20,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from itertools import chain
 from typing import Any, Literal
 
 from msgspec.structs import replace
@@ -29,6 +31,7 @@ BOUND_S = 0.05
 """How much later the same may be, at most."""
 NOT_DECIDED = frozenset({"duration_s", "messages_missing", "messages_reordered"})
 OF_A_BROWSER = frozenset({"caller.lost", "caller.reattached", "caller.not_back", "client.gone", "call.state"})
+TO_CALLER = "to the caller"
 END = "call.ended"
 """It comes when the last goodbye is said, which takes as long as the other side likes."""
 
@@ -88,17 +91,17 @@ def streams(entries: Iterable[Timed], *, browser: bool) -> dict[str, list[Decide
     for entry in entries:
         match entry:
             case ToCaller(at_s, turn, position_ms, _, _, data):
-                found["caller"].append(Decided(at_s, ("frame", turn, position_ms, f"{zlib.crc32(data):08x}"), {}))
+                found[TO_CALLER].append(Decided(at_s, ("frame", turn, position_ms, f"{zlib.crc32(data):08x}"), {}))
             case MarkSent(at_s, turn, position_ms):
-                found["caller"].append(Decided(at_s, ("mark", turn, position_ms), {}))
+                found[TO_CALLER].append(Decided(at_s, ("mark", turn, position_ms), {}))
             case ClearSent(at_s):
-                found["caller"].append(Decided(at_s, ("clear",), {}))
+                found[TO_CALLER].append(Decided(at_s, ("clear",), {}))
             case ToAssistant(at_s, n_bytes, crc32, number):
-                found[f"assistant {number}"].append(Decided(at_s, ("audio", n_bytes, f"{crc32:08x}"), {}))
+                found[f"to assistant {number}"].append(Decided(at_s, ("audio", n_bytes, f"{crc32:08x}"), {}))
             case TextToAssistant(at_s, kind, number):
-                found[f"assistant {number}"].append(Decided(at_s, ("text", kind), {}))
+                found[f"to assistant {number}"].append(Decided(at_s, ("text", kind), {}))
             case Told(at_s, name, values) if not (browser and name in OF_A_BROWSER):
-                found["events"].append(_told(at_s, name, values, browser=browser))
+                found[name.partition(".")[0]].append(_told(at_s, name, values, browser=browser))
     return found
 
 
@@ -153,7 +156,7 @@ def changes(was: Sequence[Timed], now: Sequence[Timed]) -> list[Difference]:
 def _decided_events(entries: Sequence[Timed]) -> list[Decided]:
     told = [entry for entry in entries if isinstance(entry, Told) and entry.name not in AS_GIVEN]
     shown = [replace(it, values={"reason": it.values["reason"]}) if it.name == END else it for it in told]
-    return streams(shown, browser=True)["events"]
+    return sorted(chain(*streams(shown, browser=True).values()), key=lambda it: it.at_s)
 
 
 def _is_same(one: Decided, other: Decided) -> bool:

@@ -49,10 +49,11 @@ NO_STEPS = (*TO_CALLER, *TO_ASSISTANT, Told, CallerOutboxGone)
 
 
 class StepClock(trio.abc.Clock):
-    """Stands still between the steps."""
+    """Stands still between the steps. Once it `runs`, it jumps to each deadline that a task waits for."""
 
     def __init__(self, now: float) -> None:
         self.now = now
+        self.runs = False
 
     def start_clock(self) -> None:
         """Nothing to start."""
@@ -61,6 +62,8 @@ class StepClock(trio.abc.Clock):
         return self.now
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
+        if self.runs and deadline < inf:
+            self.now = max(self.now, deadline)
         return 0.0 if deadline <= self.now else inf
 
 
@@ -114,6 +117,10 @@ class RecordedSteps:
     def breaks_outbox(self) -> bool:
         """Whether in this step the caller's outbox was found closed."""
         return any(isinstance(entry, CallerOutboxGone) for entry in self.entries[self._at + 1 : self._step_end])
+
+    def let_go(self) -> None:
+        """The recording is over: a call that is not ends as it likes."""
+        self._clock.runs = True
 
     def _pass(self, index: int) -> None:
         if index < len(self.entries):
@@ -174,6 +181,7 @@ async def _play(header: RecordingHeader, script: RecordedSteps, config: Config, 
             if _act(stage, recording, script, entry):
                 await wait_all_tasks_blocked()
             taken += recording.take()
+        script.let_go()
     return only_timed(taken)
 
 

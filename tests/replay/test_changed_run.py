@@ -29,9 +29,9 @@ def test_twice_with_the_same_settings_is_the_same(call: tuple[RecordingHeader, l
     ("key", "value", "name", "kinds"),
     [
         ("vad.hangover_ms", 600, "speech.ended", {"later", "gone"}),
-        ("vad.threshold", 0.9, "speech.started", {"later", "gone", "new", "other"}),
+        ("vad.onset_evidence", 30, "speech.started", {"later", "gone", "new", "other"}),
         ("barge_in.enabled", False, "bargein.flushed", {"gone"}),
-        ("barge_in.debounce_ms", 2000, "bargein.flushed", {"later", "gone", "new"}),
+        ("barge_in.debounce_ms", 2000, "bargein.flushed", {"later", "gone", "new", "other"}),
     ],
 )
 def test_a_setting_changes_what_it_decides(

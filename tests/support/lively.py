@@ -1,9 +1,11 @@
 """Calls on the virtual clock in which much goes wrong, each another by its seed."""
 
+import secrets
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import pytest
 import trio
 from trio.testing import MockClock
 
@@ -138,7 +140,9 @@ def record_lively(folder: Path, seed: int, *, call_s: float = CALL_S, **more: An
         return folder / f"{rig.call.id}.relay"
 
     clock = MockClock(autojump_threshold=0)
-    return trio.run(have, clock=clock)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(secrets, "token_hex", lambda n_bytes: f"{seed:0{2 * n_bytes}x}")
+        return trio.run(have, clock=clock)
 
 
 def timed_entries(path: Path) -> tuple[RecordingHeader, list[Timed]]:
