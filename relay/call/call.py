@@ -166,6 +166,10 @@ class Call:
         """
         return self._line.lend(leg)
 
+    def hear(self, audio: CallerAudio) -> None:
+        """Use audio of the caller that no socket brings: for a replay. Raises trio.WouldBlock if too much waits."""
+        self._line.hear(audio)
+
     @property
     def end_reason(self) -> EndReason | None:
         """Why the call ends; None while nothing says that it will."""

@@ -173,9 +173,13 @@ class CallerLine:
     async def _pass_on(self, audio: CallerAudio) -> None:
         """Most frames find room, and then cost no round of the scheduler."""
         try:
-            self._frames.send_nowait(audio)
+            self.hear(audio)
         except trio.WouldBlock:
             await self._frames.send(audio)
+
+    def hear(self, audio: CallerAudio) -> None:
+        """Hand audio on at once. Raises trio.WouldBlock where there is no room for it."""
+        self._frames.send_nowait(audio)
 
     def _lose(self, why: str) -> None:
         assert self.leg is not None

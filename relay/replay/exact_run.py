@@ -16,6 +16,7 @@ clock. So neither the load of the machine on which the call ran nor that of this
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from math import inf
 
 import trio
@@ -44,21 +45,26 @@ from relay.redaction import Redactor
 from relay.replay.stage import ReplayStage, open_stage
 
 TO_CALLER = (ToCaller, MarkSent, ClearSent)
+TICK_S = 1e-7
+"""Less than it takes to look at a clock twice. What is due at the very moment at which something began is due the next
+time that somebody looks, however the sum of both was rounded."""
 TO_ASSISTANT = (ToAssistant, TextToAssistant)
 NO_STEPS = (*TO_CALLER, *TO_ASSISTANT, Told, CallerOutboxGone)
 
 
 class StepClock(trio.abc.Clock):
-    """Stands still between the steps. Once it `runs`, it jumps to each deadline that a task waits for."""
+    """Goes by `tick_s` with each look at it. Once it `runs`, it jumps to each deadline that a task waits for."""
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, tick_s: float = 0.0) -> None:
         self.now = now
         self.runs = False
+        self._tick_s = tick_s
 
     def start_clock(self) -> None:
         """Nothing to start."""
 
     def current_time(self) -> float:
+        self.now += self._tick_s
         return self.now
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
@@ -155,7 +161,7 @@ class RecordedSteps:
 
     def assistant_takes_at_once(self, connection: int, number: int) -> bool:
         sent = self._to_assistant[connection]
-        index = sent[number] if number < len(sent) else self._at
+        index = sent[number] if number < len(sent) else len(self.entries)  # it was dead, and took no more
         takes = index < self._step_end
         if takes:
             self._pass(index)
@@ -167,22 +173,48 @@ def run_exactly(
 ) -> list[Timed]:
     """What the call does this time. `entries` are those of one file, in its order."""
     assert header.clock_s is not None
-    clock = StepClock(header.clock_s)
+    clock = StepClock(header.clock_s, TICK_S if _clock_ran(entries) else 0.0)
     return trio.run(_play, header, RecordedSteps(entries, clock), config, apology, clock=clock)
 
 
 async def _play(header: RecordingHeader, script: RecordedSteps, config: Config, apology: Audio | None) -> list[Timed]:
     recording = SteppedRecording(header, trio.current_time())
     taken: list[Recorded] = []
+    ending, last = last_words(script.entries)
     async with open_stage(header, config, recording, script, apology) as stage:
         await wait_all_tasks_blocked()
         for index, entry in enumerate(script.entries):
+            if index in last:
+                continue
             script.go_to(index)
-            if _act(stage, recording, script, entry):
+            settles = _act(stage, recording, script, entry)
+            if index == ending:
+                for late in last:
+                    stage.give(script.entries[late])
+            if settles:
                 await wait_all_tasks_blocked()
             taken += recording.take()
         script.let_go()
     return only_timed(taken)
+
+
+def _clock_ran(entries: Sequence[Timed]) -> bool:
+    """Whether the clock of the recording went on while the call worked: a virtual one does not."""
+    return all(one.at_s != other.at_s for one, other in pairwise(entries))
+
+
+def last_words(entries: Sequence[Timed]) -> tuple[int, list[int]]:
+    """Which step ended the call, and what came behind it: to tasks that had been woken for that before they were
+    cancelled, so it has to come again before they are."""
+    told = next((index for index, entry in enumerate(entries) if _says_ended(entry)), len(entries))
+    steps = [index for index, entry in enumerate(entries) if not isinstance(entry, NO_STEPS)]
+    behind = bisect_right(steps, told)
+    ending = steps[behind - 1] if behind else -1
+    return ending, [index for index in steps[behind:] if not isinstance(entries[index], Woke)]
+
+
+def _says_ended(entry: Timed) -> bool:
+    return isinstance(entry, Told) and entry.name == "call.state" and entry.values.get("status") == "ended"
 
 
 def whole_steps(entries: Sequence[Timed]) -> Sequence[Timed]:

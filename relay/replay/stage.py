@@ -78,7 +78,8 @@ class ReplayStage:
         """What came from outside comes again. Entries of other kinds change nothing."""
         match entry:
             case FromCaller(at_s, stamp_ms, missing, data, _):
-                self._receive(CallerAudio(stamp_ms, data, self.clock_s + at_s, missing))
+                # It may have been used only when its socket was gone.
+                self.call.hear(CallerAudio(stamp_ms, data, self.clock_s + at_s, missing))
             case MarkReturned(_, turn, position_ms):
                 self._receive(Heard(turn, position_ms))
             case CallerNote():
