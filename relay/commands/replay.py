@@ -26,6 +26,7 @@ from relay.replay.changed_run import run_changed
 from relay.replay.decisions import Difference, changes, count, differences
 from relay.replay.exact_run import run_exactly, whole_steps
 from relay.replay.settings import Changes, config_of, parse_changes
+from relay.replay.stage import is_browser
 
 KINDS = ("earlier", "later", "gone", "new", "other")
 
@@ -96,7 +97,7 @@ def _replay(path: Path, changed: Changes) -> Replayed:
         other = run_changed(call.header, entries, config_of(call.header, changed), apology)
         different = changes(found, other)
     else:
-        different = differences(entries, found, browser=call.header.call_sid.startswith("browser-"))
+        different = differences(entries, found, browser=is_browser(call.header.call_sid))
     return Replayed(call.header.call_id, count(found), _length_s(call) / took_s, _from_start(call, different))
 
 

@@ -6,9 +6,8 @@
 | block | length and CRC-32 of what follows, each an unsigned integer of 4 bytes, the highest first; then a |
 |       | Zstandard frame (RFC 8878) that holds a MessagePack array of entries, see `relay.record.entries`  |
 
-Version 2 has more kinds of entries than version 1, which is read as well. The first entry is a `RecordingHeader`. A
-writer that is killed leaves a block that is torn, or none: everything before it can be read. Zstandard makes audio as
-small as zlib does, in a sixth of the time.
+The first entry is a `RecordingHeader`. A writer that is killed leaves a block that is torn, or none: everything before
+it can be read. Zstandard makes audio as small as zlib does, in a sixth of the time.
 """
 
 import struct
@@ -21,8 +20,7 @@ import zstandard
 from relay.errors import NotARecording
 from relay.record.entries import Recorded, RecordingHeader
 
-VERSION = 2
-READ_VERSIONS = (1, 2)
+VERSION = 1
 MAGIC = b"RELAYREC"
 HEAD = MAGIC + bytes([VERSION])
 BLOCK_MAX_BYTES = 64 * 1024 * 1024
@@ -54,8 +52,8 @@ def read(data: bytes) -> tuple[RecordingHeader, Iterator[Recorded]]:
     """
     if not data.startswith(MAGIC):
         raise NotARecording("no recording of a call")
-    if len(data) > len(MAGIC) and data[len(MAGIC)] not in READ_VERSIONS:
-        raise NotARecording(f"a recording of format {data[len(MAGIC)]}, and this program reads formats up to {VERSION}")
+    if len(data) > len(MAGIC) and data[len(MAGIC)] != VERSION:
+        raise NotARecording(f"a recording of format {data[len(MAGIC)]}, and this program reads format {VERSION}")
     entries = _entries(data)
     header = next(entries, None)
     if not isinstance(header, RecordingHeader):

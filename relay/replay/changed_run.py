@@ -6,7 +6,7 @@ without the change, not with the recording: there the machine woke each task a l
 | side          | what it does                                                                                    |
 |---------------|-------------------------------------------------------------------------------------------------|
 | the caller    | says what it said, when it said it; plays what it gets now, and returns marks after as long as |
-|               | they took then at the median                                                                    |
+|               | they took then at the median. A browser says what it said of what it has played                |
 | the assistant | says what it said, when it said it, whatever it is told                                         |
 | the model     | finds in a window of the caller's audio what it found then                                      |
 | a dial        | comes to what it came to, at that time; one that was not made then is never answered            |
@@ -176,12 +176,13 @@ async def _play(
     async with open_stage(header, config, recording, side, apology) as stage, trio.open_nursery() as nursery:
         answers = _Answers(stage.lane)
         nursery.start_soon(answers.run)
-        nursery.start_soon(side.run, stage)
+        if not stage.is_browser:
+            nursery.start_soon(side.run, stage)
         for entry in entries:
             await trio.sleep_until(began_s + happened_s(entry))
             if isinstance(entry, SpeechScore):
                 answers.add(entry)
-            elif not isinstance(entry, DECIDED_AGAIN):
+            elif not isinstance(entry, DECIDED_AGAIN) or (stage.is_browser and isinstance(entry, MarkReturned)):
                 stage.give(entry)
             done += recording.take()
         await wait_all_tasks_blocked()

@@ -112,11 +112,11 @@ class RecordedSteps:
             if isinstance(entry, ToAssistant | TextToAssistant):
                 self._to_assistant[entry.connection].append(index)
 
-    def go_to(self, index: int) -> None:
-        """The replay is at this entry."""
+    def go_to(self, index: int, upto: int) -> None:
+        """The replay is at this entry. If it is a step, those up to `upto` belong to it."""
         self._at = index
         self._pass(index)
-        after = bisect_right(self._steps, index)
+        after = bisect_right(self._steps, upto)
         self._step_end = self._steps[after] if after < len(self._steps) else len(self.entries)
 
     @property
@@ -186,7 +186,7 @@ async def _play(header: RecordingHeader, script: RecordedSteps, config: Config, 
         for index, entry in enumerate(script.entries):
             if index in last:
                 continue
-            script.go_to(index)
+            script.go_to(index, upto=last[-1] if index == ending and last else index)
             settles = _act(stage, recording, script, entry)
             if index == ending:
                 for late in last:

@@ -108,12 +108,13 @@ class RecordedOutbox:
 
 
 class RecordedLeg:
-    """A socket of the caller."""
+    """A socket of a telephone, or the session of a browser, which gets no marks: it says by itself what it played."""
 
-    def __init__(self, audio_format: AudioFormat, gate: WriteGate, *, joins_frames: bool, capacity: int) -> None:
+    def __init__(self, audio_format: AudioFormat, gate: WriteGate, *, joins_frames: bool, browser: bool) -> None:
         self.format = audio_format
         self.joins_frames = joins_frames
-        self.outbox = RecordedOutbox(capacity, gate)
+        self.outbox = RecordedOutbox(BROWSER_ENTRIES if browser else PHONE_ENTRIES, gate)
+        self._gets_marks = not browser
         self._events: deque[CallerEvent | Exception] = deque()
         self._news = Signal()
 
@@ -138,7 +139,7 @@ class RecordedLeg:
         return data
 
     def mark(self, turn: int, position_ms: int) -> str:
-        return f"{turn} {position_ms}"
+        return f"{turn} {position_ms}" if self._gets_marks else ""
 
     def clear(self) -> str:
         return CLEAR

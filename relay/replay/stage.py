@@ -42,8 +42,6 @@ from relay.record.entries import (
     ToldToEnd,
 )
 from relay.replay.peers import (
-    BROWSER_ENTRIES,
-    PHONE_ENTRIES,
     RecordedConnections,
     RecordedDialer,
     RecordedLane,
@@ -73,6 +71,10 @@ class ReplayStage:
     caller_format: AudioFormat
     leg: RecordedLeg | None = None
     _lent: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def is_browser(self) -> bool:
+        return is_browser(self.call.sid)
 
     def give(self, entry: Timed) -> None:
         """What came from outside comes again. Entries of other kinds change nothing."""
@@ -122,8 +124,7 @@ class ReplayStage:
 
     def _lend(self, *, joins_frames: bool) -> None:
         before = self._lent
-        capacity = BROWSER_ENTRIES if self.call.sid.startswith("browser-") else PHONE_ENTRIES
-        self.leg = RecordedLeg(self.caller_format, self.gate, joins_frames=joins_frames, capacity=capacity)
+        self.leg = RecordedLeg(self.caller_format, self.gate, joins_frames=joins_frames, browser=self.is_browser)
         self._lent = ExitStack()
         self._lent.enter_context(self.call.lend(self.leg))
         before.close()
@@ -142,6 +143,11 @@ def _event(note: CallerNote) -> CallerEvent | Exception:
         case CallerNote(_, _, (code, text)):
             return RemoteProtocolError(text, code)
     raise ValueError(note)
+
+
+def is_browser(call_sid: str) -> bool:
+    """Whether the caller is a browser, and no telephone."""
+    return call_sid.startswith("browser-")
 
 
 def caller_format_of(header: RecordingHeader) -> AudioFormat:

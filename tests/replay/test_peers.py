@@ -71,7 +71,7 @@ async def test_an_outbox_that_is_broken_takes_nothing() -> None:
 
 
 async def test_what_the_caller_did_comes_in_order_errors_too() -> None:
-    leg = RecordedLeg(TELEPHONE, OpenedByHand(), joins_frames=True, capacity=2)
+    leg = RecordedLeg(TELEPHONE, OpenedByHand(), joins_frames=True, browser=False)
     leg.give(CallerGone())
     leg.give(LegLost("gone"))
 
