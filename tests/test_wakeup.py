@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from relay.wakeup import Alarm, Signal, deadline, sleep_until, timed_by
+from relay.wakeup import Alarm, Signal, deadline, sleep_until, timed_by, turn
 
 
 class Follower:
@@ -110,6 +110,21 @@ async def test_a_keeper_that_holds_the_waits_ends_them_and_nothing_else_does(aut
             follower.scopes["signal"].cancel()
 
     assert follower.over == ["nap", "signal"]
+
+
+async def test_a_turn_is_noted_and_comes_when_a_keeper_that_holds_the_waits_says_so() -> None:
+    free, held = Follower(holds=False), Follower(holds=True)
+    await turn("of nobody")
+    with timed_by(free):
+        await turn("free")
+    with timed_by(held):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(turn, "held")
+            await wait_all_tasks_blocked()
+            assert held.over == []
+            held.scopes["held"].cancel()
+
+    assert (free.over, held.over) == (["free"], ["held"])
 
 
 @pytest.mark.parametrize("holds", [None, False])

@@ -27,7 +27,7 @@ from relay.call.report.report import Report
 from relay.errors import LegClosed, LegLost, MessageUnsupported, RemoteProtocolError
 from relay.logic.caller.reattach import Reattach, ReattachRules
 from relay.logic.rate_limit import RateLimit
-from relay.wakeup import Signal
+from relay.wakeup import Signal, turn
 
 MALFORMED_BURST, MALFORMED_PER_S = 100, 5.0
 """So many malformed messages in a call do no harm. A caller sends 50 messages a second, and TCP spoils none of them:
@@ -146,6 +146,7 @@ class CallerLine:
         return self.leg
 
     async def _note_attached(self) -> None:
+        await turn("attached")
         if self._lost_at is None:
             self._report.tell(CallerAttached())
             return

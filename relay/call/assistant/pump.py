@@ -32,7 +32,7 @@ from relay.call.assistant.outgoing import Outgoing
 from relay.call.report.report import Report
 from relay.errors import LegLost
 from relay.media.frames import FRAME_MS, AudioFormat
-from relay.wakeup import deadline
+from relay.wakeup import deadline, turn
 from relay.wire import vapi_controls
 
 SEND_DEADLINE_S = 5.0
@@ -120,6 +120,7 @@ class Pump:
             raise LegLost(f"a send to the assistant took longer than {SEND_DEADLINE_S:g} s")
 
     async def _write(self, socket: AssistantSocket) -> None:
+        await turn(f"writing-{self._incoming.number}")
         await self._open(socket)
         write_now = partial(self._write_now, socket)
         while not self.hung_up:
