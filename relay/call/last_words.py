@@ -32,7 +32,7 @@ class LastWords:
             await self._apologise(self._apology)
 
     async def _apologise(self, apology: Audio) -> None:
-        with deadline("start", trio.current_time() + self._start_timeout_s):
+        with deadline("apology", trio.current_time() + self._start_timeout_s):
             await self._line.until_attached()
         if self._line.leg is not None:
             self._playback.say(apology)
