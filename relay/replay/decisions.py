@@ -7,9 +7,11 @@
 | events          | for each part of the call, which is what stands before the dot of a name in the log:  |
 |                 | the names, with what stands beside them                                               |
 
-"The same" is: the same in each stream, in the same order, each within `BOUND_S` of its time. Numbers of milliseconds or
-seconds beside an event may differ by as much, because the clock goes on while a machine works on one step; all others,
-turns, positions, causes and counts among them, are equal. How a stream stands to another is bound by the times alone.
+"The same" is: the same in each stream, in the same order, and at the same time: no more than `BOUND_S` later than in
+the recorded call, and no more than `HELD_UP_S` sooner, as its machine may have been held up. Numbers of milliseconds or
+seconds beside an event may differ by `BOUND_S` more than that, because the clock goes on while a machine works; all
+others, turns, positions, causes and counts among them, are equal. How a stream stands to another is bound by the times
+alone.
 
 Left out is what a call does not decide: its length, how many of the caller's messages had to be put in order, and what
 became of the connections of a browser, of which the session around the call takes care.
@@ -28,7 +30,9 @@ from msgspec.structs import replace
 from relay.record.entries import ClearSent, MarkSent, TextToAssistant, Timed, ToAssistant, ToCaller, Told
 
 BOUND_S = 0.05
-"""How much later the same may be, at most."""
+"""How much earlier or later the same may be, at most."""
+HELD_UP_S = 1.0
+"""How much later in the recorded call, whose machine may have been busy."""
 NOT_DECIDED = frozenset({"duration_s", "messages_missing", "messages_reordered"})
 OF_A_BROWSER = frozenset({"caller.lost", "caller.reattached", "caller.not_back", "client.gone", "call.state"})
 TO_CALLER = "to the caller"
@@ -160,7 +164,7 @@ def _decided_events(entries: Sequence[Timed]) -> list[Decided]:
 
 
 def _is_same(one: Decided, other: Decided) -> bool:
-    return one.what == other.what and abs(one.at_s - other.at_s) <= BOUND_S and _equal(one.measured, other.measured)
+    return one.what == other.what and abs(one.at_s - other.at_s) <= BOUND_S and _equal(one, other, BOUND_S)
 
 
 def _compare(was: list[Decided], now: list[Decided]) -> Iterator[Difference]:
@@ -178,7 +182,9 @@ def _compare(was: list[Decided], now: list[Decided]) -> Iterator[Difference]:
 
 def _moved(was: Sequence[Decided], now: Sequence[Decided]) -> Iterator[Difference]:
     for one, other in zip(was, now, strict=True):
-        if not (_is_same(one, other) or one.what[0] == END):
+        sooner_s = one.at_s - other.at_s
+        in_time = -BOUND_S <= sooner_s <= HELD_UP_S or one.what[0] == END
+        if not (in_time and _equal(one, other, BOUND_S + max(0.0, sooner_s))):
             yield _between(one, other)
 
 
@@ -187,6 +193,9 @@ def _between(one: Decided, other: Decided) -> Difference:
     return Difference(one.at_s, str(one), now, one.what[0], other.at_s - one.at_s)
 
 
-def _equal(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
-    unit = {key: 1.0 if key.endswith("_s") else 1000.0 for key in one}
-    return one.keys() == other.keys() and all(abs(one[key] - other[key]) <= BOUND_S * unit[key] for key in one)
+def _equal(one: Decided, other: Decided, bound_s: float) -> bool:
+    keys = one.measured.keys()
+    unit = {key: 1.0 if key.endswith("_s") else 1000.0 for key in keys}
+    return keys == other.measured.keys() and all(
+        abs(one.measured[key] - other.measured[key]) <= bound_s * unit[key] for key in keys
+    )
