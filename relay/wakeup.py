@@ -25,6 +25,9 @@ class Timekeeper(Protocol):
     def scope(self, name: str, at: float) -> trio.CancelScope:
         """A scope for a wait of this name, for which it is over at this time of trio's clock at the latest."""
 
+    def knows(self, name: str) -> bool:
+        """Whether it will end a `turn` of this name, if it holds the waits."""
+
     def passed(self, name: str) -> None:
         """The wait of this name has ended just now."""
 
@@ -61,7 +64,7 @@ async def sleep_until(name: str, at: float) -> None:
 async def turn(name: str) -> None:
     """Let others have their turn, then go on: a wait with a name for nothing. Always a checkpoint."""
     keeper = _timekeeper.get()
-    if keeper is None or not keeper.holds:
+    if keeper is None or not (keeper.holds and keeper.knows(name)):
         await trio.lowlevel.checkpoint()
     else:
         with keeper.scope(name, math.inf):

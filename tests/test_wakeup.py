@@ -19,6 +19,9 @@ class Follower:
         self.scopes[name] = scope = trio.CancelScope() if self.holds else trio.CancelScope(deadline=at)
         return scope
 
+    def knows(self, name: str) -> bool:
+        return name != "new"
+
     def passed(self, name: str) -> None:
         self.over.append(name)
 
@@ -120,11 +123,12 @@ async def test_a_turn_is_noted_and_comes_when_a_keeper_that_holds_the_waits_says
     with timed_by(held):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(turn, "held")
+            nursery.start_soon(turn, "new")
             await wait_all_tasks_blocked()
-            assert held.over == []
+            assert held.over == ["new"]
             held.scopes["held"].cancel()
 
-    assert (free.over, held.over) == (["free"], ["held"])
+    assert (free.over, held.over) == (["free"], ["new", "held"])
 
 
 @pytest.mark.parametrize("holds", [None, False])

@@ -190,6 +190,9 @@ class CallRecording:
     def scope(self, _name: str, at: float) -> trio.CancelScope:
         return trio.CancelScope(deadline=at)
 
+    def knows(self, _name: str) -> bool:
+        return False
+
     def passed(self, name: str) -> None:
         self._add(Woke(self._now(), name))
 

@@ -15,7 +15,7 @@ clock. So neither the load of the machine on which the call ran nor that of this
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 from math import inf
 
@@ -78,13 +78,18 @@ class SteppedRecording(CallRecording):
 
     holds = True
 
-    def __init__(self, header: RecordingHeader, moment: float) -> None:
+    def __init__(self, header: RecordingHeader, moment: float, names: Collection[str]) -> None:
+        """`names` are those of the waits that were over in the recorded call: it may be of a version with fewer."""
         super().__init__(header, Redactor(), moment)
+        self._names = names
         self._waits: dict[str, trio.CancelScope] = {}
 
     def scope(self, name: str, at: float) -> trio.CancelScope:  # noqa: ARG002
         self._waits[name] = scope = trio.CancelScope()
         return scope
+
+    def knows(self, name: str) -> bool:
+        return name in self._names
 
     def end_wait(self, name: str) -> None:
         """The wait of this name is over."""
@@ -181,7 +186,8 @@ def run_exactly(
 
 
 async def _play(header: RecordingHeader, script: RecordedSteps, config: Config, apology: Audio | None) -> list[Timed]:
-    recording = SteppedRecording(header, trio.current_time())
+    names = {entry.name for entry in script.entries if isinstance(entry, Woke)}
+    recording = SteppedRecording(header, trio.current_time(), names)
     taken: list[Recorded] = []
     ending, last = last_words(script.entries)
     async with open_stage(header, config, recording, script, apology) as stage:
