@@ -123,9 +123,6 @@ class RecordedSteps:
         self._pass(index)
         after = bisect_right(self._steps, upto)
         self._step_end = self._steps[after] if after < len(self._steps) else len(self.entries)
-        if (kind := _writes(self.entries[index])) is not None:
-            written = (at for at in range(index + 1, self._step_end) if isinstance(self.entries[at], kind))
-            self._pass(next(written, index))
 
     @property
     def breaks_outbox(self) -> bool:
@@ -205,17 +202,6 @@ async def _play(header: RecordingHeader, script: RecordedSteps, config: Config, 
             taken += recording.take()
         script.let_go()
     return only_timed(taken)
-
-
-def _writes(entry: Timed) -> tuple[type, ...] | None:
-    """What is written in a step that looks at the clock for what is due until nothing is.
-
-    A machine may be held up before the first look, so all that was due when the first message left was seen to be due.
-    """
-    match entry:
-        case Woke(_, "outgoing"):
-            return TO_ASSISTANT
-    return None
 
 
 def _clock_ran(entries: Sequence[Timed]) -> bool:

@@ -1,4 +1,4 @@
-"""The sides of a recorded call as they are played back: the caller's sockets, the assistant, the speech model.
+"""The caller's side of a recorded call as it is played back, with the speech model and the classifier.
 
 Each gives the call what a driver takes from the recording. What the call sends goes nowhere; when it left is the
 driver's to say (`WriteGate`), so that a socket that took nothing for a while does so again.
@@ -7,19 +7,16 @@ driver's to say (`WriteGate`), so that a socket that took nothing for a while do
 # ruff: noqa: ARG002 - stand-ins take more than they need
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import trio
 
-from relay.call.assistant.dialer import Dialer
-from relay.call.assistant.placer import CallPlacer, Create
 from relay.call.caller.classifier import Classifier, Opinion
 from relay.call.caller.leg import CallerEvent
 from relay.call.caller.vad_engine import Scored
-from relay.errors import AssistantUnavailable, LegLost
+from relay.errors import LegLost
 from relay.logic.caller.reorder import ReorderStatistics
 from relay.media.frames import AudioFormat
 from relay.media.interruption_model import AssistantActivity
@@ -27,7 +24,6 @@ from relay.media.resample import Samples
 from relay.media.windows import Window
 from relay.net.outbox import Entry
 from relay.wakeup import Signal
-from relay.wire.vapi_call import CallCreated
 
 PHONE_ENTRIES = 25
 """What waits in front of a telephone's socket at most."""
@@ -143,159 +139,6 @@ class RecordedLeg:
 
     def clear(self) -> str:
         return CLEAR
-
-
-class RecordedSocket:
-    """The socket of one connection with an assistant."""
-
-    def __init__(self, connection: int, gate: WriteGate) -> None:
-        self._connection = connection
-        self._gate = gate
-        self._messages: deque[str | bytes | LegLost] = deque()
-        self._news = Signal()
-        self._left = Signal()
-        self._sent = 0
-        self._waits = False
-
-    def give(self, message: str | bytes | LegLost) -> None:
-        """Have this received, or raised."""
-        self._messages.append(message)
-        self._news.fire()
-
-    def release(self) -> bool:
-        """A message has left; whether the call waited for that."""
-        waits, self._waits = self._waits, False
-        self._left.fire()
-        return waits
-
-    async def receive(self) -> str | bytes:
-        await trio.lowlevel.checkpoint_if_cancelled()
-        while not self._messages:
-            await self._news.wait()
-        message = self._messages.popleft()
-        if isinstance(message, LegLost):
-            raise message
-        return message
-
-    def send_now(self, message: str | bytes) -> bool:
-        takes = self._gate.assistant_takes_at_once(self._connection, self._sent)
-        self._sent += takes
-        return takes
-
-    async def send(self, message: str | bytes) -> None:
-        self._waits = True
-        await self._left.wait()
-        self._sent += 1
-
-    async def close(self, code: int = 1000, reason: str = "") -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def part(self) -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def run_keepalive(self, interval_s: float, timeout_s: float) -> None:
-        await trio.sleep_forever()
-
-
-@dataclass(eq=False)
-class RecordedConnection:
-    """What is known of a connection: what its dial has come to, and its socket once that stands."""
-
-    socket: RecordedSocket
-    dialled: CallCreated | AssistantUnavailable | None = None
-    stands: bool = False
-    failed: LegLost | None = None
-    news: Signal = field(default_factory=Signal)
-
-
-class RecordedConnections:
-    """All connections of a call, by their numbers from 1. A driver and the call may ask for one in any order."""
-
-    def __init__(self, gate: WriteGate) -> None:
-        self._gate = gate
-        self._known: dict[int, RecordedConnection] = {}
-
-    def get(self, number: int) -> RecordedConnection:
-        if number not in self._known:
-            self._known[number] = RecordedConnection(RecordedSocket(number, self._gate))
-        return self._known[number]
-
-    def dialled(self, number: int, outcome: CallCreated | AssistantUnavailable) -> None:
-        it = self.get(number)
-        it.dialled = outcome
-        it.news.fire()
-
-    def connected(self, number: int) -> None:
-        it = self.get(number)
-        it.stands = True
-        it.news.fire()
-
-    def gone(self, number: int, error: LegLost) -> None:
-        it = self.get(number)
-        it.failed = error
-        it.socket.give(error)
-        it.news.fire()
-
-
-class RecordedPlacer(CallPlacer):
-    """Makes the calls that were made, in their order, and has none to end."""
-
-    def __init__(self, connections: RecordedConnections) -> None:
-        self._connections = connections
-        self._placed = 0
-
-    async def place(self, dialer: Dialer, create: Create) -> CallCreated:
-        self._placed += 1
-        it = self._connections.get(self._placed)
-        await trio.lowlevel.checkpoint()
-        while it.dialled is None:
-            await it.news.wait()
-        if isinstance(it.dialled, AssistantUnavailable):
-            raise it.dialled
-        return it.dialled
-
-    def end(self, dialer: Dialer, call_id: str, control_url: str | None = None) -> None:
-        """Nobody has to be told."""
-
-
-@dataclass(frozen=True)
-class RecordedDialer:
-    """One assistant of a recorded call. `RecordedPlacer` makes its calls: their address is the connection's number."""
-
-    name: str
-    format: AudioFormat
-    max_call_s: float | None
-    connections: RecordedConnections
-    create_timeout_s: float = 0.0
-
-    async def create(
-        self,
-        call_id: str,
-        *,
-        greet: bool = True,
-        replaces: str | None = None,
-        handed_to: str | None = None,
-        variables: Mapping[str, str] | None = None,
-        fresh: bool = False,
-        answering: Callable[[], None] | None = None,
-    ) -> CallCreated:
-        raise NotImplementedError
-
-    def note_unavailable(self) -> None:
-        """See Dialer."""
-
-    @asynccontextmanager
-    async def connect(self, created: CallCreated) -> AsyncIterator[RecordedSocket]:
-        it = self.connections.get(int(created.socket_url))
-        await trio.lowlevel.checkpoint()
-        while not it.stands:
-            if it.failed is not None:
-                raise it.failed
-            await it.news.wait()
-        yield it.socket
-
-    async def hang_up(self, call_id: str, control_url: str | None) -> None:
-        raise NotImplementedError
 
 
 class RecordedLane:

@@ -9,8 +9,6 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from relay.config import SECTIONS, AssistantConfig, Config
 from relay.errors import CannotReplay, ConfigError
 from relay.record.entries import RecordingHeader
@@ -103,11 +101,3 @@ def config_of(header: RecordingHeader, changes: Changes) -> Config:
     first = first | {"audio_format": header.assistant_encoding, "sample_rate_hz": header.assistant_rate_hz}
     assistants = tuple(AssistantConfig(assistant_id="", **it) for it in (first, *others))
     return Config(assistants=assistants, secrets=Secrets(), **tables)
-
-
-def is_default(header: RecordingHeader, changes: Changes) -> bool:
-    """Whether the recorded call ran with these values already."""
-    return all(
-        msgspec.to_builtins(header.settings[key.partition(".")[0]].get(key.partition(".")[2])) == value
-        for key, value in changes.items()
-    )

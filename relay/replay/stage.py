@@ -41,15 +41,8 @@ from relay.record.entries import (
     Timed,
     ToldToEnd,
 )
-from relay.replay.peers import (
-    RecordedConnections,
-    RecordedDialer,
-    RecordedLane,
-    RecordedLeg,
-    RecordedOpinions,
-    RecordedPlacer,
-    WriteGate,
-)
+from relay.replay.assistants import RecordedConnections, RecordedDialer, RecordedPlacer
+from relay.replay.peers import RecordedLane, RecordedLeg, RecordedOpinions, WriteGate
 from relay.wire.vapi_call import CallCreated
 
 KEY = "0"

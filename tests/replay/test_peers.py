@@ -5,11 +5,10 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from relay.call.caller.leg import CallerGone
-from relay.errors import AssistantUnavailable, LegLost
+from relay.errors import LegLost
 from relay.media.frames import TELEPHONE
 from relay.net.outbox import Entry
-from relay.replay.peers import RecordedConnections, RecordedLeg, RecordedOutbox, RecordedPlacer, RecordedSocket
-from relay.wire.vapi_call import CallCreated
+from relay.replay.peers import RecordedLeg, RecordedOutbox
 
 
 class OpenedByHand:
@@ -78,29 +77,3 @@ async def test_what_the_caller_did_comes_in_order_errors_too() -> None:
     assert await leg.receive() == CallerGone()
     with pytest.raises(LegLost, match="gone"):
         await leg.receive()
-
-
-async def test_a_message_to_an_assistant_waits_for_its_time() -> None:
-    gate = OpenedByHand()
-    socket = RecordedSocket(1, gate)
-    assert not socket.send_now(b"x")
-    assert not socket.release()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(socket.send, b"x")
-        await wait_all_tasks_blocked()
-        assert socket.release()
-    gate.open = True
-
-    assert socket.send_now(b"y")
-
-
-async def test_dials_come_to_what_they_came_to_in_their_order() -> None:
-    connections = RecordedConnections(OpenedByHand())
-    placer = RecordedPlacer(connections)
-    created = CallCreated("vapi-2", "2", None, TELEPHONE)
-    connections.dialled(2, created)
-    connections.dialled(1, AssistantUnavailable("busy", "VAPI_BUSY", retriable=True))
-
-    with pytest.raises(AssistantUnavailable, match="busy"):
-        await placer.place(None, None)  # type: ignore[arg-type]
-    assert await placer.place(None, None) is created  # type: ignore[arg-type]
