@@ -29,6 +29,7 @@ NO_CODES = {
     *("CREDENTIALS_DIRECTORY", "STATE_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"),
     *("LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID"),
     *("RAW", "ULAW", "ALAW", "PCM_16", "BIG", "LITTLE", "ADPCM", "MP3", "AAC"),
+    *("OGG", "VORBIS"),
     *("AIFF", "AMR", "AU", "CAF", "FLAC", "MP4", "ZIP"),
 }
 """Capitals that nobody has to look up: HTTP, algorithms, SQL, Unicode, what systemd tells a service, audio formats."""

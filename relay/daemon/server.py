@@ -14,6 +14,7 @@ import trio
 
 from relay.daemon.answers import error_answer, refuse
 from relay.daemon.call_events import CallEvents
+from relay.daemon.call_report import CallReport
 from relay.daemon.client_gate import CLIENT, ClientGate
 from relay.daemon.client_polling import ClientPolling
 from relay.daemon.client_socket import ClientSocketEndpoint
@@ -44,7 +45,7 @@ class Server:
         self._sockets = {MEDIA: MediaEndpoint(context).serve, CLIENT: ClientSocketEndpoint(context, gate).serve}
         self._routes = Routes(context.limits.slow_bodies)
         self._polling = ClientPolling(context, gate)
-        for part in (self._polling, WebhookAudio(context), CallEvents(context), Pages()):
+        for part in (self._polling, WebhookAudio(context), CallEvents(context), CallReport(context), Pages()):
             part.add_to(self._routes)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

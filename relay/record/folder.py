@@ -88,12 +88,17 @@ def prune(folder: Path, *, max_bytes: int, keep_s: float, spare: Collection[Path
     return removed
 
 
+def files_of(folder: Path, call_id: str) -> list[Path]:
+    """Every recording of a call: one for each process that had it. Raises OSError."""
+    return sorted(it.path for it in _recordings(folder) if _FILE_NAME.fullmatch(it.path.name)[1] == call_id)  # type: ignore[index]
+
+
 def erase(folder: Path, call_id: str) -> list[Path]:
     """Remove every recording of a call, and return what was removed. Of a live call nothing more is kept by then."""
-    files = [it.path for it in _recordings(folder) if _FILE_NAME.fullmatch(it.path.name)[1] == call_id]  # type: ignore[index]
+    files = files_of(folder, call_id)
     for path in files:
         path.unlink(missing_ok=True)
-    return sorted(files)
+    return files
 
 
 def _recordings(folder: Path) -> Iterator[_Kept]:

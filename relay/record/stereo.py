@@ -2,6 +2,7 @@
 
 import wave
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ from relay.media.frames import AudioFormat, Encoding
 from relay.record.sides import CallSides
 
 Samples = NDArray[np.int16]
+
+DECODED_FRAMES = 1000
+"""At a time: one by one takes twice as long, all at once several times the memory of the samples."""
 
 
 def stereo(sides: CallSides) -> Samples:
@@ -36,14 +40,18 @@ def write_stereo(path: Path, sides: CallSides) -> None:
 
 def _put(side: Samples, frames: Iterable[tuple[float, float, bytes]], audio_format: AudioFormat) -> None:
     samples_per_ms = audio_format.rate_hz / 1000
-    for start_ms, end_ms, data in frames:
-        samples = _decoded(data, audio_format.encoding)
-        begin = max(0, round(start_ms * samples_per_ms))
-        end = min(len(side), begin + len(samples))
-        if end_ms < np.inf:
-            end = min(end, round(end_ms * samples_per_ms))
-        if begin < end:
-            side[begin:end] = samples[: end - begin]
+    rest = iter(frames)
+    while some := list(islice(rest, DECODED_FRAMES)):
+        samples = _decoded(b"".join(data for _, _, data in some), audio_format.encoding)
+        at = 0
+        for start_ms, end_ms, data in some:
+            first, at = at, at + len(data) // audio_format.block_bytes
+            begin = max(0, round(start_ms * samples_per_ms))
+            end = min(len(side), begin + at - first)
+            if end_ms < np.inf:
+                end = min(end, round(end_ms * samples_per_ms))
+            if begin < end:
+                side[begin:end] = samples[first : first + end - begin]
 
 
 def _decoded(data: bytes, encoding: Encoding) -> Samples:
