@@ -16,6 +16,7 @@ from typing import Any
 from relay import __version__
 from relay.record.page_sound import PageSound
 from relay.record.timeline import Timeline
+from relay.record.verdict import WORST
 
 MODULES = ("track", "view", "call", "player", "lanes", "overview", "lists", "app")
 """Each may import those before it."""
@@ -82,7 +83,7 @@ def page_data(timeline: Timeline, sound: PageSound | None) -> dict[str, Any]:
         "target_ms": jitter.get("target_ms"),
         "lead_ms": jitter.get("lead_ms"),
         "verdict": timeline.verdict,
-        "worst": timeline.worst,
+        "worst": WORST,
         "lists": timeline.lists,
         "tracks": {
             name: {"step_ms": track.step_ms, "type": track.values.dtype.name, "values": _base64(_little(track.values))}

@@ -9,11 +9,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MultipleLocator
 from numpy.typing import NDArray
 
 from relay.record.timeline import NONE_8, NONE_16, Timeline
-from relay.record.verdict import clock
+from relay.record.verdict import WORST, clock
 
 INK, MUTED, GRID = "#1d2326", "#5c6468", "#dedbd0"
 CALLER, ASSISTANT, CUT, BAD, BUSY = "#0f766e", "#4f46b8", "#c2410c", "#b42318", "#a16207"
@@ -22,6 +22,9 @@ COLUMNS = 3000
 """A track is drawn as its lowest and highest value in so many stretches."""
 WIDTH_IN, HEIGHT_IN, DOTS_PER_INCH = 16.0, 9.5, 110
 SENTENCES, SENTENCE_CHARACTERS = 8, 190
+BUFFER_MOST_MS = 3000
+TICKS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 3600)
+TICKS_MAX = 15
 LANES = (3, 1.2, 3, 1.6, 0.8, 0.8)
 
 
@@ -46,9 +49,11 @@ def draw(timeline: Timeline, png: Path) -> None:
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(colors=INK, labelsize=8)
-        for it in timeline.worst:
+        for it in lists["moments"][:WORST]:
             axes.axvline(it["at"] / 1000, color=BAD, linewidth=1.2, linestyle=(0, (4, 3)))
     answers.set_xlim(0, timeline.duration_ms / 1000)
+    tick_s = next((it for it in TICKS_S if timeline.duration_ms <= it * 1000 * TICKS_MAX), TICKS_S[-1])
+    answers.xaxis.set_major_locator(MultipleLocator(tick_s))
     answers.xaxis.set_major_formatter(FuncFormatter(lambda at_s, _: clock(at_s)))
     figure.suptitle(_title(timeline), x=0.01, ha="left", color=INK, fontsize=10, parse_math=False)
     figure.savefig(png, dpi=DOTS_PER_INCH, format="png")
@@ -104,7 +109,8 @@ def _draw_buffer(axes: Axes, timeline: Timeline) -> None:
     target_ms = timeline.settings.get("jitter", {}).get("target_ms")
     if target_ms is not None:
         axes.axhline(target_ms, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label=f"target, {target_ms} ms")
-    axes.set_ylim(0, max(100.0, 1.1 * float(min(3000, max(queued.max(initial=0), ahead.max(initial=0))))))
+    most_ms = max(int(queued.max(initial=0)), int(ahead.max(initial=0)), target_ms or 0, 100)
+    axes.set_ylim(0, 1.3 * min(most_ms, BUFFER_MOST_MS))
     axes.legend(loc="upper right", fontsize=8, frameon=False, ncols=3)
 
 

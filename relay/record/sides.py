@@ -220,14 +220,14 @@ def _streams(call: RecordedCall) -> list[_Stream]:
     """The streams of the caller, which follow each other. A browser has one: its connections may be lost beneath it."""
     streams = [_Stream()]
     for entry in call.entries:
-        match entry:
-            case FromCaller():
-                streams[-1].said.append(entry)
-            case ToCaller() | ClearSent() | MarkReturned():
-                streams[-1].rest.append(entry)
-            case Told(name="caller.lost", values=values) if "transport" not in values:
+        if isinstance(entry, FromCaller):
+            streams[-1].said.append(entry)
+        elif isinstance(entry, ToCaller | ClearSent | MarkReturned):
+            streams[-1].rest.append(entry)
+        elif isinstance(entry, Told):
+            if entry.name == "caller.lost" and "transport" not in entry.values:
                 streams[-1].rest.append(entry)
                 streams.append(_Stream())
-            case Told(name="caller.attached") if streams[-1].said:
+            elif entry.name == "caller.attached" and streams[-1].said:
                 streams.append(_Stream())  # in another process, which took the call over
     return streams

@@ -111,14 +111,16 @@ def _holes(call: RecordedCall) -> Iterator[Values]:
     """Silence that the caller heard in the middle of the assistant's words, and audio of the caller that never came."""
     assistant_lost_s: float | None = None
     for entry in call.entries:
-        match entry:
-            case Told(name="assistant.lost"):
-                assistant_lost_s = entry.at_s
-            case Told(name="assistant.reconnected"):
-                assistant_lost_s = None
-            case Told(name="playout.hole"):
-                cause = "assistant_late" if assistant_lost_s is None else "assistant_lost"
-                yield {"at_s": _at(call, entry.at_s), "ms": entry.values["hole_ms"], "cause": cause}
-            case FromCaller(missing=missing) if missing:
-                ms = missing * call.caller_format.duration_ms(len(entry.data))
+        if isinstance(entry, FromCaller):
+            if entry.missing:
+                ms = entry.missing * call.caller_format.duration_ms(len(entry.data))
                 yield {"at_s": _at(call, entry.at_s), "ms": ms, "cause": "caller_audio_missing"}
+        elif isinstance(entry, Told):
+            match entry.name:
+                case "assistant.lost":
+                    assistant_lost_s = entry.at_s
+                case "assistant.reconnected":
+                    assistant_lost_s = None
+                case "playout.hole":
+                    cause = "assistant_late" if assistant_lost_s is None else "assistant_lost"
+                    yield {"at_s": _at(call, entry.at_s), "ms": entry.values["hole_ms"], "cause": cause}

@@ -17,7 +17,7 @@ from relay.record.recorded_call import RecordedCall
 from relay.record.sides import CallSides, PlayedFrame
 from relay.record.stereo import stereo
 from relay.record.summary import CallSummary, Values, summarise
-from relay.record.verdict import WORST, moments, verdict
+from relay.record.verdict import moments, verdict
 
 WAVE_STEP_MS = 10
 STEP_MS = 20
@@ -45,14 +45,14 @@ class TimelineTrack:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Timeline:
-    """`lists` are named in `relay.record.page`; each entry has `at` or `from` and `to`, in ms."""
+    """Each entry of `lists` has `at`, or `from` and `to`, in ms. All are in the order of time but "moments", at which
+    something went wrong: of these the worst come first."""
 
     summary: CallSummary
     settings: Mapping[str, Any]
     is_live: bool
     duration_ms: float
     verdict: Sequence[str]
-    worst: Sequence[Values]
     tracks: Mapping[str, TimelineTrack]
     lists: Mapping[str, Sequence[Values]]
 
@@ -61,19 +61,15 @@ def timeline(call: RecordedCall, sides: CallSides, *, is_live: bool = False) -> 
     """`sides` are those of the call, which is_live: it still goes on, and the recording ends where it is now."""
     summary = summarise(call, sides)
     at = _Places(call, sides)
-    worst = [
-        {"at": at.of(it.at_s), "what": it.what, "cause": it.cause, "sentence": it.sentence}
-        for it in moments(call, summary)[:WORST]
-    ]
     return Timeline(
         summary=summary,
         settings=call.header.settings,
         is_live=is_live,
         duration_ms=round(max(sides.end_ms, 1.0), 1),
         verdict=verdict(call, summary, is_live=is_live),
-        worst=worst,
         tracks=_tracks(call, sides),
         lists={
+            "moments": [{"at": at.of(it.at_s), "sentence": it.sentence} for it in moments(call, summary)],
             "speech": list(_speech(call, at)),
             "turns": list(_turns(sides)),
             "pauses": list(_pauses(call, at)),

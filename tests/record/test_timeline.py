@@ -125,7 +125,7 @@ def test_holes_reconnects_and_words_have_their_places() -> None:
         "assistant.lost",
         "transcript.partial",
     ]
-    assert shown.worst[0]["at"] == 1000.0
+    assert shown.lists["moments"][0]["at"] == 1000.0
 
 
 def test_of_a_call_that_goes_on_it_is_said_that_it_does() -> None:

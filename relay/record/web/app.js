@@ -12,7 +12,9 @@ import { clock, View } from "./view.js";
 
 const LIST_DELAY_MS = 120;
 
-const call = new RecordedCall(/** @type {import("./call.js").CallData} */ (JSON.parse(byId("data").textContent ?? "")));
+/** @type {unknown} */
+const data = JSON.parse(byId("data").textContent ?? "");
+const call = new RecordedCall(/** @type {import("./call.js").CallData} */ (data));
 const view = new View(call.data.duration_ms);
 const lanes = new Lanes(call, view);
 const timeline = /** @type {HTMLCanvasElement} */ (byId("timeline"));
@@ -140,7 +142,7 @@ function moveByOverview() {
   }
   overview.addEventListener("pointerdown", (event) => {
     overview.setPointerCapture(event.pointerId);
-    if (view.spanMs > view.durationMs / 2) view.zoom(0.1, (place(overview, event.clientX).x / overview.clientWidth) * view.durationMs);
+    if (view.spanMs > view.durationMs / 2) view.zoom(0.1);
     follow(event);
   });
   overview.addEventListener("pointermove", (event) => {

@@ -8,7 +8,7 @@ import { clock } from "./view.js";
 
 /**
  * @typedef {{from: number, to: number}} Span in ms
- * @typedef {{at: number, what: string, cause: string, sentence: string}} Moment
+ * @typedef {{at: number, sentence: string}} Moment
  * @typedef {Span & {turn: number}} Turn
  * @typedef {Span & {then: "resumed" | "cut"}} Pause
  * @typedef {{at: number, turn: number, by: string, onset_to_clear_ms: number, flushed_ms: number, last: number | null,
@@ -19,10 +19,10 @@ import { clock } from "./view.js";
  * @typedef {{at: number, to: number, caller_stopped_to_assistant_heard: number, ours: number, network: number | null,
  *   assistant: number}} Answer
  * @typedef {{at: number, name: string, values: string}} LogEvent
- * @typedef {{speech: Span[], turns: Turn[], pauses: Pause[], cuts: Cut[], clears: {at: number}[], away: Away[],
+ * @typedef {{moments: Moment[], speech: Span[], turns: Turn[], pauses: Pause[], cuts: Cut[], clears: {at: number}[], away: Away[],
  *   holes: Hole[], said: Words[], answers: Answer[], events: LogEvent[]}} Lists
  * @typedef {{id: string, sid: string, started_at: string, version: string, duration_ms: number, is_live: boolean,
- *   threshold: number | null, target_ms: number | null, lead_ms: number | null, verdict: string[], worst: Moment[],
+ *   threshold: number | null, target_ms: number | null, lead_ms: number | null, verdict: string[], worst: number,
  *   lists: Lists, tracks: Record<string, import("./track.js").TrackData>,
  *   sound: {type: string, bytes: string} | null}} CallData
  */

@@ -137,7 +137,7 @@ export class Lanes {
     const ours = holes.filter(({ cause }) => cause !== "caller_audio_missing");
     this.#fill(ours, top, waves, "bad", 0.45);
     const named = this.#name("what the caller heard", top);
-    this.#label(turns, top + NAME / 2, (it) => `turn ${it.turn}`, "assistant", named);
+    this.#label(turns, top + NAME / 2, (it, room) => (room > 56 ? `turn ${it.turn}` : String(it.turn)), "assistant", named);
     this.#label(pauses, top + waves - 8, () => "paused", "busy");
     this.#label(
       ours,
@@ -264,7 +264,7 @@ export class Lanes {
    * @template {Span} T
    * @param {T[]} spans
    * @param {number} y
-   * @param {(it: T) => string} text
+   * @param {(it: T, room: number) => string} text
    * @param {string} color
    * @param {number} least the text begins no further left
    */
@@ -276,7 +276,7 @@ export class Lanes {
       if (!this.#sees(it)) continue;
       const left = Math.max(least, this.#view.x(it.from, this.#width));
       const room = Math.min(this.#width, this.#view.x(it.to, this.#width)) - left - 6;
-      const shown = room < 24 ? "" : fitted(pen, text(it), room);
+      const shown = room < 18 ? "" : fitted(pen, text(it, room), room);
       if (shown) pen.fillText(shown, left + 4, y);
     }
   }
@@ -450,5 +450,5 @@ function fitted(pen, text, room) {
     if (pen.measureText(`${text.slice(0, middle)}…`).width <= room) fits = middle;
     else tooLong = middle;
   }
-  return fits > 2 ? `${text.slice(0, fits)}…` : "";
+  return fits > 4 ? `${text.slice(0, fits)}…` : "";
 }

@@ -44,16 +44,19 @@ function jumpTo(text, show) {
 /** @param {RecordedCall} call @param {View} view */
 export function fillVerdict(call, view) {
   const { verdict, worst, id, sid, started_at: startedAt, version } = call.data;
+  const { moments } = call.lists;
   byId("about").textContent = `Call ${id}${sid ? ` (${sid})` : ""}, ${startedAt}, relay ${version}`;
-  const bad = new Set(worst.map(({ sentence }) => sentence));
-  byId("worst").replaceChildren(
-    ...worst.map((it) => {
-      const item = element("li");
-      item.append(jumpTo(it.sentence, () => view.jump(it.at)));
-      return item;
-    }),
-  );
-  byId("worst").hidden = !worst.length;
+  const items = moments.map((it) => {
+    const item = element("li");
+    item.append(jumpTo(it.sentence, () => view.jump(it.at)));
+    return item;
+  });
+  byId("worst").replaceChildren(...items.slice(0, worst));
+  byId("worst").hidden = !items.length;
+  byId("more").replaceChildren(...items.slice(worst));
+  byId("more-title").textContent = `${items.length - worst} more`;
+  byId("more-moments").hidden = items.length <= worst;
+  const bad = new Set(moments.map(({ sentence }) => sentence));
   const rest = verdict.filter((sentence) => !bad.has(sentence));
   byId("verdict").replaceChildren(...rest.map((sentence) => element("p", sentence)));
 }

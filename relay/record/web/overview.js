@@ -29,7 +29,7 @@ export function drawOverview(pen, width, color, call, view) {
     }
   }
   pen.fillStyle = color("cut");
-  for (const { at } of call.data.worst) pen.fillRect((at / view.durationMs) * width - 1.5, 0, 3, OVERVIEW_HEIGHT);
+  for (const { at } of call.lists.moments.slice(0, call.data.worst)) pen.fillRect((at / view.durationMs) * width - 1.5, 0, 3, OVERVIEW_HEIGHT);
   const left = (view.fromMs / view.durationMs) * width;
   const right = (view.toMs / view.durationMs) * width;
   pen.fillStyle = color("ink");
