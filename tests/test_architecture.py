@@ -32,7 +32,7 @@ ALLOWED = {
     "record": {"errors", "media", "config", "redaction", "__version__"},
     "call": {"errors", "media", "wire", "logic", "net", "state", "record", *SHARED},
     "daemon": {"errors", "media", "wire", "logic", "net", "state", "record", "call", "web", *SHARED},
-    "demo": {"errors", "marks", "media", "wire", "standin"},
+    "demo": {"errors", "marks", "media", "wire", "record", "standin"},
     "scenario": {"errors", "marks", "media", "standin"},
     "standin": {"errors", "media", "wire", "logic", "net", "wakeup", "__version__"},
     "bench": {

@@ -22,7 +22,7 @@ def is_gone(daemon: Daemon) -> bool:
 @pytest.fixture
 def config_file(tmp_path: Path) -> Path:
     path = tmp_path / "config.toml"
-    path.write_text(config_toml("http://127.0.0.1:9"), encoding="utf-8")
+    path.write_text(config_toml("http://127.0.0.1:9", tmp_path), encoding="utf-8")
     return path
 
 
