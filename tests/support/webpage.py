@@ -62,7 +62,15 @@ class Page:
         await self._run(allow_microphone, self._chromium, allowed=microphone)
         await self.js(_LISTEN)
 
+    async def show(self, url: str, **headers: str) -> None:
+        """Load another page of the relay than the client, with these headers in the request."""
+        await self._run(cdp, self._chromium, "Network.enable")
+        await self._run(cdp, self._chromium, "Network.setExtraHTTPHeaders", headers=headers)
+        await self._run(self._chromium.get, url)
+
     def leave(self) -> None:
+        cdp(self._chromium, "Network.enable")
+        cdp(self._chromium, "Network.setExtraHTTPHeaders", headers={})
         for identifier in self._scripts:
             cdp(self._chromium, "Page.removeScriptToEvaluateOnNewDocument", identifier=identifier)
         cdp(self._chromium, "Emulation.setEmulatedMedia", features=[])
