@@ -91,7 +91,7 @@ class CallReport:
     async def _make(self, files: Sequence[Path], call_id: str, page: IO[bytes]) -> RequestRefused | None:
         """Write the page to this file. Returns why there is none."""
         live = ["--live"] * (self._calls.find_by_id(call_id) is not None)
-        command = [sys.executable, "-m", "relay", "report", "--html", "-", *live, "--", *map(str, files)]
+        command = [sys.executable, "-P", "-m", "relay", "report", "--html", "-", *live, "--", *map(str, files)]
         async with self._turn:
             with tempfile.TemporaryFile() as errors:
                 with trio.move_on_after(MAKE_S) as limit:

@@ -92,6 +92,16 @@ async def test_everything_works_by_keyboard(page: Page, tmp_path: Path) -> None:
     await page.until("document.getElementById('range').textContent === '00:00.0 to 01:00.0'")
 
 
+async def test_an_event_that_was_chosen_keeps_the_focus(page: Page, tmp_path: Path) -> None:
+    await show(page, tmp_path)
+    await page.until("document.querySelectorAll('#events .jump').length > 5")
+    await page.js("const row = document.querySelectorAll('#events .jump')[5]; row.focus(); row.click();")
+    await page.until("document.getElementById('now').textContent.startsWith('00:04.000')")
+    await page.js("return new Promise((done) => setTimeout(done, 300))")
+
+    assert await page.js("return document.activeElement.textContent") == "00:04.000"
+
+
 async def test_the_wheel_zooms_around_the_pointer_and_dragging_moves(page: Page, tmp_path: Path) -> None:
     await show(page, tmp_path)
     await page.js("""

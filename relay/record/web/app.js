@@ -23,6 +23,7 @@ const player = call.data.sound && new Player(call.data.sound);
 
 let drawing = 0;
 let listing = 0;
+let listed = "";
 
 /** @param {string} name */
 let colors = (name) => name;
@@ -63,7 +64,14 @@ function draw() {
 function changed() {
   drawing ||= requestAnimationFrame(draw);
   clearTimeout(listing);
-  listing = setTimeout(() => fillEvents(call, view), LIST_DELAY_MS);
+  listing = setTimeout(listEvents, LIST_DELAY_MS);
+}
+
+/** Not for each place in the same stretch: the rows would lose the focus. */
+function listEvents() {
+  const stretch = `${view.fromMs} ${view.toMs}`;
+  if (stretch !== listed) fillEvents(call, view);
+  listed = stretch;
 }
 
 /** @param {number} atMs */

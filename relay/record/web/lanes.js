@@ -14,6 +14,8 @@ const NAME = 17;
 const WORDS = 17;
 const STEPS_MS = [10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 3e4, 6e4, 12e4, 3e5, 6e5, 12e5];
 const LABEL_PX = 84;
+/** In a longer stretch there is no room for words beside a moment. */
+const TAGS_MS = 90_000;
 
 export const HEIGHT = AXIS + Object.values(HEIGHTS).reduce((sum, height) => sum + height + GAP, 0);
 
@@ -121,8 +123,8 @@ export class Lanes {
     this.#drawWave("caller", top + NAME, waves - NAME, "user");
     const missing = this.#call.lists.holes.filter(({ cause }) => cause === "caller_audio_missing");
     this.#fill(missing, top, waves, "bad", 0.4);
-    const named = this.#name("caller", top);
-    this.#label(missing, top + NAME / 2, (it) => `${Math.round(it.ms)} ms never came`, "bad", named);
+    this.#tagHoles(missing, top + waves - 8);
+    this.#name("caller", top);
     this.#drawWords("user", top + waves, "user");
   }
 
@@ -139,17 +141,12 @@ export class Lanes {
     const named = this.#name("what the caller heard", top);
     this.#label(turns, top + NAME / 2, (it, room) => (room > 56 ? `turn ${it.turn}` : String(it.turn)), "assistant", named);
     this.#label(pauses, top + waves - 8, () => "paused", "busy");
-    this.#label(
-      ours,
-      top + waves - 22,
-      (it) => `${Math.round(it.ms)} ms: ${HOLES[/** @type {keyof typeof HOLES} */ (it.cause)]}`,
-      "bad",
-    );
+    this.#tagHoles(ours, top + waves - 24);
     for (const { at } of clears) this.#line(at, top, waves, "cut", 1, [3, 2]);
     for (const cut of cuts) {
       this.#line(cut.at, top, waves, "cut", 2, []);
       if (cut.last !== null) this.#line(cut.last, inner.top + 14, inner.height - 14, "ink", 1.5, []);
-      if (this.#view.spanMs > 90_000) continue;
+      if (this.#view.spanMs > TAGS_MS) continue;
       const text = `clear, turn ${cut.turn}${cut.outcome === "false alarm" ? ": a false alarm" : ""}`;
       this.#tag(text, cut.at, top + waves - 8, "cut");
       if (cut.last !== null && this.#view.spanMs < 8_000) this.#tag("last audible byte", cut.last, inner.top + 10, "ink");
@@ -239,6 +236,14 @@ export class Lanes {
       "on-bar",
     );
     this.#name("wait for an answer: assistant, relay, network", top);
+  }
+
+  /** @param {import("./call.js").Hole[]} holes @param {number} y */
+  #tagHoles(holes, y) {
+    if (this.#view.spanMs > TAGS_MS) return;
+    for (const { from, ms, cause } of holes) {
+      this.#tag(`${Math.round(ms)} ms: ${HOLES[/** @type {keyof typeof HOLES} */ (cause)]}`, from, y, "bad");
+    }
   }
 
   /** @param {Span} it */
