@@ -13,7 +13,6 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
-from relay import __version__
 from relay.record.page_sound import PageSound
 from relay.record.timeline import Timeline
 from relay.record.verdict import WORST
@@ -76,7 +75,6 @@ def page_data(timeline: Timeline, sound: PageSound | None) -> dict[str, Any]:
         "id": summary.call_id,
         "sid": summary.call_sid,
         "started_at": summary.started_at,
-        "version": __version__,
         "duration_ms": timeline.duration_ms,
         "is_live": timeline.is_live,
         "threshold": settings.get("vad", {}).get("threshold"),

@@ -6,6 +6,7 @@ What there is at each moment is a `TimelineTrack`; what happens now and then is 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from relay.record.entries import ClearSent, SpeechScore, Told
 from relay.record.event_log import shown
 from relay.record.recorded_call import RecordedCall
-from relay.record.sides import CallSides, PlayedFrame
+from relay.record.sides import CallSides
 from relay.record.stereo import stereo
 from relay.record.summary import CallSummary, Values, summarise
 from relay.record.verdict import moments, verdict
@@ -29,6 +30,7 @@ CUT_PAUSE_S = 2.0
 """Speech that was noticed so long before a cut is what it was paused for."""
 QUEUE_KNOWN_MS = 200.0
 """How full the buffer is, is told with each frame that is sent; for so long it is taken to stay so."""
+OUTCOMES = {"bargein.settled": "settled", "bargein.false": "false alarm"}
 NONE_8, NONE_16 = 0xFF, 0xFFFF
 """Nothing is known at this step."""
 
@@ -219,16 +221,14 @@ def _cuts(call: RecordedCall, sides: CallSides, at: _Places) -> Iterator[Values]
     """Each interruption that was cut: its `clear`, and the last byte of it that could be heard."""
     audible = [frame for frame in sides.heard if frame.audible]
     starts_ms = [frame.start_ms - (frame.way_ms or 0.0) for frame in audible]
-    outcomes = {
-        (event.values.get("turn"), n): event.name for n, event in enumerate(call.events) if event.name in _OUTCOMES
-    }
-    for n, event in enumerate(call.events):
+    for number, event in enumerate(call.events):
         if event.name != "bargein.flushed":
             continue
         turn, values = event.values["turn"], event.values
         clear_ms = at.of_entry(event.at_s)
-        later = [name for (of_turn, m), name in outcomes.items() if of_turn == turn and m > n]
-        last = _last_of_turn(audible[: bisect_left(starts_ms, clear_ms)], turn)
+        heard = bisect_left(starts_ms, clear_ms)
+        last = audible[heard - 1] if heard and audible[heard - 1].turn == turn else None
+        later = (it for it in islice(call.events, number, None) if it.values.get("turn") == turn)
         yield {
             "at": clear_ms,
             "turn": turn,
@@ -236,16 +236,8 @@ def _cuts(call: RecordedCall, sides: CallSides, at: _Places) -> Iterator[Values]
             "onset_to_clear_ms": values["onset_to_clear_ms"],
             "flushed_ms": values["flushed_ms"],
             "last": None if last is None else round(last.end_ms, 1),
-            "outcome": _OUTCOMES[later[0]] if later else None,
+            "outcome": next((OUTCOMES[it.name] for it in later if it.name in OUTCOMES), None),
         }
-
-
-_OUTCOMES = {"bargein.settled": "settled", "bargein.false": "false alarm"}
-
-
-def _last_of_turn(frames: Sequence[PlayedFrame], turn: int) -> PlayedFrame | None:
-    last = frames[-1] if frames else None
-    return last if last is not None and last.turn == turn else None
 
 
 def _away(summary: CallSummary, at: _Places) -> Iterator[Values]:

@@ -21,7 +21,7 @@ import { clock } from "./view.js";
  * @typedef {{at: number, name: string, values: string}} LogEvent
  * @typedef {{moments: Moment[], speech: Span[], turns: Turn[], pauses: Pause[], cuts: Cut[], clears: {at: number}[], away: Away[],
  *   holes: Hole[], said: Words[], answers: Answer[], events: LogEvent[]}} Lists
- * @typedef {{id: string, sid: string, started_at: string, version: string, duration_ms: number, is_live: boolean,
+ * @typedef {{id: string, sid: string, started_at: string, duration_ms: number, is_live: boolean,
  *   threshold: number | null, target_ms: number | null, lead_ms: number | null, verdict: string[], worst: number,
  *   lists: Lists, tracks: Record<string, import("./track.js").TrackData>,
  *   sound: {type: string, bytes: string} | null}} CallData

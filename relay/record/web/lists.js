@@ -43,9 +43,9 @@ function jumpTo(text, show) {
 
 /** @param {RecordedCall} call @param {View} view */
 export function fillVerdict(call, view) {
-  const { verdict, worst, id, sid, started_at: startedAt, version } = call.data;
+  const { verdict, worst, id, sid, started_at: startedAt, is_live: isLive } = call.data;
   const { moments } = call.lists;
-  byId("about").textContent = `Call ${id}${sid ? ` (${sid})` : ""}, ${startedAt}, relay ${version}`;
+  byId("about").textContent = `Call ${id}${sid ? ` (${sid})` : ""}, ${startedAt}${isLive ? ", still live" : ""}`;
   const items = moments.map((it) => {
     const item = element("li");
     item.append(jumpTo(it.sentence, () => view.jump(it.at)));
