@@ -25,8 +25,8 @@ from relay.record.folder import files_of, folder_of
 from relay.record.page import page_parts
 
 CONTENT_TYPE = "text/html; charset=utf-8"
-MAKE_S = 60.0
-"""A call of an hour takes some seconds."""
+MAKE_S = 180.0
+"""A call of an hour takes 15 s of a core, of which there may be little: live calls come first."""
 REQUESTS_MAX = 4
 """At a time: each has a page on the disk."""
 PART_BYTES = 262_144
