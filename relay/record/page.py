@@ -17,7 +17,7 @@ from relay.record.page_sound import PageSound
 from relay.record.timeline import Timeline
 from relay.record.verdict import WORST
 
-MODULES = ("track", "view", "call", "player", "lanes", "overview", "lists", "app")
+MODULES = ("track", "view", "call", "player", "pen", "lanes", "overview", "lists", "app")
 """Each may import those before it."""
 
 _IMPORT = re.compile(r"^import .*?;\n", re.MULTILINE | re.DOTALL)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from relay.media.frames import FRAME_MS
 from relay.record.entries import ClearSent, SpeechScore, Told
 from relay.record.event_log import shown
 from relay.record.recorded_call import RecordedCall
@@ -78,7 +79,7 @@ def timeline(call: RecordedCall, sides: CallSides, *, is_live: bool = False) -> 
             "cuts": list(_cuts(call, sides, at)),
             "clears": [{"at": at.of_entry(it.at_s)} for it in call.entries if isinstance(it, ClearSent)],
             "away": list(_away(summary, at)),
-            "holes": list(_holes(summary, at)),
+            "holes": list(_holes(summary, sides, at)),
             "said": list(_said(call, at)),
             "answers": [
                 {"at": (begin := at.of(it["at_s"])), "to": begin + it["caller_stopped_to_assistant_heard"], **it}
@@ -246,10 +247,14 @@ def _away(summary: CallSummary, at: _Places) -> Iterator[Values]:
         yield {"from": at.of(it["at_s"]), "to": at.of(it["at_s"] + it["gap_ms"] / 1000), **shown_too}
 
 
-def _holes(summary: CallSummary, at: _Places) -> Iterator[Values]:
-    """Each is told when it is over."""
+def _holes(summary: CallSummary, sides: CallSides, at: _Places) -> Iterator[Values]:
+    """Each is told when it is over. One of the assistant's ends for the caller when they hear what was sent then."""
+    sent_ms = [frame.sent_ms for frame in sides.heard]
     for it in summary.holes:
         end = at.of(it["at_s"])
+        number = bisect_left(sent_ms, end - FRAME_MS)
+        if it["cause"] != "caller_audio_missing" and number < len(sent_ms) and sent_ms[number] < end + FRAME_MS:
+            end = round(sides.heard[number].start_ms, 1)
         yield {"from": round(max(0.0, end - it["ms"]), 1), "to": end, "ms": it["ms"], "cause": it["cause"]}
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from relay.record.entries import ClearSent, SpeechScore, ToCaller
+from relay.record.entries import ClearSent, MarkReturned, SpeechScore, ToCaller
 from relay.record.recorded_call import Timed
 from relay.record.sides import CallSides
 from relay.record.timeline import NONE_8, NONE_16, STEP_MS, Timeline, timeline
@@ -126,6 +126,15 @@ def test_holes_reconnects_and_words_have_their_places() -> None:
         "transcript.partial",
     ]
     assert shown.lists["moments"][0]["at"] == 1000.0
+
+
+def test_a_hole_of_the_assistants_ends_where_the_caller_hears_the_next_sound() -> None:
+    """The relay tells of it when that is sent, and the way to the caller takes its time."""
+    later = sent(2.0, 5, position_ms=100)
+    hole = told(2.0, "playout.hole", hole_ms=340.0)
+    shown = of(*spoken(0.0, 200), *sent(1.5, 5), hole, *later, MarkReturned(2.16, 1, 200), ended(4.0))
+
+    assert [(it["from"], it["to"]) for it in shown.lists["holes"]] == [(1720.0, 2060.0)]
 
 
 def test_of_a_call_that_goes_on_it_is_said_that_it_does() -> None:
