@@ -44,6 +44,7 @@ ALLOWED = {
         "standin.phrases",
         "standin.sound",
     },
+    "watch": {"record.event_log"},
     "probe": {
         "errors",
         "media.frames",

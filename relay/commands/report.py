@@ -16,6 +16,7 @@ from relay.config import RecordConfig
 from relay.errors import NotARecording
 from relay.record.event_log import event_log
 from relay.record.folder import erase, folder_of
+from relay.record.keys import KEY_BYTES, RecordKey, parse_keys
 from relay.record.page import page
 from relay.record.page_sound import page_sound
 from relay.record.recorded_call import RecordedCall, read_call
@@ -25,6 +26,7 @@ from relay.record.summary import summarise
 from relay.record.timeline import Timeline, timeline
 from relay.record.trace import trace
 from relay.record.verdict import WORST, moments, verdict
+from relay.secrets import SecretSource
 from relay.toml_table import parse_toml, read_table
 
 STANDARD_OUTPUT = Path("-")
@@ -127,11 +129,20 @@ def _as_json(call: RecordedCall, sides: CallSides) -> dict[str, object]:
 
 def _read(files: Sequence[Path]) -> RecordedCall:
     try:
-        return read_call(files)
+        return read_call(files, record_keys())
     except NotARecording as error:
         raise WrongUse(str(error)) from None
     except OSError as error:
         raise WrongUse(f"{error.filename}: cannot be read: {error.strerror}") from None
+
+
+def record_keys() -> tuple[RecordKey, ...]:
+    """The keys of RELAY_RECORD_KEY, where it is set. Raises ConfigError, and WrongUse for what is no key."""
+    text = SecretSource("relay", os.environ).find("RELAY_RECORD_KEY", "record.key_file", "")
+    try:
+        return parse_keys(text) if text else ()
+    except ValueError as error:
+        raise WrongUse(f"a key of RELAY_RECORD_KEY {error}, must be {KEY_BYTES} bytes in Base64") from None
 
 
 def _write(

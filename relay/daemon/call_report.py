@@ -5,11 +5,9 @@ its page waits in a file that has no name, and is sent in parts.
 """
 
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +16,7 @@ import trio
 
 from relay.daemon.admin import CALLS, check_admin
 from relay.daemon.endpoint_context import EndpointContext
+from relay.daemon.report_process import run_report
 from relay.daemon.routes import Routes
 from relay.errors import RequestRefused
 from relay.net.asgi_request import AsgiRequest
@@ -31,7 +30,6 @@ REQUESTS_MAX = 4
 """At a time: each has a page on the disk."""
 PART_BYTES = 262_144
 ERROR_BYTES = 2_000
-LOWEST_PRIORITY = 19
 NO_RECORDING = 2
 """The exit status of `relay report` with a file that it cannot read."""
 
@@ -45,6 +43,7 @@ class CallReport:
         self._calls = context.calls
         self._gate = context.gate
         self._folder = folder_of(context.config.record.dir, os.environ)
+        self._keys = context.config.secrets.record_keys
         self._turn = trio.Lock()
         self._requests = 0
         self._headers = {
@@ -91,33 +90,22 @@ class CallReport:
     async def _make(self, files: Sequence[Path], call_id: str, page: IO[bytes]) -> RequestRefused | None:
         """Write the page to this file. Returns why there is none."""
         live = ["--live"] * (self._calls.find_by_id(call_id) is not None)
-        command = [sys.executable, "-P", "-m", "relay", "report", "--html", "-", *live, "--", *map(str, files)]
-        async with self._turn:
-            with tempfile.TemporaryFile() as errors:
-                with trio.move_on_after(MAKE_S) as limit:
-                    status = await _run(command, page, errors)
+        arguments = ["--html", "-", *live, "--", *map(str, files)]
+        error = f"it took longer than {MAKE_S:g} s"
+        try:
+            async with self._turn:
+                with tempfile.TemporaryFile() as errors, trio.move_on_after(MAKE_S):
+                    status = await run_report(arguments, page, errors, self._keys)
                     if status == 0:
                         return None
                     if status == NO_RECORDING:
                         return _not_found()
-                errors.seek(0)
-                told = errors.read(ERROR_BYTES).decode(errors="replace").strip()
-        error = f"it took longer than {MAKE_S:g} s" if limit.cancelled_caught else told
+                    errors.seek(0)
+                    error = errors.read(ERROR_BYTES).decode(errors="replace").strip()
+        except OSError as failed:  # no process, or no room for what it says
+            error = str(failed)
         log.warning("report.failed", call_id=call_id, error=error)
         return RequestRefused(503, "REPORT_FAILED", "no timeline could be made: the log says why")
-
-
-async def _run(command: Sequence[str], page: IO[bytes], errors: IO[bytes]) -> int:
-    """Run it with the lowest priority, where the service manager allows to lower it. Cancelled, it is killed."""
-    process = await trio.lowlevel.open_process(command, stdin=subprocess.DEVNULL, stdout=page, stderr=errors)
-    try:
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, process.pid, LOWEST_PRIORITY)
-        return await process.wait()
-    finally:
-        process.kill()
-        with trio.CancelScope(shield=True):
-            await process.wait()
 
 
 async def _send(request: AsgiRequest, page: IO[bytes], headers: Mapping[str, str]) -> None:

@@ -26,6 +26,7 @@ from relay.record.entries import (
     Told,
 )
 from relay.record.file_format import read
+from relay.record.keys import RecordKey
 
 Timed = (
     FromCaller
@@ -69,14 +70,14 @@ class RecordedCall:
         return self.entries[-1].at_s if self.entries else 0.0
 
 
-def read_call(files: Sequence[Path]) -> RecordedCall:
-    """Read all files of one call, in any order.
+def read_call(files: Sequence[Path], keys: Sequence[RecordKey] = ()) -> RecordedCall:
+    """Read all files of one call, in any order. `keys`: those that they may be sealed with.
 
     Raises:
         NotARecording: a file is none, or they are of different calls; one line that names it.
         OSError: a file cannot be read.
     """
-    parts = sorted((_read(path) for path in files), key=lambda part: part.header.began_at)
+    parts = sorted((_read(path, keys) for path in files), key=lambda part: part.header.began_at)
     first = parts[0].header
     if others := [part.header.call_id for part in parts if part.header.call_id != first.call_id]:
         raise NotARecording(f"recordings of different calls: {first.call_id} and {others[0]}")
@@ -88,9 +89,9 @@ def read_call(files: Sequence[Path]) -> RecordedCall:
     return RecordedCall(first, entries, complete=all(part.complete for part in parts))
 
 
-def _read(path: Path) -> RecordedCall:
+def _read(path: Path, keys: Sequence[RecordKey]) -> RecordedCall:
     try:
-        header, rest = read(path.read_bytes())
+        header, rest = read(path.read_bytes(), keys)
         entries: list[Recorded] = list(rest)
     except NotARecording as error:
         raise NotARecording(f"{path}: {error}") from None

@@ -2,11 +2,13 @@
 
 import json
 import wave
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 
+from relay.record.keys import parse_key
 from tests.support.commands import one_line, relay
 from tests.support.recordings_of_calls import attached, ended, header, sent, spoken, told, write_recording
 
@@ -109,6 +111,32 @@ def test_what_is_no_recording_ends_with_status_2_and_one_line(content: bytes | N
 
     assert result.exit_code == 2
     assert told in one_line(result)
+
+
+KEY, OTHER = (b64encode(bytes(range(n, n + 32))).decode() for n in (1, 2))
+
+
+@pytest.fixture
+def sealed(tmp_path: Path) -> Path:
+    return write_recording(tmp_path / "sealed.relay", [attached(), ended(4.0)], key=parse_key(KEY))
+
+
+@pytest.mark.parametrize("keys", [KEY, f"{OTHER},{KEY}", f"{KEY},{OTHER}"])
+def test_a_sealed_recording_is_read_with_any_of_the_keys_in_the_environment(keys: str, sealed: Path) -> None:
+    result = relay("report", str(sealed), RELAY_RECORD_KEY=keys)
+
+    assert result.stdout.splitlines()[-1] == "The caller hung up after 00:04.0."
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"), [("", "is sealed with the key"), (OTHER, "is sealed with the key"), ("short", "is no Base64")]
+)
+def test_without_its_key_a_sealed_recording_ends_with_status_2_and_one_line(keys: str, told: str, sealed: Path) -> None:
+    result = relay("report", str(sealed), RELAY_RECORD_KEY=keys)
+
+    assert result.exit_code == 2
+    assert told in one_line(result)
+    assert "short" not in one_line(result)
 
 
 @pytest.mark.parametrize("option", ["--wav", "--html", "--png", "--trace"])

@@ -1,5 +1,6 @@
 """GET /calls/{id}/report: a page for who has the token, of calls that live and that are over, and nothing else."""
 
+import errno
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -124,6 +125,22 @@ async def test_a_report_that_fails_is_told_in_the_log(tmp_path: Path, monkeypatc
 
     assert answer.status_code == 503
     assert [line["error"] for line in logged if line["event"] == "report.failed"] == ["no memory"]
+
+
+async def test_a_machine_that_can_have_no_process_is_told_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def no_process(*_: object) -> int:
+        raise BlockingIOError(errno.EAGAIN, "no more processes")
+
+    recorded(tmp_path)
+    monkeypatch.setattr(call_report, "run_report", no_process)
+    with capture_logs() as logged:
+        async with front(tmp_path) as rig:
+            answer = await rig.http.get("/calls/one/report", headers=ADMIN)
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "REPORT_FAILED")
+    assert ["no more processes" in line["error"] for line in logged if line["event"] == "report.failed"] == [True]
 
 
 async def test_more_than_a_few_at_a_time_are_refused_and_all_others_come(

@@ -72,7 +72,7 @@ async def test_one_that_does_not_end_is_killed(config_file: Path, monkeypatch: p
 
 
 async def test_neither_a_proxy_nor_systemds_own_reach_it(config_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTP_PROXY", "https_proxy", "NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY"):
+    for name in ("HTTP_PROXY", "https_proxy", "NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY", "RELAY_RECORD_KEY"):
         monkeypatch.setenv(name, "/nowhere")
 
     async with open_daemon(config_file, Credentials().environ(), lambda _: None) as daemon:

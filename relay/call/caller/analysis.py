@@ -101,6 +101,16 @@ class Analysis:
         """When the caller was last known to speak."""
         return self._detection.last_speech_at
 
+    @property
+    def speaking(self) -> bool:
+        """Whether the detector is sure that the caller speaks."""
+        return self._detection.speaking
+
+    @property
+    def level_dbfs(self) -> float:
+        """The level of what the detector heard last."""
+        return self._detection.level_dbfs
+
     def let_flow(self) -> None:
         """From now on, as the assistant listens, silence takes the place of missing audio."""
         self._flow.set()

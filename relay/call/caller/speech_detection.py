@@ -28,7 +28,7 @@ from relay.media.detector import (
     Rejected,
     State,
 )
-from relay.media.features import level_dbfs
+from relay.media.features import SILENCE_DBFS, level_dbfs
 from relay.media.frames import FRAME_MS
 from relay.media.windows import Window
 
@@ -63,6 +63,16 @@ class SpeechDetection:
         self._judged_ms = 0.0
         self._quiet_until_ms = -math.inf
         self.last_speech_at = trio.current_time()
+
+    @property
+    def speaking(self) -> bool:
+        """Whether the detector is sure that the caller speaks."""
+        return self._detector.state is State.SPEAKING
+
+    @property
+    def level_dbfs(self) -> float:
+        """The level of the last window; that of silence before the first."""
+        return self._detector.level_dbfs if self._judged_ms else SILENCE_DBFS
 
     def may_be_speech(self, heard_ms: float) -> bool:
         """Whether what is heard now, at this time of the caller's audio, must not be left out.

@@ -42,6 +42,9 @@ TRIM_SLACK_MS = 300
 LATE_S = FRAME_MS / 1000
 """A frame sent so late is still on schedule; it must not move all that follow."""
 
+SOUNDING_FRAMES = 5
+"""100 ms: of less the level jumps with every sound of a word."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cut:
@@ -240,6 +243,10 @@ class Playout:
         """Whether, by its marks, the caller's side may still hold something audible, however long ago it was sent."""
         return any(frame.audible for frame in self._heard.unmarked())
 
+    def sounding(self, now: float) -> list[PlayFrame]:
+        """The frames that the caller hears now, by the clock: at most `SOUNDING_FRAMES` of those on their way."""
+        return [*self._heard.after(self._heard.at(now))][-SOUNDING_FRAMES:][::-1]
+
     def unheard(self, now: float) -> int:
         """How many audible frames are here, or on their way to the caller."""
         flying = self._heard.after(self._heard.at(now))
@@ -265,6 +272,11 @@ class Playout:
     @property
     def queued_ms(self) -> int:
         return len(self._queue) * FRAME_MS
+
+    @property
+    def target_ms(self) -> float:
+        """How much is to wait here and ahead of time with the caller's side, as jitter and configuration want it."""
+        return self._target.target_ms
 
     @property
     def sent_ms(self) -> float:

@@ -11,7 +11,8 @@ came. So a message wakes one task. While nobody waits, `run` reads.
 |         |                        |                              | end of the stream -> over                          |
 | silent  | as above: what it said | nothing                      | as above; SILENT_LIMIT_S, as a flood that it left  |
 |         | before it left         |                              | behind is read slowly -> over                      |
-| parting | and drops it           | the goodbye, behind the rest | as above; CLOSE_LIMIT_S after `close` -> over      |
+| parting | and drops it           | the goodbye, behind the rest | as above; a peer that sends faster than it may,    |
+|         |                        |                              | or CLOSE_LIMIT_S after `close` -> over             |
 | over    | nothing                | what is begun, and the       |                                                    |
 |         |                        | answer to the goodbye        |                                                    |
 """
@@ -277,6 +278,9 @@ class Link:
         try:
             due_s = self._protocol.due_s
             if trio.current_time() < due_s:
+                if self._closing:
+                    self._lose()  # the answer lies behind a flood
+                    return
                 if self._stream.peer_has_left and not self._gone:
                     self._fall_silent()
                 await self._paced.wait(due_s)

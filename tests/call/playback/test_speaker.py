@@ -39,7 +39,7 @@ class Rig:
 @asynccontextmanager
 async def open_rig(jitter: JitterConfig = JITTER, *, busy: bool = False) -> AsyncIterator[Rig]:
     rig = Rig(jitter, busy=busy)
-    with rig.report.listening(rig.told.append):
+    with rig.report.listeners.listening(rig.told.append):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(rig.speaker.run)
             yield rig
