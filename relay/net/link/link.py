@@ -217,6 +217,8 @@ class Link:
 
     def _advance(self) -> bool:
         """Take the next event of what was read; whether it was a message."""
+        if self._protocol.is_hungry:
+            return False
         event = self._protocol.next_event(trio.current_time())
         if self._protocol.has_answers:
             self._answer()

@@ -372,6 +372,27 @@ def test_too_fast_a_stranger_is_taken_later_and_an_admitted_one_at_once() -> Non
     assert taken == 99
 
 
+@pytest.mark.parametrize(
+    ("fed", "first", "hungry"),
+    [
+        (raw_frame(FIN | TEXT, b"all", masked=False), "all", True),
+        (raw_frame(FIN | BINARY, b"all", masked=False), b"all", True),
+        (raw_frame(FIN | TEXT, b"one", masked=False) * 2, "one", False),
+        (raw_frame(FIN | TEXT, b"one", masked=False) + raw_frame(FIN | PONG, masked=False), "one", False),
+        (raw_frame(FIN | PONG, b"1", masked=False), Pong(b"1"), False),
+        (close_frame(1000, masked=False), Goodbye(1000), False),
+        (raw_frame(FIN | TEXT, b"\xff", masked=False), Violation(1007, "text that is not UTF-8"), False),
+    ],
+)
+def test_it_knows_at_once_that_a_message_was_the_last_and_never_takes_another_event_for_one(
+    fed: bytes, first: Event, *, hungry: bool
+) -> None:
+    """Who reads on before it has acted upon a pong or a goodbye may wait for ever."""
+    taker = protocol(Side.CLIENT)
+    taker.feed(fed)
+    assert (taker.next_event(0.0), taker.is_hungry) == (first, hungry)
+
+
 def test_of_a_long_message_in_small_parts_nothing_stays() -> None:
     taker = protocol()
     sent = f(B, bytes(100_000))
