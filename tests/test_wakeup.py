@@ -1,10 +1,12 @@
 """A signal wakes who waits, at once and all of them, and nobody else."""
 
+import math
+
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from relay.wakeup import Signal
+from relay.wakeup import Signal, sleep_until
 
 
 async def test_firing_wakes_every_task_that_waits() -> None:
@@ -48,3 +50,47 @@ async def test_it_is_a_point_of_cancellation_also_when_the_time_is_over() -> Non
         raise AssertionError("not cancelled")
 
     assert scope.cancelled_caught
+
+
+async def test_who_waits_for_a_time_that_is_over_again_and_again_can_be_cancelled() -> None:
+    with trio.fail_after(5), trio.move_on_after(0.01) as limit:
+        while True:
+            await sleep_until(trio.current_time() - 1)
+
+    assert limit.cancelled_caught
+
+
+async def test_whoever_does_not_wait_any_more_is_not_woken(autojump_clock: MockClock) -> None:
+    signal, scopes = Signal(), [trio.CancelScope() for _ in range(2)]
+    ways: list[str] = []
+
+    async def wait(way: str, scope: trio.CancelScope, until: float) -> None:
+        with scope:
+            await signal.wait(until)
+            ways.append(way)
+        await trio.sleep(10)  # a wake-up here would end the run
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait, "cancelled", scopes[0], math.inf)
+        nursery.start_soon(wait, "cancelled before its time", scopes[1], 5.0)
+        nursery.start_soon(wait, "its time came", trio.CancelScope(), 1.0)
+        nursery.start_soon(wait, "fired", trio.CancelScope(), 5.0)
+        await trio.sleep(2)
+        for scope in scopes:
+            scope.cancel()
+        signal.fire()
+        await trio.lowlevel.checkpoint()
+        signal.fire()
+        await wait_all_tasks_blocked()
+        signal.fire()
+
+    assert ways == ["its time came", "fired"]
+
+
+async def test_a_time_that_comes_together_with_a_cancellation_loses_none_of_the_two(autojump_clock: MockClock) -> None:
+    with trio.move_on_at(trio.current_time() + 1) as limit:
+        await sleep_until(trio.current_time() + 1)
+        await trio.lowlevel.checkpoint()
+        raise AssertionError("not cancelled")
+
+    assert limit.cancelled_caught

@@ -27,6 +27,8 @@ from typing import Any
 
 import trio
 
+from relay.wakeup import sleep_until
+
 ReceiveSome = Callable[[int | None], Coroutine[Any, Any, bytes | bytearray]]
 
 READ_BYTES = 65_536
@@ -126,7 +128,7 @@ class SharedReader:
             while True:
                 if self.read_ready() and self._now:
                     due_s = max(due_s + self._now, trio.current_time())
-                    await trio.sleep_until(due_s)
+                    await sleep_until(due_s)
                 else:
                     await trio.lowlevel.wait_readable(self._epoll.fileno())
                     due_s = trio.current_time()
