@@ -88,7 +88,7 @@ class PromptStream(trio.abc.Stream):
         await self._below.aclose()
 
     def _receive_below(self, max_bytes: int | None) -> Coroutine[Any, Any, bytes | bytearray]:
-        """No coroutine of its own: another one around each message would cost as much as to parse it."""
+        """A plain function, because every coroutine around a message costs time."""
         return (self._below.receive_some if self._seat is None else self._seat.receive)(max_bytes)
 
     def _hand_over(self, data: bytes) -> int:

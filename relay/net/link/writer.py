@@ -30,7 +30,7 @@ class LinkWriter:
         self._torn = False
         """Whether a frame is half-way in, for now or for good."""
         self.gone = False
-        """To be set when nothing can be written any more, and the reader knows that."""
+        """Set by the link once it knows that nothing can be written any more."""
 
     @property
     def has_written_all(self) -> bool:
