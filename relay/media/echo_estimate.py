@@ -68,12 +68,10 @@ class EchoEstimate:
         self.score = 0.0
         self.delay_ms = 0.0
         self._steady = 0
-        self._near: Floats = np.zeros(_BLOCK, np.float32)
-        self._far: Floats = np.zeros(_SPAN, np.float32)
+        self._near, self._far = _QUIET[:_BLOCK], _QUIET
         self._waiting: list[tuple[Samples, Samples]] = []
         self._waiting_samples = 0
-        self._sums: Floats = np.zeros(_LAGS + 1, np.float32)
-        self._chance: Floats = np.zeros(_LAGS + 1, np.float32)
+        self._sums = self._chance = _QUIET[: _LAGS + 1]
         self._losses_db: deque[float] = deque(maxlen=_LOSSES_KEPT)
 
     @property
@@ -85,6 +83,11 @@ class EchoEstimate:
     def loss_db(self) -> float:
         """The median of the last half second of echo."""
         return float(np.median(self._losses_db)) if self._losses_db else 0.0
+
+    def remember(self, near: Samples, far: Samples) -> None:
+        """Take what came before the first push, without a look at it."""
+        whole = min(len(near), _SPAN * _STEP) // _STEP * _STEP
+        self._take(near[len(near) - whole :], far[len(far) - whole :])
 
     def push(self, near: Samples, far: Samples, *, thinned: int = 1) -> int:
         """Take what comes next of both; return in how many steps there was anything to compare.
@@ -104,9 +107,12 @@ class EchoEstimate:
         self._waiting, self._waiting_samples = [(near[whole:], far[whole:])], len(near) - whole
         return compared
 
-    def _step(self, near: Samples, far: Samples) -> bool:
+    def _take(self, near: Samples, far: Samples) -> None:
         self._near = np.concatenate((self._near, _slow(near)))[-_BLOCK:]
         self._far = np.concatenate((self._far, _slow(far)))[-_SPAN:]
+
+    def _step(self, near: Samples, far: Samples) -> bool:
+        self._take(near, far)
         if level_dbfs(near[-_HOP * _STEP :]) < HEARD_DBFS:
             return False
         if float(self._far @ self._far) / _SPAN < _power(PLAYED_DBFS - 6):
@@ -122,10 +128,9 @@ class EchoEstimate:
         played, agreement = np.fft.irfft(spectra)
         chance = _block_powers(played) * np.float32(near_size * 2 / _SPAN**2)
         most = _BLOCK_MAX * np.sqrt(chance + _least(chance))
-        self._sums *= _KEPT
-        self._sums += np.maximum(np.minimum(agreement[: _LAGS + 1], most), -most)  # np.clip takes three times as long
-        self._chance *= _KEPT**2
-        self._chance += chance
+        added = np.maximum(np.minimum(agreement[: _LAGS + 1], most), -most)  # np.clip takes three times as long
+        self._sums = self._sums * _KEPT + added
+        self._chance = self._chance * _KEPT**2 + chance
         self._look()
         return True
 
@@ -185,6 +190,7 @@ def _power(dbfs: float) -> float:
     return float(10 ** (dbfs / 10) * 32768**2)
 
 
+_QUIET: Floats = np.zeros(_SPAN, np.float32)
 _WINDOW = np.hanning(_BLOCK).astype(np.float32)
 _MEAN = np.full(_STEP, 1 / _STEP, np.float32)
 _EVEN = np.full(_LAGS + 1, 1 / (_LAGS + 1), np.float32)

@@ -110,7 +110,7 @@ def test_an_echo_that_is_gone_is_told_and_the_canceller_goes_off() -> None:
     cleaned, news = frames(near, FAR, control)
 
     assert [type(event) for event in news] == [EchoFound, EchoGone]
-    assert control.state is EchoState.CLEAN
+    assert not control.is_on
     assert np.array_equal(cleaned[-RATE_HZ:], near[: len(cleaned)][-RATE_HZ:])
 
 

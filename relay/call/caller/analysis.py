@@ -27,6 +27,7 @@ from relay.call.report.report import Report
 from relay.config import Config
 from relay.logic.assistant.replay import ReplayLog
 from relay.logic.assistant.sentences import Sentences
+from relay.media.detector import Likely
 from relay.media.echo_control import EchoFound, EchoGone
 from relay.media.far_end import FarEnd
 from relay.media.frames import FRAME_MS, TELEPHONE, Audio, AudioFormat
@@ -129,7 +130,8 @@ class Analysis:
             recording.speech_score(scored.window.end_ms, scored.probability)
         if self.recent is not None:
             self.recent.push(scored.window.samples)
-        self._detection.take(scored)
+        if isinstance(self._detection.take(scored), Likely):
+            self._uplink.look_for_echo()
 
     def _take(self, audio: CallerAudio | NewStream, stream: VadStream) -> None:
         if isinstance(audio, NewStream):
