@@ -32,7 +32,17 @@ from typing import Literal, Protocol
 import numpy as np
 
 from relay.media.echo_bar import EchoBar
-from relay.media.echo_estimate import CERTAIN, HEARD_DBFS, HOP_MS, PLAYED_DBFS, REACH_MS, EchoEstimate
+from relay.media.echo_estimate import (
+    CERTAIN,
+    GLANCE_MS,
+    GLANCE_SUSPECT,
+    HEARD_DBFS,
+    HOP_MS,
+    PLAYED_DBFS,
+    REACH_MS,
+    EchoEstimate,
+    glance,
+)
 from relay.media.echo_residue import BLOCK, EARLY_BLOCKS, LATE_BLOCKS, EchoResidue
 from relay.media.features import NoiseFloor, level_dbfs
 from relay.media.recent_samples import RecentSamples
@@ -50,8 +60,6 @@ DOUBT_MS = 256.0
 DOUBT_MAX_MS = 2000.0
 GONE_MS = 5000.0
 SETTLED_MS = 4000.0
-LOOK_MS = 256
-"""When it is woken, it looks at so much."""
 SUSPECT = 8.0
 """With this score it does not rest. By chance it is hardly ever that high."""
 THINNED = 8
@@ -135,12 +143,14 @@ class EchoControl:
         return self._has_canceller and (self.mode == "on" or self.state is EchoState.FOUND)
 
     def wake(self, near: Samples, far: Samples) -> None:
-        """Look at the end of what came of both sides while it rested: the last `LOOK_MS`.
+        """Have a glance at the end of what came of both sides while it rested; it may be an echo of all of `far`.
 
-        The echoes in that are of what was played up to `REACH_MS` before it. `push` goes on from there, and it rests
-        again behind that, unless it suspects an echo.
+        If it may, it is compared step by step, and `push` goes on from there; then it rests again, unless it suspects
+        an echo still.
         """
-        look = LOOK_MS * RATE_HZ // 1000
+        if glance(near, far) < GLANCE_SUSPECT:
+            return
+        look = GLANCE_MS * RATE_HZ // 1000
         self._near.push(near)
         self._far.push(far)
         self._came += len(near)

@@ -10,8 +10,8 @@ from collections import deque
 
 import numpy as np
 
-from relay.media.echo_control import LOOK_MS, EchoControl, EchoMode, EchoState
-from relay.media.echo_estimate import BLOCK_MS, REACH_MS
+from relay.media.echo_control import EchoControl, EchoMode, EchoState
+from relay.media.echo_estimate import GLANCE_MS, REACH_MS
 from relay.media.frames import WIDEBAND, Audio, AudioFormat
 from relay.media.resample import Samples
 from relay.media.transcode import Transcoder
@@ -22,7 +22,7 @@ LEAST_REST_MS = 1000.0
 """Not sooner again, however often speech is heard: a caller who talks over the assistant does that all the time."""
 SPEECH_MS = 140.0
 """So long after the detector heard speech there is enough of it: of an echo, four blocks or more."""
-KEPT_MS = LOOK_MS + BLOCK_MS + REACH_MS
+KEPT_MS = GLANCE_MS + REACH_MS
 
 
 class EchoFeed:
