@@ -27,11 +27,12 @@ detector, once an echo is certain: to set it, the delay and the loss must be kno
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 
 from relay.media.echo_bar import EchoBar
+from relay.media.echo_canceller import DELAY_MS, RATE_HZ, EchoRemover, canceller_maker
 from relay.media.echo_estimate import (
     CERTAIN,
     GLANCE_MS,
@@ -48,9 +49,6 @@ from relay.media.features import NoiseFloor, level_dbfs
 from relay.media.recent_samples import RecentSamples
 from relay.media.resample import Samples
 
-RATE_HZ = 16000
-DELAY_MS = 8.0
-"""So much later a sound comes out of the canceller."""
 HISTORY_MS = 1000
 """So much of both sides a canceller hears before it is used."""
 RISE_DB = 6.0
@@ -93,14 +91,6 @@ class EchoFound:
     has_canceller: bool
 
 
-class EchoRemover(Protocol):
-    """A canceller, or what takes its place."""
-
-    def process(self, near: Samples, far: Samples) -> Samples:
-        """Take whole blocks of 10 ms of the caller, and what was played then; return as much, `DELAY_MS` later."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class EchoGone:
     """There was an echo, and there is none any more."""
@@ -119,7 +109,7 @@ class EchoControl:
         self.news: EchoFound | EchoGone | None = None
         """What the last `push` has found out."""
         self._forget()
-        self._has_canceller = mode == "off" or _new_canceller() is not None
+        self._new_canceller = canceller_maker()
         self._canceller: EchoRemover | None = None
         self._delay_ms = 0.0
         self._shift_ms = 0.0
@@ -184,6 +174,10 @@ class EchoControl:
     def rest(self) -> Samples:
         """What came, and was not returned yet: nothing follows it."""
         return self._stop(self._near.samples[:0], 0)
+
+    @property
+    def _has_canceller(self) -> bool:
+        return self._new_canceller is not None
 
     @property
     def _is_needed(self) -> bool:
@@ -270,7 +264,10 @@ class EchoControl:
         whole = waiting // BLOCK * BLOCK
         near, far = self._near.samples, self._far.samples
         if self._canceller is None:
-            self._canceller = _new_canceller() or EchoBar(self._delay_ms, self._estimate.loss_db, delayed=_DELAY)
+            if self._new_canceller is None:
+                self._canceller = EchoBar(self._delay_ms, self._estimate.loss_db, delayed=_DELAY)
+            else:
+                self._canceller = self._new_canceller()
             is_far = self._has_canceller and self._delay_ms > CANCELLER_REACH_MS
             self._shift_ms = self._delay_ms - NEAR_ENOUGH_MS if is_far else 0.0
             self._residue = EchoResidue(self._estimate.loss_db if self.state is EchoState.FOUND else None)
@@ -314,16 +311,6 @@ class EchoControl:
             return near
         waited = self._near.samples[len(self._near.samples) - held - new : len(self._near.samples) - new]
         return np.concatenate((self._without_lost(waited, self._came - held - new), near))
-
-
-def _new_canceller() -> EchoRemover | None:
-    """None where the library is missing: it has no wheel for some platforms."""
-    try:
-        from pywebrtc_audio import EchoCanceller  # noqa: PLC0415 - it may be missing
-    except ImportError:
-        return None
-    canceller: EchoRemover = EchoCanceller(sample_rate=RATE_HZ, num_channels=1)
-    return canceller
 
 
 def _part(samples: Samples, start: int, end: int) -> Samples:

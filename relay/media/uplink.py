@@ -3,7 +3,8 @@
 import numpy as np
 
 from relay.media.denoise import Denoiser
-from relay.media.echo_control import DELAY_MS, EchoFound, EchoGone, EchoMode
+from relay.media.echo_canceller import DELAY_MS
+from relay.media.echo_control import EchoFound, EchoGone, EchoMode
 from relay.media.echo_feed import EchoFeed
 from relay.media.frames import WIDEBAND, Audio, AudioFormat, Encoding
 from relay.media.resample import Samples

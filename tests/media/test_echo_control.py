@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.media.echo_control import DELAY_MS, RATE_HZ, EchoControl, EchoFound, EchoGone, EchoMode, EchoState
+from relay.media.echo_canceller import DELAY_MS, RATE_HZ
+from relay.media.echo_control import EchoControl, EchoFound, EchoGone, EchoMode, EchoState
 from relay.media.features import level_dbfs
 from relay.media.resample import Samples
 from relay.standin import phrases
