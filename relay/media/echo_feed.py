@@ -18,11 +18,11 @@ from relay.media.transcode import Transcoder
 
 REST_MS = 5000.0
 """It is woken after so much in any case."""
-LEAST_REST_MS = 1000.0
-"""Not sooner again, however often speech is heard: a caller who talks over the assistant does that all the time."""
+LEAST_REST_MS = float(GLANCE_MS + REACH_MS)
+"""It is woken no sooner, however often speech is heard, as it is while a caller talks over the assistant. So much of
+both sides is kept: a glance takes all of it."""
 SPEECH_MS = 140.0
 """So long after the detector heard speech there is enough of it: of an echo, four blocks or more."""
-KEPT_MS = GLANCE_MS + REACH_MS
 
 
 class EchoFeed:
@@ -80,7 +80,7 @@ class EchoFeed:
         self._kept.append((near, far))
         self._kept_bytes += len(near)
         self._rested_ms += self._source.duration_ms(len(near))
-        while self._source.duration_ms(self._kept_bytes - len(self._kept[0][0])) >= KEPT_MS:
+        while self._source.duration_ms(self._kept_bytes - len(self._kept[0][0])) >= LEAST_REST_MS:
             self._kept_bytes -= len(self._kept.popleft()[0])
 
     def _wake(self) -> None:

@@ -66,7 +66,7 @@ def test_a_line_that_is_long_clean_is_looked_at_every_few_seconds_only(monkeypat
     assert line.wakes == 4
 
 
-def test_a_caller_who_talks_over_the_assistant_all_the_time_costs_one_look_a_second(
+def test_a_caller_who_talks_over_the_assistant_all_the_time_costs_less_than_a_look_a_second(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     line = Line(monkeypatch)
@@ -107,6 +107,19 @@ def test_an_echo_that_is_heard_as_speech_is_found_at_once_with_its_delay(size: i
     assert found_ms < 300
     assert isinstance(line.feed.control.news, EchoFound)
     assert line.feed.control.news.delay_ms == pytest.approx(180, abs=5)
+
+
+def test_an_echo_is_found_at_once_however_shortly_before_the_line_was_looked_at() -> None:
+    line = Line()
+    line.rest()
+    line.feed.look_soon()
+    line.run(QUIET, LEAST_REST_MS + 40)
+
+    line.feed.look_soon()
+    found_ms = line.run(ECHO, 4000)
+
+    assert found_ms is not None
+    assert found_ms < LEAST_REST_MS + 200
 
 
 def test_an_echo_that_nobody_takes_for_speech_is_found_when_the_line_is_looked_at_again() -> None:

@@ -88,7 +88,8 @@ class SpeechDetection:
         return level_dbfs(samples) <= floor_dbfs + LOUD_DB
 
     def take(self, scored: Scored) -> Decision | None:
-        """The model's answer for the next window. Returns what follows from it, which all have been told by then."""
+        """The model's answer for the next window. Returns what follows from it, if anything does: all whom it concerns
+        know that by then."""
         window = scored.window
         self._judged_ms = window.end_ms
         decision = self._detector.push(window.samples, scored.probability, window.end_ms, scored.voice_bound)
