@@ -86,7 +86,7 @@ WEB_STAMP := $(WEB_CHECK)/node_modules/.installed
 check-web: $(WEB_STAMP)
 	$(WEB_BIN)/tsc -p $(WEB_CHECK)/tsconfig.json
 	$(WEB_BIN)/tsc -p $(WEB_CHECK)/tsconfig.worklets.json
-	$(WEB_BIN)/eslint --config $(WEB_CHECK)/eslint.config.js --max-warnings 0 relay/web
+	$(WEB_BIN)/eslint --config $(WEB_CHECK)/eslint.config.js --max-warnings 0 relay/web relay/record/web
 
 $(WEB_STAMP): $(WEB_CHECK)/package.json $(WEB_CHECK)/package-lock.json
 	@command -v npm >/dev/null || { echo 'relay: the page is checked with npm (Debian, Ubuntu: apt-get install nodejs npm)' >&2; exit 1; }

@@ -1,5 +1,6 @@
 """Defines the commands of `relay`: each reads its arguments and calls the function that does the work."""
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,6 +24,9 @@ CONFIG = click.option(
     show_default=True,
     metavar="FILE",
     help="The configuration.",
+)
+URL = click.option(
+    "--url", default="http://127.0.0.1:8080", show_default=True, metavar="URL", help="The relay's address."
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 
@@ -192,6 +196,7 @@ def demo(out: Path, *, as_json: bool) -> None:
     metavar="DB",
     help="The callers' lines have an echo of the assistant, so much weaker and 180 ms late.",
 )
+@click.option("--record", is_flag=True, help="The relay records all calls, as with record.mode all.")
 @click.option("--find-limit", "limit", is_flag=True, help="Search how many calls a core carries, from --calls on.")
 @click.option(
     "--write",
@@ -213,6 +218,7 @@ def bench(
     write: Path | None,
     rounds: int,
     *,
+    record: bool,
     limit: bool,
     browsers: bool,
     vad_cost: bool,
@@ -226,6 +232,8 @@ def bench(
         raise click.UsageError("give one of --find-limit, --browsers and --vad-cost")
     if echo_loss_db is not None and (browsers or vad_cost):
         raise click.UsageError("--echo-loss-db is for calls by telephone")
+    if record and (browsers or vad_cost):
+        raise click.UsageError("--record is for calls by telephone")
     if write is not None and not limit:
         raise click.UsageError("--write needs --find-limit")
     if rounds > 1 and (browsers or vad_cost):
@@ -241,6 +249,7 @@ def bench(
             audio,
             rounds=rounds,
             echo_loss_db=echo_loss_db,
+            record=record,
             limit=limit,
             write=write,
             as_json=as_json,
@@ -336,28 +345,91 @@ def probe_twilio(
     metavar="F",
     help="Write stereo sound: left the caller as it came, right what they really heard.",
 )
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    metavar="F",
+    help="Write the timeline as one page that needs nothing else. -: to standard output.",
+)
+@click.option(
+    "--png",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="F",
+    help="Draw the timeline as a picture, for a ticket.",
+)
+@click.option(
+    "--trace",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="F",
+    help="Write a trace for Perfetto (ui.perfetto.dev) or Chrome.",
+)
+@click.option("--live", is_flag=True, hidden=True, help="The call still goes on.")
 @click.option("--erase", "call_id", metavar="CALL_ID", help="Remove all recordings of this call.")
 @CONFIG
 @JSON
 def report(
-    files: tuple[Path, ...], wav: Path | None, call_id: str | None, config_file: Path, *, as_text: bool, as_json: bool
+    files: tuple[Path, ...],
+    wav: Path | None,
+    html: Path | None,
+    png: Path | None,
+    trace: Path | None,
+    call_id: str | None,
+    config_file: Path,
+    *,
+    as_text: bool,
+    live: bool,
+    as_json: bool,
 ) -> None:
     """Say in plain words what a recorded call was like. All FILEs are of one call.
 
     --config is read for the folder of the recordings, with --erase only.
     """
-    from relay.commands.report import erase_call
+    from relay.commands.report import STANDARD_OUTPUT, ReportFiles, erase_call
     from relay.commands.report import report as work
 
+    wanted = ReportFiles(wav, html, png, trace)
     if bool(files) + (call_id is not None) != 1:
         raise click.UsageError("give the FILEs of one call, or --erase CALL_ID")
     if as_text and as_json:
         raise click.UsageError("give --text or --json")
+    if html == STANDARD_OUTPUT and (as_text or as_json):
+        raise click.UsageError("give --html -, --text or --json: each goes to standard output")
     if call_id is not None:
-        if as_text or as_json or wav is not None:
+        if as_text or as_json or wanted != ReportFiles():
             raise click.UsageError("--erase goes alone")
         _finish(lambda: erase_call(call_id, config_file))
-    _finish(lambda: work(files, wav, as_json=as_json, as_text=as_text))
+    if png is None:
+        _finish(lambda: work(files, wanted, as_json=as_json, as_text=as_text, is_live=live))
+    from relay.record.picture import draw
+
+    _finish(lambda: work(files, wanted, as_json=as_json, as_text=as_text, is_live=live, drawing=draw))
+
+
+@main.command()
+@click.argument("call")
+@URL
+@click.option("--json", "as_json", is_flag=True, help="Print the events as they came, one JSON object a line.")
+def tail(call: str, url: str, *, as_json: bool) -> None:
+    """Follow the live call with the id CALL, a line for each event, until it ends.
+
+    Some letters of the id are enough, or the CallSid. RELAY_ADMIN_TOKEN must be set.
+    """
+    from relay.commands.watch import tail as work
+
+    _finish(lambda: work(call, url, os.environ.get("RELAY_ADMIN_TOKEN"), as_json=as_json))
+
+
+@main.command()
+@URL
+@JSON
+def top(url: str, *, as_json: bool) -> None:
+    """Show the calls that run now, every second; once, where the output is no terminal.
+
+    RELAY_ADMIN_TOKEN must be set.
+    """
+    from relay.commands.watch import top as work
+
+    _finish(lambda: work(url, os.environ.get("RELAY_ADMIN_TOKEN"), as_json=as_json))
 
 
 @main.command()

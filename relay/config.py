@@ -237,6 +237,7 @@ class RecordConfig(msgspec.Struct, frozen=True):
     max_call_mb: Annotated[int, Meta(ge=1, le=4096)] = 64
     max_total_mb: Annotated[int, Meta(ge=1, le=10_000_000)] = 2048
     keep_days: Annotated[int, Meta(ge=1, le=3650)] = 14
+    key_file: str = ""
 
 
 class LoggingConfig(msgspec.Struct, frozen=True):

@@ -24,13 +24,14 @@ from relay.config import (
     VapiConfig,
 )
 from relay.errors import ConfigError
+from relay.record.keys import KEY_BYTES, parse_keys
 from relay.redaction import looks_secret
 from relay.secrets import Secrets, SecretSource
 from relay.toml_table import check_keys, parse_toml, problem, read_table
 from relay.wire.caller_variables import NUMBER_FIELDS
 from relay.wire.client_address import parse_network
 
-VAPI_KEY = "VAPI_API_KEY"
+VAPI_KEY, RECORD_KEY = "VAPI_API_KEY", "RELAY_RECORD_KEY"
 NOT_PER_ASSISTANT = {"webhook_secret_file"}
 MAX_CALL_LEAST_S = 10
 """The shortest call that Vapi can be asked for (maxDurationSeconds)."""
@@ -82,6 +83,7 @@ def masked(config: Config) -> dict[str, Any]:
         "RELAY_ADMIN_TOKEN": _set(secrets.admin_token),
         "RELAY_CLIENT_KEY": _set(secrets.client_key),
         "RELAY_REDIS_PASSWORD": _set(secrets.redis_password),
+        "RELAY_RECORD_KEY": _set(secrets.record_keys),
     }
     return shown
 
@@ -146,6 +148,7 @@ def _secrets(
         admin_token=_long(source.file, "RELAY_ADMIN_TOKEN", source.find(*admin)),
         client_key=_long(source.file, "RELAY_CLIENT_KEY", client_key),
         redis_password=source.find("RELAY_REDIS_PASSWORD", "state.password_file", sections["state"].password_file),
+        record_keys=_record_keys(source.file, source.find(RECORD_KEY, "record.key_file", sections["record"].key_file)),
     )
 
 
@@ -154,6 +157,16 @@ def _long(file: str, name: str, secret: str | None) -> str | None:
     if secret is not None and len(secret) < SECRET_CHARACTERS:
         raise ConfigError(f"{file}: {name} has {len(secret)} characters, must have {SECRET_CHARACTERS} or more")
     return secret
+
+
+def _record_keys(file: str, text: str | None) -> tuple[str, ...]:
+    if text is None:
+        return ()
+    try:
+        parse_keys(text)
+    except ValueError as error:
+        raise ConfigError(f"{file}: a key of {RECORD_KEY} {error}, must be {KEY_BYTES} bytes in Base64") from None
+    return tuple(text.split(","))
 
 
 def _shared_keys(file: str, text: str) -> dict[str, str]:

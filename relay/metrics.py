@@ -41,6 +41,7 @@ ENDPOINTS = (
     "/webhook/audio",
     "/vapi/events",
     "/calls",
+    "/events",
 )
 OTHER = "other"
 LIMITS = (

@@ -25,12 +25,14 @@ class Secrets:
     admin_token: str | None = None
     client_key: str | None = None
     redis_password: str | None = None
+    record_keys: tuple[str, ...] = ()
+    """As `relay.record.keys` reads them. The last one seals; all of them open."""
 
     def values(self) -> frozenset[str]:
         """Return every value that must never be seen in a log."""
         single = (self.vapi_webhook_secret, self.admin_token, self.client_key, self.redis_password)
-        several = (*self.twilio_auth_tokens, *self.twilio_shared_keys.values(), *self.vapi_api_keys.values())
-        return frozenset(value for value in (*single, *several) if value)
+        keys = (*self.twilio_shared_keys.values(), *self.vapi_api_keys.values(), *self.record_keys)
+        return frozenset(value for value in (*single, *self.twilio_auth_tokens, *keys) if value)
 
     def __repr__(self) -> str:
         return "Secrets(***)"

@@ -33,7 +33,7 @@ ALLOWED = {
     "call": {"errors", "media", "wire", "logic", "net", "state", "record", *SHARED},
     "replay": {"errors", "media", "wire", "logic", "net", "record", "call", "toml_table", *SHARED},
     "daemon": {"errors", "media", "wire", "logic", "net", "state", "record", "call", "web", *SHARED},
-    "demo": {"errors", "marks", "media", "wire", "standin"},
+    "demo": {"errors", "marks", "media", "wire", "record", "standin"},
     "scenario": {"errors", "marks", "media", "standin"},
     "standin": {"errors", "media", "wire", "logic", "net", "wakeup", "__version__"},
     "bench": {
@@ -45,6 +45,7 @@ ALLOWED = {
         "standin.phrases",
         "standin.sound",
     },
+    "watch": {"record.event_log"},
     "probe": {
         "errors",
         "media.frames",

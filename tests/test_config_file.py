@@ -11,6 +11,7 @@ from relay.secrets import Secrets
 
 SHIPPED = Path(__file__).resolve().parent.parent / "config.toml"
 ENVIRON = {"TWILIO_AUTH_TOKEN": "twilio-token", "VAPI_API_KEY": "vapi-key", "VAPI_ASSISTANT_ID": "assistant-1"}
+RECORD_KEY = "c3czcmV0LW9mLXRoZS10ZXN0LXdpdGgtMzItYnl0ZXM="
 DEFAULTS = Config(
     assistants=(AssistantConfig(name="vapi", assistant_id="assistant-1"),),
     secrets=Secrets(twilio_auth_tokens=("twilio-token",), vapi_api_keys={"vapi": "vapi-key"}),
@@ -259,6 +260,28 @@ def test_a_secret_of_our_own_that_could_be_guessed_refuses_to_start(tmp_path: Pa
     loaded(tmp_path, "", **{name: "s3cret" + "x" * 10})
 
 
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [("s3cret", "is no Base64"), ("czNjcmV0", "has 6 bytes"), (f"{RECORD_KEY},czNjcmV0", "has 6 bytes")],
+)
+def test_a_key_of_recordings_that_is_none_refuses_to_start_and_is_not_shown(
+    tmp_path: Path, value: str, why: str
+) -> None:
+    message = refusal(tmp_path, "", RELAY_RECORD_KEY=value)
+
+    assert message == f"a key of RELAY_RECORD_KEY {why}, must be 32 bytes in Base64"
+
+
+def test_keys_of_recordings_are_old_to_new(tmp_path: Path) -> None:
+    other = RECORD_KEY.swapcase()
+    secrets = loaded(tmp_path, "", RELAY_RECORD_KEY=f"{RECORD_KEY},{other}").secrets
+
+    assert secrets.record_keys == (RECORD_KEY, other)
+    assert {RECORD_KEY, other} <= secrets.values()
+    (tmp_path / "key").write_text(f"{other}\n")
+    assert loaded(tmp_path, f"record.key_file = '{tmp_path}/key'").secrets.record_keys == (other,)
+
+
 @pytest.mark.parametrize("twilio", ["enabled = false", "validate_signatures = false"])
 def test_the_auth_token_is_not_needed_when_nothing_is_checked_with_it(tmp_path: Path, twilio: str) -> None:
     assert loaded(tmp_path, f"[twilio]\n{twilio}\n", TWILIO_AUTH_TOKEN="").secrets.twilio_auth_tokens == ()
@@ -320,4 +343,5 @@ def test_the_masked_configuration_shows_which_secrets_are_set_and_none_of_them(t
         "RELAY_ADMIN_TOKEN": "set",
         "RELAY_CLIENT_KEY": "not set",
         "RELAY_REDIS_PASSWORD": "not set",
+        "RELAY_RECORD_KEY": "not set",
     }

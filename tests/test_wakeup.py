@@ -1,5 +1,7 @@
 """A signal wakes who waits, at once and all of them, and nobody else."""
 
+import math
+
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -73,7 +75,7 @@ async def test_a_deadline_ends_what_is_inside_and_is_noted_under_its_name(autoju
     follower = Follower(holds=False)
     began = trio.current_time()
     with timed_by(follower):
-        await sleep_until("nap", began + 2)
+        await sleep_until(began + 2, "nap")
         with deadline("never", began + 9) as limit:
             await trio.sleep(1)
 
@@ -102,7 +104,7 @@ async def test_a_keeper_that_holds_the_waits_ends_them_and_nothing_else_does(aut
     with timed_by(follower):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(signal.wait, trio.current_time() + 1, "signal")
-            nursery.start_soon(sleep_until, "nap", trio.current_time() + 1)
+            nursery.start_soon(sleep_until, trio.current_time() + 1, "nap")
             await trio.sleep(2)
             signal.fire()
             await wait_all_tasks_blocked()
@@ -143,3 +145,47 @@ async def test_an_alarm_is_moved_while_its_task_waits(holds: bool | None, autoju
 
     assert trio.current_time() - began == pytest.approx(3)
     assert not alarm.waits
+
+
+async def test_who_waits_for_a_time_that_is_over_again_and_again_can_be_cancelled() -> None:
+    with trio.fail_after(5), trio.move_on_after(0.01) as limit:
+        while True:
+            await sleep_until(trio.current_time() - 1)
+
+    assert limit.cancelled_caught
+
+
+async def test_whoever_does_not_wait_any_more_is_not_woken(autojump_clock: MockClock) -> None:
+    signal, scopes = Signal(), [trio.CancelScope() for _ in range(2)]
+    ways: list[str] = []
+
+    async def wait(way: str, scope: trio.CancelScope, until: float) -> None:
+        with scope:
+            await signal.wait(until)
+            ways.append(way)
+        await trio.sleep(10)  # a wake-up here would end the run
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait, "cancelled", scopes[0], math.inf)
+        nursery.start_soon(wait, "cancelled before its time", scopes[1], 5.0)
+        nursery.start_soon(wait, "its time came", trio.CancelScope(), 1.0)
+        nursery.start_soon(wait, "fired", trio.CancelScope(), 5.0)
+        await trio.sleep(2)
+        for scope in scopes:
+            scope.cancel()
+        signal.fire()
+        await trio.lowlevel.checkpoint()
+        signal.fire()
+        await wait_all_tasks_blocked()
+        signal.fire()
+
+    assert ways == ["its time came", "fired"]
+
+
+async def test_a_time_that_comes_together_with_a_cancellation_loses_none_of_the_two(autojump_clock: MockClock) -> None:
+    with trio.move_on_at(trio.current_time() + 1) as limit:
+        await sleep_until(trio.current_time() + 1)
+        await trio.lowlevel.checkpoint()
+        raise AssertionError("not cancelled")
+
+    assert limit.cancelled_caught

@@ -52,6 +52,9 @@ sessions_per_address = {max_calls}
 talk_per_address_s = 10000000.0
 [state]
 url = "memory:"
+[record]
+mode = "{record_mode}"
+dir = "{record_dir}"
 """
 
 
@@ -70,11 +73,12 @@ class RelayProcess:
 
 @contextmanager
 def run_relay(
-    folder: Path, assistant_port: int, audio: str, max_calls: int, core: int | None
+    folder: Path, assistant_port: int, audio: str, max_calls: int, core: int | None, *, record_mode: str = "off"
 ) -> Iterator[RelayProcess]:
     """Run a relay until the context is left; it answers when this is entered.
 
-    Its configuration and log are written to `folder`. Raises BenchFailed with the end of the log if it does not answer.
+    Its configuration, log and recordings are written to `folder`. Raises BenchFailed with the end of the log if it does
+    not answer.
     """
     audio_format, rate_hz = FORMATS[audio]
     text = _CONFIG.format(
@@ -86,6 +90,8 @@ def run_relay(
         lead_ms=LEAD_MS,
         max_calls=max_calls,
         connections=1000 + CONNECTIONS_OF_A_BROWSER * max_calls,
+        record_mode=record_mode,
+        record_dir=folder / "calls",
     )
     with run_configured(folder, text, core) as relay:
         yield relay

@@ -32,6 +32,8 @@ def as_table(result: BenchResult) -> Table:
     title = f"{result.calls} calls, {result.seconds:g} s, {result.audio} to the assistant, speech detection on"
     if result.echo_loss_db is not None:
         title += f", an echo {result.echo_loss_db:g} dB weaker"
+    if result.recorded is not None:
+        title += f", {result.recorded} calls recorded"
     table = Table(title=title)
     table.add_column("figure")
     table.add_column("value", justify="right")

@@ -39,6 +39,7 @@ class BenchResult(msgspec.Struct, omit_defaults=True):
     limited_by: str | None = None
     echo_loss_db: float | None = None
     echoes_found: int | None = None
+    recorded: int | None = None
     rounds: int = 1
     spread: dict[str, list[float]] | None = None
     not_judged: str | None = None

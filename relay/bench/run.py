@@ -26,15 +26,19 @@ PER_CALL_TIMEOUT_S = 1.0
 TIMEOUT_S = 60.0
 
 
-def run_bench(calls: int, seconds: float, audio: str, echo_loss_db: float | None = None) -> BenchResult:
+def run_bench(
+    calls: int, seconds: float, audio: str, echo_loss_db: float | None = None, record_mode: str = "off"
+) -> BenchResult:
     """Measure. `audio` is what the relay and the assistant speak: "mulaw" or "pcm". `echo_loss_db`: of the echo on the
-    callers' lines (None: they have none). Raises BenchFailed.
+    callers' lines (None: they have none). `record_mode`: the relay's `record.mode`. Raises BenchFailed.
     """
-    with relay_to_load(calls, seconds, audio, max_calls=calls + 1) as (relay, spec):
+    with relay_to_load(calls, seconds, audio, max_calls=calls + 1, record_mode=record_mode) as (relay, spec):
         spec.echo_loss_db = echo_loss_db
         load = run_load("relay.bench.load", spec, relay, LoadResult)
         lines = list(relay.lines())
     result = _result(spec, load, [line for line in lines if line.get("event") == "bargein.flushed"])
+    if record_mode != "off":
+        result.recorded = sum(line.get("event") == "record.kept" for line in lines)
     if echo_loss_db is not None:
         result.echo_loss_db = echo_loss_db
         result.echoes_found = sum(line.get("event") == "echo.found" for line in lines)
@@ -42,13 +46,15 @@ def run_bench(calls: int, seconds: float, audio: str, echo_loss_db: float | None
 
 
 @contextmanager
-def relay_to_load(calls: int, seconds: float, audio: str, *, max_calls: int) -> Iterator[tuple[RelayProcess, LoadSpec]]:
+def relay_to_load(
+    calls: int, seconds: float, audio: str, *, max_calls: int, record_mode: str = "off"
+) -> Iterator[tuple[RelayProcess, LoadSpec]]:
     """A relay that runs, and what its load has to know. Raises BenchFailed."""
     relay_core, _ = cores()
     _allow_sockets()
     with tempfile.TemporaryDirectory(prefix="relay-bench-") as name, socket.create_server(("127.0.0.1", 0)) as listener:
         folder, assistant_port = Path(name), listener.getsockname()[1]
-        with run_relay(folder, assistant_port, audio, max_calls, relay_core) as relay:
+        with run_relay(folder, assistant_port, audio, max_calls, relay_core, record_mode=record_mode) as relay:
             yield (
                 relay,
                 LoadSpec(

@@ -141,15 +141,23 @@ class Call:
         return self._analysis.last_speech_at
 
     def summary(self) -> dict[str, object]:
-        """What can be told about the call while it runs."""
+        """What can be told about the call while it runs. Levels are those of now; None for a side that is not there."""
+        attached, state = self._line.leg is not None, self.report.status.current
         return {
             "id": self.id,
             "call_sid": self.sid,
             "assistant_call_id": self._forwarder.assistant_call_id,
             "duration_s": round(self.age_s, 3),
-            "caller_attached": self._line.leg is not None,
+            "state": state.status if state else None,
+            "turn": self._playback.fence.turn,
+            "caller_attached": attached,
+            "caller_speaking": self._analysis.speaking,
+            "caller_dbfs": round(self._analysis.level_dbfs, 1) if attached else None,
             "assistant_speaking": self._playback.audible,
+            "assistant_dbfs": round(self._playback.level_dbfs, 1) if attached else None,
             "queued_ms": self.queued_ms,
+            "target_ms": round(self._playback.target_ms),
+            "recorded": self.report.recording is not None,
             **self.report.counts.totals(),
         }
 
@@ -287,7 +295,7 @@ class Call:
         if limit.cancelled_caught:
             self._finish(EndReason.CALLER_LOST)
         while (idle_at := self._idle_at()) > trio.current_time():
-            await sleep_until("idle", idle_at)
+            await sleep_until(idle_at, "idle")
         self._finish(EndReason.IDLE)
 
     def _idle_at(self) -> float:

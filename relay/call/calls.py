@@ -1,8 +1,11 @@
 """The registry of calls: who has a place. One is taken when the phone rings, and given back when the call has ended."""
 
+import time
+from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from contextvars import copy_context
+from typing import NamedTuple
 
 import structlog
 import trio
@@ -13,6 +16,8 @@ from relay.call.assistant.pool import AssistantPool
 from relay.call.call import Call
 from relay.call.checkpoint import Checkpoints, new_record
 from relay.call.playback.speaker import Burden
+from relay.call.report.events import CallEvent
+from relay.call.report.listeners import CallNews, Listeners
 from relay.call.services import Services
 from relay.errors import CallRefused
 from relay.logic.end_reason import REFUTABLE, EndReason
@@ -29,16 +34,30 @@ MANY_CALLS = 10
 OVER_MAX = 4096
 """Calls that ended and are remembered: Twilio asks what becomes of them, and the store may not know it yet."""
 
+FINISHED_MAX = 100
+"""Calls that ended here and can still be shown to an operator."""
+
 REFUSAL_REASONS = {"max_calls": "full", "late": "full", "draining": "draining"}
 """The cause of a refusal, and what a caller and a load balancer are told. REFUSAL_CAUSES has the same causes."""
 
 log = structlog.get_logger(__name__)
 
 
+class FinishedCall(NamedTuple):
+    """A call that has ended for good. `ended_at` is in seconds since 1970."""
+
+    id: str
+    sid: str
+    ended_at: float
+    duration_s: float
+    reason: EndReason | None
+
+
 class Calls:
     """The calls that run now, by CallSid. What is not async decides at once.
 
-    `tokens` open the media sockets of these calls, `checkpoints` keep the calls for the next process.
+    `tokens` open the media sockets of these calls, `checkpoints` keep the calls for the next process, `listeners` are
+    told everything that happens in any of them.
     """
 
     def __init__(self, services: Services, pool: AssistantPool, nursery: trio.Nursery) -> None:
@@ -49,10 +68,16 @@ class Calls:
         self._burden = Burden()
         self._over: dict[str, EndReason | None] = {}
         self._hung_up: dict[str, CallRecord] = {}
-        self._ended = Signal()
+        self.finished: deque[FinishedCall] = deque(maxlen=FINISHED_MAX)
+        """The newest last."""
+        self._changed = Signal()
+        """A call has ended, or none is taken any more."""
         self._context = copy_context()
         self.tokens = Tokens(services.config.twilio.token_ttl_s)
         self.checkpoints = Checkpoints(services.store, services.metrics, taken=self._let_go)
+        self.listeners = Listeners[CallNews]()
+        self.begun = 0
+        """The calls that ever ran here."""
         self.draining = False
         self._lateness = Lateness()
 
@@ -69,6 +94,11 @@ class Calls:
         if len(self) >= limits.calls:
             return "max_calls"
         return "late" if self._lateness.late and limits.max_calls == "auto" and self._by_sid else None
+
+    @property
+    def loop_lag_s(self) -> float:
+        """How late the event loop wakes a task, as a mean of the last seconds."""
+        return self._lateness.mean_s
 
     @property
     def queued_frames(self) -> int:
@@ -155,6 +185,7 @@ class Calls:
         With a store those are left to the next process.
         """
         self.draining = True
+        self._changed.fire()
         with trio.move_on_after(timeout_s):
             await self.wait_empty()
         await self.checkpoints.hand_over(call.checkpoint for call in self._by_sid.values())
@@ -171,34 +202,47 @@ class Calls:
     async def wait_over(self, call: Call) -> None:
         """Return when this call does not run here any more; another of its CallSid may."""
         while self._by_sid.get(call.sid) is call:
-            await self._ended.wait()
+            await self._changed.wait()
 
     async def wait_empty(self) -> None:
         """Return when no call runs."""
         while self._by_sid:
-            await self._ended.wait()
+            await self._changed.wait()
+
+    async def wait_drained(self) -> None:
+        """Return when no call runs, and none will."""
+        while self._by_sid or not self.draining:
+            await self._changed.wait()
 
     def _begin(self, call: Call) -> Call:
         self._over.pop(call.sid, None)
         self._hung_up.pop(call.sid, None)
         self._by_sid[call.sid] = call
+        self.begun += 1
         self._burden.many_calls = len(self) >= MANY_CALLS
         self._context.copy().run(self._nursery.start_soon, self._run, call)  # nothing of the request that rang stays
         return call
 
     async def _run(self, call: Call) -> None:
+        began_at = trio.current_time() - call.age_s
+
+        def tell(event: CallEvent) -> None:
+            self.listeners.tell(CallNews(call.id, trio.current_time() - began_at, event))
+
         try:
-            await call.run()
+            with call.report.listeners.listening(tell):
+                await call.run()
         finally:
             del self._by_sid[call.sid]
             self._burden.many_calls = len(self) >= MANY_CALLS
             self.tokens.discard(call.sid)
             if not (self.checkpoints.handed_over or call.checkpoint.stopped):
                 self._remember(call)
-            self._ended.fire()
+            self._changed.fire()
 
     def _remember(self, call: Call) -> None:
         self._over[call.sid] = call.end_reason
+        self.finished.append(FinishedCall(call.id, call.sid, time.time(), round(call.age_s, 3), call.end_reason))
         if len(self._over) > OVER_MAX:
             del self._over[next(iter(self._over))]
         self._forget_hung_up()

@@ -93,7 +93,7 @@ class Checkpoint:
 
     async def run(self, report: Report) -> None:
         """Note what changes, until cancelled."""
-        with report.listening(self._listen):
+        with report.listeners.listening(self._listen):
             while self._note is not None:
                 self.note()
                 await self._news.wait(until=trio.current_time() + HEARD_EVERY_S)

@@ -25,6 +25,7 @@ def bench(
     *,
     rounds: int = 1,
     echo_loss_db: float | None = None,
+    record: bool = False,
     limit: bool,
     write: Path | None = None,
     as_json: bool,
@@ -35,11 +36,12 @@ def bench(
     `write`: the configuration file that gets the limit. Raises ConfigError: it cannot be written.
     """
     progress = Console(stderr=True)
+    record_mode = "all" if record else "off"
     if write is not None:
         check_writable(write)
 
     def measure(number: int) -> BenchResult:
-        result = of_rounds([run_bench(number, seconds, audio, echo_loss_db) for _ in range(rounds)])
+        result = of_rounds([run_bench(number, seconds, audio, echo_loss_db, record_mode) for _ in range(rounds)])
         result.not_judged = not_judged(result)
         if limit and not as_json:
             progress.print(f"{number} calls: {broken_limit(result) or 'good'}")

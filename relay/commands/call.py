@@ -3,12 +3,11 @@
 import json
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
 import trio
 
-from relay.commands import WrongUse
+from relay.commands import WrongUse, check_address
 from relay.errors import FormatMismatch
 from relay.scenario.play import play_scenario
 from relay.scenario.screen import open_screen
@@ -23,7 +22,7 @@ def call(
 
     Raises WrongUse when `url` is no address, `wav` cannot be read or `record` cannot be written.
     """
-    _check_address(url)
+    check_address(url)
     _check_record(record)
     try:
         says = [] if wav is None else [Cue(mulaw_of_wav(wav))]
@@ -42,7 +41,7 @@ def call_by_script(
     Raises WrongUse when `url` is no address, the scenario cannot be played or `record` cannot be written: then no call
     is placed.
     """
-    _check_address(url)
+    check_address(url)
     try:
         scenario = read_scenario(file)
     except BadScenario as error:
@@ -59,16 +58,6 @@ def call_by_script(
         click.echo(json.dumps({"scenario": str(file), **result.as_json()}))
     screen.conclude(result)
     return 0 if result.ok else 1
-
-
-def _check_address(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
-            return
-    except ValueError:
-        pass
-    raise WrongUse(f"URL {url}: must be http://HOST[:PORT] or https://HOST[:PORT]")
 
 
 def _check_record(record: Path | None) -> None:

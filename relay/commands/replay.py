@@ -15,6 +15,7 @@ import click
 import structlog
 
 from relay.commands import WrongUse
+from relay.commands.report import record_keys
 from relay.config import Config, ReconnectConfig
 from relay.daemon.apology import load_apology
 from relay.errors import CannotReplay, ConfigError, NotARecording
@@ -83,7 +84,7 @@ def _unlogged() -> Iterator[None]:
 
 
 def _replay(path: Path, changed: Changes) -> Replayed:
-    call = read_file(path)
+    call = read_file(path, record_keys())
     config = config_of(call.header, {})
     entries = call.entries if call.complete else whole_steps(call.entries)
     apology = _apology(config)

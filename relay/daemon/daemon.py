@@ -90,6 +90,7 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
     with closing(listener), shared_reader() as reader:
         async with (
             _open_store(config, metrics) as store,
+            open_recorder(config, redactor) as recorder,
             AsyncExitStack() as stack,
             trio.open_nursery() as nursery,
         ):
@@ -101,7 +102,6 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
             refusals = Refusals(metrics)
             nursery.start_soon(refusals.run)
             dialers = [await _dialer(assistant, config, redactor, stack) for assistant in config.assistants]
-            recorder = await stack.enter_async_context(open_recorder(config, redactor))
             services = Services(config, metrics, vad, store, assets.apology, assets.classifier, recorder)
             async with (
                 open_calls(services, *dialers) as calls,

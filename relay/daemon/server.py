@@ -14,10 +14,12 @@ import trio
 
 from relay.daemon.answers import error_answer, refuse
 from relay.daemon.call_events import CallEvents
+from relay.daemon.call_report import CallReport
 from relay.daemon.client_gate import CLIENT, ClientGate
 from relay.daemon.client_polling import ClientPolling
 from relay.daemon.client_socket import ClientSocketEndpoint
 from relay.daemon.endpoint_context import EndpointContext
+from relay.daemon.finished_calls import FinishedCalls
 from relay.daemon.pages import Pages
 from relay.daemon.quart_app import create_app
 from relay.daemon.routes import Routes, answer_error
@@ -28,6 +30,7 @@ from relay.daemon.webhook_audio import WebhookAudio
 from relay.errors import RequestRefused
 from relay.net.asgi_request import AsgiRequest
 from relay.net.asgi_socket import STREAM_STATE, AsgiSocket, Receive, Scope, Send
+from relay.record.page import page_parts
 from relay.refusals import asked_by
 
 FORWARDED_FOR = b"x-forwarded-for"
@@ -44,7 +47,15 @@ class Server:
         self._sockets = {MEDIA: MediaEndpoint(context).serve, CLIENT: ClientSocketEndpoint(context, gate).serve}
         self._routes = Routes(context.limits.slow_bodies)
         self._polling = ClientPolling(context, gate)
-        for part in (self._polling, WebhookAudio(context), CallEvents(context), Pages()):
+        parts = (
+            self._polling,
+            WebhookAudio(context),
+            CallEvents(context),
+            FinishedCalls(context),
+            CallReport(context),
+            Pages(context.gate, page_parts().sources),
+        )
+        for part in parts:
             part.add_to(self._routes)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

@@ -14,6 +14,7 @@ import trio
 
 from relay.errors import AssistantUnavailable
 from relay.media.frames import AudioFormat
+from relay.record.backlog import Backlog
 from relay.record.entries import (
     AssistantConnected,
     AssistantGone,
@@ -47,10 +48,8 @@ from relay.record.entries import (
 from relay.record.troubles import Troubles
 from relay.redaction import Redactor
 
-WAITING_MAX_BYTES = 2_000_000
-"""Half a minute of a call: a disk that is so far behind does not catch up, and all calls together may wait so."""
 AT_ONCE_S = 0.0001
-ENTRY_BYTES = 64
+ENTRY_BYTES = 128
 """What an entry takes beside its audio or text, roughly."""
 
 
@@ -61,25 +60,28 @@ log = structlog.get_logger(__name__)
 class CallRecording:
     """One per call that is recorded. Nothing in it waits or fails. It is the `relay.wakeup.Timekeeper` of the call.
 
-    `moment` is the time of trio's clock at which the recording began.
+    `moment` is the time of trio's clock at which the recording began; `backlog` counts what waits.
     """
 
-    def __init__(self, header: RecordingHeader, redactor: Redactor, moment: float) -> None:
+    def __init__(self, header: RecordingHeader, redactor: Redactor, moment: float, backlog: Backlog) -> None:
         self.call_id = header.call_id
         self.troubles = Troubles()
         self.is_over = False
         """The call has ended."""
+        self.waiting_bytes = 0
+        """For the backlog."""
         self._given_up = False
         self._moment = moment
         self._redactor = redactor
         self._entries: list[Recorded] = [header]
-        self._waiting_bytes = 0
         self._connections = 0
         self._many_calls = False
+        self._backlog = backlog
 
     def take(self) -> Sequence[Recorded]:
         """What was taken down since the last time."""
-        taken, self._entries, self._waiting_bytes = self._entries, [], 0
+        taken, self._entries = self._entries, []
+        self._backlog.take(self)
         return taken
 
     def give_up(self, why: str) -> None:
@@ -88,6 +90,7 @@ class CallRecording:
             log.warning("record.failed", call_id=self.call_id, error=why)
         self._given_up = True
         self._entries = []
+        self._backlog.drop(self)
 
     def end(self) -> None:
         """The call is over."""
@@ -208,9 +211,7 @@ class CallRecording:
         if self._given_up or self.is_over:
             return
         self._entries.append(entry)
-        self._waiting_bytes += ENTRY_BYTES + n_bytes
-        if self._waiting_bytes > WAITING_MAX_BYTES:
-            self.give_up("the disk is too slow")
+        self._backlog.add(self, ENTRY_BYTES + n_bytes)
 
 
 class CallRecorder(Protocol):

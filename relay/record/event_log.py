@@ -12,11 +12,12 @@ def event_log(call: RecordedCall) -> Iterator[str]:
     for event in call.events:
         at_s, since_ms = event.at_s - call.start_s, (event.at_s - before_s) * 1000
         before_s = event.at_s
-        values = "  ".join(f"{name}={_shown(value)}" for name, value in event.values.items())
+        values = "  ".join(f"{name}={shown(value)}" for name, value in event.values.items())
         yield f"{at_s:10.3f}  {f'+{since_ms:.0f}':>7} ms  {event.name:24}  {values}".rstrip()
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value of an event as it stands in a line: a word as it is, anything else as JSON."""
     return (
         value if isinstance(value, str) and value.isidentifier() else printable(json.dumps(value, ensure_ascii=False))
     )

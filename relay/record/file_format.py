@@ -2,12 +2,15 @@
 
 | part  | bytes                                                                                             |
 |-------|---------------------------------------------------------------------------------------------------|
-| head  | "RELAYREC", then the version of the format, one byte                                              |
+| head  | "RELAYREC", then the version of the format, one byte: 1, or 2 for a sealed file. Of a sealed file |
+|       | also the id of its key, 8 bytes, and the header of its secretstream, 24                           |
 | block | length and CRC-32 of what follows, each an unsigned integer of 4 bytes, the highest first; then a |
-|       | Zstandard frame (RFC 8878) that holds a MessagePack array of entries, see `relay.record.entries`  |
+|       | Zstandard frame (RFC 8878) that holds a MessagePack array of entries, see `relay.record.entries`. |
+|       | In a sealed file the frame is sealed, with the head beside it, see `relay.record.seal`            |
 
-The first entry is a `RecordingHeader`. A writer that is killed leaves a block that is torn, or none: everything before
-it can be read. Zstandard makes audio as small as zlib does, in a sixth of the time.
+The first entry is a `RecordingHeader`. A writer that is killed leaves a block that is torn, or none; a machine that
+loses its power may leave zeros. Everything before can be read. Zstandard makes audio as small as zlib does, in a sixth
+of the time.
 """
 
 import struct
@@ -19,58 +22,108 @@ import zstandard
 
 from relay.errors import NotARecording
 from relay.record.entries import Recorded, RecordingHeader
+from relay.record.keys import ID_BYTES, RecordKey, key_of
+from relay.record.seal import ADDED_BYTES, HEADER_BYTES, Broken, Opener, Sealer
 
-VERSION = 1
+VERSION, SEALED_VERSION = 1, 2
 MAGIC = b"RELAYREC"
 HEAD = MAGIC + bytes([VERSION])
+SEALED_HEAD_BYTES = len(HEAD) + ID_BYTES + HEADER_BYTES
 BLOCK_MAX_BYTES = 64 * 1024 * 1024
 """Of a block's entries: a damaged file must not fill the memory."""
 LEVEL = 1
 
 _PREFIX = struct.Struct(">II")
+FRAMING_BYTES = _PREFIX.size + ADDED_BYTES
+"""What a block has at most beside its payload."""
 _decoder = msgspec.msgpack.Decoder(list[Recorded])
 
 
 class BlockEncoder:
-    """Makes blocks. One at a time: its methods may run in any thread, but not in two at once."""
+    """Makes payloads of blocks. One at a time: its methods may run in any thread, but not in two at once."""
 
     def __init__(self) -> None:
         self._encoder = msgspec.msgpack.Encoder()
         self._compressor = zstandard.ZstdCompressor(level=LEVEL)
 
+    def payload(self, entries: Sequence[Recorded]) -> bytes:
+        """What a block with these entries holds, in their order."""
+        return self._compressor.compress(self._encoder.encode(entries))
+
     def block(self, entries: Sequence[Recorded]) -> bytes:
-        """The bytes of a block with these entries, in their order."""
-        payload = self._compressor.compress(self._encoder.encode(entries))
-        return _PREFIX.pack(len(payload), zlib.crc32(payload)) + payload
+        """The bytes of a block of a file that is not sealed."""
+        return _framed(self.payload(entries))
 
 
-def read(data: bytes) -> tuple[RecordingHeader, Iterator[Recorded]]:
-    """The header and the entries behind it, as far as the file is whole.
+class Blocks:
+    """The head and the blocks of one file, in the order in which they are asked for; sealed where there is a key."""
 
-    Raises NotARecording, with one line that says why, for what is no recording, or has no whole header; the iterator
-    raises it for a block that is whole and cannot be read.
+    def __init__(self, key: RecordKey | None) -> None:
+        self.head = HEAD
+        self._sealer = None if key is None else Sealer(key)
+        if self._sealer is not None:
+            self.head = MAGIC + bytes([SEALED_VERSION]) + self._sealer.key_id + self._sealer.header
+
+    def next(self, payload: bytes) -> bytes:
+        """The bytes of the next block. All of them must come into the file, or nothing behind them can be read."""
+        return _framed(payload if self._sealer is None else self._sealer.seal(payload, self.head))
+
+
+def _framed(payload: bytes) -> bytes:
+    return _PREFIX.pack(len(payload), zlib.crc32(payload)) + payload
+
+
+def read(data: bytes, keys: Sequence[RecordKey] = ()) -> tuple[RecordingHeader, Iterator[Recorded]]:
+    """The header and the entries behind it, as far as the file is whole. `keys`: those that may have sealed it.
+
+    Raises NotARecording, with one line that says why, for what is no recording, or is sealed by another key, or has no
+    whole header; the iterator raises it for a block that is whole and cannot be read.
     """
     if not data.startswith(MAGIC):
         raise NotARecording("no recording of a call")
-    if len(data) > len(MAGIC) and data[len(MAGIC)] != VERSION:
-        raise NotARecording(f"a recording of format {data[len(MAGIC)]}, and this program reads format {VERSION}")
-    entries = _entries(data)
+    entries = _entries(data, keys)
     header = next(entries, None)
     if not isinstance(header, RecordingHeader):
         raise NotARecording("a recording that was cut short before its first entry was whole")
     return header, entries
 
 
-def _entries(data: bytes) -> Iterator[Recorded]:
+def _entries(data: bytes, keys: Sequence[RecordKey]) -> Iterator[Recorded]:
     decompressor = zstandard.ZstdDecompressor()
-    at = len(HEAD)
+    version = data[len(MAGIC)] if len(data) > len(MAGIC) else VERSION
+    if version not in {VERSION, SEALED_VERSION}:
+        formats = f"{VERSION} and {SEALED_VERSION}"
+        raise NotARecording(f"a recording of format {version}, and this program reads formats {formats}")
+    for payload in _payloads(data, len(HEAD)) if version == VERSION else _opened(data, keys):
+        yield from _decoded(payload, decompressor)
+
+
+def _payloads(data: bytes, at: int) -> Iterator[bytes]:
+    """What the blocks hold from there on, up to one that is torn. An empty one is zeros that a loss of power left."""
     while (begin := at + _PREFIX.size) <= len(data):
         length, checksum = _PREFIX.unpack_from(data, at)
         payload = data[begin : begin + length]
-        if len(payload) < length or zlib.crc32(payload) != checksum:
+        if not payload or len(payload) < length or zlib.crc32(payload) != checksum:
             return
-        yield from _decoded(payload, decompressor)
+        yield payload
         at = begin + length
+
+
+def _opened(data: bytes, keys: Sequence[RecordKey]) -> Iterator[bytes]:
+    """What the blocks of a sealed file hold."""
+    head = data[:SEALED_HEAD_BYTES]
+    if len(head) < SEALED_HEAD_BYTES:
+        return
+    key_id, header = head[len(HEAD) : len(HEAD) + ID_BYTES], head[len(HEAD) + ID_BYTES :]
+    key = key_of(key_id, keys)
+    if key is None:
+        raise NotARecording(f"a recording that is sealed with the key {key_id.hex()}: give that in RELAY_RECORD_KEY")
+    opener = Opener(key, header)
+    for sealed in _payloads(data, SEALED_HEAD_BYTES):
+        try:
+            yield opener.open(sealed, head)
+        except Broken:
+            raise NotARecording("a recording with a block that was changed, or is in a wrong place") from None
 
 
 def _decoded(payload: bytes, decompressor: zstandard.ZstdDecompressor) -> list[Recorded]:

@@ -3,10 +3,12 @@
 It is used in worker threads, and by commands; only its user can read what is in it.
 """
 
+import errno
 import os
 import re
 import time
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,7 @@ PROCESSES_MAX = 99
 _FILE_MODE = 0o600
 _FOLDER_MODE = 0o700
 _CALL_ID = re.compile(r"[A-Za-z0-9]{1,64}")
+_DAY_S = 86400.0
 _FILE_NAME = re.compile(rf"([A-Za-z0-9]{{1,64}})(-\d+)?{re.escape(SUFFIX)}")
 
 
@@ -40,17 +43,44 @@ class RecordingFile:
         self.n_bytes = 0
 
     def append(self, data: bytes) -> None:
-        """Write all of it. A process that is killed afterwards has written it."""
+        """Write all of it. A process that is killed afterwards has written it; a machine without power may have not."""
+        self._check_named()
         while data:
             written = os.write(self._descriptor, data)
             self.n_bytes += written
             data = data[written:]
 
     def close(self, *, keep: bool) -> None:
-        """No more is written; without `keep` the file is removed."""
-        os.close(self._descriptor)
-        if not keep:
-            self.path.unlink(missing_ok=True)
+        """No more is written. With `keep` it has reached the disk by then; without, the file is removed."""
+        try:
+            if keep:
+                self._check_named()
+                os.fsync(self._descriptor)
+                _sync_names(self.path.parent)
+            elif self._has_name():
+                self.path.unlink(missing_ok=True)
+        finally:
+            os.close(self._descriptor)
+
+    def _check_named(self) -> None:
+        """A file that was erased, or whose folder was, takes room until it is closed, and nobody can read it."""
+        if not self._has_name():
+            raise FileNotFoundError(errno.ENOENT, "its file was removed")
+
+    def _has_name(self) -> bool:
+        """Without one, another file may have its name by now."""
+        return os.fstat(self._descriptor).st_nlink > 0
+
+
+def _sync_names(folder: Path) -> None:
+    """Have the names of a folder's files reach the disk. Where that cannot be asked for, as over some networks, what is
+    in the files is there all the same."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _made(folder: Path, call_id: str) -> tuple[Path, int]:
@@ -70,30 +100,53 @@ class _Kept:
     path: Path
 
 
-def prune(folder: Path, *, max_bytes: int, keep_s: float, spare: Collection[Path]) -> int:
+@dataclass(slots=True)
+class Pruned:
+    """How many files were removed; and of the first that could not be, its name and why."""
+
+    removed: int = 0
+    failed: str | None = None
+
+
+def prune(folder: Path, *, max_bytes: int, keep_s: float | None, spare: Collection[Path]) -> Pruned:
     """Remove the recordings that are older than `keep_s`, then the oldest until all together have at most `max_bytes`.
 
-    Those in `spare`, which are being written, are counted and stay. Returns how many were removed.
+    Those in `spare`, which are being written, are counted and stay. `keep_s` is None while the time cannot be believed:
+    then nothing is removed for its age. A file from the future was written while the clock was wrong; it gets today's
+    date, or it would stay for so long.
     """
+    pruned = Pruned()
     kept = sorted(_recordings(folder), key=lambda it: it.changed_at)
     total = sum(it.n_bytes for it in kept)
-    oldest_at = time.time() - keep_s
-    removed = 0
+    now = time.time()
     for it in kept:
-        if it.path in spare or (it.changed_at >= oldest_at and total <= max_bytes):
+        is_old = keep_s is not None and it.changed_at < now - keep_s
+        is_to_come = keep_s is not None and it.changed_at > now + _DAY_S
+        if it.path in spare:
             continue
-        it.path.unlink(missing_ok=True)
-        total -= it.n_bytes
-        removed += 1
-    return removed
+        try:
+            if is_old or total > max_bytes:
+                it.path.unlink(missing_ok=True)
+                total -= it.n_bytes
+                pruned.removed += 1
+            elif is_to_come:
+                os.utime(it.path, (now, now))
+        except OSError as error:
+            pruned.failed = pruned.failed or f"{it.path.name}: {error.strerror}"
+    return pruned
+
+
+def files_of(folder: Path, call_id: str) -> list[Path]:
+    """Every recording of a call: one for each process that had it. Raises OSError."""
+    return sorted(it.path for it in _recordings(folder) if _FILE_NAME.fullmatch(it.path.name)[1] == call_id)  # type: ignore[index]
 
 
 def erase(folder: Path, call_id: str) -> list[Path]:
     """Remove every recording of a call, and return what was removed. Of a live call nothing more is kept by then."""
-    files = [it.path for it in _recordings(folder) if _FILE_NAME.fullmatch(it.path.name)[1] == call_id]  # type: ignore[index]
+    files = files_of(folder, call_id)
     for path in files:
         path.unlink(missing_ok=True)
-    return sorted(files)
+    return files
 
 
 def _recordings(folder: Path) -> Iterator[_Kept]:
@@ -105,3 +158,12 @@ def _recordings(folder: Path) -> Iterator[_Kept]:
         if _FILE_NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
             status = entry.stat(follow_symlinks=False)
             yield _Kept(status.st_mtime, status.st_size, Path(entry.path))
+
+
+def recorded_calls(folder: Path) -> dict[str, float]:
+    """The ids of the calls that have a recording, each with when that was last written to, in seconds since 1970."""
+    found: dict[str, float] = {}
+    for it in _recordings(folder):
+        call_id = _FILE_NAME.fullmatch(it.path.name)[1]  # type: ignore[index]
+        found[call_id] = max(it.changed_at, found.get(call_id, 0.0))
+    return found

@@ -11,6 +11,7 @@ from relay.errors import NotARecording
 from relay.media.frames import AudioFormat, Encoding
 from relay.record.entries import Recorded, RecordingEnd, RecordingHeader, Timed, Told
 from relay.record.file_format import read
+from relay.record.keys import RecordKey
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,14 @@ class RecordedCall:
         return self.entries[-1].at_s if self.entries else 0.0
 
 
-def read_call(files: Sequence[Path]) -> RecordedCall:
-    """Read all files of one call, in any order.
+def read_call(files: Sequence[Path], keys: Sequence[RecordKey] = ()) -> RecordedCall:
+    """Read all files of one call, in any order. `keys`: those that they may be sealed with.
 
     Raises:
         NotARecording: a file is none, or they are of different calls; one line that names it.
         OSError: a file cannot be read.
     """
-    parts = sorted((read_file(path) for path in files), key=lambda part: part.header.began_at)
+    parts = sorted((read_file(path, keys) for path in files), key=lambda part: part.header.began_at)
     first = parts[0].header
     if others := [part.header.call_id for part in parts if part.header.call_id != first.call_id]:
         raise NotARecording(f"recordings of different calls: {first.call_id} and {others[0]}")
@@ -59,10 +60,10 @@ def read_call(files: Sequence[Path]) -> RecordedCall:
     return RecordedCall(first, entries, complete=all(part.complete for part in parts))
 
 
-def read_file(path: Path) -> RecordedCall:
+def read_file(path: Path, keys: Sequence[RecordKey] = ()) -> RecordedCall:
     """One file of a call, its entries in the order in which they were taken down. Raises as `read_call`."""
     try:
-        header, rest = read(path.read_bytes())
+        header, rest = read(path.read_bytes(), keys)
         entries: list[Recorded] = list(rest)
     except NotARecording as error:
         raise NotARecording(f"{path}: {error}") from None

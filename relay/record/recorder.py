@@ -19,10 +19,13 @@ import trio
 from relay import __version__
 from relay.config import Config
 from relay.media.frames import AudioFormat
+from relay.record.backlog import Backlog
+from relay.record.believed_time import BelievedTime
 from relay.record.call_recording import CallRecording
 from relay.record.entries import Recorded, RecordingEnd, RecordingHeader
-from relay.record.file_format import HEAD, BlockEncoder
-from relay.record.folder import RecordingFile, folder_of, prune
+from relay.record.file_format import FRAMING_BYTES, BlockEncoder, Blocks
+from relay.record.folder import Pruned, RecordingFile, folder_of, prune
+from relay.record.keys import RecordKey, parse_key
 from relay.redaction import Redactor
 
 WRITE_EVERY_S = 0.5
@@ -57,8 +60,9 @@ class _Outcome:
 
     failed: list[tuple[CallRecording, str]] = field(default_factory=list)
     kept: list[tuple[CallRecording, RecordingFile]] = field(default_factory=list)
-    removed: int = 0
-    """Old files."""
+    pruned: Pruned | None = None
+    """Old files, where they were looked for."""
+    clock_jumped_s: float = 0.0
 
 
 class Recorder:
@@ -69,12 +73,19 @@ class Recorder:
         self._settings = recorded_settings(config)
         self._redactor = redactor
         self._live: list[CallRecording] = []
+        """Those whose end is not written yet."""
+        self._backlog = Backlog()
         self._one_thread = trio.CapacityLimiter(1)
+        self._not_removed: str | None = None
+        keys = config.secrets.record_keys
+        key = parse_key(keys[-1]) if keys else None
+        self._key_id = None if key is None else key.id.hex()
         self._writer = _Writer(
             folder,
             call_max_bytes=config.record.max_call_mb * MEGABYTE,
             max_bytes=config.record.max_total_mb * MEGABYTE,
             keep_s=config.record.keep_days * DAY_S,
+            key=key,
         )
 
     def begin(
@@ -95,51 +106,90 @@ class Recorder:
             clock_s=now,
             goes_on=goes_on,
         )
-        recording = CallRecording(header, self._redactor, now)
+        recording = CallRecording(header, self._redactor, now, self._backlog)
         self._live.append(recording)
         return recording
 
     async def run(self) -> None:
-        """The task that writes, until cancelled."""
+        """The task that writes, until cancelled; where nothing is recorded, it removes what is too old by now."""
+        every_s = PRUNE_EVERY_S if self._config.mode == "off" else WRITE_EVERY_S
         while True:
-            await trio.sleep(WRITE_EVERY_S)
+            await trio.sleep(every_s)
             await self.write()
 
     async def write(self) -> None:
         """Write what there is. Cancelled, it may be written all the same, by a thread that nobody waits for."""
+        if not self._live and not self._writer.prune_is_due:
+            return
         batches = [self._batch(recording) for recording in self._live]
-        self._live = [batch.recording for batch in batches if not batch.is_over]
         work = partial(self._writer.work, batches)
         try:
             outcome = await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._one_thread)
         except Exception as error:  # noqa: BLE001 - no thread, or a fault of ours: calls go on without their recordings
             outcome = _Outcome(failed=[(batch.recording, _told(error)) for batch in batches])
-            self._live += [batch.recording for batch in batches if batch.is_over]  # their files are still open
+        else:
+            over = {batch.recording for batch in batches if batch.is_over}
+            self._live = [recording for recording in self._live if recording not in over]
+        self._backlog.written()
+        self._tell(outcome)
+
+    def give_up(self, why: str) -> None:
+        """Write no more of any call."""
+        for recording in self._live:
+            recording.give_up(why)
+
+    def _tell(self, outcome: _Outcome) -> None:
         for recording, why in outcome.failed:
             recording.give_up(why)
         for recording, file in outcome.kept:
             values = {"file": file.path.name, "bytes": file.n_bytes, "troubles": recording.troubles.found}
-            log.info("record.kept", call_id=recording.call_id, **values)
-        if outcome.removed:
-            log.info("record.removed", files=outcome.removed)
+            log.info("record.kept", call_id=recording.call_id, key_id=self._key_id, **values)
+        if outcome.clock_jumped_s:
+            log.warning("record.clock_jumped", by_s=round(outcome.clock_jumped_s))
+        if (pruned := outcome.pruned) is None:
+            return
+        if pruned.removed:
+            log.info("record.removed", files=pruned.removed)
+        if pruned.failed not in {None, self._not_removed}:
+            log.warning("record.not_removed", error=pruned.failed)
+        self._not_removed = pruned.failed
 
     def _batch(self, recording: CallRecording) -> _Batch:
         keep = self._config.mode == "all" or bool(recording.troubles.found)
         return _Batch(recording, recording.take(), recording.is_over, keep)
 
 
+@dataclass(frozen=True, slots=True)
+class _OpenFile:
+    """A file that is being written, and what makes its bytes."""
+
+    file: RecordingFile
+    blocks: Blocks
+
+    def append(self, payload: bytes) -> None:
+        self.file.append(self.blocks.next(payload))
+
+
 class _Writer:
     """Has the files. It is used by one thread at a time."""
 
-    def __init__(self, folder: Path, *, call_max_bytes: int, max_bytes: int, keep_s: float) -> None:
+    def __init__(
+        self, folder: Path, *, call_max_bytes: int, max_bytes: int, keep_s: float, key: RecordKey | None
+    ) -> None:
         self._folder = folder
         self._call_max_bytes = call_max_bytes
         self._max_bytes = max_bytes
         self._keep_s = keep_s
+        self._key = key
         self._encoder = BlockEncoder()
-        self._files: dict[CallRecording, RecordingFile] = {}
+        self._files: dict[CallRecording, _OpenFile] = {}
         self._lost: set[CallRecording] = set()
+        self._time = BelievedTime()
         self._prune_at = 0.0
+
+    @property
+    def prune_is_due(self) -> bool:
+        return time.monotonic() >= self._prune_at
 
     def work(self, batches: Sequence[_Batch]) -> _Outcome:
         """Write the batches, close the files of calls that are over, and now and then remove old ones."""
@@ -150,45 +200,48 @@ class _Writer:
             except Exception as error:  # noqa: BLE001 - whatever it is, it costs this recording and nothing else
                 self._lost.add(batch.recording)
                 outcome.failed.append((batch.recording, _told(error)))
+        for batch in batches:  # afterwards, because to close a file can take long: it waits for the disk
             if batch.is_over:
                 self._finish(batch, outcome)
-        outcome.removed = self._prune()
+        if self.prune_is_due:
+            self._prune_at = time.monotonic() + PRUNE_EVERY_S
+            outcome.clock_jumped_s = self._time.look()
+            outcome.pruned = self._prune()
         return outcome
 
     def _append(self, recording: CallRecording, entries: Sequence[Recorded]) -> None:
         if not entries or recording in self._lost:
             return
-        file = self._files.get(recording)
-        if file is None:
-            file = self._files[recording] = RecordingFile(self._folder, recording.call_id)
-            file.append(HEAD)
-        block = self._encoder.block(entries)
-        if file.n_bytes + len(block) > self._call_max_bytes:
-            file.append(self._encoder.block([RecordingEnd(_time_of(entries[0]), "full")]))
+        opened = self._files.get(recording)
+        if opened is None:
+            blocks = Blocks(self._key)
+            opened = self._files[recording] = _OpenFile(RecordingFile(self._folder, recording.call_id), blocks)
+            opened.file.append(blocks.head)
+        payload = self._encoder.payload(entries)
+        if opened.file.n_bytes + len(payload) + FRAMING_BYTES > self._call_max_bytes:
+            opened.append(self._encoder.payload([RecordingEnd(_time_of(entries[0]), "full")]))
             raise _Full
-        file.append(block)
+        opened.append(payload)
 
     def _finish(self, batch: _Batch, outcome: _Outcome) -> None:
         self._lost.discard(batch.recording)
-        file = self._files.pop(batch.recording, None)
-        if file is None:
+        opened = self._files.pop(batch.recording, None)
+        if opened is None:
             return
         try:
-            file.close(keep=batch.keep)
-        except OSError as error:
+            opened.file.close(keep=batch.keep)
+        except Exception as error:  # noqa: BLE001 - as above
             outcome.failed.append((batch.recording, _told(error)))
         else:
-            outcome.kept += [(batch.recording, file)] * batch.keep
+            outcome.kept += [(batch.recording, opened.file)] * batch.keep
 
-    def _prune(self) -> int:
-        if time.monotonic() < self._prune_at:
-            return 0
-        self._prune_at = time.monotonic() + PRUNE_EVERY_S
-        spare = {file.path for file in self._files.values()}
+    def _prune(self) -> Pruned:
+        spare = {opened.file.path for opened in self._files.values()}
+        keep_s = self._keep_s if self._time.is_believed else None
         try:
-            return prune(self._folder, max_bytes=self._max_bytes, keep_s=self._keep_s, spare=spare)
-        except OSError:
-            return 0  # the next recording finds out what is wrong with the folder
+            return prune(self._folder, max_bytes=self._max_bytes, keep_s=keep_s, spare=spare)
+        except OSError as error:
+            return Pruned(failed=_told(error))
 
 
 def recorded_settings(config: Config) -> dict[str, Any]:
@@ -217,19 +270,19 @@ def _time_of(entry: Recorded) -> float:
 async def open_recorder(
     config: Config, redactor: Redactor, environ: Mapping[str, str] = os.environ
 ) -> AsyncIterator[Recorder | None]:
-    """The recorder of the daemon, which writes while the context is open; None where nothing is recorded.
+    """The recorder of the daemon, which writes while the context is open; None where nothing is recorded. What was
+    recorded before goes by its age in any case.
 
     On leaving, what was taken down is written, in `CLOSE_S` at most.
     """
-    if config.record.mode == "off":
-        yield None
-        return
     recorder = Recorder(config, redactor, folder_of(config.record.dir, environ))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(recorder.run)
         try:
-            yield recorder
+            yield None if config.record.mode == "off" else recorder
         finally:
-            with trio.move_on_after(CLOSE_S, shield=True):
+            with trio.move_on_after(CLOSE_S, shield=True) as scope:
                 await recorder.write()
+            if scope.cancelled_caught:
+                recorder.give_up("the disk was too slow at the end of the process")
             nursery.cancel_scope.cancel()

@@ -5,7 +5,7 @@
 | leg_lost     | a socket of the caller or of the assistant was lost                      |
 | no_assistant | a call with the assistant could not be made                              |
 | hole         | the caller heard over 200 ms of silence in the middle of a word          |
-| false_alarm  | the assistant was cut, and went on because nobody had interrupted it     |
+| false_alarm  | the assistant was cut by what was neither an interruption nor "uh-huh"   |
 | slow_answer  | over 4 s passed from the caller's last word to the assistant's next      |
 | stale        | audio of a turn that was cut was sent behind its `clear`                 |
 | crash        | the relay failed on the call                                             |
@@ -23,7 +23,6 @@ _BY_EVENT = {
     "client.gone": "leg_lost",
     "assistant.unavailable": "no_assistant",
     "assistant.given_up": "no_assistant",
-    "bargein.false": "false_alarm",
     "call.failed": "crash",
 }
 
@@ -46,6 +45,8 @@ class Troubles:
         if kind := _BY_EVENT.get(name):
             self._found[kind] = None
         match name:
+            case "bargein.false" if values["by"] != "agreement":
+                self._found["false_alarm"] = None
             case "playout.hole" if values["hole_ms"] > HOLE_MS:
                 self._found["hole"] = None
             case "speech.started":

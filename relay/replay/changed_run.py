@@ -12,6 +12,7 @@ without the change, not with the recording: there the machine woke each task a l
 | a dial        | comes to what it came to, at that time; one that was not made then is never answered            |
 """
 
+import sys
 from collections import deque
 from collections.abc import Sequence
 from math import inf
@@ -22,6 +23,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from relay.config import Config
 from relay.media.frames import FRAME_MS, Audio
+from relay.record.backlog import Backlog
 from relay.record.call_recording import CallRecording
 from relay.record.entries import (
     CallerOutboxGone,
@@ -170,7 +172,7 @@ async def _play(
     clock = trio.lowlevel.current_clock()
     assert isinstance(clock, MockClock)
     clock.jump(began_s)
-    recording = CallRecording(header, Redactor(), began_s)
+    recording = CallRecording(header, Redactor(), began_s, Backlog(sys.maxsize))
     done = list(recording.take())
     side = CallerSide(PlayedMarks(mark_delay_s(entries)), caller_format_of(header).frame_bytes)
     async with open_stage(header, config, recording, side, apology) as stage, trio.open_nursery() as nursery:

@@ -13,6 +13,7 @@ clock. So neither the load of the machine on which the call ran nor that of this
 | an event was told               | nothing: it is compared afterwards                                            |
 """
 
+import sys
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
@@ -24,6 +25,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from relay.config import Config
 from relay.media.frames import Audio
+from relay.record.backlog import Backlog
 from relay.record.call_recording import CallRecording
 from relay.record.entries import (
     CallerLent,
@@ -80,7 +82,7 @@ class SteppedRecording(CallRecording):
 
     def __init__(self, header: RecordingHeader, moment: float, names: Collection[str]) -> None:
         """`names` are those of the waits that were over in the recorded call: it may be of a version with fewer."""
-        super().__init__(header, Redactor(), moment)
+        super().__init__(header, Redactor(), moment, Backlog(sys.maxsize))
         self._names = names
         self._waits: dict[str, trio.CancelScope] = {}
 

@@ -1,6 +1,7 @@
-"""Finds the static files of the web client in this folder, and says where and with which headers each is served.
+"""Finds the static files of the pages in this folder, and says where and with which headers each is served.
 
-`relay-client.js` and what it imports is the client library, for any page. `app.js` and the rest is the page at `/`.
+`relay-client.js` and what it imports is the client library, for any page. `app.js` and the rest is the page at `/`, for
+callers; `admin.js` and what it imports is the page at `/admin`, for operators.
 """
 
 from dataclasses import dataclass
@@ -9,7 +10,9 @@ from importlib.resources import files
 from pathlib import PurePosixPath
 
 PREFIX = "/web/"
-"""The path of the files; the page itself is at `/`."""
+"""The path of the files; each page has one of its own."""
+ADMIN = "/admin"
+_PAGES = {"index.html": "/", "admin.html": ADMIN}
 
 _CONTENT_SECURITY_POLICY = (
     "default-src 'none'; "
@@ -31,6 +34,23 @@ HEADERS = {
 }
 """To be sent with every file. `no-cache`: the browser asks each time, with the ETag; a new version works at once."""
 
+
+def admitting(policy: str, other: str) -> str:
+    """A Content-Security-Policy with the sources of both, for a page that opens a document of the other's.
+
+    A document from a `blob:` URL inherits the policy of the page that made it, beside its own (Content Security Policy
+    Level 3, section 7.8).
+    """
+    sources: dict[str, dict[str, None]] = {}
+    for text in (policy, other):
+        for directive in filter(None, map(str.split, text.split(";"))):
+            sources.setdefault(directive[0], {}).update(dict.fromkeys(directive[1:]))
+    return "; ".join(
+        " ".join([name, *(source for source in named if source != "'none'" or len(named) == 1)])
+        for name, named in sources.items()
+    )
+
+
 _CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -49,11 +69,11 @@ class StaticFile:
 
 
 def static_files() -> dict[str, StaticFile]:
-    """Read every file of the web client. Return them by the path of their URL; `/` is the page."""
+    """Read every file. Return them by the path of their URL."""
     found = {}
     for entry in files(__name__).iterdir():
         if content_type := _CONTENT_TYPES.get(PurePosixPath(entry.name).suffix):
             body = entry.read_bytes()
             file = StaticFile(body, content_type, f'"{sha256(body).hexdigest()[:16]}"')
-            found["/" if entry.name == "index.html" else PREFIX + entry.name] = file
+            found[_PAGES.get(entry.name, PREFIX + entry.name)] = file
     return found

@@ -38,6 +38,7 @@ def test_it_answers_while_the_context_is_open_and_is_gone_after_it(
     assert (assistant.audio_format, assistant.sample_rate_hz) == (encoding, rate_hz)
     assert assistant.api_base == "http://127.0.0.1:8090"
     assert config.limits.max_calls == 7
+    assert config.record.mode == "off"
     assert (config.jitter.target_ms, config.jitter.lead_ms) == (TARGET_MS, LEAD_MS)
 
 

@@ -80,6 +80,7 @@ FLUSHED: list[Mapping[str, Any]] = [
     {"event": "bargein.flushed", "by": "assistant", "onset_to_clear_ms": 900.0, "decide_to_clear_ms": 90.0},
     {"event": "call.started", "by": "caller"},
     {"event": "echo.found", "loss_db": 15.0},
+    {"event": "record.kept", "file": "call.relay"},
 ]
 
 
@@ -96,7 +97,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
     @contextmanager
     def relay_to_load(
-        calls: int, seconds: float, audio: str, *, max_calls: int
+        calls: int, seconds: float, audio: str, *, max_calls: int, record_mode: str
     ) -> Iterator[tuple[RelayProcess, LoadSpec]]:
         assert max_calls == calls + 1
         yield QuietRelay(1, 2, tmp_path), LoadSpec(calls, seconds, audio, 2, 1, 3, 200, 100)
@@ -126,6 +127,12 @@ def test_only_with_an_echo_it_says_how_many_were_found() -> None:
 
     assert (result.echo_loss_db, result.echoes_found) == (15.0, 1)
     assert run.run_bench(4, 5.0, "pcm").echoes_found is None
+
+
+@pytest.mark.usefixtures("measured")
+def test_only_where_calls_are_recorded_it_says_how_many_were() -> None:
+    assert run.run_bench(4, 5.0, "pcm", None, "all").recorded == 1
+    assert run.run_bench(4, 5.0, "pcm").recorded is None
 
 
 @pytest.mark.usefixtures("measured")

@@ -507,3 +507,36 @@ async def one_call(rig: Rig, number: int) -> Any:
             call = own.call
             scope.cancel()
     return call
+
+
+async def test_what_an_operator_sees_of_a_call_follows_both_sides(autojump_clock: MockClock) -> None:
+    shown = ("state", "caller_speaking", "assistant_speaking", "caller_dbfs", "assistant_dbfs")
+    seen: list[list[Any]] = []
+    async with open_rig() as rig:
+
+        def look() -> dict[str, Any]:
+            summary: dict[str, Any] = rig.call.summary()
+            seen.append([summary[name] for name in shown])
+            return summary
+
+        rig.call = rig.ring()
+        look()
+        await rig.begin()
+        await trio.sleep(1)
+        look()
+        rig.phone.say(TONE * 50)  # first, or it would be taken for an echo of the assistant's
+        await trio.sleep(0.8)
+        look()
+        await trio.sleep(1)
+        rig.assistant.say(TONE * 50)
+        await trio.sleep(0.6)
+        full = look()
+
+    assert seen == [
+        [None, False, False, None, None],
+        ["live", False, False, -90.0, -90.0],
+        ["live", True, False, pytest.approx(-15.2, abs=0.2), -90.0],
+        ["live", False, True, -90.0, pytest.approx(-15.2, abs=0.2)],
+    ]
+    assert (full["turn"], full["target_ms"]) == (1, 200)
+    assert 0 < full["queued_ms"] <= 200

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from relay.call.calls import REFUSAL_REASONS
+from relay.call.calls import FINISHED_MAX, REFUSAL_REASONS
 from relay.call.checkpoint import new_record
 from relay.config import CALLS_OF_A_CORE, LimitsConfig, TwilioConfig
 from relay.errors import AssistantUnavailable, AuthRejected, CallRefused
@@ -278,3 +278,24 @@ async def test_without_a_number_a_process_takes_what_a_core_carries(autojump_clo
             rig.ring(f"CA{number:032x}")
 
         assert rig.calls.refusal_cause == "max_calls"
+
+
+async def test_a_call_that_is_over_is_remembered_for_operators_and_only_so_many(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        assert rig.calls.finished.maxlen == FINISHED_MAX
+        for sid in SIDS[:2]:
+            rig.ring(sid)
+            await trio.sleep(1)
+        first, second = rig.calls.live()
+        second.finish(EndReason.IDLE)
+        await trio.sleep(2)
+        first.finish(EndReason.ADMIN)
+        await rig.calls.wait_empty()
+        found = list(rig.calls.finished)
+
+        assert [(call.id, call.sid, call.reason) for call in found] == [
+            (second.id, SIDS[1], EndReason.IDLE),
+            (first.id, SIDS[0], EndReason.ADMIN),
+        ]
+        assert [call.duration_s for call in found] == [pytest.approx(1, abs=0.5), pytest.approx(4, abs=0.5)]
+        assert rig.calls.begun == 2

@@ -2,11 +2,13 @@
 
 import json
 import wave
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 
+from relay.record.keys import parse_key
 from tests.support.commands import one_line, relay
 from tests.support.recordings_of_calls import attached, ended, header, sent, spoken, told, write_recording
 
@@ -65,6 +67,23 @@ def test_the_sound_is_written_and_can_be_had_beside_the_object(recording: Path, 
     assert relay_report(recording, "--wav", tmp_path / "2.wav").stdout == f"written: {tmp_path / '2.wav'}\n"
 
 
+def test_the_timeline_is_written_as_a_page_a_picture_and_a_trace(recording: Path, tmp_path: Path) -> None:
+    html, png, trace = tmp_path / "call.html", tmp_path / "call.png", tmp_path / "trace.json"
+    result = relay_report(recording, "--html", html, "--png", png, "--trace", trace)
+
+    assert result.stdout.splitlines() == [f"written: {path}" for path in (html, png, trace)]
+    assert html.read_text().startswith("<!doctype html>")
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert json.loads(trace.read_text())["traceEvents"]
+
+
+def test_the_page_goes_to_standard_output_and_nothing_else_does(recording: Path) -> None:
+    result = relay_report(recording, "--html", "-")
+
+    assert result.stdout.startswith("<!doctype html>")
+    assert result.stdout.endswith("</html>\n")
+
+
 def test_both_files_of_a_call_that_went_on_in_another_process_are_one_call(recording: Path, tmp_path: Path) -> None:
     second = write_recording(tmp_path / "call-2.relay", [attached(), ended(5.0)], header(began_at=1_000_010.0))
 
@@ -94,8 +113,35 @@ def test_what_is_no_recording_ends_with_status_2_and_one_line(content: bytes | N
     assert told in one_line(result)
 
 
-def test_sound_that_cannot_be_written_ends_with_status_2_and_one_line(recording: Path, tmp_path: Path) -> None:
-    result = relay_report(recording, "--wav", tmp_path / "no" / "call.wav")
+KEY, OTHER = (b64encode(bytes(range(n, n + 32))).decode() for n in (1, 2))
+
+
+@pytest.fixture
+def sealed(tmp_path: Path) -> Path:
+    return write_recording(tmp_path / "sealed.relay", [attached(), ended(4.0)], key=parse_key(KEY))
+
+
+@pytest.mark.parametrize("keys", [KEY, f"{OTHER},{KEY}", f"{KEY},{OTHER}"])
+def test_a_sealed_recording_is_read_with_any_of_the_keys_in_the_environment(keys: str, sealed: Path) -> None:
+    result = relay("report", str(sealed), RELAY_RECORD_KEY=keys)
+
+    assert result.stdout.splitlines()[-1] == "The caller hung up after 00:04.0."
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"), [("", "is sealed with the key"), (OTHER, "is sealed with the key"), ("short", "is no Base64")]
+)
+def test_without_its_key_a_sealed_recording_ends_with_status_2_and_one_line(keys: str, told: str, sealed: Path) -> None:
+    result = relay("report", str(sealed), RELAY_RECORD_KEY=keys)
+
+    assert result.exit_code == 2
+    assert told in one_line(result)
+    assert "short" not in one_line(result)
+
+
+@pytest.mark.parametrize("option", ["--wav", "--html", "--png", "--trace"])
+def test_what_cannot_be_written_ends_with_status_2_and_one_line(option: str, recording: Path, tmp_path: Path) -> None:
+    result = relay_report(recording, option, tmp_path / "no" / "file")
 
     assert result.exit_code == 2
     assert "cannot be written" in one_line(result)
@@ -140,6 +186,8 @@ def test_erasing_a_call_that_has_no_recording_is_a_failure(call_id: str, configu
         ["FILE", "--text", "--json"],
         ["--erase", "x", "--json"],
         ["--erase", "x", "--wav", "F"],
+        ["--erase", "x", "--html", "F"],
+        ["FILE", "--html", "-", "--json"],
     ],
 )
 def test_options_that_contradict_each_other_are_wrong_use(arguments: list[str]) -> None:

@@ -2,6 +2,8 @@
 
 import pytest
 
+from relay import __version__
+from relay.config import LimitsConfig
 from tests.support.frontrig import ADMIN_TOKEN, SID, front_config, open_front
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
@@ -44,7 +46,25 @@ async def test_a_call_is_listed_shown_and_ended() -> None:
         assert shown.json()["id"] == call_id
         assert (ended.status_code, ended.json()) == (202, {"id": call_id, "status": "ending"})
         assert rig.metric("relay_calls_total", end_reason="admin") == 1
-        assert (await rig.http.get("/calls", headers=ADMIN)).json() == {"calls": []}
+        after = (await rig.http.get("/calls", headers=ADMIN)).json()
+        assert after["calls"] == []
+        assert after["relay"]["calls_begun"] == 1
+
+
+async def test_the_list_says_how_the_relay_itself_is_doing() -> None:
+    async with open_front(front_config(limits=LimitsConfig(max_calls=1))) as rig:
+        rig.calls.answer("CA1")
+        rig.calls.note_loop_lag(0.1)
+        relay = (await rig.http.get("/calls", headers=ADMIN)).json()["relay"]
+
+    assert relay == {
+        "version": __version__,
+        "uptime_s": relay["uptime_s"],
+        "max_calls": 1,
+        "calls_begun": 1,
+        "refusal_cause": "max_calls",
+        "loop_lag_ms": 3.0,
+    }
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])

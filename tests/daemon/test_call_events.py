@@ -1,4 +1,4 @@
-"""GET /calls/{id}/events over a real server: what a listener is told, when it ends, and what listeners cost."""
+"""GET /calls/{id}/events and GET /events over a real server: what a listener is told, when it ends, what it costs."""
 
 import json
 from collections.abc import AsyncIterator
@@ -10,10 +10,11 @@ import h11
 import pytest
 import trio
 
-from relay.call.report import report as event_queue
-from relay.call.report.events import FalseAlarm, Interrupted, Said, Speech, Trouble
-from relay.call.report.report import LISTENERS_MAX
+from relay.call.report.events import CallerSpoke, FalseAlarm, Interrupted, PlayoutHole, Said, Speech, Trouble
+from relay.call.report.listeners import LISTENERS_MAX
+from relay.config import LimitsConfig
 from relay.daemon import call_events
+from relay.daemon.event_stream import CONTENT_TYPE
 from relay.logic.end_reason import EndReason
 from tests.support.browserrig import browser, start_polling
 from tests.support.callrig import TONE
@@ -65,12 +66,12 @@ class Listener:
 
 
 @asynccontextmanager
-async def listening(rig: FrontRig, call_id: str) -> AsyncIterator[Listener]:
+async def listening(rig: FrontRig, call_id: str | None) -> AsyncIterator[Listener]:
+    """To one call, or to all."""
     stream, http = await trio.open_tcp_stream("127.0.0.1", rig.port), h11.Connection(h11.CLIENT)
     async with stream:
-        request = h11.Request(
-            method="GET", target=f"/calls/{call_id}/events", headers=[("Host", "relay"), *ADMIN.items()]
-        )
+        target = "/events" if call_id is None else f"/calls/{call_id}/events"
+        request = h11.Request(method="GET", target=target, headers=[("Host", "relay"), *ADMIN.items()])
         await stream.send_all((http.send(request) or b"") + (http.send(h11.EndOfMessage()) or b""))
         listener = Listener(stream, http)
         answer = await listener.event()
@@ -164,7 +165,7 @@ async def test_what_really_happens_to_a_call_is_in_its_feed() -> None:
 async def test_a_listener_that_does_not_keep_up_is_told_how_many_events_it_missed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(event_queue, "WAITING_MAX", 3)
+    monkeypatch.setattr(call_events, "WAITING_MAX", 3)
     async with open_front() as rig:
         call_id = await a_call(rig)
         [call] = rig.calls.live()
@@ -227,6 +228,97 @@ async def test_a_listener_that_comes_when_the_call_has_ended_is_not_kept_waiting
             assert await listener.rest() == []
 
 
+# -- all calls
+
+
+async def test_all_calls_are_told_each_by_its_id_from_its_first_event_to_its_last() -> None:
+    async with open_front() as rig:
+        before = rig.calls.answer("CA-before")
+        async with listening(rig, None) as listener:
+            name, first = await listener.next()
+            call = rig.calls.answer("CA-after")
+            while (it := await listener.next())[1]["call_id"] != call.id:
+                pass
+            before.report.tell(PlayoutHole(240.0))
+            hole = await listener.until("playout.hole")
+            call.finish(EndReason.ADMIN)
+            while (last := await listener.until("call.ended"))["call_id"] != call.id:
+                pass
+
+    assert (name, [told["id"] for told in first["calls"]]) == ("calls", [before.id])
+    assert (it[0], it[1]["call_sid"]) == ("call.started", "CA-after")
+    assert hole == {"call_id": before.id, "at_s": hole["at_s"], "hole_ms": 240.0}
+    assert (last["reason"], last["at_s"] >= last["duration_s"]) == ("admin", True)
+
+
+async def test_what_the_detector_heard_is_told_with_its_times_and_levels() -> None:
+    async with open_front() as rig:
+        call = rig.calls.answer("CA1")
+        spoke = CallerSpoke(onset_ms=100, likely_ms=160, decided_ms=230, level_dbfs=-31.5, over_floor_db=22.0)
+        async with listening(rig, call.id) as listener:
+            call.report.tell(spoke)
+            told = await listener.until("speech")
+
+    assert told == {"at_s": told["at_s"], "role": "user", "status": "started", **spoke.log_values()}
+
+
+async def test_who_reads_slowly_loses_the_oldest_of_all_calls_and_is_told_how_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(call_events, "WAITING_OF_ALL_MAX", 3)
+    async with open_front() as rig:
+        call = rig.calls.answer("CA1")
+        async with listening(rig, None) as listener:
+            await listener.next()
+            for number in range(10):
+                call.report.tell(Said("user", str(number), final=True))
+            lost = await listener.until("lost")
+            told = [(await listener.until("final"))["text"] for _ in range(3)]
+
+    assert lost["events"] >= 7
+    assert told == ["7", "8", "9"]
+
+
+async def test_listeners_to_all_calls_are_counted_with_the_others_and_by_themselves() -> None:
+    async with open_front(front_config(limits=LimitsConfig(listeners=LISTENERS_MAX + 1))) as rig:
+        call = rig.calls.answer("CA1")
+        async with AsyncExitStack() as stack:
+            for _ in range(LISTENERS_MAX):
+                await (await stack.enter_async_context(listening(rig, None))).next()
+            ninth = await rig.http.get("/events", headers=ADMIN)
+            await (await stack.enter_async_context(listening(rig, call.id))).next()
+            beyond = await rig.http.get(f"/calls/{call.id}/events", headers=ADMIN)
+
+    assert [(it.status_code, it.json()["code"]) for it in (ninth, beyond)] == [(503, "BUSY")] * 2
+    assert "listen to this already" in ninth.json()["error"]
+    assert rig.metric("relay_limited_total", limit="listeners") == 1
+
+
+async def test_a_relay_that_stops_tells_of_the_last_call_and_ends_the_answer() -> None:
+    async with open_front() as rig, trio.open_nursery() as nursery:
+        rig.calls.answer("CA1")
+        async with listening(rig, None) as listener:
+            await listener.next()
+            nursery.start_soon(rig.calls.drain, 0.0)
+            rest = await listener.rest()
+        async with listening(rig, None) as late:
+            nothing = await late.rest()
+
+    assert rest[-1] == "call.ended"
+    assert nothing == ["calls"]
+
+
+@pytest.mark.parametrize(
+    ("token", "status", "code"), [(None, 404, "NOT_FOUND"), (ADMIN_TOKEN, 401, "ADMIN_TOKEN_NEEDED")]
+)
+async def test_all_calls_are_told_to_the_operator_only(token: str | None, status: int, code: str) -> None:
+    async with open_front(front_config({"admin_token": token})) as rig:
+        answer = await rig.http.get("/events", headers={"Authorization": "Bearer guess"})
+
+        assert (answer.status_code, answer.json()["code"]) == (status, code)
+        assert rig.metric("relay_auth_rejected_total", endpoint="/events") == (status == 401)
+
+
 @pytest.mark.parametrize(
     ("token", "headers", "status", "code"),
     [
@@ -248,6 +340,7 @@ async def test_it_is_for_the_operator_and_for_calls_that_run(
 
 async def test_head_asks_without_listening() -> None:
     async with open_front() as rig:
-        answer = await rig.http.head(f"/calls/{await a_call(rig)}/events", headers=ADMIN)
+        for path in ("/events", f"/calls/{await a_call(rig)}/events"):
+            answer = await rig.http.head(path, headers=ADMIN)
 
-        assert (answer.status_code, answer.headers["content-type"]) == (200, call_events.CONTENT_TYPE)
+            assert (answer.status_code, answer.headers["content-type"]) == (200, CONTENT_TYPE)

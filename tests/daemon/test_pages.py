@@ -1,9 +1,9 @@
-"""GET / and /web/: the files of the web client with their headers."""
+"""GET /, /admin and /web/: the files of the pages with their headers."""
 
 import pytest
 
 from relay.web import static_files
-from tests.support.frontrig import open_front
+from tests.support.frontrig import front_config, open_front
 
 
 @pytest.mark.parametrize("path", sorted(static_files()))
@@ -52,3 +52,11 @@ async def test_only_get_and_head() -> None:
 
         assert answer.status_code == 405
         assert answer.headers["allow"] == "GET"
+
+
+async def test_without_an_admin_token_there_is_no_page_for_operators() -> None:
+    async with open_front(front_config({"admin_token": None})) as rig:
+        answer = await rig.http.get("/admin")
+
+        assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
+        assert (await rig.http.get("/")).status_code == 200

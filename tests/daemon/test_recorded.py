@@ -50,6 +50,22 @@ async def test_killed_in_the_middle_of_a_call_the_file_opens_up_to_the_last_seco
     assert last.at_s > talked_s - WRITE_EVERY_S - BUSY_S
 
 
+async def test_a_daemon_that_is_stopped_leaves_whole_recordings_and_ends_with_status_0(tmp_path: Path) -> None:
+    async with open_assistant(key=VAPI_KEY, behaviour=Behaviour(script="tone")) as assistant:
+        text = settings(assistant.base_url, drain_timeout_s=0.0)
+        text += f'[record]\nmode = "all"\ndir = "{tmp_path}"\n'
+        async with running_daemon(text) as daemon, open_phone(daemon.url, OPTIONS) as phone:
+            assert await phone.wait_heard(500)
+            daemon.signal()
+            with trio.fail_after(30):
+                assert await daemon.process.wait() == 0
+            assert daemon.events()[-1] == "daemon.stopped"
+            assert daemon.events().count("record.kept") == 1
+    (path,) = files_in(tmp_path)
+
+    assert read_call([path]).complete
+
+
 async def test_a_browsers_call_is_recorded_at_its_rate_and_with_what_it_says_it_played(tmp_path: Path) -> None:
     config = front_config(record=RecordConfig(mode="all", dir=str(tmp_path)))
     async with open_front(config) as rig, browser(rig) as page:

@@ -22,7 +22,7 @@ def is_gone(daemon: Daemon) -> bool:
 @pytest.fixture
 def config_file(tmp_path: Path) -> Path:
     path = tmp_path / "config.toml"
-    path.write_text(config_toml("http://127.0.0.1:9"), encoding="utf-8")
+    path.write_text(config_toml("http://127.0.0.1:9", tmp_path), encoding="utf-8")
     return path
 
 
@@ -72,7 +72,7 @@ async def test_one_that_does_not_end_is_killed(config_file: Path, monkeypatch: p
 
 
 async def test_neither_a_proxy_nor_systemds_own_reach_it(config_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTP_PROXY", "https_proxy", "NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY"):
+    for name in ("HTTP_PROXY", "https_proxy", "NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY", "RELAY_RECORD_KEY"):
         monkeypatch.setenv(name, "/nowhere")
 
     async with open_daemon(config_file, Credentials().environ(), lambda _: None) as daemon:

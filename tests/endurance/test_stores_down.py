@@ -4,7 +4,6 @@ not notice, others do."""
 import shutil
 import signal
 import sqlite3
-import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ from relay.standin.assistant import Behaviour, open_assistant
 from relay.standin.phone import Phone, open_phone
 from tests.support.balancer import open_balancer
 from tests.support.daemons import VAPI_KEY, Daemon, running_daemon, settings
+from tests.support.disks import fill, remount, small_disk
 from tests.support.places import OPTIONS
 from tests.support.redis_server import RedisServer
 
@@ -152,25 +152,6 @@ def filed(path: Path) -> list[str]:
 
 
 @contextmanager
-def small_disk(folder: Path) -> Iterator[Path]:
-    """A file system of 256 KB, mounted there."""
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("no right to mount a file system")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def fill(disk: Path) -> None:
-    with (disk / "filler").open("wb", buffering=0) as file, suppress(OSError):
-        while True:
-            file.write(bytes(1024))
-
-
-@contextmanager
 def full(folder: Path) -> Iterator[Path]:
     with small_disk(folder / "disk") as disk:
         fill(disk)
@@ -180,7 +161,7 @@ def full(folder: Path) -> Iterator[Path]:
 @contextmanager
 def read_only(folder: Path) -> Iterator[Path]:
     with small_disk(folder / "disk") as disk:
-        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        remount(disk, "ro")
         yield disk / "relay.db"
 
 
@@ -209,7 +190,7 @@ def mend_full(path: Path) -> None:
 
 
 def mend_read_only(path: Path) -> None:
-    subprocess.run(["mount", "-o", "remount,rw", path.parent], check=True)
+    remount(path.parent, "rw")
 
 
 def mend_folder(path: Path) -> None:

@@ -8,7 +8,8 @@ from trio.testing import MockClock
 
 from relay.errors import AssistantUnavailable
 from relay.media.frames import TELEPHONE
-from relay.record.call_recording import WAITING_MAX_BYTES, CallRecording
+from relay.record.backlog import CALL_MAX_BYTES, Backlog
+from relay.record.call_recording import CallRecording
 from relay.record.entries import (
     AssistantConnected,
     CallerLent,
@@ -35,7 +36,7 @@ SECRET = "wss://phone-call-websocket.example/secret-path-of-the-call"
 
 
 def recording(redactor: Redactor | None = None) -> CallRecording:
-    return CallRecording(HEADER, redactor or Redactor(), trio.current_time())
+    return CallRecording(HEADER, redactor or Redactor(), trio.current_time(), Backlog())
 
 
 async def test_times_count_from_the_beginning_of_the_recording(autojump_clock: MockClock) -> None:
@@ -120,7 +121,7 @@ async def test_no_secret_is_taken_down(autojump_clock: MockClock) -> None:
 async def test_what_nobody_fetches_is_bounded_and_given_up_with_a_line_in_the_log(autojump_clock: MockClock) -> None:
     taken = recording()
     with capture_logs() as logged:
-        for _ in range(WAITING_MAX_BYTES // 160):
+        for _ in range(CALL_MAX_BYTES // 160):
             taken.from_assistant(bytes(160), has_floor=True)
 
     assert taken.take() == []

@@ -29,8 +29,10 @@ from relay.record.entries import (
     Told,
     Woke,
 )
-from relay.record.file_format import HEAD, MAGIC, BlockEncoder, read
+from relay.record.file_format import HEAD, MAGIC, SEALED_HEAD_BYTES, BlockEncoder, Blocks, read
+from relay.record.keys import RecordKey
 
+KEY, OTHER = RecordKey(bytes(range(32))), RecordKey(bytes(range(1, 33)))
 HEADER = RecordingHeader("1.0", "call", "CA1", 1.0, "mulaw", 8000, "pcm_s16le", 16000, {"vad": {"threshold": 0.5}})
 AT = st.floats(0, 1e6)
 COUNT = st.integers(0, 2**31)
@@ -59,12 +61,18 @@ def written(blocks: list[list[Recorded]]) -> bytes:
     return HEAD + encoder.block([HEADER]) + b"".join(encoder.block(block) for block in blocks)
 
 
+def sealed(blocks: list[list[Recorded]]) -> bytes:
+    encoder, file = BlockEncoder(), Blocks(KEY)
+    first = file.next(encoder.payload([HEADER]))
+    return file.head + first + b"".join(file.next(encoder.payload(block)) for block in blocks)
+
+
 def framed(payload: bytes) -> bytes:
     return struct.pack(">II", len(payload), zlib.crc32(payload)) + payload
 
 
-def all_of(data: bytes) -> list[Recorded]:
-    header, entries = read(data)
+def all_of(data: bytes, *keys: RecordKey) -> list[Recorded]:
+    header, entries = read(data, keys)
     return [header, *entries]
 
 
@@ -86,6 +94,68 @@ def test_a_file_that_is_cut_anywhere_is_a_prefix_of_the_whole(
         return
 
     assert found == all_of(whole)[: len(found)]
+
+
+@given(BLOCKS, st.integers(1, 5000))
+def test_the_zeros_that_a_loss_of_power_leaves_end_a_file(blocks: list[list[Recorded]], zeros: int) -> None:
+    assert all_of(written(blocks) + bytes(zeros)) == all_of(written(blocks))
+    assert all_of(sealed(blocks) + bytes(zeros), KEY) == all_of(sealed(blocks), KEY)
+
+
+@given(BLOCKS)
+def test_what_was_sealed_is_read_with_its_key_and_with_no_other(blocks: list[list[Recorded]]) -> None:
+    data = sealed(blocks)
+    assert all_of(data, OTHER, KEY) == [HEADER, *(entry for block in blocks for entry in block)]
+    assert b"call" not in data
+
+    for keys in ([], [OTHER]):
+        with pytest.raises(NotARecording, match=f"sealed with the key {KEY.id.hex()}: give that in RELAY_RECORD_KEY"):
+            all_of(data, *keys)
+
+
+@given(BLOCKS, st.data())
+def test_a_sealed_file_that_is_cut_anywhere_is_a_prefix_of_the_whole(
+    blocks: list[list[Recorded]], data: st.DataObject
+) -> None:
+    whole = sealed(blocks)
+    cut = whole[: data.draw(st.integers(0, len(whole)))]
+    try:
+        found = all_of(cut, KEY)
+    except NotARecording:
+        assert len(cut) < len(sealed([]))
+        return
+
+    assert found == all_of(whole, KEY)[: len(found)]
+
+
+@given(BLOCKS, st.data())
+def test_a_sealed_file_that_was_changed_gives_nothing_that_was_not_recorded(
+    blocks: list[list[Recorded]], data: st.DataObject
+) -> None:
+    """Even by somebody who makes the checksum fit."""
+    whole = sealed(blocks)
+    parts = [whole[:SEALED_HEAD_BYTES]]
+    while (at := sum(map(len, parts))) < len(whole):
+        length = struct.unpack_from(">I", whole, at)[0]
+        parts.append(whole[at : at + 8 + length])
+    order = data.draw(st.permutations(range(1, len(parts))))
+    kept = order[: data.draw(st.integers(0, len(order)))]
+    changed = parts[0] + b"".join(parts[number] for number in kept)
+    try:
+        found = all_of(changed, KEY)
+    except NotARecording:
+        assert list(kept) != list(range(1, len(kept) + 1)) or not kept
+        return
+
+    assert found == all_of(whole, KEY)[: len(found)]
+
+
+def test_a_sealed_file_says_that_it_is_sealed_and_by_which_key() -> None:
+    data = sealed([])
+
+    assert data[: len(HEAD)] == MAGIC + b"\x02"
+    assert data[len(HEAD) : len(HEAD) + 8] == KEY.id
+    assert KEY.secret not in data
 
 
 @given(BLOCKS, st.data())
@@ -122,7 +192,9 @@ def test_garbage_is_no_recording_or_ends_one(garbage: bytes, before: bytes) -> N
         (b"", "no recording"),
         (b"RIFF" + bytes(100), "no recording"),
         (HEAD, "cut short before"),
-        (MAGIC + b"\x02", "format 2, and this program reads format 1"),
+        (MAGIC + b"\x03", "format 3, and this program reads formats 1 and 2"),
+        (MAGIC + b"\x02", "cut short before"),
+        (MAGIC + b"\x02" + bytes(32), f"sealed with the key {bytes(8).hex()}"),
         (HEAD + framed(b"not Zstandard"), "no known size|cannot be read"),
         (HEAD + framed(zstandard.compress(b"\xc1")), "cannot be read"),
         (HEAD + framed(zstandard.compress(msgspec.msgpack.encode([[99, 1.0]]))), "cannot be read"),

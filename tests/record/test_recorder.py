@@ -1,7 +1,12 @@
 """The recorder writes what calls take down, keeps what is to be kept, and never makes a call wait for a disk."""
 
 import errno
+import os
+import shutil
+import stat
 import threading
+import time
+from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -15,26 +20,29 @@ from structlog.testing import capture_logs
 
 from relay.config import AssistantConfig, Config, RecordConfig
 from relay.media.frames import TELEPHONE, WIDEBAND
-from relay.record import recorder
+from relay.record import believed_time, recorder
 from relay.record.call_recording import CallRecording
 from relay.record.entries import FromAssistant, Recorded, RecordingEnd, RecordingHeader
 from relay.record.file_format import read
-from relay.record.folder import RecordingFile
+from relay.record.folder import Pruned, RecordingFile
+from relay.record.keys import RecordKey, parse_key
 from relay.record.recorder import Recorder, open_recorder
 from relay.redaction import Redactor
 from relay.secrets import Secrets
 
 KEY = "a-private-key-of-vapi"
+YEAR_S = 365 * 86400.0
+OLD_KEY, NEW_KEY = (b64encode(bytes(range(n, n + 32))).decode() for n in (1, 2))
 
 
 @asynccontextmanager
 async def recording_to(
-    folder: Path, mode: Literal["trouble", "all"] = "all", **record: Any
+    folder: Path, mode: Literal["trouble", "all"] = "all", keys: tuple[str, ...] = (), **record: Any
 ) -> AsyncIterator[tuple[Recorder, list[Any]]]:
     """The recorder and the log."""
     config = Config(
         assistants=(AssistantConfig("vapi", "assistant-id"),),
-        secrets=Secrets(vapi_api_keys={"vapi": KEY}),
+        secrets=Secrets(vapi_api_keys={"vapi": KEY}, record_keys=keys),
         record=RecordConfig(mode=mode, dir=str(folder), **record),
     )
     with capture_logs() as logged:
@@ -47,8 +55,8 @@ def begin(opened: Recorder, call_id: str = "call") -> CallRecording:
     return opened.begin(call_id, "CA1", TELEPHONE, WIDEBAND)
 
 
-def entries(path: Path) -> list[Recorded]:
-    header, rest = read(path.read_bytes())
+def entries(path: Path, *keys: RecordKey) -> list[Recorded]:
+    header, rest = read(path.read_bytes(), keys)
     return [header, *rest]
 
 
@@ -77,6 +85,23 @@ async def test_nothing_is_opened_or_written_when_recording_is_off(tmp_path: Path
     assert files(tmp_path) == []
 
 
+async def test_what_was_recorded_before_goes_by_its_age_when_recording_is_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(believed_time, "AFTER_START_S", 0.0)
+    monkeypatch.setattr(recorder, "PRUNE_EVERY_S", 0.01)
+    for name, age_s in (("old", YEAR_S), ("new", 0.0)):
+        RecordingFile(tmp_path, name).close(keep=True)
+        os.utime(tmp_path / f"{name}.relay", (time.time() - age_s,) * 2)
+    config = Config(assistants=(), secrets=Secrets(), record=RecordConfig(dir=str(tmp_path)))
+    with trio.fail_after(5):
+        async with open_recorder(config, Redactor()):
+            while len(files(tmp_path)) == 2:  # noqa: ASYNC110 - a folder
+                await trio.sleep(0.01)
+
+    assert files(tmp_path) == ["new.relay"]
+
+
 async def test_a_call_is_in_its_file_within_the_second_and_whole_at_its_end(tmp_path: Path) -> None:
     async with recording_to(tmp_path) as (opened, logged):
         call = begin(opened)
@@ -98,6 +123,7 @@ async def test_a_call_is_in_its_file_within_the_second_and_whole_at_its_end(tmp_
             "call_id": "call",
             "file": "call.relay",
             "bytes": size,
+            "key_id": None,
             "troubles": [],
             "log_level": "info",
         }
@@ -231,14 +257,169 @@ async def test_no_call_waits_for_a_disk_that_hangs_and_the_next_recordings_are_w
     assert not isinstance(entries(tmp_path / "call.relay")[-1], RecordingEnd)
 
 
-async def test_the_daemon_ends_although_the_disk_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_daemon_ends_although_the_disk_hangs_and_says_what_was_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     works = threading.Event()
     monkeypatch.setattr(RecordingFile, "append", lambda *_: works.wait())
     monkeypatch.setattr(recorder, "CLOSE_S", 0.05)
     with trio.fail_after(5):
-        async with recording_to(tmp_path) as (opened, _):
+        async with recording_to(tmp_path) as (opened, logged):
             begin(opened).end()
+            begin(opened, "live")
     works.set()
+
+    assert [line["call_id"] for line in told(logged, "record.failed")] == ["call", "live"]
+
+
+async def test_all_calls_are_written_before_a_slow_disk_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete_at_syncs: list[list[bool]] = []
+
+    def sync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            return
+        last = [entries(tmp_path / name)[-1] for name in files(tmp_path)]
+        complete_at_syncs.append([isinstance(entry, RecordingEnd) for entry in last])
+
+    monkeypatch.setattr(os, "fsync", sync)
+    async with recording_to(tmp_path) as (opened, _):
+        for call_id in ("one", "two", "three"):
+            begin(opened, call_id).end()
+
+    assert complete_at_syncs == [[True] * 3] * 3
+
+
+async def test_what_waits_for_a_disk_that_hangs_is_bounded_over_all_calls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works = threading.Event()
+    write = RecordingFile.append
+
+    def append(file: RecordingFile, data: bytes) -> None:
+        works.wait()
+        write(file, data)
+
+    monkeypatch.setattr(RecordingFile, "append", append)
+    async with recording_to(tmp_path) as (opened, logged), trio.open_nursery() as nursery:
+        nursery.start_soon(opened.write)
+        await trio.testing.wait_all_tasks_blocked()
+        calls = [begin(opened, f"call{number}") for number in range(40)]
+        for call in calls:
+            for _ in range(100):
+                call.from_assistant(bytes(9000), has_floor=True)
+        works.set()
+        for call in calls:
+            call.end()
+        await opened.write()
+    lost = [line["call_id"] for line in told(logged, "record.failed")]
+
+    assert {line["error"] for line in told(logged, "record.failed")} == {"the disk is too slow for all calls together"}
+    assert 0 < len(lost) < 10
+    assert len(files(tmp_path)) == 40 - len(lost)
+    assert all(isinstance(entries(tmp_path / name)[-1], RecordingEnd) for name in files(tmp_path))
+
+
+@pytest.mark.parametrize("mode", ["all", "trouble"])
+@pytest.mark.parametrize("lost", ["file", "folder"])
+async def test_a_file_that_is_removed_while_it_is_written_is_said_once_and_the_next_call_is_recorded(
+    lost: str, mode: Literal["trouble", "all"], tmp_path: Path
+) -> None:
+    folder = tmp_path / "calls"
+    async with recording_to(folder, mode) as (opened, logged):
+        call = begin(opened)
+        await opened.write()
+        if lost == "folder":
+            shutil.rmtree(folder)
+        else:
+            (folder / "call.relay").unlink()
+        for _ in range(3):
+            call.from_assistant(b"x", has_floor=True)
+            await opened.write()
+        after = begin(opened, "after")
+        after.told("assistant.lost", {})
+        for it in (after, call):
+            it.end()
+        await opened.write()
+        assert open_files(tmp_path) == []
+
+    assert [(line["call_id"], line["error"]) for line in told(logged, "record.failed")] == [
+        ("call", "its file was removed")
+    ]
+    assert files(folder) == ["after.relay"]
+
+
+async def test_with_a_key_the_file_is_sealed_by_the_newest_of_them(tmp_path: Path) -> None:
+    async with recording_to(tmp_path, keys=(OLD_KEY, NEW_KEY)) as (opened, logged):
+        call = begin(opened)
+        call.from_assistant(b"what was said", has_floor=True)
+        await opened.write()
+        call.end()
+        await opened.write()
+    key = parse_key(NEW_KEY)
+    found = entries(tmp_path / "call.relay", key)
+
+    assert [entry.data for entry in found if isinstance(entry, FromAssistant)] == [b"what was said"]
+    assert isinstance(found[-1], RecordingEnd)
+    assert [line["key_id"] for line in told(logged, "record.kept")] == [key.id.hex()]
+    assert NEW_KEY not in str(logged)
+
+
+async def test_a_sealed_recording_that_is_full_can_be_read_to_its_end(tmp_path: Path) -> None:
+    async with recording_to(tmp_path, keys=(NEW_KEY,), max_call_mb=1) as (opened, _):
+        call, dice = begin(opened), Random(1)
+        for _ in range(8):
+            call.from_assistant(dice.randbytes(200_000), has_floor=True)
+            await opened.write()
+    found = entries(tmp_path / "call.relay", parse_key(NEW_KEY))
+
+    assert isinstance(found[-1], RecordingEnd)
+    assert found[-1].why == "full"
+
+
+async def test_a_clock_that_jumps_by_years_removes_nothing_and_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(believed_time, "AFTER_START_S", 0.0)
+    monkeypatch.setattr(recorder, "PRUNE_EVERY_S", 0.0)
+    now, jumped_s = time.time, 0.0
+    monkeypatch.setattr(time, "time", lambda: now() + jumped_s)
+    async with recording_to(tmp_path) as (opened, logged):
+        for jumped_s in (0.0, 10 * YEAR_S):
+            begin(opened, "before" if not jumped_s else "after").end()
+            await opened.write()
+            await opened.write()
+        assert files(tmp_path) == ["after.relay", "before.relay"]
+        assert [line["by_s"] for line in told(logged, "record.clock_jumped")] == [pytest.approx(10 * YEAR_S, abs=2)]
+
+
+async def test_an_old_recording_is_removed_once_the_time_is_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "PRUNE_EVERY_S", 0.0)
+    RecordingFile(tmp_path, "old").close(keep=True)
+    os.utime(tmp_path / "old.relay", (time.time() - YEAR_S,) * 2)
+    async with recording_to(tmp_path):
+        pass
+    assert files(tmp_path) == ["old.relay"]
+
+    monkeypatch.setattr(believed_time, "AFTER_START_S", 0.0)
+    async with recording_to(tmp_path) as (_, logged):
+        pass
+    assert files(tmp_path) == []
+    assert [line["files"] for line in told(logged, "record.removed")] == [1]
+
+
+async def test_what_cannot_be_removed_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "PRUNE_EVERY_S", 0.0)
+    faults = iter([Pruned(0, "a: Permission denied"), Pruned(0, "a: Permission denied"), Pruned(1), Pruned(0, "b: x")])
+    monkeypatch.setattr(recorder, "prune", lambda *_, **__: next(faults, Pruned()))
+    async with recording_to(tmp_path) as (opened, logged):
+        for _ in range(4):
+            await opened.write()
+
+    assert [line["error"] for line in told(logged, "record.not_removed")] == ["a: Permission denied", "b: x"]
 
 
 async def test_a_process_that_can_have_no_thread_costs_the_recordings_and_nothing_else(

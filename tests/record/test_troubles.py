@@ -33,7 +33,8 @@ def sound(at_s: float) -> Happens:
         ([event("assistant.given_up")], ["no_assistant"]),
         ([event("playout.hole", hole_ms=200.0)], []),
         ([event("playout.hole", hole_ms=200.1)], ["hole"]),
-        ([event("bargein.false")], ["false_alarm"]),
+        ([event("bargein.false", by="assistant")], ["false_alarm"]),
+        ([event("bargein.false", by="agreement")], []),
         ([event("bargein.settled")], []),
         ([event("call.failed")], ["crash"]),
         ([event("call.ended", **WELL)], []),
@@ -45,7 +46,10 @@ def sound(at_s: float) -> Happens:
         ([stopped(10), sound(11), sound(20)], []),
         ([stopped(10), event("call.ended", 13, **WELL)], []),
         ([stopped(10), event("call.ended", 15, **WELL)], ["slow_answer"]),
-        ([event("caller.lost"), event("assistant.lost"), event("bargein.false")], ["leg_lost", "false_alarm"]),
+        (
+            [event("caller.lost"), event("assistant.lost"), event("bargein.false", by="assistant")],
+            ["leg_lost", "false_alarm"],
+        ),
     ],
 )
 def test_trouble_is_what_the_operator_is_told_it_is(happens: list[Happens], found: list[str]) -> None:

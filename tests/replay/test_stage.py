@@ -5,6 +5,7 @@ from typing import Any
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from relay.record.backlog import Backlog
 from relay.record.call_recording import CallRecording
 from relay.record.entries import (
     AssistantConnected,
@@ -31,7 +32,7 @@ HEADER = RecordingHeader(
 
 async def played(clock: MockClock, *entries: Any) -> list[Any]:
     clock.jump(100.0)
-    recording = CallRecording(HEADER, Redactor(), trio.current_time())
+    recording = CallRecording(HEADER, Redactor(), trio.current_time(), Backlog())
     gate = OpenedByHand(open_=True)
     async with open_stage(HEADER, config_of(HEADER, {}), recording, gate, None) as stage:
         for entry in entries:

@@ -78,5 +78,5 @@ class Parts:
 def playback_parts(barge_in: BargeInConfig | None = None, *, source: AudioFormat = TELEPHONE) -> Iterator[Parts]:
     """The parts, with an ear on what they tell."""
     parts = Parts(barge_in or BargeInConfig(), source)
-    with parts.report.listening(parts.told.append):
+    with parts.report.listeners.listening(parts.told.append):
         yield parts

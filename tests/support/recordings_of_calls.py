@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from relay.record.entries import FromCaller, Recorded, RecordingEnd, RecordingHeader, Timed, ToCaller, Told
-from relay.record.file_format import HEAD, BlockEncoder
+from relay.record.file_format import BlockEncoder, Blocks
+from relay.record.keys import RecordKey
 from relay.record.recorded_call import RecordedCall
 
 FRAME = b"\x10" * 160
@@ -50,10 +51,11 @@ def sent(at_s: float, frames: int, *, turn: int = 1, position_ms: int = 0, audib
     ]
 
 
-def write_recording(path: Path, entries: Iterable[Recorded], head: RecordingHeader | None = None) -> Path:
-    """A whole file with these entries, and its end."""
-    rest = [*entries]
-    encoder = BlockEncoder()
-    blocks = [encoder.block([head or header()]), encoder.block(rest), encoder.block([RecordingEnd(99.0, "ended")])]
-    path.write_bytes(HEAD + b"".join(blocks))
+def write_recording(
+    path: Path, entries: Iterable[Recorded], head: RecordingHeader | None = None, key: RecordKey | None = None
+) -> Path:
+    """A whole file with these entries, and its end; sealed where there is a key."""
+    encoder, file = BlockEncoder(), Blocks(key)
+    blocks: list[list[Recorded]] = [[head or header()], [*entries], [RecordingEnd(99.0, "ended")]]
+    path.write_bytes(file.head + b"".join(file.next(encoder.payload(block)) for block in blocks))
     return path

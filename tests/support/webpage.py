@@ -62,7 +62,36 @@ class Page:
         await self._run(allow_microphone, self._chromium, allowed=microphone)
         await self.js(_LISTEN)
 
+    async def show(self, url: str, **headers: str) -> None:
+        """Load another page of the relay than the client, with these headers in the request."""
+        await self._run(cdp, self._chromium, "Network.enable")
+        await self._run(cdp, self._chromium, "Network.setExtraHTTPHeaders", headers=headers)
+        await self._run(self._chromium.get, url)
+
+    async def open_admin(self, port: int, *, before: str = "") -> None:
+        """Load the operators' page, signed out."""
+        if before:
+            added = await self._run(cdp, self._chromium, "Page.addScriptToEvaluateOnNewDocument", source=before)
+            self._scripts.append(added["identifier"])
+        await self._run(self._chromium.get, f"http://127.0.0.1:{port}/admin")
+
+    async def write(self, element_id: str, text: str) -> None:
+        """Type this into a field."""
+        await self._run(self._chromium.find_element(By.ID, element_id).send_keys, text)
+
+    async def new_tab(self) -> None:
+        """Go on in the tab that the page has opened."""
+        tabs = await self._run(lambda: self._chromium.window_handles)
+        await self._run(self._chromium.switch_to.window, tabs[-1])
+
     def leave(self) -> None:
+        first, *others = self._chromium.window_handles
+        for tab in others:
+            self._chromium.switch_to.window(tab)
+            self._chromium.close()
+        self._chromium.switch_to.window(first)
+        cdp(self._chromium, "Network.enable")
+        cdp(self._chromium, "Network.setExtraHTTPHeaders", headers={})
         for identifier in self._scripts:
             cdp(self._chromium, "Page.removeScriptToEvaluateOnNewDocument", identifier=identifier)
         cdp(self._chromium, "Emulation.setEmulatedMedia", features=[])

@@ -4,15 +4,18 @@ import re
 
 import pytest
 
-from relay.web import HEADERS, PREFIX, static_files
+from relay.web import ADMIN, HEADERS, PREFIX, admitting, static_files
+
+PAGES = ("/", ADMIN)
 
 
-def test_the_page_is_served_at_the_root_and_refers_only_to_files_that_exist() -> None:
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_is_served_at_its_address_and_refers_only_to_files_that_exist(path: str) -> None:
     served = static_files()
-    page = served["/"].body.decode()
+    page = served[path].body.decode()
     wanted = set(re.findall(r'(?:src|href)="([^"]+)"', page))
 
-    assert served["/"].content_type.startswith("text/html")
+    assert served[path].content_type.startswith("text/html")
     assert wanted
     assert {f"/{path}" for path in wanted} <= set(served)
 
@@ -45,13 +48,36 @@ def test_the_client_library_needs_nothing_of_the_page() -> None:
     assert loaded_with(f"{PREFIX}app.js") - loaded_with(f"{PREFIX}relay-client.js") == page
 
 
-def test_nothing_inline_is_allowed_and_nothing_inline_is_there() -> None:
+@pytest.mark.parametrize("path", PAGES)
+def test_nothing_inline_is_allowed_and_nothing_inline_is_there(path: str) -> None:
     policy = HEADERS["Content-Security-Policy"]
-    page = static_files()["/"].body.decode()
+    page = static_files()[path].body.decode()
 
     assert policy.startswith("default-src 'none'; ")
     assert "unsafe" not in policy
     assert not re.search(r"<script(?![^>]*src=)|<style|\sstyle=|\son\w+=", page)
+
+
+def test_the_page_for_operators_loads_nothing_of_the_callers() -> None:
+    own = {f"{PREFIX}{name}.js" for name in ("admin", "admin-api", "admin-parts", "finished-calls", "live-calls")}
+
+    assert loaded_with(f"{PREFIX}admin.js") == own
+
+
+@pytest.mark.parametrize(
+    ("policy", "other", "both"),
+    [
+        ("default-src 'none'; script-src 'self'", "", "default-src 'none'; script-src 'self'"),
+        (
+            "default-src 'none'; script-src 'self'; form-action 'none'",
+            "default-src 'none'; script-src 'sha256-a=' 'self'; media-src data:; form-action 'none'",
+            "default-src 'none'; script-src 'self' 'sha256-a='; form-action 'none'; media-src data:",
+        ),
+        ("img-src 'none'", "img-src data:", "img-src data:"),
+    ],
+)
+def test_two_policies_together_admit_what_either_does(policy: str, other: str, both: str) -> None:
+    assert admitting(policy, other) == both
 
 
 def test_the_etag_follows_the_content() -> None:

@@ -41,7 +41,7 @@ class Comfort:
             due, number = trio.current_time() + COMFORT_AFTER_S, 0
             while needed():
                 due = max(due, self._playback.speaker.last_audible_at + COMFORT_AFTER_S)
-                await sleep_until("comfort", due)
+                await sleep_until(due, "comfort")
                 # The assistant may have been heard while this slept; then the silence begins anew.
                 if due >= self._playback.speaker.last_audible_at + COMFORT_AFTER_S:
                     self._playback.comfort(frames[number % len(frames)])

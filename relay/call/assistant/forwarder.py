@@ -169,7 +169,7 @@ class Forwarder:
             attempt_at = self._backoff.next_at(trio.current_time())
             if attempt_at is None:
                 break
-            await sleep_until("back_off", attempt_at)
+            await sleep_until(attempt_at, "back_off")
         self._report.tell(AssistantGivenUp(self._backoff.attempt))
         return EndReason.ASSISTANT_UNAVAILABLE
 
@@ -185,7 +185,7 @@ class Forwarder:
         while isinstance(step := self._ladder.next(trio.current_time()), Wait):
             if step.until > give_up_at:
                 return None
-            await sleep_until("ladder", step.until)
+            await sleep_until(step.until, "ladder")
         return None if step is None else dial(self._ladder, step.index, self._opening())
 
     async def _follow(self, talk: Talk, change_over: ChangeOver) -> Talk:

@@ -100,12 +100,12 @@ class Incoming:
     async def watch(self, answer_timeout_s: float, audio_timeout_s: float) -> None:
         """Until cancelled. Raises LegLost when no message ever comes, or a steady stream of audio does not go on."""
         name = f"liveness-{self.number}"
-        await sleep_until(name, trio.current_time() + answer_timeout_s)
+        await sleep_until(trio.current_time() + answer_timeout_s, name)
         if not self._liveness.answered:
             raise LegLost(f"not a word from the assistant in {answer_timeout_s:g} s")
         while audio_timeout_s:
             due = self._liveness.deadline(audio_timeout_s)
-            await sleep_until(name, trio.current_time() + audio_timeout_s if due is None else due)
+            await sleep_until(trio.current_time() + audio_timeout_s if due is None else due, name)
             due = self._liveness.deadline(audio_timeout_s)
             if due is not None and due <= trio.current_time():
                 raise LegLost(f"no audio from the assistant in {audio_timeout_s:g} s")

@@ -124,7 +124,7 @@ class BrowserSession:
 
     async def run(self) -> None:
         """The life of the session, from the start of the call until nothing of it is left to fetch."""
-        with bound_contextvars(call_id=self.id), self._call.report.listening(self._tell):
+        with bound_contextvars(call_id=self.id), self._call.report.listeners.listening(self._tell):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch)
                 nursery.start_soon(self._watch_speech)

@@ -27,6 +27,7 @@ from relay.call.report.report import Report
 from relay.config import Config
 from relay.logic.assistant.replay import ReplayLog
 from relay.logic.assistant.sentences import Sentences
+from relay.media.detector import Likely
 from relay.media.echo_control import EchoFound, EchoGone
 from relay.media.far_end import FarEnd
 from relay.media.frames import FRAME_MS, TELEPHONE, Audio, AudioFormat
@@ -102,6 +103,16 @@ class Analysis:
         """When the caller was last known to speak."""
         return self._detection.last_speech_at
 
+    @property
+    def speaking(self) -> bool:
+        """Whether the detector is sure that the caller speaks."""
+        return self._detection.speaking
+
+    @property
+    def level_dbfs(self) -> float:
+        """The level of what the detector heard last."""
+        return self._detection.level_dbfs
+
     def let_flow(self) -> None:
         """From now on, as the assistant listens, silence takes the place of missing audio."""
         self._flow.set()
@@ -120,7 +131,8 @@ class Analysis:
             recording.speech_score(scored.window.end_ms, scored.probability, scored.voice_bound)
         if self.recent is not None:
             self.recent.push(scored.window.samples)
-        self._detection.take(scored)
+        if isinstance(self._detection.take(scored), Likely):
+            self._uplink.look_for_echo()
 
     def _skip(self) -> None:
         if (recording := self._report.recording) is not None:
@@ -176,10 +188,10 @@ class Analysis:
         self._covered_until = max(self._covered_until, trio.current_time())
         while True:
             due = max(self._last_media_at + FLOW_AFTER_S, self._covered_until + FRAME_MS / 1000)
-            await sleep_until("flow", due)
+            await sleep_until(due, "flow")
             if due < self._last_media_at + FLOW_AFTER_S:
                 continue
-            await sleep_until("flow", trio.current_time() + min(trio.current_time() - due, READING_MAX_S))
+            await sleep_until(trio.current_time() + min(trio.current_time() - due, READING_MAX_S), "flow")
             now = trio.current_time()
             if now < self._last_media_at + FLOW_AFTER_S:
                 continue

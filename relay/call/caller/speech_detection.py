@@ -28,7 +28,7 @@ from relay.media.detector import (
     Rejected,
     State,
 )
-from relay.media.features import level_dbfs
+from relay.media.features import SILENCE_DBFS, level_dbfs
 from relay.media.frames import FRAME_MS
 from relay.media.windows import Window
 
@@ -64,6 +64,16 @@ class SpeechDetection:
         self._quiet_until_ms = -math.inf
         self.last_speech_at = trio.current_time()
 
+    @property
+    def speaking(self) -> bool:
+        """Whether the detector is sure that the caller speaks."""
+        return self._detector.state is State.SPEAKING
+
+    @property
+    def level_dbfs(self) -> float:
+        """The level of the last window; that of silence before the first."""
+        return self._detector.level_dbfs if self._judged_ms else SILENCE_DBFS
+
     def may_be_speech(self, heard_ms: float) -> bool:
         """Whether what is heard now, at this time of the caller's audio, must not be left out.
 
@@ -77,8 +87,9 @@ class SpeechDetection:
         floor_dbfs = self._detector.level_dbfs - self._detector.over_floor_db
         return level_dbfs(samples) <= floor_dbfs + LOUD_DB
 
-    def take(self, scored: Scored) -> None:
-        """The model's answer for the next window."""
+    def take(self, scored: Scored) -> Decision | None:
+        """The model's answer for the next window. Returns what follows from it, if anything does: all whom it concerns
+        know that by then."""
         window = scored.window
         self._judged_ms = window.end_ms
         decision = self._detector.push(window.samples, scored.probability, window.end_ms, scored.voice_bound)
@@ -88,6 +99,7 @@ class SpeechDetection:
         if decision is not None:
             self._note_sentence(decision)
             self._tell(decision)
+        return decision
 
     def _note_pause(self, window: Window) -> None:
         """A window that is no speech, and not loud, is part of a pause; so is a frame that two such windows share."""

@@ -27,7 +27,7 @@ from relay.media.detector import WINDOW_MS
 from relay.media.silero import SileroState
 from relay.media.windows import Window
 from relay.metrics import Metrics
-from relay.wakeup import Signal
+from relay.wakeup import Signal, sleep_until
 
 Executor = Callable[[Callable[[], list[float]]], Awaitable[list[float]]]
 
@@ -197,7 +197,7 @@ class VadEngine:
         while True:
             while not self._ready:
                 await self._some_ready.wait()
-            await trio.sleep_until(self._next_step())
+            await sleep_until(self._next_step())
             while self._ready:  # not if its streams have ended meanwhile
                 await self._run_batch()
                 if self._ready:  # a long backlog is judged a batch at a time

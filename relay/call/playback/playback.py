@@ -12,6 +12,7 @@ is due, what is held and what was heard is decided in `relay.logic.playback`; he
 
 import math
 
+import numpy as np
 import trio
 
 from relay.call.playback.dialogue import Dialogue
@@ -25,7 +26,9 @@ from relay.config import BargeInConfig, Config
 from relay.logic.assistant.conversation import Turn
 from relay.logic.playback.fence import Fence, FenceRules, FenceState
 from relay.logic.playback.frame import PlayFrame
-from relay.media.frames import FRAME_MS, Audio, AudioFormat
+from relay.media import g711
+from relay.media.features import level_dbfs
+from relay.media.frames import FRAME_MS, Audio, AudioFormat, Encoding
 from relay.media.packetizer import Packetizer
 from relay.media.silence import silence_test
 from relay.media.transcode import Transcoder
@@ -94,6 +97,17 @@ class Playback:
     def queued_ms(self) -> int:
         """Audio that waits here for the caller."""
         return self._playout.queued_ms
+
+    @property
+    def target_ms(self) -> float:
+        """How much of the assistant's audio is to be kept ahead."""
+        return self._playout.target_ms
+
+    @property
+    def level_dbfs(self) -> float:
+        """The level of what the caller hears now."""
+        data = b"".join([frame.data for frame in self._playout.sounding(trio.current_time())])
+        return level_dbfs(g711.decode(data) if self.format.encoding is Encoding.MULAW else np.frombuffer(data, "<i2"))
 
     def turns(self) -> tuple[Turn, ...]:
         """The conversation as the caller knows it now."""

@@ -26,8 +26,10 @@ from relay.wakeup import Alarm, Signal
 
 MARK_EVERY_MS = 200
 """How fine the heard position is known; a mark per frame would double the messages."""
-AHEAD_S = FRAME_MS / 1000
-"""So early a message may leave with a frame that comes: within that time one does, as long as audio flows."""
+AHEAD_S = 0.025
+"""So early a message may leave with a frame that comes. One comes every 20 ms, as long as audio flows, and with many
+calls is read up to 5 ms later (see `relay.net.link.shared_reader`). With 20 ms, a call whose frames come just when they
+are due would be woken for every message."""
 ENTRIES_PER_MESSAGE = 2
 """A message of audio, and perhaps a mark."""
 

@@ -13,7 +13,7 @@ audio before it was played (Twilio Media Streams, messages "mark" and "clear").
 |          |                                      | a hole, as soon as it is full                     |                |
 | playing  | a frame is due every 20 ms, and sent | no frame when one is due -> empty                 | 20 ms a frame  |
 |          | up to `lead_ms` before it is due, or |                                                   |                |
-|          | up to 40 ms sooner to save messages  |                                                   |                |
+|          | up to 45 ms sooner to save messages  |                                                   |                |
 |          | and wake-ups                         |                                                   |                |
 | paused   | any of these, but nothing is sent    | `resume()`                                        | barge-in's own |
 
@@ -41,6 +41,9 @@ TRIM_SLACK_MS = 300
 """Less over the target is no backlog: it comes and goes with the jitter."""
 LATE_S = FRAME_MS / 1000
 """A frame sent so late is still on schedule; it must not move all that follow."""
+
+SOUNDING_FRAMES = 5
+"""100 ms: of less the level jumps with every sound of a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +243,10 @@ class Playout:
         """Whether, by its marks, the caller's side may still hold something audible, however long ago it was sent."""
         return any(frame.audible for frame in self._heard.unmarked())
 
+    def sounding(self, now: float) -> list[PlayFrame]:
+        """The frames that the caller hears now, by the clock: at most `SOUNDING_FRAMES` of those on their way."""
+        return [*self._heard.after(self._heard.at(now))][-SOUNDING_FRAMES:][::-1]
+
     def unheard(self, now: float) -> int:
         """How many audible frames are here, or on their way to the caller."""
         flying = self._heard.after(self._heard.at(now))
@@ -265,6 +272,11 @@ class Playout:
     @property
     def queued_ms(self) -> int:
         return len(self._queue) * FRAME_MS
+
+    @property
+    def target_ms(self) -> float:
+        """How much is to wait here and ahead of time with the caller's side, as jitter and configuration want it."""
+        return self._target.target_ms
 
     @property
     def sent_ms(self) -> float:

@@ -77,7 +77,7 @@ class Rig:
 @contextmanager
 def open_rig(vad: VadConfig | None = None) -> Iterator[Rig]:
     rig = Rig(vad or VadConfig())
-    with rig.report.listening(rig.told.append):
+    with rig.report.listeners.listening(rig.told.append):
         yield rig
 
 

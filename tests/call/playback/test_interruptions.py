@@ -42,7 +42,7 @@ class Rig:
 @contextmanager
 def open_rig() -> Iterator[Rig]:
     rig = Rig()
-    with rig.report.listening(rig.told.append):
+    with rig.report.listeners.listening(rig.told.append):
         yield rig
 
 

@@ -50,7 +50,7 @@ class Rig:
 @asynccontextmanager
 async def open_rig(settings: Config | None = None, earlier: Iterable[Turn] = ()) -> AsyncIterator[Rig]:
     rig = Rig(settings or config(), earlier)
-    with rig.report.listening(rig.told.append):
+    with rig.report.listeners.listening(rig.told.append):
         async with open_caller_side(rig.playback.fence, capacity=100) as rig.side, trio.open_nursery() as nursery:
             nursery.start_soon(rig.run)
             rig.playback.speaker.attach(rig.side)

@@ -1,12 +1,10 @@
 """What a call says once becomes a log line, a count, and news for everybody who listens; none of them can harm it."""
 
-import pytest
-import trio
 from structlog.testing import capture_logs
-from trio.testing import MockClock, wait_all_tasks_blocked
 
 from relay.call.report.events import BadCallerMessage, CallEvent, CallStarted, Said, Speech, StateChanged
-from relay.call.report.report import LISTENERS_MAX, WAITING_MAX, EventQueue, Report
+from relay.call.report.listeners import LISTENERS_MAX
+from relay.call.report.report import Report
 from relay.errors import RemoteProtocolError
 from relay.metrics import Metrics
 
@@ -20,7 +18,7 @@ def test_one_event_is_logged_with_the_call_counted_and_told() -> None:
     told: list[CallEvent] = []
     with capture_logs() as logs:
         report = Report("the-call", metrics)
-        with report.listening(told.append):
+        with report.listeners.listening(told.append):
             report.tell(CallStarted("CA1"))
 
     assert logs == [{"event": "call.started", "log_level": "info", "call_id": "the-call", "call_sid": "CA1"}]
@@ -38,7 +36,7 @@ def test_everybody_who_listens_is_told_everything_in_order() -> None:
         StateChanged("ended", "idle"),
     ]
     report.tell(events[0])
-    with report.listening(first.append), report.listening(second.append):
+    with report.listeners.listening(first.append), report.listeners.listening(second.append):
         for event in events:
             report.tell(event)
     report.tell(events[0])
@@ -53,7 +51,7 @@ def test_a_listener_that_fails_is_heard_of_once_and_the_others_go_on() -> None:
     def fail(event: CallEvent) -> None:
         raise ValueError("listener")
 
-    with capture_logs() as logs, report.listening(fail), report.listening(told.append):
+    with capture_logs() as logs, report.listeners.listening(fail), report.listeners.listening(told.append):
         report.tell(Speech("user", started=True))
         report.tell(Speech("user", started=False))
 
@@ -64,14 +62,14 @@ def test_a_listener_that_fails_is_heard_of_once_and_the_others_go_on() -> None:
 def test_only_so_many_guests_may_listen_and_none_of_them_takes_a_place_of_the_relays_own() -> None:
     report = a_report()
     told: list[CallEvent] = []
-    contexts = [report.listening_guest(told.append) for _ in range(LISTENERS_MAX + 1)]
+    contexts = [report.listeners.listening_guest(told.append) for _ in range(LISTENERS_MAX + 1)]
     room = [context.__enter__() for context in contexts]
     report.tell(Speech("user", started=True))
 
     assert room == [True] * LISTENERS_MAX + [False]
     assert len(told) == LISTENERS_MAX
     own: list[CallEvent] = []
-    with report.listening(own.append), report.listening(own.append):
+    with report.listeners.listening(own.append), report.listeners.listening(own.append):
         report.tell(Speech("user", started=False))
     assert len(own) == 2
     del told[LISTENERS_MAX:]
@@ -79,14 +77,14 @@ def test_only_so_many_guests_may_listen_and_none_of_them_takes_a_place_of_the_re
         context.__exit__(None, None, None)
     report.tell(Speech("user", started=True))
     assert len(told) == LISTENERS_MAX
-    with report.listening_guest(told.append) as room_again:
+    with report.listeners.listening_guest(told.append) as room_again:
         assert room_again
 
 
 def test_of_bad_messages_the_first_of_each_kind_is_told_and_all_are_counted() -> None:
     report = a_report()
     told: list[CallEvent] = []
-    with report.listening(told.append):
+    with report.listeners.listening(told.append):
         for code in ("NOT_JSON", "NOT_JSON", "NOT_TEXT"):
             report.bad_caller_message(RemoteProtocolError("no good", code))
         report.bad_assistant_message(RemoteProtocolError("no good", "NOT_JSON"))
@@ -96,55 +94,3 @@ def test_of_bad_messages_the_first_of_each_kind_is_told_and_all_are_counted() ->
     totals = report.counts.totals()
     assert totals["protocol_errors"] == {"caller.NOT_JSON": 2, "caller.NOT_TEXT": 1, "assistant.NOT_JSON": 1}
     assert totals["frames_dropped"] == {"malformed": 3}
-
-
-# -- the queue of one listener
-
-
-def said(number: int) -> Said:
-    return Said("user", str(number), final=True)
-
-
-async def test_events_come_in_order_with_the_time_at_which_they_happened(autojump_clock: MockClock) -> None:
-    queue = EventQueue()
-    began_at = trio.current_time()
-    for number in range(3):
-        queue.push(said(number))
-        await trio.sleep(1)
-
-    dropped, events = await queue.take()
-
-    assert dropped == 0
-    assert [at - began_at for at, _ in events] == [pytest.approx(number) for number in range(3)]
-    assert [event for _, event in events] == [said(number) for number in range(3)]
-
-
-async def test_it_waits_for_news_and_gives_each_event_once() -> None:
-    queue = EventQueue()
-    taken: list[CallEvent] = []
-
-    async def listen() -> None:
-        for _ in range(2):
-            taken.extend(event for _, event in (await queue.take())[1])
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(listen)
-        for number in range(2):
-            await wait_all_tasks_blocked()
-            assert len(taken) == number
-            queue.push(said(number))
-
-    assert taken == [said(0), said(1)]
-
-
-async def test_when_too_many_wait_the_oldest_are_dropped_and_counted_once() -> None:
-    queue = EventQueue()
-    for number in range(WAITING_MAX + 5):
-        queue.push(said(number))
-
-    dropped, events = await queue.take()
-    queue.push(said(0))
-
-    assert dropped == 5
-    assert [event for _, event in events] == [said(number) for number in range(5, WAITING_MAX + 5)]
-    assert (await queue.take())[0] == 0

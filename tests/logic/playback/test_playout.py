@@ -860,3 +860,14 @@ class PlayoutUnderAnyInterleaving(RuleBasedStateMachine):
 
 TestPlayoutUnderAnyInterleaving = PlayoutUnderAnyInterleaving.TestCase
 TestPlayoutUnderAnyInterleaving.settings = settings(stateful_step_count=40)
+
+
+def test_what_sounds_now_are_the_next_100_ms_of_what_is_on_its_way() -> None:
+    queue = playout()
+    fill(queue, words(20), 0.0)
+    run(queue, 0.25)
+
+    assert queue.sounding(0.25) == words(20)[2:7]
+    run(queue, 10.0)
+    assert queue.sounding(0.595) == words(20)[19:]
+    assert queue.sounding(1.0) == []

@@ -308,6 +308,23 @@ async def test_who_waits_for_the_answer_to_a_goodbye_keeps_nobody_busy() -> None
     assert steps.others < 10
 
 
+async def test_a_flood_behind_a_goodbye_is_given_up_at_once() -> None:
+    """Read at the pace of a stranger for as long as an answer may take, hundreds of them would hold up calls."""
+
+    async def flood(far: trio.SocketStream) -> None:
+        with suppress(trio.BrokenResourceError):
+            await far.send_all(client_frame(T) * 100_000)
+
+    async with linked(OF_A_STRANGER) as (link, far), trio.open_nursery() as nursery:
+        nursery.start_soon(flood, far)
+        await wait_all_tasks_blocked()
+        began = trio.current_time()
+        await link.close(1008)
+        assert trio.current_time() - began < CLOSE_LIMIT_S / 2
+        nursery.cancel_scope.cancel()
+    assert link.closed
+
+
 async def send_on_and_on(link: Link) -> None:
     while True:
         await link.send("late")
