@@ -97,14 +97,17 @@ $(STAMP): requirements/run.txt requirements/dev.txt pyproject.toml scripts/boots
 	@scripts/bootstrap $(VENV)
 	@touch $@
 
-# torch is left out by [tool.uv] in pyproject.toml; no index address gets into the files.
-UV_COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+# No index address gets into the files. Each set is made within the one before it.
+UV_COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --quiet --upgrade
 
 lock:
-	$(UV_COMPILE) --output-file requirements/run.txt
-	$(UV_COMPILE) --group dev --constraints requirements/run.txt --output-file requirements/dev.txt
-	$(UV_COMPILE) --only-group fuzz --output-file requirements/fuzz.txt
+	$(UV_COMPILE) pyproject.toml --output-file requirements/run.txt
+	$(UV_COMPILE) pyproject.toml --all-extras --constraints requirements/run.txt --output-file requirements/extras.txt
+	$(UV_COMPILE) pyproject.toml --all-extras --group dev --constraints requirements/extras.txt \
+	  --output-file requirements/dev.txt
+	$(UV_COMPILE) --group build --constraints requirements/dev.txt --output-file requirements/build.txt
+	$(UV_COMPILE) --group fuzz --output-file requirements/fuzz.txt
 
 clean:
 	rm -rf $(VENV) $(WEB_CHECK)/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage

@@ -24,7 +24,7 @@ SHARED = {
 
 # What each folder may import of `relay`, besides itself.
 ALLOWED = {
-    "media": {"errors"},
+    "media": {"errors", "extras"},
     "wire": {"errors", "media.frames"},
     "logic": {"errors", "media.frames"},
     "net": {"errors", "wakeup", "weak", "__version__"},
@@ -175,7 +175,7 @@ def test_nothing_imports_torch_or_the_package_that_needs_it(path: Path) -> None:
     assert [module for module in imports(path) if within(module, {"torch", "torchaudio", "silero_vad"})] == []
 
 
-@pytest.mark.parametrize("module", ["torch", "torchaudio"])
+@pytest.mark.parametrize("module", ["torch", "torchaudio", "silero_vad"])
 def test_torch_is_not_installed(module: str) -> None:
     assert importlib.util.find_spec(module) is None
 
