@@ -1,24 +1,33 @@
 # make demo and make test set everything up by themselves: .venv, made with this machine's own Python (3.11 or newer,
-# with venv and pip), holding exactly what requirements/dev.txt names. PYTHON=... picks another interpreter.
+# with venv and pip), holding exactly what requirements/dev.txt names. make install makes a .venv for running the relay
+# only, of requirements/run.txt. PYTHON=... picks another interpreter.
 
 VENV  := .venv
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test endurance hostile soak fuzz check check-web bench docs lock clean
+.PHONY: help demo install test endurance hostile soak fuzz check check-web check-install bench docs wheel lock clean
 
 help:
 	@echo 'make demo    the whole thing without accounts, in a terminal'
+	@echo 'make install  .venv with the relay in it and without development tools (EXTRAS=1 for onnx and plot)'
 	@echo 'make test    the tests (ARGS="..." goes to pytest)'
 	@echo 'make endurance  cut connections, killed daemons, stores that fail, an hour on a bad network: some 37 minutes'
 	@echo 'make fuzz    the parsers that face the network, with made-up input: ten minutes (MINUTES=...)'
 	@echo 'make hostile  attacks on a relay with live calls, and the memory after 2,000 short ones: some 30 minutes'
 	@echo 'make soak    25 calls that lose their sockets and end, for an hour (MINUTES=...): fails if anything grows'
 	@echo 'make check   format, lint, types, tests; the page, too (needs npm)'
+	@echo 'make check-install  make install in an empty environment, and what works from it: about a minute (needs the network)'
 	@echo 'make bench   what 1 to 100 calls cost, PCM and mu-law, as a table: some ten minutes (ARGS="--rounds 1 --calls 25")'
 	@echo 'make docs    make the tables of docs/reference.md from config.toml'
+	@echo 'make wheel   dist/relay-VERSION-py3-none-any.whl'
 	@echo 'make lock    refresh requirements/*.txt (needs uv)'
+
+# A .venv that had the development tools keeps them: then make test brings back the editable form.
+install:
+	@scripts/bootstrap $(VENV) $(if $(EXTRAS),extras,run)
+	@rm -f $(STAMP)
 
 demo: $(STAMP)
 	@$(BIN)/relay demo $(ARGS)
@@ -74,6 +83,12 @@ check: $(STAMP) check-web
 	$(BIN)/mypy
 	$(PYTEST) $(ARGS)
 
+check-install: $(STAMP)
+	@scripts/check_install $(BIN)
+
+wheel: $(STAMP)
+	@$(BIN)/python -m pip wheel --disable-pip-version-check --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
 docs: $(STAMP)
 	@$(BIN)/python scripts/make_reference.py
 
@@ -94,7 +109,7 @@ $(WEB_STAMP): $(WEB_CHECK)/package.json $(WEB_CHECK)/package-lock.json
 	@touch $@
 
 $(STAMP): requirements/run.txt requirements/dev.txt pyproject.toml scripts/bootstrap
-	@scripts/bootstrap $(VENV)
+	@scripts/bootstrap $(VENV) dev
 	@touch $@
 
 # No index address gets into the files. Each set is made within the one before it.
