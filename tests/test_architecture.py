@@ -171,6 +171,12 @@ def test_only_the_commands_import_the_commands(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", files("."), ids=name)
+def test_a_process_that_is_started_imports_nothing_from_the_working_directory(path: Path) -> None:
+    """There may be a checkout of another version: an installed relay would start that one."""
+    assert 'sys.executable, "-m"' not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", files("."), ids=name)
 def test_nothing_imports_torch_or_the_package_that_needs_it(path: Path) -> None:
     assert [module for module in imports(path) if within(module, {"torch", "torchaudio", "silero_vad"})] == []
 

@@ -151,7 +151,7 @@ async def _stop(daemon: Daemon) -> None:
 
 def _start(config_file: Path, environ: Mapping[str, str], stderr: int) -> subprocess.Popen[bytes]:
     """In a process group of its own, so that Ctrl-C reaches only us; and on Linux it ends when we are killed."""
-    command = [sys.executable, "-m", "relay", "serve", "--config", str(config_file)]
+    command = [sys.executable, "-P", "-m", "relay", "serve", "--config", str(config_file)]
     die_with_us = None
     if sys.platform == "linux":
         die_with_us = partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, signal.SIGTERM)
