@@ -398,11 +398,7 @@ def report(
         if as_text or as_json or wanted != ReportFiles():
             raise click.UsageError("--erase goes alone")
         _finish(lambda: erase_call(call_id, config_file))
-    if png is None:
-        _finish(lambda: work(files, wanted, as_json=as_json, as_text=as_text, is_live=live))
-    from relay.record.picture import draw
-
-    _finish(lambda: work(files, wanted, as_json=as_json, as_text=as_text, is_live=live, drawing=draw))
+    _finish(lambda: work(files, wanted, as_json=as_json, as_text=as_text, is_live=live))
 
 
 @main.command()

@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 from relay.extras import PACKAGES
 from relay.media.silero import MODEL_SHA256
 from tests.support.daemons import environment, settings
+from tests.support.recordings_of_calls import attached, ended, spoken, write_recording
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 HEAVY = ("torch", "silero_vad", *PACKAGES.values())
@@ -76,10 +77,20 @@ def test_it_finds_speech_and_reads_the_configuration_without_the_extras(unpacked
     assert json.loads(found.stdout)["files"][0]["starts"]
 
 
+def test_it_makes_the_timeline_of_a_call_without_the_extras(unpacked: Path, tmp_path: Path) -> None:
+    recording = write_recording(tmp_path / "call.relay", [attached(), *spoken(0.0, 50), ended(1.0)])
+
+    done = relay_without_extras(unpacked, "report", str(recording), "--html", "-")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert '"type":"audio/ogg; codecs=vorbis"' in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "missing"),
     [
         ("vad none.wav --plot none.png", 'matplotlib, which is not installed: install relay with its extra "plot"'),
+        ("report none.relay --png none.png", 'matplotlib, which is not installed: install relay with its extra "plot"'),
         ("bench --vad-cost", 'onnxruntime, which is not installed: install relay with its extra "onnx"'),
     ],
 )

@@ -14,6 +14,7 @@ import click
 from relay.commands import WrongUse
 from relay.config import RecordConfig
 from relay.errors import NotARecording
+from relay.extras import extra
 from relay.record.event_log import event_log
 from relay.record.folder import erase, folder_of
 from relay.record.keys import KEY_BYTES, RecordKey, parse_keys
@@ -30,9 +31,6 @@ from relay.secrets import SecretSource
 from relay.toml_table import parse_toml, read_table
 
 STANDARD_OUTPUT = Path("-")
-
-Drawing = Callable[[Timeline, Path], None]
-"""Writes the picture of a timeline to a file; see `relay.record.picture`, which takes long to import."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +55,15 @@ def report(
     as_json: bool = False,
     as_text: bool = False,
     is_live: bool = False,
-    drawing: Drawing | None = None,
 ) -> int:
-    """Print what the call in these files was like; write it in each form that is wanted. Raises WrongUse.
+    """Print what the call in these files was like; write it in each form that is wanted.
 
-    `is_live`: the call still goes on. `drawing` is needed for a picture.
+    `is_live`: the call still goes on. Raises WrongUse; ConfigError if nothing here can draw the picture that is wanted.
     """
+    if wanted.png is not None:
+        _draw()  # what is missing is told before an hour of a call is read, not after it
     with _without_looking_for_garbage():
-        return _report(files, wanted, as_json=as_json, as_text=as_text, is_live=is_live, drawing=drawing)
+        return _report(files, wanted, as_json=as_json, as_text=as_text, is_live=is_live)
 
 
 @contextmanager
@@ -87,11 +86,10 @@ def _report(
     as_json: bool,
     as_text: bool,
     is_live: bool,
-    drawing: Drawing | None,
 ) -> int:
     call = _read(files)
     sides = CallSides(call)
-    _write(call, sides, wanted, drawing, is_live=is_live)
+    _write(call, sides, wanted, is_live=is_live)
     if as_json:
         click.echo(json.dumps(_as_json(call, sides)))
     elif as_text:
@@ -145,9 +143,7 @@ def record_keys() -> tuple[RecordKey, ...]:
         raise WrongUse(f"a key of RELAY_RECORD_KEY {error}, must be {KEY_BYTES} bytes in Base64") from None
 
 
-def _write(
-    call: RecordedCall, sides: CallSides, wanted: ReportFiles, drawing: Drawing | None, *, is_live: bool
-) -> None:
+def _write(call: RecordedCall, sides: CallSides, wanted: ReportFiles, *, is_live: bool) -> None:
     if wanted.wav is not None:
         _to_file("--wav", wanted.wav, lambda path: write_stereo(path, sides))
     if wanted.html is None and wanted.png is None and wanted.trace is None:
@@ -159,10 +155,17 @@ def _write(
     elif wanted.html is not None:
         html = page(shown, page_sound(sides))
         _to_file("--html", wanted.html, lambda path: _write_text(path, html))
-    if wanted.png is not None and drawing is not None:
-        _to_file("--png", wanted.png, lambda path: drawing(shown, path))
+    if wanted.png is not None:
+        draw = _draw()
+        _to_file("--png", wanted.png, lambda path: draw(shown, path))
     if wanted.trace is not None:
         _to_file("--trace", wanted.trace, lambda path: _write_text(path, json.dumps(trace(shown))))
+
+
+def _draw() -> Callable[[Timeline, Path], None]:
+    with extra("plot", "--png"):
+        from relay.record.picture import draw  # noqa: PLC0415 - 30 MB that only --png needs
+    return draw
 
 
 def _write_text(path: Path, text: str) -> None:

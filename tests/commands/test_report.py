@@ -1,6 +1,7 @@
 """`relay report`: what is printed, written, erased and refused."""
 
 import json
+import sys
 import wave
 from base64 import b64encode
 from pathlib import Path
@@ -137,6 +138,19 @@ def test_without_its_key_a_sealed_recording_ends_with_status_2_and_one_line(keys
     assert result.exit_code == 2
     assert told in one_line(result)
     assert "short" not in one_line(result)
+
+
+def test_a_picture_that_cannot_be_drawn_here_is_refused_before_anything_is_read_with_the_extra_that_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "relay.record.picture", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib.axes", None)
+    done = relay_report(tmp_path / "none.relay", "--png", tmp_path / "call.png")
+
+    assert done.exit_code == 2
+    assert one_line(done) == (
+        'relay: --png needs matplotlib, which is not installed: install relay with its extra "plot"\n'
+    )
 
 
 @pytest.mark.parametrize("option", ["--wav", "--html", "--png", "--trace"])
