@@ -15,6 +15,7 @@ import trio
 
 from relay.daemon.answers import error_answer, refuse
 from relay.daemon.call_events import CallEvents
+from relay.daemon.call_report import CallReport
 from relay.daemon.client_gate import CLIENT, ClientGate
 from relay.daemon.client_polling import ClientPolling
 from relay.daemon.client_socket import ClientSocketEndpoint
@@ -30,6 +31,7 @@ from relay.daemon.webhook_audio import WebhookAudio
 from relay.errors import RequestRefused
 from relay.net.asgi_request import AsgiRequest
 from relay.net.asgi_socket import STREAM_STATE, AsgiSocket, Receive, Scope, Send
+from relay.record.page import page_parts
 from relay.refusals import asked_by
 
 FOR_OPERATORS = ("/health", "/metrics", "/admin", "/calls", "/events")
@@ -48,7 +50,14 @@ class Server:
         self._sockets = {MEDIA: MediaEndpoint(context).serve, CLIENT: ClientSocketEndpoint(context, gate).serve}
         self._routes = Routes(context.limits.slow_bodies)
         self._polling = ClientPolling(context, gate)
-        parts = (self._polling, WebhookAudio(context), CallEvents(context), FinishedCalls(context), Pages(context.gate))
+        parts = (
+            self._polling,
+            WebhookAudio(context),
+            CallEvents(context),
+            FinishedCalls(context),
+            CallReport(context),
+            Pages(context.gate, page_parts().sources),
+        )
         for part in parts:
             part.add_to(self._routes)
 

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import structlog
@@ -34,6 +35,9 @@ CLOSE_S = 2.0
 """At the end of the process, for what is not written yet."""
 SETTINGS = ("audio", "vad", "barge_in", "jitter", "reconnect", "session")
 """The tables of the configuration that decide about audio; no key of theirs is a secret."""
+DEADLINES = ("token_ttl_s", "media_start_timeout_s")
+"""Of the table [twilio], which has secrets too."""
+ASSISTANT_KEYS = ("name", "audio_format", "sample_rate_hz", "max_call_s")
 MEGABYTE = 1_000_000
 DAY_S = 86400.0
 
@@ -77,7 +81,7 @@ class Recorder:
     def renew(self, config: Config, generation: int) -> None:
         """Have another configuration, but for `record.dir`. A recording that has begun keeps its mode, and its key."""
         self._mode, self._generation = config.record.mode, generation
-        self._settings = {name: msgspec.to_builtins(getattr(config, name)) for name in SETTINGS}
+        self._settings = recorded_settings(config)
         keys = config.secrets.record_keys
         self._writer.bounds = _Bounds(
             call_max_bytes=config.record.max_call_mb * MEGABYTE,
@@ -86,8 +90,11 @@ class Recorder:
             key=parse_key(keys[-1]) if keys else None,
         )
 
-    def begin(self, call_id: str, call_sid: str, caller: AudioFormat, assistant: AudioFormat) -> CallRecording:
-        """Record a call from now on. `assistant` is the format that is asked for."""
+    def begin(
+        self, call_id: str, call_sid: str, caller: AudioFormat, assistant: AudioFormat, *, goes_on: bool = False
+    ) -> CallRecording:
+        """Record a call from now on. `assistant` is the format that is asked for. `goes_on`: another process had it."""
+        now = trio.current_time()
         header = RecordingHeader(
             program_version=__version__,
             call_id=call_id,
@@ -98,9 +105,11 @@ class Recorder:
             assistant_encoding=assistant.encoding,
             assistant_rate_hz=assistant.rate_hz,
             settings=self._settings,
+            clock_s=now,
+            goes_on=goes_on,
             generation=self._generation,
         )
-        recording = CallRecording(header, self._redactor, trio.current_time(), self._backlog)
+        recording = CallRecording(header, self._redactor, now, self._backlog)
         recording.kept_anyway = self._mode == "all"
         self._live.append(recording)
         return recording
@@ -246,6 +255,14 @@ class _Writer:
             return prune(self._folder, max_bytes=bounds.max_bytes, keep_s=keep_s, spare=spare)
         except OSError as error:
             return Pruned(failed=_told(error))
+
+
+def recorded_settings(config: Config) -> dict[str, Any]:
+    """What of the configuration stands in a recording."""
+    assistants = [{key: getattr(it, key) for key in ASSISTANT_KEYS} for it in config.assistants]
+    deadlines = {key: getattr(config.twilio, key) for key in DEADLINES}
+    tables = {name: msgspec.to_builtins(getattr(config, name)) for name in SETTINGS}
+    return {**tables, "twilio": deadlines, "assistants": assistants}
 
 
 class _Full(Exception):

@@ -166,9 +166,9 @@ def test_a_cough_probe_that_cannot_be_used_is_told_unless_coughs_are_not_to_be_i
     assert relay("check", "--config", str(config)).exit_code == 0
 
 
-def test_a_speech_model_that_is_not_installed_is_told(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(silero, "PACKAGE", "no_such_package")
+def test_a_speech_model_that_is_missing_is_told(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(silero, "MODEL_FILE", Path("no_such.onnx"))
     done = relay("check", "--config", str(config))
 
     assert done.exit_code == 2
-    assert f"{config}: silero_vad.onnx is missing: install the package no-such-package" in one_line(done)
+    assert f"{config}: no_such.onnx: cannot be read: No such file or directory" in one_line(done)

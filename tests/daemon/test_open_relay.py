@@ -109,9 +109,13 @@ async def test_nothing_is_left_behind_even_when_it_is_left_with_a_live_call() ->
     await resources_return_to(before)
 
 
+async def unread(_: int | None) -> bytes:
+    raise AssertionError("nobody receives")
+
+
 async def test_the_sockets_of_ten_calls_are_read_together_and_those_of_nine_by_themselves() -> None:
     async with open_relay(config(), Metrics(), Redactor()):
-        seats = [take_seat(10_000 + number) for number in range(20)]
+        seats = [take_seat(10_000 + number, unread) for number in range(20)]
         last = seats[-1]
         assert last is not None
         assert last.is_shared
@@ -119,7 +123,7 @@ async def test_the_sockets_of_ten_calls_are_read_together_and_those_of_nine_by_t
             assert seat is not None
             seat.leave()
         assert [seat.is_shared for seat in seats[2:] if seat is not None] == [False] * 18
-    assert take_seat(10_000) is None
+    assert take_seat(10_000, unread) is None
 
 
 async def test_a_crash_of_the_program_around_it_passes() -> None:

@@ -20,6 +20,7 @@ class Report:
     """
 
     def __init__(self, call_id: str, metrics: Metrics, recording: CallRecording | None = None) -> None:
+        self.call_id = call_id
         self.recording = recording
         """Where the call is taken down, if it is: everybody who has a report may do so."""
         self.counts = Counts(metrics)
