@@ -345,28 +345,60 @@ def probe_twilio(
     metavar="F",
     help="Write stereo sound: left the caller as it came, right what they really heard.",
 )
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    metavar="F",
+    help="Write the timeline as one page that needs nothing else. -: to standard output.",
+)
+@click.option(
+    "--png",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="F",
+    help="Draw the timeline as a picture, for a ticket.",
+)
+@click.option(
+    "--trace",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="F",
+    help="Write a trace for Perfetto (ui.perfetto.dev) or Chrome.",
+)
+@click.option("--live", is_flag=True, hidden=True, help="The call still goes on.")
 @click.option("--erase", "call_id", metavar="CALL_ID", help="Remove all recordings of this call.")
 @CONFIG
 @JSON
 def report(
-    files: tuple[Path, ...], wav: Path | None, call_id: str | None, config_file: Path, *, as_text: bool, as_json: bool
+    files: tuple[Path, ...],
+    wav: Path | None,
+    html: Path | None,
+    png: Path | None,
+    trace: Path | None,
+    call_id: str | None,
+    config_file: Path,
+    *,
+    as_text: bool,
+    live: bool,
+    as_json: bool,
 ) -> None:
     """Say in plain words what a recorded call was like. All FILEs are of one call.
 
     --config is read for the folder of the recordings, with --erase only.
     """
-    from relay.commands.report import erase_call
+    from relay.commands.report import STANDARD_OUTPUT, ReportFiles, erase_call
     from relay.commands.report import report as work
 
+    wanted = ReportFiles(wav, html, png, trace)
     if bool(files) + (call_id is not None) != 1:
         raise click.UsageError("give the FILEs of one call, or --erase CALL_ID")
     if as_text and as_json:
         raise click.UsageError("give --text or --json")
+    if html == STANDARD_OUTPUT and (as_text or as_json):
+        raise click.UsageError("give --html -, --text or --json: each goes to standard output")
     if call_id is not None:
-        if as_text or as_json or wav is not None:
+        if as_text or as_json or wanted != ReportFiles():
             raise click.UsageError("--erase goes alone")
         _finish(lambda: erase_call(call_id, config_file))
-    _finish(lambda: work(files, wav, as_json=as_json, as_text=as_text))
+    _finish(lambda: work(files, wanted, as_json=as_json, as_text=as_text, is_live=live))
 
 
 @main.command()
@@ -394,6 +426,19 @@ def top(url: str, *, as_json: bool) -> None:
     from relay.commands.watch import top as work
 
     _finish(lambda: work(url, os.environ.get("RELAY_ADMIN_TOKEN"), as_json=as_json))
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="As in the configuration: vad.threshold=0.6."
+)
+@JSON
+def replay(files: tuple[Path, ...], changes: tuple[str, ...], *, as_json: bool) -> None:
+    """Run recorded calls again: does every decision come out the same? With --set: what would have been otherwise?"""
+    from relay.commands.replay import replay as work
+
+    _finish(lambda: work(files, changes, as_json=as_json))
 
 
 @main.command()

@@ -36,6 +36,13 @@ class ServerConfig(msgspec.Struct, frozen=True):
     trusted_proxies: tuple[Text, ...] = ("127.0.0.1", "::1")
 
 
+class TlsConfig(msgspec.Struct, frozen=True):
+    """The table [tls]: the files of the certificate, where the relay itself serves TLS."""
+
+    certificate_file: str = ""
+    key_file: str = ""
+
+
 class TwilioConfig(msgspec.Struct, frozen=True):
     """The table [twilio]: the checks on its requests, the deadlines of a stream, the number to transfer to, and what
     the assistant is told of the caller."""
@@ -229,8 +236,9 @@ class ClientConfig(msgspec.Struct, frozen=True):
 
 
 class AdminConfig(msgspec.Struct, frozen=True):
-    """The table [admin]: the operators' token."""
+    """The table [admin]: the operators' token, and the address that is theirs."""
 
+    listen: str = ""
     token_file: str = ""
 
 
@@ -278,6 +286,7 @@ class Config:
     webhooks: WebhookRules | None = None
     """How Vapi's server messages are let in; None: they are not asked for."""
     server: ServerConfig = field(default_factory=ServerConfig)
+    tls: TlsConfig = field(default_factory=TlsConfig)
     twilio: TwilioConfig = field(default_factory=TwilioConfig)
     audio: AudioConfig = field(default_factory=AudioConfig)
     vad: VadConfig = field(default_factory=VadConfig)
@@ -303,6 +312,7 @@ class Config:
 
 SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "server": ServerConfig,
+    "tls": TlsConfig,
     "twilio": TwilioConfig,
     "audio": AudioConfig,
     "vad": VadConfig,

@@ -213,6 +213,12 @@ def _shared_keys(file: str, text: str) -> dict[str, str]:
 def _problems(sections: Mapping[str, Any], ladder: list[tuple[str, LadderEntry]]) -> Iterator[Problem]:
     """The rules that types cannot state: about addresses, and about keys that depend on each other."""
     yield from _server_problems(sections["server"])
+    tls = sections["tls"]
+    if bool(tls.certificate_file) != bool(tls.key_file):
+        missing = "key_file" if tls.certificate_file else "certificate_file"
+        yield f"tls.{missing}", "", "the path of a file, as the other one of the pair is given"
+    if listen_address(sections["admin"].listen) is None:
+        yield "admin.listen", sections["admin"].listen, 'HOST:PORT, as "127.0.0.1:8081" and "[::1]:8081", or nothing'
     yield from _twilio_problems(sections["twilio"])
     yield from _barge_in_problems(sections["barge_in"])
     yield from _state_problems(sections["state"])
@@ -308,6 +314,16 @@ def _state_problems(state: StateConfig) -> Iterator[Problem]:
             re.sub(r"\?.*", "?***", state.url),
             '"memory:", "sqlite:", "sqlite:PATH", or "redis://HOST[:PORT][/DB]" (TLS: "rediss://") without a password',
         )
+
+
+def listen_address(text: str) -> tuple[str, int] | None:
+    """The host and the port of "HOST:PORT"; no host for an empty text, and None for anything else."""
+    if not text:
+        return "", 0
+    host, _, port = text.rpartition(":")
+    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    right = host and not re.search(r"[\s\[\]/]", host) and re.fullmatch(r"\d{1,5}", port) and int(port) < 65536
+    return (host, int(port)) if right else None
 
 
 def _split(address: str) -> SplitResult | None:

@@ -159,3 +159,9 @@ class RecordTaken(RelayError):
     """The record of a call belongs to another process, which has taken the call over."""
 
     code = "STATE_TAKEN"
+
+
+class CannotReplay(RelayError):
+    """A recording does not hold what a replay of its call needs; the text is one line that says why."""
+
+    code = "CANNOT_REPLAY"

@@ -44,7 +44,7 @@ def open_log(
     former = structlog.get_config()
     structlog.configure(
         processors=_processors(redactor, form, colors=os.isatty(fd)),
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        wrapper_class=_wrapper(level),
         logger_factory=lambda *_: _Lines(writer),
         cache_logger_on_first_use=False,
     )
@@ -54,6 +54,15 @@ def open_log(
     finally:
         structlog.configure(**former)
         writer.close()
+
+
+def set_level(level: Literal["debug", "info", "warning", "error"]) -> None:
+    """Write lines of this level and above from now on."""
+    structlog.configure(**{**structlog.get_config(), "wrapper_class": _wrapper(level)})
+
+
+def _wrapper(level: Literal["debug", "info", "warning", "error"]) -> type[structlog.typing.FilteringBoundLogger]:
+    return structlog.make_filtering_bound_logger(_LEVELS[level])
 
 
 class _Lines:

@@ -31,6 +31,7 @@ INVENT_CAUSES = ("gap", "underrun", "reconnect", "keepalive")
 REFUSAL_CAUSES = ("max_calls", "late", "draining")
 RECONNECT_RESULTS = ("ok", "failed", "planned")
 HANG_UP_RESULTS = ("ok", "failed")
+RELOAD_RESULTS = ("ok", "rejected")
 HEDGE_WINNERS = ("first", "second", "none")
 CLASSIFIER_RESULTS = ("interruption", "none", "late", "failed")
 STATE_OPERATIONS = ("save", "load", "take", "delete", "beat", "retire", "read")
@@ -149,6 +150,9 @@ class Metrics:
             "Messages that break their protocol",
             ["leg", "code"],
             registry=self.registry,
+        )
+        self.config_reloads = self._counter(
+            "relay_config_reloads", "Times that the configuration was read again", result=RELOAD_RESULTS
         )
         self.log_lines_dropped = self._counter("relay_log_lines_dropped", "Log lines that could not be written")
         self.standstill = self._counter(

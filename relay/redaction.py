@@ -46,6 +46,10 @@ class Redactor:
             self._values[value] += 1
             self._refresh()
 
+    def knows(self, value: str) -> bool:
+        """Whether this value is masked."""
+        return value in self._values
+
     def discard(self, value: str) -> None:
         """Forget one `add` of the value. One that is not known is no error."""
         if self._values[value] <= 1:

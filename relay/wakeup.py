@@ -1,9 +1,80 @@
-"""The one way to wake a task: it waits on a signal, and who has changed something that matters to it fires that."""
+"""The ways to wake a task: a signal, which is fired by who has changed something, and a deadline.
+
+A wait can have a name. In a call that is recorded, the end of each such wait is taken down: a busy machine wakes a task
+late, and which task of several has its turn first is chance, but both decide what is done. A replay of the call ends
+each wait where the recording says so, whatever was fired and however late it is. So every wait of a call whose end
+decides anything has a name, of which there is one wait at a time.
+"""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Protocol
 
 import trio
-from trio.lowlevel import ParkingLot
+from trio.lowlevel import Abort, Task, checkpoint_if_cancelled, current_task, reschedule, wait_task_rescheduled
+
+
+class Timekeeper(Protocol):
+    """Is told when waits end, or ends them itself."""
+
+    holds: bool
+    """It ends all waits that have a name, and nothing else does."""
+
+    def scope(self, name: str, at: float) -> trio.CancelScope:
+        """A scope for a wait of this name, for which it is over at this time of trio's clock at the latest."""
+
+    def knows(self, name: str) -> bool:
+        """Whether it will end a `turn` of this name, if it holds the waits."""
+
+    def passed(self, name: str) -> None:
+        """The wait of this name has ended just now."""
+
+
+_timekeeper: ContextVar[Timekeeper | None] = ContextVar("timekeeper", default=None)
+
+
+@contextmanager
+def timed_by(keeper: Timekeeper | None) -> Iterator[None]:
+    """Let this keeper follow the waits in this context, and in the tasks that are started in it."""
+    token = _timekeeper.set(keeper)
+    try:
+        yield
+    finally:
+        _timekeeper.reset(token)
+
+
+@contextmanager
+def deadline(name: str, at: float) -> Iterator[trio.CancelScope]:
+    """Cancel what is inside at this time, as `trio.move_on_at` does. Only that end has the name."""
+    keeper = _timekeeper.get()
+    with trio.CancelScope(deadline=at) if keeper is None else keeper.scope(name, at) as scope:
+        yield scope
+    if keeper is not None and scope.cancelled_caught:
+        keeper.passed(name)
+
+
+async def sleep_until(at: float, name: str = "") -> None:
+    """Return at this time. Always a checkpoint. Without a name it is what trio has, at a lower price: for tasks that
+    are woken by the clock hundreds of times a second."""
+    if not name:
+        await Signal().wait(until=at)
+        return
+    with deadline(name, at):
+        await trio.sleep_forever()
+
+
+async def turn(name: str) -> None:
+    """Let others have their turn, then go on: a wait with a name for nothing. Always a checkpoint."""
+    keeper = _timekeeper.get()
+    if keeper is None or not (keeper.holds and keeper.knows(name)):
+        await trio.lowlevel.checkpoint()
+    else:
+        with keeper.scope(name, math.inf):
+            await trio.sleep_forever()
+    if keeper is not None:
+        keeper.passed(name)
 
 
 class Signal:
@@ -14,17 +85,73 @@ class Signal:
     """
 
     def __init__(self) -> None:
-        self._waiting = ParkingLot()
+        self._waiting: dict[Task, None] = {}
 
     def fire(self) -> None:
         """Wake all that wait now."""
-        if self._waiting:  # mostly nobody waits, and then to find that out costs a fifth of waking nobody
-            self._waiting.unpark_all()
+        if self._waiting:  # mostly nobody waits
+            for task in self._waiting:
+                reschedule(task)
+            self._waiting.clear()
 
-    async def wait(self, until: float = math.inf) -> None:
+    async def wait(self, until: float = math.inf, name: str = "") -> None:
         """Return at the next `fire`, or at the time `until` of trio's clock. Always a checkpoint."""
-        if until == math.inf:
-            await self._waiting.park()
+        if name:
+            await Alarm(name).wait(self, until)
             return
-        with trio.move_on_at(until):
-            await self._waiting.park()
+        task = current_task()
+
+        def stop_waiting(_: object) -> Abort:
+            del self._waiting[task]
+            return Abort.SUCCEEDED
+
+        if until == math.inf:
+            self._waiting[task] = None
+            await wait_task_rescheduled(stop_waiting)
+            return
+
+        def wake(cancelled: object) -> Abort:
+            """At the time, return as at a `fire`: to raise and catch an exception costs as much as the rest."""
+            if not alarm.cancel_called:
+                return stop_waiting(cancelled)
+            del self._waiting[task]
+            reschedule(task)
+            return Abort.FAILED
+
+        await checkpoint_if_cancelled()
+        self._waiting[task] = None
+        with trio.CancelScope(deadline=until) as alarm:
+            await wait_task_rescheduled(wake)
+
+
+class Alarm:
+    """A wait with a name for a signal, whose deadline can be moved meanwhile. For one task."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._scope: trio.CancelScope | None = None
+        self._held = False
+
+    @property
+    def waits(self) -> bool:
+        """Whether the task waits."""
+        return self._scope is not None
+
+    def move(self, until: float) -> None:
+        """End the wait at this time instead."""
+        if self._scope is not None and not self._held:
+            self._scope.deadline = until
+
+    async def wait(self, signal: Signal, until: float) -> None:
+        """Return when the signal is fired, or at this time. Always a checkpoint."""
+        keeper = _timekeeper.get()
+        self._held = keeper is not None and keeper.holds
+        try:
+            with trio.CancelScope(deadline=until) if keeper is None else keeper.scope(self._name, until) as self._scope:
+                if self._held:
+                    await trio.sleep_forever()
+                await signal.wait()
+        finally:
+            self._scope = None
+        if keeper is not None:
+            keeper.passed(self._name)

@@ -27,9 +27,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from relay.media.cough_probe import INPUTS, WEIGHTS_FILE, CoughProbe, ProbeFile, Weights, model_sha256
+from relay.media.cough_probe import INPUTS, WEIGHTS_FILE, CoughProbe, ProbeFile, Weights
 from relay.media.detector import WINDOW_MS, DetectorSettings
-from relay.media.silero import SileroModel
+from relay.media.silero import MODEL_SHA256, SileroModel
 from relay.media.sound import Sound, convert
 from relay.standin import phrases
 from relay.vad.analysis import confirmations_ms, follow, guesses_ms
@@ -387,7 +387,7 @@ def main() -> None:
         formula=FORMULA,
         script="scripts/train_cough_probe.py",
         sources=provenance(audio),
-        model_sha256=model_sha256(),
+        model_sha256=MODEL_SHA256,
         weights=weights,
     )
     WEIGHTS_FILE.write_text(written(content), encoding="utf-8")

@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "relay"
 SHARED = {
     "config",
     "config_file",
+    "config_changes",
     "secrets",
     "log",
     "redaction",
@@ -24,15 +25,16 @@ SHARED = {
 
 # What each folder may import of `relay`, besides itself.
 ALLOWED = {
-    "media": {"errors"},
+    "media": {"errors", "extras"},
     "wire": {"errors", "media.frames"},
     "logic": {"errors", "media.frames"},
     "net": {"errors", "wakeup", "weak", "__version__"},
     "state": {"errors", "logic", "metrics", "wakeup"},
     "record": {"errors", "media", "config", "redaction", "__version__"},
     "call": {"errors", "media", "wire", "logic", "net", "state", "record", *SHARED},
+    "replay": {"errors", "media", "wire", "logic", "net", "record", "call", "toml_table", *SHARED},
     "daemon": {"errors", "media", "wire", "logic", "net", "state", "record", "call", "web", *SHARED},
-    "demo": {"errors", "marks", "media", "wire", "standin"},
+    "demo": {"errors", "marks", "media", "wire", "record", "standin"},
     "scenario": {"errors", "marks", "media", "standin"},
     "standin": {"errors", "media", "wire", "logic", "net", "wakeup", "__version__"},
     "bench": {
@@ -170,11 +172,17 @@ def test_only_the_commands_import_the_commands(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", files("."), ids=name)
+def test_a_process_that_is_started_imports_nothing_from_the_working_directory(path: Path) -> None:
+    """There may be a checkout of another version: an installed relay would start that one."""
+    assert 'sys.executable, "-m"' not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", files("."), ids=name)
 def test_nothing_imports_torch_or_the_package_that_needs_it(path: Path) -> None:
     assert [module for module in imports(path) if within(module, {"torch", "torchaudio", "silero_vad"})] == []
 
 
-@pytest.mark.parametrize("module", ["torch", "torchaudio"])
+@pytest.mark.parametrize("module", ["torch", "torchaudio", "silero_vad"])
 def test_torch_is_not_installed(module: str) -> None:
     assert importlib.util.find_spec(module) is None
 

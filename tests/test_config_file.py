@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from relay.config import SECTIONS, AssistantConfig, Config
-from relay.config_file import load, masked
+from relay.config_file import listen_address, load, masked
 from relay.errors import ConfigError
 from relay.secrets import Secrets
 from relay.wire.webhook_auth import WebhookRules
@@ -137,6 +137,10 @@ def test_a_ladder_replaces_the_vapi_table(tmp_path: Path) -> None:
         ("[twilio]\npass_fields = ['a b']\n", "at most 20 names of letters, digits, _, . and -"),
         (f"[twilio]\npass_fields = {['Plan'] * 21}\n", "at most 20 names"),
         ("[server]\ntrusted_proxies = ['localhost']\n", 'server.trusted_proxies = ["localhost"] is not allowed'),
+        ("[admin]\nlisten = '8081'\n", 'admin.listen = "8081" is not allowed: HOST:PORT'),
+        ("[admin]\nlisten = '127.0.0.1:65536'\n", "admin.listen = "),
+        ("[admin]\nlisten = ':8081'\n", "admin.listen = "),
+        ("[admin]\nlisten = 'http://127.0.0.1:8081'\n", "admin.listen = "),
         ("[server]\ntrusted_proxies = ['10.0.0.0/33']\n", "server.trusted_proxies = "),
         ("server = 1\n", "server = 1 is not allowed: it must be a table"),
         (
@@ -383,3 +387,16 @@ def test_the_masked_configuration_shows_which_secrets_are_set_and_none_of_them(t
         "RELAY_REDIS_PASSWORD": "not set",
         "RELAY_RECORD_KEY": "not set",
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("", ("", 0)),
+        ("127.0.0.1:8081", ("127.0.0.1", 8081)),
+        ("[::1]:0", ("::1", 0)),
+        ("relay.internal:1", ("relay.internal", 1)),
+    ],
+)
+def test_an_address_to_listen_on_is_a_host_and_a_port(text: str, address: tuple[str, int]) -> None:
+    assert listen_address(text) == address

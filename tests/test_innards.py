@@ -41,13 +41,16 @@ def quoted(cell: str) -> list[str]:
 
 def required() -> dict[str, Requirement]:
     project = tomllib.loads(read(REPOSITORY / "pyproject.toml"))["project"]
-    return {one.name: one for one in map(Requirement, project["dependencies"])}
+    extras = [wanted for extra in project["optional-dependencies"].values() for wanted in extra]
+    return {one.name: one for one in map(Requirement, [*project["dependencies"], *extras])}
 
 
 def locked() -> dict[str, set[str]]:
     """Each library with its versions, of which there are several where they depend on the version of Python."""
     versions: dict[str, set[str]] = {}
-    for name, version in re.findall(r"^([^=\s]+)==(\S+)", read(REPOSITORY / "requirements" / "run.txt"), re.MULTILINE):
+    for name, version in re.findall(
+        r"^([^=\s]+)==(\S+)", read(REPOSITORY / "requirements" / "extras.txt"), re.MULTILINE
+    ):
         versions.setdefault(name, set()).add(version)
     return versions
 

@@ -14,7 +14,7 @@ import pytest
 import structlog
 import trio
 
-from relay.log import open_log
+from relay.log import open_log, set_level
 from relay.redaction import Redactor
 from relay.secrets import Secrets
 
@@ -220,3 +220,14 @@ def test_lines_that_cannot_be_written_are_counted_and_nobody_is_told_by_an_excep
         structlog.get_logger().info("b")
     assert lost.acquire(blocking=False)
     assert lost.acquire(blocking=False)
+
+
+def test_a_new_level_holds_for_every_logger_also_one_with_values_of_its_own(tmp_path: Path) -> None:
+    with logged(tmp_path) as log:
+        loggers = [structlog.get_logger(), structlog.get_logger(call_id="the-call")]
+        for level in ("warning", "debug"):
+            set_level(level)
+            for logger in loggers:
+                logger.info("call.started", under=level)
+
+    assert [line["under"] for line in log.events] == ["debug", "debug"]

@@ -188,3 +188,11 @@ def test_a_short_secret_does_not_take_parts_of_words_or_names_of_values_with_it(
 
     assert redactor.clean_event(event) == event
     assert redactor.text(f"value={secret}&x") == f"value={MASK}&x"
+
+
+def test_it_knows_a_value_until_that_is_discarded() -> None:
+    redactor = Redactor({"secret"})
+    known = [redactor.knows("secret"), redactor.knows("other")]
+    redactor.discard("secret")
+
+    assert (known, redactor.knows("secret")) == ([True, False], False)

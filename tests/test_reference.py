@@ -17,7 +17,7 @@ from relay.scenario.script import FORMS
 from scripts.make_reference import CONFIG, Key, Secret, read, renewed
 from tests.support.reference import BROWSER, FIRST_CALL, REFERENCE, ROOT, SCENARIOS, first_cells
 
-NOT_THE_DAEMON = {"standin", "demo", "bench", "probe", "scenario", "vad", "watch", "cli.py", "marks.py"}
+NOT_THE_DAEMON = {"standin", "demo", "bench", "probe", "scenario", "vad", "replay", "watch", "cli.py", "marks.py"}
 LOG_METHODS = {"debug", "info", "warning", "error", "exception", "log"}
 EVENT = re.compile(r"[a-z]+\.[a-z_]+")
 CAPITALS = re.compile(r"[A-Z][A-Z0-9]+(_[A-Z0-9]+)*")
@@ -29,6 +29,7 @@ NO_CODES = {
     *("CREDENTIALS_DIRECTORY", "STATE_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"),
     *("LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID"),
     *("RAW", "ULAW", "ALAW", "PCM_16", "BIG", "LITTLE", "ADPCM", "MP3", "AAC"),
+    *("OGG", "VORBIS"),
     *("AIFF", "AMR", "AU", "CAF", "FLAC", "MP4", "ZIP"),
 }
 """Capitals that nobody has to look up: HTTP, algorithms, SQL, Unicode, what systemd tells a service, audio formats."""

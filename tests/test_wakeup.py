@@ -1,10 +1,31 @@
 """A signal wakes who waits, at once and all of them, and nobody else."""
 
+import math
+
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from relay.wakeup import Signal
+from relay.wakeup import Alarm, Signal, deadline, sleep_until, timed_by, turn
+
+
+class Follower:
+    """A timekeeper that notes which waits were over, and ends them if it `holds` them."""
+
+    def __init__(self, *, holds: bool) -> None:
+        self.holds = holds
+        self.over: list[str] = []
+        self.scopes: dict[str, trio.CancelScope] = {}
+
+    def scope(self, name: str, at: float) -> trio.CancelScope:
+        self.scopes[name] = scope = trio.CancelScope() if self.holds else trio.CancelScope(deadline=at)
+        return scope
+
+    def knows(self, name: str) -> bool:
+        return name != "new"
+
+    def passed(self, name: str) -> None:
+        self.over.append(name)
 
 
 async def test_firing_wakes_every_task_that_waits() -> None:
@@ -48,3 +69,123 @@ async def test_it_is_a_point_of_cancellation_also_when_the_time_is_over() -> Non
         raise AssertionError("not cancelled")
 
     assert scope.cancelled_caught
+
+
+async def test_a_deadline_ends_what_is_inside_and_is_noted_under_its_name(autojump_clock: MockClock) -> None:
+    follower = Follower(holds=False)
+    began = trio.current_time()
+    with timed_by(follower):
+        await sleep_until(began + 2, "nap")
+        with deadline("never", began + 9) as limit:
+            await trio.sleep(1)
+
+    assert trio.current_time() - began == pytest.approx(3)
+    assert follower.over == ["nap"]
+    assert not limit.cancelled_caught
+
+
+async def test_a_wait_with_a_name_is_noted_whether_its_signal_or_its_deadline_ended_it(
+    autojump_clock: MockClock,
+) -> None:
+    follower, signal = Follower(holds=False), Signal()
+    with timed_by(follower):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(signal.wait, trio.current_time() + 5, "signalled")
+            await wait_all_tasks_blocked()
+            signal.fire()
+        await signal.wait(trio.current_time() + 1, "late")
+        await signal.wait(trio.current_time() + 1)
+
+    assert follower.over == ["signalled", "late"]
+
+
+async def test_a_keeper_that_holds_the_waits_ends_them_and_nothing_else_does(autojump_clock: MockClock) -> None:
+    follower, signal = Follower(holds=True), Signal()
+    with timed_by(follower):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(signal.wait, trio.current_time() + 1, "signal")
+            nursery.start_soon(sleep_until, trio.current_time() + 1, "nap")
+            await trio.sleep(2)
+            signal.fire()
+            await wait_all_tasks_blocked()
+            assert follower.over == []
+            follower.scopes["nap"].cancel()
+            await wait_all_tasks_blocked()
+            assert follower.over == ["nap"]
+            follower.scopes["signal"].cancel()
+
+    assert follower.over == ["nap", "signal"]
+
+
+async def test_a_turn_is_noted_and_comes_when_a_keeper_that_holds_the_waits_says_so() -> None:
+    free, held = Follower(holds=False), Follower(holds=True)
+    await turn("of nobody")
+    with timed_by(free):
+        await turn("free")
+    with timed_by(held):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(turn, "held")
+            nursery.start_soon(turn, "new")
+            await wait_all_tasks_blocked()
+            assert held.over == ["new"]
+            held.scopes["held"].cancel()
+
+    assert (free.over, held.over) == (["free"], ["new", "held"])
+
+
+@pytest.mark.parametrize("holds", [None, False])
+async def test_an_alarm_is_moved_while_its_task_waits(holds: bool | None, autojump_clock: MockClock) -> None:
+    alarm, began = Alarm("alarm"), trio.current_time()
+    with timed_by(None if holds is None else Follower(holds=holds)):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(alarm.wait, Signal(), began + 9)
+            await trio.sleep(1)
+            assert alarm.waits
+            alarm.move(began + 3)
+
+    assert trio.current_time() - began == pytest.approx(3)
+    assert not alarm.waits
+
+
+async def test_who_waits_for_a_time_that_is_over_again_and_again_can_be_cancelled() -> None:
+    with trio.fail_after(5), trio.move_on_after(0.01) as limit:
+        while True:
+            await sleep_until(trio.current_time() - 1)
+
+    assert limit.cancelled_caught
+
+
+async def test_whoever_does_not_wait_any_more_is_not_woken(autojump_clock: MockClock) -> None:
+    signal, scopes = Signal(), [trio.CancelScope() for _ in range(2)]
+    ways: list[str] = []
+
+    async def wait(way: str, scope: trio.CancelScope, until: float) -> None:
+        with scope:
+            await signal.wait(until)
+            ways.append(way)
+        await trio.sleep(10)  # a wake-up here would end the run
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait, "cancelled", scopes[0], math.inf)
+        nursery.start_soon(wait, "cancelled before its time", scopes[1], 5.0)
+        nursery.start_soon(wait, "its time came", trio.CancelScope(), 1.0)
+        nursery.start_soon(wait, "fired", trio.CancelScope(), 5.0)
+        await trio.sleep(2)
+        for scope in scopes:
+            scope.cancel()
+        signal.fire()
+        await trio.lowlevel.checkpoint()
+        signal.fire()
+        await wait_all_tasks_blocked()
+        signal.fire()
+
+    assert ways == ["its time came", "fired"]
+
+
+async def test_a_time_that_comes_together_with_a_cancellation_loses_none_of_the_two(autojump_clock: MockClock) -> None:
+    with trio.move_on_at(trio.current_time() + 1) as limit:
+        await sleep_until(trio.current_time() + 1)
+        await trio.lowlevel.checkpoint()
+        raise AssertionError("not cancelled")
+
+    assert limit.cancelled_caught

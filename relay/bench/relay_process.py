@@ -105,7 +105,7 @@ def run_configured(
     config = folder / "config.toml"
     config.write_text(text)
     log = folder / "relay.log"
-    command = [sys.executable, "-m", *module, "serve", "--config", str(config)]
+    command = [sys.executable, "-P", "-m", *module, "serve", "--config", str(config)]
     with (
         log.open("wb") as sink,
         _start(command, sink) as process,

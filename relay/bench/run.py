@@ -80,7 +80,7 @@ def run_load(module: str, spec: LoadSpec, relay: RelayProcess, kind: type[Result
     """Run the load in a process on its own core, and read what it prints. `windows`: how often `spec.seconds` pass."""
     _, core = cores()
     takes_s = spec.seconds + spec.calls * PER_CALL_TIMEOUT_S
-    command = [sys.executable, "-m", module, msgspec.json.encode(spec).decode()]
+    command = [sys.executable, "-P", "-m", module, msgspec.json.encode(spec).decode()]
     with subprocess.Popen(  # noqa: S603 - our own
         command, pass_fds=[spec.listener_fd], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:

@@ -54,6 +54,7 @@ from relay.logic.playback.fence import Fence
 from relay.media.frames import AudioFormat
 from relay.media.remake import FrameMaker, worth_remaking
 from relay.state import CallRecord
+from relay.wakeup import deadline, sleep_until, timed_by
 from relay.wire import vapi_controls
 
 FRAMES_WAITING_MAX = 10
@@ -78,12 +79,15 @@ class Call:
         """`record` is that of a new call, or the call as another process has left it; `note` keeps it for the next."""
         config, now, assistant_format = services.config, trio.current_time(), pool.first.format
         self.sid, self.id = record.call_sid, record.call_id
-        self._config, self._vad = config, services.vad
+        self._config, self._vad, self._generation = config, services.vad, services.generation
         self._started_at = min(now, record.started_at)
         self._reason: EndReason | None = None
         self._scope = trio.CancelScope()
         recorder = services.recorder
-        recording = recorder.begin(self.id, self.sid, caller_format, assistant_format) if recorder else None
+        goes_on = bool(record.assistant_call_id)
+        recording = (
+            recorder.begin(self.id, self.sid, caller_format, assistant_format, goes_on=goes_on) if recorder else None
+        )
         self.report = report = Report(self.id, services.metrics, recording)
         remake = (
             FrameMaker(caller_format, assistant_format) if worth_remaking(caller_format, assistant_format) else None
@@ -170,6 +174,10 @@ class Call:
         """
         return self._line.lend(leg)
 
+    def hear(self, audio: CallerAudio) -> None:
+        """Use audio of the caller that no socket brings: for a replay. Raises trio.WouldBlock if too much waits."""
+        self._line.hear(audio)
+
     @property
     def end_reason(self) -> EndReason | None:
         """Why the call ends; None while nothing says that it will."""
@@ -197,15 +205,20 @@ class Call:
         return not self._scope.cancel_called and self._line.grant()
 
     def finish(self, reason: EndReason) -> None:
-        """End the call. The first reason stays."""
+        """End the call from outside. The first reason stays."""
+        if self.report.recording is not None:
+            self.report.recording.told_to_end(reason)
+        self._finish(reason)
+
+    def _finish(self, reason: EndReason) -> None:
         self._reason = self._reason or reason
         self.report.status.ended(self._reason)
         self._scope.cancel()
 
     async def run(self) -> None:
         """Live until the call is over. A crash ends this call only."""
-        with bound_contextvars(call_id=self.id):
-            self.report.tell(CallStarted(self.sid))
+        with bound_contextvars(call_id=self.id), timed_by(self.report.recording):
+            self.report.tell(CallStarted(self.sid, self._generation))
             try:
                 await self._live()
             except* Exception:
@@ -218,7 +231,7 @@ class Call:
                 self._record_end()
 
     async def _live(self) -> None:
-        with trio.move_on_at(self._started_at + self._config.session.max_duration_s) as limit, self._scope:
+        with deadline("max_duration", self._started_at + self._config.session.max_duration_s) as limit, self._scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._receive)
                 nursery.start_soon(self._analysis.run, self._frames, self._vad)
@@ -229,7 +242,7 @@ class Call:
                     nursery.start_soon(self._second_opinion.run)
                 nursery.start_soon(self.checkpoint.run, self.report)
         if limit.cancelled_caught:
-            self.finish(EndReason.MAX_DURATION)
+            self._finish(EndReason.MAX_DURATION)
 
     def _record_end(self) -> None:
         reason = self._reason or EndReason.DRAIN
@@ -248,7 +261,7 @@ class Call:
         """It ends when the call does, and then gives the socket back, while the assistant is still told goodbye."""
         try:
             await self._line.run(self._take)
-            self.finish(EndReason.CALLER_LOST)
+            self._finish(EndReason.CALLER_LOST)
         finally:
             self._line.close()
 
@@ -259,31 +272,37 @@ class Call:
                     self.report.recording.mark_returned(turn, position_ms)
                 self._playback.heard(turn, position_ms)
             case KeyPressed(digit=digit):
+                if self.report.recording is not None:
+                    self.report.recording.caller_note("key")
                 self.report.tell(KeyWasPressed())
                 self._outgoing.send_note(vapi_controls.dtmf_note(digit))
             case Dropped(cause=cause):
+                if self.report.recording is not None:
+                    self.report.recording.caller_note("dropped", cause)
                 self.report.counts.dropped(cause)
             case TooManyMalformed():
                 self.report.tell(CallerCutOff())
-                self.finish(EndReason.PROTOCOL_ERROR)
+                self._finish(EndReason.PROTOCOL_ERROR)
             case CallerGone():
-                self.finish(EndReason.CALLER_HANGUP)
+                if self.report.recording is not None:
+                    self.report.recording.caller_note("hung_up")
+                self._finish(EndReason.CALLER_HANGUP)
 
     async def _forward(self) -> None:
         reason = await self._forwarder.run(self.id)
         self._reason = self._reason or reason
         await self._last_words.say(reason)
-        self.finish(reason)
+        self._finish(reason)
 
     async def _watch(self) -> None:
         """Nobody came, or nobody speaks: both have an end."""
-        with trio.move_on_after(self._config.twilio.token_ttl_s) as limit:
+        with deadline("start", trio.current_time() + self._config.twilio.token_ttl_s) as limit:
             await self._line.until_attached()
         if limit.cancelled_caught:
-            self.finish(EndReason.CALLER_LOST)
-        while (idle_at := self._idle_at()) > trio.current_time():  # noqa: ASYNC110 - it moves with every word
-            await trio.sleep_until(idle_at)
-        self.finish(EndReason.IDLE)
+            self._finish(EndReason.CALLER_LOST)
+        while (idle_at := self._idle_at()) > trio.current_time():
+            await sleep_until(idle_at, "idle")
+        self._finish(EndReason.IDLE)
 
     def _idle_at(self) -> float:
         last_speech_at = max(self._analysis.last_speech_at, self._playback.speaker.last_audible_at)

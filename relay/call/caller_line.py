@@ -27,7 +27,7 @@ from relay.call.report.report import Report
 from relay.errors import LegClosed, LegLost, MessageUnsupported, RemoteProtocolError
 from relay.logic.caller.reattach import Reattach, ReattachRules
 from relay.logic.rate_limit import RateLimit
-from relay.wakeup import Signal
+from relay.wakeup import Signal, turn
 
 MALFORMED_BURST, MALFORMED_PER_S = 100, 5.0
 """So many malformed messages in a call do no harm. A caller sends 50 messages a second, and TCP spoils none of them:
@@ -53,6 +53,7 @@ class CallerLine:
         self._frames = frames
         self._speaker = speaker
         self._report = report
+        self._recording = report.recording
         self._reattach = Reattach(rules, ages_s=ages_s, now=trio.current_time())
         self._given_back = trio.Event()
         self._reading = trio.CancelScope()
@@ -86,6 +87,8 @@ class CallerLine:
 
     def grant(self) -> bool:
         """Whether the caller's stream may be attached once more; counts it if so."""
+        if self._recording is not None:
+            self._recording.reattach_asked()
         granted = not self._closed and self._reattach.grant(trio.current_time())
         if not granted and not self._closed:
             self._report.tell(CallerNotBack())
@@ -94,6 +97,8 @@ class CallerLine:
     @contextmanager
     def lend(self, leg: CallerLeg) -> Iterator[trio.Event]:
         """Use a socket of the caller for as long as the context is open. The event says that it is not needed."""
+        if self._recording is not None:
+            self._recording.caller_lent(joins_frames=leg.joins_frames)
         if self.leg is not None:
             self._lose("another stream of the caller took its place")
         self._given_back = given_back = trio.Event()
@@ -107,6 +112,8 @@ class CallerLine:
             yield given_back
         finally:
             if leg is self.leg and not self._closed:
+                if self._recording is not None:
+                    self._recording.caller_socket_gone(None)
                 self._lose("its endpoint gave it up")
             self._speaker.detach(leg)
 
@@ -125,6 +132,8 @@ class CallerLine:
                     await self._read(leg, take)
                 except (LegLost, LegClosed) as lost:
                     if leg is self.leg:
+                        if self._recording is not None:
+                            self._recording.caller_socket_gone(str(lost))
                         self._lose(str(lost))
 
     async def _next(self) -> CallerLeg | None:
@@ -133,10 +142,11 @@ class CallerLine:
             if deadline is not None and deadline <= trio.current_time():
                 self._report.tell(CallerNotBack())
                 return None
-            await self._attached.wait(until=math.inf if deadline is None else deadline)
+            await self._attached.wait(math.inf if deadline is None else deadline, "reattach")
         return self.leg
 
     async def _note_attached(self) -> None:
+        await turn("attached")
         if self._lost_at is None:
             self._report.tell(CallerAttached())
             return
@@ -149,14 +159,14 @@ class CallerLine:
             try:
                 event = await leg.receive()
             except RemoteProtocolError as error:
+                if self._recording is not None:
+                    unsupported = isinstance(error, MessageUnsupported)
+                    self._recording.caller_note("unsupported" if unsupported else "malformed", error.code, str(error))
                 self._report.bad_caller_message(error)
                 if not (isinstance(error, MessageUnsupported) or self._malformed.allow("", trio.current_time())):
                     take(TooManyMalformed())
                 continue
             if isinstance(event, CallerAudio):
-                self._report.counts.frame("caller", "up")
-                if (recording := self._report.recording) is not None:
-                    recording.from_caller(event.arrived_at, event.stamp_ms, event.missing, event.data)
                 await self._pass_on(event)
             elif event is not None:
                 take(event)
@@ -164,9 +174,13 @@ class CallerLine:
     async def _pass_on(self, audio: CallerAudio) -> None:
         """Most frames find room, and then cost no round of the scheduler."""
         try:
-            self._frames.send_nowait(audio)
+            self.hear(audio)
         except trio.WouldBlock:
             await self._frames.send(audio)
+
+    def hear(self, audio: CallerAudio) -> None:
+        """Hand audio on at once. Raises trio.WouldBlock where there is no room for it."""
+        self._frames.send_nowait(audio)
 
     def _lose(self, why: str) -> None:
         assert self.leg is not None

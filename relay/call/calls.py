@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import copy_context
 from typing import NamedTuple
@@ -57,11 +57,11 @@ class Calls:
     """The calls that run now, by CallSid. What is not async decides at once.
 
     `tokens` open the media sockets of these calls, `checkpoints` keep the calls for the next process, `listeners` are
-    told everything that happens in any of them.
+    told everything that happens in any of them. `services` are those of the calls that begin now.
     """
 
     def __init__(self, services: Services, pool: AssistantPool, nursery: trio.Nursery) -> None:
-        self._services = services
+        self.services = services
         self._pool = pool
         self._nursery = nursery
         self._by_sid: dict[str, Call] = {}
@@ -88,7 +88,7 @@ class Calls:
     def refusal_cause(self) -> str | None:
         """Why no new call is accepted now, a key of REFUSAL_REASONS, or None. A late event loop refuses calls only with
         `max_calls = "auto"`, and only beside live ones, which would pay for another."""
-        limits = self._services.config.limits
+        limits = self.services.config.limits
         if self.draining:
             return "draining"
         if len(self) >= limits.calls:
@@ -109,6 +109,11 @@ class Calls:
     def deepest_queue_s(self) -> float:
         """The longest that any call's assistant audio will take to play."""
         return max((call.queued_ms for call in self._by_sid.values()), default=0) / 1000
+
+    def renew(self, services: Services, dialers: Sequence[Dialer]) -> None:
+        """Calls that begin from now on have these; one that lives keeps what it began with."""
+        self.services, self._pool = services, self._pool.renewed(dialers)
+        self.tokens.ttl_s = services.config.twilio.token_ttl_s
 
     def live(self) -> list[Call]:
         """The calls that run now, the oldest first."""
@@ -153,11 +158,11 @@ class Calls:
             reason = REFUSAL_REASONS[cause]
             if kept:  # browsers may ask without end: see BrowserSessions
                 log.info("call.refused", reason=reason, cause=cause, call_sid=sid)
-            self._services.metrics.calls.labels(EndReason.REFUSED).inc()
-            self._services.metrics.calls_refused.labels(cause).inc()
+            self.services.metrics.calls.labels(EndReason.REFUSED).inc()
+            self.services.metrics.calls_refused.labels(cause).inc()
             raise CallRefused(reason, cause)
         note = self.checkpoints.note if kept else None
-        services = self._services
+        services = self.services
         record = new_record(sid, services.config, self._pool.first.name, trio.current_time(), variables)
         return self._begin(Call(record, services, self._pool, caller_format, note, burden=self._burden))
 
@@ -165,14 +170,14 @@ class Calls:
         """The call that another process has left so; it takes no new place, and keeps the rules that it began with."""
         if call := self._by_sid.get(past.call_sid):
             return call
-        call = Call(past, self._services, self._pool, TELEPHONE, self.checkpoints.note, burden=self._burden)
+        call = Call(past, self.services, self._pool, TELEPHONE, self.checkpoints.note, burden=self._burden)
         age_s = max(0.0, round(trio.current_time() - past.started_at, 3))
         log.info("call.taken_over", call_id=call.id, call_sid=call.sid, age_s=age_s, turns=len(past.conversation))
         return self._begin(call)
 
     def note_loop_lag(self, lag_s: float) -> None:
         """The event loop woke a task so late: whether new calls are taken depends on it."""
-        if self._lateness.note(lag_s, trio.current_time()) and self._services.config.limits.max_calls == "auto":
+        if self._lateness.note(lag_s, trio.current_time()) and self.services.config.limits.max_calls == "auto":
             log.warning(
                 "calls.paused" if self._lateness.late else "calls.resumed",
                 mean_lag_ms=round(self._lateness.mean_s * 1000, 1),
@@ -246,7 +251,7 @@ class Calls:
         if len(self._over) > OVER_MAX:
             del self._over[next(iter(self._over))]
         self._forget_hung_up()
-        if self._services.store is None and call.seems_hung_up and call.checkpoint.last is not None:
+        if self.services.store is None and call.seems_hung_up and call.checkpoint.last is not None:
             self._hung_up[call.sid] = call.checkpoint.last
 
     def _forget_hung_up(self) -> None:

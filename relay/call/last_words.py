@@ -7,6 +7,7 @@ from relay.call.playback.playback import Playback
 from relay.config import Config
 from relay.logic.end_reason import EndReason
 from relay.media.frames import Audio
+from relay.wakeup import deadline
 
 
 class LastWords:
@@ -31,12 +32,12 @@ class LastWords:
             await self._apologise(self._apology)
 
     async def _apologise(self, apology: Audio) -> None:
-        with trio.move_on_after(self._start_timeout_s):
+        with deadline("apology", trio.current_time() + self._start_timeout_s):
             await self._line.until_attached()
         if self._line.leg is not None:
             self._playback.say(apology)
             await self._play_out(apology.duration_ms / 1000 + self._play_out_max_s)
 
     async def _play_out(self, limit_s: float) -> None:
-        with trio.move_on_after(limit_s):
+        with deadline("play_out", trio.current_time() + limit_s):
             await self._playback.play_out()

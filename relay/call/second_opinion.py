@@ -23,6 +23,8 @@ class SecondOpinion:
                 await self._interrupter.asked.wait()
             activity = self._interrupter.assistant_activity()
             opinion = await self._classifier.ask(self._recent.samples(), self._recent.rate_hz, activity)
+            if (recording := self._report.recording) is not None:
+                recording.opinion(interrupts=opinion.interrupts, probability=opinion.probability)
             self._interrupter.judged(interrupts=opinion.interrupts)
             if opinion.probability is not None:
                 self._report.tell(Classified(round(opinion.probability, 3), opinion.interrupts))

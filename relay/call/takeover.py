@@ -42,7 +42,6 @@ class Takeover:
 
     def __init__(self, calls: Calls, services: Services) -> None:
         self._calls = calls
-        self._config = services.config
         self._store = services.store
 
     async def ring(self, sid: str, variables: Mapping[str, str] | None = None) -> Call:
@@ -111,7 +110,7 @@ class Takeover:
     def _go_on(self, past: CallRecord | None) -> Call | None:
         if past is None or self._calls.draining:
             return None
-        return self._calls.go_on(past if past.end_reason is None else revived(past, self._config))
+        return self._calls.go_on(past if past.end_reason is None else revived(past, self._calls.services.config))
 
     async def _take(self, sid: str, *, by_force: bool, in_progress: bool = False) -> CallRecord | None:
         if self._store is None:

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import click
 from relay.config import Config
 from relay.config_file import load, masked
 from relay.daemon.assets import load_assets
+from relay.daemon.certificate import Certificate
 from relay.daemon.webhooks import journal_file
 from relay.errors import ConfigError
 from relay.metrics import Metrics
@@ -27,8 +29,12 @@ class Doubt:
     text: str
 
 
-def doubts(config: Config) -> Iterator[Doubt]:
-    """Yield what is doubtful in a valid configuration."""
+def doubts(config: Config, certificate: Certificate | None = None) -> Iterator[Doubt]:
+    """Yield what is doubtful in a valid configuration, and in the certificate that it names."""
+    if certificate is not None and certificate.expires_soon:
+        ends = datetime.fromtimestamp(certificate.expires_at, UTC).date().isoformat()
+        text = f"the certificate ends on {ends}: replace it and its key, no restart is needed"
+        yield Doubt("CERTIFICATE_EXPIRES", "tls.certificate_file", text)
     for index, assistant in enumerate(config.assistants):
         if assistant.send_silence_timeout:
             yield Doubt(
@@ -55,10 +61,10 @@ def check(config_file: Path, *, as_json: bool) -> int:
     """
     config = load(config_file, os.environ)
     try:
-        load_assets(config, Metrics())
+        certificate = load_assets(config, Metrics()).certificate
     except ConfigError as error:
         raise ConfigError(f"{config_file}: {error}") from None
-    shown, found = masked(config), list(doubts(config))
+    shown, found = masked(config), list(doubts(config, certificate))
     if as_json:
         told = [asdict(doubt) for doubt in found]
         click.echo(json.dumps({"ok": True, "file": str(config_file), "warnings": told, "config": shown}))

@@ -94,3 +94,6 @@ def _conclude(screen: Screen, verdict: DemoVerdict, paths: dict[str, str], stood
     )
     if verdict.unjudged or (names and stood_still_ms > STOOD_STILL_MAX_MS):
         screen.say(f"This machine was too busy: some of it stood still for up to {stood_still_ms:.0f} ms.")
+    if "timeline" in paths:
+        screen.say("")
+        screen.say(f"See and hear the call: {Path(paths['timeline']).resolve().as_uri()}")

@@ -23,7 +23,7 @@ def serve(config_file: Path) -> int:
     quieten_garbage_collection()
     with open_log(redactor, level=logging.level, form=logging.format, on_drop=metrics.log_lines_dropped.inc):
         try:
-            trio.run(run_daemon, config, metrics, redactor)
+            trio.run(run_daemon, config, metrics, redactor, config_file)
         except ConfigError as error:
             raise ConfigError(f"{config_file}: {error}") from None
         except StartFailed as error:

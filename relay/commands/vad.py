@@ -13,6 +13,7 @@ from rich.progress import Progress, TimeElapsedColumn
 from relay import vad
 from relay.commands import WrongUse
 from relay.errors import FormatMismatch
+from relay.extras import extra
 from relay.media.detector import DetectorSettings
 from relay.media.silero import SileroModel
 from relay.vad import Calibration, Collection, RecordingAnalysis
@@ -38,7 +39,12 @@ class DetectorChoice:
 
 
 def analyse_files(files: Sequence[str], detector: DetectorChoice, png: Path | None, *, as_json: bool) -> int:
-    """Print the speech of each file, in order; draw each if `png` is given. Raises WrongUse for a file that is none."""
+    """Print the speech of each file, in order; draw each if `png` is given.
+
+    Raises WrongUse for a file that is none, ConfigError if nothing here can draw.
+    """
+    if png is not None:
+        _plot()  # what is missing is told before a long analysis, not after it
     settings, model = detector.settings(), detector.model()
     analyses = [
         # The name as it was given: a Path would have lost a leading "./".
@@ -131,11 +137,18 @@ def _read(name: str, work: Callable[[Path], T]) -> T:
         raise WrongUse(f"{error.filename or name}: cannot be read: {error.strerror}") from None
 
 
+def _plot() -> Callable[[RecordingAnalysis, Path], None]:
+    with extra("plot", "--plot"):
+        from relay.vad.plot import plot  # noqa: PLC0415 - 75 MB that only --plot needs
+    return plot
+
+
 def _draw(analyses: Sequence[RecordingAnalysis], png: Path) -> list[Path]:
     pictures = [png] if len(analyses) == 1 else _picture_names(analyses, png)
+    plot = _plot()
     for analysis, picture in zip(analyses, pictures, strict=True):
         try:
-            vad.plot(analysis, picture)
+            plot(analysis, picture)
         except OSError as error:
             raise WrongUse(f"--plot {picture}: cannot be written: {error.strerror}") from None
     return pictures

@@ -1,10 +1,11 @@
-"""Loads the files that the start needs: the speech model, the cough probe, the classifier and the apology."""
+"""Loads the files that the start needs: speech model, cough probe, classifier, apology and certificate."""
 
 from dataclasses import dataclass
 
 from relay.call.caller.classifier import Classifier, load_classifier
 from relay.config import Config
 from relay.daemon.apology import load_apology
+from relay.daemon.certificate import Certificate
 from relay.media.cough_probe import CoughProbe
 from relay.media.frames import Audio
 from relay.media.silero import SileroModel
@@ -19,6 +20,8 @@ class Assets:
     probe: CoughProbe | None
     classifier: Classifier | None
     apology: Audio
+    certificate: Certificate | None
+    """None: plain HTTP is served."""
 
 
 def load_assets(config: Config, metrics: Metrics) -> Assets:
@@ -28,4 +31,5 @@ def load_assets(config: Config, metrics: Metrics) -> Assets:
         probe=CoughProbe.load(config.vad.model_rate_hz) if config.vad.ignore_coughs else None,
         classifier=load_classifier(config.barge_in, metrics),
         apology=load_apology(config.reconnect),
+        certificate=Certificate(config.tls) if config.tls.certificate_file else None,
     )

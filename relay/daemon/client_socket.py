@@ -38,7 +38,7 @@ class ClientSocketEndpoint:
     """One for the daemon; `serve` is the whole life of one socket and never raises what a client did."""
 
     def __init__(self, context: EndpointContext, gate: ClientGate) -> None:
-        self._config = context.config.client
+        self._context = context
         self._sessions: BrowserSessions = context.sessions
         self._metrics = context.metrics
         self._refusals = context.refusals
@@ -97,7 +97,8 @@ class ClientSocketEndpoint:
 
     async def _first_event(self, socket: AsgiSocket) -> browser.Event:
         bad = 0
-        with trio.move_on_after(self._config.start_timeout_s):
+        timeout_s = self._context.config.client.start_timeout_s
+        with trio.move_on_after(timeout_s):
             while True:
                 try:
                     return browser.parse(await socket.receive(), WIDEBAND)
@@ -107,7 +108,7 @@ class ClientSocketEndpoint:
                     bad += 1
                     if bad >= BAD_STARTS_MAX:
                         raise RequestRefused(400, "START_INVALID", "no message could be read") from None
-        raise RequestRefused(408, "START_TIMEOUT", f"no message in {self._config.start_timeout_s:g} s: send start")
+        raise RequestRefused(408, "START_TIMEOUT", f"no message in {timeout_s:g} s: send start")
 
     async def _tell(self, socket: AsgiSocket, code: str, what: str) -> None:
         """An error that belongs to no session has no number."""

@@ -39,6 +39,11 @@ class Connections:
         self.of_calls = Places(of_calls, math.inf)
         self.waiting: dict[ConnectionPlace, float] = {}
 
+    def resize(self, *, strangers: int, of_calls: int) -> None:
+        """So many places from now on. Who holds one keeps it, also beyond that."""
+        self._strangers.resize(strangers, math.inf)
+        self.of_calls.resize(of_calls, math.inf)
+
     @contextmanager
     def hold(
         self, client: str, of_client: AbstractContextManager[None], close: Callable[[], None]

@@ -15,37 +15,39 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import structlog
 import trio
 
 from relay import __version__
-from relay.call.assistant.dialer import VapiDialer
-from relay.call.assistant.watched_dialer import WatchedDialer, WatchedDialers
+from relay.call.assistant.watched_dialer import WatchedDialers
 from relay.call.browser.sessions import open_browser_sessions
 from relay.call.caller.vad_engine import VadEngine
 from relay.call.calls import Calls, open_calls
 from relay.call.services import Services
 from relay.call.takeover import Takeover
-from relay.config import AssistantConfig, Config, ServerConfig
+from relay.config import AdminConfig, Config, ServerConfig
+from relay.config_file import listen_address
 from relay.daemon.assets import load_assets
-from relay.daemon.descriptors import descriptors_needed, raise_descriptor_limit
+from relay.daemon.descriptors import make_room
 from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.garbage import collect_garbage
 from relay.daemon.gate import Gate
+from relay.daemon.generations import DialerSet, Generations
 from relay.daemon.limits import Limits
 from relay.daemon.loop_lag import probe_loop_lag
 from relay.daemon.notify import Notifier, report
+from relay.daemon.reload import Reloader
 from relay.daemon.server import Server
 from relay.daemon.webhooks import note_assistant_calls, open_webhooks
 from relay.errors import ConfigError, StartFailed
 from relay.metrics import Metrics
 from relay.net.link.shared_reader import shared_reader
 from relay.net.listen import inherited_listener, open_listener, serve_asgi
-from relay.net.rest import open_rest_client
 from relay.record.recorder import open_recorder
 from relay.redaction import Redactor
 from relay.refusals import Refusals
@@ -65,13 +67,18 @@ log = structlog.get_logger(__name__)
 class Relay:
     """A relay that answers. `url` is its own address; what Twilio uses is `server.public_url`."""
 
+    scheme: str
     host: str
     port: int
     calls: Calls
+    generations: Generations
+    admin_port: int | None = None
+    """Of the address that is for operators only, if there is one."""
 
     @property
     def url(self) -> str:
-        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
 
 
 @asynccontextmanager
@@ -85,10 +92,17 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
         StartFailed: the address cannot be used now: it is taken, or not there yet.
     """
     assets = await trio.to_thread.run_sync(load_assets, config, metrics)
+    certificate = assets.certificate
     listener = _listen(config.server)
     host, port = listener.getsockname()[:2]
-    shutdown, stopped = trio.Event(), trio.Event()
-    with closing(listener), shared_reader() as reader:
+    shutdown = trio.Event()
+    with ExitStack() as listeners, shared_reader() as reader:
+        listeners.enter_context(closing(listener))
+        for_operators = _listen_for_operators(config.admin)
+        admin_port = None
+        if for_operators is not None:
+            listeners.enter_context(closing(for_operators))
+            admin_port = for_operators.getsockname()[1]
         async with (
             _open_store(config, metrics) as store,
             open_webhooks(config, metrics) as webhooks,
@@ -101,10 +115,14 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
             vad = VadEngine(model, metrics, probe=assets.probe, gain_db=gain_db, in_place=in_place)
             nursery.start_soon(vad.run)
             nursery.start_soon(reader.run)
+            if certificate is not None:
+                nursery.start_soon(certificate.watch)
             refusals = Refusals(metrics)
             nursery.start_soon(refusals.run)
-            dialers = [await _dialer(assistant, config, redactor, stack) for assistant in config.assistants]
-            services = Services(config, metrics, vad, store, assets.apology, assets.classifier, recorder)
+            dialer_set = DialerSet(redactor, stack)
+            dialers = await dialer_set.of(config)
+            of_calls = recorder if config.record.mode != "off" else None
+            services = Services(config, metrics, vad, store, assets.apology, assets.classifier, of_calls)
             async with (
                 open_calls(services, *dialers) as calls,
                 open_browser_sessions(config, calls, refusals) as sessions,
@@ -121,29 +139,22 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
                     listener_of_calls = partial(note_assistant_calls, webhooks.queue, calls)
                     stack.enter_context(calls.listeners.listening(listener_of_calls))
 
-                async def serve(task_status: trio.TaskStatus[None]) -> None:
-                    await serve_asgi(
-                        Server(context),
-                        listener,
-                        shutdown=shutdown,
-                        admit=limits.connection,
-                        failed=limits.connection_failed,
-                        task_status=task_status,
-                    )
-                    stopped.set()
-
-                await nursery.start(serve)
-                yield Relay(host, port, calls)
-                shutdown.set()
-                await stopped.wait()
+                serve = partial(
+                    serve_asgi,
+                    shutdown=shutdown,
+                    admit=limits.connection,
+                    failed=limits.connection_failed,
+                    tls=None if certificate is None else lambda: certificate.context,
+                )
+                server, scheme = Server(context), "http" if certificate is None else "https"
+                generations = Generations(context, dialer_set, recorder, redactor)
+                async with trio.open_nursery() as serving:
+                    if for_operators is not None:
+                        await serving.start(serve, server, for_operators)
+                    await serving.start(serve, server if for_operators is None else server.public, listener)
+                    yield Relay(scheme, host, port, calls, generations, admin_port)
+                    shutdown.set()
             nursery.cancel_scope.cancel()
-
-
-async def _dialer(
-    assistant: AssistantConfig, config: Config, redactor: Redactor, stack: AsyncExitStack
-) -> WatchedDialer:
-    rest = await stack.enter_async_context(open_rest_client(assistant.request_timeout_s))
-    return WatchedDialer(VapiDialer(assistant, config, rest), redactor)
 
 
 @asynccontextmanager
@@ -177,32 +188,40 @@ def _listen(server: ServerConfig) -> socket.socket:
         raise kind(f"{told} ({error.strerror})") from None
 
 
-async def run_daemon(config: Config, metrics: Metrics, redactor: Redactor) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. Raises what `open_relay` does before anything is answered."""
-    descriptors = _make_room(config)
+def _listen_for_operators(admin: AdminConfig) -> socket.socket | None:
+    host, port = listen_address(admin.listen) or ("", 0)
+    if not host:
+        return None
+    try:
+        return open_listener(host, port)
+    except OSError as error:
+        kind = ConfigError if error.errno in _FOR_THE_OPERATOR else StartFailed
+        told = f"admin.listen is {admin.listen!r}, must be an address of this machine and a port that is free"
+        raise kind(f"{told} ({error.strerror})") from None
+
+
+async def run_daemon(config: Config, metrics: Metrics, redactor: Redactor, config_file: Path) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. `config_file`, which `config` was read from, is read again at SIGHUP.
+
+    Raises what `open_relay` does before anything is answered.
+    """
+    descriptors = make_room(config)
     with (
         trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
         closing(Notifier(os.environ)) as notifier,
         trio.CancelScope() as at_once,
     ):
         async with open_relay(config, metrics, redactor) as relay, trio.open_nursery() as nursery:
-            nursery.start_soon(report, notifier, partial(_status, relay.calls))
+            reloader = Reloader(config_file, relay.generations, metrics)
+            nursery.start_soon(report, notifier, partial(_status, relay, reloader))
             nursery.start_soon(_log_ignored)
+            await nursery.start(reloader.run, notifier)
             _say_ready(config, relay, descriptors, notifier)
             await anext(signals)
             nursery.start_soon(_cancel_on_next, signals, at_once)
-            await _drain(config.server.drain_timeout_s, relay.calls, notifier)
+            await _drain(relay.generations.config.server.drain_timeout_s, relay.calls, notifier)
             nursery.cancel_scope.cancel()
     log.info("daemon.stopped", at_once=at_once.cancelled_caught)
-
-
-def _make_room(config: Config) -> int:
-    """Raise the limit of descriptors; returns it."""
-    needed = descriptors_needed(config)
-    limit = raise_descriptor_limit(needed)
-    if limit < needed:
-        log.warning("daemon.few_descriptors", limit=limit, needed=needed)
-    return limit
 
 
 def _say_ready(config: Config, relay: Relay, descriptors: int, notifier: Notifier) -> None:
@@ -210,6 +229,7 @@ def _say_ready(config: Config, relay: Relay, descriptors: int, notifier: Notifie
         "daemon.ready",
         address=relay.host,
         port=relay.port,
+        admin_port=relay.admin_port,
         version=__version__,
         assistants=[assistant.name for assistant in config.assistants],
         descriptors=descriptors,
@@ -233,10 +253,11 @@ async def _cancel_on_next(signals: AsyncIterator[int], scope: trio.CancelScope) 
 
 async def _log_ignored() -> None:
     """Say that a signal came that changes nothing, to whoever sent it and waits."""
-    with trio.open_signal_receiver(signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2) as signals:
+    with trio.open_signal_receiver(signal.SIGUSR1, signal.SIGUSR2) as signals:
         async for number in signals:
             log.warning("daemon.signal_ignored", signal=signal.Signals(number).name)
 
 
-def _status(calls: Calls) -> str:
-    return f"{len(calls)} calls{', draining' if calls.draining else ''}"
+def _status(relay: Relay, reloader: Reloader) -> str:
+    calls, rejected = relay.calls, ", the last reload was rejected" if reloader.rejected else ""
+    return f"{len(calls)} calls{', draining' if calls.draining else ''}{rejected}"

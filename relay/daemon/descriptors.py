@@ -7,6 +7,8 @@ the soft one is for programs that use select(2), which breaks beyond it, and the
 import resource
 from contextlib import suppress
 
+import structlog
+
 from relay.config import Config
 from relay.daemon.limits import CONNECTIONS_OF_A_CALL
 from relay.net import rest
@@ -16,6 +18,17 @@ ASSISTANT_SOCKETS_OF_A_CALL = 2
 """That of its assistant, and of the one that follows."""
 OWN = 64
 """The log, the listening socket, the state store, the event loop."""
+
+log = structlog.get_logger(__name__)
+
+
+def make_room(config: Config) -> int:
+    """Let this process have what the configuration can need, or say that it cannot; returns how many it may have."""
+    needed = descriptors_needed(config)
+    limit = raise_descriptor_limit(needed)
+    if limit < needed:
+        log.warning("daemon.few_descriptors", limit=limit, needed=needed)
+    return limit
 
 
 def descriptors_needed(config: Config) -> int:

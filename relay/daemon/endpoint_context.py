@@ -14,12 +14,13 @@ from relay.metrics import Metrics
 from relay.refusals import Refusals
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EndpointContext:
     """Holds what is there once in the daemon.
 
-    `started_at` is when the daemon became ready, on the clock of `trio.current_time()`. `webhooks` is None where
-    Vapi is not asked for any.
+    `config` and `dialer` are those of this `generation`, and replaced by the next: who answers a request asks here for
+    what he needs of them. `started_at` is when the daemon became ready, on the clock of `trio.current_time()`.
+    `webhooks` is None where Vapi is not asked for any.
     """
 
     config: Config
@@ -33,3 +34,4 @@ class EndpointContext:
     limits: Limits
     started_at: float
     webhooks: WebhookServices | None = None
+    generation: int = 1

@@ -43,6 +43,7 @@ class FinishedCalls:
         self._calls = context.calls
         self._gate = context.gate
         self._folder = folder_of(context.config.record.dir, os.environ)
+        self._keys = context.config.secrets.record_keys
         self._turn = trio.Lock()
         self._requests = 0
 
@@ -74,7 +75,7 @@ class FinishedCalls:
             verdict = b""
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(request.cancel_when_gone, nursery.cancel_scope)
-                verdict = await self._make(files)
+                verdict = await self._make(files, call_id)
                 nursery.cancel_scope.cancel()
         if not verdict:
             raise RequestRefused(503, "REPORT_FAILED", "no verdict could be made: the log says why")
@@ -103,14 +104,14 @@ class FinishedCalls:
         finally:
             self._requests -= 1
 
-    async def _make(self, files: Sequence[Path]) -> bytes:
+    async def _make(self, files: Sequence[Path], call_id: str) -> bytes:
         """What `relay report` prints; nothing if it failed."""
         why = f"it took longer than {MAKE_S:g} s"
         try:
             async with self._turn:
                 with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
                     with trio.move_on_after(MAKE_S):
-                        status = await run_report(["--json", "--", *map(str, files)], output, errors)
+                        status = await run_report(["--json", "--", *map(str, files)], output, errors, self._keys)
                         told = errors if status else output
                         told.seek(0)
                         if status == 0:
@@ -118,7 +119,7 @@ class FinishedCalls:
                         why = told.read(ERROR_BYTES).decode(errors="replace").strip()
         except OSError as error:  # no process, or no room for what it says
             why = str(error)
-        log.warning("report.failed", error=why)
+        log.warning("report.failed", call_id=call_id, error=why)
         return b""
 
 

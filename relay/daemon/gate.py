@@ -23,13 +23,17 @@ class Gate:
     """One for the daemon. `endpoint` is the fixed path of the endpoint, for the counter and the log."""
 
     def __init__(self, config: Config, refusals: Refusals, limits: Limits) -> None:
+        self._refusals = refusals
+        self._wrong_tokens = limits.wrong_tokens
+        self.renew(config)
+
+    def renew(self, config: Config) -> None:
+        """Judge by this configuration and its secrets from now on."""
         self._public_url = config.server.public_url
         self._accounts = frozenset(config.twilio.account_sids)
         self._checked = config.twilio.validate_signatures
         self._validator = TwilioValidator(config.secrets.twilio_auth_tokens, config.secrets.twilio_shared_keys)
         self._admin_token = config.secrets.admin_token
-        self._refusals = refusals
-        self._wrong_tokens = limits.wrong_tokens
 
     def rejected(self, endpoint: str, reason: str) -> AuthRejected:
         """Count and log a refusal; returns what to raise."""

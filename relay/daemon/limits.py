@@ -8,6 +8,7 @@ import math
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from functools import partial
+from typing import TypedDict
 
 import trio
 
@@ -50,6 +51,10 @@ class Share:
         self._what = what
         self._places = Places(in_all, for_each)
 
+    def resize(self, in_all: float, for_each: float) -> None:
+        """Other bounds from now on. Who holds a place keeps it."""
+        self._places.resize(in_all, for_each)
+
     @contextmanager
     def hold(self, client: str) -> Iterator[None]:
         """Have a place while the context is open. Raises RequestRefused: BUSY, TOO_MANY_AT_ONCE."""
@@ -73,7 +78,7 @@ class SlowBodies:
     """
 
     def __init__(self, share: Share) -> None:
-        self._share = share
+        self.share = share
         self._turn = trio.Lock()
 
     @asynccontextmanager
@@ -81,7 +86,7 @@ class SlowBodies:
         """As `Share.hold`."""
         async with self._turn:
             await trio.lowlevel.checkpoint()
-        with self._share.hold(client):
+        with self.share.hold(client):
             yield
 
 
@@ -96,6 +101,10 @@ class Rate:
         self._limit = limit
         self._what = what
         self._rate = RateLimit(per_s=per_s, burst=burst)
+
+    def change(self, *, burst: int, per_s: float) -> None:
+        """Other bounds from now on. What a client has used stays used."""
+        self._rate.change(trio.current_time(), per_s=per_s, burst=burst)
 
     def count(self, client: str) -> None:
         """Count one. Raises RequestRefused: TOO_MANY_REQUESTS, and counts nothing."""
@@ -133,19 +142,23 @@ class KnownAddresses:
             del self._known[next(iter(self._known))]
 
 
+class _RateBounds(TypedDict):
+    burst: int
+    per_s: float
+
+
 class RequestRates:
     """How often a client may ask for anything at all, and how often a browser's session: its requests count for it, and
     for all sessions of the client together."""
 
     def __init__(self, refusals: Refusals, limits: LimitsConfig) -> None:
-        self._of_client = Rate(
-            refusals,
-            "requests",
-            burst=limits.requests_burst + REQUESTS_OF_A_CALL * limits.calls,
-            per_s=limits.requests_per_s + REQUESTS_OF_A_CALL_PER_S * limits.calls,
-        )
+        self._of_client = Rate(refusals, "requests", **_requests(limits))
         self._of_session = Rate(refusals, "requests", burst=REQUESTS_OF_A_SESSION, per_s=REQUESTS_OF_A_SESSION_PER_S)
         self._of_sessions = Rate(refusals, "requests", burst=REQUESTS_OF_SESSIONS, per_s=REQUESTS_OF_SESSIONS_PER_S)
+
+    def renew(self, limits: LimitsConfig) -> None:
+        """Other bounds from now on."""
+        self._of_client.change(**_requests(limits))
 
     async def count(self, client: str, session_id: str | None) -> None:
         """Count a request, of this session if it shows its token. One that comes too early waits for LATE_S.
@@ -159,6 +172,13 @@ class RequestRates:
             await _take(self._of_sessions, client)
 
 
+def _requests(limits: LimitsConfig) -> _RateBounds:
+    return {
+        "burst": limits.requests_burst + REQUESTS_OF_A_CALL * limits.calls,
+        "per_s": limits.requests_per_s + REQUESTS_OF_A_CALL_PER_S * limits.calls,
+    }
+
+
 async def _take(rate: Rate, key: str) -> None:
     if not rate.take(key):
         await trio.sleep(LATE_S)
@@ -169,54 +189,52 @@ class Limits:
     """All of [limits] but those of calls and sessions. One for the daemon."""
 
     def __init__(self, config: Config, refusals: Refusals) -> None:
-        keys, inf = config.limits, math.inf
-        share, rate = partial(Share, refusals), partial(Rate, refusals)
-        for_calls = CONNECTIONS_OF_A_CALL * keys.calls
+        keys, share = config.limits, partial(Share, refusals, in_all=math.inf, for_each=math.inf)
+        rate = partial(Rate, refusals, burst=1, per_s=1)
         self._refusals = refusals
-        self._proxies = TrustedProxies(config.server.trusted_proxies)
         self.twilio_addresses = KnownAddresses()
         self.vapi_addresses = KnownAddresses()
-        self._connections = Connections(refusals, strangers=keys.connections, of_calls=for_calls)
-        self._of_client = share("connections", "connections", in_all=inf, for_each=keys.connections_per_address)
-        self._new_connections = rate(
-            "new_connections",
-            "new connections",
-            burst=keys.new_connections_burst + for_calls,
-            per_s=keys.new_connections_per_s + REQUESTS_OF_A_CALL_PER_S * keys.calls,
-        )
-        self._of_twilio = share(
-            "connections", "connections", in_all=inf, for_each=keys.connections_per_address + for_calls
-        )
-        self.unstarted_browsers = share(
-            "unstarted_sockets",
-            "sockets without a first message",
-            in_all=keys.unstarted_sockets,
-            for_each=keys.unstarted_sockets_per_address,
-        )
-        self.unstarted_streams = share(
-            "unstarted_sockets", "sockets without a start message", in_all=keys.unstarted_sockets, for_each=inf
-        )
-        self.slow_bodies = SlowBodies(
-            share("slow_bodies", "slow bodies", in_all=keys.slow_bodies, for_each=keys.slow_bodies_per_address)
-        )
-        self._slow_bodies_of_twilio = SlowBodies(
-            share(
-                "slow_bodies",
-                "slow bodies",
-                in_all=keys.slow_bodies + keys.calls,
-                for_each=keys.slow_bodies_per_address + keys.calls,
-            )
-        )
+        self._connections = Connections(refusals, strangers=0, of_calls=0)
+        self._of_client = share("connections", "connections")
+        self._of_twilio = share("connections", "connections")
+        self._new_connections = rate("new_connections", "new connections")
+        self.unstarted_browsers = share("unstarted_sockets", "sockets without a first message")
+        self.unstarted_streams = share("unstarted_sockets", "sockets without a start message")
+        self.slow_bodies = SlowBodies(share("slow_bodies", "slow bodies"))
+        self._slow_bodies_of_twilio = SlowBodies(share("slow_bodies", "slow bodies"))
         self.slow_bodies_of_sessions = SlowBodies(
-            share("slow_bodies", "slow bodies", in_all=inf, for_each=SLOW_BODIES_OF_A_SESSION)
+            share("slow_bodies", "slow bodies", for_each=SLOW_BODIES_OF_A_SESSION)
         )
-        self.listeners = share("listeners", "listeners to events of calls", in_all=keys.listeners, for_each=inf)
+        self.listeners = share("listeners", "listeners to events of calls")
         self.requests = RequestRates(refusals, keys)
         self.webhooks = rate("requests", burst=WEBHOOKS_BURST, per_s=WEBHOOKS_PER_S)
         self._new_connections_of_vapi = rate("new_connections", burst=WEBHOOKS_BURST, per_s=WEBHOOKS_PER_S)
-        self.starts = rate("client_starts", burst=keys.client_starts_burst, per_s=keys.client_starts_per_s)
-        self.uploads = rate("webhook", burst=keys.webhook_burst, per_s=keys.webhook_per_s)
-        self.wrong_tokens = rate("wrong_tokens", burst=keys.wrong_tokens_burst, per_s=keys.wrong_tokens_per_s)
+        self.starts, self.uploads, self.wrong_tokens = rate("client_starts"), rate("webhook"), rate("wrong_tokens")
+        self.renew(config)
+
+    def renew(self, config: Config) -> None:
+        """Have these bounds from now on. What is held is kept, and what was counted stays counted."""
+        keys, inf = config.limits, math.inf
+        for_calls = CONNECTIONS_OF_A_CALL * keys.calls
+        self._proxies = TrustedProxies(config.server.trusted_proxies)
+        self._connections.resize(strangers=keys.connections, of_calls=for_calls)
+        self._of_client.resize(inf, keys.connections_per_address)
+        self._of_twilio.resize(inf, keys.connections_per_address + for_calls)
+        self._new_connections.change(
+            burst=keys.new_connections_burst + for_calls,
+            per_s=keys.new_connections_per_s + REQUESTS_OF_A_CALL_PER_S * keys.calls,
+        )
+        self.unstarted_browsers.resize(keys.unstarted_sockets, keys.unstarted_sockets_per_address)
+        self.unstarted_streams.resize(keys.unstarted_sockets, inf)
+        self.slow_bodies.share.resize(keys.slow_bodies, keys.slow_bodies_per_address)
+        self._slow_bodies_of_twilio.share.resize(
+            keys.slow_bodies + keys.calls, keys.slow_bodies_per_address + keys.calls
+        )
+        self.listeners.resize(keys.listeners, inf)
+        self.requests.renew(keys)
+        self.starts.change(burst=keys.client_starts_burst, per_s=keys.client_starts_per_s)
+        self.uploads.change(burst=keys.webhook_burst, per_s=keys.webhook_per_s)
+        self.wrong_tokens.change(burst=keys.wrong_tokens_burst, per_s=keys.wrong_tokens_per_s)
 
     def client_of(self, peer: str, forwarded_for: Iterable[str] = ()) -> str:
         """Whose request it is that came from `peer`, with these lines of X-Forwarded-For."""

@@ -48,6 +48,7 @@ class Monitoring:
             "refusal_cause": calls.refusal_cause,
             "webhooks": None if queue is None else {"accepted": queue.ever_accepted, "waiting": queue.waiting},
             "version": __version__,
+            "generation": self._context.generation,
             "uptime_s": round(trio.current_time() - self._context.started_at, 1),
         }
         return json_answer(200, values)

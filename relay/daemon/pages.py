@@ -18,8 +18,7 @@ class Pages:
     def __init__(self, gate: Gate, timelines: str = "") -> None:
         self._files = static_files()
         self._admin_headers = {**HEADERS, POLICY: admitting(HEADERS[POLICY], timelines)}
-        if not gate.has_admin:
-            del self._files[ADMIN]
+        self._gate = gate
 
     def add_to(self, routes: Routes) -> None:
         for path in ("/", ADMIN, "/web/*"):
@@ -27,7 +26,7 @@ class Pages:
 
     async def send(self, request: AsgiRequest, _part: str) -> None:
         file = self._files.get(request.path)
-        if file is None:
+        if file is None or (request.path == ADMIN and not self._gate.has_admin):
             raise RequestRefused(404, "NOT_FOUND", "there is nothing at this address")
         headers = {**(self._admin_headers if request.path == ADMIN else HEADERS), "ETag": file.etag}
         if file.etag in (request.header("if-none-match") or ""):

@@ -9,11 +9,13 @@ between each WebSocket message and its reader, and read a body whole.
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import trio
 
 from relay.daemon.answers import error_answer, refuse
 from relay.daemon.call_events import CallEvents
+from relay.daemon.call_report import CallReport
 from relay.daemon.client_gate import CLIENT, ClientGate
 from relay.daemon.client_polling import ClientPolling
 from relay.daemon.client_socket import ClientSocketEndpoint
@@ -30,9 +32,12 @@ from relay.daemon.webhook_audio import WebhookAudio
 from relay.errors import RequestRefused
 from relay.net.asgi_request import AsgiRequest
 from relay.net.asgi_socket import STREAM_STATE, AsgiSocket, Receive, Scope, Send
+from relay.record.page import page_parts
 from relay.refusals import asked_by
 from relay.wire.webhook_auth import EVENTS_PATH
 
+FOR_OPERATORS = ("/health", "/metrics", "/admin", "/calls", "/events")
+"""With all below them, these are not there on the public address where operators have one of their own."""
 FORWARDED_FOR = b"x-forwarded-for"
 
 
@@ -47,13 +52,27 @@ class Server:
         self._sockets = {MEDIA: MediaEndpoint(context).serve, CLIENT: ClientSocketEndpoint(context, gate).serve}
         self._routes = Routes(context.limits.slow_bodies)
         self._polling = ClientPolling(context, gate)
-        parts = (self._polling, WebhookAudio(context), CallEvents(context), FinishedCalls(context), Pages(context.gate))
+        parts = (
+            self._polling,
+            WebhookAudio(context),
+            CallEvents(context),
+            FinishedCalls(context),
+            CallReport(context),
+            Pages(context.gate, page_parts().sources),
+        )
         for part in parts:
             part.add_to(self._routes)
         if context.webhooks is not None and context.config.webhooks is not None:
             VapiWebhooks(context, context.webhooks, context.config.webhooks).add_to(self._routes)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self._answer(scope, receive, send, self._serve)
+
+    async def public(self, scope: Any, receive: Any, send: Any) -> None:
+        """The application of an address that is not for operators."""
+        await self._answer(scope, receive, send, self._serve_public)
+
+    async def _answer(self, scope: Any, receive: Any, send: Any, serve: Any) -> None:
         if scope["type"] == "lifespan":
             await self._quart(scope, receive, send)
             return
@@ -71,7 +90,14 @@ class Server:
             except RequestRefused as refused:
                 await self._refuse(scope, receive, send, refused)
             else:
-                await self._serve(scope, receive, send)
+                await serve(scope, receive, send)
+
+    async def _serve_public(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if _first_part(scope["path"]) in FOR_OPERATORS:
+            error = RequestRefused(404, "NOT_FOUND", "there is nothing at this address")
+            await self._refuse(scope, receive, send, error)
+        else:
+            await self._serve(scope, receive, send)
 
     async def _count(self, scope: Any, client: str) -> None:
         if scope["path"] == EVENTS_PATH and client in self._limits.vapi_addresses:
@@ -97,6 +123,12 @@ class Server:
             answer = error_answer(error, path=scope["path"], method=scope["method"])
             slow = partial(self._limits.slow_bodies.hold, scope["client"][0])
             await answer_error(AsgiRequest(scope, receive, send, slow), answer)
+
+
+def _first_part(path: str) -> str:
+    """`/calls` of `/calls/ID`. Quart takes an address with a host for its path (RFC 9112, 3.2.2), so this does too."""
+    path = path if path.startswith("/") else urlsplit(path).path
+    return f"/{path[1:].partition('/')[0]}"
 
 
 def _uncancelled(send: Send) -> Send:

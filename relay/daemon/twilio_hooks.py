@@ -62,11 +62,8 @@ class TwilioHooks:
         self._calls = context.calls
         self._takeover = context.takeover
         self._gate = context.gate
-        self._passed = context.config.twilio.pass_fields
-        self._passes_number = context.config.twilio.pass_caller_number
+        self._context = context
         self._limits = context.limits
-        self._transfer_number = context.config.twilio.transfer_number
-        self._public_url = context.config.server.public_url
 
     def add_to(self, app: QuartTrio) -> None:
         for path, view in ((VOICE, self.voice), (RESUME, self.resume), (STATUS, self.status)):
@@ -83,7 +80,8 @@ class TwilioHooks:
             return self._farewell(hook)
         try:
             told = request.args.to_dict() | hook.fields
-            variables = caller_variables(told, self._passed, with_number=self._passes_number)
+            twilio = self._context.config.twilio
+            variables = caller_variables(told, twilio.pass_fields, with_number=twilio.pass_caller_number)
             call = await self._takeover.ring(hook.call_sid, variables)
         except CallRefused as refused:
             if refused.reason == "draining":
@@ -122,9 +120,10 @@ class TwilioHooks:
         return self._farewell(hook)
 
     def _farewell(self, hook: Webhook) -> Response:
-        if self._transfer_number and self._calls.lacked_assistant(hook.call_sid):
+        number = self._context.config.twilio.transfer_number
+        if number and self._calls.lacked_assistant(hook.call_sid):
             log.info("caller.transferred", call_sid=hook.call_sid)
-            return twiml_answer(twiml.dial(self._transfer_number))
+            return twiml_answer(twiml.dial(number))
         return twiml_answer(twiml.hangup())
 
     def _ask_again(self) -> Response:
@@ -132,7 +131,7 @@ class TwilioHooks:
         return twiml_answer(twiml.pause_and_redirect(RESUME_PAUSE_S, self._url(again)))
 
     async def _connect(self, call: Call) -> Response:
-        stream, token = stream_url(self._public_url, MEDIA), self._takeover.issue_token(call)
+        stream, token = stream_url(self._context.config.server.public_url, MEDIA), self._takeover.issue_token(call)
         await self._calls.checkpoints.stored(call.sid)
         if call.checkpoint.stopped:
             return self._ask_again()
@@ -160,7 +159,7 @@ class TwilioHooks:
             call.finish(reason)
 
     def _url(self, path: str) -> str:
-        return self._public_url + path
+        return self._context.config.server.public_url + path
 
     async def _read(self, endpoint: str) -> Webhook:
         signature, settings = request.headers.get(SIGNATURE_HEADER), request.headers.get(SETTINGS_HEADER)

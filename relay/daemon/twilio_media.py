@@ -46,8 +46,7 @@ class MediaEndpoint:
     """One for the daemon; `serve` is the whole life of one socket and never raises what a peer did."""
 
     def __init__(self, context: EndpointContext) -> None:
-        self._config = context.config.twilio
-        self._reorder_ms = context.config.jitter.reorder_ms
+        self._context = context
         self._takeover = context.takeover
         self._gate = context.gate
         self._metrics = context.metrics
@@ -79,12 +78,14 @@ class MediaEndpoint:
             await socket.close(POLICY_VIOLATION)
             return
         socket.admit()
-        call.tell_of_caller(caller_variables(start.parameters, self._config.pass_fields, with_number=False))
+        call.tell_of_caller(
+            caller_variables(start.parameters, self._context.config.twilio.pass_fields, with_number=False)
+        )
         with bound_contextvars(call_id=call.id):
             await self._lend(socket, start, call)
 
     def _check_upgrade(self, socket: AsgiSocket) -> None:
-        if not self._config.enabled:
+        if not self._context.config.twilio.enabled:
             raise RequestRefused(404, "NOT_FOUND", "twilio.enabled is false")
         target = f"{socket.raw_path}?{socket.query}" if socket.query else socket.raw_path
         signature, settings = socket.header(SIGNATURE_HEADER), socket.header(SETTINGS_HEADER)
@@ -92,7 +93,8 @@ class MediaEndpoint:
 
     async def _start_message(self, socket: AsgiSocket) -> twilio.StreamStart | None:
         bad = 0
-        with trio.move_on_after(self._config.media_start_timeout_s):
+        timeout_s = self._context.config.twilio.media_start_timeout_s
+        with trio.move_on_after(timeout_s):
             while bad < BAD_MESSAGES_MAX:
                 try:
                     event = twilio.parse(await socket.receive())
@@ -109,7 +111,7 @@ class MediaEndpoint:
                     bad += 1
                     self._note_bad("BEFORE_START", "a message of a stream that did not start")
             return None
-        self._refusals.warning("media.no_start", "", timeout_s=self._config.media_start_timeout_s)
+        self._refusals.warning("media.no_start", "", timeout_s=timeout_s)
         return None
 
     def _note_bad(self, code: str, error: str) -> None:
@@ -135,7 +137,8 @@ class MediaEndpoint:
         written = trio.Event()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._write, socket, outbox, written)
-            leg = TwilioLeg(socket, outbox, start.stream_sid, first=start.sequence + 1, reorder_ms=self._reorder_ms)
+            reorder_ms = self._context.config.jitter.reorder_ms
+            leg = TwilioLeg(socket, outbox, start.stream_sid, first=start.sequence + 1, reorder_ms=reorder_ms)
             with call.lend(leg) as given_back:
                 await given_back.wait()
             outbox.close()

@@ -22,7 +22,15 @@ _PR_SET_PDEATHSIG = 1
 _READ_BYTES = 65536
 _LAST_WORDS = 12
 # What systemd tells a service about itself: the daemon would take it for its own.
-_NOT_ITS_OWN = ("CREDENTIALS_DIRECTORY", "LISTEN_FDS", "LISTEN_PID", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
+_NOT_ITS_OWN = (
+    "CREDENTIALS_DIRECTORY",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "NOTIFY_SOCKET",
+    "RELAY_RECORD_KEY",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+)
 
 Record = dict[str, Any]
 
@@ -143,7 +151,7 @@ async def _stop(daemon: Daemon) -> None:
 
 def _start(config_file: Path, environ: Mapping[str, str], stderr: int) -> subprocess.Popen[bytes]:
     """In a process group of its own, so that Ctrl-C reaches only us; and on Linux it ends when we are killed."""
-    command = [sys.executable, "-m", "relay", "serve", "--config", str(config_file)]
+    command = [sys.executable, "-P", "-m", "relay", "serve", "--config", str(config_file)]
     die_with_us = None
     if sys.platform == "linux":
         die_with_us = partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -159,6 +167,6 @@ def _start(config_file: Path, environ: Mapping[str, str], stderr: int) -> subpro
 
 
 def _inherited() -> dict[str, str]:
-    """Our environment without what systemd meant for us alone, and with no proxy between the two of us."""
+    """Our environment without what was meant for us alone, and with no proxy between the two of us."""
     ours = os.environ.items()
     return {name: value for name, value in ours if name not in _NOT_ITS_OWN and not name.lower().endswith("_proxy")}

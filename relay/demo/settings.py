@@ -1,7 +1,9 @@
 """The daemon of the demo is configured as in production, with addresses and secrets made up for one call."""
 
+import json
 import secrets
 from dataclasses import dataclass, field
+from pathlib import Path
 
 PUBLIC_URL = "https://relay.demo.invalid"
 """What Twilio would sign; the telephone dials the daemon where it really listens."""
@@ -19,8 +21,8 @@ class Credentials:
         return {"TWILIO_AUTH_TOKEN": self.auth_token, "VAPI_API_KEY": self.vapi_key}
 
 
-def config_toml(assistant_url: str) -> str:
-    """The configuration file; everything that is not written here has its default."""
+def config_toml(assistant_url: str, recordings: Path) -> str:
+    """The configuration file; everything that is not written here has its default. `recordings` is a folder."""
     return f"""\
 [server]
 host = "127.0.0.1"
@@ -37,4 +39,8 @@ assistant_id = "demo"
 
 [state]
 url = "memory:"
+
+[record]
+mode = "all"
+dir = {json.dumps(str(recordings))}
 """

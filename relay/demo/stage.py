@@ -16,6 +16,7 @@ from relay.demo.settings import PUBLIC_URL, Credentials, config_toml
 from relay.demo.story import LISTEN_S, ScriptedCaller, StoryBroken, StoryRecord, assistant_behaviour
 from relay.demo.watcher import Watcher
 from relay.media.frames import FRAME_MS
+from relay.record.folder import SUFFIX
 from relay.standin.assistant import Assistant, open_assistant
 from relay.standin.phone import Phone, PhoneEvent, PhoneOptions, open_phone
 
@@ -26,29 +27,31 @@ _ENDED_S = 5.0
 
 @dataclass(slots=True, kw_only=True)
 class Performance:
-    """What is left when it is over. `log` is the daemon's, `lines` the journal; `phone` is None without a daemon."""
+    """What is left when it is over. `log` is the daemon's, `lines` the journal; `phone` is None without a daemon, and
+    `recording`, the file of the daemon's own, without a call."""
 
     evidence: Evidence
     log: list[str]
     lines: list[JournalLine] = field(default_factory=list)
     phone: Phone | None = None
+    recording: bytes | None = None
 
 
 async def perform(screen: Screen, folder: Path, listen_s: float = LISTEN_S) -> Performance:
-    """Play the whole story; the daemon's configuration is written to `folder`.
+    """Play the whole story; the daemon's configuration and its recording of the call are written to `folder`.
 
     What goes wrong is told in the evidence. Cancelled, it leaves no process behind.
     """
     credentials = Credentials()
     async with open_assistant(key=credentials.vapi_key, behaviour=assistant_behaviour()) as assistant:
         config_file = folder / "config.toml"
-        config_file.write_text(config_toml(assistant.base_url), encoding="utf-8")
+        config_file.write_text(config_toml(assistant.base_url, folder / "calls"), encoding="utf-8")
         stage = Stage(screen, assistant, credentials, listen_s)
         async with open_daemon(config_file, credentials.environ(), stage.log_line) as daemon:
             if daemon.is_ready:
                 await stage.play(daemon)
         if daemon.is_ready:
-            return stage.result(daemon)
+            return stage.result(daemon, _recording(folder / "calls"))
         return Performance(evidence=Evidence(broken=f"the daemon did not start: {daemon.last_words}"), log=daemon.log)
 
 
@@ -103,12 +106,18 @@ class Stage:
         except trio.TooSlowError:
             self.story.broken = f"the call did not end within {STORY_MAX_S:g} s"
 
-    def result(self, daemon: Daemon) -> Performance:
+    def result(self, daemon: Daemon, recording: bytes | None) -> Performance:
         """What is left, once the daemon has ended."""
         assert self.watcher is not None
         phone, calls = self.watcher.phone, list(self.assistant.calls.values())
         evidence = gather(self.story, phone, calls, daemon, self.watcher.stood_still_ms)
-        return Performance(evidence=evidence, log=daemon.log, lines=self.watcher.journal.lines(), phone=phone)
+        lines = self.watcher.journal.lines()
+        return Performance(evidence=evidence, log=daemon.log, lines=lines, phone=phone, recording=recording)
+
+
+def _recording(folder: Path) -> bytes | None:
+    """The only one in this folder."""
+    return next((path.read_bytes() for path in folder.glob(f"*{SUFFIX}")), None)
 
 
 async def _watch_buffer(url: str, scene: DemoScene) -> None:

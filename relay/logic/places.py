@@ -13,6 +13,11 @@ class Places:
         self._held: Counter[str] = Counter()
         self._taken = 0
 
+    def resize(self, in_all: float, for_each: float) -> None:
+        """So many places from now on. Who holds one keeps it, also beyond that."""
+        self._in_all = in_all
+        self._for_each = for_each
+
     def __len__(self) -> int:
         """How many are taken."""
         return self._taken

@@ -18,6 +18,13 @@ class RateLimit:
         self._max_keys = max_keys
         self._full_at: dict[str, float] = {}
 
+    def change(self, now: float, *, per_s: float, burst: float) -> None:
+        """Other bounds from now on. What is missing in a bucket is missing still."""
+        slower = 1 / per_s / self._interval_s
+        self._interval_s = 1 / per_s
+        self._depth_s = burst / per_s
+        self._full_at = {key: now + (at - now) * slower for key, at in self._full_at.items() if at > now}
+
     def __len__(self) -> int:
         return len(self._full_at)
 

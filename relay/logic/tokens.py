@@ -27,10 +27,13 @@ class _IssuedToken:
 
 
 class Tokens:
-    """Tokens bound to a subject (a CallSid), each good once and for `ttl_s`. Times are monotonic seconds."""
+    """Tokens bound to a subject (a CallSid), each good once and for `ttl_s`. Times are monotonic seconds.
+
+    Another `ttl_s` is for tokens that are issued from then on.
+    """
 
     def __init__(self, ttl_s: float, max_tokens: int = MAX_TOKENS) -> None:
-        self._ttl_s = ttl_s
+        self.ttl_s = ttl_s
         self._max_tokens = max_tokens
         self._entries: dict[bytes, _IssuedToken] = {}
 
@@ -40,7 +43,7 @@ class Tokens:
         if len(self._entries) >= self._max_tokens:
             del self._entries[next(iter(self._entries))]
         token = secrets.token_urlsafe(_TOKEN_BYTES)
-        self._entries[_key(token)] = _IssuedToken(subject, now + self._ttl_s)
+        self._entries[_key(token)] = _IssuedToken(subject, now + self.ttl_s)
         return token
 
     def claim(self, token: str, subject: str | None, now: float) -> str:

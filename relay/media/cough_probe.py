@@ -7,7 +7,6 @@ logistic regression, with one small layer of hidden units beside it. Its weights
 """
 
 from collections.abc import Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -17,7 +16,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from relay.errors import ConfigError
-from relay.media.silero import STATE_SIZE, SileroState, model_path
+from relay.media.silero import MODEL_SHA256, STATE_SIZE, SileroState
 
 WEIGHTS_FILE = Path(__file__).parent / "cough_probe.json"
 INPUTS = 2 * STATE_SIZE
@@ -79,10 +78,10 @@ class CoughProbe:
             raise ConfigError(f"{WEIGHTS_FILE}: damaged: {error}") from error
         except KeyError as error:
             raise ConfigError(f"{WEIGHTS_FILE}: damaged: no weights for {rate_hz} Hz") from error
-        if content.model_sha256 != model_sha256():
+        if content.model_sha256 != MODEL_SHA256:
             raise ConfigError(
-                f"{WEIGHTS_FILE}: was trained for another version of the speech model: install the locked version of "
-                "silero-vad, or set vad.ignore_coughs = false"
+                f"{WEIGHTS_FILE}: was trained for another version of the speech model: install relay again, or set "
+                "vad.ignore_coughs = false"
             )
         return cls(weights)
 
@@ -96,8 +95,3 @@ class CoughProbe:
         units = np.tanh(rows @ self._inward + self._offsets)
         bounds: list[float] = (units @ self._outward + rows @ self._direct + self._bias).tolist()
         return bounds
-
-
-def model_sha256() -> str:
-    """Return the digest of the installed model file. Raises `ConfigError` if there is none."""
-    return sha256(model_path().read_bytes()).hexdigest()

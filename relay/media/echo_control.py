@@ -3,18 +3,19 @@
 The canceller is that of WebRTC (AEC3). On a line without an echo it harms: for the first seconds it takes a caller who
 speaks over the assistant for one. So it runs where the estimate has found an echo, or cannot tell yet.
 
-| state  | meaning                                | leaves when                             | deadline             |
-|--------|----------------------------------------|-----------------------------------------|----------------------|
-| unsure | too little was played to know;         | the caller's side gets loud while an    | `UNSURE_MS` in which |
-|        | canceller off                          | echo may come -> doubt; an echo is      | an echo might have   |
-|        |                                        | certain -> found; deadline -> clean     | come                 |
-| doubt  | it may be an echo; canceller on, for   | an echo is certain -> found; deadline   | `DOUBT_MS` of sound  |
-|        | the detector only                      | -> clean; little sound by the second    | on both sides,       |
-|        |                                        | deadline -> unsure                      | `DOUBT_MAX_MS`       |
-| clean  | canceller off; once `SETTLED_MS` were  | an echo is certain -> found             | none                 |
-|        | played, looks at one block in four     |                                         |                      |
-| found  | canceller on; looks at few blocks      | deadline -> clean                       | `GONE_MS` of played  |
-|        | where it takes out what it hears       |                                         | sound without echo   |
+| state   | meaning                                | leaves when                             | deadline             |
+|---------|----------------------------------------|-----------------------------------------|----------------------|
+| unsure  | too little was played to know;         | the caller's side gets loud while an    | `UNSURE_MS` in which |
+|         | canceller off                          | echo may come -> doubt; an echo is      | an echo might have   |
+|         |                                        | certain -> found; deadline -> clean     | come                 |
+| doubt   | it may be an echo; canceller on, for   | an echo is certain -> found; deadline   | `DOUBT_MS` of sound  |
+|         | the detector only                      | -> clean; little sound by the second    | on both sides,       |
+|         |                                        | deadline -> unsure                      | `DOUBT_MAX_MS`       |
+| clean   | canceller off                          | an echo is certain -> found; deadline,  | `SETTLED_MS` of      |
+|         |                                        | and no suspicion -> resting             | played sound         |
+| resting | canceller off; nothing is looked at    | `wake` -> clean, past its deadline      | none                 |
+| found   | canceller on; looks at few blocks      | deadline -> clean                       | `GONE_MS` of played  |
+|         | where it takes out what it hears       |                                         | sound without echo   |
 
 When the canceller is turned on, it first runs over the second that was heard before: so it knows the echo, as far as
 there was any.
@@ -26,20 +27,28 @@ detector, once an echo is certain: to set it, the delay and the loss must be kno
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 
 from relay.media.echo_bar import EchoBar
-from relay.media.echo_estimate import CERTAIN, HEARD_DBFS, HOP_MS, PLAYED_DBFS, REACH_MS, EchoEstimate
+from relay.media.echo_canceller import DELAY_MS, RATE_HZ, EchoRemover, canceller_maker
+from relay.media.echo_estimate import (
+    CERTAIN,
+    GLANCE_MS,
+    GLANCE_SUSPECT,
+    HEARD_DBFS,
+    HOP_MS,
+    PLAYED_DBFS,
+    REACH_MS,
+    EchoEstimate,
+    glance,
+)
 from relay.media.echo_residue import BLOCK, EARLY_BLOCKS, LATE_BLOCKS, EchoResidue
 from relay.media.features import NoiseFloor, level_dbfs
 from relay.media.recent_samples import RecentSamples
 from relay.media.resample import Samples
 
-RATE_HZ = 16000
-DELAY_MS = 8.0
-"""So much later a sound comes out of the canceller."""
 HISTORY_MS = 1000
 """So much of both sides a canceller hears before it is used."""
 RISE_DB = 6.0
@@ -49,10 +58,10 @@ DOUBT_MS = 256.0
 DOUBT_MAX_MS = 2000.0
 GONE_MS = 5000.0
 SETTLED_MS = 4000.0
-THINNED_CLEAN, THINNED_FOUND = 4, 8
-"""Where nothing new is expected, the estimate looks at one block in so many."""
 SUSPECT = 8.0
-"""From this score on all are looked at. By chance it is hardly ever that high."""
+"""With this score it does not rest. By chance it is hardly ever that high."""
+THINNED = 8
+"""Where nothing new is expected of a line on which the canceller is on, the estimate looks at one block in so many."""
 CANCELLER_REACH_MS = 450.0
 """At 500 ms the canceller still finds an echo, at 700 ms it does not. What is later is brought nearer."""
 NEAR_ENOUGH_MS = 200.0
@@ -69,6 +78,7 @@ class EchoState(Enum):
     UNSURE = auto()
     DOUBT = auto()
     CLEAN = auto()
+    RESTING = auto()
     FOUND = auto()
 
 
@@ -79,14 +89,6 @@ class EchoFound:
     loss_db: float
     delay_ms: float
     has_canceller: bool
-
-
-class EchoRemover(Protocol):
-    """A canceller, or what takes its place."""
-
-    def process(self, near: Samples, far: Samples) -> Samples:
-        """Take whole blocks of 10 ms of the caller, and what was played then; return as much, `DELAY_MS` later."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +108,8 @@ class EchoControl:
         self.state = EchoState.UNSURE
         self.news: EchoFound | EchoGone | None = None
         """What the last `push` has found out."""
-        self._estimate = EchoEstimate()
-        self._near = RecentSamples(HISTORY_MS * RATE_HZ // 1000)
-        self._far = RecentSamples((HISTORY_MS + REACH_MS) * RATE_HZ // 1000)
-        self._has_canceller = mode == "off" or _new_canceller() is not None
+        self._forget()
+        self._new_canceller = canceller_maker()
         self._canceller: EchoRemover | None = None
         self._delay_ms = 0.0
         self._shift_ms = 0.0
@@ -132,23 +132,34 @@ class EchoControl:
         """Whether the assistant is to get what `push` returns: an echo is certain, and not only in doubt."""
         return self._has_canceller and (self.mode == "on" or self.state is EchoState.FOUND)
 
-    @property
-    def may_wait(self) -> bool:
-        """Whether the line is known to have no echo, so that it does when `push` is called every 0.1 s."""
-        return self.mode == "auto" and self.state is EchoState.CLEAN and self._thinned > 1
+    def wake(self, near: Samples, far: Samples) -> None:
+        """Have a glance at the end of what came of both sides while it rested; it may be an echo of all of `far`.
 
-    def push(self, near: Samples, far: Samples, *, known: int = 0, lost: int = 0) -> Samples:
+        If it may, it is compared step by step, and `push` goes on from there; then it rests again, unless it suspects
+        an echo still.
+        """
+        if glance(near, far) < GLANCE_SUSPECT:
+            return
+        look = GLANCE_MS * RATE_HZ // 1000
+        self._near.push(near)
+        self._far.push(far)
+        self._came += len(near)
+        self._estimate.remember(near[:-look], far[:-look])
+        self._estimate.push(near[-look:], far[-look:])
+        self._enter(EchoState.CLEAN)
+        self._waited_ms = SETTLED_MS
+
+    def push(self, near: Samples, far: Samples, *, lost: int = 0) -> Samples:
         """Take the next samples of the caller, and what was played when they were recorded; return the cleaned ones.
 
-        Those are the very same samples while the canceller is off. The first `known` samples came while it `may_wait`:
-        they were used as they are, and only what follows them is returned. The last `lost` samples did not come: they
-        keep their place in what is compared, and have none in what is returned. Raises ValueError if the two differ in
-        length.
+        Those are the very same samples while the canceller is off; while it rests, nothing is done with them. The last
+        `lost` samples did not come: they keep their place in what is compared, and have none in what is returned.
+        Raises ValueError if the two differ in length.
         """
         if len(near) != len(far):
             raise ValueError(f"{len(near)} samples of the caller and {len(far)} of what was played")
         self.news = None
-        if self.mode == "off":
+        if self.mode == "off" or self.state is EchoState.RESTING:
             return near[: len(near) - lost] if lost else near
         self._near.push(near)
         self._far.push(far)
@@ -157,15 +168,16 @@ class EchoControl:
             self._lost.append((self._came - lost, self._came))
         self._follow(near, far, self._estimate.push(near, far, thinned=self._thinned))
         if self._is_needed:
-            return self._cancel(len(near) - known)
-        new = len(near) - known
-        if known or lost:
-            near = near[known : len(near) - lost]
-        return self._stop(near, new)
+            return self._cancel(len(near))
+        return self._stop(near[: len(near) - lost] if lost else near, len(near))
 
     def rest(self) -> Samples:
         """What came, and was not returned yet: nothing follows it."""
         return self._stop(self._near.samples[:0], 0)
+
+    @property
+    def _has_canceller(self) -> bool:
+        return self._new_canceller is not None
 
     @property
     def _is_needed(self) -> bool:
@@ -177,10 +189,14 @@ class EchoControl:
     def _thinned(self) -> int:
         match self.state:
             case EchoState.FOUND if self._residue.is_explained:
-                return THINNED_FOUND
-            case EchoState.CLEAN if self._waited_ms >= SETTLED_MS and self._estimate.score < SUSPECT:
-                return THINNED_CLEAN
+                return THINNED
+            case EchoState.CLEAN if self._is_settled:
+                return THINNED
         return 1
+
+    @property
+    def _is_settled(self) -> bool:
+        return self._waited_ms >= SETTLED_MS and self._estimate.score < SUSPECT
 
     def _follow(self, near: Samples, far: Samples, compared: int) -> None:
         passed_ms = len(near) * 1000 / RATE_HZ
@@ -205,8 +221,11 @@ class EchoControl:
                     self._enter(EchoState.CLEAN)
             case EchoState.UNSURE:
                 self._is_loud(near)
-            case EchoState.CLEAN if played:
-                self._waited_ms += passed_ms
+            case EchoState.CLEAN:
+                self._waited_ms += passed_ms if played else 0.0
+                if self._is_settled and self.mode == "auto":
+                    self._enter(EchoState.RESTING)
+                    self._forget()
             case EchoState.DOUBT:
                 self._waited_ms += passed_ms
                 self._compared_ms += compared * HOP_MS
@@ -231,6 +250,11 @@ class EchoControl:
             self._delay_ms = self._estimate.delay_ms
             self._canceller = None  # by itself it would take seconds to find the echo again
 
+    def _forget(self) -> None:
+        self._estimate = EchoEstimate()
+        self._near = RecentSamples(HISTORY_MS * RATE_HZ // 1000)
+        self._far = RecentSamples((HISTORY_MS + REACH_MS) * RATE_HZ // 1000)
+
     def _enter(self, state: EchoState, news: EchoFound | EchoGone | None = None) -> None:
         self.state, self.news = state, news
         self._waited_ms = self._compared_ms = 0.0
@@ -240,7 +264,10 @@ class EchoControl:
         whole = waiting // BLOCK * BLOCK
         near, far = self._near.samples, self._far.samples
         if self._canceller is None:
-            self._canceller = _new_canceller() or EchoBar(self._delay_ms, self._estimate.loss_db, delayed=_DELAY)
+            if self._new_canceller is None:
+                self._canceller = EchoBar(self._delay_ms, self._estimate.loss_db, delayed=_DELAY)
+            else:
+                self._canceller = self._new_canceller()
             is_far = self._has_canceller and self._delay_ms > CANCELLER_REACH_MS
             self._shift_ms = self._delay_ms - NEAR_ENOUGH_MS if is_far else 0.0
             self._residue = EchoResidue(self._estimate.loss_db if self.state is EchoState.FOUND else None)
@@ -284,16 +311,6 @@ class EchoControl:
             return near
         waited = self._near.samples[len(self._near.samples) - held - new : len(self._near.samples) - new]
         return np.concatenate((self._without_lost(waited, self._came - held - new), near))
-
-
-def _new_canceller() -> EchoRemover | None:
-    """None where the library is missing: it has no wheel for some platforms."""
-    try:
-        from pywebrtc_audio import EchoCanceller  # noqa: PLC0415 - it may be missing
-    except ImportError:
-        return None
-    canceller: EchoRemover = EchoCanceller(sample_rate=RATE_HZ, num_channels=1)
-    return canceller
 
 
 def _part(samples: Samples, start: int, end: int) -> Samples:

@@ -10,6 +10,7 @@ played, or the caller is silent.
 """
 
 from collections import deque
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,9 @@ CERTAIN = 12.0
 """The score of an echo. Two sides that had none came to 9.1 in 42 minutes in which both always spoke."""
 LEAST_LOSS_DB = -6.0
 """What comes back so much louder than it was played is no echo, but another sound that is like it."""
+GLANCE_MS = 256
+GLANCE_SUSPECT = 4.5
+"""From this score of a glance on it is worth the eight steps."""
 STEADY_STEPS = 3
 STEADY_MS = 2.0
 """An echo keeps its delay."""
@@ -68,12 +72,10 @@ class EchoEstimate:
         self.score = 0.0
         self.delay_ms = 0.0
         self._steady = 0
-        self._near: Floats = np.zeros(_BLOCK, np.float32)
-        self._far: Floats = np.zeros(_SPAN, np.float32)
+        self._near, self._far = _QUIET[:_BLOCK], _QUIET
         self._waiting: list[tuple[Samples, Samples]] = []
         self._waiting_samples = 0
-        self._sums: Floats = np.zeros(_LAGS + 1, np.float32)
-        self._chance: Floats = np.zeros(_LAGS + 1, np.float32)
+        self._sums = self._chance = _QUIET[: _LAGS + 1]
         self._losses_db: deque[float] = deque(maxlen=_LOSSES_KEPT)
 
     @property
@@ -85,6 +87,11 @@ class EchoEstimate:
     def loss_db(self) -> float:
         """The median of the last half second of echo."""
         return float(np.median(self._losses_db)) if self._losses_db else 0.0
+
+    def remember(self, near: Samples, far: Samples) -> None:
+        """Take what came before the first push, without a look at it."""
+        whole = min(len(near), _SPAN * _STEP) // _STEP * _STEP
+        self._take(near[len(near) - whole :], far[len(far) - whole :])
 
     def push(self, near: Samples, far: Samples, *, thinned: int = 1) -> int:
         """Take what comes next of both; return in how many steps there was anything to compare.
@@ -104,38 +111,27 @@ class EchoEstimate:
         self._waiting, self._waiting_samples = [(near[whole:], far[whole:])], len(near) - whole
         return compared
 
-    def _step(self, near: Samples, far: Samples) -> bool:
+    def _take(self, near: Samples, far: Samples) -> None:
         self._near = np.concatenate((self._near, _slow(near)))[-_BLOCK:]
         self._far = np.concatenate((self._far, _slow(far)))[-_SPAN:]
+
+    def _step(self, near: Samples, far: Samples) -> bool:
+        self._take(near, far)
         if level_dbfs(near[-_HOP * _STEP :]) < HEARD_DBFS:
             return False
-        if float(self._far @ self._far) / _SPAN < _power(PLAYED_DBFS - 6):
+        compared = _compare(self._near, self._far)
+        if compared is None:
             return False
-        sides = np.zeros((2, _SPAN), np.float32)  # transforming both at once takes two thirds of the time
-        sides[0] = self._far
-        np.multiply(self._near, _WINDOW, out=sides[1, :_BLOCK])
-        far_flat, near_flat = spectra = _flat(sides)
-        near_size = _energy(near_flat)
-        if near_size / len(near_flat) < _TONE_BREADTH:
-            return False
-        np.multiply(far_flat, near_flat.conj(), out=near_flat)
-        played, agreement = np.fft.irfft(spectra)
-        chance = _block_powers(played) * np.float32(near_size * 2 / _SPAN**2)
+        agreement, chance = compared
         most = _BLOCK_MAX * np.sqrt(chance + _least(chance))
-        self._sums *= _KEPT
-        self._sums += np.maximum(np.minimum(agreement[: _LAGS + 1], most), -most)  # np.clip takes three times as long
-        self._chance *= _KEPT**2
-        self._chance += chance
+        added = np.maximum(np.minimum(agreement, most), -most)  # np.clip takes three times as long
+        self._sums = self._sums * _KEPT + added
+        self._chance = self._chance * _KEPT**2 + chance
         self._look()
         return True
 
     def _look(self) -> None:
-        powers = self._sums * self._sums
-        scores = powers / (self._chance + _least(self._chance))
-        at = int(np.argmax(scores))
-        by_chance = float(scores[at]) ** 0.5 / _CHANCE_SCALE
-        among_all = (float(powers[at]) / _mean(powers)) ** 0.5
-        self.score = min(by_chance, among_all)
+        self.score, at = _best(self._sums, self._chance)
         delay_ms = (_LAGS - at) * 1000 / _RATE_HZ
         self._steady = self._steady + 1 if abs(delay_ms - self.delay_ms) <= STEADY_MS else 1
         self.delay_ms = delay_ms
@@ -144,12 +140,56 @@ class EchoEstimate:
             self._losses_db.append(10 * float(np.log10(power / (float(heard @ heard) + 1.0))))
 
 
+def glance(near: Samples, far: Samples) -> float:
+    """Return the score of the last `GLANCE_MS` of the caller, taken as one block, at the price of a step.
+
+    Of an echo nine in ten have over `GLANCE_SUSPECT`, of two people who speak at once, or noise, one in twenty. `far`
+    is to be `REACH_MS` longer.
+    """
+    block = GLANCE_MS * _RATE_HZ // 1000
+    heard, played = (_slow(side[-count * _STEP :]) for side, count in ((near, block), (far, _LAGS + block)))
+    if level_dbfs(near[-block * _STEP :]) < HEARD_DBFS or len(played) < _LAGS + block:
+        return 0.0
+    compared = _compare(heard, played)
+    return 0.0 if compared is None else _best(*compared)[0]
+
+
+def _compare(near: Floats, far: Floats) -> tuple[Floats, Floats] | None:
+    """Return how much a block agrees with what was played at each lag, and the power of that by chance.
+
+    None if next to nothing was played, and for a tone, which proves nothing.
+    """
+    if float(far @ far) / len(far) < _power(PLAYED_DBFS - 6):
+        return None
+    sides = np.zeros((2, len(far)), np.float32)  # transforming both at once takes two thirds of the time
+    sides[0] = far
+    np.multiply(near, _window(len(near)), out=sides[1, : len(near)])
+    far_flat, near_flat = spectra = _flat(sides)
+    near_size = _energy(near_flat)
+    if near_size / len(near_flat) < _TONE_BREADTH:
+        return None
+    np.multiply(far_flat, near_flat.conj(), out=near_flat)
+    played, agreement = np.fft.irfft(spectra)
+    chance = _block_powers(played, len(near)) * np.float32(near_size * 2 / len(far) ** 2)
+    return agreement[: _LAGS + 1], chance
+
+
+def _best(sums: Floats, chance: Floats) -> tuple[float, int]:
+    """Return the score of the lag that stands out most, and its place."""
+    powers = sums * sums
+    scores = powers / (chance + _least(chance))
+    at = int(np.argmax(scores))
+    by_chance = float(scores[at]) ** 0.5 / _CHANCE_SCALE
+    among_all = (float(powers[at]) / _mean(powers)) ** 0.5
+    return min(by_chance, among_all), at
+
+
 def _slow(samples: Samples) -> Floats:
     return samples.astype(np.float32).reshape(-1, _STEP) @ _MEAN
 
 
 def _flat(sounds: Floats) -> NDArray[np.complex64]:
-    """The spectra of sounds of `_SPAN` samples, one in each row, flattened."""
+    """The spectra of sounds, one in each row, flattened."""
     spectra = np.fft.rfft(sounds).astype(np.complex64, copy=False)
     sizes = np.abs(spectra)
     mean_powers = np.einsum("ij,ij->i", sizes, sizes) / np.float32(sizes.shape[1])
@@ -158,12 +198,17 @@ def _flat(sounds: Floats) -> NDArray[np.complex64]:
     return spectra
 
 
-def _block_powers(sound: Floats) -> Floats:
-    """The power of each `_BLOCK` samples that follow each other: sums of two, of four, and so on."""
+def _block_powers(sound: Floats, block: int) -> Floats:
+    """The power of each `block` samples, a power of 2, that follow each other: sums of two, of four, and so on."""
     powers, width = sound * sound, 1
-    while width < _BLOCK:
+    while width < block:
         powers, width = powers[:-width] + powers[width:], 2 * width
     return powers
+
+
+@cache
+def _window(samples: int) -> Floats:
+    return np.hanning(samples).astype(np.float32)
 
 
 def _energy(spectrum: NDArray[np.complex64]) -> float:
@@ -185,6 +230,6 @@ def _power(dbfs: float) -> float:
     return float(10 ** (dbfs / 10) * 32768**2)
 
 
-_WINDOW = np.hanning(_BLOCK).astype(np.float32)
+_QUIET: Floats = np.zeros(_SPAN, np.float32)
 _MEAN = np.full(_STEP, 1 / _STEP, np.float32)
 _EVEN = np.full(_LAGS + 1, 1 / (_LAGS + 1), np.float32)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relay.errors import ConfigError
+from relay.extras import extra
 from relay.media.resample import Samples, resampler
 
 RATE_HZ = 16000
@@ -44,9 +45,11 @@ class InterruptionModel:
     def load(cls, path: Path) -> Self:
         """Read the model and run it once, on silence.
 
-        Raises `ConfigError` if it cannot be loaded, or has other inputs or outputs than the table above.
+        Raises `ConfigError` if it cannot be loaded, or has other inputs or outputs than the table above, or if
+        onnxruntime is not installed.
         """
-        import onnxruntime  # noqa: PLC0415 - 20 MB that only its users need
+        with extra("onnx", "barge_in.classifier"):
+            import onnxruntime  # noqa: PLC0415 - 20 MB that only its users need
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1

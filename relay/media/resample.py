@@ -96,7 +96,7 @@ class PolyphaseFir:
     def push(self, samples: Samples) -> Samples:
         held = np.concatenate((self._held, samples), dtype=np.float64)
         ratios = (len(held) - self._history) // self._down
-        self._held = held[ratios * self._down :]
+        self._held = held[ratios * self._down :].copy()  # a view would keep all of what was pushed
         blocks = -(-ratios // _RATIOS_PER_BLOCK)
         missing = blocks * self._block + self._history - len(held)
         if missing > 0:

@@ -1,13 +1,13 @@
 """Runs the model Silero VAD v6 (snakers4/silero-vad): one copy for all streams, windows in batches.
 
-The model file comes from the package `silero_vad`, which is never imported, because it imports torch. As in the
-package's own ONNX wrapper the end of the window before stands in front of each window: without it the model gives bad
-probabilities and no error. One of two engines does the arithmetic: numpy, or onnxruntime, by which numpy is judged.
+The model file is part of this package; `silero_vad/README.md` says where it comes from. As in its makers' own ONNX
+wrapper the end of the window before stands in front of each window: without it the model gives bad probabilities and no
+error. One of two engines does the arithmetic: numpy, or onnxruntime, by which numpy is judged.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
+from hashlib import sha256
 from pathlib import Path
 from typing import Literal, Protocol, Self
 
@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relay.errors import ConfigError
+from relay.extras import extra
 from relay.media.silero_numpy import BATCH_MAX, NumpyNetwork
 
 Engine = Literal["numpy", "onnxruntime"]
 
-PACKAGE = "silero_vad"
-MODEL_FILE = "silero_vad.onnx"
+MODEL_FILE = Path(__file__).parent / "silero_vad" / "silero_vad.onnx"
+MODEL_SHA256 = "1a153a22f4509e292a94e67d6f9b85e8deb25b4988682b7e174c65279d8788e3"
+"""Of the file that the arithmetic in numpy was written from, and that the cough probe was trained with."""
 WINDOW_SAMPLES = {8000: 256, 16000: 512}
 """32 ms at either rate: the only lengths the model takes."""
 _CONTEXT_PART = 8  # the context is an eighth of the window
@@ -75,15 +77,20 @@ class SileroModel:
 
     @classmethod
     def load(cls, rate_hz: int, engine: Engine = "numpy") -> Self:
-        """Read the model. Raises `ConfigError` if it takes no such rate, or if its file is missing or damaged, or, for
-        numpy, of another version than the locked one."""
+        """Read the model.
+
+        Raises `ConfigError` if it takes no such rate, if its file is missing, damaged or of another version, or if
+        onnxruntime is not installed.
+        """
         if rate_hz not in WINDOW_SAMPLES:
             raise ConfigError(f"the voice activity model takes 8000 or 16000 Hz, not {rate_hz}")
-        path = model_path()
         try:
-            return cls(_network(path, rate_hz, engine), rate_hz, engine)
-        except Exception as error:  # onnxruntime raises a dozen classes of its own, with no common base
-            raise ConfigError(f"the voice activity model {path} cannot be loaded: {error}") from error
+            file = MODEL_FILE.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"{MODEL_FILE}: cannot be read: {error.strerror}: install relay again") from error
+        if sha256(file).hexdigest() != MODEL_SHA256:
+            raise ConfigError(f"{MODEL_FILE}: is damaged, or of another version: install relay again")
+        return cls(_network(file, rate_hz, engine), rate_hz, engine)
 
     def new_state(self) -> SileroState:
         """Return the state of a stream that begins."""
@@ -133,20 +140,11 @@ class SileroModel:
         return probabilities
 
 
-def model_path() -> Path:
-    """Return where the model file is installed. Raises `ConfigError` if it is not."""
-    spec = find_spec(PACKAGE)
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        path = Path(folder) / "data" / MODEL_FILE
-        if path.is_file():
-            return path
-    raise ConfigError(f"{MODEL_FILE} is missing: install the package {PACKAGE.replace('_', '-')} (pip --no-deps)")
-
-
-def _network(path: Path, rate_hz: int, engine: Engine) -> Network:
+def _network(file: bytes, rate_hz: int, engine: Engine) -> Network:
     if engine == "numpy":
-        return NumpyNetwork.load(path, rate_hz)
-    from relay.media.silero_onnxruntime import OnnxruntimeNetwork  # noqa: PLC0415 - 20 MB that only its users need
+        return NumpyNetwork.load(file, rate_hz)
+    with extra("onnx", 'the engine "onnxruntime"'):
+        from relay.media.silero_onnxruntime import OnnxruntimeNetwork  # noqa: PLC0415 - 20 MB that only its users need
 
     samples = WINDOW_SAMPLES[rate_hz] * (_CONTEXT_PART + 1) // _CONTEXT_PART
-    return OnnxruntimeNetwork.load(path, rate_hz, samples)
+    return OnnxruntimeNetwork.load(file, rate_hz, samples)

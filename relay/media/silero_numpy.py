@@ -7,9 +7,7 @@ product and one rectifier.
 """
 
 from collections.abc import Mapping
-from hashlib import sha256
 from math import exp
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -20,8 +18,6 @@ from relay.media.onnx_tensors import branch_tensors
 
 Floats = NDArray[np.float32]
 
-MODEL_SHA256 = "1a153a22f4509e292a94e67d6f9b85e8deb25b4988682b7e174c65279d8788e3"
-"""Of the model file that this was written from, and is compared with."""
 BRANCHES = {16000: "then_branch", 8000: "else_branch"}
 BATCH_MAX = 32
 """Windows in one run. More in one cost no less each, and their buffers leave the processor's caches."""
@@ -49,14 +45,8 @@ class NumpyNetwork:
         self._batches: dict[int, NumpyBatch] = {}
 
     @classmethod
-    def load(cls, path: Path, rate_hz: int) -> Self:
-        """Read the weights. Raises `ValueError` for another version of the file, `OSError` if it cannot be read."""
-        file = path.read_bytes()
-        if sha256(file).hexdigest() != MODEL_SHA256:
-            raise ValueError(
-                'vad.engine = "numpy" knows another version of it, or it is damaged: install the locked version of '
-                'silero-vad, or set vad.engine = "onnxruntime"'
-            )
+    def load(cls, file: bytes, rate_hz: int) -> Self:
+        """Read the weights from the content of the model file. Raises `ValueError` if they are not there."""
         return cls(branch_tensors(file, BRANCHES[rate_hz]))
 
     def batch(self, size: int) -> "NumpyBatch":

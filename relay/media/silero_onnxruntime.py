@@ -1,6 +1,5 @@
 """Runs the network of Silero VAD in onnxruntime: the model file itself, whatever is in it."""
 
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -19,13 +18,13 @@ class OnnxruntimeNetwork:
         self._samples = samples
 
     @classmethod
-    def load(cls, path: Path, rate_hz: int, samples: int) -> Self:
-        """Read the model, for inputs of so many samples. Raises whatever onnxruntime does if it cannot."""
+    def load(cls, file: bytes, rate_hz: int, samples: int) -> Self:
+        """Take the content of the model file, for inputs of so many samples. Raises whatever onnxruntime does."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors only: warnings would go to standard error by themselves
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
         return cls(session, rate_hz, samples)
 
     def batch(self, size: int) -> "OnnxruntimeBatch":

@@ -142,12 +142,13 @@ class AsgiRequest:
             await self._finish_body()
             await self.send_part(b"", last=True)
 
-    async def begin(self, content_type: str) -> None:
+    async def begin(self, content_type: str, headers: Mapping[str, str] | None = None) -> None:
         """Answer 200 with a body that comes in parts and has no length. The client must not have sent a body.
 
         Proxies are asked not to collect the parts (nginx, "proxy_buffering").
         """
         lines = {"content-type": content_type, "cache-control": "no-store", "x-accel-buffering": "no"}
+        lines |= {name.lower(): value for name, value in (headers or {}).items()}
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in lines.items()]
         with trio.CancelScope(shield=True):
             await self._send({"type": "http.response.start", "status": 200, "headers": raw})

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import socket
+import ssl
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
@@ -21,10 +22,11 @@ from relay.net.asgi_socket import STREAM_STATE
 from relay.net.http1 import Http1Connection
 from relay.net.link.fragments import MessageBounds
 from relay.net.link.pace import SURPLUS_OF_CALLS, FramePace
+from relay.net.link.prompt_stream import TlsStream
 from relay.net.link.shared_reader import notify_closing
 from relay.net.request_head import HEAD_MAX_BYTES
 from relay.net.server_stream import Place, ServerStream
-from relay.net.transport import USER_TIMEOUT_MS, guard_tcp
+from relay.net.transport import TCP_CLOSE, TCP_CLOSE_WAIT, USER_TIMEOUT_MS, guard_tcp, tcp_state
 from relay.net.turns import Turns
 
 BACKLOG = 1024
@@ -36,6 +38,8 @@ MESSAGE_BOUNDS = MessageBounds(WEBSOCKET_MESSAGE_MAX_BYTES, WEBSOCKET_MESSAGE_MA
 """In pieces of 4 KiB, which some proxies make, the longest message has 16. A flood of empty ones would be read at a
 call's pace for a minute before it came to the assistant's 4096."""
 IDLE_CONNECTION_S = 10.0
+HANDSHAKE_S = 5.0
+"""For TLS. Who waits for it has a stranger's place, as who sends no request."""
 FIRST_INHERITED_FD = 3
 INHERITED_NAME = "relay"
 """Which of several sockets is ours: `FileDescriptorName=` of the unit."""
@@ -108,12 +112,13 @@ async def serve_asgi(
     graceful_timeout_s: float = GRACEFUL_TIMEOUT_S,
     admit: Admit = lambda _peer, _close: nullcontext(Place()),
     failed: Callable[[str], None] = lambda _: None,
+    tls: Callable[[], ssl.SSLContext] | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve `app` on `listener`, which is owned from here on and closed in any case.
 
     A connection is served within `admit`, and turned away when that raises. `failed` is told the kinds of errors that
-    ended one.
+    ended one. `tls` gives what a connection that comes now is to be served with; without it, it is plain HTTP.
 
     When `shutdown` is set nothing more is accepted, idle connections close, the rest have
     `graceful_timeout_s`, then are cancelled, and what still hangs in a send after ABORT_AFTER_S is cut.
@@ -121,7 +126,7 @@ async def serve_asgi(
     raise out of its connection task, which under its own `serve` ends the whole server.
     """
     with listener:
-        server = _Server(wrap_app(app, 0, "asgi"), shutdown, graceful_timeout_s, admit, failed)
+        server = _Server(wrap_app(app, 0, "asgi"), shutdown, graceful_timeout_s, admit, failed, tls)
         async with trio.open_nursery() as nursery:
             await nursery.start(server.lifespan.handle_lifespan)
             await server.lifespan.wait_for_startup()
@@ -139,6 +144,7 @@ class _Server:
     graceful_timeout_s: float
     admit: Admit
     failed: Callable[[str], None]
+    tls: Callable[[], ssl.SSLContext] | None
     config: Config = field(init=False)
     lifespan: Lifespan = field(init=False)
     state: LifespanState = field(default_factory=dict)
@@ -184,10 +190,16 @@ class _Server:
             with trio.CancelScope() as scope, self.admit(_peer(accepted), close) as place:
                 await self._connection(accepted, place)
         except RequestRefused as refused:
-            _turn_away(accepted, refused)
+            if self.tls is None:
+                _turn_away(accepted, refused)
 
     async def _connection(self, accepted: trio.SocketStream, place: Place) -> None:
-        stream = ServerStream(accepted, MESSAGE_BOUNDS, place, self.surplus)
+        tls = None
+        if self.tls is not None and (tls := await self._agreed(accepted, self.tls(), place.client)) is None:
+            if _is_open(accepted):
+                self.failed("TlsHandshake")
+            return
+        stream = ServerStream(accepted, MESSAGE_BOUNDS, place, self.surplus, tls)
         self.streams.add(stream)
         state = ConnectionState({**self.state, STREAM_STATE: stream})
         connection = Http1Connection(self.app, self.config, self.context, state, stream, turns=self.turns)
@@ -200,6 +212,19 @@ class _Server:
             self.streams.discard(stream)
             stream.abort()
             connection.forget()
+
+    async def _agreed(self, accepted: trio.SocketStream, context: ssl.SSLContext, client: str) -> TlsStream | None:
+        """TLS over a connection; None for a peer that does not speak it, or takes longer than HANDSHAKE_S.
+
+        The step that costs, 1 ms or more, is made in the turn of the client.
+        """
+        stream = TlsStream(accepted, context)
+        with trio.move_on_after(HANDSHAKE_S), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await trio.lowlevel.wait_readable(accepted.socket)
+            await self.turns.wait(client)
+            await stream.do_handshake()
+            return stream
+        return None
 
     async def _cut_stragglers(self) -> None:
         try:
@@ -219,6 +244,13 @@ def _peer(accepted: trio.SocketStream) -> str:
     except OSError:
         return ""
     return peer
+
+
+def _is_open(accepted: trio.SocketStream) -> bool:
+    """Whether the peer still holds the connection: one that left may have looked only whether somebody listens."""
+    with suppress(OSError):
+        return tcp_state(accepted.socket) not in (TCP_CLOSE, TCP_CLOSE_WAIT)
+    return False
 
 
 def _turn_away(accepted: trio.SocketStream, refused: RequestRefused) -> None:

@@ -10,6 +10,7 @@ import trio
 from relay.net.link.fragments import MessageBounds
 from relay.net.link.link import Link
 from relay.net.link.pace import OF_A_CALL, OF_A_STRANGER, FramePace
+from relay.net.link.prompt_stream import TlsStream
 from relay.net.link.protocol import Side, WebSocketProtocol
 from relay.net.link.shared_reader import notify_closing
 from relay.net.transport import TCP_CLOSE, tcp_state
@@ -44,7 +45,7 @@ class Place:
 
 
 class ServerStream(trio.abc.Stream):
-    """A TCP stream, which `open_link` takes from the library above.
+    """A TCP stream, or `tls` over it, which `open_link` takes from the library above.
 
     `link` is the WebSocket, once it is one. From then on the library writes into the void: what it would say at the end
     of a WebSocket the link has said. `broken` says that something could not be sent. `aclose` is the library's, and
@@ -58,6 +59,7 @@ class ServerStream(trio.abc.Stream):
         bounds: MessageBounds,
         place: Place | None = None,
         surplus: FramePace | None = None,
+        tls: TlsStream | None = None,
     ) -> None:
         self.socket = stream.socket
         self.place = place or Place()
@@ -66,7 +68,8 @@ class ServerStream(trio.abc.Stream):
         self._bounds = bounds
         self._surplus = surplus
         self._closed = False
-        self._stream = stream
+        self._tcp, self._tls = stream, tls
+        self._stream = tls or stream
         self._writing = trio.Lock()
         self._when_admitted: list[Callable[[], None]] = [self.place.admit]
 
@@ -102,6 +105,9 @@ class ServerStream(trio.abc.Stream):
     async def wait_readable(self) -> bool:
         """Wait until there is something to receive. False: nothing will be, or the peer has reset the connection."""
         self._check_open()
+        if self._tls is not None and self._tls.has_received:
+            await trio.lowlevel.checkpoint()
+            return True
         await trio.lowlevel.wait_readable(self.socket)
         unread_bytes = fcntl.ioctl(self.socket.fileno(), termios.FIONREAD, _NO_BYTES)
         return unread_bytes != _NO_BYTES and tcp_state(self.socket) != TCP_CLOSE
@@ -115,7 +121,12 @@ class ServerStream(trio.abc.Stream):
         if self._writing.locked():
             raise trio.BusyResourceError("somebody writes")
         async with self._writing:
-            await self._stream.send_eof()
+            await self._say_end()
+
+    async def _say_end(self) -> None:
+        if self._tls is not None:
+            await self._tls.send_goodbye()
+        await self._tcp.send_eof()
 
     async def aclose(self) -> None:
         """Wake whoever reads or writes with ClosedResourceError. Always a checkpoint."""
@@ -129,9 +140,9 @@ class ServerStream(trio.abc.Stream):
         LINGER_S and sends no more than LINGER_BYTES. Nobody else may use the stream any more."""
         try:
             with trio.move_on_after(LINGER_S), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                await self._stream.send_eof()
+                await self._say_end()
                 unread = LINGER_BYTES
-                while unread > 0 and (data := await self._stream.receive_some(READ_BYTES)):
+                while unread > 0 and (data := await self._tcp.receive_some(READ_BYTES)):
                     unread -= len(data)
         finally:
             self.abort()

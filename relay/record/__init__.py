@@ -8,6 +8,9 @@
 | recorder, backlog             | write that, and keep what waits for the disk within its bounds        |
 | folder, believed_time         | keep the files within their bounds, and not too long                  |
 | recorded_call, sides          | read a call, and place its two sides on one time line                 |
-| summary, verdict              | say what the call was like, to machines and to people                 |
+| latency, summary, verdict     | say what the call was like, to machines and to people                 |
 | event_log, stereo             | make text and sound of it                                             |
+| timeline                      | has everything that a picture of the call shows                       |
+| page, page_sound, web/        | make a page of that, with its sound; web/ is its script and its style |
+| picture, trace                | make an image of it, and a trace for Perfetto                         |
 """

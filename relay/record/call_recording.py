@@ -3,34 +3,52 @@
 What is taken down holds no secret: texts and events are cleaned here, as long as the addresses of the call are known.
 """
 
+import math
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import msgspec
 import structlog
 import trio
 
+from relay.errors import AssistantUnavailable
+from relay.media.frames import AudioFormat
 from relay.record.backlog import Backlog
 from relay.record.entries import (
+    AssistantConnected,
+    AssistantGone,
+    CallerLent,
+    CallerNote,
+    CallerOutboxGone,
+    CallerSocketGone,
     ClearSent,
+    Dialled,
+    DialRefused,
     FromAssistant,
     FromCaller,
+    ManyCalls,
     MarkReturned,
     MarkSent,
+    OpinionGiven,
+    ReattachAsked,
     Recorded,
     RecordingEnd,
     RecordingHeader,
     SpeechScore,
+    SpeechSkipped,
     TextFromAssistant,
     TextToAssistant,
     ToAssistant,
     ToCaller,
     Told,
+    ToldToEnd,
+    Woke,
 )
 from relay.record.troubles import Troubles
 from relay.redaction import Redactor
 
+AT_ONCE_S = 0.0001
 ENTRY_BYTES = 128
 """What an entry takes beside its audio or text, roughly."""
 
@@ -40,7 +58,7 @@ log = structlog.get_logger(__name__)
 
 
 class CallRecording:
-    """One per call that is recorded. Nothing in it waits or fails.
+    """One per call that is recorded. Nothing in it waits or fails. It is the `relay.wakeup.Timekeeper` of the call.
 
     `moment` is the time of trio's clock at which the recording began; `backlog` counts what waits.
     """
@@ -50,12 +68,16 @@ class CallRecording:
         self.troubles = Troubles()
         self.is_over = False
         """The call has ended."""
+        self.kept_anyway = False
+        """Also where nothing went wrong."""
         self.waiting_bytes = 0
         """For the backlog."""
         self._given_up = False
         self._moment = moment
         self._redactor = redactor
         self._entries: list[Recorded] = [header]
+        self._connections = 0
+        self._many_calls = False
         self._backlog = backlog
 
     def take(self) -> Sequence[Recorded]:
@@ -78,7 +100,9 @@ class CallRecording:
         self.is_over = True
 
     def from_caller(self, arrived_at: float, stamp_ms: float | None, missing: int, data: bytes) -> None:
-        self._add(FromCaller(arrived_at - self._moment, stamp_ms, missing, data), len(data))
+        at_s, now_s = arrived_at - self._moment, self._now()
+        used_s = now_s if now_s - at_s > AT_ONCE_S else None
+        self._add(FromCaller(at_s, stamp_ms, missing, data, used_s), len(data))
 
     def to_caller(
         self, sent_at: float, turn: int, position_ms: int, data: bytes, *, audible: bool, queued_ms: int
@@ -97,21 +121,85 @@ class CallRecording:
     def clear_sent(self, sent_at: float) -> None:
         self._add(ClearSent(sent_at - self._moment))
 
-    def from_assistant(self, message: bytes | str, *, has_floor: bool) -> None:
+    def from_assistant(self, message: bytes | str, *, has_floor: bool, connection: int = 0) -> None:
         if isinstance(message, bytes):
-            self._add(FromAssistant(self._now(), has_floor, message), len(message))
+            self._add(FromAssistant(self._now(), has_floor, message, connection), len(message))
         else:
             text = self._redactor.text(message)
-            self._add(TextFromAssistant(self._now(), has_floor, text), len(text))
+            self._add(TextFromAssistant(self._now(), has_floor, text, connection), len(text))
 
-    def to_assistant(self, message: bytes | str) -> None:
+    def to_assistant(self, message: bytes | str, connection: int = 0) -> None:
         if isinstance(message, bytes):
-            self._add(ToAssistant(self._now(), len(message), zlib.crc32(message)))
+            self._add(ToAssistant(self._now(), len(message), zlib.crc32(message), connection))
         else:
-            self._add(TextToAssistant(self._now(), _read_type(message)))
+            self._add(TextToAssistant(self._now(), _read_type(message), connection))
 
-    def speech_score(self, end_ms: float, probability: float) -> None:
-        self._add(SpeechScore(self._now(), end_ms, probability))
+    def speech_score(self, end_ms: float, probability: float, voice_bound: float = math.inf) -> None:
+        bound = None if voice_bound == math.inf else voice_bound
+        self._add(SpeechScore(self._now(), end_ms, probability, bound))
+
+    def speech_skipped(self) -> None:
+        self._add(SpeechSkipped(self._now()))
+
+    # -- what else came from outside, for a replay
+
+    def caller_lent(self, *, joins_frames: bool) -> None:
+        self._add(CallerLent(self._now(), joins_frames))
+
+    def caller_socket_gone(self, error: str | None) -> None:
+        self._add(CallerSocketGone(self._now(), error))
+
+    def caller_outbox_gone(self) -> None:
+        self._add(CallerOutboxGone(self._now()))
+
+    def caller_note(self, what: Literal["key", "hung_up", "dropped", "malformed", "unsupported"], *text: str) -> None:
+        self._add(CallerNote(self._now(), what, tuple(self._redactor.text(part) for part in text)))
+
+    def reattach_asked(self) -> None:
+        self._add(ReattachAsked(self._now()))
+
+    def told_to_end(self, reason: str) -> None:
+        self._add(ToldToEnd(self._now(), reason))
+
+    def new_connection(self) -> int:
+        """The number of a connection with an assistant that begins now."""
+        self._connections += 1
+        return self._connections
+
+    def dialled(self, connection: int, call_id: str, granted: AudioFormat) -> None:
+        self._add(Dialled(self._now(), connection, call_id, granted.encoding, granted.rate_hz))
+
+    def dial_refused(self, connection: int, error: AssistantUnavailable) -> None:
+        text = self._redactor.text(str(error))
+        self._add(DialRefused(self._now(), connection, text, error.code, error.retriable, error.locked_out_s))
+
+    def assistant_connected(self, connection: int) -> None:
+        self._add(AssistantConnected(self._now(), connection))
+
+    def assistant_gone(self, connection: int, error: str, close_code: int | None) -> None:
+        self._add(AssistantGone(self._now(), connection, self._redactor.text(error), close_code))
+
+    def opinion(self, *, interrupts: bool, probability: float | None) -> None:
+        self._add(OpinionGiven(self._now(), interrupts, probability))
+
+    def many_calls(self, *, many: bool) -> None:
+        """Whether the process carries many calls, as it is when a frame is sent."""
+        if many != self._many_calls:
+            self._many_calls = many
+            self._add(ManyCalls(self._now(), many))
+
+    # -- the waits of the call
+
+    holds = False
+
+    def scope(self, _name: str, at: float) -> trio.CancelScope:
+        return trio.CancelScope(deadline=at)
+
+    def knows(self, _name: str) -> bool:
+        return False
+
+    def passed(self, name: str) -> None:
+        self._add(Woke(self._now(), name))
 
     def told(self, name: str, values: Mapping[str, Any]) -> None:
         at_s = self._now()
@@ -126,6 +214,15 @@ class CallRecording:
             return
         self._entries.append(entry)
         self._backlog.add(self, ENTRY_BYTES + n_bytes)
+
+
+class CallRecorder(Protocol):
+    """Has the recordings of calls."""
+
+    def begin(
+        self, call_id: str, call_sid: str, caller: AudioFormat, assistant: AudioFormat, *, goes_on: bool = False
+    ) -> CallRecording:
+        """Record a call from now on. `assistant` is the format that is asked for. `goes_on`: another process had it."""
 
 
 def _read_type(message: str) -> str:

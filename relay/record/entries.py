@@ -13,7 +13,8 @@ from msgspec import Struct
 class RecordingHeader(Struct, frozen=True, array_like=True, tag=0):
     """Comes first. `began_at` is the machine's time in seconds since 1970; an encoding is one of `media.frames`.
 
-    `settings` are the tables of the configuration that decide about audio. None of them holds a secret.
+    `settings` are the tables of the configuration that decide about audio, of its `generation` in that process. None of
+    them holds a secret.
     """
 
     program_version: str
@@ -25,6 +26,12 @@ class RecordingHeader(Struct, frozen=True, array_like=True, tag=0):
     assistant_encoding: str
     assistant_rate_hz: int
     settings: Mapping[str, Any]
+    clock_s: float | None = None
+    """The time of the relay's clock at which the recording began, to the last bit. None: by a version of the program
+    that took down too little for a replay."""
+    goes_on: bool = False
+    """Another process had the call before."""
+    generation: int = 1
 
 
 class FromCaller(Struct, frozen=True, array_like=True, gc=False, tag=1):
@@ -35,6 +42,8 @@ class FromCaller(Struct, frozen=True, array_like=True, gc=False, tag=1):
     stamp_ms: float | None
     missing: int
     data: bytes
+    used_s: float | None = None
+    """When it was used, if it had to wait for its turn."""
 
 
 class ToCaller(Struct, frozen=True, array_like=True, gc=False, tag=2):
@@ -77,6 +86,7 @@ class FromAssistant(Struct, frozen=True, array_like=True, gc=False, tag=6):
     at_s: float
     has_floor: bool
     data: bytes
+    connection: int = 0
 
 
 class ToAssistant(Struct, frozen=True, array_like=True, gc=False, tag=7):
@@ -85,6 +95,7 @@ class ToAssistant(Struct, frozen=True, array_like=True, gc=False, tag=7):
     at_s: float
     n_bytes: int
     crc32: int
+    connection: int = 0
 
 
 class TextToAssistant(Struct, frozen=True, array_like=True, gc=False, tag=8):
@@ -93,6 +104,7 @@ class TextToAssistant(Struct, frozen=True, array_like=True, gc=False, tag=8):
 
     at_s: float
     kind: str
+    connection: int = 0
 
 
 class TextFromAssistant(Struct, frozen=True, array_like=True, gc=False, tag=9):
@@ -101,6 +113,7 @@ class TextFromAssistant(Struct, frozen=True, array_like=True, gc=False, tag=9):
     at_s: float
     has_floor: bool
     text: str
+    connection: int = 0
 
 
 class SpeechScore(Struct, frozen=True, array_like=True, gc=False, tag=10):
@@ -109,6 +122,8 @@ class SpeechScore(Struct, frozen=True, array_like=True, gc=False, tag=10):
     at_s: float
     end_ms: float
     probability: float
+    voice_bound: float | None = None
+    """The cough probe's bound on the log-odds of a voice, if there is a probe."""
 
 
 class Told(Struct, frozen=True, array_like=True, tag=11):
@@ -126,9 +141,115 @@ class RecordingEnd(Struct, frozen=True, array_like=True, gc=False, tag=12):
     why: Literal["ended", "full"]
 
 
-Recorded = (
-    RecordingHeader
-    | FromCaller
+class SpeechSkipped(Struct, frozen=True, array_like=True, gc=False, tag=13):
+    """The model gave no answer for the next window: it was too slow, or failed."""
+
+    at_s: float
+
+
+class CallerLent(Struct, frozen=True, array_like=True, gc=False, tag=14):
+    """A socket of the caller was lent to the call. `joins_frames`: a message to it may hold two."""
+
+    at_s: float
+    joins_frames: bool
+
+
+class CallerSocketGone(Struct, frozen=True, array_like=True, gc=False, tag=15):
+    """The socket of the caller broke off with this error; None: its endpoint took it back."""
+
+    at_s: float
+    error: str | None
+
+
+class CallerOutboxGone(Struct, frozen=True, array_like=True, gc=False, tag=26):
+    """What was to be sent to the caller could not be queued any more."""
+
+    at_s: float
+
+
+class CallerNote(Struct, frozen=True, array_like=True, gc=False, tag=16):
+    """The caller's side did something else. `text` is the cause of what was "dropped", or the code and the text of a
+    message that is "malformed" or "unsupported"."""
+
+    at_s: float
+    what: Literal["key", "hung_up", "dropped", "malformed", "unsupported"]
+    text: tuple[str, ...] = ()
+
+
+class ReattachAsked(Struct, frozen=True, array_like=True, gc=False, tag=17):
+    """It was asked whether the caller's stream may be attached again."""
+
+    at_s: float
+
+
+class ToldToEnd(Struct, frozen=True, array_like=True, gc=False, tag=18):
+    """Somebody outside of the call ended it, for this reason."""
+
+    at_s: float
+    reason: str
+
+
+class Dialled(Struct, frozen=True, array_like=True, gc=False, tag=19):
+    """A call with an assistant was created. Connections are numbered from 1, in the order in which they were begun."""
+
+    at_s: float
+    connection: int
+    call_id: str
+    encoding: str
+    rate_hz: int
+
+
+class DialRefused(Struct, frozen=True, array_like=True, gc=False, tag=20):
+    """It could not be created; see `errors.AssistantUnavailable`."""
+
+    at_s: float
+    connection: int
+    error: str
+    code: str
+    retriable: bool
+    locked_out_s: float
+
+
+class AssistantConnected(Struct, frozen=True, array_like=True, gc=False, tag=21):
+    """The socket of that connection stands."""
+
+    at_s: float
+    connection: int
+
+
+class AssistantGone(Struct, frozen=True, array_like=True, gc=False, tag=22):
+    """It broke off, was closed, or came to nothing."""
+
+    at_s: float
+    connection: int
+    error: str
+    close_code: int | None
+
+
+class Woke(Struct, frozen=True, array_like=True, gc=False, tag=23):
+    """A wait of the call that has a name was over, see `relay.wakeup`."""
+
+    at_s: float
+    name: str
+
+
+class OpinionGiven(Struct, frozen=True, array_like=True, gc=False, tag=24):
+    """The operator's classifier was asked: what it said, and how probable that is; None: late, or failed."""
+
+    at_s: float
+    interrupts: bool
+    probability: float | None
+
+
+class ManyCalls(Struct, frozen=True, array_like=True, gc=False, tag=25):
+    """From now on the process carries many calls, or few: with many two frames share a message."""
+
+    at_s: float
+    many: bool
+
+
+Timed = (
+    FromCaller
     | ToCaller
     | MarkSent
     | MarkReturned
@@ -139,5 +260,20 @@ Recorded = (
     | TextFromAssistant
     | SpeechScore
     | Told
-    | RecordingEnd
+    | SpeechSkipped
+    | CallerLent
+    | CallerSocketGone
+    | CallerNote
+    | ReattachAsked
+    | ToldToEnd
+    | Dialled
+    | DialRefused
+    | AssistantConnected
+    | AssistantGone
+    | Woke
+    | OpinionGiven
+    | ManyCalls
+    | CallerOutboxGone
 )
+"""What happened in the call."""
+Recorded = RecordingHeader | Timed | RecordingEnd

@@ -9,38 +9,9 @@ from msgspec.structs import replace
 
 from relay.errors import NotARecording
 from relay.media.frames import AudioFormat, Encoding
-from relay.record.entries import (
-    ClearSent,
-    FromAssistant,
-    FromCaller,
-    MarkReturned,
-    MarkSent,
-    Recorded,
-    RecordingEnd,
-    RecordingHeader,
-    SpeechScore,
-    TextFromAssistant,
-    TextToAssistant,
-    ToAssistant,
-    ToCaller,
-    Told,
-)
+from relay.record.entries import Recorded, RecordingEnd, RecordingHeader, Timed, Told
 from relay.record.file_format import read
 from relay.record.keys import RecordKey
-
-Timed = (
-    FromCaller
-    | ToCaller
-    | MarkSent
-    | MarkReturned
-    | ClearSent
-    | FromAssistant
-    | ToAssistant
-    | TextFromAssistant
-    | TextToAssistant
-    | SpeechScore
-    | Told
-)
 
 
 @dataclass(frozen=True)
@@ -77,7 +48,7 @@ def read_call(files: Sequence[Path], keys: Sequence[RecordKey] = ()) -> Recorded
         NotARecording: a file is none, or they are of different calls; one line that names it.
         OSError: a file cannot be read.
     """
-    parts = sorted((_read(path, keys) for path in files), key=lambda part: part.header.began_at)
+    parts = sorted((read_file(path, keys) for path in files), key=lambda part: part.header.began_at)
     first = parts[0].header
     if others := [part.header.call_id for part in parts if part.header.call_id != first.call_id]:
         raise NotARecording(f"recordings of different calls: {first.call_id} and {others[0]}")
@@ -89,7 +60,8 @@ def read_call(files: Sequence[Path], keys: Sequence[RecordKey] = ()) -> Recorded
     return RecordedCall(first, entries, complete=all(part.complete for part in parts))
 
 
-def _read(path: Path, keys: Sequence[RecordKey]) -> RecordedCall:
+def read_file(path: Path, keys: Sequence[RecordKey] = ()) -> RecordedCall:
+    """One file of a call, its entries in the order in which they were taken down. Raises as `read_call`."""
     try:
         header, rest = read(path.read_bytes(), keys)
         entries: list[Recorded] = list(rest)

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import structlog
@@ -34,6 +35,9 @@ CLOSE_S = 2.0
 """At the end of the process, for what is not written yet."""
 SETTINGS = ("audio", "vad", "barge_in", "jitter", "reconnect", "session")
 """The tables of the configuration that decide about audio; no key of theirs is a secret."""
+DEADLINES = ("token_ttl_s", "media_start_timeout_s")
+"""Of the table [twilio], which has secrets too."""
+ASSISTANT_KEYS = ("name", "audio_format", "sample_rate_hz", "max_call_s")
 MEGABYTE = 1_000_000
 DAY_S = 86400.0
 
@@ -55,7 +59,7 @@ class _Outcome:
     """What came of the batches: recordings that are lost, each with the reason, and those that are over and kept."""
 
     failed: list[tuple[CallRecording, str]] = field(default_factory=list)
-    kept: list[tuple[CallRecording, RecordingFile]] = field(default_factory=list)
+    kept: list[tuple[CallRecording, "_OpenFile"]] = field(default_factory=list)
     pruned: Pruned | None = None
     """Old files, where they were looked for."""
     clock_jumped_s: float = 0.0
@@ -65,27 +69,32 @@ class Recorder:
     """One per daemon. `begin` is for each call; what it gives is written until it is over."""
 
     def __init__(self, config: Config, redactor: Redactor, folder: Path) -> None:
-        self._config = config.record
-        self._settings = {name: msgspec.to_builtins(getattr(config, name)) for name in SETTINGS}
         self._redactor = redactor
         self._live: list[CallRecording] = []
         """Those whose end is not written yet."""
         self._backlog = Backlog()
         self._one_thread = trio.CapacityLimiter(1)
         self._not_removed: str | None = None
+        self._writer = _Writer(folder)
+        self.renew(config, generation=1)
+
+    def renew(self, config: Config, generation: int) -> None:
+        """Have another configuration, but for `record.dir`. A recording that has begun keeps its mode, and its key."""
+        self._mode, self._generation = config.record.mode, generation
+        self._settings = recorded_settings(config)
         keys = config.secrets.record_keys
-        key = parse_key(keys[-1]) if keys else None
-        self._key_id = None if key is None else key.id.hex()
-        self._writer = _Writer(
-            folder,
+        self._writer.bounds = _Bounds(
             call_max_bytes=config.record.max_call_mb * MEGABYTE,
             max_bytes=config.record.max_total_mb * MEGABYTE,
             keep_s=config.record.keep_days * DAY_S,
-            key=key,
+            key=parse_key(keys[-1]) if keys else None,
         )
 
-    def begin(self, call_id: str, call_sid: str, caller: AudioFormat, assistant: AudioFormat) -> CallRecording:
-        """Record a call from now on. `assistant` is the format that is asked for."""
+    def begin(
+        self, call_id: str, call_sid: str, caller: AudioFormat, assistant: AudioFormat, *, goes_on: bool = False
+    ) -> CallRecording:
+        """Record a call from now on. `assistant` is the format that is asked for. `goes_on`: another process had it."""
+        now = trio.current_time()
         header = RecordingHeader(
             program_version=__version__,
             call_id=call_id,
@@ -96,16 +105,19 @@ class Recorder:
             assistant_encoding=assistant.encoding,
             assistant_rate_hz=assistant.rate_hz,
             settings=self._settings,
+            clock_s=now,
+            goes_on=goes_on,
+            generation=self._generation,
         )
-        recording = CallRecording(header, self._redactor, trio.current_time(), self._backlog)
+        recording = CallRecording(header, self._redactor, now, self._backlog)
+        recording.kept_anyway = self._mode == "all"
         self._live.append(recording)
         return recording
 
     async def run(self) -> None:
         """The task that writes, until cancelled; where nothing is recorded, it removes what is too old by now."""
-        every_s = PRUNE_EVERY_S if self._config.mode == "off" else WRITE_EVERY_S
         while True:
-            await trio.sleep(every_s)
+            await trio.sleep(WRITE_EVERY_S)
             await self.write()
 
     async def write(self) -> None:
@@ -132,9 +144,10 @@ class Recorder:
     def _tell(self, outcome: _Outcome) -> None:
         for recording, why in outcome.failed:
             recording.give_up(why)
-        for recording, file in outcome.kept:
+        for recording, opened in outcome.kept:
+            file, key_id = opened.file, opened.key_id
             values = {"file": file.path.name, "bytes": file.n_bytes, "troubles": recording.troubles.found}
-            log.info("record.kept", call_id=recording.call_id, key_id=self._key_id, **values)
+            log.info("record.kept", call_id=recording.call_id, key_id=key_id, **values)
         if outcome.clock_jumped_s:
             log.warning("record.clock_jumped", by_s=round(outcome.clock_jumped_s))
         if (pruned := outcome.pruned) is None:
@@ -146,32 +159,39 @@ class Recorder:
         self._not_removed = pruned.failed
 
     def _batch(self, recording: CallRecording) -> _Batch:
-        keep = self._config.mode == "all" or bool(recording.troubles.found)
+        keep = recording.kept_anyway or bool(recording.troubles.found)
         return _Batch(recording, recording.take(), recording.is_over, keep)
 
 
 @dataclass(frozen=True, slots=True)
 class _OpenFile:
-    """A file that is being written, and what makes its bytes."""
+    """A file that is being written, and what makes its bytes. `key_id` names the key that seals it, if one does."""
 
     file: RecordingFile
     blocks: Blocks
+    key_id: str | None
 
     def append(self, payload: bytes) -> None:
         self.file.append(self.blocks.next(payload))
 
 
-class _Writer:
-    """Has the files. It is used by one thread at a time."""
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """How much is kept, and for how long; `key` seals the files that are opened."""
 
-    def __init__(
-        self, folder: Path, *, call_max_bytes: int, max_bytes: int, keep_s: float, key: RecordKey | None
-    ) -> None:
+    call_max_bytes: int
+    max_bytes: int
+    keep_s: float
+    key: RecordKey | None
+
+
+class _Writer:
+    """Has the files. It is used by one thread at a time; `bounds` may be replaced at any time."""
+
+    bounds: _Bounds
+
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._call_max_bytes = call_max_bytes
-        self._max_bytes = max_bytes
-        self._keep_s = keep_s
-        self._key = key
         self._encoder = BlockEncoder()
         self._files: dict[CallRecording, _OpenFile] = {}
         self._lost: set[CallRecording] = set()
@@ -205,11 +225,12 @@ class _Writer:
             return
         opened = self._files.get(recording)
         if opened is None:
-            blocks = Blocks(self._key)
-            opened = self._files[recording] = _OpenFile(RecordingFile(self._folder, recording.call_id), blocks)
+            key = self.bounds.key
+            blocks, key_id = Blocks(key), None if key is None else key.id.hex()
+            opened = self._files[recording] = _OpenFile(RecordingFile(self._folder, recording.call_id), blocks, key_id)
             opened.file.append(blocks.head)
         payload = self._encoder.payload(entries)
-        if opened.file.n_bytes + len(payload) + FRAMING_BYTES > self._call_max_bytes:
+        if opened.file.n_bytes + len(payload) + FRAMING_BYTES > self.bounds.call_max_bytes:
             opened.append(self._encoder.payload([RecordingEnd(_time_of(entries[0]), "full")]))
             raise _Full
         opened.append(payload)
@@ -224,15 +245,24 @@ class _Writer:
         except Exception as error:  # noqa: BLE001 - as above
             outcome.failed.append((batch.recording, _told(error)))
         else:
-            outcome.kept += [(batch.recording, opened.file)] * batch.keep
+            outcome.kept += [(batch.recording, opened)] * batch.keep
 
     def _prune(self) -> Pruned:
         spare = {opened.file.path for opened in self._files.values()}
-        keep_s = self._keep_s if self._time.is_believed else None
+        bounds = self.bounds
+        keep_s = bounds.keep_s if self._time.is_believed else None
         try:
-            return prune(self._folder, max_bytes=self._max_bytes, keep_s=keep_s, spare=spare)
+            return prune(self._folder, max_bytes=bounds.max_bytes, keep_s=keep_s, spare=spare)
         except OSError as error:
             return Pruned(failed=_told(error))
+
+
+def recorded_settings(config: Config) -> dict[str, Any]:
+    """What of the configuration stands in a recording."""
+    assistants = [{key: getattr(it, key) for key in ASSISTANT_KEYS} for it in config.assistants]
+    deadlines = {key: getattr(config.twilio, key) for key in DEADLINES}
+    tables = {name: msgspec.to_builtins(getattr(config, name)) for name in SETTINGS}
+    return {**tables, "twilio": deadlines, "assistants": assistants}
 
 
 class _Full(Exception):
@@ -252,9 +282,9 @@ def _time_of(entry: Recorded) -> float:
 @asynccontextmanager
 async def open_recorder(
     config: Config, redactor: Redactor, environ: Mapping[str, str] = os.environ
-) -> AsyncIterator[Recorder | None]:
-    """The recorder of the daemon, which writes while the context is open; None where nothing is recorded. What was
-    recorded before goes by its age in any case.
+) -> AsyncIterator[Recorder]:
+    """The recorder of the daemon, which writes while the context is open. What was recorded before goes by its age also
+    where nothing is recorded.
 
     On leaving, what was taken down is written, in `CLOSE_S` at most.
     """
@@ -262,7 +292,7 @@ async def open_recorder(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(recorder.run)
         try:
-            yield None if config.record.mode == "off" else recorder
+            yield recorder
         finally:
             with trio.move_on_after(CLOSE_S, shield=True) as scope:
                 await recorder.write()

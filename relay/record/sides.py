@@ -44,6 +44,20 @@ class PlayedFrame:
     turn: int
     audible: bool
     data: bytes
+    sent_ms: float
+    """When it was handed to the caller's socket."""
+    way_ms: float | None = None
+    """What the way to the caller and back takes, as their marks say; None if none came. `start_ms` is later by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SentStep:
+    """From `at_ms` on, the caller's side plays what it has until `until_ms`, if nothing more comes; the time of the way
+    left out. `queued_ms` waited in the relay behind the frame that was sent then; None: a `clear`, or a lost stream."""
+
+    at_ms: float
+    until_ms: float
+    queued_ms: int | None
 
 
 @dataclass(slots=True)
@@ -55,12 +69,14 @@ class _Stream:
 
 
 class CallSides:
-    """`said` and `heard` are in order. The time line begins with the caller's first stream, at most a frame before."""
+    """`said`, `heard` and `sent` are in order. The time line begins with the caller's first stream, at most a frame
+    before."""
 
     def __init__(self, call: RecordedCall) -> None:
         self.format = call.caller_format
         self.said: list[SpokenFrame] = []
         self.heard: list[PlayedFrame] = []
+        self.sent: list[SentStep] = []
         self._start_ms = call.start_s * 1000
         self._clocks: list[_Clock] = []
         streams = _streams(call)
@@ -106,6 +122,7 @@ class CallSides:
                 case ClearSent() | Told():
                     player.forget(at_ms)
         self.heard += player.heard()
+        self.sent += player.sent
 
 
 class _Clock:
@@ -119,16 +136,20 @@ class _Clock:
         soonest = [
             begin + int(np.argmin(part)) for begin, part in zip(firsts, np.split(delays_ms, firsts[1:]), strict=True)
         ]
-        self._relay_ms, self._own_ms = arrived_ms[soonest], ends_ms[soonest]
-        self.begins_ms = float(self._relay_ms[0] - self._own_ms[0])
+        self._relay_ms: list[float] = arrived_ms[soonest].tolist()
+        self._own_ms: list[float] = ends_ms[soonest].tolist()
+        self.begins_ms = self._relay_ms[0] - self._own_ms[0]
         self.base_ms = 0.0
 
     def at(self, relay_ms: float) -> float:
         """The place on the time line of a time of the relay's clock."""
-        first_ms, last_ms = float(self._relay_ms[0]), float(self._relay_ms[-1])
-        inside_ms = min(max(relay_ms, first_ms), last_ms)
-        own_ms = float(np.interp(inside_ms, self._relay_ms, self._own_ms))
-        return self.base_ms + own_ms + (relay_ms - inside_ms)
+        behind = bisect_right(self._relay_ms, relay_ms)
+        before = max(0, behind - 1)
+        own_ms = self._own_ms[before] + relay_ms - self._relay_ms[before]
+        if 0 < behind < len(self._relay_ms):
+            share = (relay_ms - self._relay_ms[before]) / (self._relay_ms[behind] - self._relay_ms[before])
+            own_ms = self._own_ms[before] + share * (self._own_ms[behind] - self._own_ms[before])
+        return self.base_ms + own_ms
 
 
 def _on_own_clock(
@@ -159,13 +180,15 @@ class _Player:
         self._positions: list[int] = []
         self._until_ms = 0.0
         self._delays_ms: list[float] = []
+        self.sent: list[SentStep] = []
 
     def play(self, at_ms: float, sent: ToCaller) -> None:
         """A frame came: it plays at once, or behind what still plays."""
         start_ms = max(at_ms, self._until_ms)
         self._until_ms = start_ms + self._format.duration_ms(len(sent.data))
-        self._frames.append(PlayedFrame(start_ms, self._until_ms, sent.turn, sent.audible, sent.data))
+        self._frames.append(PlayedFrame(start_ms, self._until_ms, sent.turn, sent.audible, sent.data, at_ms))
         self._positions.append(sent.position_ms)
+        self.sent.append(SentStep(at_ms, self._until_ms, sent.queued_ms))
 
     def forget(self, at_ms: float) -> None:
         """Nothing plays any more of what came before."""
@@ -175,6 +198,7 @@ class _Player:
         if self._frames:
             self._frames[-1].end_ms = min(self._frames[-1].end_ms, at_ms)
         self._until_ms = min(self._until_ms, at_ms)
+        self.sent.append(SentStep(at_ms, self._until_ms, None))
 
     def mark(self, at_ms: float, position_ms: int) -> None:
         """The caller's side says that it has played everything up to this position."""
@@ -184,10 +208,11 @@ class _Player:
 
     def heard(self) -> list[PlayedFrame]:
         """What was played, later by what the quickest mark took there and back."""
-        delay_ms = max(0.0, min(self._delays_ms, default=0.0))
+        way_ms = max(0.0, min(self._delays_ms)) if self._delays_ms else None
         for frame in self._frames:
-            frame.start_ms += delay_ms
-            frame.end_ms += delay_ms
+            frame.way_ms = way_ms
+            frame.start_ms += way_ms or 0.0
+            frame.end_ms += way_ms or 0.0
         return self._frames
 
 
@@ -195,14 +220,14 @@ def _streams(call: RecordedCall) -> list[_Stream]:
     """The streams of the caller, which follow each other. A browser has one: its connections may be lost beneath it."""
     streams = [_Stream()]
     for entry in call.entries:
-        match entry:
-            case FromCaller():
-                streams[-1].said.append(entry)
-            case ToCaller() | ClearSent() | MarkReturned():
-                streams[-1].rest.append(entry)
-            case Told(name="caller.lost", values=values) if "transport" not in values:
+        if isinstance(entry, FromCaller):
+            streams[-1].said.append(entry)
+        elif isinstance(entry, ToCaller | ClearSent | MarkReturned):
+            streams[-1].rest.append(entry)
+        elif isinstance(entry, Told):
+            if entry.name == "caller.lost" and "transport" not in entry.values:
                 streams[-1].rest.append(entry)
                 streams.append(_Stream())
-            case Told(name="caller.attached") if streams[-1].said:
+            elif entry.name == "caller.attached" and streams[-1].said:
                 streams.append(_Stream())  # in another process, which took the call over
     return streams

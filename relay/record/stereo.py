@@ -2,6 +2,7 @@
 
 import wave
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ from relay.media.frames import AudioFormat, Encoding
 from relay.record.sides import CallSides
 
 Samples = NDArray[np.int16]
+
+DECODED_FRAMES = 1000
+"""At a time: one by one takes twice as long, all at once several times the memory of the samples."""
 
 
 def stereo(sides: CallSides) -> Samples:
@@ -35,15 +39,23 @@ def write_stereo(path: Path, sides: CallSides) -> None:
 
 
 def _put(side: Samples, frames: Iterable[tuple[float, float, bytes]], audio_format: AudioFormat) -> None:
+    """Frames that follow each other without a gap, and are whole, are copied together."""
     samples_per_ms = audio_format.rate_hz / 1000
-    for start_ms, end_ms, data in frames:
-        samples = _decoded(data, audio_format.encoding)
-        begin = max(0, round(start_ms * samples_per_ms))
-        end = min(len(side), begin + len(samples))
-        if end_ms < np.inf:
-            end = min(end, round(end_ms * samples_per_ms))
-        if begin < end:
-            side[begin:end] = samples[: end - begin]
+    rest = iter(frames)
+    while some := list(islice(rest, DECODED_FRAMES)):
+        starts_ms, ends_ms, data = (list(column) for column in zip(*some, strict=True))
+        samples = _decoded(b"".join(data), audio_format.encoding)
+        lengths = np.array([len(it) // audio_format.block_bytes for it in data])
+        begins = np.maximum(0, np.round(np.array(starts_ms) * samples_per_ms)).astype(int)
+        until = np.minimum(len(side), np.round(np.array(ends_ms) * samples_per_ms))
+        ends = np.minimum(begins + lengths, until).astype(int)
+        froms = np.cumsum(lengths) - lengths
+        goes_on = (begins[1:] == ends[:-1]) & (ends[:-1] - begins[:-1] == lengths[:-1])
+        firsts = np.flatnonzero(np.concatenate(([True], ~goes_on)))
+        for first, last in zip(firsts, [*firsts[1:] - 1, len(some) - 1], strict=True):
+            begin, length = begins[first], ends[last] - begins[first]
+            if length > 0:
+                side[begin : begin + length] = samples[froms[first] : froms[first] + length]
 
 
 def _decoded(data: bytes, encoding: Encoding) -> Samples:

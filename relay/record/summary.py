@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from relay.record.entries import FromCaller, Told
+from relay.record.latency import answers
 from relay.record.recorded_call import RecordedCall
 from relay.record.sides import CallSides
 
@@ -45,7 +46,7 @@ def summarise(call: RecordedCall, sides: CallSides) -> CallSummary:
         interruptions=_interruptions(call),
         reconnects=_reconnects(call),
         holes=list(_holes(call)),
-        latency_ms=list(_latencies(call, sides)),
+        latency_ms=[answer.as_json() for answer in answers(call, sides)],
         complete=call.complete,
     )
 
@@ -110,32 +111,16 @@ def _holes(call: RecordedCall) -> Iterator[Values]:
     """Silence that the caller heard in the middle of the assistant's words, and audio of the caller that never came."""
     assistant_lost_s: float | None = None
     for entry in call.entries:
-        match entry:
-            case Told(name="assistant.lost"):
-                assistant_lost_s = entry.at_s
-            case Told(name="assistant.reconnected"):
-                assistant_lost_s = None
-            case Told(name="playout.hole"):
-                cause = "assistant_late" if assistant_lost_s is None else "assistant_lost"
-                yield {"at_s": _at(call, entry.at_s), "ms": entry.values["hole_ms"], "cause": cause}
-            case FromCaller(missing=missing) if missing:
-                ms = missing * call.caller_format.duration_ms(len(entry.data))
+        if isinstance(entry, FromCaller):
+            if entry.missing:
+                ms = entry.missing * call.caller_format.duration_ms(len(entry.data))
                 yield {"at_s": _at(call, entry.at_s), "ms": ms, "cause": "caller_audio_missing"}
-
-
-def _latencies(call: RecordedCall, sides: CallSides) -> Iterator[Values]:
-    """One for each time that the caller stopped while the assistant was silent, and the assistant spoke next."""
-    speech = [event for event in call.events if event.name in {"speech.started", "speech.ended"}]
-    sound = [frame for frame in sides.heard if frame.audible]
-    at = 0
-    for number, event in enumerate(speech):
-        if event.name == "speech.started":
-            continue
-        stopped_s = event.at_s - (event.values["decided_ms"] - event.values["at_ms"]) / 1000
-        stopped_ms = sides.at(stopped_s)
-        while at < len(sound) and sound[at].end_ms <= stopped_ms:
-            at += 1
-        goes_on_ms = sides.at(speech[number + 1].at_s) if number + 1 < len(speech) else float("inf")
-        if at < len(sound) and stopped_ms <= sound[at].start_ms < goes_on_ms:
-            latency_ms = round(sound[at].start_ms - stopped_ms)
-            yield {"at_s": _at(call, stopped_s), "caller_stopped_to_assistant_heard": latency_ms}
+        elif isinstance(entry, Told):
+            match entry.name:
+                case "assistant.lost":
+                    assistant_lost_s = entry.at_s
+                case "assistant.reconnected":
+                    assistant_lost_s = None
+                case "playout.hole":
+                    cause = "assistant_late" if assistant_lost_s is None else "assistant_lost"
+                    yield {"at_s": _at(call, entry.at_s), "ms": entry.values["hole_ms"], "cause": cause}

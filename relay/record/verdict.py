@@ -54,9 +54,15 @@ def moments(call: RecordedCall, summary: CallSummary) -> list[BadMoment]:
     return sorted(found, key=lambda moment: (-moment.weight, moment.at_s))
 
 
-def verdict(call: RecordedCall, summary: CallSummary) -> list[str]:
-    """The sentences: what went wrong, or that nothing did; then how it ended, and how well the rest went."""
+def verdict(call: RecordedCall, summary: CallSummary, *, is_live: bool = False) -> list[str]:
+    """The sentences: what went wrong, or that nothing did; then how it ended, and how well the rest went.
+
+    `is_live`: the call still goes on, and the recording ends where it is now.
+    """
     bad = [moment.sentence for moment in moments(call, summary)]
+    if is_live and summary.end_reason is None:
+        goes_on = f"The call goes on: this is what was recorded until {clock(summary.duration_s)}."
+        return [*(bad or ["Nothing has gone wrong so far."]), goes_on, *_of_the_rest(summary)]
     return [*_of_the_file(summary), *(bad or ["Nothing went wrong."]), _of_the_end(summary), *_of_the_rest(summary)]
 
 
@@ -154,8 +160,19 @@ def _of_sound(summary: CallSummary) -> Iterator[BadMoment]:
     for it in summary.latency_ms:
         waited_s = it["caller_stopped_to_assistant_heard"] / 1000
         if waited_s > ANSWER_S:
-            cause = "nothing of the assistant's came before"
-            yield BadMoment(it["at_s"], f"the caller waited {waited_s:.1f} s for an answer", cause, waited_s * 1000)
+            what = f"the caller waited {waited_s:.1f} s for an answer"
+            yield BadMoment(it["at_s"], what, _of_the_wait(summary, it), waited_s * 1000)
+
+
+def _of_the_wait(summary: CallSummary, answer: Values) -> str:
+    """Whose most of it was."""
+    until_s = answer["at_s"] + answer["caller_stopped_to_assistant_heard"] / 1000
+    for it in summary.reconnects:
+        if it["leg"] == "assistant" and it["at_s"] < until_s and answer["at_s"] < it["at_s"] + it["gap_ms"] / 1000:
+            return "the assistant was away"
+    whose = {"assistant": "the assistant", "ours": "the relay", "network": "the caller's network"}
+    most = max(whose, key=lambda name: answer[name] or 0)
+    return f"{whose[most]} took {answer[most] / 1000:.1f} s of it"
 
 
 def _number(count: int, noun: str, plural: str = "") -> str:

@@ -1,6 +1,7 @@
 """The registry: who is let in, which call a token opens, and that every place is given back."""
 
 from contextvars import ContextVar
+from dataclasses import replace
 
 import pytest
 import trio
@@ -8,11 +9,11 @@ from trio.testing import MockClock
 
 from relay.call.calls import FINISHED_MAX, REFUSAL_REASONS
 from relay.call.checkpoint import new_record
-from relay.config import CALLS_OF_A_CORE, LimitsConfig, TwilioConfig
+from relay.config import CALLS_OF_A_CORE, LimitsConfig, SessionConfig, TwilioConfig
 from relay.errors import AssistantUnavailable, AuthRejected, CallRefused
 from relay.logic.end_reason import EndReason
 from relay.metrics import REFUSAL_CAUSES
-from tests.support.callrig import SID, config, make_late, open_rig
+from tests.support.callrig import MULAW, SID, FakeDialer, config, make_late, open_rig
 from tests.support.numbered import numbered
 
 SIDS = [f"CA{number:032x}" for number in range(10)]
@@ -56,6 +57,23 @@ async def test_a_second_webhook_for_a_call_is_the_same_call_even_when_full_or_dr
         assert len(rig.dialer.peers) == 1
         assert rig.calls.find(SID) is rig.calls.find_by_id(call.id) is call
         assert rig.calls.live() == [call]
+
+
+async def test_a_call_keeps_the_configuration_and_the_assistant_that_it_began_with(autojump_clock: MockClock) -> None:
+    next_dialer = FakeDialer(MULAW)
+    async with open_rig(session=SessionConfig(max_duration_s=20)) as rig:
+        first = rig.ring(SIDS[0])
+        await rig.dialer.peer(0)
+        longer = config(session=SessionConfig(max_duration_s=50))
+        rig.calls.renew(replace(rig.calls.services, config=longer, generation=2), [next_dialer])
+        second = rig.ring(SIDS[1])
+        await trio.sleep(19)
+        lived = rig.calls.live()
+        await trio.sleep(10)
+
+        assert (lived, rig.calls.live()) == ([first, second], [second])
+        assert (len(rig.dialer.peers), len(next_dialer.peers)) == (1, 1)
+        assert [line["generation"] for line in rig.events("call.started")] == [1, 2]
 
 
 async def test_draining_refuses_and_lets_the_calls_end_by_themselves(autojump_clock: MockClock) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from relay.media import cough_probe, silero
 from relay.state.event_journal import Arrival, EventJournal
+from tests.support.certificates import make_certificate
 from tests.support.commands import one_line, relay
 from tests.support.daemons import AUTH_TOKEN, VAPI_KEY, settings
 from tests.support.onnx_files import write_classifier
@@ -55,6 +56,28 @@ def test_text_is_a_line_for_each_key_with_its_value_in_force(config: Path) -> No
     assert "vad.threshold = 0.5" in lines
     assert 'server.trusted_proxies = ["127.0.0.1", "::1"]' in lines
     assert 'assistants[0].assistant_id = "assistant-id"' in lines
+
+
+@pytest.mark.parametrize(("days", "codes"), [(10, ["CERTIFICATE_EXPIRES"]), (30, [])])
+def test_a_certificate_that_ends_soon_is_a_warning(config: Path, tmp_path: Path, days: int, codes: list[str]) -> None:
+    made, key = make_certificate(tmp_path, days=days)
+    with config.open("a") as file:
+        file.write(f'[tls]\ncertificate_file = "{made}"\nkey_file = "{key}"\n')
+    done = relay("check", "--json", "--config", str(config))
+
+    assert [warning["code"] for warning in json.loads(done.stdout)["warnings"]] == codes
+
+
+def test_a_certificate_without_its_key_and_one_that_is_none_are_errors(config: Path, tmp_path: Path) -> None:
+    text = config.read_text()
+    config.write_text(text + f'[tls]\ncertificate_file = "{config}"\n')
+    alone = relay("check", "--config", str(config))
+    config.write_text(text + f'[tls]\ncertificate_file = "{config}"\nkey_file = "{tmp_path / "gone"}"\n')
+    none = relay("check", "--config", str(config))
+
+    assert (alone.exit_code, none.exit_code) == (2, 2)
+    assert 'tls.key_file = "" is not allowed' in one_line(alone)
+    assert "tls.certificate_file is" in one_line(none)
 
 
 def test_json_is_one_object_that_says_the_same_as_the_text(config: Path) -> None:
@@ -145,12 +168,12 @@ def test_a_cough_probe_that_cannot_be_used_is_told_unless_coughs_are_not_to_be_i
     assert relay("check", "--config", str(config)).exit_code == 0
 
 
-def test_a_speech_model_that_is_not_installed_is_told(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(silero, "PACKAGE", "no_such_package")
+def test_a_speech_model_that_is_missing_is_told(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(silero, "MODEL_FILE", Path("no_such.onnx"))
     done = relay("check", "--config", str(config))
 
     assert done.exit_code == 2
-    assert f"{config}: silero_vad.onnx is missing: install the package no-such-package" in one_line(done)
+    assert f"{config}: no_such.onnx: cannot be read: No such file or directory" in one_line(done)
 
 
 def test_webhooks_that_never_came_are_said_until_one_was_accepted(config: Path, tmp_path: Path) -> None:

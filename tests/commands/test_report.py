@@ -1,6 +1,7 @@
 """`relay report`: what is printed, written, erased and refused."""
 
 import json
+import sys
 import wave
 from base64 import b64encode
 from pathlib import Path
@@ -67,6 +68,23 @@ def test_the_sound_is_written_and_can_be_had_beside_the_object(recording: Path, 
     assert relay_report(recording, "--wav", tmp_path / "2.wav").stdout == f"written: {tmp_path / '2.wav'}\n"
 
 
+def test_the_timeline_is_written_as_a_page_a_picture_and_a_trace(recording: Path, tmp_path: Path) -> None:
+    html, png, trace = tmp_path / "call.html", tmp_path / "call.png", tmp_path / "trace.json"
+    result = relay_report(recording, "--html", html, "--png", png, "--trace", trace)
+
+    assert result.stdout.splitlines() == [f"written: {path}" for path in (html, png, trace)]
+    assert html.read_text().startswith("<!doctype html>")
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert json.loads(trace.read_text())["traceEvents"]
+
+
+def test_the_page_goes_to_standard_output_and_nothing_else_does(recording: Path) -> None:
+    result = relay_report(recording, "--html", "-")
+
+    assert result.stdout.startswith("<!doctype html>")
+    assert result.stdout.endswith("</html>\n")
+
+
 def test_both_files_of_a_call_that_went_on_in_another_process_are_one_call(recording: Path, tmp_path: Path) -> None:
     second = write_recording(tmp_path / "call-2.relay", [attached(), ended(5.0)], header(began_at=1_000_010.0))
 
@@ -122,8 +140,22 @@ def test_without_its_key_a_sealed_recording_ends_with_status_2_and_one_line(keys
     assert "short" not in one_line(result)
 
 
-def test_sound_that_cannot_be_written_ends_with_status_2_and_one_line(recording: Path, tmp_path: Path) -> None:
-    result = relay_report(recording, "--wav", tmp_path / "no" / "call.wav")
+def test_a_picture_that_cannot_be_drawn_here_is_refused_before_anything_is_read_with_the_extra_that_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "relay.record.picture", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib.axes", None)
+    done = relay_report(tmp_path / "none.relay", "--png", tmp_path / "call.png")
+
+    assert done.exit_code == 2
+    assert one_line(done) == (
+        'relay: --png needs matplotlib, which is not installed: install relay with its extra "plot"\n'
+    )
+
+
+@pytest.mark.parametrize("option", ["--wav", "--html", "--png", "--trace"])
+def test_what_cannot_be_written_ends_with_status_2_and_one_line(option: str, recording: Path, tmp_path: Path) -> None:
+    result = relay_report(recording, option, tmp_path / "no" / "file")
 
     assert result.exit_code == 2
     assert "cannot be written" in one_line(result)
@@ -168,6 +200,8 @@ def test_erasing_a_call_that_has_no_recording_is_a_failure(call_id: str, configu
         ["FILE", "--text", "--json"],
         ["--erase", "x", "--json"],
         ["--erase", "x", "--wav", "F"],
+        ["--erase", "x", "--html", "F"],
+        ["FILE", "--html", "-", "--json"],
     ],
 )
 def test_options_that_contradict_each_other_are_wrong_use(arguments: list[str]) -> None:

@@ -81,6 +81,18 @@ def test_telephone_recordings_are_taken_as_they_are(tmp_path: Path) -> None:
     assert json.loads(relay_vad(path, "--json").stdout)["files"][0]["starts"]
 
 
+def test_a_picture_that_cannot_be_drawn_here_is_refused_at_once_with_the_extra_that_draws(
+    room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "relay.vad.plot", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib.axes", None)
+    done = relay_vad(room, "--plot", tmp_path / "room.png")
+
+    assert refusal(done) == (
+        'relay: --plot needs matplotlib, which is not installed: install relay with its extra "plot"\n'
+    )
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_speech_is_found_in_every_kind_of_recording(spoken: Path, tmp_path: Path, kind: str) -> None:
     """Stereo, at 32 kHz, with the sizes of a streaming tool."""

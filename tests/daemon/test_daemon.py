@@ -59,6 +59,14 @@ async def test_an_idle_daemon_ends_soon_with_status_0(number: signal.Signals) ->
         assert events == ["daemon.ready", "daemon.draining", "daemon.stopped"]
 
 
+async def test_a_daemon_that_records_ends_with_status_0_too(tmp_path: Path) -> None:
+    record = f'[record]\nmode = "all"\ndir = "{tmp_path}"\n'
+    async with running_daemon(settings() + record) as daemon:
+        daemon.signal()
+
+        assert await ends(daemon, 20) == 0
+
+
 async def test_a_live_call_goes_on_while_new_ones_are_asked_to_wait_and_the_daemon_ends_with_it() -> None:
     async with (
         open_assistant(key=VAPI_KEY, behaviour=Behaviour(script="tone")) as assistant,

@@ -67,7 +67,7 @@ async def limited_daemon(folder: Path, text: str, soft: int, hard: int) -> Async
     with log.open("wb") as errors:
         process = await trio.lowlevel.open_process(command, stderr=errors, env=environment())
     try:
-        yield Daemon(process, await ready_port(process, log), log)
+        yield Daemon(process, await ready_port(process, log), log, config)
     finally:
         process.kill()
         await process.wait()

@@ -2,10 +2,9 @@
 
 import errno
 import os
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import NoReturn
 
 import pytest
 import trio
@@ -114,11 +113,11 @@ async def test_a_recording_that_cannot_be_read_has_no_verdict_and_the_log_says_w
     assert "no recording of a call" in capsys.readouterr().out
 
 
-async def never(arguments: Sequence[str], output: IO[bytes], errors: IO[bytes]) -> NoReturn:
+async def never(*_: object) -> NoReturn:
     await trio.sleep_forever()
 
 
-async def no_process(arguments: Sequence[str], output: IO[bytes], errors: IO[bytes]) -> NoReturn:
+async def no_process(*_: object) -> NoReturn:
     raise BlockingIOError(errno.EAGAIN, "no more processes")
 
 
@@ -148,7 +147,7 @@ async def test_who_goes_away_ends_what_is_made_for_them(folder: Path) -> None:
     async with open_front(front_config(record=RecordConfig(dir=str(folder)))) as rig:
         begun = trio.Event()
 
-        async def stuck(arguments: Sequence[str], output: IO[bytes], errors: IO[bytes]) -> NoReturn:
+        async def stuck(*_: object) -> NoReturn:
             begun.set()
             await trio.sleep_forever()
 

@@ -1,5 +1,6 @@
 """The relay inside another program: ready when entered, gone when left."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 import trio
 
 from relay.call.caller.vad_engine import VadEngine
-from relay.config import AssistantConfig, Config, ServerConfig, StateConfig, VadConfig
+from relay.config import AdminConfig, AssistantConfig, Config, ServerConfig, StateConfig, VadConfig
 from relay.daemon import daemon
 from relay.daemon.daemon import open_relay
 from relay.errors import ConfigError, StartFailed
@@ -52,6 +53,50 @@ async def test_it_answers_when_entered_and_is_gone_when_left(host: str) -> None:
     assert answer.status_code == 200
 
 
+OPERATORS = ["/health", "/metrics", "/admin", "/calls", "/calls/x/events", "/events"]
+EVERYBODY = ["/ready", "/"]
+
+
+async def test_with_an_address_of_their_own_operators_are_answered_there_and_nowhere_else() -> None:
+    held = replace(
+        config(),
+        admin=AdminConfig(listen="127.0.0.1:0"),
+        secrets=Secrets(twilio_auth_tokens=(AUTH_TOKEN,), vapi_api_keys={"vapi": "key"}, admin_token="t" * 16),
+    )
+    admin = {"Authorization": f"Bearer {'t' * 16}"}
+    async with (
+        open_relay(held, Metrics(), Redactor()) as relay,
+        httpx.AsyncClient(trust_env=False, headers=admin) as client,
+    ):
+        inside = f"http://127.0.0.1:{relay.admin_port}"
+        seen = {path: (await client.get(f"{inside}{path}")) for path in [*OPERATORS, *EVERYBODY] if path != "/events"}
+        public = {path: (await client.get(f"{relay.url}{path}")) for path in [*OPERATORS, *EVERYBODY]}
+        by_host = await request_line(relay.port, "http://relay.example.com/metrics")
+        of_the_server = await request_line(relay.port, "*")
+
+    refused = {path: answer.json()["code"] for path, answer in public.items() if answer.status_code == 404}
+    assert refused == dict.fromkeys(OPERATORS, "NOT_FOUND")
+    assert [answer.status_code for path, answer in seen.items() if path != "/calls/x/events"] == [200] * 6
+    assert seen["/calls/x/events"].json()["code"] == "CALL_NOT_FOUND"
+    assert (by_host, of_the_server) == (404, 400)
+
+
+async def request_line(port: int, target: str) -> int:
+    """The status for a target that no client library sends."""
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(f"GET {target} HTTP/1.1\r\nHost: relay.example.com\r\n\r\n".encode())
+        with trio.fail_after(10):
+            return int(bytes(await stream.receive_some()).split()[1])
+
+
+async def test_an_address_of_operators_that_is_taken_is_named() -> None:
+    async with open_relay(config(), Metrics(), Redactor()) as relay:
+        taken = replace(config(), admin=AdminConfig(listen=f"127.0.0.1:{relay.port}"))
+        with pytest.raises(StartFailed, match=r"admin\.listen is"):
+            async with open_relay(taken, Metrics(), Redactor()):
+                raise AssertionError("opened")
+
+
 async def test_nothing_is_left_behind_even_when_it_is_left_with_a_live_call() -> None:
     async with open_relay(config(), Metrics(), Redactor()):
         pass
@@ -64,9 +109,13 @@ async def test_nothing_is_left_behind_even_when_it_is_left_with_a_live_call() ->
     await resources_return_to(before)
 
 
+async def unread(_: int | None) -> bytes:
+    raise AssertionError("nobody receives")
+
+
 async def test_the_sockets_of_ten_calls_are_read_together_and_those_of_nine_by_themselves() -> None:
     async with open_relay(config(), Metrics(), Redactor()):
-        seats = [take_seat(10_000 + number) for number in range(20)]
+        seats = [take_seat(10_000 + number, unread) for number in range(20)]
         last = seats[-1]
         assert last is not None
         assert last.is_shared
@@ -74,7 +123,7 @@ async def test_the_sockets_of_ten_calls_are_read_together_and_those_of_nine_by_t
             assert seat is not None
             seat.leave()
         assert [seat.is_shared for seat in seats[2:] if seat is not None] == [False] * 18
-    assert take_seat(10_000) is None
+    assert take_seat(10_000, unread) is None
 
 
 async def test_a_crash_of_the_program_around_it_passes() -> None:

@@ -57,7 +57,7 @@ def test_what_is_opened_later_is_never_a_standard_descriptor(closed: str) -> Non
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
 async def test_a_signal_that_changes_nothing_is_said_and_the_calls_go_on(number: signal.Signals) -> None:
     async with (
         open_assistant(key=VAPI_KEY, behaviour=Behaviour(script="tone")) as assistant,

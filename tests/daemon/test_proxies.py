@@ -1,14 +1,24 @@
 """Behind a real nginx, HAProxy and Caddy each request is its client's, whatever that client says of itself."""
 
+import json
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 import trio
 from structlog.testing import capture_logs
 
-from tests.support.frontrig import FrontRig, open_front
-from tests.support.proxies import PROXIES, connected_from, program, proxy
+from relay.daemon.server import FOR_OPERATORS
+from relay.standin.assistant import Behaviour, open_assistant
+from tests.support.certificates import make_certificate
+from tests.support.daemons import AUTH_TOKEN, VAPI_KEY, running_daemon, settings
+from tests.support.frontrig import PUBLIC, PUBLIC_WSS, FrontRig, connected, open_front, ringing, signature, start
+from tests.support.peers import dialled
+from tests.support.proxies import DEPLOYED, PROXIES, connected_from, deployed_proxy, program, proxy
+
+HOST = "relay.example.com"
 
 CLIENT = "127.0.0.2"
 """Another address of this machine, which is no trusted proxy."""
@@ -44,6 +54,52 @@ async def test_the_client_is_whom_the_proxy_was_asked_by(name: str, rig: FrontRi
 
     assert statuses == {"http": 403, "websocket": 403}
     assert clients == {"http": [CLIENT], "websocket": [CLIENT]}
+
+
+@pytest.mark.parametrize("name", DEPLOYED)
+async def test_a_call_goes_through_the_proxy_of_deploy_and_operators_endpoints_do_not(
+    name: str, tmp_path: Path
+) -> None:
+    if program(name) is None:
+        pytest.skip(f"{name} is not installed: apt-get install {name}")
+    certificate = make_certificate(tmp_path)
+    theirs, form = ssl.create_default_context(cafile=certificate[0]), ringing()
+    signed = {"X-Twilio-Signature": signature(f"{PUBLIC}/twilio/voice", form, AUTH_TOKEN)}
+    to_socket = [(b"x-twilio-signature", signature(f"{PUBLIC_WSS}/twilio/media", token=AUTH_TOKEN).encode())]
+    async with (
+        open_assistant(key=VAPI_KEY, behaviour=Behaviour(script="tone")) as assistant,
+        running_daemon(settings(assistant.base_url)) as daemon,
+    ):
+        with deployed_proxy(name, daemon.port, tmp_path, certificate) as port:
+            await (await connected_from(CLIENT, port)).aclose()
+            async with https(port, theirs) as client:
+                answer = await client.post("/twilio/voice", data=form, headers=signed)
+                refused = [(await client.get(path)).status_code for path in FOR_OPERATORS]
+                ready = (await client.get("/ready")).status_code
+            token = answer.text.partition('name="token" value="')[2].partition('"')[0]
+            async with dialled(port, path="/twilio/media", headers=to_socket, tls=theirs, host=HOST) as phone:
+                for message in (connected(), start(token)):
+                    await phone.connection.send_message(message)
+                with trio.fail_after(30):
+                    heard = 0
+                    while heard < 100:
+                        heard += json.loads(await phone.connection.get_message())["event"] == "media"
+
+    assert refused == [404] * len(FOR_OPERATORS)
+    assert ready == 200
+
+
+def https(port: int, theirs: ssl.SSLContext) -> httpx.AsyncClient:
+    """A client for relay.example.com, wherever that is."""
+
+    async def name_it(request: httpx.Request) -> None:
+        request.headers["Host"] = HOST
+        request.extensions["sni_hostname"] = HOST
+
+    hooks = {"request": [name_it]}
+    return httpx.AsyncClient(
+        base_url=f"https://127.0.0.1:{port}", verify=theirs, trust_env=False, timeout=20, event_hooks=hooks
+    )
 
 
 async def status_of(port: int, lines: list[str]) -> int:

@@ -3,12 +3,14 @@
 import errno
 import os
 import tempfile
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
 import trio
 
 from relay.daemon.report_process import run_report
+from relay.record.keys import parse_key
 from tests.support.recordings_of_calls import attached, ended, write_recording
 
 
@@ -25,6 +27,13 @@ async def test_what_it_prints_and_its_status_are_those_of_the_command(
 
         assert found == status
         assert (b"Nothing went wrong." in output.read(), bool(errors.read())) == (exists, not exists)
+
+
+async def test_a_sealed_recording_is_opened_with_the_keys_that_the_daemon_has(tmp_path: Path) -> None:
+    key = b64encode(bytes(32)).decode()
+    write_recording(tmp_path / "call.relay", [attached(), ended(4.0)], key=parse_key(key))
+    with tempfile.TemporaryFile() as output:
+        assert await run_report([str(tmp_path / "call.relay")], output, output, [key]) == 0
 
 
 async def test_cancelled_it_is_gone(tmp_path: Path) -> None:

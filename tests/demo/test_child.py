@@ -22,7 +22,7 @@ def is_gone(daemon: Daemon) -> bool:
 @pytest.fixture
 def config_file(tmp_path: Path) -> Path:
     path = tmp_path / "config.toml"
-    path.write_text(config_toml("http://127.0.0.1:9"), encoding="utf-8")
+    path.write_text(config_toml("http://127.0.0.1:9", tmp_path), encoding="utf-8")
     return path
 
 
@@ -71,8 +71,19 @@ async def test_one_that_does_not_end_is_killed(config_file: Path, monkeypatch: p
     assert daemon.exit_status == -signal.SIGKILL
 
 
+async def test_it_is_the_program_that_starts_it_and_not_one_of_the_working_directory(
+    config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "relay").mkdir()
+    (tmp_path / "relay" / "__init__.py").write_text("raise SystemExit('another one')")
+    monkeypatch.chdir(tmp_path)
+
+    async with open_daemon(config_file, Credentials().environ(), lambda _: None) as daemon:
+        assert daemon.process.poll() is None
+
+
 async def test_neither_a_proxy_nor_systemds_own_reach_it(config_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTP_PROXY", "https_proxy", "NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY"):
+    for name in ("HTTP_PROXY", "https_proxy", "NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY", "RELAY_RECORD_KEY"):
         monkeypatch.setenv(name, "/nowhere")
 
     async with open_daemon(config_file, Credentials().environ(), lambda _: None) as daemon:

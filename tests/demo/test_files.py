@@ -18,14 +18,19 @@ from relay.standin.phone.lips import Lips
 from relay.standin.phone.media import MediaStream
 from relay.standin.phone.player import Player
 from relay.standin.phone.stream import StreamMessages
+from tests.support.recordings_of_calls import attached, ended, spoken, write_recording
 
 VERDICT = DemoVerdict([Promise("silent at once", kept=True, figure="96 ms")], dict.fromkeys(FIGURES, 1.0))
 
 
-def performance(phone: Phone | None) -> Performance:
+def performance(phone: Phone | None, recording: bytes | None = None) -> Performance:
     line = JournalLine(250.0, 0.0, DemoEvent(10.25, "relay", "the phone rings"))
     return Performance(
-        evidence=Evidence(broken=None), log=['{"event":"a"}', '{"event":"b"}'], lines=[line], phone=phone
+        evidence=Evidence(broken=None),
+        log=['{"event":"a"}', '{"event":"b"}'],
+        lines=[line],
+        phone=phone,
+        recording=recording,
     )
 
 
@@ -48,13 +53,16 @@ def test_a_file_in_the_place_of_the_folder_is_an_os_error(tmp_path: Path) -> Non
         files.prepare(tmp_path / "file")
 
 
-def test_all_four_are_written_and_named(tmp_path: Path) -> None:
-    paths = files.write(tmp_path, performance(phone_with_a_stream()), VERDICT)
+def test_all_are_written_and_named(tmp_path: Path) -> None:
+    recording = write_recording(tmp_path / "x.relay", [attached(), *spoken(0.0, 50), ended(1.0)]).read_bytes()
+    paths = files.write(tmp_path, performance(phone_with_a_stream(), recording), VERDICT)
 
     assert paths.keys() == files.WHAT.keys()
     assert {Path(path).parent for path in paths.values()} == {tmp_path}
     assert Path(paths["log"]).read_text() == '{"event":"a"}\n{"event":"b"}\n'
     assert Path(paths["events"]).read_text() == "  0.250     +0 ms  relay     the phone rings\n"
+    assert Path(paths["call"]).read_bytes() == recording
+    assert Path(paths["timeline"]).read_text().startswith("<!doctype html>")
     with wave.open(paths["recording"]) as recording:
         assert (recording.getnchannels(), recording.getframerate(), recording.getnframes()) == (2, 8000, 8000)
 
@@ -70,4 +78,4 @@ def test_without_a_call_there_is_no_recording(phone: Phone | None, tmp_path: Pat
     paths = files.write(tmp_path, performance(phone), VERDICT)
 
     assert paths.keys() == {"log", "events", "summary"}
-    assert not list(tmp_path.glob("*.wav"))
+    assert not [*tmp_path.glob("*.wav"), *tmp_path.glob("*.html")]

@@ -9,7 +9,7 @@ from relay.demo.settings import PUBLIC_URL, Credentials, config_toml
 def test_the_configuration_is_good_and_checks_signatures(tmp_path: Path) -> None:
     credentials = Credentials()
     path = tmp_path / "config.toml"
-    path.write_text(config_toml("http://127.0.0.1:8090"))
+    path.write_text(config_toml("http://127.0.0.1:8090", tmp_path / 'a "b"'))
     config = load(path, credentials.environ())
 
     assert config.twilio.validate_signatures
@@ -17,6 +17,7 @@ def test_the_configuration_is_good_and_checks_signatures(tmp_path: Path) -> None
     assert (config.server.host, config.server.port) == ("127.0.0.1", 0)
     assert [assistant.api_base for assistant in config.assistants] == ["http://127.0.0.1:8090"]
     assert config.state.url == "memory:"
+    assert (config.record.mode, config.record.dir) == ("all", str(tmp_path / 'a "b"'))
 
 
 def test_the_secrets_are_others_each_time_and_never_shown() -> None:

@@ -22,6 +22,9 @@ from relay.demo.screen import Screen
 from relay.demo.stage import perform
 from relay.demo.story import ScriptedCaller, StoryBroken
 from relay.demo.verdict import judge
+from relay.record.recorded_call import read_call
+from relay.record.sides import CallSides
+from relay.record.timeline import timeline
 from tests.support.small_relay import listen, small_relay
 
 # What a busy machine may spoil; everything else must hold on any.
@@ -63,6 +66,7 @@ async def test_the_caller_interrupts_and_hears_no_more_of_the_old_turn(tmp_path:
     assert any("clear received" in text for text in texts[order[0] : order[2]])
     _check_recording(Path(paths["recording"]), performance.evidence.clears_s[0])
     _check_log(Path(paths["log"]))
+    _check_timeline(Path(paths["call"]), Path(paths["timeline"]))
     summary = json.loads(await trio.Path(paths["summary"]).read_text(encoding="utf-8"))
     assert summary == {**verdict.as_json(), "files": paths}
 
@@ -84,6 +88,15 @@ def _check_log(path: Path) -> None:
     events = [record["event"] for record in records]
     assert (events[0], events[-1]) == ("daemon.ready", "daemon.stopped")
     assert events.count("bargein.flushed") == 1
+
+
+def _check_timeline(recording: Path, html: Path) -> None:
+    """It has the interruption and the loss that everybody saw."""
+    call = read_call([recording])
+    lists = timeline(call, CallSides(call)).lists
+    assert call.complete
+    assert (len(lists["cuts"]), [it["leg"] for it in lists["away"]]) == (1, ["assistant"])
+    assert call.header.call_id in html.read_text()
 
 
 @pytest.fixture

@@ -34,3 +34,21 @@ def test_the_bounds_hold_and_nothing_is_kept_of_who_has_left(steps: list[tuple[b
 
     assert places._held == {}
     assert [places.take("a") for _ in range(3)] == ["taken", "taken", "holder full"]
+
+
+def test_fewer_places_take_none_away_and_more_are_there_at_once() -> None:
+    places = Places(in_all=2, for_each=2)
+    places.take("a")
+    places.take("a")
+    places.resize(1, 1)
+    refused = places.take("b")
+    places.give_back("a")
+    still_refused = places.take("b")
+    places.resize(3, 1)
+
+    assert (refused, still_refused, places.take("b"), places.take("a")) == (
+        "all full",
+        "all full",
+        "taken",
+        "holder full",
+    )

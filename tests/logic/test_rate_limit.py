@@ -1,5 +1,6 @@
 """Token buckets: the burst, then the rate, each key on its own, and no more keys than allowed."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,3 +54,15 @@ def test_over_any_stretch_no_more_than_burst_and_rate(pauses_s: list[float]) -> 
     for first in range(len(allowed_at)):
         for last in range(first, len(allowed_at)):
             assert last - first + 1 <= 5 + 10 * (allowed_at[last] - allowed_at[first]) + 1e-6
+
+
+@pytest.mark.parametrize(("per_s", "burst", "left", "full_s"), [(8, 16, 14, 0.25), (1, 2, 0, 2.0), (0.5, 5, 3, 4.0)])
+def test_what_was_used_stays_used_under_other_bounds(per_s: float, burst: int, left: int, full_s: float) -> None:
+    limit = RateLimit(per_s=1, burst=2)
+    used = [limit.allow("a", 0.0) for _ in range(3)]
+    limit.change(0.0, per_s=per_s, burst=burst)
+
+    assert used == [True, True, False]
+    assert limit.wait_s("a", 0.0, burst) == pytest.approx(full_s)
+    assert [limit.allow("a", 0.0) for _ in range(left + 1)] == [True] * left + [False]
+    assert limit.allow("b", 0.0)

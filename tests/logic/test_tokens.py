@@ -187,3 +187,14 @@ def test_only_so_many_used_resume_tokens_are_remembered(monkeypatch: pytest.Monk
         tokens.claim(used[-1])
 
     assert [refusal(tokens, token) for token in used] == ["RESUME_UNKNOWN", "RESUME_USED", "RESUME_USED"]
+
+
+def test_another_life_is_for_tokens_that_are_issued_from_then_on() -> None:
+    tokens = Tokens(ttl_s=60)
+    long = tokens.issue("a", 0.0)
+    tokens.ttl_s = 10
+    short = tokens.issue("a", 0.0)
+
+    assert tokens.claim(long, "a", 59.0) == "a"
+    with pytest.raises(AuthRejected, match="expired"):
+        tokens.claim(short, "a", 11.0)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.media.echo_control import DELAY_MS, RATE_HZ, EchoControl, EchoFound, EchoGone, EchoMode, EchoState
+from relay.media.echo_canceller import DELAY_MS, RATE_HZ
+from relay.media.echo_control import EchoControl, EchoFound, EchoGone, EchoMode, EchoState
 from relay.media.features import level_dbfs
 from relay.media.resample import Samples
 from relay.standin import phrases
@@ -110,7 +111,7 @@ def test_an_echo_that_is_gone_is_told_and_the_canceller_goes_off() -> None:
     cleaned, news = frames(near, FAR, control)
 
     assert [type(event) for event in news] == [EchoFound, EchoGone]
-    assert control.state is EchoState.CLEAN
+    assert not control.is_on
     assert np.array_equal(cleaned[-RATE_HZ:], near[: len(cleaned)][-RATE_HZ:])
 
 

@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from relay.media import echo_estimate, g711
-from relay.media.echo_estimate import BLOCK_MS, CERTAIN, RATE_HZ, REACH_MS, EchoEstimate
+from relay.media.echo_estimate import (
+    BLOCK_MS,
+    CERTAIN,
+    GLANCE_MS,
+    GLANCE_SUSPECT,
+    RATE_HZ,
+    REACH_MS,
+    EchoEstimate,
+    glance,
+)
 from relay.media.features import level_dbfs
 from relay.media.resample import Samples
 from relay.media.sound import Sound, convert
@@ -137,6 +146,34 @@ def test_chunking_changes_nothing() -> None:
     later = sum(chunked.push(near[a:b], far[a:b]) for a, b in zip(pieces, [*pieces[1:], len(far)], strict=True))
 
     assert (steps, at_once.score, at_once.delay_ms) == (later, chunked.score, chunked.delay_ms)
+
+
+def glances(near: Samples, far: Samples) -> list[float]:
+    """The scores of the moments at which there is sound on both sides, 50 ms apart."""
+    kept = (GLANCE_MS + REACH_MS) * 16
+    scores = [glance(near[at - kept : at], far[at - kept : at]) for at in range(2 * RATE_HZ, len(near), RATE_HZ // 20)]
+    return [score for score in scores if score]
+
+
+def share_suspected(scores: list[float]) -> float:
+    return sum(score >= GLANCE_SUSPECT for score in scores) / len(scores)
+
+
+def test_a_glance_suspects_most_echoes_and_hardly_ever_two_people_who_speak_at_once() -> None:
+    far = speech("description")
+    echo = EchoPath(RATE_HZ, delay_ms=180, loss_db=15).push(far)
+    caller = np.resize(speech("question"), len(far))
+
+    assert share_suspected(glances(echo, far)) > 0.8
+    assert share_suspected(glances(caller, far)) < 0.1
+
+
+def test_a_glance_at_silence_or_at_too_little_suspects_nothing() -> None:
+    far = speech("description")[: 2 * RATE_HZ]
+
+    assert glance(np.zeros(len(far), np.int16), far) == 0
+    assert glance(far, np.zeros(len(far), np.int16)) == 0
+    assert glance(far[:8000], far[:8000]) == 0
 
 
 BY_ONE_BLOCK = 7.5

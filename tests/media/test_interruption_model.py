@@ -1,5 +1,6 @@
 """An operator's own model: what it is given, what it has to answer, and what is said of a file that is none."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -84,3 +85,9 @@ def test_a_file_that_is_no_such_model_is_said_in_one_line(content: bytes | None,
     assert str(caught.value).startswith(f"barge_in.classifier is '{path}', must be an ONNX model with the inputs audio")
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_where_nothing_can_run_it_the_extra_that_can_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ConfigError, match=r'barge_in\.classifier needs onnxruntime, .* extra "onnx"'):
+        InterruptionModel.load(write_classifier(tmp_path / "m.onnx"))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from relay.media.onnx_tensors import branch_tensors
-from relay.media.silero import model_path
+from relay.media.silero import MODEL_FILE
 from tests.support import onnx_files
 
 
@@ -68,7 +68,7 @@ def test_a_file_that_was_cut_short_is_refused(size: int) -> None:
 
 
 def test_the_model_of_the_package_has_both_branches() -> None:
-    file = model_path().read_bytes()
+    file = MODEL_FILE.read_bytes()
     shapes = [
         {name: tensor.shape for name, tensor in branch_tensors(file, branch).items()}
         for branch in ("then_branch", "else_branch")

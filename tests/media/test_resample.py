@@ -1,5 +1,7 @@
 """The resamplers: what passes and what does not, the delay, the chunking, the edges."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -241,6 +243,18 @@ def test_equal_rates_give_the_same_array() -> None:
     assert resampler(16000, 16000).push(samples) is samples
     assert resampler(16000, 16000).delay_ms == 0
     assert isinstance(resampler(16000, 16000), NoResampling)
+
+
+def test_a_long_push_is_not_kept() -> None:
+    made = resampler(8000, 16000)
+    tracemalloc.start()
+    try:
+        made.push(np.zeros(80_000, np.int16))
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert kept_bytes < 2000
 
 
 def test_the_filter_refuses_a_ratio_that_is_not_small() -> None:

@@ -177,28 +177,36 @@ def test_another_rate_is_refused() -> None:
 
 
 def test_a_missing_model_file_is_said_clearly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(silero, "MODEL_FILE", "no_such.onnx")
-    with pytest.raises(ConfigError, match=r"no_such\.onnx is missing: install the package silero-vad"):
-        SileroModel.load(16000)
-
-
-def test_a_missing_package_is_said_clearly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(silero, "PACKAGE", "no_such_package")
-    with pytest.raises(ConfigError, match="is missing"):
+    monkeypatch.setattr(silero, "MODEL_FILE", Path("no_such.onnx"))
+    with pytest.raises(ConfigError, match=r"no_such\.onnx: cannot be read: No such file"):
         SileroModel.load(16000)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_damaged_model_file_is_said_clearly(engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    broken = tmp_path / "silero_vad.onnx"
-    broken.write_bytes(b"not a model")
-    monkeypatch.setattr(silero, "model_path", lambda: broken)
-    with pytest.raises(ConfigError, match="cannot be loaded"):
+def test_a_model_file_that_is_damaged_or_of_another_version_is_said_clearly(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    other = tmp_path / "silero_vad.onnx"
+    other.write_bytes(silero.MODEL_FILE.read_bytes() + b"\x28\x01")  # a field, ModelProto.model_version
+    monkeypatch.setattr(silero, "MODEL_FILE", other)
+    with pytest.raises(ConfigError, match="damaged, or of another version: install relay again"):
         SileroModel.load(16000, engine)
 
 
-def test_the_package_of_the_model_is_never_imported(model: SileroModel) -> None:
-    assert "silero_vad" not in sys.modules
+def test_the_engine_that_is_not_installed_is_said_with_the_extra_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.delitem(sys.modules, "relay.media.silero_onnxruntime", raising=False)
+    with pytest.raises(ConfigError, match=r'engine "onnxruntime" needs onnxruntime, .* extra "onnx"'):
+        SileroModel.load(16000, "onnxruntime")
+
+
+def test_what_is_told_of_the_file_beside_it_is_true() -> None:
+    folder = silero.MODEL_FILE.parent
+    told = (folder / "README.md").read_text()
+
+    assert silero.MODEL_SHA256 in told
+    assert f"{silero.MODEL_FILE.stat().st_size:,}" in told
+    assert "Silero Team" in (folder / "LICENSE").read_text()
 
 
 def test_recorded_speech_is_found(model: SileroModel, recordings: Path) -> None:

@@ -6,19 +6,28 @@ import trio
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
+from relay.errors import AssistantUnavailable
+from relay.media.frames import TELEPHONE
 from relay.record.backlog import CALL_MAX_BYTES, Backlog
 from relay.record.call_recording import CallRecording
 from relay.record.entries import (
+    AssistantConnected,
+    CallerLent,
+    CallerNote,
+    Dialled,
     FromAssistant,
     FromCaller,
+    ManyCalls,
     MarkReturned,
     RecordingEnd,
     RecordingHeader,
+    SpeechScore,
     TextFromAssistant,
     TextToAssistant,
     ToAssistant,
     ToCaller,
     Told,
+    Woke,
 )
 from relay.redaction import Redactor
 
@@ -50,6 +59,50 @@ async def test_times_count_from_the_beginning_of_the_recording(autojump_clock: M
         RecordingEnd(1.5, "ended"),
     ]
     assert taken.take() == []
+
+
+async def test_what_else_decides_is_taken_down_for_a_replay(autojump_clock: MockClock) -> None:
+    taken = recording()
+    taken.take()
+    first, second = taken.new_connection(), taken.new_connection()
+    taken.caller_lent(joins_frames=True)
+    taken.from_caller(trio.current_time(), 0.0, 0, b"at once")
+    await trio.sleep(0.5)
+    taken.from_caller(trio.current_time() - 0.5, 0.0, 0, b"late")
+    taken.dialled(first, "vapi-1", TELEPHONE)
+    taken.assistant_connected(first)
+    taken.from_assistant(b"audio", has_floor=False, connection=second)
+    taken.speech_score(32.0, 0.5)
+    taken.speech_score(64.0, 0.5, 1.5)
+    taken.caller_note("malformed", "NOT_JSON", "no JSON")
+    taken.passed("speaker")
+    for many in (False, True, True, False):
+        taken.many_calls(many=many)
+
+    assert taken.take() == [
+        CallerLent(0.0, joins_frames=True),
+        FromCaller(0.0, 0.0, 0, b"at once"),
+        FromCaller(0.0, 0.0, 0, b"late", used_s=0.5),
+        Dialled(0.5, 1, "vapi-1", "mulaw", 8000),
+        AssistantConnected(0.5, 1),
+        FromAssistant(0.5, False, b"audio", 2),
+        SpeechScore(0.5, 32.0, 0.5),
+        SpeechScore(0.5, 64.0, 0.5, 1.5),
+        CallerNote(0.5, "malformed", ("NOT_JSON", "no JSON")),
+        Woke(0.5, "speaker"),
+        ManyCalls(0.5, many=True),
+        ManyCalls(0.5, many=False),
+    ]
+
+
+async def test_no_secret_is_in_an_error_that_is_taken_down(autojump_clock: MockClock) -> None:
+    taken = recording(Redactor({SECRET}))
+    taken.assistant_gone(1, f"{SECRET}: lost", None)
+    taken.dial_refused(1, AssistantUnavailable(f"at {SECRET}", "VAPI_UNREACHABLE", retriable=True))
+    taken.caller_note("unsupported", "CODE", f"at {SECRET}")
+
+    assert len(shown := str(taken.take()).split("***")) == 4
+    assert "secret-path" not in "".join(shown)
 
 
 async def test_no_secret_is_taken_down(autojump_clock: MockClock) -> None:

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from relay.errors import NotARecording
 from relay.record.entries import (
+    CallerNote,
     ClearSent,
+    DialRefused,
     FromAssistant,
     FromCaller,
     MarkReturned,
@@ -25,6 +27,7 @@ from relay.record.entries import (
     ToAssistant,
     ToCaller,
     Told,
+    Woke,
 )
 from relay.record.file_format import HEAD, MAGIC, SEALED_HEAD_BYTES, BlockEncoder, Blocks, read
 from relay.record.keys import RecordKey
@@ -46,6 +49,9 @@ ENTRIES: st.SearchStrategy[Recorded] = st.one_of(
     st.builds(SpeechScore, AT, AT, st.floats(0, 1)),
     st.builds(Told, AT, st.text(max_size=20), st.dictionaries(st.text(max_size=5), COUNT | st.text(max_size=5))),
     st.builds(RecordingEnd, AT, st.sampled_from(["ended", "full"])),
+    st.builds(CallerNote, AT, st.just("malformed"), st.tuples(st.text(max_size=5), st.text(max_size=5))),
+    st.builds(DialRefused, AT, COUNT, st.text(max_size=9), st.text(max_size=9), st.booleans(), AT),
+    st.builds(Woke, AT, st.text(max_size=20)),
 )
 BLOCKS = st.lists(st.lists(ENTRIES, min_size=1, max_size=5), max_size=5)
 

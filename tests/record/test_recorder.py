@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Literal
 
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -47,7 +48,6 @@ async def recording_to(
     )
     with capture_logs() as logged:
         async with open_recorder(config, Redactor({KEY})) as opened:
-            assert opened is not None
             yield opened, logged
 
 
@@ -79,8 +79,8 @@ def told(logged: list[Any], event: str) -> list[Any]:
 
 async def test_nothing_is_opened_or_written_when_recording_is_off(tmp_path: Path) -> None:
     config = Config(assistants=(), secrets=Secrets(), record=RecordConfig(dir=str(tmp_path / "calls")))
-    async with open_recorder(config, Redactor()) as opened:
-        assert opened is None
+    async with open_recorder(config, Redactor()):
+        await trio.sleep(recorder.WRITE_EVERY_S)
 
     assert files(tmp_path) == []
 
@@ -143,7 +143,10 @@ async def test_the_header_says_what_decided_and_no_secret(tmp_path: Path) -> Non
     header = entries(tmp_path / "call.relay")[0]
 
     assert isinstance(header, RecordingHeader)
-    assert set(header.settings) == {"audio", "vad", "barge_in", "jitter", "reconnect", "session"}
+    tables = {"audio", "vad", "barge_in", "jitter", "reconnect", "session"}
+    assert set(header.settings) == {*tables, "twilio", "assistants"}
+    assert set(header.settings["twilio"]) == {"token_ttl_s", "media_start_timeout_s"}
+    assert set(header.settings["assistants"][0]) == {"name", "audio_format", "sample_rate_hz", "max_call_s"}
     assert header.settings["vad"]["threshold"] == 0.5
     assert (header.caller_encoding, header.caller_rate_hz) == ("mulaw", 8000)
     assert KEY not in str(header)
@@ -450,3 +453,32 @@ async def test_old_recordings_make_room_and_the_log_says_so(tmp_path: Path) -> N
 
     assert len(files(tmp_path)) == 2
     assert [line["files"] for line in told(logged, "record.removed")] == [1]
+
+
+async def test_a_recording_keeps_its_mode_and_the_next_has_the_new_mode_key_and_generation(tmp_path: Path) -> None:
+    async with recording_to(tmp_path, "trouble", keys=(OLD_KEY,)) as (opened, logged):
+        quiet = begin(opened, "quiet")
+        await opened.write()
+        secrets = Secrets(record_keys=(OLD_KEY, NEW_KEY))
+        all_calls = Config(assistants=(), secrets=secrets, record=RecordConfig(mode="all", dir=str(tmp_path)))
+        opened.renew(all_calls, generation=2)
+        kept = begin(opened, "kept")
+        await opened.write()
+        opened.renew(Config(assistants=(), secrets=secrets, record=RecordConfig(dir=str(tmp_path))), generation=3)
+        quiet.end()
+        kept.end()
+
+    (line,) = told(logged, "record.kept")
+    header = entries(tmp_path / "kept.relay", parse_key(NEW_KEY))[0]
+    assert files(tmp_path) == ["kept.relay"]
+    assert (line["call_id"], line["key_id"]) == ("kept", parse_key(NEW_KEY).id.hex())
+    assert isinstance(header, RecordingHeader)
+    assert header.generation == 2
+
+
+def test_a_recording_of_a_version_without_generations_can_be_read() -> None:
+    header = RecordingHeader("1", "call", "CA1", 0.0, "mulaw", 8000, "mulaw", 8000, {})
+
+    assert (
+        msgspec.msgpack.decode(msgspec.msgpack.encode(msgspec.to_builtins(header)[:-1]), type=RecordingHeader) == header
+    )

@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from relay.record.entries import ClearSent, FromCaller, MarkReturned, ToCaller
-from relay.record.recorded_call import Timed
+from relay.record.entries import ClearSent, FromCaller, MarkReturned, Timed, ToCaller
 from relay.record.sides import CallSides
 from tests.support.recordings_of_calls import FRAME, attached, call_of, ended, sent, spoken, told
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from relay.record.recorded_call import Timed
+from relay.record.entries import Timed
 from relay.record.sides import CallSides
 from relay.record.summary import CallSummary, summarise
 from tests.support.recordings_of_calls import attached, call_of, ended, sent, spoken, told

@@ -3,7 +3,7 @@
 import pytest
 
 from relay.logic.end_reason import EndReason
-from relay.record.recorded_call import Timed
+from relay.record.entries import FromAssistant, Timed, ToAssistant
 from relay.record.sides import CallSides
 from relay.record.summary import summarise
 from relay.record.verdict import ENDS, clock, moments, verdict
@@ -32,6 +32,11 @@ def test_of_a_call_that_went_well_it_says_so_and_how_well() -> None:
 
 
 BACK = "try 2 brought it back, and nothing of the caller was lost"
+ANSWER = FromAssistant(6.5, has_floor=True, data=b"\x00\x20" * 320)
+AWAY = [
+    told(2.5, "assistant.lost", error="no pong", close_code=None),
+    told(3.0, "assistant.reconnected", gap_ms=500.0, replayed_ms=0, dropped_ms=0, attempt=1),
+]
 LOST = [
     told(133.0, "assistant.lost", error="no pong", close_code=None),
     told(137.1, "assistant.reconnected", gap_ms=4100.0, replayed_ms=400, dropped_ms=0, attempt=2),
@@ -69,8 +74,16 @@ LOST = [
             "At 00:05.0 the assistant was cut by a false alarm: it went on as if nobody had interrupted it.",
         ),
         (
+            [*spoken(0.0, 600), *stopped(2.0), ToAssistant(2.0, 640, 0), ANSWER, *sent(6.6, 5)],
+            "At 00:02.0 the caller waited 4.6 s for an answer: the assistant took 4.5 s of it.",
+        ),
+        (
+            [*spoken(0.0, 600), *stopped(2.0), ToAssistant(2.0, 640, 0), *AWAY, ANSWER, *sent(6.6, 5)],
+            "At 00:02.0 the caller waited 4.6 s for an answer: the assistant was away.",
+        ),
+        (
             [*spoken(0.0, 600), *stopped(2.0), *sent(6.6, 5)],
-            "At 00:02.0 the caller waited 4.6 s for an answer: nothing of the assistant's came before.",
+            "At 00:02.0 the caller waited 4.6 s for an answer: the relay took 4.6 s of it.",
         ),
     ],
 )

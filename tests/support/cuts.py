@@ -209,7 +209,7 @@ async def _until(end: Callable[[], Awaitable[object]], work: Callable[[], Awaita
 @asynccontextmanager
 async def seeded_backoff(seed: int) -> AsyncIterator[None]:
     """The waits between attempts are those of this seed."""
-    dice: Callable[[], Any] = lambda: random.Random(seed)  # noqa: E731
+    dice: Callable[..., Any] = lambda *_: random.Random(seed)  # noqa: E731
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(forwarder, "Random", dice)
         yield

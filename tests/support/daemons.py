@@ -37,6 +37,7 @@ class Daemon:
     process: trio.Process
     port: int
     log_path: Path
+    config_path: Path
 
     @property
     def url(self) -> str:
@@ -54,9 +55,9 @@ class Daemon:
     def events_of(self, event: str) -> list[dict[str, Any]]:
         return [line for line in self.log() if line["event"] == event]
 
-    async def get(self, path: str) -> httpx.Response:
+    async def get(self, path: str, **headers: str) -> httpx.Response:
         async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
-            return await client.get(self.url + path)
+            return await client.get(self.url + path, headers=headers)
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -98,11 +99,11 @@ def mulaw_settings(assistant_url: str) -> str:
 async def running_daemon(text: str, environ: Mapping[str, str] | None = None) -> AsyncIterator[Daemon]:
     """A daemon with this configuration, from when it says that it is ready. Killed on leaving if it still runs."""
     with tempfile.TemporaryDirectory() as folder:
-        log_path = Path(folder, "log")
-        process = await _spawn(_written(Path(folder, "config.toml"), text), log_path, environ or environment())
+        log_path, config_path = Path(folder, "log"), _written(Path(folder, "config.toml"), text)
+        process = await _spawn(config_path, log_path, environ or environment())
         try:
             port = await ready_port(process, log_path)
-            yield Daemon(process, port, log_path)
+            yield Daemon(process, port, log_path, config_path)
         finally:
             process.kill()
             with trio.CancelScope(shield=True):

@@ -150,7 +150,7 @@ async def open_front(config: Config | None = None, store: StateStore | None = No
         refusals = Refusals(metrics)
         limits = Limits(config, refusals)
         nursery.start_soon(refusals.run)
-        services = Services(config, metrics, engine, store, recorder=recorder)
+        services = Services(config, metrics, engine, store, recorder=recorder if config.record.mode != "off" else None)
         calls = await stack.enter_async_context(open_calls(services, dialer))
         sessions = await stack.enter_async_context(open_browser_sessions(config, calls, refusals))
         takeover, gate = Takeover(calls, services), Gate(config, refusals, limits)

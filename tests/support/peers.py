@@ -1,6 +1,7 @@
 """Far ends of real WebSockets: a server around an ASGI application, and a peer driven by the test."""
 
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -99,12 +100,16 @@ async def serving(
 
 
 @asynccontextmanager
-async def dialled(port: int, *, path: str = "/media", headers: Any = ()) -> AsyncIterator[WebSocketPeer]:
-    """A WebSocket client on loopback, with its TCP stream at hand."""
+async def dialled(
+    port: int, *, path: str = "/media", headers: Any = (), tls: ssl.SSLContext | None = None, host: str = "relay.test"
+) -> AsyncIterator[WebSocketPeer]:
+    """A WebSocket client on loopback, over TLS if a context is given, with its TCP stream at hand."""
     stream = await trio.open_tcp_stream("127.0.0.1", port)
+    name = "127.0.0.1" if host == "relay.test" else host
+    over = stream if tls is None else trio.SSLStream(stream, tls, server_hostname=name, https_compatible=True)
     async with stream, trio.open_nursery() as nursery:
         connection = await wrap_client_stream(
-            nursery, stream, "relay.test", path, extra_headers=list(headers), message_queue_size=1000
+            nursery, over, host, path, extra_headers=list(headers), message_queue_size=1000
         )
         yield WebSocketPeer(connection, stream)
         with trio.move_on_after(1):

@@ -71,15 +71,67 @@ def program(name: str) -> str | None:
     return shutil.which(name) or shutil.which(name, path="/usr/sbin")
 
 
+DEPLOYED: dict[str, tuple[str, str]] = {
+    "nginx": (
+        "nginx.conf",
+        """daemon off; error_log stderr; pid {folder}/nginx.pid; events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+{text}
+}}
+""",
+    ),
+    "haproxy": ("haproxy.cfg", "{text}"),
+    "caddy": (
+        "Caddyfile",
+        """{{
+    admin off
+    auto_https disable_redirects
+    https_port {port}
+    storage file_system {folder}/caddy
+}}
+{text}
+""",
+    ),
+}
+"""The name of a file in deploy/proxies, and what a proxy that nobody installed needs around it."""
+DEPLOY = Path(__file__).resolve().parent.parent.parent / "deploy" / "proxies"
+
+
 @contextmanager
 def proxy(name: str, relay_port: int, folder: Path) -> Iterator[int]:
     """The proxy of this name in front of a relay on 127.0.0.1; yields its own port, where it answers soon."""
-    text, arguments = PROXIES[name]
+    with _running(name, folder, lambda port: PROXIES[name][0].format(folder=folder, port=port, relay=relay_port)) as it:
+        yield it
+
+
+@contextmanager
+def deployed_proxy(name: str, relay_port: int, folder: Path, certificate: tuple[Path, Path]) -> Iterator[int]:
+    """As `proxy`, with the file of deploy/proxies and this certificate, so that it speaks TLS."""
+    file, around = DEPLOYED[name]
+    both = folder / "both.pem"
+    both.write_text("".join(path.read_text() for path in certificate))
+    made = str(both) if name == "haproxy" else str(certificate[0])
+
+    def text(port: int) -> str:
+        own = (DEPLOY / file).read_text().replace("127.0.0.1:8080", f"127.0.0.1:{relay_port}")
+        own = own.replace("/etc/ssl/relay.pem", made).replace("/etc/ssl/relay.key", str(certificate[1]))
+        own = own.replace("listen 443", f"listen 127.0.0.1:{port}").replace("bind :443", f"bind 127.0.0.1:{port}")
+        return around.format(folder=folder, port=port, text=own)
+
+    with _running(name, folder, text) as port:
+        yield port
+
+
+@contextmanager
+def _running(name: str, folder: Path, text: Callable[[int], str]) -> Iterator[int]:
     with closing(socket.create_server(("127.0.0.1", 0))) as probe:
         port = int(probe.getsockname()[1])
     config = folder / name
-    config.write_text(text.format(folder=folder, port=port, relay=relay_port))
-    command = [program(name) or name, *arguments(str(config))]
+    config.write_text(text(port))
+    command = [program(name) or name, *PROXIES[name][1](str(config))]
     environ = {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "XDG_DATA_HOME": str(folder)}
     with open(folder / f"{name}.log", "wb") as log:  # noqa: PTH123
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environ)

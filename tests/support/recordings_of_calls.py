@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from relay.record.entries import FromCaller, Recorded, RecordingEnd, RecordingHeader, ToCaller, Told
+from relay.record.entries import FromCaller, Recorded, RecordingEnd, RecordingHeader, Timed, ToCaller, Told
 from relay.record.file_format import BlockEncoder, Blocks
 from relay.record.keys import RecordKey
-from relay.record.recorded_call import RecordedCall, Timed
+from relay.record.recorded_call import RecordedCall
 
 FRAME = b"\x10" * 160
 QUIET = b"\xff" * 160

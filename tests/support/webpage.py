@@ -62,6 +62,12 @@ class Page:
         await self._run(allow_microphone, self._chromium, allowed=microphone)
         await self.js(_LISTEN)
 
+    async def show(self, url: str, **headers: str) -> None:
+        """Load another page of the relay than the client, with these headers in the request."""
+        await self._run(cdp, self._chromium, "Network.enable")
+        await self._run(cdp, self._chromium, "Network.setExtraHTTPHeaders", headers=headers)
+        await self._run(self._chromium.get, url)
+
     async def open_admin(self, port: int, *, before: str = "") -> None:
         """Load the operators' page, signed out."""
         if before:
@@ -84,6 +90,8 @@ class Page:
             self._chromium.switch_to.window(tab)
             self._chromium.close()
         self._chromium.switch_to.window(first)
+        cdp(self._chromium, "Network.enable")
+        cdp(self._chromium, "Network.setExtraHTTPHeaders", headers={})
         for identifier in self._scripts:
             cdp(self._chromium, "Page.removeScriptToEvaluateOnNewDocument", identifier=identifier)
         cdp(self._chromium, "Emulation.setEmulatedMedia", features=[])

@@ -18,11 +18,12 @@ from relay.daemon.pages import Pages
 from relay.daemon.routes import Routes
 from relay.logic.end_reason import EndReason
 from relay.metrics import Metrics
+from relay.record.entries import Recorded
 from relay.refusals import Refusals
 from tests.support.frontrig import ADMIN_TOKEN, FrontRig, front_config, open_front
 from tests.support.peers import serving
 from tests.support.recorded import files_in
-from tests.support.recordings_of_calls import attached, ended, header, told, write_recording
+from tests.support.recordings_of_calls import attached, ended, header, sent, spoken, told, write_recording
 from tests.support.webpage import Page
 
 LIVE_ROWS = "document.querySelectorAll('#live-rows tr').length"
@@ -269,6 +270,20 @@ async def test_the_script_of_a_timeline_runs_though_its_tab_has_the_policy_of_th
         await page.until("document.body.dataset.ran")
 
         assert await page.js("return document.body.dataset.alien ?? 'no'") == "no"
+
+
+async def test_the_real_timeline_opens_in_a_tab_and_breaks_no_policy(page: Page, tmp_path: Path) -> None:
+    entries: list[Recorded] = [attached(), *spoken(0.0, 200), *sent(1.0, 50), ended(4.0)]
+    write_recording(tmp_path / "feed.relay", entries, header("feed"))
+    async with front(tmp_path) as rig:
+        await sign_in(page, rig)
+        await page.until(f"{FINISHED} === 1")
+        await page.js("document.querySelector('#finished [data-does=timeline]').click()")
+        await page.new_tab()
+        await page.until("location.protocol === 'blob:' && document.querySelector('canvas')")
+
+        assert "Nothing went wrong." in await page.js("return document.body.innerText")
+        assert await page.complaints() == []
 
 
 async def test_everything_has_a_name_and_fits_a_telephone_in_both_colours(page: Page, recorded: Path) -> None:

@@ -22,6 +22,7 @@ from relay.call.playback.dialogue import Dialogue
 from relay.call.playback.playback import Playback
 from relay.logic.assistant.ladder import Dial, Ladder
 from relay.logic.assistant.lifetime import Lifetime, LifetimeRules, Moment, Scene
+from relay.wakeup import deadline
 
 POLL_S = 0.05
 """The moment depends on what several other parts do; so much later it is still the moment."""
@@ -69,7 +70,7 @@ class ChangeOver:
             await talk.over.wait()
             return None
         lifetime = Lifetime(LifetimeRules(limit_s), talk.dialed_at)
-        with trio.move_on_at(lifetime.listen_at):
+        with deadline("limit", lifetime.listen_at):
             await talk.over.wait()
         ladder = self._pool.ladder(self._tries)
         while not talk.over.is_set():
@@ -80,7 +81,7 @@ class ChangeOver:
             if moment is not None and self._next is not None and self._next.connection.stands_by:
                 following, self._next = self._next, None
                 return following, moment
-            with trio.move_on_after(POLL_S):
+            with deadline("limit", now + POLL_S):
                 await talk.over.wait()
         return None
 

@@ -7,7 +7,7 @@ import trio
 from relay.call.playback.playback import Playback
 from relay.media.comfort import comfort_frames
 from relay.media.frames import FRAME_MS
-from relay.wakeup import Signal
+from relay.wakeup import Signal, sleep_until
 
 COMFORT_AFTER_S = 0.9
 """Without sound, during an outage. With what is queued ahead and the filling of the buffer this is under 1.5 s."""
@@ -41,13 +41,13 @@ class Comfort:
             due, number = trio.current_time() + COMFORT_AFTER_S, 0
             while needed():
                 due = max(due, self._playback.speaker.last_audible_at + COMFORT_AFTER_S)
-                await trio.sleep_until(due)
+                await sleep_until(due, "comfort")
                 # The assistant may have been heard while this slept; then the silence begins anew.
                 if due >= self._playback.speaker.last_audible_at + COMFORT_AFTER_S:
                     self._playback.comfort(frames[number % len(frames)])
                     number += 1
                     due += FRAME_MS / 1000
             self._outage = False
-            await self._news.wait(until=trio.current_time() + PLAYED_S)
+            await self._news.wait(trio.current_time() + PLAYED_S, "comfort")
             if number and not self._outage:
                 self._playback.comfort_over()

@@ -108,6 +108,7 @@ class Connection:
         self._incoming = incoming
         self._config = config
         self._report = report
+        self._recording = report.recording
         self._opening = opening
         self._pump = Pump(outgoing, incoming, opening, dialer.format, report)
         self._stay = trio.CancelScope()
@@ -189,6 +190,8 @@ class Connection:
         try:
             created = await self._placer.place(self._dialer, create)
         except AssistantUnavailable as error:
+            if self._recording is not None:
+                self._recording.dial_refused(self._incoming.number, error)
             self._report.tell(DialFailed(error.code, str(error)))
             self.locked_out_s = error.locked_out_s
             if error.locked_out_s:
@@ -196,6 +199,8 @@ class Connection:
             elif not error.retriable:
                 self._ending = Ending.REFUSED
             return None
+        if self._recording is not None:
+            self._recording.dialled(self._incoming.number, created.call_id, created.format)
         self.call_id = created.call_id
         if created.format != self.format:
             self._adopt(created.format)
@@ -219,6 +224,8 @@ class Connection:
     async def _converse(self, created: CallCreated, talk: trio.CancelScope, listening: Callable[[], None]) -> Ending:
         ending = Ending.LOST
         async with self._dialer.connect(created) as socket:
+            if self._recording is not None:
+                self._recording.assistant_connected(self._incoming.number)
             self.began_at = trio.current_time()
             self._report.tell(AssistantReady(created.call_id))
             listening()
@@ -268,6 +275,8 @@ class Connection:
         close_code = error.close_code if isinstance(error, LegClosed | LegLost) else None
         if leaving:
             return Ending.LOST
+        if self._recording is not None:
+            self._recording.assistant_gone(self._incoming.number, str(error), close_code)
         if self.began_at is None:
             self._report.tell(DialFailed("SOCKET_FAILED", str(error)))
             return Ending.FAILED

@@ -57,6 +57,7 @@ from relay.logic.assistant.ladder import Ladder, Wait
 from relay.logic.assistant.lifetime import Moment
 from relay.logic.assistant.recurrence import Recurrence
 from relay.logic.end_reason import EndReason
+from relay.wakeup import sleep_until
 from relay.weak import weakly
 from relay.wire.vapi_controls import add_message
 from relay.wire.vapi_ended import ended_by_assistant
@@ -104,7 +105,7 @@ class Forwarder:
         self._config = config
         self._report = report
         self._listening = listening
-        self._backoff = Backoff(rules, Random())
+        self._backoff = Backoff(rules, Random(report.call_id))  # random from call to call, and the same in its replay
         self._losses = Recurrence()
         self._talk: Talk | None = None
         self._outage = _Outage()
@@ -186,7 +187,7 @@ class Forwarder:
             attempt_at = self._backoff.next_at(trio.current_time())
             if attempt_at is None:
                 break
-            await trio.sleep_until(attempt_at)
+            await sleep_until(attempt_at, "back_off")
         self._report.tell(AssistantGivenUp(self._backoff.attempt))
         return EndReason.ASSISTANT_UNAVAILABLE
 
@@ -202,7 +203,7 @@ class Forwarder:
         while isinstance(step := self._ladder.next(trio.current_time()), Wait):
             if step.until > give_up_at:
                 return None
-            await trio.sleep_until(step.until)
+            await sleep_until(step.until, "ladder")
         return None if step is None else dial(self._ladder, step.index, self._opening())
 
     async def _follow(self, talk: Talk, change_over: ChangeOver) -> Talk:
@@ -217,7 +218,15 @@ class Forwarder:
         dialer = self._pool.dialers[rung]
         opening = replace(opening, handed_to=self._handed.get(dialer.name), variables=dict(self.variables))
         handed_off = partial(weakly(self._note_handed), dialer.name)
-        incoming = Incoming(dialer.format, self._playback, self._dialogue, self._report, handed_off=handed_off)
+        recording = self._report.recording
+        incoming = Incoming(
+            dialer.format,
+            self._playback,
+            self._dialogue,
+            self._report,
+            handed_off=handed_off,
+            number=recording.new_connection() if recording is not None else 0,
+        )
         connection = Connection(
             dialer, self._pool.placer, self._outgoing, incoming, opening, config=self._config, report=self._report
         )

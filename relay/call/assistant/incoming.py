@@ -13,6 +13,7 @@ from relay.logic.assistant.liveness import Liveness
 from relay.media.aligner import SampleAligner
 from relay.media.frames import AudioFormat
 from relay.net.sockets import MessageSocket
+from relay.wakeup import sleep_until
 from relay.wire import vapi
 
 
@@ -30,9 +31,11 @@ class Incoming:
         report: Report,
         *,
         handed_off: Callable[[str | None], None] = lambda _: None,
+        number: int = 0,
     ) -> None:
         """`audio_format` is the assistant's, if it is granted what is asked for. `handed_off` is told the id of the
-        assistant that is on the line now, None when it is not known."""
+        assistant that is on the line now, None when it is not known. `number` is the connection's in a recording."""
+        self.number = number
         self._handed_off = handed_off
         self._samples = SampleAligner(audio_format)
         self._playback = playback
@@ -71,7 +74,7 @@ class Incoming:
     def _take(self, message: str | bytes) -> vapi.StatusUpdate | None:
         self._liveness.message()
         if (recording := self._report.recording) is not None:
-            recording.from_assistant(message, has_floor=True)
+            recording.from_assistant(message, has_floor=True, connection=self.number)
         if isinstance(message, bytes):
             self.began.set()
             audible = self._playback.intake.push(self._samples.push(message))
@@ -85,7 +88,7 @@ class Incoming:
         sample waits for its other half."""
         self._liveness.message()
         if (recording := self._report.recording) is not None:
-            recording.from_assistant(message, has_floor=False)
+            recording.from_assistant(message, has_floor=False, connection=self.number)
         if isinstance(message, bytes):
             self.began.set()
             self._liveness.audio(trio.current_time(), audible=True)
@@ -96,12 +99,13 @@ class Incoming:
 
     async def watch(self, answer_timeout_s: float, audio_timeout_s: float) -> None:
         """Until cancelled. Raises LegLost when no message ever comes, or a steady stream of audio does not go on."""
-        await trio.sleep(answer_timeout_s)
+        name = f"liveness-{self.number}"
+        await sleep_until(trio.current_time() + answer_timeout_s, name)
         if not self._liveness.answered:
             raise LegLost(f"not a word from the assistant in {answer_timeout_s:g} s")
         while audio_timeout_s:
             due = self._liveness.deadline(audio_timeout_s)
-            await trio.sleep_until(trio.current_time() + audio_timeout_s if due is None else due)
+            await sleep_until(trio.current_time() + audio_timeout_s if due is None else due, name)
             due = self._liveness.deadline(audio_timeout_s)
             if due is not None and due <= trio.current_time():
                 raise LegLost(f"no audio from the assistant in {audio_timeout_s:g} s")

@@ -75,7 +75,7 @@ class Outgoing:
         at = self.replay.next_at(trio.current_time())
         self._write_now = write_now
         try:
-            await self._news.wait(until=math.inf if at is None else at)
+            await self._news.wait(math.inf if at is None else at, "outgoing")
         finally:
             if self._write_now is write_now:  # the next connection may wait here already
                 self._write_now = None

@@ -19,6 +19,14 @@ class AssistantPool:
         self.placer = placer
         self.breakers = tuple(Breaker(rules or BreakerRules()) for _ in dialers)
 
+    def renewed(self, dialers: Sequence[Dialer]) -> "AssistantPool":
+        """One of these assistants; what is known of those that are in both stays known."""
+        pool, known = AssistantPool(dialers, self.placer), dict(zip(self.dialers, self.breakers, strict=True))
+        pool.breakers = tuple(
+            known.get(dialer, fresh) for dialer, fresh in zip(pool.dialers, pool.breakers, strict=True)
+        )
+        return pool
+
     def __len__(self) -> int:
         return len(self.dialers)
 

@@ -32,6 +32,7 @@ from relay.call.assistant.outgoing import Outgoing
 from relay.call.report.report import Report
 from relay.errors import LegLost
 from relay.media.frames import FRAME_MS, AudioFormat
+from relay.wakeup import deadline, turn
 from relay.wire import vapi_controls
 
 SEND_DEADLINE_S = 5.0
@@ -119,6 +120,7 @@ class Pump:
             raise LegLost(f"a send to the assistant took longer than {SEND_DEADLINE_S:g} s")
 
     async def _write(self, socket: AssistantSocket) -> None:
+        await turn(f"writing-{self._incoming.number}")
         await self._open(socket)
         write_now = partial(self._write_now, socket)
         while not self.hung_up:
@@ -144,7 +146,7 @@ class Pump:
 
     def _note_written(self, message: str | bytes) -> None:
         if self._recording is not None:
-            self._recording.to_assistant(message)
+            self._recording.to_assistant(message, self._incoming.number)
         if isinstance(message, bytes):
             self._counts.frame("assistant", "up")
             if (delay_s := self._outgoing.audio_sent()) is not None:
@@ -161,7 +163,7 @@ class Pump:
     async def _open(self, socket: AssistantSocket) -> None:
         if self._opening.messages is None:
             return
-        with trio.move_on_after(READY_S):
+        with deadline(f"opening-{self._incoming.number}", trio.current_time() + READY_S):
             await self._incoming.began.wait()
         self.stands_by = True
         await self._stand_by(socket)
@@ -176,9 +178,9 @@ class Pump:
             self._counts.frame("assistant", "up")
             self._counts.invented("keepalive")
             if self._recording is not None:
-                self._recording.to_assistant(self._format.silent_frame)
+                self._recording.to_assistant(self._format.silent_frame, self._incoming.number)
             due += FRAME_MS / 1000
-            with trio.move_on_at(due):
+            with deadline(f"standing_by-{self._incoming.number}", due):
                 await self._floor.wait()
 
     async def _send(self, socket: AssistantSocket, message: str | bytes) -> None:

@@ -49,6 +49,12 @@ class BrowserSessions:
         self._talk = RateLimit(per_s=talk_s / HOUR_S, burst=talk_s)
         self._resume = ResumeTokens()
 
+    def renew(self, config: Config) -> None:
+        """Sessions that begin from now on have this; what addresses have used of their shares stays used."""
+        self._config = config
+        talk_s = config.limits.talk_per_address_s
+        self._talk.change(trio.current_time(), per_s=talk_s / HOUR_S, burst=talk_s)
+
     def __len__(self) -> int:
         return len(self._sessions)
 

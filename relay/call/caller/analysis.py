@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 from relay.call.caller.leg import CallerAudio
 from relay.call.caller.recent_audio import RecentAudio
 from relay.call.caller.speech_detection import CallerHeard, SpeechDetection
-from relay.call.caller.vad_engine import Scored, VadEngine, VadStream
+from relay.call.caller.vad_engine import Scored, SpeechLane, WindowQueue
 from relay.call.report.events import CallerEchoFound, CallerEchoGone
 from relay.call.report.report import Report
 from relay.config import Config
 from relay.logic.assistant.replay import ReplayLog
 from relay.logic.assistant.sentences import Sentences
+from relay.media.detector import Likely
 from relay.media.echo_control import EchoFound, EchoGone
 from relay.media.far_end import FarEnd
 from relay.media.frames import FRAME_MS, TELEPHONE, Audio, AudioFormat
@@ -35,6 +36,7 @@ from relay.media.remake import PairPacketizer
 from relay.media.silero import WINDOW_SAMPLES
 from relay.media.uplink import Uplink
 from relay.media.windows import WindowCutter
+from relay.wakeup import sleep_until
 from relay.weak import weakly
 
 FLOW_AFTER_S = 0.4
@@ -115,9 +117,9 @@ class Analysis:
         """From now on, as the assistant listens, silence takes the place of missing audio."""
         self._flow.set()
 
-    async def run(self, frames: trio.MemoryReceiveChannel[CallerAudio | NewStream], engine: VadEngine) -> None:
+    async def run(self, frames: trio.MemoryReceiveChannel[CallerAudio | NewStream], engine: SpeechLane) -> None:
         """Work until cancelled. The detector's place in the lane is given back at the end."""
-        with engine.stream(self._judge, self._counts.vad_skipped) as stream:
+        with engine.stream(self._judge, self._skip) as stream:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(stream.raise_failure)
                 nursery.start_soon(self._keep_flowing, stream)
@@ -126,18 +128,27 @@ class Analysis:
 
     def _judge(self, scored: Scored) -> None:
         if (recording := self._report.recording) is not None:
-            recording.speech_score(scored.window.end_ms, scored.probability)
+            recording.speech_score(scored.window.end_ms, scored.probability, scored.voice_bound)
         if self.recent is not None:
             self.recent.push(scored.window.samples)
-        self._detection.take(scored)
+        if isinstance(self._detection.take(scored), Likely):
+            self._uplink.look_for_echo()
 
-    def _take(self, audio: CallerAudio | NewStream, stream: VadStream) -> None:
+    def _skip(self) -> None:
+        if (recording := self._report.recording) is not None:
+            recording.speech_skipped()
+        self._counts.vad_skipped()
+
+    def _take(self, audio: CallerAudio | NewStream, stream: WindowQueue) -> None:
         if isinstance(audio, NewStream):
             self._media_clock = MediaClock()
             self._use(*self._uplink.new_stream(), self._arrived_at, stream)
             if self.far_end is not None:
                 self.far_end.new_stream()
             return
+        self._counts.frame("caller", "up")
+        if (recording := self._report.recording) is not None:
+            recording.from_caller(audio.arrived_at, audio.stamp_ms, audio.missing, audio.data)
         self._last_media_at = self._covered_until = audio.arrived_at
         size = len(audio.data)
         stamp_ms = audio.arrived_at * 1000 if audio.stamp_ms is None else audio.stamp_ms
@@ -150,7 +161,7 @@ class Analysis:
         if size:
             self._push(audio.data, audio.arrived_at, stream, far=far, sent_by_caller=True)
 
-    def _fill_gap(self, silent_frames: int, played: bytes, arrived_at: float, stream: VadStream) -> None:
+    def _fill_gap(self, silent_frames: int, played: bytes, arrived_at: float, stream: WindowQueue) -> None:
         """Put so much silence in the place of messages that are missing. `played` is what was played while they were
         recorded; empty for silence."""
         self._counts.invented("gap", silent_frames)
@@ -172,15 +183,15 @@ class Analysis:
             case EchoGone():
                 self._report.tell(CallerEchoGone())
 
-    async def _keep_flowing(self, stream: VadStream) -> None:
+    async def _keep_flowing(self, stream: WindowQueue) -> None:
         await self._flow.wait()
         self._covered_until = max(self._covered_until, trio.current_time())
         while True:
             due = max(self._last_media_at + FLOW_AFTER_S, self._covered_until + FRAME_MS / 1000)
-            await trio.sleep_until(due)
+            await sleep_until(due, "flow")
             if due < self._last_media_at + FLOW_AFTER_S:
                 continue
-            await trio.sleep(min(trio.current_time() - due, READING_MAX_S))
+            await sleep_until(trio.current_time() + min(trio.current_time() - due, READING_MAX_S), "flow")
             now = trio.current_time()
             if now < self._last_media_at + FLOW_AFTER_S:
                 continue
@@ -196,7 +207,7 @@ class Analysis:
         self,
         data: bytes,
         arrived_at: float,
-        stream: VadStream,
+        stream: WindowQueue,
         *,
         far: bytes | None = None,
         sent_by_caller: bool = False,
@@ -220,7 +231,7 @@ class Analysis:
         for_assistant: bytes,
         samples: NDArray[np.int16],
         arrived_at: float,
-        stream: VadStream,
+        stream: WindowQueue,
         original: bytes | None = None,
     ) -> None:
         """`original` is what `for_assistant` was made of, if it can be made of that again."""

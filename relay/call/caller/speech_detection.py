@@ -87,8 +87,9 @@ class SpeechDetection:
         floor_dbfs = self._detector.level_dbfs - self._detector.over_floor_db
         return level_dbfs(samples) <= floor_dbfs + LOUD_DB
 
-    def take(self, scored: Scored) -> None:
-        """The model's answer for the next window."""
+    def take(self, scored: Scored) -> Decision | None:
+        """The model's answer for the next window. Returns what follows from it, if anything does: all whom it concerns
+        know that by then."""
         window = scored.window
         self._judged_ms = window.end_ms
         decision = self._detector.push(window.samples, scored.probability, window.end_ms, scored.voice_bound)
@@ -98,6 +99,7 @@ class SpeechDetection:
         if decision is not None:
             self._note_sentence(decision)
             self._tell(decision)
+        return decision
 
     def _note_pause(self, window: Window) -> None:
         """A window that is no speech, and not loud, is part of a pause; so is a frame that two such windows share."""

@@ -44,8 +44,9 @@ class TwilioLeg:
         if self._ready:
             await trio.lowlevel.checkpoint()
             return self._ready.popleft()
+        deadline = self._order.deadline
         try:
-            message = await self._next_message()
+            message = await (self._socket.receive() if deadline is None else self._receive_until(deadline))
         except (LegLost, LegClosed):
             self._make_ready(self._order.end())
             if not self._ready:
@@ -56,11 +57,8 @@ class TwilioLeg:
             return self._ready.popleft() if self._ready else None
         return self._take(twilio.parse(message))
 
-    async def _next_message(self) -> str | bytes | None:
+    async def _receive_until(self, deadline: float) -> str | bytes | None:
         """None when audio has waited long enough for what is missing."""
-        deadline = self._order.deadline
-        if deadline is None:
-            return await self._socket.receive()
         with trio.move_on_at(deadline):
             return await self._socket.receive()
         return None

@@ -10,7 +10,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import copy_context
 from functools import partial
 from itertools import islice
@@ -27,7 +27,7 @@ from relay.media.detector import WINDOW_MS
 from relay.media.silero import SileroState
 from relay.media.windows import Window
 from relay.metrics import Metrics
-from relay.wakeup import Signal
+from relay.wakeup import Signal, sleep_until
 
 Executor = Callable[[Callable[[], list[float]]], Awaitable[list[float]]]
 
@@ -68,6 +68,22 @@ class Scored(Struct, frozen=True, gc=False):
     window: Window
     probability: float
     voice_bound: float = math.inf
+
+
+class WindowQueue(Protocol):
+    """Takes the windows of one call, in order: see `VadStream`."""
+
+    def submit(self, window: Window) -> None: ...
+
+    async def raise_failure(self) -> None: ...
+
+
+class SpeechLane(Protocol):
+    """Judges the windows of calls: see `VadEngine`."""
+
+    def stream(
+        self, judged: Callable[[Scored], None], skipped: Callable[[], None]
+    ) -> AbstractContextManager[WindowQueue]: ...
 
 
 class VadStream:
@@ -181,7 +197,7 @@ class VadEngine:
         while True:
             while not self._ready:
                 await self._some_ready.wait()
-            await trio.sleep_until(self._next_step())
+            await sleep_until(self._next_step())
             while self._ready:  # not if its streams have ended meanwhile
                 await self._run_batch()
                 if self._ready:  # a long backlog is judged a batch at a time

@@ -32,7 +32,7 @@ from relay.media.frames import FRAME_MS, Audio, AudioFormat, Encoding
 from relay.media.packetizer import Packetizer
 from relay.media.silence import silence_test
 from relay.media.transcode import Transcoder
-from relay.wakeup import Signal
+from relay.wakeup import Signal, deadline
 
 COMFORT_QUEUED_MS = 300
 """So much of a comfort sound may wait; more than the buffer fills with before it plays."""
@@ -152,7 +152,8 @@ class Playback:
     async def _keep_deadlines(self) -> None:
         while True:
             deadlines = (self.fence.deadline, self.interrupter.deadline)
-            await self.speaker.changed.wait(until=min((at for at in deadlines if at is not None), default=math.inf))
+            earliest = min((at for at in deadlines if at is not None), default=math.inf)
+            await self.speaker.changed.wait(earliest, "playback")
             now = trio.current_time()
             self.intake.expire(now)
             self.interrupter.expire(now)
@@ -166,8 +167,8 @@ class Playback:
         while self.audible or self.fence.state is FenceState.HOLDING:
             now = trio.current_time()
             left_ms = min(self._playout.left_ms(now), LOOK_AGAIN_MS)  # some of it may be silence behind the last word
-            await self.speaker.changed.wait(until=now + max(FRAME_MS, left_ms) / 1000)
-        with trio.move_on_after(LAST_MARK_S):
+            await self.speaker.changed.wait(now + max(FRAME_MS, left_ms) / 1000, "last_word")
+        with deadline("last_mark", trio.current_time() + LAST_MARK_S):
             while self._playout.lingers:
                 await self._marks.wait()
 

@@ -22,12 +22,14 @@ from relay.logic.playback.playout import Playout
 from relay.media.far_end import FarEnd
 from relay.media.frames import FRAME_MS
 from relay.net.outbox import Entry
-from relay.wakeup import Signal
+from relay.wakeup import Alarm, Signal
 
 MARK_EVERY_MS = 200
 """How fine the heard position is known; a mark per frame would double the messages."""
-AHEAD_S = FRAME_MS / 1000
-"""So early a message may leave with a frame that comes: within that time one does, as long as audio flows."""
+AHEAD_S = 0.025
+"""So early a message may leave with a frame that comes. One comes every 20 ms, as long as audio flows, and with many
+calls is read up to 5 ms later (see `relay.net.link.shared_reader`). With 20 ms, a call whose frames come just when they
+are due would be woken for every message."""
 ENTRIES_PER_MESSAGE = 2
 """A message of audio, and perhaps a mark."""
 
@@ -72,8 +74,8 @@ class Speaker:
         self._cleared_before = 0
         self._leg: CallerLeg | None = None
         self._sending = trio.CancelScope()
-        self._alarm: trio.CancelScope | None = None
-        """While `run` waits for the time at which something is due: that is its deadline."""
+        self._alarm = Alarm("speaker")
+        """For `run`, when something is due."""
         self._marked_ms = 0.0
         self._taken_back_ms = 0.0
         self.last_audible_at = trio.current_time()
@@ -138,16 +140,8 @@ class Speaker:
     async def run(self) -> None:
         """Send what is due, when it is due, until cancelled."""
         while True:
-            await self._wait_for_due()
+            await self._alarm.wait(self.changed, self._due_at)
             await self._send_due()
-
-    async def _wait_for_due(self) -> None:
-        self._alarm = alarm = trio.CancelScope(deadline=self._due_at)
-        try:
-            with alarm:
-                await self.changed.wait()
-        finally:
-            self._alarm = None
 
     async def _send_due(self) -> None:
         """Send what is due now, waiting for room in the outbox, until there is no more or it was cut."""
@@ -158,20 +152,25 @@ class Speaker:
                     if not (leg.outbox.put_now(entry) or await self._put(leg.outbox, entry)):
                         return
             except LegLost:
-                self.detach(leg)
+                self._give_up(leg)
                 return
 
     def _send_ahead(self, leg: CallerLeg) -> None:
         """Send the message that is due within `AHEAD_S`, if there is one, and let `run` wait for the next."""
-        if self._alarm is None or leg.outbox.room < ENTRIES_PER_MESSAGE:
+        if not self._alarm.waits or leg.outbox.room < ENTRIES_PER_MESSAGE:
             return
         if due := self._take_due(join=True, ahead_s=AHEAD_S):
             try:
                 for entry in self._entries(leg, due):
                     leg.outbox.put_now(entry)
             except LegLost:
-                self.detach(leg)
-            self._alarm.deadline = self._due_at
+                self._give_up(leg)
+            self._alarm.move(self._due_at)
+
+    def _give_up(self, leg: CallerLeg) -> None:
+        if self._recording is not None:
+            self._recording.caller_outbox_gone()
+        self.detach(leg)
 
     @property
     def _due_at(self) -> float:
@@ -179,6 +178,8 @@ class Speaker:
         return math.inf if due_at is None else due_at
 
     def _joins(self, leg: CallerLeg) -> bool:
+        if self._recording is not None:
+            self._recording.many_calls(many=self._burden.many_calls)
         return self._burden.many_calls and leg.joins_frames
 
     def _take_due(self, *, join: bool, ahead_s: float = 0.0) -> list[_Due]:

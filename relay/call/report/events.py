@@ -38,8 +38,11 @@ class CallEvent:
 
 @dataclass(frozen=True, slots=True)
 class CallStarted(CallEvent):
+    """`generation` is that of the configuration which holds for this call."""
+
     log_name = "call.started"
     call_sid: str
+    generation: int = 1
 
 
 @dataclass(frozen=True, slots=True)

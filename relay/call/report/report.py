@@ -20,11 +20,12 @@ class Report:
     """
 
     def __init__(self, call_id: str, metrics: Metrics, recording: CallRecording | None = None) -> None:
+        self.call_id = call_id
         self.recording = recording
         """Where the call is taken down, if it is: everybody who has a report may do so."""
         self.counts = Counts(metrics)
         self.status = CallStatus(weakly(self.tell))
-        self._log = structlog.get_logger().bind(call_id=call_id)
+        self._log = structlog.get_logger(call_id=call_id)  # bound at each line, so that a new level holds
         self.listeners = Listeners[CallEvent]()
 
     def tell(self, event: CallEvent) -> None:

@@ -57,8 +57,10 @@ class ReorderBuffer(Generic[Item]):
     @property
     def next_deadline(self) -> float | None:
         """When `expire` will give up a gap; None while nothing is held."""
-        arrived = next((arrived for arrived, _ in self._held.values()), None)
-        return None if arrived is None else arrived + self._max_s
+        if not self._held:
+            return None
+        arrived, _ = next(iter(self._held.values()))
+        return arrived + self._max_s
 
     def ahead(self, seq: int) -> int:
         """How many messages are still to come before this one; negative for one whose turn has passed."""

@@ -1,4 +1,4 @@
-"""A WebSocket behind its handshake, as a PromptSocket: the only reader and the only writer of its stream.
+"""A WebSocket behind its handshake, as a PromptSocket: it alone reads its stream, and its `LinkWriter` alone writes it.
 
 Nobody reads for its own sake: who waits for something reads, and another who waits meanwhile is told when something
 came. So a message wakes one task. While nobody waits, `run` reads.
@@ -24,12 +24,14 @@ from functools import partial
 
 import trio
 
-from relay.errors import LegClosed, LegLost, LocalProtocolError
+from relay.errors import LegClosed, LegLost
 from relay.net.link.fragments import Violation
 from relay.net.link.pace import FramePace, FrameRates
 from relay.net.link.prompt_stream import RECEIVE_BYTES, PromptStream
 from relay.net.link.protocol import Goodbye, Pong, WebSocketProtocol
+from relay.net.link.writer import LinkWriter
 from relay.wakeup import Signal
+from relay.weak import weakly
 
 CLOSE_LIMIT_S = 1.0
 SILENT_LIMIT_S = 1.0
@@ -53,13 +55,7 @@ class Link:
         self._protocol = protocol
         self._peer = peer
         self._unread_max = unread_max
-        self._writing = trio.Lock()
-        self._work = Signal()
-        """There is something that `run` has to write."""
-        self._torn = False
-        """Whether a frame is half-way in, for now or for good."""
-        self._gone = False
-        """Whether a write failed, or the stream ended."""
+        self._writer = LinkWriter(self._stream, protocol, peer, failed=weakly(self._fall_silent))
         self._silent = trio.Event()
         self._sends = 0
         self._unread: deque[str | bytes] = deque()
@@ -80,13 +76,12 @@ class Link:
     @property
     def closed(self) -> bool:
         """Whether nothing can be sent any more, as far as is known here."""
-        return self._closing or self._gone or self._ending is not None
+        return self._closing or self._writer.gone or self._ending is not None
 
     @property
     def said_all(self) -> bool:
         """Whether both sides have said goodbye, or the peer broke the protocol and was told so."""
-        waits = self._stream.has_rest or self._protocol.has_answers
-        return self._protocol.is_over and not (waits or self._torn or self._gone)
+        return self._protocol.is_over and self._writer.has_written_all
 
     def change_rates(self, rates: FrameRates, surplus: FramePace | None = None) -> None:
         """From now on frames are taken at other rates, also for a `receive` that waits."""
@@ -122,7 +117,7 @@ class Link:
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         if not self.send_now(message):
-            await self._write(partial(self._protocol.message, message))
+            await self._writer.write(partial(self._protocol.message, message))
         self._sends += 1
         if self._sends % SENDS_PER_TURN == 0:
             self._stand_in.fire()
@@ -130,19 +125,14 @@ class Link:
 
     def send_now(self, message: str | bytes) -> bool:
         """Write one message in this instant; see PromptSocket. What the kernel leaves of it is written by `run`."""
-        if not self._stream.can_write_now or self._writing.locked() or self._is_mute:
-            return False
-        was_taken = self._stream.write_now(self._protocol.message(message))
-        if self._stream.has_rest:
-            self._work.fire()
-        return was_taken
+        return not self._closing and self._writer.write_now(message)
 
     async def ping(self, timeout_s: float) -> None:
         """Wait for the answer to a ping. Raises LegLost when there is none in time."""
         self._pings = number = self._pings + 1
         try:
             with trio.fail_after(timeout_s):
-                await self._write(partial(self._protocol.ping, number.to_bytes(_PING_BYTES, "big")))
+                await self._writer.write(partial(self._protocol.ping, number.to_bytes(_PING_BYTES, "big")))
                 while self._ponged < number and not self.closed:
                     await self._read_on()
         except trio.TooSlowError:
@@ -164,7 +154,7 @@ class Link:
         """
         self._closing = True
         self._news.fire()
-        await self._write(partial(self._protocol.goodbye, code, reason))
+        await self._writer.write(partial(self._protocol.goodbye, code, reason))
         while self._ending is None:
             if self._advance():
                 await trio.lowlevel.checkpoint()
@@ -196,16 +186,12 @@ class Link:
 
     async def _run(self) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._write_rest)
+            nursery.start_soon(self._writer.run)
             nursery.start_soon(self._limit_silence)
             await self._stand_by()
             with trio.move_on_after(CLOSE_LIMIT_S), suppress(LegLost):
-                await self._write(None)
+                await self._writer.write(None)
             nursery.cancel_scope.cancel()
-
-    @property
-    def _is_mute(self) -> bool:
-        return self._torn or self._gone or self._closing or self._protocol.said_goodbye
 
     def _lost(self, why: str) -> LegLost:
         return LegLost(f"{self._peer}: {why}")
@@ -217,9 +203,11 @@ class Link:
 
     def _advance(self) -> bool:
         """Take the next event of what was read; whether it was a message."""
+        if self._protocol.is_hungry:
+            return False
         event = self._protocol.next_event(trio.current_time())
         if self._protocol.has_answers:
-            self._answer()
+            self._writer.answer()
         if event is None:
             return False
         if isinstance(event, str | bytes):
@@ -253,7 +241,7 @@ class Link:
 
     def _fall_silent(self) -> None:
         """Nothing can be sent any more. What the peer said before it left, and why, is still there to be read."""
-        self._gone = True
+        self._writer.gone = True
         self._silent.set()
         self._news.fire()
         self._stand_in.fire()
@@ -266,7 +254,7 @@ class Link:
         await trio.aclose_forcefully(self._stream)
 
     def _lose(self) -> None:
-        self._gone = True
+        self._writer.gone = True
         self._end(partial(LegLost, f"{self._peer}: connection lost"))
 
     async def _read(self) -> None:
@@ -281,7 +269,7 @@ class Link:
                 if self._closing:
                     self._lose()  # the answer lies behind a flood
                     return
-                if self._stream.peer_has_left and not self._gone:
+                if self._stream.peer_has_left and not self._writer.gone:
                     self._fall_silent()
                 await self._paced.wait(due_s)
             elif not self._protocol.is_hungry:
@@ -319,42 +307,3 @@ class Link:
     def _is_idle(self) -> bool:
         is_read = self._closing or self._receiving
         return self._ending is None and not is_read and len(self._unread) < self._unread_max
-
-    async def _write(self, make: Callable[[], bytes] | None) -> None:
-        """Write what waits, and one more frame behind it. Raises LegLost when that cannot be done."""
-        async with self._writing:
-            if self._torn or self._gone:
-                raise self._lost("socket lost")
-            try:
-                frame = b"" if make is None else make()
-            except LocalProtocolError:
-                raise self._lost("socket closed") from None
-            data = frame + self._protocol.take_answers()
-            if not (data or self._stream.has_rest):
-                return
-            self._torn = True
-            try:
-                await self._stream.send_all(data)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                self._fall_silent()
-                raise self._lost("connection lost") from None
-            self._torn = False
-
-    async def _write_rest(self) -> None:
-        with suppress(LegLost):
-            while True:
-                while not (self._stream.has_rest or self._protocol.has_answers):
-                    await self._work.wait()
-                await self._write(None)
-
-    def _answer(self) -> None:
-        """Answer the peer's pings and goodbye, at once if nothing else is under way."""
-        if self._stream.can_write_now and not (self._writing.locked() or self._torn or self._gone):
-            answers = self._protocol.take_answers()
-            try:
-                if not self._stream.write_now(answers):
-                    self._stream.write_later(answers)
-            except trio.BrokenResourceError:
-                self._fall_silent()
-        if self._stream.has_rest or self._protocol.has_answers:
-            self._work.fire()

@@ -2,12 +2,13 @@
 
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import trio
 
-from relay.net.link.shared_reader import READ_BYTES, Seat, notify_closing, take_seat
+from relay.net.link.shared_reader import Seat, notify_closing, take_seat
 from relay.net.transport import TCP_CLOSE, TCP_CLOSE_WAIT, tcp_state
 
 RECEIVE_BYTES = 65_536
@@ -32,7 +33,7 @@ class PromptStream(trio.abc.Stream):
 
         On leaving, who still receives gets ClosedResourceError.
         """
-        self._seat = None if self._socket is None else take_seat(self._socket.fileno())
+        self._seat = None if self._socket is None else take_seat(self._socket.fileno(), self._below.receive_some)
         try:
             yield
         finally:
@@ -78,42 +79,50 @@ class PromptStream(trio.abc.Stream):
     async def wait_send_all_might_not_block(self) -> None:
         await self._below.wait_send_all_might_not_block()
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        return await self._receive_below(max_bytes)
+    def receive_some(self, max_bytes: int | None = None) -> Coroutine[Any, Any, bytes | bytearray]:
+        return self._receive_below(max_bytes)
 
     async def aclose(self) -> None:
         if self._socket is not None:
             notify_closing(self._socket)
         await self._below.aclose()
 
-    async def _receive_below(self, max_bytes: int | None) -> bytes | bytearray:
-        if self._seat is not None:
-            takes_all = max_bytes is None or max_bytes >= READ_BYTES
-            if takes_all and self._seat.is_shared and (received := await self._seat.receive()) is not None:
-                return received
-            self._seat.step_aside()
-        return await self._below.receive_some(max_bytes)
+    def _receive_below(self, max_bytes: int | None) -> Coroutine[Any, Any, bytes | bytearray]:
+        """A plain function, because every coroutine around a message costs time."""
+        return (self._below.receive_some if self._seat is None else self._seat.receive)(max_bytes)
 
     def _hand_over(self, data: bytes) -> int:
         """How many bytes the kernel took in this instant."""
         if self._socket is None:
             return 0
-        with suppress(OSError):  # also BlockingIOError; of a broken connection the next ordinary write tells
+        try:
             return os.write(self._socket.fileno(), data)
-        return 0
+        except OSError:  # also BlockingIOError; of a broken connection the next ordinary write tells
+            return 0
 
 
 class TlsStream(PromptStream):
-    """The client's side of TLS over a stream. trio's own cannot be written from a plain function.
+    """One side of TLS over a stream: the client's of the server that is named, or the server's. trio's own cannot be
+    written from a plain function.
 
     It ends without a goodbye of TLS, and takes the end of the stream below for its own: a WebSocket has a goodbye of
     its own (RFC 6455, 7.1.1), and what is cut off without one counts as lost.
     """
 
-    def __init__(self, below: trio.abc.Stream, context: ssl.SSLContext, server_hostname: str) -> None:
+    def __init__(self, below: trio.abc.Stream, context: ssl.SSLContext, server_hostname: str | None = None) -> None:
         super().__init__(below)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
+        self._tls = context.wrap_bio(
+            self._incoming,
+            self._outgoing,
+            server_side=server_hostname is None,
+            server_hostname=server_hostname,
+        )
+
+    @property
+    def has_received(self) -> bool:
+        """Whether more came than was given out: `receive_some` may return at once."""
+        return self._incoming.pending > 0 or self._tls.pending() > 0
 
     async def do_handshake(self) -> None:
         """Agree on keys, and verify the peer. Raises BrokenResourceError, caused by an ssl.SSLError if TLS failed."""
@@ -147,6 +156,12 @@ class TlsStream(PromptStream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         self._seal(data)
+        await super().send_all(self._outgoing.read())
+
+    async def send_goodbye(self) -> None:
+        """Say that nothing follows (close_notify; RFC 8446, 6.1)."""
+        with suppress(ssl.SSLError):  # it would wait for the answer
+            self._tls.unwrap()
         await super().send_all(self._outgoing.read())
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:

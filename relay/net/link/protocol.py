@@ -43,6 +43,7 @@ _FIRST_BYTES = frozenset((0, 1, 2, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8A))
 """The first byte of a head: no other opcodes are known, no reserved bit has a meaning without an extension, and no
 control frame is a fragment (5.2, 5.4)."""
 _WHOLE_TEXT, _WHOLE_BINARY, _WHOLE_CLOSE = FINAL | TEXT, FINAL | BINARY, FINAL | CLOSE
+_WHOLE_MESSAGES = (_WHOLE_TEXT, _WHOLE_BINARY)
 _CLOSE_CODES = frozenset((1000, 1001, 1002, 1003, *range(1007, 1015)))
 _FREE_CLOSE_CODES = range(3000, 5000)
 """Those that a close frame may hold: registered ones, and those of libraries and applications (7.4)."""
@@ -89,7 +90,8 @@ class WebSocketProtocol:
 
     def __init__(self, side: Side, bounds: MessageBounds, rates: FrameRates) -> None:
         self.is_hungry = True
-        """Whether there is no whole frame left of what was fed."""
+        """Whether there is no whole frame left of what was fed. That is known when a message was the last of it, and
+        otherwise when `next_event` has found nothing more."""
         self.is_over = False
         """Whether nothing more will be taken."""
         self.said_goodbye = False
@@ -191,6 +193,7 @@ class WebSocketProtocol:
         self._at = end
         if end == len(data):  # of a long message nothing stays
             self._data, self._at = b"", 0
+            self.is_hungry = first in _WHOLE_MESSAGES
         if first == _WHOLE_TEXT:
             return whole_text(payload)
         if first == _WHOLE_BINARY:
@@ -247,6 +250,7 @@ class WebSocketProtocol:
             self._farewell = self.goodbye(code, reason)
             self._pong = pong
         self.is_over = True
+        self.is_hungry = False
         self._data, self._at = b"", 0
         self._fragments = Fragments(self._bounds)
         return event

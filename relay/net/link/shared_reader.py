@@ -21,10 +21,15 @@ error there is its own.
 import math
 import os
 import select
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import trio
+
+from relay.wakeup import sleep_until
+
+ReceiveSome = Callable[[int | None], Coroutine[Any, Any, bytes | bytearray]]
 
 READ_BYTES = 65_536
 SOCKETS_PER_CALL = 2
@@ -52,10 +57,11 @@ def shared_reader(tick_s: Callable[[int], float | None] = tick_s) -> "Iterator[S
         reader.close()
 
 
-def take_seat(descriptor: int) -> "Seat | None":
-    """A seat for a non-blocking socket, until `leave`; None where no reader runs."""
+def take_seat(descriptor: int, receive_alone: ReceiveSome) -> "Seat | None":
+    """A seat for a non-blocking socket, until `leave`; None where no reader runs. `receive_alone` reads the socket by
+    itself."""
     reader = _of_this_run.get()
-    return None if reader is None else reader.seat(descriptor)
+    return None if reader is None else reader.seat(descriptor, receive_alone)
 
 
 def notify_closing(socket: trio.socket.SocketType) -> None:
@@ -83,10 +89,10 @@ class SharedReader:
         """Whether sockets are to be read together now."""
         return self._runs and self._now is not None
 
-    def seat(self, descriptor: int) -> "Seat":
+    def seat(self, descriptor: int, receive_alone: ReceiveSome) -> "Seat":
         """A seat for the socket. One that an earlier socket of that number left behind is gone."""
         self.forget(descriptor)
-        seat = self._seats[descriptor] = Seat(self, descriptor)
+        seat = self._seats[descriptor] = Seat(self, descriptor, receive_alone)
         self._now = self._tick_s(len(self._seats))
         return seat
 
@@ -122,7 +128,7 @@ class SharedReader:
             while True:
                 if self.read_ready() and self._now:
                     due_s = max(due_s + self._now, trio.current_time())
-                    await trio.sleep_until(due_s)
+                    await sleep_until(due_s)
                 else:
                     await trio.lowlevel.wait_readable(self._epoll.fileno())
                     due_s = trio.current_time()
@@ -151,9 +157,10 @@ class SharedReader:
 class Seat:
     """One socket at the reader. One task at a time receives."""
 
-    def __init__(self, reader: SharedReader, descriptor: int) -> None:
+    def __init__(self, reader: SharedReader, descriptor: int, receive_alone: ReceiveSome) -> None:
         self.descriptor = descriptor
         self._reader = reader
+        self._receive_alone = receive_alone
         self._watched = False
         self._waiting: trio.lowlevel.Task | None = None
         self._received: bytes | Exception | None = None
@@ -161,27 +168,30 @@ class Seat:
 
     @property
     def is_shared(self) -> bool:
-        """Whether to `receive` here; otherwise the socket is read by itself, after `step_aside`."""
+        """Whether the socket is read together with others now."""
         return self._reader.shares and not self._gone
 
-    async def receive(self) -> bytes | None:
-        """What comes next, of READ_BYTES at most, or empty at the end of the stream; None when the reader has ended,
-        and the socket is to be read by itself. Cancelled, it has taken nothing.
+    async def receive(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """What comes next, or empty at the end of the stream, as trio's ReceiveStream does. Cancelled, it has taken
+        nothing. While sockets are read by themselves, or for less than READ_BYTES, `receive_alone` does it.
 
         Raises BrokenResourceError for a broken connection, ClosedResourceError when it is closed here, and
         BusyResourceError when another task receives.
         """
-        if self._waiting is not None:
-            raise trio.BusyResourceError("another task receives")
-        if self._gone:
-            raise trio.ClosedResourceError("the socket is closed")
-        if not self._watched:
-            self._watch()
-        self._waiting = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._abort)
-        if isinstance(self._received, Exception):
-            raise self._received
-        return self._received
+        if self.is_shared and (max_bytes is None or max_bytes >= READ_BYTES):
+            if self._waiting is not None:
+                raise trio.BusyResourceError("another task receives")
+            if not self._watched:
+                self._watch()
+            self._waiting = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._abort)
+            received, self._received = self._received, None
+            if isinstance(received, bytes):
+                return received
+            if received is not None:
+                raise received
+        self.step_aside()
+        return await self._receive_alone(max_bytes)
 
     def step_aside(self) -> None:
         """Let the socket be read by others. Nobody receives here."""

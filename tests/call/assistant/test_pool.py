@@ -47,3 +47,14 @@ async def test_what_fails_for_one_call_is_left_out_by_the_others(pool: Assistant
         pool.breakers[1].failed(1.0)
     assert pool.ladder(3).next(2.0) == Wait(RULES.open_s)
     assert pool.ladder(3).next(RULES.open_s) == Dial(0)
+
+
+def test_what_is_known_of_an_assistant_stays_known_in_the_next_pool() -> None:
+    placer = CallPlacer(Metrics())
+    stays, goes, comes = FakeDialer(MULAW, "stays"), FakeDialer(MULAW, "goes"), FakeDialer(MULAW, "comes")
+    pool = AssistantPool([goes, stays], placer)
+    renewed = pool.renewed([stays, comes])
+
+    assert (renewed.dialers, renewed.placer) == ((stays, comes), placer)
+    assert renewed.breakers[0] is pool.breakers[1]
+    assert renewed.breakers[1] not in pool.breakers

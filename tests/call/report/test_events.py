@@ -37,7 +37,7 @@ def logged(event: CallEvent) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("event", "line"),
     [
-        (CallStarted("CA1"), {"event": "call.started", "call_sid": "CA1"}),
+        (CallStarted("CA1", 2), {"event": "call.started", "call_sid": "CA1", "generation": 2}),
         (
             CallEnded("idle", 1.5, "CA1", None, {"frames_stale": 0}),
             {

@@ -21,7 +21,9 @@ def test_one_event_is_logged_with_the_call_counted_and_told() -> None:
         with report.listeners.listening(told.append):
             report.tell(CallStarted("CA1"))
 
-    assert logs == [{"event": "call.started", "log_level": "info", "call_id": "the-call", "call_sid": "CA1"}]
+    assert logs == [
+        {"event": "call.started", "log_level": "info", "call_id": "the-call", "call_sid": "CA1", "generation": 1}
+    ]
     assert metrics.registry.get_sample_value("relay_calls_active") == 1
     assert told == [CallStarted("CA1")]
 

@@ -112,6 +112,21 @@ async def test_a_jump_of_the_delay_cuts_nothing(autojump_clock: MockClock) -> No
         assert stops(rig) <= 1
 
 
+@pytest.mark.parametrize("at_s", [8.0, 9.3, 11.0])
+async def test_an_echo_that_begins_in_mid_call_is_found_once_it_is_heard_as_speech(
+    at_s: float, autojump_clock: MockClock
+) -> None:
+    """The caller turns the loudspeaker on, on a line that was hardly looked at any more. It may cut the assistant once:
+    then nothing comes back until it speaks again."""
+    async with call_with(line_echo(200, 50)) as (rig, line):
+        rig.assistant.say(WORDS * 2)
+        await trio.sleep(at_s)
+        line.path = line_echo(15, 180)
+        await trio.sleep(4)
+
+        assert rig.event("echo.found")["delay_ms"] == pytest.approx(180, abs=60)
+
+
 async def test_an_echo_is_found_again_after_the_caller_attached_again(autojump_clock: MockClock) -> None:
     async with call_with(line_echo(15, 180)) as (rig, _):
         rig.assistant.say(WORDS)

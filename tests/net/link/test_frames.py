@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection, Message
 
-from relay.net.link.frames import BINARY, CLOSE, TEXT, close_payload, frame, mask
+from relay.net.link.frames import BINARY, CLOSE, KEYS_AT_ONCE, TEXT, close_payload, frame, mask
 from tests.support.raw_frames import KEY
 
 
@@ -32,6 +32,24 @@ def test_a_mask_undoes_itself_and_is_that_of_the_standard(payload: bytes) -> Non
 
 def test_no_two_frames_have_the_same_mask() -> None:
     assert len({frame(BINARY, b"", masked=True) for _ in range(100)}) == 100
+
+
+def test_the_system_is_asked_for_many_masks_at_once_and_each_is_used_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def urandom(n_bytes: int) -> bytes:
+        asked.append(n_bytes)
+        return b"".join((len(asked) * n_bytes + at).to_bytes(4) for at in range(0, n_bytes, 4))
+
+    def take_all() -> list[bytes]:
+        return [frame(BINARY, b"", masked=True) for _ in range(KEYS_AT_ONCE)]
+
+    monkeypatch.setattr("os.urandom", urandom)
+    take_all()  # those of before are used up
+    masked = take_all() + take_all()
+
+    assert len(asked) == 3
+    assert len(set(masked)) == 2 * KEYS_AT_ONCE
 
 
 @given(reason=st.text(max_size=200))

@@ -29,10 +29,14 @@ from tests.support.raw_frames import (
 
 UNHURRIED = FrameRates(frames_per_s=1e9, bytes_per_s=1e12, burst_s=1e9, controls_per_s=1e9, controls_burst=10**9)
 BOUNDS = MessageBounds(text_max_bytes=200_000, binary_max_bytes=100_000)
+BOUNDLESS = MessageBounds(text_max_bytes=2**40, binary_max_bytes=2**40)
+"""As the other library, which therefore finds another fault behind a message that is too long."""
 
 
-def protocol(side: Side = Side.SERVER, rates: FrameRates = UNHURRIED) -> WebSocketProtocol:
-    return WebSocketProtocol(side, BOUNDS, rates)
+def protocol(
+    side: Side = Side.SERVER, rates: FrameRates = UNHURRIED, bounds: MessageBounds = BOUNDS
+) -> WebSocketProtocol:
+    return WebSocketProtocol(side, bounds, rates)
 
 
 def events_of(taker: WebSocketProtocol, *parts: bytes) -> list[Event]:
@@ -119,7 +123,7 @@ def ours(events: list[Event]) -> list[Event]:
 def test_it_takes_and_refuses_what_wsproto_does(side: Side, data: st.DataObject, lengths: list[int]) -> None:
     parts = cut(data.draw(frames(side)), lengths)
 
-    assert ours(events_of(protocol(side), *parts)) == wsprotos_view(side, parts)
+    assert ours(events_of(protocol(side, bounds=BOUNDLESS), *parts)) == wsprotos_view(side, parts)
 
 
 @pytest.mark.parametrize("side", Side)
@@ -370,6 +374,27 @@ def test_too_fast_a_stranger_is_taken_later_and_an_admitted_one_at_once() -> Non
     while taker.next_event(0.0) is not None:
         taken += 1
     assert taken == 99
+
+
+@pytest.mark.parametrize(
+    ("fed", "first", "hungry"),
+    [
+        (raw_frame(FIN | TEXT, b"all", masked=False), "all", True),
+        (raw_frame(FIN | BINARY, b"all", masked=False), b"all", True),
+        (raw_frame(FIN | TEXT, b"one", masked=False) * 2, "one", False),
+        (raw_frame(FIN | TEXT, b"one", masked=False) + raw_frame(FIN | PONG, masked=False), "one", False),
+        (raw_frame(FIN | PONG, b"1", masked=False), Pong(b"1"), False),
+        (close_frame(1000, masked=False), Goodbye(1000), False),
+        (raw_frame(FIN | TEXT, b"\xff", masked=False), Violation(1007, "text that is not UTF-8"), False),
+    ],
+)
+def test_it_knows_at_once_that_a_message_was_the_last_and_never_takes_another_event_for_one(
+    fed: bytes, first: Event, *, hungry: bool
+) -> None:
+    """Who reads on before it has acted upon a pong or a goodbye may wait for ever."""
+    taker = protocol(Side.CLIENT)
+    taker.feed(fed)
+    assert (taker.next_event(0.0), taker.is_hungry) == (first, hungry)
 
 
 def test_of_a_long_message_in_small_parts_nothing_stays() -> None:

@@ -37,6 +37,7 @@ WAYS = {"by itself": never, "at once": at_once, "on a tick": on_a_tick}
 async def running(reader: SharedReader) -> AsyncIterator[None]:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reader.run)
+        await wait_all_tasks_blocked()
         yield
         nursery.cancel_scope.cancel()
 
@@ -163,8 +164,12 @@ async def test_two_tasks_do_not_receive_from_one_socket() -> None:
         await far.send_all(b"on")
 
 
+async def never_alone(_: int | None) -> bytes:
+    raise AssertionError("the socket is read by itself")
+
+
 def seat_of(stream: trio.SocketStream, reader: SharedReader) -> Seat:
-    return reader.seat(stream.socket.fileno())
+    return reader.seat(stream.socket.fileno(), stream.receive_some)
 
 
 class Poisoned(SharedReader):
@@ -181,7 +186,7 @@ class Poisoned(SharedReader):
 async def test_whatever_goes_wrong_with_one_socket_ends_that_one_only() -> None:
     reader = Poisoned(at_once)
     (bad, bad_far), (good, good_far) = socket_pair(), socket_pair()
-    heard: list[bytes | None] = []
+    heard: list[bytes | bytearray] = []
 
     async def fail(seat: Seat) -> None:
         with pytest.raises(trio.BrokenResourceError):
@@ -221,7 +226,7 @@ async def test_a_descriptor_that_is_used_again_is_read_for_its_new_owner() -> No
             far = there if near is here else here
             assert near.fileno() == number
             near.setblocking(False)
-            seat = reader.seat(number)
+            seat = reader.seat(number, never_alone)
             left_behind.leave()
             far.send(b"mine")
             with trio.fail_after(5):

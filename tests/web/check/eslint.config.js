@@ -1,4 +1,4 @@
-// The rules for relay/web: those that find faults. How the code is laid out is left to its authors.
+// The rules for relay/web and relay/record/web: those that find faults. How the code is laid out is left to its authors.
 
 import js from "@eslint/js";
 import { defineConfig } from "eslint/config";

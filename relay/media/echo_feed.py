@@ -1,0 +1,101 @@
+"""Brings both sides of a line to the echo control, at 16 kHz; while that rests, it only keeps the last second of them.
+
+A line that has had no echo for seconds hardly ever gets one, and to look for it all the time costs more than all else
+that is done with the caller's audio. So the control is woken when an echo would matter, which is when the detector
+hears speech while the assistant is heard, and otherwise every few seconds. Until then both sides are kept as the
+telephone sent them, and nothing is resampled.
+"""
+
+from collections import deque
+
+import numpy as np
+
+from relay.media.echo_control import EchoControl, EchoMode, EchoState
+from relay.media.echo_estimate import GLANCE_MS, REACH_MS
+from relay.media.frames import WIDEBAND, Audio, AudioFormat
+from relay.media.resample import Samples
+from relay.media.transcode import Transcoder
+
+REST_MS = 5000.0
+"""It is woken after so much in any case."""
+LEAST_REST_MS = float(GLANCE_MS + REACH_MS)
+"""It is woken no sooner, however often speech is heard, as it is while a caller talks over the assistant. So much of
+both sides is kept: a glance takes all of it."""
+SPEECH_MS = 140.0
+"""So long after the detector heard speech there is enough of it: of an echo, four blocks or more."""
+
+
+class EchoFeed:
+    """One for a stream of a caller. Both sides are of the format `source`, in step."""
+
+    def __init__(self, source: AudioFormat, mode: EchoMode) -> None:
+        self.control = EchoControl(mode)
+        self._source = source
+        self._widen_near = Transcoder(source, WIDEBAND)
+        self._widen_far = Transcoder(source, WIDEBAND)
+        self._kept: deque[tuple[bytes, bytes | None]] = deque()
+        self._kept_bytes = 0
+        self._rested_ms, self._wake_at_ms = 0.0, REST_MS
+
+    def look_soon(self) -> None:
+        """The detector hears speech: if that is an echo, it is to be known at once."""
+        self._wake_at_ms = min(self._wake_at_ms, max(self._rested_ms + SPEECH_MS, LEAST_REST_MS))
+
+    def push(self, near: bytes, far: bytes | None, wide: Samples | None = None) -> Samples | None:
+        """Take the next of the caller, and what was played meanwhile, as long; None for silence.
+
+        `wide` is what the caller said at 16 kHz, if that is made anyway. Return what is to be heard in its place, as
+        `EchoControl.push` does; None: just that.
+        """
+        if self._rests(near, far):
+            return None
+        if wide is None:
+            wide = _widened(self._widen_near, near)
+        cleaned = self.control.push(wide, self._played(far, len(wide)))
+        return None if cleaned is wide else cleaned
+
+    def lost(self, far: bytes) -> Samples | None:
+        """What was recorded while this was played did not come, and nothing was put in its place.
+
+        To the canceller it is silence: an echo keeps its delay, whatever is missing. Return what waited of what had
+        come before, as `push` does.
+        """
+        if self._rests(self._source.silence(len(far)), far):
+            return None
+        played = self._played(far, 0)
+        return self.control.push(np.zeros(len(played), np.int16), played, lost=len(played))
+
+    def _rests(self, near: bytes, far: bytes | None) -> bool:
+        if self.control.state is not EchoState.RESTING:
+            return False
+        if self._rested_ms >= self._wake_at_ms:
+            if any(played is not None for _, played in self._kept):
+                self._wake()
+                return False
+            self._wake_at_ms = self._rested_ms + REST_MS
+        self._keep(near, far)
+        return True
+
+    def _keep(self, near: bytes, far: bytes | None) -> None:
+        self._kept.append((near, far))
+        self._kept_bytes += len(near)
+        self._rested_ms += self._source.duration_ms(len(near))
+        while self._source.duration_ms(self._kept_bytes - len(self._kept[0][0])) >= LEAST_REST_MS:
+            self._kept_bytes -= len(self._kept.popleft()[0])
+
+    def _wake(self) -> None:
+        self._widen_near.reset()
+        self._widen_far.reset()
+        near = b"".join(said for said, _ in self._kept)
+        far = b"".join(self._source.silence(len(said)) if played is None else played for said, played in self._kept)
+        self.control.wake(_widened(self._widen_near, near), _widened(self._widen_far, far))
+        self._kept.clear()
+        self._kept_bytes = 0
+        self._rested_ms, self._wake_at_ms = 0.0, REST_MS
+
+    def _played(self, far: bytes | None, samples: int) -> Samples:
+        return np.zeros(samples, np.int16) if far is None else _widened(self._widen_far, far)
+
+
+def _widened(widen: Transcoder, data: bytes) -> Samples:
+    return np.frombuffer(widen.push(Audio(widen.source, data)).data, np.int16)

@@ -1,0 +1,271 @@
+"""Runs a recorded call again as it was, step for step.
+
+A step is one thing that came from outside, or the end of one wait of the call, as the recording has them in order.
+Each begins at the time at which it was taken down, and is over when every task of the call waits: no wait ends by a
+clock. So neither the load of the machine on which the call ran nor that of this one decides anything.
+
+| the recording says              | then                                                                          |
+|---------------------------------|-------------------------------------------------------------------------------|
+| something came                  | the call gets it, and works until it waits                                    |
+| a wait was over (`Woke`)        | the wait of that name ends, and the call works until it waits                 |
+| something left for the caller   | what waits first in the outbox is gone                                        |
+| something left for an assistant | if the call waits for that, it goes on                                        |
+| an event was told               | nothing: it is compared afterwards                                            |
+"""
+
+import sys
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from itertools import pairwise
+from math import inf
+
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from relay.config import Config
+from relay.media.frames import Audio
+from relay.record.backlog import Backlog
+from relay.record.call_recording import CallRecording
+from relay.record.entries import (
+    CallerLent,
+    CallerOutboxGone,
+    ClearSent,
+    FromCaller,
+    MarkSent,
+    Recorded,
+    RecordingEnd,
+    RecordingHeader,
+    TextToAssistant,
+    Timed,
+    ToAssistant,
+    ToCaller,
+    Told,
+    Woke,
+)
+from relay.redaction import Redactor
+from relay.replay.stage import ReplayStage, open_stage
+
+TO_CALLER = (ToCaller, MarkSent, ClearSent)
+TICK_S = 1e-7
+"""Less than it takes to look at a clock twice. What is due at the very moment at which something began is due the next
+time that somebody looks, however the sum of both was rounded."""
+TO_ASSISTANT = (ToAssistant, TextToAssistant)
+NO_STEPS = (*TO_CALLER, *TO_ASSISTANT, Told, CallerOutboxGone)
+
+
+class StepClock(trio.abc.Clock):
+    """Goes by `tick_s` with each look at it. Once it `runs`, it jumps to each deadline that a task waits for."""
+
+    def __init__(self, now: float, tick_s: float = 0.0) -> None:
+        self.now = now
+        self.runs = False
+        self._tick_s = tick_s
+
+    def start_clock(self) -> None:
+        """Nothing to start."""
+
+    def current_time(self) -> float:
+        self.now += self._tick_s
+        return self.now
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        if self.runs and deadline < inf:
+            self.now = max(self.now, deadline)
+        return 0.0 if deadline <= self.now else inf
+
+
+class SteppedRecording(CallRecording):
+    """Takes the replay down, and has the waits of its call in hand."""
+
+    holds = True
+
+    def __init__(self, header: RecordingHeader, moment: float, names: Collection[str]) -> None:
+        """`names` are those of the waits that were over in the recorded call: it may be of a version with fewer."""
+        super().__init__(header, Redactor(), moment, Backlog(sys.maxsize))
+        self._names = names
+        self._waits: dict[str, trio.CancelScope] = {}
+
+    def scope(self, name: str, at: float) -> trio.CancelScope:  # noqa: ARG002
+        self._waits[name] = scope = trio.CancelScope()
+        return scope
+
+    def knows(self, name: str) -> bool:
+        return name in self._names
+
+    def end_wait(self, name: str) -> None:
+        """The wait of this name is over."""
+        if name in self._waits:
+            self._waits[name].cancel()
+
+
+class RecordedSteps:
+    """The entries of a recording, and where in them a replay is. It is the `WriteGate` of what the call writes.
+
+    Within a step the clock goes on with what is written, as it did: what is due is asked again behind each message.
+    """
+
+    def __init__(self, entries: Sequence[Timed], clock: StepClock) -> None:
+        self.entries = entries
+        self._clock = clock
+        self._began_s = clock.now
+        self._at = 0
+        self._steps = [index for index, entry in enumerate(entries) if not isinstance(entry, NO_STEPS)]
+        self._step_end = 0
+        self._to_caller = [index for index, entry in enumerate(entries) if isinstance(entry, TO_CALLER)]
+        self._left_for_caller = 0
+        self._to_assistant: dict[int, list[int]] = defaultdict(list)
+        for index, entry in enumerate(entries):
+            if isinstance(entry, ToAssistant | TextToAssistant):
+                self._to_assistant[entry.connection].append(index)
+
+    def go_to(self, index: int, upto: int) -> None:
+        """The replay is at this entry. If it is a step, those up to `upto` belong to it."""
+        self._at = index
+        self._pass(index)
+        after = bisect_right(self._steps, upto)
+        self._step_end = self._steps[after] if after < len(self._steps) else len(self.entries)
+
+    @property
+    def breaks_outbox(self) -> bool:
+        """Whether in this step the caller's outbox was found closed."""
+        return any(isinstance(entry, CallerOutboxGone) for entry in self.entries[self._at + 1 : self._step_end])
+
+    def let_go(self) -> None:
+        """The recording is over: a call that is not ends as it likes."""
+        self._clock.runs = True
+
+    def _pass(self, index: int) -> None:
+        if index < len(self.entries):
+            self._clock.now = max(self._clock.now, self._began_s + happened_s(self.entries[index]))
+
+    def new_caller_socket(self) -> None:
+        """What was to leave by the one before will not."""
+        self._left_for_caller = bisect_right(self._to_caller, self._at)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether what is here was to leave for the caller, and has not."""
+        return self._next_for_caller == self._at
+
+    @property
+    def _next_for_caller(self) -> int:
+        left = self._left_for_caller
+        return self._to_caller[left] if left < len(self._to_caller) else len(self.entries)
+
+    def caller_takes_at_once(self) -> bool:
+        return self._next_for_caller < self._step_end
+
+    def caller_took(self, message: str | bytes = "") -> None:  # noqa: ARG002
+        self._pass(self._next_for_caller)
+        self._left_for_caller += 1
+
+    def in_hand(self) -> int:
+        for number, index in enumerate(self._to_caller[self._left_for_caller :]):
+            if isinstance(self.entries[index], ClearSent):
+                return number
+        return 0
+
+    def assistant_takes_at_once(self, connection: int, number: int) -> bool:
+        sent = self._to_assistant[connection]
+        index = sent[number] if number < len(sent) else len(self.entries)  # it was dead, and took no more
+        takes = index < self._step_end
+        if takes:
+            self._pass(index)
+        return takes
+
+
+def run_exactly(
+    header: RecordingHeader, entries: Sequence[Timed], config: Config, apology: Audio | None
+) -> list[Timed]:
+    """What the call does this time. `entries` are those of one file, in its order."""
+    assert header.clock_s is not None
+    clock = StepClock(header.clock_s, TICK_S if _clock_ran(entries) else 0.0)
+    return trio.run(_play, header, RecordedSteps(entries, clock), config, apology, clock=clock)
+
+
+async def _play(header: RecordingHeader, script: RecordedSteps, config: Config, apology: Audio | None) -> list[Timed]:
+    names = {entry.name for entry in script.entries if isinstance(entry, Woke)}
+    recording = SteppedRecording(header, trio.current_time(), names)
+    taken: list[Recorded] = []
+    ending, last = last_words(script.entries)
+    async with open_stage(header, config, recording, script, apology) as stage:
+        await wait_all_tasks_blocked()
+        for index, entry in enumerate(script.entries):
+            if index in last:
+                continue
+            script.go_to(index, upto=last[-1] if index == ending and last else index)
+            settles = _act(stage, recording, script, entry)
+            if index == ending:
+                for late in last:
+                    stage.give(script.entries[late])
+            if settles:
+                await wait_all_tasks_blocked()
+            taken += recording.take()
+        script.let_go()
+    return only_timed(taken)
+
+
+def _clock_ran(entries: Sequence[Timed]) -> bool:
+    """Whether the clock of the recording went on while the call worked: a virtual one does not."""
+    return all(one.at_s != other.at_s for one, other in pairwise(entries))
+
+
+def last_words(entries: Sequence[Timed]) -> tuple[int, list[int]]:
+    """Which step ended the call, and what came behind it: to tasks that had been woken for that before they were
+    cancelled, so it has to come again before they are."""
+    told = next((index for index, entry in enumerate(entries) if _says_ended(entry)), len(entries))
+    steps = [index for index, entry in enumerate(entries) if not isinstance(entry, NO_STEPS)]
+    behind = bisect_right(steps, told)
+    ending = steps[behind - 1] if behind else -1
+    return ending, [index for index in steps[behind:] if not isinstance(entries[index], Woke)]
+
+
+def _says_ended(entry: Timed) -> bool:
+    return isinstance(entry, Told) and entry.name == "call.state" and entry.values.get("status") == "ended"
+
+
+def whole_steps(entries: Sequence[Timed]) -> Sequence[Timed]:
+    """Those of a recording that was cut short, up to its last step, of which all is known that came of it."""
+    last = max((index for index, entry in enumerate(entries) if not isinstance(entry, NO_STEPS)), default=0)
+    return entries[:last]
+
+
+def only_timed(entries: Iterable[Recorded]) -> list[Timed]:
+    """What happened, without the frame of a file."""
+    return [entry for entry in entries if not isinstance(entry, RecordingHeader | RecordingEnd)]
+
+
+def happened_s(entry: Timed) -> float:
+    """When the call acted on it."""
+    return entry.used_s if isinstance(entry, FromCaller) and entry.used_s is not None else entry.at_s
+
+
+def _act(stage: ReplayStage, recording: SteppedRecording, script: RecordedSteps, entry: Timed) -> bool:
+    """Whether the call has something to do now."""
+    match entry:
+        case ToCaller() | MarkSent() | ClearSent():
+            if script.is_due and stage.leg is not None:
+                stage.leg.outbox.release()
+            if script.is_due:
+                script.caller_took()
+        case ToAssistant(_, _, _, number) | TextToAssistant(_, _, number):
+            return stage.connections.get(number).socket.release()
+        case Woke(_, name):
+            _prepare(stage, script)
+            recording.end_wait(name)
+            return True
+        case Told() | CallerOutboxGone():
+            return False
+        case _:
+            _prepare(stage, script)
+            if isinstance(entry, CallerLent):
+                script.new_caller_socket()
+            stage.give(entry)
+            return True
+    return isinstance(entry, ClearSent)
+
+
+def _prepare(stage: ReplayStage, script: RecordedSteps) -> None:
+    if script.breaks_outbox and stage.leg is not None:
+        stage.leg.outbox.broken = True

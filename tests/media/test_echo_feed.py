@@ -1,0 +1,148 @@
+"""A line without an echo is left alone, and looked at when an echo would matter."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relay.media import g711
+from relay.media.echo_control import EchoFound, EchoState
+from relay.media.echo_feed import LEAST_REST_MS, REST_MS, EchoFeed
+from relay.media.frames import TELEPHONE
+from relay.media.resample import Samples
+from relay.standin.echo import EchoPath
+
+FRAME, FRAME_MS = 160, 20
+FAR = g711.encode(np.random.default_rng(5).normal(0, 3000, 8000 * 40).astype(np.int16))
+"""Noise, of which each moment is as good as the other to look for an echo."""
+ROOM = np.random.default_rng(6).normal(0, 40, 8000 * 40).astype(np.int16)
+"""The caller's side is never silent: looks find something to compare."""
+ECHO = g711.encode(ROOM + EchoPath(8000, delay_ms=180, loss_db=15).push(g711.decode(FAR)))
+QUIET = g711.encode(ROOM)
+
+
+class Line:
+    """Feeds frame by frame, and counts how often the control was woken."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch | None = None) -> None:
+        self.feed = EchoFeed(TELEPHONE, "auto")
+        self.at = self.wakes = 0
+        if monkeypatch is not None:
+            monkeypatch.setattr(self.feed.control, "wake", self._counted(self.feed.control.wake))
+
+    def _counted(self, wake: Callable[[Samples, Samples], None]) -> Callable[[Samples, Samples], None]:
+        def counted(near: Samples, far: Samples) -> None:
+            self.wakes += 1
+            wake(near, far)
+
+        return counted
+
+    def run(self, near: bytes, ms: float, *, far: bytes | None = FAR, size: int = FRAME) -> float | None:
+        """Feed so much. Return after how many ms an echo was found."""
+        end = start = self.at
+        while end - start < ms * 8:
+            end += size
+            self.feed.push(near[self.at : end], None if far is None else far[self.at : end])
+            self.at = end
+            if isinstance(self.feed.control.news, EchoFound):
+                return (end - start) / 8
+        return None
+
+    def rest(self) -> None:
+        """Feed until the line is known to be clean."""
+        self.run(QUIET, 8000)
+        assert self.feed.control.state is EchoState.RESTING
+
+
+def test_a_line_that_is_long_clean_is_looked_at_every_few_seconds_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = Line(monkeypatch)
+    line.rest()
+    line.wakes = 0
+
+    line.run(QUIET, 4 * REST_MS)
+
+    assert line.wakes == 4
+
+
+def test_a_caller_who_talks_over_the_assistant_all_the_time_costs_less_than_a_look_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    line = Line(monkeypatch)
+    line.rest()
+    line.wakes = 0
+
+    for _ in range(100):
+        line.feed.look_soon()
+        line.run(QUIET, 100)
+
+    assert line.wakes == pytest.approx(10_000 / LEAST_REST_MS, abs=1)
+
+
+def test_it_rests_on_while_nothing_is_played(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = Line(monkeypatch)
+    line.rest()
+    line.run(QUIET, 2000, far=None)
+    line.wakes = 0
+
+    line.feed.look_soon()
+    line.run(QUIET, 3 * REST_MS, far=None)
+
+    assert line.wakes == 0
+
+
+@settings(max_examples=10)
+@given(size=st.integers(40, 400))
+def test_an_echo_that_is_heard_as_speech_is_found_at_once_with_its_delay(size: int) -> None:
+    line = Line()
+    line.rest()
+    line.run(QUIET, 1500, size=size)
+    line.run(ECHO, 260, size=size)
+    line.feed.look_soon()
+
+    found_ms = line.run(ECHO, 1000, size=size)
+
+    assert found_ms is not None
+    assert found_ms < 300
+    assert isinstance(line.feed.control.news, EchoFound)
+    assert line.feed.control.news.delay_ms == pytest.approx(180, abs=5)
+
+
+def test_an_echo_is_found_at_once_however_shortly_before_the_line_was_looked_at() -> None:
+    line = Line()
+    line.rest()
+    line.feed.look_soon()
+    line.run(QUIET, LEAST_REST_MS + 40)
+
+    line.feed.look_soon()
+    found_ms = line.run(ECHO, 4000)
+
+    assert found_ms is not None
+    assert found_ms < LEAST_REST_MS + 200
+
+
+def test_an_echo_that_nobody_takes_for_speech_is_found_when_the_line_is_looked_at_again() -> None:
+    line = Line()
+    line.rest()
+
+    found_ms = line.run(ECHO, 2 * REST_MS)
+
+    assert found_ms is not None
+    assert found_ms <= REST_MS + 500
+
+
+def test_a_loss_while_it_rests_moves_no_echo() -> None:
+    line = Line()
+    line.rest()
+    line.run(QUIET, 1500)
+    line.run(ECHO, 100)
+    for _ in range(3):
+        line.feed.lost(FAR[line.at : line.at + FRAME])
+        line.at += FRAME
+    line.run(ECHO, 100)
+    line.feed.look_soon()
+
+    assert line.run(ECHO, 1000) is not None
+    assert isinstance(line.feed.control.news, EchoFound)
+    assert line.feed.control.news.delay_ms == pytest.approx(180, abs=5)
