@@ -9,11 +9,7 @@
 
 import json
 import os
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -22,16 +18,13 @@ import trio
 from relay.call.calls import FINISHED_MAX, FinishedCall
 from relay.daemon.admin import CALLS, check_admin
 from relay.daemon.endpoint_context import EndpointContext
-from relay.daemon.report_process import run_report
+from relay.daemon.report_process import Reports, no_recording, readable
 from relay.daemon.routes import Routes
-from relay.errors import RequestRefused
 from relay.net.asgi_request import AsgiRequest
-from relay.record.folder import erase, files_of, folder_of, recorded_calls
+from relay.record.folder import erase, folder_of, recorded_calls
 
 MAKE_S = 60.0
 """For the verdict of one call; that of an hour takes some seconds."""
-REQUESTS_MAX = 4
-ERROR_BYTES = 2_000
 
 log = structlog.get_logger(__name__)
 
@@ -39,13 +32,11 @@ log = structlog.get_logger(__name__)
 class FinishedCalls:
     """Every request shows the admin token. Folders are read in worker threads, recordings in a process of their own."""
 
-    def __init__(self, context: EndpointContext) -> None:
+    def __init__(self, context: EndpointContext, reports: Reports) -> None:
         self._calls = context.calls
         self._gate = context.gate
         self._folder = folder_of(context.config.record.dir, os.environ)
-        self._keys = context.config.secrets.record_keys
-        self._turn = trio.Lock()
-        self._requests = 0
+        self._reports = reports
 
     def add_to(self, routes: Routes) -> None:
         routes.add("GET", f"{CALLS}/finished", self.show_all)
@@ -54,7 +45,7 @@ class FinishedCalls:
 
     async def show_all(self, request: AsgiRequest, _part: str) -> None:
         self._check(request)
-        with _readable():
+        with readable():
             recorded = await trio.to_thread.run_sync(recorded_calls, self._folder)
         known = {call.id: call for call in self._calls.finished}
         live = {call.id for call in self._calls.live()}
@@ -65,62 +56,23 @@ class FinishedCalls:
         await _answer(request, {"calls": found[:FINISHED_MAX]})
 
     async def judge(self, request: AsgiRequest, call_id: str) -> None:
-        """One call after the other: no live call shares an interpreter with that, and hardly a core."""
         self._check(request)
-        with _readable():
-            files = await trio.to_thread.run_sync(files_of, self._folder, call_id)
-        if not files:
-            raise _no_recording()
-        with self._place():
-            verdict = b""
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(request.cancel_when_gone, nursery.cancel_scope)
-                verdict = await self._make(files, call_id)
-                nursery.cancel_scope.cancel()
-        if not verdict:
-            raise RequestRefused(503, "REPORT_FAILED", "no verdict could be made: the log says why")
-        await request.answer(200, verdict)
+        async with self._reports.made(request, call_id, ["--json"], MAKE_S) as verdict:
+            if verdict is not None:
+                await request.answer(200, verdict.read())
 
     async def erase(self, request: AsgiRequest, call_id: str) -> None:
         """Of a call that is still live nothing is kept either."""
         self._check(request)
-        with _readable():
+        with readable():
             erased = await trio.to_thread.run_sync(erase, self._folder, call_id)
         if not erased:
-            raise _no_recording()
+            raise no_recording()
         log.info("record.erased", call_id=call_id, files=len(erased))
         await _answer(request, {"id": call_id, "erased": [path.name for path in erased]})
 
     def _check(self, request: AsgiRequest) -> None:
         check_admin(self._gate, request.header("authorization"), request.client)
-
-    @contextmanager
-    def _place(self) -> Iterator[None]:
-        if self._requests >= REQUESTS_MAX:
-            raise RequestRefused(503, "BUSY", "too many verdicts are wanted at a time: try again")
-        self._requests += 1
-        try:
-            yield
-        finally:
-            self._requests -= 1
-
-    async def _make(self, files: Sequence[Path], call_id: str) -> bytes:
-        """What `relay report` prints; nothing if it failed."""
-        why = f"it took longer than {MAKE_S:g} s"
-        try:
-            async with self._turn:
-                with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-                    with trio.move_on_after(MAKE_S):
-                        status = await run_report(["--json", "--", *map(str, files)], output, errors, self._keys)
-                        told = errors if status else output
-                        told.seek(0)
-                        if status == 0:
-                            return told.read()
-                        why = told.read(ERROR_BYTES).decode(errors="replace").strip()
-        except OSError as error:  # no process, or no room for what it says
-            why = str(error)
-        log.warning("report.failed", call_id=call_id, error=why)
-        return b""
 
 
 def _known(call: FinishedCall, *, recorded: bool) -> dict[str, Any]:
@@ -141,19 +93,6 @@ def _only_recorded(call_id: str, changed_at: float) -> dict[str, Any]:
 
 def _utc(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-@contextmanager
-def _readable() -> Iterator[None]:
-    """The folder may be on a disk that fails."""
-    try:
-        yield
-    except OSError as error:
-        raise RequestRefused(503, "RECORDINGS_UNREADABLE", f"the folder of recordings: {error.strerror}") from None
-
-
-def _no_recording() -> RequestRefused:
-    return RequestRefused(404, "RECORDING_NOT_FOUND", "there is no recording of a call with this id")
 
 
 async def _answer(request: AsgiRequest, values: dict[str, Any]) -> None:

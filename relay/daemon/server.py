@@ -23,6 +23,7 @@ from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.finished_calls import FinishedCalls
 from relay.daemon.pages import Pages
 from relay.daemon.quart_app import create_app
+from relay.daemon.report_process import Reports
 from relay.daemon.routes import Routes, answer_error
 from relay.daemon.twilio_hooks import MEDIA
 from relay.daemon.twilio_media import MediaEndpoint
@@ -52,12 +53,13 @@ class Server:
         self._sockets = {MEDIA: MediaEndpoint(context).serve, CLIENT: ClientSocketEndpoint(context, gate).serve}
         self._routes = Routes(context.limits.slow_bodies)
         self._polling = ClientPolling(context, gate)
+        reports = Reports(context)
         parts = (
             self._polling,
             WebhookAudio(context),
             CallEvents(context),
-            FinishedCalls(context),
-            CallReport(context),
+            FinishedCalls(context, reports),
+            CallReport(context, reports),
             Pages(context.gate, page_parts().sources),
         )
         for part in parts:

@@ -11,7 +11,7 @@ import trio
 from structlog.testing import capture_logs
 
 from relay.config import RecordConfig
-from relay.daemon import call_report
+from relay.daemon import call_report, report_process
 from relay.record.entries import Recorded
 from relay.record.page import page_parts
 from tests.support.browserrig import start_polling
@@ -90,13 +90,15 @@ async def test_a_call_without_a_recording_is_a_404(call_id: str, tmp_path: Path)
     assert (answer.status_code, answer.json()["code"] in {"RECORDING_NOT_FOUND", "NOT_FOUND"}) == (404, True)
 
 
-async def test_a_file_that_holds_nothing_whole_yet_is_a_404(tmp_path: Path) -> None:
+async def test_a_file_that_holds_nothing_whole_yet_is_told_in_the_log(tmp_path: Path) -> None:
     path = recorded(tmp_path)
     path.write_bytes(path.read_bytes()[:20])
-    async with front(tmp_path) as rig:
-        answer = await rig.http.get("/calls/one/report", headers=ADMIN)
+    with capture_logs() as logged:
+        async with front(tmp_path) as rig:
+            answer = await rig.http.get("/calls/one/report", headers=ADMIN)
 
-    assert (answer.status_code, answer.json()["code"]) == (404, "RECORDING_NOT_FOUND")
+    assert (answer.status_code, answer.json()["code"]) == (503, "REPORT_FAILED")
+    assert [str(path) in line["error"] for line in logged if line["event"] == "report.failed"] == [True]
 
 
 async def test_a_report_that_takes_too_long_is_given_up_and_its_process_is_gone(
@@ -134,7 +136,7 @@ async def test_a_machine_that_can_have_no_process_is_told_in_the_log(
         raise BlockingIOError(errno.EAGAIN, "no more processes")
 
     recorded(tmp_path)
-    monkeypatch.setattr(call_report, "run_report", no_process)
+    monkeypatch.setattr(report_process, "run_report", no_process)
     with capture_logs() as logged:
         async with front(tmp_path) as rig:
             answer = await rig.http.get("/calls/one/report", headers=ADMIN)
@@ -147,7 +149,7 @@ async def test_more_than_a_few_at_a_time_are_refused_and_all_others_come(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorded(tmp_path)
-    monkeypatch.setattr(call_report, "REQUESTS_MAX", 2)
+    monkeypatch.setattr(report_process, "REQUESTS_MAX", 2)
     found: list[int] = []
     async with front(tmp_path) as rig, trio.open_nursery() as nursery:
 

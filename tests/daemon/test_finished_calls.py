@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from relay.config import RecordConfig
-from relay.daemon import finished_calls
+from relay.daemon import finished_calls, report_process
 from relay.logic.end_reason import EndReason
 from tests.support.frontrig import ADMIN_TOKEN, front_config, open_front
 from tests.support.recorded import files_in
@@ -125,7 +125,7 @@ async def no_process(*_: object) -> NoReturn:
 async def test_a_verdict_that_takes_too_long_or_has_no_process_is_given_up(
     run: object, why: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(finished_calls, "run_report", run)
+    monkeypatch.setattr(report_process, "run_report", run)
     monkeypatch.setattr(finished_calls, "MAKE_S", 0.05)
     async with open_front(front_config(record=RecordConfig(dir=str(folder)))) as rig:
         answer = await rig.http.get("/calls/one/verdict", headers=ADMIN)
@@ -135,7 +135,7 @@ async def test_a_verdict_that_takes_too_long_or_has_no_process_is_given_up(
 
 
 async def test_only_so_many_verdicts_are_made_or_waited_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finished_calls, "REQUESTS_MAX", 0)
+    monkeypatch.setattr(report_process, "REQUESTS_MAX", 0)
     async with open_front(front_config(record=RecordConfig(dir=str(folder)))) as rig:
         answer = await rig.http.get("/calls/one/verdict", headers=ADMIN)
 
@@ -152,7 +152,7 @@ async def test_who_goes_away_ends_what_is_made_for_them(folder: Path) -> None:
             await trio.sleep_forever()
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(finished_calls, "run_report", stuck)
+            patch.setattr(report_process, "run_report", stuck)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(partial(rig.http.get, "/calls/one/verdict", headers=ADMIN))
                 await begun.wait()
