@@ -99,29 +99,33 @@ class Signal:
         if name:
             await Alarm(name).wait(self, until)
             return
+        if until < math.inf:
+            await checkpoint_if_cancelled()
+            with trio.CancelScope(deadline=until) as alarm:
+                await self.wait_in(alarm)
+            return
+        task = current_task()
+        self._waiting[task] = None
+        await wait_task_rescheduled(lambda _: self._stop_waiting(task))
+
+    async def wait_in(self, alarm: trio.CancelScope) -> None:
+        """Return at the next `fire`, or when this scope, which is entered, is cancelled or its deadline comes."""
         task = current_task()
 
-        def stop_waiting(_: object) -> Abort:
-            del self._waiting[task]
-            return Abort.SUCCEEDED
-
-        if until == math.inf:
-            self._waiting[task] = None
-            await wait_task_rescheduled(stop_waiting)
-            return
-
-        def wake(cancelled: object) -> Abort:
+        def wake(_: object) -> Abort:
             """At the time, return as at a `fire`: to raise and catch an exception costs as much as the rest."""
+            aborted = self._stop_waiting(task)
             if not alarm.cancel_called:
-                return stop_waiting(cancelled)
-            del self._waiting[task]
+                return aborted
             reschedule(task)
             return Abort.FAILED
 
-        await checkpoint_if_cancelled()
         self._waiting[task] = None
-        with trio.CancelScope(deadline=until) as alarm:
-            await wait_task_rescheduled(wake)
+        await wait_task_rescheduled(wake)
+
+    def _stop_waiting(self, task: Task) -> Abort:
+        del self._waiting[task]
+        return Abort.SUCCEEDED
 
 
 class Alarm:
@@ -144,13 +148,14 @@ class Alarm:
 
     async def wait(self, signal: Signal, until: float) -> None:
         """Return when the signal is fired, or at this time. Always a checkpoint."""
+        await checkpoint_if_cancelled()
         keeper = _timekeeper.get()
         self._held = keeper is not None and keeper.holds
         try:
             with trio.CancelScope(deadline=until) if keeper is None else keeper.scope(self._name, until) as self._scope:
                 if self._held:
                     await trio.sleep_forever()
-                await signal.wait()
+                await signal.wait_in(self._scope)
         finally:
             self._scope = None
         if keeper is not None:

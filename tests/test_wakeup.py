@@ -147,10 +147,11 @@ async def test_an_alarm_is_moved_while_its_task_waits(holds: bool | None, autoju
     assert not alarm.waits
 
 
-async def test_who_waits_for_a_time_that_is_over_again_and_again_can_be_cancelled() -> None:
+@pytest.mark.parametrize("name", ["", "named"])
+async def test_who_waits_for_a_time_that_is_over_again_and_again_can_be_cancelled(name: str) -> None:
     with trio.fail_after(5), trio.move_on_after(0.01) as limit:
         while True:
-            await sleep_until(trio.current_time() - 1)
+            await Signal().wait(trio.current_time() - 1, name)
 
     assert limit.cancelled_caught
 
