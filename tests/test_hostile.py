@@ -104,6 +104,10 @@ def test_memory_that_grows_with_short_calls_is_seen() -> None:
     assert growth([first, after(2000, 121.0, builtins_list=3200, relay_call_Calls=1)]) == []
     assert growth([first, after(2000, 127.0)]) == ["after 2,000 short calls: 7.0 MB more"]
     assert growth([first, after(2000, 120.0, builtins_list=4002)]) == ["after 2,000 short calls: 1001 objects more"]
+    assert growth([first, after(2000, 120.0, relay_call_calls_FinishedCall=100)]) == []
+    assert growth([first, after(2000, 120.0, relay_call_calls_FinishedCall=101)]) == [
+        "after 2,000 short calls: not freed: relay.call.calls.FinishedCall"
+    ]
     assert growth([first, after(2000, 120.0, relay_call_Call=2)]) == [
         "after 2,000 short calls: not freed: relay.call.Call"
     ]
