@@ -21,7 +21,7 @@ OF_CALLS = {"FULL", "DRAINING"}
 OF_MALFORMED = {"TOO_MANY_MALFORMED"}
 OF_NUMBERS = {"MESSAGES_LOST", "CURSOR_AHEAD"}
 OF_ANY_ADDRESS = {"NOT_FOUND"}
-NOT_FOR_BROWSERS = {"admin.py", "twilio_hooks.py"}
+NOT_FOR_BROWSERS = {"admin.py", "report_process.py", "twilio_hooks.py", "vapi_webhooks.py"}
 SECOND = 50
 """Messages of 20 ms."""
 
