@@ -38,8 +38,8 @@ CASES: dict[str, tuple[str, Any]] = {
     "a stall holds what comes, then lets all of it pass in order": (
         """
         const lane = new Lane(lab), seen = [];
-        lab.stall(100);
         const heldMs = await took(() => new Promise((done) => {
+          lab.stall(100);
           lane.run(() => seen.push(1));
           lane.run(() => { seen.push(2); done(); });
         }));
@@ -60,10 +60,12 @@ CASES: dict[str, tuple[str, Any]] = {
     ),
     "a request is delayed once, a POST before it goes, the answer to a GET before it is had": (
         """
-        lab.stall(100);
-        const getMs = await took(() => lab.fetch(address("/web/wire.js"), { method: "GET" }));
-        lab.stall(100);
-        const postMs = await took(() => lab.fetch(address("/client"), { method: "POST", body: '{"type": "start"}' }));
+        const stalled = (path, options) => took(() => {
+          lab.stall(100);
+          return lab.fetch(address(path), options);
+        });
+        const getMs = await stalled("/web/wire.js", { method: "GET" });
+        const postMs = await stalled("/client", { method: "POST", body: '{"type": "start"}' });
         return [getMs, postMs].map((ms) => 99 <= ms && ms < 10_000);
         """,
         [True, True],
