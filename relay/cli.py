@@ -207,6 +207,7 @@ def demo(out: Path, *, as_json: bool) -> None:
 @click.option(
     "--rounds", type=click.IntRange(1, 20), default=1, show_default=True, help="How often; the figures are medians."
 )
+@click.option("--ring", is_flag=True, help="Callers ring without end: how many are taken, and what those feel.")
 @click.option("--browsers", is_flag=True, help="Browsers instead: over a WebSocket, then as many by HTTP polling.")
 @click.option("--vad-cost", is_flag=True, help="Instead: what the speech detector costs 1, 20 and 50 calls.")
 @JSON
@@ -220,6 +221,7 @@ def bench(
     *,
     record: bool,
     limit: bool,
+    ring: bool,
     browsers: bool,
     vad_cost: bool,
     as_json: bool,
@@ -228,8 +230,8 @@ def bench(
     from relay.commands.bench import bench as work
     from relay.commands.bench import bench_browsers, bench_vad
 
-    if limit + browsers + vad_cost > 1:
-        raise click.UsageError("give one of --find-limit, --browsers and --vad-cost")
+    if limit + ring + browsers + vad_cost > 1:
+        raise click.UsageError("give one of --find-limit, --ring, --browsers and --vad-cost")
     if echo_loss_db is not None and (browsers or vad_cost):
         raise click.UsageError("--echo-loss-db is for calls by telephone")
     if record and (browsers or vad_cost):
@@ -250,6 +252,7 @@ def bench(
             rounds=rounds,
             echo_loss_db=echo_loss_db,
             record=record,
+            ringing=ring,
             limit=limit,
             write=write,
             as_json=as_json,

@@ -34,6 +34,10 @@ class SetupFailed(Exception):
     """The relay did not take a call; the text says what it answered."""
 
 
+class Refused(SetupFailed):
+    """The relay answered a call as a full house does."""
+
+
 class _Payload(msgspec.Struct):
     """Either `media` (`payload` in base64) or `mark` (`name`)."""
 
@@ -64,7 +68,7 @@ class CallerRecord:
 
 def ring(port: int, call_sid: str, path: str = "/twilio/voice") -> str:
     """Place this call with the relay on `port`, or ask on at another `path`; blocks. Returns the token for its media
-    socket. Raises SetupFailed."""
+    socket. Raises Refused, SetupFailed."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SETUP_TIMEOUT_S)
     form = {"CallSid": call_sid, "AccountSid": ACCOUNT_SID, "From": "+15550100", "To": "+15550101"}
     signature = sign(AUTH_TOKEN, PUBLIC_URL + path, form)
@@ -77,7 +81,8 @@ def ring(port: int, call_sid: str, path: str = "/twilio/voice") -> str:
         connection.close()
     found = _TOKEN.search(twiml)
     if answer.status != 200 or found is None:
-        raise SetupFailed(f"{path} answered {answer.status}: {twiml[:200]}")
+        refused = answer.status == 200 and "<Hangup" in twiml
+        raise (Refused if refused else SetupFailed)(f"{path} answered {answer.status}: {twiml[:200]}")
     return found[1]
 
 
@@ -148,7 +153,7 @@ class LoadCaller:
 
     def dial(self, reactor: Reactor, path: str = "/twilio/voice") -> None:
         """Place the call; blocks until the media socket is open. With /twilio/resume as `path` it attaches to a call
-        that lives. Raises SetupFailed."""
+        that lives. Raises Refused, SetupFailed."""
         token = ring(self._port, self._call_sid, path)
         sock, early = self._connect()
         self._link = LoadLink(sock, reactor, self._take, client=True)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from relay.bench.assistant import AssistantListener, LoadAssistant, OnSocket
-from relay.bench.caller import SETUP_TIMEOUT_S, LoadCaller, SetupFailed
+from relay.bench.caller import SETUP_TIMEOUT_S, LoadCaller, Refused, SetupFailed
 from relay.bench.process import Snapshot, counted_between, cpu_s, quantile_between, rss_mb, scrape
 from relay.bench.reactor import LATE_S, Reactor
 from relay.bench.scores import Direction, SampleWindow, percentiles, score_barge_in, score_down, score_up
@@ -27,6 +27,8 @@ CATCH_UP_S = 0.5
 DRAIN_S = 0.5
 """For audio that is under way, and for calls to end."""
 SAMPLED_CALLS = 8
+RING_EVERY_S = 0.25
+"""Of callers who ring without end. The load waits for the answer, which is some milliseconds."""
 _OFFSET_FRAMES = 367
 """7.34 s: how far apart two callers are in the loop of speech."""
 _REFERENCE_OFFSET_FRAMES = 131
@@ -37,7 +39,8 @@ class LoadSpec(msgspec.Struct):
 
     relay_port, relay_pid: the relay under test. listener_fd: the inherited socket on which the assistants listen.
     target_ms, lead_ms: the relay's playout buffer, and the part of it that is sent ahead. echo_loss_db: of the echo on
-    the line of every caller, if there is one.
+    the line of every caller, if there is one. ringing: there are no `calls` to begin with, and callers ring for as long
+    as the run takes; who is refused rings no more.
     """
 
     calls: int
@@ -49,6 +52,7 @@ class LoadSpec(msgspec.Struct):
     target_ms: int
     lead_ms: int
     echo_loss_db: float | None = None
+    ringing: bool = False
 
 
 class DelayResult(msgspec.Struct):
@@ -67,7 +71,8 @@ class LoadResult(msgspec.Struct):
 
     rss_before_mb: the relay's memory without a call. bargeins: interruptions that were answered by a `clear`,
     bargeins_missed: those that were not. dropped, invented: the relay's counters, by their labels. load_late: timers
-    of the load that were over 5 ms late; when there are many, the run says little.
+    of the load that were over 5 ms late; when there are many, the run says little. taken, refused: how many calls there
+    were, and how many rang in vain.
     """
 
     cpu_s: float
@@ -87,6 +92,8 @@ class LoadResult(msgspec.Struct):
     load_late_p99_ms: float
     load_late: int
     load_cpu_percent: float
+    taken: int
+    refused: int
 
 
 class LoadCalls:
@@ -119,20 +126,29 @@ class LoadCalls:
         AssistantListener(listener, reactor, self._attach)
 
     @property
+    def taken(self) -> int:
+        """How many calls there are."""
+        return len(self._callers)
+
+    @property
     def lost(self) -> int:
         """How many sockets of callers and assistants were there and are gone."""
         return sum(caller.lost for caller in self._callers) + sum(one.lost for one in self._assistants)
 
     def place(self, number: int, *, sampled: bool) -> None:
-        """Place a call; returns when its assistant is connected. Raises SetupFailed."""
+        """Place a call; returns when its assistant is connected. Raises Refused, and SetupFailed."""
         offset, at = offsets(number, self._track)
         echo_loss_db = self._echo_loss_db
         caller = LoadCaller(number, self._relay_port, self._track, offset, sampled=sampled, echo_loss_db=echo_loss_db)
         assistant = LoadAssistant(caller, self._track, self._reference, at, sampled=sampled)
-        self._callers.append(caller)
-        self._assistants.append(assistant)
         next_at = time.monotonic() + RAMP_S
-        caller.dial(self._reactor)
+        self._assistants.append(assistant)  # before the relay dials it
+        try:
+            caller.dial(self._reactor)
+        except Refused:
+            self._assistants.remove(assistant)
+            raise
+        self._callers.append(caller)
         if not self._reactor.run_until(time.monotonic() + SETUP_TIMEOUT_S, lambda: assistant.connected):
             raise SetupFailed(f"call {number}: the relay did not connect to the assistant")
         self._reactor.run_until(next_at + number % 20 / 1000)
@@ -144,7 +160,8 @@ class LoadCalls:
         self._reactor.run_until(time.monotonic() + DRAIN_S)
 
     def directions(self, window: SampleWindow, target_ms: int, numbers: Iterable[int]) -> tuple[Direction, Direction]:
-        """The scores of these calls, which must be sampled, up and down. `target_ms`: the relay's playout buffer."""
+        """The scores of these calls, up and down: their places among those that were taken; they must be sampled.
+        `target_ms`: the relay's playout buffer."""
         up, down = Direction(), Direction()
         for number in numbers:
             caller, assistant = self._callers[number], self._assistants[number].record
@@ -179,6 +196,7 @@ class Load:
         self._reactor = Reactor()
         listener = socket.socket(fileno=spec.listener_fd)
         self._calls = LoadCalls(spec.relay_port, listener, spec.audio, self._reactor, echo_loss_db=spec.echo_loss_db)
+        self._refused = 0
 
     def run(self) -> LoadResult:
         """Raises SetupFailed."""
@@ -186,13 +204,15 @@ class Load:
         rss_before = rss_mb(spec.relay_pid)
         for number in range(spec.calls):
             self._calls.place(number, sampled=number in sampled(spec.calls))
+        while self._spec.ringing and not (self._refused and self._calls.taken):
+            self._ring()
         gc.freeze()  # what is there now stays: the collector need not look at it while it is measured
-        self._reactor.run_until(time.monotonic() + WARM_UP_S - CATCH_UP_S)
+        self._run_until(time.monotonic() + WARM_UP_S - CATCH_UP_S)
         before = scrape(spec.relay_port)
         self._reactor.run_until(time.monotonic() + CATCH_UP_S)
         cpu_before, load_before = cpu_s(spec.relay_pid), time.process_time()
         self._reactor.measuring, start = True, time.monotonic()
-        self._reactor.run_until(start + spec.seconds)
+        self._run_until(start + spec.seconds)
         cpu, window = cpu_s(spec.relay_pid) - cpu_before, SampleWindow(start, time.monotonic())
         self._reactor.measuring = False
         load_cpu = time.process_time() - load_before
@@ -202,6 +222,20 @@ class Load:
         self._reactor.run_until(time.monotonic() + DRAIN_S)
         self._calls.hang_up()
         return self._result(window, (before, after), cpu=(cpu, load_cpu), rss=(rss_before, rss), calls_lost=lost)
+
+    def _run_until(self, end: float) -> None:
+        """Let the calls talk, and more callers ring where they do."""
+        while self._spec.ringing and time.monotonic() + RING_EVERY_S < end:
+            self._reactor.run_until(time.monotonic() + RING_EVERY_S)
+            self._ring()
+        self._reactor.run_until(end)
+
+    def _ring(self) -> None:
+        try:
+            taken = self._calls.taken
+            self._calls.place(taken + self._refused, sampled=taken < SAMPLED_CALLS)
+        except Refused:
+            self._refused += 1
 
     def _result(
         self,
@@ -213,7 +247,8 @@ class Load:
         calls_lost: int,
     ) -> LoadResult:
         before, after = metrics
-        up, down = self._calls.directions(window, self._spec.target_ms, sampled(self._spec.calls))
+        numbers = range(min(self._calls.taken, SAMPLED_CALLS)) if self._spec.ringing else sampled(self._spec.calls)
+        up, down = self._calls.directions(window, self._spec.target_ms, numbers)
         bargein, missed = self._calls.barge_ins(window)
         wall_s = window.end - window.start
         late = self._reactor.late_s
@@ -236,6 +271,8 @@ class Load:
             load_late_p99_ms=percentiles([seconds * 1000 for seconds in late], 99)["p99"] or 0.0,
             load_late=sum(seconds > LATE_S for seconds in late),
             load_cpu_percent=cpu[1] / wall_s * 100,
+            taken=self._calls.taken,
+            refused=self._refused,
         )
 
 

@@ -23,6 +23,8 @@ TARGET_MS, LEAD_MS = 200, 100
 CONNECTIONS_OF_A_BROWSER = 2
 """One that polls waits for an answer while it sends."""
 
+PLACES = 1000
+"""For what is limited beside calls, where these are by default."""
 PUBLIC_URL = "https://bench.example"
 AUTH_TOKEN = "bench"  # noqa: S105 - opens nothing but the relay under test
 """With which the load signs as Twilio would."""
@@ -42,13 +44,13 @@ target_ms = {target_ms}
 lead_ms = {lead_ms}
 [limits]
 max_calls = {max_calls}
-web_calls = {max_calls}
+web_calls = {places}
 connections = {connections}
 connections_per_address = {connections}
-client_starts_burst = {max_calls}
-unstarted_sockets = {max_calls}
-unstarted_sockets_per_address = {max_calls}
-sessions_per_address = {max_calls}
+client_starts_burst = {places}
+unstarted_sockets = {places}
+unstarted_sockets_per_address = {places}
+sessions_per_address = {places}
 talk_per_address_s = 10000000.0
 [state]
 url = "memory:"
@@ -73,14 +75,15 @@ class RelayProcess:
 
 @contextmanager
 def run_relay(
-    folder: Path, assistant_port: int, audio: str, max_calls: int, core: int | None, *, record_mode: str = "off"
+    folder: Path, assistant_port: int, audio: str, max_calls: int | None, core: int | None, *, record_mode: str = "off"
 ) -> Iterator[RelayProcess]:
-    """Run a relay until the context is left; it answers when this is entered.
+    """Run a relay until the context is left; it answers when this is entered. `max_calls`: None for the default.
 
     Its configuration, log and recordings are written to `folder`. Raises BenchFailed with the end of the log if it does
     not answer.
     """
     audio_format, rate_hz = FORMATS[audio]
+    places = max_calls or PLACES
     text = _CONFIG.format(
         port=assistant_port,
         public_url=PUBLIC_URL,
@@ -88,8 +91,9 @@ def run_relay(
         rate_hz=rate_hz,
         target_ms=TARGET_MS,
         lead_ms=LEAD_MS,
-        max_calls=max_calls,
-        connections=1000 + CONNECTIONS_OF_A_BROWSER * max_calls,
+        max_calls=max_calls or '"auto"',
+        places=places,
+        connections=1000 + CONNECTIONS_OF_A_BROWSER * places,
         record_mode=record_mode,
         record_dir=folder / "calls",
     )

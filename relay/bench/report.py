@@ -34,6 +34,8 @@ def as_table(result: BenchResult) -> Table:
         title += f", an echo {result.echo_loss_db:g} dB weaker"
     if result.recorded is not None:
         title += f", {result.recorded} calls recorded"
+    if result.refused is not None:
+        title += f", while {result.refused} more rang in vain"
     table = Table(title=title)
     table.add_column("figure")
     table.add_column("value", justify="right")

@@ -7,8 +7,8 @@ import msgspec
 
 class BenchResult(msgspec.Struct, omit_defaults=True):
     """The JSON of `relay bench --json`, where the two limits are missing unless they were looked for, and what is said
-    of echoes unless there were some. Of several rounds the figures are medians, with the least and the most of some in
-    `spread`. `not_judged` says why the figures are no judgement of the relay.
+    of echoes or refused calls unless there were some. Of several rounds the figures are medians, with the least and the
+    most of some in `spread`. `not_judged` says why the figures are no judgement of the relay.
 
     Times are in milliseconds. docs/measurements.md says how each figure is measured.
     """
@@ -40,6 +40,7 @@ class BenchResult(msgspec.Struct, omit_defaults=True):
     echo_loss_db: float | None = None
     echoes_found: int | None = None
     recorded: int | None = None
+    refused: int | None = None
     rounds: int = 1
     spread: dict[str, list[float]] | None = None
     not_judged: str | None = None

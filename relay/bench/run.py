@@ -27,13 +27,22 @@ TIMEOUT_S = 60.0
 
 
 def run_bench(
-    calls: int, seconds: float, audio: str, echo_loss_db: float | None = None, record_mode: str = "off"
+    calls: int,
+    seconds: float,
+    audio: str,
+    echo_loss_db: float | None = None,
+    record_mode: str = "off",
+    *,
+    ringing: bool = False,
 ) -> BenchResult:
     """Measure. `audio` is what the relay and the assistant speak: "mulaw" or "pcm". `echo_loss_db`: of the echo on the
-    callers' lines (None: they have none). `record_mode`: the relay's `record.mode`. Raises BenchFailed.
+    callers' lines (None: they have none). `record_mode`: the relay's `record.mode`. `ringing`: callers ring without
+    end at a relay that takes as many as it does by default; `calls` has no meaning then. Raises BenchFailed.
     """
-    with relay_to_load(calls, seconds, audio, max_calls=calls + 1, record_mode=record_mode) as (relay, spec):
+    calls, max_calls = (0, None) if ringing else (calls, calls + 1)
+    with relay_to_load(calls, seconds, audio, max_calls=max_calls, record_mode=record_mode) as (relay, spec):
         spec.echo_loss_db = echo_loss_db
+        spec.ringing = ringing
         load = run_load("relay.bench.load", spec, relay, LoadResult)
         lines = list(relay.lines())
     result = _result(spec, load, [line for line in lines if line.get("event") == "bargein.flushed"])
@@ -42,12 +51,14 @@ def run_bench(
     if echo_loss_db is not None:
         result.echo_loss_db = echo_loss_db
         result.echoes_found = sum(line.get("event") == "echo.found" for line in lines)
+    if ringing:
+        result.refused = load.refused
     return result
 
 
 @contextmanager
 def relay_to_load(
-    calls: int, seconds: float, audio: str, *, max_calls: int, record_mode: str = "off"
+    calls: int, seconds: float, audio: str, *, max_calls: int | None, record_mode: str = "off"
 ) -> Iterator[tuple[RelayProcess, LoadSpec]]:
     """A relay that runs, and what its load has to know. Raises BenchFailed."""
     relay_core, _ = cores()
@@ -101,10 +112,10 @@ def _result(spec: LoadSpec, load: LoadResult, interruptions: Iterable[Mapping[st
     # What an interruption made stale was to be dropped.
     lost = {cause: count for cause, count in load.dropped.items() if "stale" not in cause}
     return BenchResult(
-        calls=spec.calls,
+        calls=load.taken,
         seconds=spec.seconds,
         audio=spec.audio,
-        cpu_ms_per_call_second=round(load.cpu_s * 1000 / load.wall_s / spec.calls, 2),
+        cpu_ms_per_call_second=round(load.cpu_s * 1000 / load.wall_s / load.taken, 2),
         added_delay_ms={"up": load.up.added_ms, "down": load.down.added_ms},
         raw_delay_ms={"up": load.up.raw_ms, "down": load.down.raw_ms},
         resampler_ms={"up": load.up.resampler_ms, "down": load.down.resampler_ms},
@@ -114,7 +125,7 @@ def _result(spec: LoadSpec, load: LoadResult, interruptions: Iterable[Mapping[st
         frames_invented=load.invented,
         calls_lost=load.calls_lost,
         rss_mb=round(load.rss_mb, 1),
-        rss_mb_per_call=round((load.rss_mb - load.rss_before_mb) / spec.calls, 3),
+        rss_mb_per_call=round((load.rss_mb - load.rss_before_mb) / load.taken, 3),
         bargein_ms=load.bargein_ms,
         onset_to_clear_ms=percentiles([line["onset_to_clear_ms"] for line in by_caller], 50, 95),
         decide_to_clear_ms=percentiles([line["decide_to_clear_ms"] for line in by_caller], 50, 99),

@@ -26,6 +26,7 @@ def bench(
     rounds: int = 1,
     echo_loss_db: float | None = None,
     record: bool = False,
+    ringing: bool = False,
     limit: bool,
     write: Path | None = None,
     as_json: bool,
@@ -41,7 +42,8 @@ def bench(
         check_writable(write)
 
     def measure(number: int) -> BenchResult:
-        result = of_rounds([run_bench(number, seconds, audio, echo_loss_db, record_mode) for _ in range(rounds)])
+        runs = [run_bench(number, seconds, audio, echo_loss_db, record_mode, ringing=ringing) for _ in range(rounds)]
+        result = of_rounds(runs)
         result.not_judged = not_judged(result)
         if limit and not as_json:
             progress.print(f"{number} calls: {broken_limit(result) or 'good'}")

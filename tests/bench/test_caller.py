@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from relay.bench import websocket
-from relay.bench.caller import LoadCaller, SetupFailed
+from relay.bench.caller import LoadCaller, Refused, SetupFailed
 from relay.bench.reactor import Reactor
 from relay.bench.sounds import CallerTrack
 from relay.bench.websocket import Deframer, frame
@@ -218,6 +218,7 @@ def test_a_relay_that_does_not_take_the_call_is_quoted(answers: dict[str, Any], 
         LoadCaller(7, relay.port, TRACK, 0, sampled=False).dial(relay.reactor)
 
     assert str(failed.value).startswith(told)
+    assert isinstance(failed.value, Refused) == ("Hangup" in told)
 
 
 @pytest.mark.parametrize("echo_loss_db", [None, 10.0])

@@ -1,6 +1,10 @@
 """The load spreads its calls, looks at a few of them, and prints its result or says why there is none."""
 
+import os
+import socket
 import sys
+import time
+from collections.abc import Iterable
 
 import msgspec
 import pytest
@@ -8,9 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.bench import load
-from relay.bench.caller import SetupFailed
-from relay.bench.load import DelayResult, LoadResult, LoadSpec, delay_result, offsets, sampled
-from relay.bench.scores import Direction
+from relay.bench.caller import Refused, SetupFailed
+from relay.bench.load import (
+    SAMPLED_CALLS,
+    DelayResult,
+    Load,
+    LoadCalls,
+    LoadResult,
+    LoadSpec,
+    delay_result,
+    offsets,
+    sampled,
+)
+from relay.bench.process import Snapshot
+from relay.bench.reactor import Reactor
+from relay.bench.scores import Direction, SampleWindow
 from relay.bench.sounds import caller_track
 
 SPEC = LoadSpec(2, 5.0, "pcm", 1, 2, 3, 200, 100)
@@ -33,6 +49,8 @@ RESULT = LoadResult(
     load_late_p99_ms=0.1,
     load_late=0,
     load_cpu_percent=10.0,
+    taken=2,
+    refused=0,
 )
 
 
@@ -67,6 +85,60 @@ def test_the_added_delay_is_without_the_buffer_that_was_asked_for() -> None:
 
 def test_where_nothing_was_found_nothing_is_known() -> None:
     assert delay_result(Direction(), 100).added_ms == {"p50": None, "p99": None}
+
+
+class FullHouse(LoadCalls):
+    """Takes ten calls and no more. Each ring is a second of the clock."""
+
+    def __init__(self, port: int, listener: socket.socket, *_: object, **__: object) -> None:
+        listener.close()
+        self.clock_s = 0.0
+        self.rung: list[tuple[int, bool]] = []
+
+    @property
+    def taken(self) -> int:
+        return min(10, len(self.rung))
+
+    def place(self, number: int, *, sampled: bool) -> None:
+        self.clock_s += 1.0
+        self.rung.append((number, sampled))
+        if len(self.rung) > 10:
+            raise Refused("all lines are busy")
+
+    def directions(self, window: SampleWindow, target_ms: int, numbers: Iterable[int]) -> tuple[Direction, Direction]:
+        assert list(numbers) == list(range(SAMPLED_CALLS))
+        return Direction(), Direction()
+
+    def barge_ins(self, window: SampleWindow) -> tuple[list[float], int]:
+        return [], 0
+
+    def hang_up(self) -> None:
+        pass
+
+    @property
+    def lost(self) -> int:
+        return 0
+
+
+def test_callers_ring_without_end_and_who_is_refused_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "LoadCalls", FullHouse)
+    for name in ("rss_mb", "cpu_s"):
+        monkeypatch.setattr(load, name, lambda _: 1.0)
+    monkeypatch.setattr(load, "scrape", lambda _: Snapshot({}, {}))
+    listener = socket.create_server(("127.0.0.1", 0))
+    ringing = Load(LoadSpec(0, 5.0, "pcm", 1, 2, os.dup(listener.fileno()), 200, 100, ringing=True))
+    listener.close()
+    calls = ringing._calls
+    assert isinstance(calls, FullHouse)
+    monkeypatch.setattr(time, "monotonic", lambda: calls.clock_s)
+    monkeypatch.setattr(Reactor, "run_until", lambda _self, until: setattr(calls, "clock_s", max(until, calls.clock_s)))
+
+    result = ringing.run()
+
+    assert (result.taken, result.refused) == (10, len(calls.rung) - 10)
+    assert result.refused > 5, "they ring while it is measured, too"
+    assert [sampled for _, sampled in calls.rung[:10]] == [True] * SAMPLED_CALLS + [False] * 2
+    assert len({number for number, _ in calls.rung}) == len(calls.rung), "each call has a name of its own"
 
 
 class Loaded:

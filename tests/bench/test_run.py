@@ -73,6 +73,8 @@ LOAD = LoadResult(
     load_late_p99_ms=0.12345,
     load_late=2,
     load_cpu_percent=33.33,
+    taken=4,
+    refused=17,
 )
 FLUSHED: list[Mapping[str, Any]] = [
     {"event": "bargein.flushed", "by": "caller", "onset_to_clear_ms": 100.0, "decide_to_clear_ms": 0.5},
@@ -97,9 +99,9 @@ def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
     @contextmanager
     def relay_to_load(
-        calls: int, seconds: float, audio: str, *, max_calls: int, record_mode: str
+        calls: int, seconds: float, audio: str, *, max_calls: int | None, record_mode: str
     ) -> Iterator[tuple[RelayProcess, LoadSpec]]:
-        assert max_calls == calls + 1
+        assert max_calls == (calls + 1 if calls else None)
         yield QuietRelay(1, 2, tmp_path), LoadSpec(calls, seconds, audio, 2, 1, 3, 200, 100)
 
     monkeypatch.setattr(run, "relay_to_load", relay_to_load)
@@ -133,6 +135,14 @@ def test_only_with_an_echo_it_says_how_many_were_found() -> None:
 def test_only_where_calls_are_recorded_it_says_how_many_were() -> None:
     assert run.run_bench(4, 5.0, "pcm", None, "all").recorded == 1
     assert run.run_bench(4, 5.0, "pcm").recorded is None
+
+
+@pytest.mark.usefixtures("measured")
+def test_where_callers_ring_without_end_those_that_were_taken_count() -> None:
+    result = run.run_bench(1, 5.0, "pcm", ringing=True)
+
+    assert (result.calls, result.refused) == (4, 17)
+    assert run.run_bench(4, 5.0, "pcm").refused is None
 
 
 @pytest.mark.usefixtures("measured")
