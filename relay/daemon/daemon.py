@@ -106,7 +106,7 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
         async with (
             _open_store(config, metrics) as store,
             open_webhooks(config, metrics) as webhooks,
-            open_recorder(config, redactor) as recorder,
+            open_recorder(config, redactor, metrics.recordings_failed.inc) as recorder,
             AsyncExitStack() as stack,
             trio.open_nursery() as nursery,
         ):
@@ -117,6 +117,7 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
             nursery.start_soon(reader.run)
             if certificate is not None:
                 nursery.start_soon(certificate.watch)
+                metrics.certificate_expires.set_function(lambda: certificate.expires_at)
             refusals = Refusals(metrics)
             nursery.start_soon(refusals.run)
             dialer_set = DialerSet(redactor, stack)
