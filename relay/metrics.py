@@ -161,6 +161,7 @@ class Metrics:
             "relay_certificate_expires_timestamp_seconds", "When the certificate ends, since 1970; 0 without TLS"
         )
         self.recordings_failed = self._counter("relay_recordings_failed", "Recordings that were given up")
+        self.spans_dropped = self._counter("relay_spans_dropped", "Spans of traces that the receiver never got")
         self.log_lines_dropped = self._counter("relay_log_lines_dropped", "Log lines that could not be written")
         self.standstill = self._counter(
             "relay_standstill_seconds", "Time in which the process stood still for a second or more"
