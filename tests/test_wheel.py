@@ -78,6 +78,19 @@ def test_it_finds_speech_and_reads_the_configuration_without_the_extras(unpacked
     assert json.loads(found.stdout)["files"][0]["starts"]
 
 
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_traces_without_their_extra_are_refused_in_one_line(unpacked: Path, tmp_path: Path, command: str) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(settings() + '[tracing]\nendpoint = "http://127.0.0.1:4318/v1/traces"\n')
+
+    done = relay_without_extras(unpacked, command, "--config", str(config))
+
+    told = 'tracing.endpoint needs opentelemetry, which is not installed: install relay with its extra "otel"'
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith(f"{config}: {told}\n")
+    assert done.stderr.count("\n") == 1
+
+
 def test_it_makes_the_timeline_of_a_call_without_the_extras(unpacked: Path, tmp_path: Path) -> None:
     recording = write_recording(tmp_path / "call.relay", [attached(), *spoken(0.0, 50), ended(1.0)])
 
