@@ -125,11 +125,13 @@ class Tracer:
             error = f"{type(fault).__name__}: {fault}"
         if error is not None:
             self._dropped(len(batch))
-        if error is not None and not self._failing:
-            log.warning("tracing.failed", error=error)
-        if error is None and self._failing:
-            log.info("tracing.recovered")
+        if (error is not None) is self._failing or self._closing.is_set():  # what is closing may have no log any more
+            return
         self._failing = error is not None
+        if error is not None:
+            log.warning("tracing.failed", error=error)
+        else:
+            log.info("tracing.recovered")
 
 
 @asynccontextmanager

@@ -81,14 +81,16 @@ async def test_a_receiver_that_hangs_costs_no_call_anything_and_what_it_misses_i
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tracing, "WAITING_MAX", 50)
-    receiver, metrics = FakeReceiver(), Metrics()
+    receiver, metrics = FakeReceiver("interrupted"), Metrics()
     receiver.held.clear()
-    with trio.fail_after(5):
+    with trio.fail_after(5), capture_logs() as logs:
         async with open_tracer(receiver, metrics.spans_dropped.inc) as tracer:
             for _ in range(1000):
                 call(tracer)
             lost = metrics.spans_dropped._value.get()
+        await trio.to_thread.run_sync(tracer._thread.join, 5)
 
+    assert logs == []
     assert 1000 - 50 - tracing.BATCH_MAX <= lost <= 950
     assert tracer._calls == {}
 
@@ -100,6 +102,9 @@ async def test_a_row_of_failures_is_told_once_and_each_span_is_counted() -> None
             for number in range(5):
                 call(tracer)
                 await receiver.wait(number + 1)
+            with trio.fail_after(10):
+                while len(logs) < 3:  # noqa: ASYNC110 - a thread fills it
+                    await trio.sleep(0.005)
 
     assert [(line["event"], line.get("error")) for line in logs] == [
         ("tracing.failed", "code: 503"),
