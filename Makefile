@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 
 help:
 	@echo 'make demo    the whole thing without accounts, in a terminal'
-	@echo 'make install  .venv with the relay in it and without development tools (EXTRAS=1 for onnx and plot)'
+	@echo 'make install  .venv with the relay in it and without development tools (EXTRAS=1 for onnx, otel and plot)'
 	@echo 'make test    the tests (ARGS="..." goes to pytest)'
 	@echo 'make endurance  cut connections, killed daemons, stores that fail, an hour on a bad network: some 37 minutes'
 	@echo 'make fuzz    the parsers that face the network, with made-up input: ten minutes (MINUTES=...)'

@@ -269,6 +269,12 @@ class RecordConfig(msgspec.Struct, frozen=True):
     key_file: str = ""
 
 
+class TracingConfig(msgspec.Struct, frozen=True):
+    """The table [tracing]: where traces of calls go."""
+
+    endpoint: str = ""
+
+
 class LoggingConfig(msgspec.Struct, frozen=True):
     """The table [logging]: which lines are written, and in which form."""
 
@@ -301,6 +307,7 @@ class Config:
     events: EventsConfig = field(default_factory=EventsConfig)
     record: RecordConfig = field(default_factory=RecordConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)
+    tracing: TracingConfig = field(default_factory=TracingConfig)
 
     @property
     def web_calls_max(self) -> int:
@@ -327,4 +334,5 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "events": EventsConfig,
     "record": RecordConfig,
     "logging": LoggingConfig,
+    "tracing": TracingConfig,
 }

@@ -27,6 +27,7 @@ READ_AT_START = frozenset(
         "record.dir",
         "admin.listen",
         "logging.format",
+        "tracing.endpoint",
         "RELAY_REDIS_PASSWORD",
         "events.forward_url",
         "events.timeout_s",
@@ -37,8 +38,8 @@ READ_AT_START = frozenset(
         "RELAY_EVENTS_SECRET",
     }
 )
-"""What the socket, Twilio's endpoints, the speech model, the store, the folder of recordings, the form of the log, and
-the way of Vapi's webhooks are made from, once."""
+"""What the socket, Twilio's endpoints, the speech model, the store, the folder of recordings, the form of the log,
+the way of traces and that of Vapi's webhooks are made from, once."""
 
 SECRET_NAMES = {
     "twilio_auth_tokens": "TWILIO_AUTH_TOKEN",

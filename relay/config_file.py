@@ -222,6 +222,9 @@ def _problems(sections: Mapping[str, Any], ladder: list[tuple[str, LadderEntry]]
     yield from _twilio_problems(sections["twilio"])
     yield from _barge_in_problems(sections["barge_in"])
     yield from _state_problems(sections["state"])
+    endpoint = sections["tracing"].endpoint
+    if endpoint and _split(endpoint) is None:
+        yield "tracing.endpoint", endpoint, "https://HOST[:PORT][/PATH] (http:// for localhost), or empty"
     record: RecordConfig = sections["record"]
     if record.max_total_mb < record.max_call_mb:
         yield "record.max_total_mb", record.max_total_mb, f"at least record.max_call_mb, {record.max_call_mb}"

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 from relay.errors import ConfigError
 
-PACKAGES = {"onnx": "onnxruntime", "plot": "matplotlib"}
-"""The package of each extra of the wheel."""
+PACKAGES = {"onnx": "onnxruntime", "otel": "opentelemetry", "plot": "matplotlib"}
+"""What each extra of the wheel is imported as. The name of each of its distributions begins with that."""
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from relay.log_sampler import KIND, LogSampler
 from relay.log_writer import LogWriter
 from relay.redaction import Redactor
 
@@ -37,13 +38,15 @@ def open_log(
     """Send everything that is logged to the open file `fd` while the context is open.
 
     What libraries log through `logging` at warning and above, and Python warnings, take the same way, as the event
-    `library.message`. Logging never blocks and never raises: a file that is slow or broken loses lines, and `on_drop`
-    is called for each. On leaving, waiting lines are written and the former set-up is put back.
+    `library.message`. What repeats is sampled, see `relay.log_sampler`. Logging never blocks and never raises: a file
+    that is slow or broken loses lines, and `on_drop` is called for each. On leaving, waiting lines are written and the
+    former set-up is put back.
     """
-    writer = LogWriter(fd, on_drop)
+    sampler = LogSampler()
+    writer = LogWriter(fd, on_drop, now_and_then=sampler.say_counts)
     former = structlog.get_config()
     structlog.configure(
-        processors=_processors(redactor, form, colors=os.isatty(fd)),
+        processors=[sampler, *_processors(redactor, form, colors=os.isatty(fd))],
         wrapper_class=_wrapper(level),
         logger_factory=lambda *_: _Lines(writer),
         cache_logger_on_first_use=False,
@@ -52,6 +55,7 @@ def open_log(
         with _library_messages():
             yield
     finally:
+        sampler.say_counts(of_all=True)
         structlog.configure(**former)
         writer.close()
 
@@ -116,7 +120,10 @@ class _LibraryHandler(logging.Handler):
     """Passes what a library has logged on, as an event of ours."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        values: dict[str, Any] = {"logger": record.name, "message": _message(record)}
+        message = _message(record)
+        # What a library says with other values is the same; a Python warning is all value.
+        kind = message if record.msg == "%s" else record.msg
+        values: dict[str, Any] = {"logger": record.name, "message": message, KIND: str(kind)}
         if record.exc_info:
             values["exc_info"] = record.exc_info
         if error := getattr(record, "error", None):  # of relay/net, which logs as a library does

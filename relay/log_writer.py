@@ -11,6 +11,7 @@ LINES = 10_000
 """Most lines that wait: about 4 MB, some seconds of debug output under load. Beyond it the newest are dropped."""
 CLOSE_TIMEOUT_S = 2.0
 """A standard error that takes nothing must not keep the process from ending."""
+LOOK_EVERY_S = 5.0
 RETRY_S = 0.01
 """Between attempts on a non-blocking file that takes nothing now."""
 
@@ -26,13 +27,22 @@ class LogWriter:
         on_drop: called for each line that is lost, because the queue is full or the file refused it. It may be
             called in the writer's thread.
         lines: the bound of the queue.
+        now_and_then: called every LOOK_EVERY_S in the writer's thread, or a little later. It may write.
     """
 
-    def __init__(self, fd: int, on_drop: Callable[[], None], lines: int = LINES) -> None:
+    def __init__(
+        self,
+        fd: int,
+        on_drop: Callable[[], None],
+        lines: int = LINES,
+        now_and_then: Callable[[], None] = lambda: None,
+    ) -> None:
         self._fd = fd
         self._on_drop = on_drop
         self._queue: queue.Queue[str | None] = queue.Queue(lines)
         self._closing = threading.Event()
+        self._now_and_then = now_and_then
+        self._look_at = time.monotonic() + LOOK_EVERY_S
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
@@ -52,13 +62,19 @@ class LogWriter:
 
     def _run(self) -> None:
         while not (self._closing.is_set() and self._queue.empty()):
-            line = self._queue.get()
-            if line is None:
-                continue
-            try:
-                self._write_all(line.encode("utf-8", "backslashreplace") + b"\n")
-            except OSError:
-                self._on_drop()
+            with contextlib.suppress(queue.Empty):
+                self._write_line(self._queue.get(timeout=max(0.0, self._look_at - time.monotonic())))
+            if time.monotonic() >= self._look_at:
+                self._look_at = time.monotonic() + LOOK_EVERY_S
+                self._now_and_then()
+
+    def _write_line(self, line: str | None) -> None:
+        if line is None:
+            return
+        try:
+            self._write_all(line.encode("utf-8", "backslashreplace") + b"\n")
+        except OSError:
+            self._on_drop()
 
     def _write_all(self, data: bytes) -> None:
         while data:

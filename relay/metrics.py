@@ -145,6 +145,9 @@ class Metrics:
             "relay_events_given_up", "Server messages that were never passed on", cause=GIVEN_UP_CAUSES
         )
         self.events_waiting = self._gauge("relay_events_waiting", "Server messages that wait to be passed on")
+        self.webhooks_missing = self._gauge(
+            "relay_webhooks_missing", "1 while Vapi is asked for server messages and none was ever let in"
+        )
         self.protocol_errors = Counter(
             "relay_protocol_errors",
             "Messages that break their protocol",
@@ -154,6 +157,11 @@ class Metrics:
         self.config_reloads = self._counter(
             "relay_config_reloads", "Times that the configuration was read again", result=RELOAD_RESULTS
         )
+        self.certificate_expires = self._gauge(
+            "relay_certificate_expires_timestamp_seconds", "When the certificate ends, since 1970; 0 without TLS"
+        )
+        self.recordings_failed = self._counter("relay_recordings_failed", "Recordings that were given up")
+        self.spans_dropped = self._counter("relay_spans_dropped", "Spans of traces that the receiver never got")
         self.log_lines_dropped = self._counter("relay_log_lines_dropped", "Log lines that could not be written")
         self.standstill = self._counter(
             "relay_standstill_seconds", "Time in which the process stood still for a second or more"

@@ -33,7 +33,7 @@ ALLOWED = {
     "record": {"errors", "media", "config", "redaction", "__version__"},
     "call": {"errors", "media", "wire", "logic", "net", "state", "record", *SHARED},
     "replay": {"errors", "media", "wire", "logic", "net", "record", "call", "toml_table", *SHARED},
-    "daemon": {"errors", "media", "wire", "logic", "net", "state", "record", "call", "web", *SHARED},
+    "daemon": {"errors", "extras", "media", "wire", "logic", "net", "state", "record", "call", "web", *SHARED},
     "demo": {"errors", "marks", "media", "wire", "record", "standin"},
     "scenario": {"errors", "marks", "media", "standin"},
     "standin": {"errors", "media", "wire", "logic", "net", "wakeup", "__version__"},

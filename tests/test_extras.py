@@ -14,9 +14,9 @@ def test_they_are_the_extras_of_the_wheel() -> None:
     pyproject = Path(__file__).resolve().parent.parent / "pyproject.toml"
     extras = tomllib.loads(pyproject.read_text())["project"]["optional-dependencies"]
 
-    assert {name: [Requirement(one).name for one in wanted] for name, wanted in extras.items()} == {
-        name: [package] for name, package in PACKAGES.items()
-    }
+    assert set(extras) == set(PACKAGES)
+    for name, wanted in extras.items():
+        assert all(Requirement(one).name.startswith(PACKAGES[name]) for one in wanted)
 
 
 @pytest.mark.parametrize("module", ["matplotlib", "matplotlib.axes"])

@@ -38,6 +38,11 @@ HELD_BY = {
     "the store's file is locked": [STORE + "test_a_file_that_another_program_keeps_locked"],
     "the disk of the store is full": [STORE + "test_a_disk_that_fills_up"],
     "the store's file, or its folder, is removed": [STORE + "test_a_file_and_a_folder_that_are_removed"],
+    "the receiver of traces is down, slow or refuses": [
+        "tests/daemon/test_tracing.py::test_a_receiver_that_hangs_costs_no_call_anything_and_what_it_misses_is_counted",
+        "tests/daemon/test_tracing.py::test_a_row_of_failures_is_told_once_and_each_span_is_counted",
+        "tests/daemon/test_span_exporter.py::test_a_receiver_that_is_down_is_tried_again_and_then_given_up",
+    ],
     "Redis hangs, is killed, is empty, or fails over": [
         STORE + "test_a_redis_that_hangs_and_one_that_is_killed_and_started_again",
         STORE + "test_a_failover_to_a_replica_behind_an_address_that_stays",

@@ -193,6 +193,18 @@ def test_what_libraries_log_takes_the_same_way_from_warning_on(tmp_path: Path) -
     ]
 
 
+def test_a_library_that_repeats_itself_is_two_lines_of_which_the_second_says_how_often(tmp_path: Path) -> None:
+    library = logging.getLogger("some.library")
+    with logged(tmp_path) as log:
+        for number in range(100):
+            library.warning("lost peer %d", number)
+
+    assert [(line["message"], line.get("repeated")) for line in log.events] == [
+        ("lost peer 0", None),
+        ("lost peer 0", 99),
+    ]
+
+
 def test_the_console_form_is_for_people(tmp_path: Path) -> None:
     with logged(tmp_path, form="console") as log:
         structlog.get_logger().info("call.started", leg="caller")

@@ -6,6 +6,9 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
+
+from relay import log_writer
 from relay.log_writer import LogWriter
 
 
@@ -84,3 +87,16 @@ def test_a_process_whose_standard_error_is_stuck_still_ends() -> None:
     os.close(reader)
 
     assert process.returncode == 7
+
+
+def test_now_and_then_the_writer_does_what_else_is_to_be_done_also_while_lines_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_writer, "LOOK_EVERY_S", 0.01)
+    done = threading.Semaphore(0)
+    with (tmp_path / "log").open("wb") as file:
+        writer = LogWriter(file.fileno(), lambda: None, now_and_then=done.release)
+        assert [done.acquire(timeout=10) for _ in range(3)] == [True] * 3
+        while not done.acquire(blocking=False):
+            writer.write("a line")
+        writer.close()

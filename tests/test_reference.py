@@ -11,11 +11,11 @@ import pytest
 
 from relay.config import SAMPLE_RATES_HZ, SECTIONS, AssistantKeys, LadderEntry, VapiConfig
 from relay.logic.end_reason import EndReason
-from relay.metrics import DROP_CAUSES, INVENT_CAUSES, RECONNECT_RESULTS, REFUSAL_CAUSES, Metrics
+from relay.metrics import DROP_CAUSES, INVENT_CAUSES, LIMITS, RECONNECT_RESULTS, REFUSAL_CAUSES, Metrics
 from relay.probe.twilio import ALERTS
 from relay.scenario.script import FORMS
 from scripts.make_reference import CONFIG, Key, Secret, read, renewed
-from tests.support.reference import BROWSER, FIRST_CALL, REFERENCE, ROOT, SCENARIOS, first_cells
+from tests.support.reference import BROWSER, FIRST_CALL, REFERENCE, ROOT, SCENARIOS, first_cells, section
 
 NOT_THE_DAEMON = {"standin", "demo", "bench", "probe", "scenario", "vad", "replay", "watch", "cli.py", "marks.py"}
 LOG_METHODS = {"debug", "info", "warning", "error", "exception", "log"}
@@ -153,6 +153,14 @@ def test_every_metric_is_explained() -> None:
     explained = {name.partition("{")[0] for name in first_cells("Metrics")} - first_cells("Values")
 
     assert explained == series
+
+
+def test_every_limit_has_its_refusal_with_a_code_that_is_explained() -> None:
+    title = "What each limit refuses"
+    codes = set(re.findall(r"`([A-Z_]+)`", section(title)))
+
+    assert first_cells(title) == {*LIMITS, "max_calls"}
+    assert codes <= first_cells("Error codes")
 
 
 def test_every_reason_cause_and_result_is_explained() -> None:

@@ -62,7 +62,8 @@ def test_it_asks_for_what_the_daemon_needs_and_for_the_rest_by_extras(unpacked: 
     locked = set(re.findall(r"^([^=\s]+)==", (REPOSITORY / "requirements/run.txt").read_text(), re.MULTILINE))
 
     assert {one.name for one in asked if one.marker is None} <= locked
-    assert {one.name for one in asked if one.marker is not None} == set(PACKAGES.values())
+    optional = {one.name.partition("-")[0] for one in asked if one.marker is not None}
+    assert optional == set(PACKAGES.values())
     assert locked.isdisjoint({name.replace("_", "-") for name in HEAVY})
 
 
@@ -75,6 +76,19 @@ def test_it_finds_speech_and_reads_the_configuration_without_the_extras(unpacked
 
     assert (checked.returncode, checked.stderr) == (0, "")
     assert json.loads(found.stdout)["files"][0]["starts"]
+
+
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_traces_without_their_extra_are_refused_in_one_line(unpacked: Path, tmp_path: Path, command: str) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(settings() + '[tracing]\nendpoint = "http://127.0.0.1:4318/v1/traces"\n')
+
+    done = relay_without_extras(unpacked, command, "--config", str(config))
+
+    told = 'tracing.endpoint needs opentelemetry, which is not installed: install relay with its extra "otel"'
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith(f"{config}: {told}\n")
+    assert done.stderr.count("\n") == 1
 
 
 def test_it_makes_the_timeline_of_a_call_without_the_extras(unpacked: Path, tmp_path: Path) -> None:

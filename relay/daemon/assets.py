@@ -1,4 +1,4 @@
-"""Loads the files that the start needs: speech model, cough probe, classifier, apology and certificate."""
+"""Loads what the start needs: speech model, cough probe, classifier, apology, certificate, exporter of spans."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,7 @@ from relay.call.caller.classifier import Classifier, load_classifier
 from relay.config import Config
 from relay.daemon.apology import load_apology
 from relay.daemon.certificate import Certificate
+from relay.daemon.tracing import SpanReceiver, load_span_exporter
 from relay.media.cough_probe import CoughProbe
 from relay.media.frames import Audio
 from relay.media.silero import SileroModel
@@ -22,6 +23,8 @@ class Assets:
     apology: Audio
     certificate: Certificate | None
     """None: plain HTTP is served."""
+    span_receiver: SpanReceiver | None
+    """None: nothing is traced."""
 
 
 def load_assets(config: Config, metrics: Metrics) -> Assets:
@@ -32,4 +35,5 @@ def load_assets(config: Config, metrics: Metrics) -> Assets:
         classifier=load_classifier(config.barge_in, metrics),
         apology=load_apology(config.reconnect),
         certificate=Certificate(config.tls) if config.tls.certificate_file else None,
+        span_receiver=load_span_exporter(config.tracing),
     )

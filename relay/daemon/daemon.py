@@ -6,8 +6,8 @@
 | draining | told to wait and ask again | the last call is over; at once on a 2nd signal | `server.drain_timeout_s` |
 | leaving  | told to wait and ask again | those that are left are handed over, and ended | 7 s                      |
 | stopping | nothing is accepted        | open requests are answered                     | 3 s                      |
-| closing  | nothing is accepted        | calls left at the assistants' are ended,       | 2 s, and 2 s             |
-|          |                            | recordings are written                         |                          |
+| closing  | nothing is accepted        | calls left at the assistants' are ended,       | 2 s,                     |
+|          |                            | spans are exported, recordings are written     | 0.5 s, and 2 s           |
 """
 
 import errno
@@ -43,6 +43,7 @@ from relay.daemon.loop_lag import probe_loop_lag
 from relay.daemon.notify import Notifier, report
 from relay.daemon.reload import Reloader
 from relay.daemon.server import Server
+from relay.daemon.tracing import open_tracer
 from relay.daemon.webhooks import note_assistant_calls, open_webhooks
 from relay.errors import ConfigError, StartFailed
 from relay.metrics import Metrics
@@ -106,7 +107,7 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
         async with (
             _open_store(config, metrics) as store,
             open_webhooks(config, metrics) as webhooks,
-            open_recorder(config, redactor) as recorder,
+            open_recorder(config, redactor, metrics.recordings_failed.inc) as recorder,
             AsyncExitStack() as stack,
             trio.open_nursery() as nursery,
         ):
@@ -117,6 +118,7 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
             nursery.start_soon(reader.run)
             if certificate is not None:
                 nursery.start_soon(certificate.watch)
+                metrics.certificate_expires.set_function(lambda: certificate.expires_at)
             refusals = Refusals(metrics)
             nursery.start_soon(refusals.run)
             dialer_set = DialerSet(redactor, stack)
@@ -138,6 +140,11 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
                 if webhooks is not None:
                     listener_of_calls = partial(note_assistant_calls, webhooks.queue, calls)
                     stack.enter_context(calls.listeners.listening(listener_of_calls))
+                if assets.span_receiver is not None:
+                    tracer = await stack.enter_async_context(
+                        open_tracer(assets.span_receiver, metrics.spans_dropped.inc)
+                    )
+                    stack.enter_context(calls.listeners.listening(tracer.note))
 
                 serve = partial(
                     serve_asgi,

@@ -58,6 +58,7 @@ async def open_webhooks(config: Config, metrics: Metrics) -> AsyncIterator[Webho
             secret = config.secrets.events_secret
             forwarder = EventForwarder(events.forward_url, secret, rest) if events.forward_url and secret else None
             queue = EventQueue(journal, metrics, forwarder.deliver if forwarder else None)
+            metrics.webhooks_missing.set_function(lambda: not queue.ever_accepted)
             nursery.start_soon(queue.run)
             yield WebhookServices(queue, forwarder)
             nursery.cancel_scope.cancel()

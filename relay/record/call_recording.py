@@ -5,7 +5,7 @@ What is taken down holds no secret: texts and events are cleaned here, as long a
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -60,10 +60,18 @@ log = structlog.get_logger(__name__)
 class CallRecording:
     """One per call that is recorded. Nothing in it waits or fails. It is the `relay.wakeup.Timekeeper` of the call.
 
-    `moment` is the time of trio's clock at which the recording began; `backlog` counts what waits.
+    `moment` is the time of trio's clock at which the recording began; `backlog` counts what waits; `failed` is called
+    when it is given up.
     """
 
-    def __init__(self, header: RecordingHeader, redactor: Redactor, moment: float, backlog: Backlog) -> None:
+    def __init__(
+        self,
+        header: RecordingHeader,
+        redactor: Redactor,
+        moment: float,
+        backlog: Backlog,
+        failed: Callable[[], None] = lambda: None,
+    ) -> None:
         self.call_id = header.call_id
         self.troubles = Troubles()
         self.is_over = False
@@ -73,6 +81,7 @@ class CallRecording:
         self.waiting_bytes = 0
         """For the backlog."""
         self._given_up = False
+        self._failed = failed
         self._moment = moment
         self._redactor = redactor
         self._entries: list[Recorded] = [header]
@@ -90,6 +99,7 @@ class CallRecording:
         """Take down nothing more but troubles; what is not fetched is lost. The first reason is logged."""
         if not self._given_up:
             log.warning("record.failed", call_id=self.call_id, error=why)
+            self._failed()
         self._given_up = True
         self._entries = []
         self._backlog.drop(self)

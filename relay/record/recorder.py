@@ -5,7 +5,7 @@ No call waits for it. A disk that is full, broken or too slow costs a recording,
 
 import os
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -68,8 +68,9 @@ class _Outcome:
 class Recorder:
     """One per daemon. `begin` is for each call; what it gives is written until it is over."""
 
-    def __init__(self, config: Config, redactor: Redactor, folder: Path) -> None:
+    def __init__(self, config: Config, redactor: Redactor, folder: Path, failed: Callable[[], None]) -> None:
         self._redactor = redactor
+        self._failed = failed
         self._live: list[CallRecording] = []
         """Those whose end is not written yet."""
         self._backlog = Backlog()
@@ -109,7 +110,7 @@ class Recorder:
             goes_on=goes_on,
             generation=self._generation,
         )
-        recording = CallRecording(header, self._redactor, now, self._backlog)
+        recording = CallRecording(header, self._redactor, now, self._backlog, self._failed)
         recording.kept_anyway = self._mode == "all"
         self._live.append(recording)
         return recording
@@ -281,14 +282,17 @@ def _time_of(entry: Recorded) -> float:
 
 @asynccontextmanager
 async def open_recorder(
-    config: Config, redactor: Redactor, environ: Mapping[str, str] = os.environ
+    config: Config,
+    redactor: Redactor,
+    failed: Callable[[], None] = lambda: None,
+    environ: Mapping[str, str] = os.environ,
 ) -> AsyncIterator[Recorder]:
     """The recorder of the daemon, which writes while the context is open. What was recorded before goes by its age also
-    where nothing is recorded.
+    where nothing is recorded. `failed` is called for each recording that is given up.
 
     On leaving, what was taken down is written, in `CLOSE_S` at most.
     """
-    recorder = Recorder(config, redactor, folder_of(config.record.dir, environ))
+    recorder = Recorder(config, redactor, folder_of(config.record.dir, environ), failed)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(recorder.run)
         try:

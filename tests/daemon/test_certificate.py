@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import shutil
 import ssl
 import time
@@ -120,6 +121,8 @@ async def test_a_call_over_tls_goes_on_while_its_certificate_is_replaced(
             answer = await client.post(f"{url}/twilio/voice", data=form, headers=signed)
             sound = {"Content-Type": "audio/l16;rate=16000"}
             uploaded = await client.post(f"{url}/webhook/audio", content=bytes(1_000_000), headers=sound)
+            metrics = (await client.get(f"{url}/metrics")).text
+        ends_at = expires_at(await trio.Path(config.certificate_file).read_text())
         token = answer.text.partition('name="token" value="')[2].partition('"')[0]
         async with dialled(daemon.port, path="/twilio/media", headers=headers, tls=theirs) as phone:
             for message in (connected(), start(token, sid=SID)):
@@ -131,6 +134,9 @@ async def test_a_call_over_tls_goes_on_while_its_certificate_is_replaced(
                     heard += json.loads(await phone.connection.get_message())["event"] == "media"
             served = await trio.to_thread.run_sync(ssl.get_server_certificate, ("127.0.0.1", daemon.port))
 
+    told = re.search(r"^relay_certificate_expires_timestamp_seconds (\S+)$", metrics, re.MULTILINE)
+    assert told
+    assert float(told[1]) == ends_at
     assert uploaded.json() == {"received": 1_000_000, "sampleRate": 16000}
     assert heard > 100
     assert ssl.PEM_cert_to_DER_cert(served) == wanted

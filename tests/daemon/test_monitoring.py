@@ -4,6 +4,7 @@ import re
 
 import pytest
 import trio
+from prometheus_client.parser import text_string_to_metric_families
 
 from relay import __version__
 from relay.config import LimitsConfig
@@ -11,6 +12,7 @@ from relay.daemon.monitoring import RENDERINGS_BURST, RENDERINGS_PER_S
 from relay.errors import AssistantUnavailable
 from tests.support.callrig import TONE, make_late
 from tests.support.frontrig import OTHER_SID, SID, FrontRig, front_config, open_front
+from tests.support.reference import first_cells
 
 
 async def dial_fails(rig: FrontRig, sid: str) -> None:
@@ -85,6 +87,15 @@ async def test_metrics_are_prometheus_text_of_this_relay() -> None:
 
         assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
         assert re.search(r"^relay_calls_active 1\.0$", answer.text, re.MULTILINE)
+
+
+async def test_what_is_scraped_has_every_series_of_the_reference_and_no_other() -> None:
+    async with open_front() as rig:
+        families = list(text_string_to_metric_families((await rig.http.get("/metrics")).text))
+    scraped = {it.name + "_total" * (it.type == "counter") for it in families if it.name.startswith("relay_")}
+    explained = {name.partition("{")[0] for name in first_cells("Metrics")} - first_cells("Values")
+
+    assert scraped == explained
 
 
 async def test_what_waits_to_be_played_is_told_by_health_and_metrics() -> None:

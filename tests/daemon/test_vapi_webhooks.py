@@ -231,11 +231,13 @@ async def test_webhooks_of_a_known_address_have_an_allowance_of_their_own() -> N
         assert front.metric("relay_limited_total", limit="requests") == 0
 
 
-async def test_health_says_how_many_were_ever_accepted() -> None:
+async def test_health_and_metrics_say_how_many_were_ever_accepted() -> None:
     async with open_front() as plain, rig() as front:
         shown = [(await it.http.get("/health")).json()["webhooks"] for it in (plain, front)]
+        missing = [it.metric("relay_webhooks_missing") for it in (plain, front)]
         await post(front, body())
         await post(front, body())
 
+        assert (missing, front.metric("relay_webhooks_missing")) == ([0, 1], 0)
         assert shown == [None, {"accepted": 0, "waiting": 0}]
         assert (await front.http.get("/health")).json()["webhooks"] == {"accepted": 1, "waiting": 0}

@@ -1,6 +1,7 @@
 """What is taken down of a call, and that it has bounds and no secrets."""
 
 import zlib
+from collections.abc import Callable
 
 import trio
 from structlog.testing import capture_logs
@@ -35,8 +36,8 @@ HEADER = RecordingHeader("1", "call", "CA1", 0.0, "mulaw", 8000, "mulaw", 8000, 
 SECRET = "wss://phone-call-websocket.example/secret-path-of-the-call"
 
 
-def recording(redactor: Redactor | None = None) -> CallRecording:
-    return CallRecording(HEADER, redactor or Redactor(), trio.current_time(), Backlog())
+def recording(redactor: Redactor | None = None, failed: Callable[[], None] = lambda: None) -> CallRecording:
+    return CallRecording(HEADER, redactor or Redactor(), trio.current_time(), Backlog(), failed)
 
 
 async def test_times_count_from_the_beginning_of_the_recording(autojump_clock: MockClock) -> None:
@@ -131,7 +132,8 @@ async def test_what_nobody_fetches_is_bounded_and_given_up_with_a_line_in_the_lo
 
 
 async def test_given_up_it_takes_down_nothing_but_still_knows_the_troubles(autojump_clock: MockClock) -> None:
-    taken = recording()
+    failed: list[str] = []
+    taken = recording(failed=lambda: failed.append("once"))
     with capture_logs() as logged:
         taken.give_up("a full disk")
         taken.give_up("another reason")
@@ -142,3 +144,4 @@ async def test_given_up_it_takes_down_nothing_but_still_knows_the_troubles(autoj
     assert taken.is_over
     assert taken.troubles.found == ["leg_lost"]
     assert [line["error"] for line in logged] == ["a full disk"]
+    assert failed == ["once"]

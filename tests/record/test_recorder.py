@@ -7,7 +7,7 @@ import stat
 import threading
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from random import Random
@@ -38,7 +38,11 @@ OLD_KEY, NEW_KEY = (b64encode(bytes(range(n, n + 32))).decode() for n in (1, 2))
 
 @asynccontextmanager
 async def recording_to(
-    folder: Path, mode: Literal["trouble", "all"] = "all", keys: tuple[str, ...] = (), **record: Any
+    folder: Path,
+    mode: Literal["trouble", "all"] = "all",
+    keys: tuple[str, ...] = (),
+    failed: Callable[[], None] = lambda: None,
+    **record: Any,
 ) -> AsyncIterator[tuple[Recorder, list[Any]]]:
     """The recorder and the log."""
     config = Config(
@@ -47,7 +51,7 @@ async def recording_to(
         record=RecordConfig(mode=mode, dir=str(folder), **record),
     )
     with capture_logs() as logged:
-        async with open_recorder(config, Redactor({KEY})) as opened:
+        async with open_recorder(config, Redactor({KEY}), failed) as opened:
             yield opened, logged
 
 
@@ -221,13 +225,15 @@ async def test_a_disk_that_fails_costs_the_recording_with_one_line_in_the_log(
 
 async def test_a_folder_that_cannot_be_made_costs_the_recording(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    async with recording_to(tmp_path / "file" / "calls") as (opened, logged):
+    failed: list[None] = []
+    async with recording_to(tmp_path / "file" / "calls", failed=lambda: failed.append(None)) as (opened, logged):
         begin(opened).end()
         await opened.write()
         begin(opened, "next").end()
         await opened.write()
 
     assert [line["call_id"] for line in told(logged, "record.failed")] == ["call", "next"]
+    assert len(failed) == 2
 
 
 async def test_no_call_waits_for_a_disk_that_hangs_and_the_next_recordings_are_whole(
