@@ -16,6 +16,7 @@ from trio_websocket import ConnectionRejected
 
 from relay.config import LimitsConfig, ServerConfig
 from relay.daemon import connections
+from relay.daemon import limits as limits_module
 from relay.daemon.limits import (
     CONNECTIONS_OF_A_CALL,
     KNOWN_ADDRESSES_MAX,
@@ -49,6 +50,7 @@ from tests.support.frontrig import (
     signature,
     start,
 )
+from tests.support.leaks import resources, resources_return_to
 from tests.support.peers import dialled
 
 ONE, OTHER = "198.51.100.1", "198.51.100.2"
@@ -547,6 +549,51 @@ async def test_an_address_may_ask_for_anything_so_often_and_waits_before_it_is_r
         began_at = trio.current_time()
         assert (await rig.http.get(path, headers=named(OTHER))).status_code != 429
         assert trio.current_time() - began_at < LATE_S
+
+
+GET = b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@asynccontextmanager
+async def asking_too_often(rig: FrontRig, client: str, requests: bytes = GET) -> AsyncIterator[None]:
+    """A connection whose requests wait, because they came too early."""
+    tasks, _ = await resources()
+    async with await trio.open_tcp_stream("127.0.0.1", rig.port) as stream:
+        await stream.send_all(requests.replace(b"Host: x", f"Host: x\r\nX-Forwarded-For: {client}".encode()))
+        with trio.fail_after(5):
+            while (await resources())[0] <= tasks:
+                pass
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        yield
+
+
+@pytest.mark.parametrize("requests", [GET, GET * 50], ids=["one", "fifty"])
+async def test_who_hangs_up_while_its_request_waits_holds_nothing_any_more(
+    requests: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits_module, "LATE_S", 60.0)
+    async with front(proxies=(), **FEW) as rig:
+        await flood(rig, 10)
+        await rig.http.aclose()
+        before = await resources()
+        async with asking_too_often(rig, ONE, requests):
+            assert limited(rig) == {}
+        with trio.fail_after(5):
+            await resources_return_to(before)
+        assert limited(rig)["requests"] <= 2  # one that came behind it may have been read already; no other is
+
+
+async def test_who_hangs_up_behind_a_proxy_keeps_its_place_for_as_long_as_if_it_had_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits_module, "LATE_S", 60.0)
+    async with front(**FEW, connections_per_address=1) as rig:
+        for _ in range(10):
+            await flood(rig, 1)
+        async with asking_too_often(rig, ONE):
+            pass
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert [answer.json()["code"] for answer in await flood(rig, 1)] == ["TOO_MANY_AT_ONCE"]
 
 
 async def test_who_asks_too_often_is_one_line_of_the_log_and_one_with_their_number() -> None:

@@ -223,8 +223,7 @@ class Siege:
         return rss_mb(pid) <= before.rss_mb + MEMORY_SLACK_MB and descriptors(pid) <= before.descriptors
 
     def _standing_after(self, before: Standing, look_s: float = SAMPLE_S) -> Standing:
-        """Tasks and descriptors come and go, with our own look at the metrics too; and a request beyond its rate waits
-        for two seconds although its peer has gone."""
+        """Tasks and descriptors come and go, with our own look at the metrics too."""
         after = self._standing()
         for _ in range(max(LOOKS, round(BACK_S / look_s))):
             if after.tasks <= before.tasks and after.descriptors <= before.descriptors:
