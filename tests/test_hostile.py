@@ -1,13 +1,19 @@
 """The judge of `make hostile` sees each broken promise, and the attacks are what they are called."""
 
+from collections import Counter
+
 import h11
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import Event, Message, Ping
 
+from relay.net.rest import IDLE_CONNECTIONS
 from tests.hostile.attacks import BLOCK_BYTES, BY_NAME, Attack
 from tests.hostile.plan import FULL, SMALL, Dose
+from tests.hostile.rounds import quantile_steps
 from tests.hostile.short_calls import After
 from tests.hostile.siege import Outcome
 from tests.hostile.verdict import growth, problems
@@ -44,6 +50,15 @@ def test_each_broken_promise_is_named(changed: dict[str, object], said: str) -> 
     assert len(broken) == 1
     assert said in broken[0]
     assert unknown == []
+
+
+def test_connections_to_the_assistants_api_may_stay_open_after_calls_and_no_more() -> None:
+    in_calls = msgspec.structs.replace(GOOD, name="pings in a call", left_descriptors=IDLE_CONNECTIONS)
+
+    assert judge([REST, in_calls]) == ([], [])
+    assert judge([REST, msgspec.structs.replace(in_calls, left_descriptors=IDLE_CONNECTIONS + 1)])[0] == [
+        f"pings in a call, at once: {IDLE_CONNECTIONS + 1} descriptors left"
+    ]
 
 
 def test_memory_that_a_second_wave_does_not_add_to_is_no_broken_promise() -> None:
@@ -182,3 +197,10 @@ def test_the_whole_dose_is_the_promised_one_and_the_small_one_fits_a_minute() ->
     assert (in_a_row.total, at_once.at_once, spread.at_once) == (10_000, 1000, 1000)
     assert (len(set(at_once.addresses)), len(set(spread.addresses))) == (1, 40)
     assert sum(spec.seconds for name in BY_NAME for _, spec in SMALL.attacks(name)) < 60
+
+
+@given(st.lists(st.integers(0, 50), min_size=1), st.sampled_from([0, 50, 99, 99.9, 100]))
+def test_a_quantile_of_counted_rounds_is_that_of_their_list(rounds: list[int], percent: float) -> None:
+    at = min(len(rounds) - 1, int(len(rounds) * percent / 100))
+
+    assert quantile_steps(Counter(rounds), percent) == sorted(rounds)[at]

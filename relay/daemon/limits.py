@@ -5,7 +5,7 @@ the limit, and told in the log once in a while.
 """
 
 import math
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from functools import partial
 from typing import TypedDict
@@ -27,7 +27,8 @@ REQUESTS_OF_SESSIONS, REQUESTS_OF_SESSIONS_PER_S = 600, 300.0
 """All of an address together: four of that kind, or all ten of those that send 100 ms of audio at a time."""
 LATE_S = 1.0
 """How long a request waits that came too early. It holds the place of its connection for that time: so who asks without
-end is slowed down to its connections a second, whether it looks at the answers or not."""
+end is slowed down to its connections a second, whether it looks at the answers or not. Who hangs up waits no longer,
+and has to make a new connection, of which it has only so many a second."""
 CONNECTIONS_OF_A_CALL = 2
 """A caller's socket, and a request or the socket that takes its place. All calls may come from one address of Twilio's,
 and after a loss all at once."""
@@ -37,6 +38,10 @@ WEBHOOKS_BURST, WEBHOOKS_PER_S = 4000, 2000.0
 own."""
 SLOW_BODIES_OF_A_SESSION = 4
 """A client on a slow network sends its audio and, beside it, a message. Its session's token has been seen by then."""
+
+
+Pause = Callable[[float], Awaitable[None]]
+"""Sleeps for so many seconds, or until it is known that nobody waits for the answer any more."""
 
 
 class Share:
@@ -160,16 +165,16 @@ class RequestRates:
         """Other bounds from now on."""
         self._of_client.change(**_requests(limits))
 
-    async def count(self, client: str, session_id: str | None) -> None:
-        """Count a request, of this session if it shows its token. One that comes too early waits for LATE_S.
+    async def count(self, client: str, session_id: str | None, pause: Pause = trio.sleep) -> None:
+        """Count a request, of this session if it shows its token. One that comes too early waits in `pause` for LATE_S.
 
         Raises RequestRefused: TOO_MANY_REQUESTS, when others have used up what came free meanwhile.
         """
         if session_id is None:
-            await _take(self._of_client, client)
+            await _take(self._of_client, client, pause)
         else:
-            await _take(self._of_session, session_id)
-            await _take(self._of_sessions, client)
+            await _take(self._of_session, session_id, pause)
+            await _take(self._of_sessions, client, pause)
 
 
 def _requests(limits: LimitsConfig) -> _RateBounds:
@@ -179,9 +184,9 @@ def _requests(limits: LimitsConfig) -> _RateBounds:
     }
 
 
-async def _take(rate: Rate, key: str) -> None:
+async def _take(rate: Rate, key: str, pause: Pause) -> None:
     if not rate.take(key):
-        await trio.sleep(LATE_S)
+        await pause(LATE_S)
         rate.count(key)
 
 
@@ -258,6 +263,11 @@ class Limits:
     def request(self, peer: str, client: str) -> AbstractContextManager[None]:
         """A place for a request, which through a trusted proxy is the client's connection. Raises as `Share.hold`."""
         return self._share_of(client).hold(client) if self._proxies.trusts(peer) else nullcontext()
+
+    def pause(self, peer: str, pause: Pause) -> Pause:
+        """How a request from `peer` that came too early waits, where its connection can `pause`. The connections of a
+        trusted proxy are not counted, so its clients wait to the end: or they could ask and hang up without end."""
+        return trio.sleep if self._proxies.trusts(peer) else pause
 
     def slow_hooks(self, client: str) -> SlowBodies:
         """The share of the bodies of Twilio's webhooks. After a loss of the network all calls may have one at once."""

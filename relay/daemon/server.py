@@ -21,6 +21,7 @@ from relay.daemon.client_polling import ClientPolling
 from relay.daemon.client_socket import ClientSocketEndpoint
 from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.finished_calls import FinishedCalls
+from relay.daemon.limits import Pause
 from relay.daemon.pages import Pages
 from relay.daemon.quart_app import create_app
 from relay.daemon.report_process import Reports
@@ -88,7 +89,7 @@ class Server:
                 scope["state"][STREAM_STATE].when_admitted(place.close)
             try:
                 place.enter_context(self._limits.request(peer, client))
-                await self._count(scope, client)
+                await self._count(scope, client, self._limits.pause(peer, scope["state"][STREAM_STATE].pause))
             except RequestRefused as refused:
                 await self._refuse(scope, receive, send, refused)
             else:
@@ -101,11 +102,11 @@ class Server:
         else:
             await self._serve(scope, receive, send)
 
-    async def _count(self, scope: Any, client: str) -> None:
+    async def _count(self, scope: Any, client: str, pause: Pause) -> None:
         if scope["path"] == EVENTS_PATH and client in self._limits.vapi_addresses:
             self._limits.webhooks.count(client)
         else:
-            await self._limits.requests.count(client, self._polling.session_of(scope))
+            await self._limits.requests.count(client, self._polling.session_of(scope), pause)
 
     async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":

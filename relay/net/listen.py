@@ -6,8 +6,9 @@ import os
 import socket
 import ssl
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 from hypercorn.config import Config
@@ -19,6 +20,7 @@ from hypercorn.utils import wrap_app
 from relay.errors import RequestRefused
 from relay.net.accept import accept_connections
 from relay.net.asgi_socket import STREAM_STATE
+from relay.net.hang_ups import HangUps
 from relay.net.http1 import Http1Connection
 from relay.net.link.fragments import MessageBounds
 from relay.net.link.pace import SURPLUS_OF_CALLS, FramePace
@@ -152,6 +154,7 @@ class _Server:
     streams: set[ServerStream] = field(default_factory=set)
     turns: Turns = field(default_factory=Turns)
     surplus: FramePace = field(default_factory=lambda: FramePace(SURPLUS_OF_CALLS))
+    hang_ups: HangUps = field(default_factory=HangUps)
     drained: trio.Event = field(default_factory=trio.Event)
 
     def __post_init__(self) -> None:
@@ -159,7 +162,12 @@ class _Server:
         self.lifespan = Lifespan(self.app, self.config, self.state)
 
     async def run(self, listener: socket.socket, task_status: trio.TaskStatus[None]) -> None:
+        with closing(self.hang_ups):
+            await self._run(listener, task_status)
+
+    async def _run(self, listener: socket.socket, task_status: trio.TaskStatus[None]) -> None:
         async with trio.open_nursery() as outer:
+            outer.start_soon(self.hang_ups.run)
             outer.start_soon(self._cut_stragglers)
             try:
                 async with trio.open_nursery() as connections:
@@ -199,7 +207,7 @@ class _Server:
             if _is_open(accepted):
                 self.failed("TlsHandshake")
             return
-        stream = ServerStream(accepted, MESSAGE_BOUNDS, place, self.surplus, tls)
+        stream = ServerStream(accepted, MESSAGE_BOUNDS, self.hang_ups, place, self.surplus, tls=tls)
         self.streams.add(stream)
         state = ConnectionState({**self.state, STREAM_STATE: stream})
         connection = Http1Connection(self.app, self.config, self.context, state, stream, turns=self.turns)
@@ -216,13 +224,11 @@ class _Server:
     async def _agreed(self, accepted: trio.SocketStream, context: ssl.SSLContext, client: str) -> TlsStream | None:
         """TLS over a connection; None for a peer that does not speak it, or takes longer than HANDSHAKE_S.
 
-        The step that costs, 1 ms or more, is made in the turn of the client.
+        Each step is made in a turn of the client.
         """
         stream = TlsStream(accepted, context)
         with trio.move_on_after(HANDSHAKE_S), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            await trio.lowlevel.wait_readable(accepted.socket)
-            await self.turns.wait(client)
-            await stream.do_handshake()
+            await stream.do_handshake(partial(self.turns.wait, client))
             return stream
         return None
 

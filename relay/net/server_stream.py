@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import trio
 
+from relay.net.hang_ups import HangUps
 from relay.net.link.fragments import MessageBounds
 from relay.net.link.link import Link
 from relay.net.link.pace import OF_A_CALL, OF_A_STRANGER, FramePace
@@ -48,17 +49,19 @@ class ServerStream(trio.abc.Stream):
     """A TCP stream, or `tls` over it, which `open_link` takes from the library above.
 
     `link` is the WebSocket, once it is one. From then on the library writes into the void: what it would say at the end
-    of a WebSocket the link has said. `broken` says that something could not be sent. `aclose` is the library's, and
-    ends its use of the stream; `part` then closes the connection. `place` is told what the connection does, and
-    `surplus` is that of all calls.
+    of a WebSocket the link has said. `broken` says that something could not be sent, or that the peer hung up in a
+    `pause`. `aclose` is the library's, and ends its use of the stream; `part` then closes the connection. `place` is
+    told what the connection does, `surplus` is that of all calls, and `hang_ups` that of the server.
     """
 
     def __init__(
         self,
         stream: trio.SocketStream,
         bounds: MessageBounds,
+        hang_ups: HangUps,
         place: Place | None = None,
         surplus: FramePace | None = None,
+        *,
         tls: TlsStream | None = None,
     ) -> None:
         self.socket = stream.socket
@@ -67,6 +70,7 @@ class ServerStream(trio.abc.Stream):
         self.broken = False
         self._bounds = bounds
         self._surplus = surplus
+        self._hang_ups = hang_ups
         self._closed = False
         self._tcp, self._tls = stream, tls
         self._stream = tls or stream
@@ -111,6 +115,12 @@ class ServerStream(trio.abc.Stream):
         await trio.lowlevel.wait_readable(self.socket)
         unread_bytes = fcntl.ioctl(self.socket.fileno(), termios.FIONREAD, _NO_BYTES)
         return unread_bytes != _NO_BYTES and tcp_state(self.socket) != TCP_CLOSE
+
+    async def pause(self, seconds: float) -> None:
+        """Sleep, but no longer than until the peer hangs up: then the connection is `broken`."""
+        with self._hang_ups.watch(self.socket) as scope:
+            await trio.sleep(seconds)
+        self.broken |= scope.cancelled_caught
 
     async def send_eof(self) -> None:
         """As a stream does, until it is that of a WebSocket, whose end `part` says. Raises BusyResourceError while

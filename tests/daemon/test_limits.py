@@ -14,8 +14,10 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 from trio_websocket import ConnectionRejected
 
+from relay.bench import websocket
 from relay.config import LimitsConfig, ServerConfig
 from relay.daemon import connections
+from relay.daemon import limits as limits_module
 from relay.daemon.limits import (
     CONNECTIONS_OF_A_CALL,
     KNOWN_ADDRESSES_MAX,
@@ -49,6 +51,7 @@ from tests.support.frontrig import (
     signature,
     start,
 )
+from tests.support.leaks import resources, resources_return_to
 from tests.support.peers import dialled
 
 ONE, OTHER = "198.51.100.1", "198.51.100.2"
@@ -547,6 +550,61 @@ async def test_an_address_may_ask_for_anything_so_often_and_waits_before_it_is_r
         began_at = trio.current_time()
         assert (await rig.http.get(path, headers=named(OTHER))).status_code != 429
         assert trio.current_time() - began_at < LATE_S
+
+
+GET = b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"
+UPGRADE = websocket.upgrade_request("/client", "x", {})
+
+
+@pytest.fixture
+def long_late(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Ten at once, and then none for a minute, which a request that comes too early waits; the keys for that."""
+    monkeypatch.setattr(limits_module, "LATE_S", 60.0)
+    monkeypatch.setattr(limits_module, "REQUESTS_OF_A_CALL_PER_S", 0.0)
+    return FEW | {"requests_per_s": 0.01}
+
+
+@asynccontextmanager
+async def asking_too_often(rig: FrontRig, client: str, requests: bytes = GET) -> AsyncIterator[None]:
+    """A connection whose requests wait, because they came too early."""
+    tasks, _ = await resources()
+    async with await trio.open_tcp_stream("127.0.0.1", rig.port) as stream:
+        await stream.send_all(requests.replace(b"Host: x", f"Host: x\r\nX-Forwarded-For: {client}".encode()))
+        with trio.fail_after(5):
+            while (await resources())[0] <= tasks:
+                pass
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        yield
+
+
+@pytest.mark.parametrize(
+    "requests", [GET, GET * 50, UPGRADE, UPGRADE + bytes(9000)], ids=["1", "50", "WS", "WS and more"]
+)
+async def test_who_hangs_up_while_its_request_waits_holds_nothing_any_more(
+    requests: bytes, long_late: dict[str, Any]
+) -> None:
+    async with front(proxies=(), **long_late) as rig:
+        await flood(rig, 10)
+        await rig.http.aclose()
+        before = await resources()
+        async with asking_too_often(rig, ONE, requests):
+            assert limited(rig) == {}
+        with trio.fail_after(5):
+            await resources_return_to(before)
+        assert limited(rig)["requests"] <= 2  # one that came behind it may have been read already; no other is
+
+
+async def test_who_hangs_up_behind_a_proxy_keeps_its_place_for_as_long_as_if_it_had_not(
+    long_late: dict[str, Any],
+) -> None:
+    async with front(**long_late, connections_per_address=1) as rig:
+        counted = 0
+        while counted < 10:
+            counted += 1 - len(refusals_in(await flood(rig, 1)))
+        async with asking_too_often(rig, ONE):
+            pass
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert [answer.json()["code"] for answer in await flood(rig, 1)] == ["TOO_MANY_AT_ONCE"]
 
 
 async def test_who_asks_too_often_is_one_line_of_the_log_and_one_with_their_number() -> None:

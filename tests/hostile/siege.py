@@ -27,6 +27,7 @@ from relay.bench.process import Snapshot, counted_between, cpu_s, rss_mb, scrape
 from relay.bench.reactor import LoadLink, Reactor
 from relay.bench.relay_process import PUBLIC_URL, RelayProcess, run_configured
 from relay.bench.scores import SETTLE_S, SampleWindow, percentiles
+from relay.net.rest import IDLE_CONNECTIONS
 from tests.hostile.attacker import AttackResult, AttackSpec
 from tests.hostile.attacks import BY_NAME
 from tests.hostile.rounds import Rounds
@@ -44,8 +45,6 @@ LOWEST_PRIORITY = 19
 LOOKS = 10
 CALLS_LOOK_S = 2.0
 """After an attack that makes calls it takes longer: a browser's session is remembered for 15 s after its end."""
-API_CONNECTIONS = 20
-"""So many stay open after calls, to the assistant's API, for the next ones."""
 ANSWER_S = 5.0
 """An attacker that has not come to its end so long after its time is killed."""
 
@@ -177,8 +176,6 @@ class Siege:
             outcome.answers = False
             self.outcomes.append((outcome, SampleWindow(time.monotonic(), time.monotonic())))
             return
-        if makes_calls:
-            before = replace(before, descriptors=before.descriptors + API_CONNECTIONS)
         self._run(CATCH_UP_S)
         self.reactor.late_s.clear()
         self.reactor.measuring, began = True, time.monotonic()
@@ -203,6 +200,7 @@ class Siege:
         self._judge(outcome, before, began + took_s, CALLS_LOOK_S if makes_calls else SAMPLE_S)
 
     def _judge(self, outcome: Outcome, before: Standing, ended_at: float, look_s: float) -> None:
+        before = replace(before, descriptors=before.descriptors + kept_descriptors(outcome.name))
         back = self.reactor.run_until(ended_at + BACK_S, lambda: self._is_back(before))
         outcome.back_s = round(time.monotonic() - ended_at, 1) if back else None
         outcome.lost_calls = self.calls.lost
@@ -212,7 +210,7 @@ class Siege:
             outcome.answers = False
         else:
             outcome.left_mb = round(after.rss_mb - before.rss_mb, 1)
-            outcome.left_descriptors = after.descriptors - before.descriptors
+            outcome.left_descriptors = after.descriptors - before.descriptors + kept_descriptors(outcome.name)
             outcome.left_tasks = after.tasks - before.tasks
             outcome.holes = int(
                 sum(counted_between(before.metrics, after.metrics, "relay_playout_holes_total").values())
@@ -223,8 +221,7 @@ class Siege:
         return rss_mb(pid) <= before.rss_mb + MEMORY_SLACK_MB and descriptors(pid) <= before.descriptors
 
     def _standing_after(self, before: Standing, look_s: float = SAMPLE_S) -> Standing:
-        """Tasks and descriptors come and go, with our own look at the metrics too; and a request beyond its rate waits
-        for two seconds although its peer has gone."""
+        """Tasks and descriptors come and go, with our own look at the metrics too."""
         after = self._standing()
         for _ in range(max(LOOKS, round(BACK_S / look_s))):
             if after.tasks <= before.tasks and after.descriptors <= before.descriptors:
@@ -263,9 +260,16 @@ def _give_way() -> None:
     os.nice(LOWEST_PRIORITY)
 
 
+def kept_descriptors(name: str) -> int:
+    """How many more there may be after this attack. After calls connections to the assistant's API stay open for the
+    next ones, and are closed when one of these finds them too old."""
+    return IDLE_CONNECTIONS if name in BY_NAME and BY_NAME[name].makes_calls else 0
+
+
 def _is_broken(outcome: Outcome, *, memory: bool = True) -> bool:
     """Whether the relay is not as it was before."""
-    lasts = bool(outcome.lost_calls) or outcome.left_tasks > 0 or outcome.left_descriptors > 0
+    too_many_open = outcome.left_descriptors > kept_descriptors(outcome.name)
+    lasts = bool(outcome.lost_calls) or outcome.left_tasks > 0 or too_many_open
     return not outcome.answers or lasts or (memory and outcome.back_s is None)
 
 

@@ -3,13 +3,14 @@
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from relay.net import server_stream
+from relay.net.hang_ups import HangUps
 from relay.net.link.fragments import MessageBounds
 from relay.net.server_stream import LINGER_BYTES, READ_BYTES, ServerStream
 from tests.support.raw_frames import BINARY, FIN, TEXT, raw_frame
@@ -21,8 +22,8 @@ BOUNDS = MessageBounds(1000, 1000)
 @contextmanager
 def stream_and_peer() -> Iterator[tuple[ServerStream, trio.SocketStream]]:
     """Over TCP, with buffers of the kernel as small as it allows."""
-    with narrow_pair() as (ours, theirs):
-        yield ServerStream(ours, BOUNDS), theirs
+    with narrow_pair() as (ours, theirs), closing(HangUps()) as hang_ups:
+        yield ServerStream(ours, BOUNDS, hang_ups), theirs
 
 
 async def test_once_it_is_a_websocket_the_bytes_are_the_links_and_the_librarys_go_nowhere() -> None:
