@@ -97,6 +97,8 @@ class Analysis:
         self._made_up_ms = 0
         self._arrived_at = self._last_media_at = self._covered_until = trio.current_time()
         self._flow = trio.Event()
+        self._waiting: WindowQueue | None = None
+        """The detector's queue, while the task waits for audio, and the channel is empty."""
 
     @property
     def last_speech_at(self) -> float:
@@ -123,8 +125,30 @@ class Analysis:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(stream.raise_failure)
                 nursery.start_soon(self._keep_flowing, stream)
-                async for audio in frames:
-                    self._take(audio, stream)
+                while True:
+                    self._take(await self._next(frames, stream), stream)
+
+    async def _next(
+        self, frames: trio.MemoryReceiveChannel[CallerAudio | NewStream], stream: WindowQueue
+    ) -> CallerAudio | NewStream:
+        try:
+            return frames.receive_nowait()
+        except trio.WouldBlock:
+            self._waiting = stream
+        try:
+            return await frames.receive()
+        finally:
+            self._waiting = None
+
+    def take_now(self, audio: CallerAudio | NewStream) -> bool:
+        """Use this in this instant if the task waits for it, as nearly always: it need not be woken for a frame.
+
+        False: nothing was done, and it has to go through the channel, behind what is there.
+        """
+        if self._waiting is None:
+            return False
+        self._take(audio, self._waiting)
+        return True
 
     def _judge(self, scored: Scored) -> None:
         if (recording := self._report.recording) is not None:
@@ -176,7 +200,9 @@ class Analysis:
             self._use(*waited, arrived_at, stream)
 
     def _tell_of_echo(self) -> None:
-        match self._uplink.news:
+        if (news := self._uplink.news) is None:
+            return
+        match news:
             case EchoFound(loss_db=loss_db, delay_ms=delay_ms, has_canceller=has_canceller):
                 removed_by: Literal["canceller", "level"] = "canceller" if has_canceller else "level"
                 self._report.tell(CallerEchoFound(round(loss_db, 1), round(delay_ms), removed_by))
