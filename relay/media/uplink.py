@@ -87,7 +87,7 @@ class Uplink:
             plain = self._untouched.push(audio)
             near = plain[1] if self._detector_is_wide else None
         else:
-            plain, near = _NONE, _samples(self._widen.push(audio))
+            plain, near = _NONE, self._widen.samples(audio)
         if self._echo is None:
             return self._given(plain, near, None)
         return self._given(plain, near, self._echo.push(audio.data, None if far is None else far.data, near))
@@ -113,7 +113,7 @@ class Uplink:
             return self._touched.push(_wide(cleaned))
         if cleaned is None or is_certain:
             return plain
-        return plain[0], _samples(self._in_doubt.push(_wide(cleaned)))
+        return plain[0], self._in_doubt.samples(_wide(cleaned))
 
 
 class _Outlets:
@@ -124,13 +124,10 @@ class _Outlets:
         self._for_assistant = None if target == detector else Transcoder(source, target)
 
     def push(self, audio: Audio) -> tuple[bytes, Samples]:
-        detector = self._for_detector.push(audio)
-        assistant = detector if self._for_assistant is None else self._for_assistant.push(audio)
-        return assistant.data, _samples(detector)
-
-
-def _samples(audio: Audio) -> Samples:
-    return np.frombuffer(audio.data, np.int16)
+        samples = self._for_detector.samples(audio)
+        if self._for_assistant is None:
+            return samples.tobytes(), samples
+        return self._for_assistant.push(audio).data, samples
 
 
 def _wide(samples: Samples) -> Audio:
