@@ -88,9 +88,12 @@ class Uplink:
             near = plain[1] if self._detector_is_wide else None
         else:
             plain, near = _NONE, self._widen.samples(audio)
-        if self._echo is None:
-            return self._given(plain, near, None)
-        return self._given(plain, near, self._echo.push(audio.data, None if far is None else far.data, near))
+        cleaned = None
+        if self._echo is not None:
+            cleaned = self._echo.push(audio.data, None if far is None else far.data, near)
+        if cleaned is None and self._denoiser is None:
+            return plain
+        return self._given(plain, near, cleaned)
 
     def lost(self, far: Audio) -> tuple[bytes, Samples]:
         """What was recorded while this was played did not come, and nothing was put in its place (see `EchoFeed`).

@@ -175,15 +175,16 @@ class Analysis:
             recording.from_caller(audio.arrived_at, audio.stamp_ms, audio.missing, audio.data)
         self._last_media_at = self._covered_until = audio.arrived_at
         size = len(audio.data)
+        duration_ms = self._source.duration_ms(size)
         stamp_ms = audio.arrived_at * 1000 if audio.stamp_ms is None else audio.stamp_ms
-        silence_ms = self._media_clock.place(stamp_ms, self._source.duration_ms(size), audio.missing)
+        silence_ms = self._media_clock.place(stamp_ms, duration_ms, audio.missing)
         lost = min(audio.missing * size, LOST_MAX_FRAMES * self._source.frame_bytes)
         far = self.far_end.played(lost + size, audio.arrived_at) if self.far_end is not None and size else None
         if audio.missing:
             self._fill_gap(round(silence_ms / FRAME_MS), far[:lost] if far else b"", audio.arrived_at, stream)
             far = far[lost:] if far else None
         if size:
-            self._push(audio.data, audio.arrived_at, stream, far=far, sent_by_caller=True)
+            self._push(audio.data, duration_ms, audio.arrived_at, stream, far=far, sent_by_caller=True)
 
     def _fill_gap(self, silent_frames: int, played: bytes, arrived_at: float, stream: WindowQueue) -> None:
         """Put so much silence in the place of messages that are missing. `played` is what was played while they were
@@ -193,14 +194,14 @@ class Analysis:
         lost = deque(played[at : at + frame_bytes] for at in range(0, len(played), frame_bytes))
         for _ in range(silent_frames):
             is_whole = bool(lost) and len(lost[0]) == frame_bytes
-            self._push(self._source.silent_frame, arrived_at, stream, far=lost.popleft() if is_whole else None)
+            self._push_silence(arrived_at, stream, far=lost.popleft() if is_whole else None)
         for piece in lost:
             waited = self._uplink.lost(Audio(self._source, piece))
             self._tell_of_echo()
             self._use(*waited, arrived_at, stream)
 
     def _tell_of_echo(self) -> None:
-        if (news := self._uplink.news) is None:
+        if (news := self._uplink.news) is None:  # as nearly always
             return
         match news:
             case EchoFound(loss_db=loss_db, delay_ms=delay_ms, has_canceller=has_canceller):
@@ -226,12 +227,16 @@ class Analysis:
             for _ in range(silent_frames):
                 self._counts.invented("keepalive")
                 self._media_clock.note_invented(FRAME_MS)
-                self._push(self._source.silent_frame, now, stream)
+                self._push_silence(now, stream)
             self._covered_until += silent_frames * FRAME_MS / 1000
+
+    def _push_silence(self, arrived_at: float, stream: WindowQueue, far: bytes | None = None) -> None:
+        self._push(self._source.silent_frame, FRAME_MS, arrived_at, stream, far=far)
 
     def _push(
         self,
         data: bytes,
+        duration_ms: float,
         arrived_at: float,
         stream: WindowQueue,
         *,
@@ -239,7 +244,6 @@ class Analysis:
         sent_by_caller: bool = False,
     ) -> None:
         """`far` is what was played meanwhile: None for silence that was recorded at no time, and so has no echo."""
-        duration_ms = self._source.duration_ms(len(data))
         played = None if far is None else Audio(self._source, far)
         for_assistant, samples = self._uplink.push(Audio(self._source, data), played)
         self._tell_of_echo()
