@@ -58,7 +58,7 @@ from relay.wakeup import deadline, sleep_until, timed_by
 from relay.wire import vapi_controls
 
 FRAMES_WAITING_MAX = 10
-"""Between receiver and analysis: 200 ms. Analysis waits for nobody, so a full channel only slows a burst."""
+"""Between receiver and analysis: 200 ms, until the analysis runs. From then on it waits for nobody."""
 
 log = structlog.get_logger(__name__)
 
@@ -98,7 +98,6 @@ class Call:
         self._playback = playback = Playback(assistant_format, caller_format, config, dialogue, report, burden=burden)
         frames, self._frames = trio.open_memory_channel[CallerAudio | NewStream](FRAMES_WAITING_MAX)
         ages_s = [now - at for at in record.reattached_at]
-        self._line = line = CallerLine(frames, playback.speaker, record.policy, report, ages_s=ages_s)
         self._outgoing = outgoing = Outgoing(replay, assistant_format, report.counts)
         self._analysis = analysis = Analysis(
             caller_format,
@@ -109,6 +108,9 @@ class Call:
             report=report,
             audio_logged=outgoing.audio_logged,
             caller_heard=playback.interrupter.caller_heard,
+        )
+        self._line = line = CallerLine(
+            frames, analysis.take_now, playback.speaker, record.policy, report, ages_s=ages_s
         )
         playback.speaker.far_end = analysis.far_end
         self._forwarder = forwarder = Forwarder(

@@ -37,13 +37,15 @@ who sends more malformed ones than these does not speak the protocol."""
 class CallerLine:
     """The caller's side of one call, whichever socket carries it.
 
-    `frames` is where the caller's audio goes, with a `NewStream` before that of each further socket.
+    The caller's audio goes to `take_now`, with a `NewStream` before that of each further socket, and where that says
+    False, into `frames`.
     `ages_s` are those of the attempts that another process had granted.
     """
 
     def __init__(
         self,
         frames: trio.MemorySendChannel[CallerAudio | NewStream],
+        take_now: Callable[[CallerAudio | NewStream], bool],
         speaker: Speaker,
         rules: ReattachRules,
         report: Report,
@@ -51,6 +53,7 @@ class CallerLine:
         ages_s: Iterable[float] = (),
     ) -> None:
         self._frames = frames
+        self._take_now = take_now
         self._speaker = speaker
         self._report = report
         self._recording = report.recording
@@ -152,7 +155,7 @@ class CallerLine:
             return
         gap_s, self._lost_at = trio.current_time() - self._lost_at, None
         self._report.tell(CallerReattached(round(gap_s * 1000, 1), replayed_ms=round(self._to_replay_ms)))
-        await self._frames.send(NewStream())
+        await self._pass_on(NewStream())
 
     async def _read(self, leg: CallerLeg, take: Callable[[CallerEvent], None]) -> None:
         while True:
@@ -171,16 +174,17 @@ class CallerLine:
             elif event is not None:
                 take(event)
 
-    async def _pass_on(self, audio: CallerAudio) -> None:
-        """Most frames find room, and then cost no round of the scheduler."""
+    async def _pass_on(self, audio: CallerAudio | NewStream) -> None:
+        """Nearly all is taken at once, and then costs no round of the scheduler."""
         try:
             self.hear(audio)
         except trio.WouldBlock:
             await self._frames.send(audio)
 
-    def hear(self, audio: CallerAudio) -> None:
+    def hear(self, audio: CallerAudio | NewStream) -> None:
         """Hand audio on at once. Raises trio.WouldBlock where there is no room for it."""
-        self._frames.send_nowait(audio)
+        if not self._take_now(audio):
+            self._frames.send_nowait(audio)
 
     def _lose(self, why: str) -> None:
         assert self.leg is not None

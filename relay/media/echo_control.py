@@ -130,7 +130,7 @@ class EchoControl:
     @property
     def for_assistant(self) -> bool:
         """Whether the assistant is to get what `push` returns: an echo is certain, and not only in doubt."""
-        return self._has_canceller and (self.mode == "on" or self.state is EchoState.FOUND)
+        return (self.mode == "on" or self.state is EchoState.FOUND) and self._has_canceller
 
     def wake(self, near: Samples, far: Samples) -> None:
         """Have a glance at the end of what came of both sides while it rested; it may be an echo of all of `far`.

@@ -31,6 +31,7 @@ class EchoFeed:
     def __init__(self, source: AudioFormat, mode: EchoMode) -> None:
         self.control = EchoControl(mode)
         self._source = source
+        self._bytes_per_ms = source.rate_hz * source.block_bytes / 1000
         self._widen_near = Transcoder(source, WIDEBAND)
         self._widen_far = Transcoder(source, WIDEBAND)
         self._kept: deque[tuple[bytes, bytes | None]] = deque()
@@ -79,8 +80,8 @@ class EchoFeed:
     def _keep(self, near: bytes, far: bytes | None) -> None:
         self._kept.append((near, far))
         self._kept_bytes += len(near)
-        self._rested_ms += self._source.duration_ms(len(near))
-        while self._source.duration_ms(self._kept_bytes - len(self._kept[0][0])) >= LEAST_REST_MS:
+        self._rested_ms += len(near) / self._bytes_per_ms
+        while self._kept_bytes - len(self._kept[0][0]) >= LEAST_REST_MS * self._bytes_per_ms:
             self._kept_bytes -= len(self._kept.popleft()[0])
 
     def _wake(self) -> None:
@@ -98,4 +99,4 @@ class EchoFeed:
 
 
 def _widened(widen: Transcoder, data: bytes) -> Samples:
-    return np.frombuffer(widen.push(Audio(widen.source, data)).data, np.int16)
+    return widen.samples(Audio(widen.source, data))

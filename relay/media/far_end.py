@@ -26,6 +26,7 @@ class FarEnd:
 
     def __init__(self, form: AudioFormat) -> None:
         self._format = form
+        self._rate_hz, self._block_bytes = form.rate_hz, form.block_bytes
         self._pieces: deque[tuple[int, int, bytes]] = deque()
         """What was sent: when each piece begins and ends, and its sound."""
         self._end = 0
@@ -36,7 +37,7 @@ class FarEnd:
     def sent(self, data: bytes, at: float) -> None:
         """This was written to the caller's socket: whole samples."""
         start = max(self._at(at), self._end)
-        self._end = start + len(data) // self._format.block_bytes
+        self._end = start + len(data) // self._block_bytes
         self._pieces.append((start, self._end, data))
         while self._pieces[0][0] < start - self._unasked:
             self._pieces.popleft()
@@ -48,7 +49,7 @@ class FarEnd:
             self._pieces.pop()
         if self._pieces and self._pieces[-1][1] > now:
             start, _, data = self._pieces.pop()
-            self._pieces.append((start, now, data[: (now - start) * self._format.block_bytes]))
+            self._pieces.append((start, now, data[: (now - start) * self._block_bytes]))
         self._end = min(self._end, now)
 
     def new_stream(self) -> None:
@@ -61,7 +62,7 @@ class FarEnd:
 
         They came at this time; some at their beginning may have been lost.
         """
-        samples, now = n_bytes // self._format.block_bytes, self._at(arrived_at)
+        samples, now = n_bytes // self._block_bytes, self._at(arrived_at)
         start = now - samples if self._recorded is None else self._recorded
         start = self._not_too_late(start, now - samples, arrived_at)
         self._recorded = start + samples
@@ -85,7 +86,7 @@ class FarEnd:
         return start + passed
 
     def _between(self, start: int, end: int) -> bytes | None:
-        found, behind, block_bytes = [], start, self._format.block_bytes
+        found, behind, block_bytes = [], start, self._block_bytes
         for at, until, data in self._pieces:
             if until <= behind:
                 continue
@@ -102,7 +103,7 @@ class FarEnd:
         return b"".join(found) if found else None
 
     def _at(self, seconds: float) -> int:
-        return round(seconds * self._format.rate_hz)
+        return round(seconds * self._rate_hz)
 
     def _silence(self, samples: int) -> bytes:
-        return self._format.silence(samples * self._format.block_bytes)
+        return self._format.silence(samples * self._block_bytes)

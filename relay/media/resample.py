@@ -94,15 +94,15 @@ class PolyphaseFir:
         self._held = np.zeros(self._history)
 
     def push(self, samples: Samples) -> Samples:
-        held = np.concatenate((self._held, samples), dtype=np.float64)
-        ratios = (len(held) - self._history) // self._down
-        self._held = held[ratios * self._down :].copy()  # a view would keep all of what was pushed
+        waiting = len(self._held)
+        count = waiting + len(samples)
+        ratios = (count - self._history) // self._down
         blocks = -(-ratios // _RATIOS_PER_BLOCK)
-        missing = blocks * self._block + self._history - len(held)
-        if missing > 0:
-            held = np.concatenate((held, np.zeros(missing)))
-        step = held.itemsize
-        shape, strides = (blocks, len(self._weights)), (self._block * step, step)
+        held = np.zeros(max(count, blocks * self._block + self._history))
+        held[:waiting] = self._held
+        held[waiting:count] = samples
+        self._held = held[ratios * self._down : count].copy()  # a view would keep all of what was pushed
+        shape, strides = (blocks, len(self._weights)), (self._block * held.itemsize, held.itemsize)
         windows = np.ndarray(shape, np.float64, held, strides=strides).copy()  # overlapping: BLAS wants its own copy
         return to_int16(windows.dot(self._weights).ravel()[: ratios * self._up])
 

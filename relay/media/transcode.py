@@ -36,15 +36,20 @@ class Transcoder:
 
         Raises `FormatMismatch` if `audio` is of another format, or no whole number of samples (see `SampleAligner`).
         """
-        data = audio.expect(self.source)
         if self._same:
+            audio.expect(self.source)
             return audio
+        return Audio(self._target, self._encode(self.samples(audio)))
+
+    def samples(self, audio: Audio) -> Samples:
+        """Return the same as `push`, not encoded: for who wants to compute with it."""
+        data = audio.expect(self.source)
         if len(data) % self.source.block_bytes:
             raise FormatMismatch(f"{len(data)} bytes are no whole number of samples of {self.source}")
         samples = self._decode(data)
         if self.source.channels > 1:
             samples = _mix(samples, self.source.channels)
-        return Audio(self._target, self._encode(self._resampler.push(samples)))
+        return self._resampler.push(samples)
 
     def reset(self) -> None:
         """Forget all audio: silence pushed after this comes out as digital silence."""

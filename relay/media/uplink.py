@@ -87,10 +87,13 @@ class Uplink:
             plain = self._untouched.push(audio)
             near = plain[1] if self._detector_is_wide else None
         else:
-            plain, near = _NONE, _samples(self._widen.push(audio))
-        if self._echo is None:
-            return self._given(plain, near, None)
-        return self._given(plain, near, self._echo.push(audio.data, None if far is None else far.data, near))
+            plain, near = _NONE, self._widen.samples(audio)
+        cleaned = None
+        if self._echo is not None:
+            cleaned = self._echo.push(audio.data, None if far is None else far.data, near)
+        if cleaned is None and self._denoiser is None:
+            return plain
+        return self._given(plain, near, cleaned)
 
     def lost(self, far: Audio) -> tuple[bytes, Samples]:
         """What was recorded while this was played did not come, and nothing was put in its place (see `EchoFeed`).
@@ -113,7 +116,7 @@ class Uplink:
             return self._touched.push(_wide(cleaned))
         if cleaned is None or is_certain:
             return plain
-        return plain[0], _samples(self._in_doubt.push(_wide(cleaned)))
+        return plain[0], self._in_doubt.samples(_wide(cleaned))
 
 
 class _Outlets:
@@ -124,13 +127,10 @@ class _Outlets:
         self._for_assistant = None if target == detector else Transcoder(source, target)
 
     def push(self, audio: Audio) -> tuple[bytes, Samples]:
-        detector = self._for_detector.push(audio)
-        assistant = detector if self._for_assistant is None else self._for_assistant.push(audio)
-        return assistant.data, _samples(detector)
-
-
-def _samples(audio: Audio) -> Samples:
-    return np.frombuffer(audio.data, np.int16)
+        samples = self._for_detector.samples(audio)
+        if self._for_assistant is None:
+            return samples.tobytes(), samples
+        return self._for_assistant.push(audio).data, samples
 
 
 def _wide(samples: Samples) -> Audio:

@@ -19,23 +19,26 @@ class WindowCutter:
     The windows depend on the samples alone, not on how they were chunked; at most one window less a sample waits.
     """
 
-    __slots__ = ("_cut_samples", "_rate_hz", "_rest", "_window_samples")
+    __slots__ = ("_cut_samples", "_filled", "_rate_hz", "_window", "_window_samples")
 
     def __init__(self, window_samples: int, rate_hz: int) -> None:
         self._window_samples = window_samples
         self._rate_hz = rate_hz
         self._cut_samples = 0
-        self._rest: Samples = np.zeros(0, np.int16)
+        self._window: Samples = np.empty(window_samples, np.int16)
+        """The next, of which the beginning is `_filled`. It is given away when it is whole."""
+        self._filled = 0
 
     def push(self, samples: Samples) -> list[Window]:
         """Return the windows that are complete now, oldest first."""
-        size = self._window_samples
-        held = np.concatenate((self._rest, samples)) if len(self._rest) else samples
-        whole = len(held) // size * size
-        self._rest = held[whole:]
-        first = self._cut_samples
-        self._cut_samples += whole
-        return [
-            Window(held[start : start + size], (first + start + size) * 1000 / self._rate_hz)
-            for start in range(0, whole, size)
-        ]
+        windows: list[Window] = []
+        while (room := self._window_samples - self._filled) <= len(samples):
+            self._window[self._filled :] = samples[:room]
+            samples = samples[room:]
+            self._cut_samples += self._window_samples
+            windows.append(Window(self._window, self._cut_samples * 1000 / self._rate_hz))
+            self._window, self._filled = np.empty(self._window_samples, np.int16), 0
+        filled = self._filled + len(samples)
+        self._window[self._filled : filled] = samples
+        self._filled = filled
+        return windows

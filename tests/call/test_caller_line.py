@@ -106,7 +106,7 @@ class Rig:
 async def line(*, room: int = 100, ages_s: tuple[float, ...] = ()) -> AsyncIterator[Rig]:
     put, frames = trio.open_memory_channel[CallerAudio | NewStream](room)
     report, playing = RecordingReport(Metrics()), Playing()
-    made = CallerLine(put, cast("Speaker", playing), RULES, report, ages_s=ages_s)
+    made = CallerLine(put, lambda _: False, cast("Speaker", playing), RULES, report, ages_s=ages_s)
     async with trio.open_nursery() as nursery:
         rig = Rig(made, playing, report, frames, nursery)
         nursery.start_soon(rig.run)

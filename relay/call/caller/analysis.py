@@ -97,6 +97,8 @@ class Analysis:
         self._made_up_ms = 0
         self._arrived_at = self._last_media_at = self._covered_until = trio.current_time()
         self._flow = trio.Event()
+        self._waiting: WindowQueue | None = None
+        """The detector's queue, while the task waits for audio, and the channel is empty."""
 
     @property
     def last_speech_at(self) -> float:
@@ -123,8 +125,30 @@ class Analysis:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(stream.raise_failure)
                 nursery.start_soon(self._keep_flowing, stream)
-                async for audio in frames:
-                    self._take(audio, stream)
+                while True:
+                    self._take(await self._next(frames, stream), stream)
+
+    async def _next(
+        self, frames: trio.MemoryReceiveChannel[CallerAudio | NewStream], stream: WindowQueue
+    ) -> CallerAudio | NewStream:
+        try:
+            return frames.receive_nowait()
+        except trio.WouldBlock:
+            self._waiting = stream
+        try:
+            return await frames.receive()
+        finally:
+            self._waiting = None
+
+    def take_now(self, audio: CallerAudio | NewStream) -> bool:
+        """Use this in this instant if the task waits for it, as nearly always: it need not be woken for a frame.
+
+        False: nothing was done, and it has to go through the channel, behind what is there.
+        """
+        if self._waiting is None:
+            return False
+        self._take(audio, self._waiting)
+        return True
 
     def _judge(self, scored: Scored) -> None:
         if (recording := self._report.recording) is not None:
@@ -151,15 +175,16 @@ class Analysis:
             recording.from_caller(audio.arrived_at, audio.stamp_ms, audio.missing, audio.data)
         self._last_media_at = self._covered_until = audio.arrived_at
         size = len(audio.data)
+        duration_ms = self._source.duration_ms(size)
         stamp_ms = audio.arrived_at * 1000 if audio.stamp_ms is None else audio.stamp_ms
-        silence_ms = self._media_clock.place(stamp_ms, self._source.duration_ms(size), audio.missing)
+        silence_ms = self._media_clock.place(stamp_ms, duration_ms, audio.missing)
         lost = min(audio.missing * size, LOST_MAX_FRAMES * self._source.frame_bytes)
         far = self.far_end.played(lost + size, audio.arrived_at) if self.far_end is not None and size else None
         if audio.missing:
             self._fill_gap(round(silence_ms / FRAME_MS), far[:lost] if far else b"", audio.arrived_at, stream)
             far = far[lost:] if far else None
         if size:
-            self._push(audio.data, audio.arrived_at, stream, far=far, sent_by_caller=True)
+            self._push(audio.data, duration_ms, audio.arrived_at, stream, far=far, sent_by_caller=True)
 
     def _fill_gap(self, silent_frames: int, played: bytes, arrived_at: float, stream: WindowQueue) -> None:
         """Put so much silence in the place of messages that are missing. `played` is what was played while they were
@@ -169,14 +194,16 @@ class Analysis:
         lost = deque(played[at : at + frame_bytes] for at in range(0, len(played), frame_bytes))
         for _ in range(silent_frames):
             is_whole = bool(lost) and len(lost[0]) == frame_bytes
-            self._push(self._source.silent_frame, arrived_at, stream, far=lost.popleft() if is_whole else None)
+            self._push_silence(arrived_at, stream, far=lost.popleft() if is_whole else None)
         for piece in lost:
             waited = self._uplink.lost(Audio(self._source, piece))
             self._tell_of_echo()
             self._use(*waited, arrived_at, stream)
 
     def _tell_of_echo(self) -> None:
-        match self._uplink.news:
+        if (news := self._uplink.news) is None:  # as nearly always
+            return
+        match news:
             case EchoFound(loss_db=loss_db, delay_ms=delay_ms, has_canceller=has_canceller):
                 removed_by: Literal["canceller", "level"] = "canceller" if has_canceller else "level"
                 self._report.tell(CallerEchoFound(round(loss_db, 1), round(delay_ms), removed_by))
@@ -200,12 +227,16 @@ class Analysis:
             for _ in range(silent_frames):
                 self._counts.invented("keepalive")
                 self._media_clock.note_invented(FRAME_MS)
-                self._push(self._source.silent_frame, now, stream)
+                self._push_silence(now, stream)
             self._covered_until += silent_frames * FRAME_MS / 1000
+
+    def _push_silence(self, arrived_at: float, stream: WindowQueue, far: bytes | None = None) -> None:
+        self._push(self._source.silent_frame, FRAME_MS, arrived_at, stream, far=far)
 
     def _push(
         self,
         data: bytes,
+        duration_ms: float,
         arrived_at: float,
         stream: WindowQueue,
         *,
@@ -213,7 +244,6 @@ class Analysis:
         sent_by_caller: bool = False,
     ) -> None:
         """`far` is what was played meanwhile: None for silence that was recorded at no time, and so has no echo."""
-        duration_ms = self._source.duration_ms(len(data))
         played = None if far is None else Audio(self._source, far)
         for_assistant, samples = self._uplink.push(Audio(self._source, data), played)
         self._tell_of_echo()

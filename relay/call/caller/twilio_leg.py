@@ -65,9 +65,9 @@ class TwilioLeg:
 
     def _take(self, event: twilio.Event) -> CallerEvent | None:
         now = trio.current_time()
+        if isinstance(event, twilio.Media):
+            return self._take_audio(event.sequence, event.timestamp_ms, event.payload, now)
         match event:
-            case twilio.Media(sequence=number, timestamp_ms=timestamp_ms, payload=payload):
-                return self._take_audio(number, timestamp_ms, payload, now)
             case twilio.MarkEcho() | twilio.Dtmf() | twilio.StreamStop():
                 self._make_ready(self._order.other(event.sequence, now))
         match event:
@@ -81,7 +81,10 @@ class TwilioLeg:
         return None
 
     def _take_audio(self, number: int, stamp_ms: int, payload: bytes, now: float) -> CallerEvent | None:
-        taken = self._order.audio(number, stamp_ms, CallerAudio(stamp_ms, payload, now), now)
+        audio = CallerAudio(stamp_ms, payload, now)
+        if self._order.take_turn(number, stamp_ms):
+            return audio
+        taken = self._order.audio(number, stamp_ms, audio, now)
         self._make_ready(taken.ready)
         if taken.dropped:
             return Dropped(taken.dropped)

@@ -118,8 +118,8 @@ class ReplayLog:
 
         Returns what fell off unread to make room for it, if anything did: speech ("overflow"), or part of a "pause".
         """
-        fell_off = self._forget_oldest() if len(self._frames) >= self._room else None
-        while len(self._frames) >= self._max_frames and self._start < self._cursor and not self._is_behind:
+        fell_off = self._forget_oldest() if self._end - self._start >= self._room else None
+        while self._end - self._start >= self._max_frames and self._start < self._cursor and not self._is_behind:
             self._forget_oldest()
         self._frames.append(frame, original)
         self._speech.append(True)

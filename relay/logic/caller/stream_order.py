@@ -47,12 +47,23 @@ class StreamOrder(Generic[Item]):
         """When `expire` has something to do."""
         return self._buffer.next_deadline
 
+    def take_turn(self, number: int, timestamp_ms: float) -> bool:
+        """As `audio`, for what is the next while nothing is held or missing, as nearly all is: it is in order.
+
+        False: nothing was done.
+        """
+        if number != self._next or self._missing or not self._buffer.take_turn(number):
+            return False
+        self._newest_ms = max(self._newest_ms, timestamp_ms)
+        self._next = (number + 1) % MODULUS
+        return True
+
     def audio(self, number: int, timestamp_ms: float, item: Item, now: float) -> Sequenced[Item]:
         """Audio came, of this place in the media. Returns what is in order now, or why this is dropped."""
+        if self.take_turn(number, timestamp_ms):
+            return Sequenced([InOrder(item, 0)])
         newer = timestamp_ms > self._newest_ms
         self._newest_ms = max(self._newest_ms, timestamp_ms)
-        if self._buffer.take_turn(number):
-            return Sequenced(self._audio(((number, item),)))
         ahead = self._buffer.ahead(number)
         ready: list[InOrder[Item]] = []
         if ahead > AHEAD_MAX or (ahead < 0 and newer):

@@ -9,6 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from relay.call.caller.leg import CallerAudio
 from relay.call.caller.vad_engine import PENDING_MAX
 from relay.config import AudioConfig, ReconnectConfig
 from relay.media import g711
@@ -52,6 +53,29 @@ async def test_an_assistant_that_is_there_first_is_heard_from_its_first_byte(aut
 
         assert numbered(0, 300) in phone.heard()
         assert QUIET_NOISE[: 8000 * 5] in assistant.heard
+
+
+async def test_a_frame_is_with_the_assistant_in_the_instant_in_which_it_came(autojump_clock: MockClock) -> None:
+    """No task has to be woken for it on its way."""
+    async with open_rig(MULAW) as rig:
+        await rig.begin(speaking=False)
+        await trio.sleep(1)
+        rig.call.hear(CallerAudio(None, TONE, trio.current_time()))
+
+        assert rig.assistant.heard.endswith(TONE)
+
+
+async def test_what_came_before_the_call_runs_is_heard_first(autojump_clock: MockClock) -> None:
+    async with open_rig(MULAW) as rig:
+        call, spoken = rig.ring(), numbered(0, 9)
+        frames = [CallerAudio(None, spoken[at : at + 160], trio.current_time()) for at in range(0, len(spoken), 160)]
+        for frame in frames[:8]:
+            call.hear(frame)
+        assistant = await rig.meet_assistant()
+        call.hear(frames[8])
+        await trio.sleep(0.3)
+
+        assert spoken in assistant.heard
 
 
 async def test_pcm_is_what_the_transcoder_makes_and_not_a_sample_more(autojump_clock: MockClock) -> None:
