@@ -113,9 +113,9 @@ class AsgiSocket:
         """Write one message; see MessageSocket."""
         await (self._link or await self._not_open()).send(message)
 
-    def send_now(self, message: str | bytes) -> bool:
-        """Write one message in this instant; see PromptSocket."""
-        return self._link is not None and self._link.send_now(message)
+    def send_now(self, *messages: str | bytes) -> bool:
+        """Write these messages in this instant; see PromptSocket."""
+        return self._link is not None and self._link.send_now(*messages)
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close, and wait for the peer's answer up to a limit; see MessageSocket."""

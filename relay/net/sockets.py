@@ -40,8 +40,9 @@ class MessageSocket(Protocol):
 class PromptSocket(MessageSocket, Protocol):
     """A socket whose messages can leave without a round of the scheduler."""
 
-    def send_now(self, message: str | bytes) -> bool:
-        """Write one whole message in this instant, if the socket takes it: never while a `send` is under way.
+    def send_now(self, *messages: str | bytes) -> bool:
+        """Write these whole messages in this instant, as one, if the socket takes them: never while a `send` is under
+        way.
 
         False: nothing was written, and `send` will wait, or say what is wrong.
         """

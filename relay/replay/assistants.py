@@ -53,9 +53,9 @@ class RecordedSocket:
             raise message
         return message
 
-    def send_now(self, message: str | bytes) -> bool:
+    def send_now(self, *messages: str | bytes) -> bool:
         takes = self._gate.assistant_takes_at_once(self._connection, self._sent)
-        self._sent += takes
+        self._sent += takes * len(messages)
         return takes
 
     async def send(self, message: str | bytes) -> None:

@@ -67,14 +67,13 @@ class RecordedOutbox:
         while not self.put_now(entry):
             await self._room.wait()
 
-    def put_now(self, entry: Entry) -> bool:
+    def put_now(self, *entries: Entry) -> bool:
         if self.broken:
             raise LegLost("outbox closed")
-        if not self.room:
+        if self.room < len(entries):
             return False
-        if entry.message:
-            self._entries.append(entry)
-            self._let_go()
+        self._entries.extend(entry for entry in entries if entry.message)
+        self._let_go()
         return True
 
     def flush_and_put(self, entries: Iterable[Entry]) -> None:

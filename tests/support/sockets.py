@@ -38,9 +38,9 @@ class MemorySocket:
             await trio.lowlevel.cancel_shielded_checkpoint()
         self._raise_if_gone()
 
-    def send_now(self, message: Message) -> bool:
+    def send_now(self, *messages: Message) -> bool:
         gone = self.closed_with is not None or self._peer.gone
-        return not gone and self._peer.take_now(message)
+        return not gone and self._peer.take_now(*messages)
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         if self.closed_with is None:
@@ -106,11 +106,12 @@ class MemoryPeer:
         if not self.gone:
             self._arrive(message)
 
-    def take_now(self, message: Message) -> bool:
-        """Take a message if that takes no time."""
+    def take_now(self, *messages: Message) -> bool:
+        """Take messages if that takes no time."""
         prompt = self.delay_s == 0 and self._reading.is_set()
         if prompt:
-            self._arrive(message)
+            for message in messages:
+                self._arrive(message)
         return prompt
 
     def _arrive(self, message: Message) -> None:

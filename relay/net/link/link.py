@@ -123,9 +123,9 @@ class Link:
             self._stand_in.fire()
             await trio.lowlevel.cancel_shielded_checkpoint()
 
-    def send_now(self, message: str | bytes) -> bool:
-        """Write one message in this instant; see PromptSocket. What the kernel leaves of it is written by `run`."""
-        return not self._closing and self._writer.write_now(message)
+    def send_now(self, *messages: str | bytes) -> bool:
+        """Write these messages in this instant; see PromptSocket. What the kernel leaves is written by `run`."""
+        return not self._closing and self._writer.write_now(*messages)
 
     async def ping(self, timeout_s: float) -> None:
         """Wait for the answer to a ping. Raises LegLost when there is none in time."""
