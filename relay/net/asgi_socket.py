@@ -9,6 +9,7 @@ import trio
 
 from relay.errors import LegClosed, LegLost
 from relay.net.link.link import Link
+from relay.net.sockets import Found
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -106,6 +107,13 @@ class AsgiSocket:
         """The next message; see MessageSocket."""
         try:
             return await (self._link or await self._not_open()).receive()
+        except LegClosed as closed:
+            raise LegLost(str(closed)) from None
+
+    async def receive_each(self, take: Callable[[str | bytes], Found | None]) -> Found:
+        """Give each message to `take`; see MessageSocket."""
+        try:
+            return await (self._link or await self._not_open()).receive_each(take)
         except LegClosed as closed:
             raise LegLost(str(closed)) from None
 

@@ -1,6 +1,9 @@
 """Defines what the relay asks of a WebSocket, whichever library carries it."""
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+Found = TypeVar("Found")
 
 
 class MessageSocket(Protocol):
@@ -14,6 +17,14 @@ class MessageSocket(Protocol):
         Raises:
             LegClosed: the peer said goodbye, and the library below can tell.
             LegLost: the connection is gone in any other way, or was closed here.
+        """
+        ...
+
+    async def receive_each(self, take: Callable[[str | bytes], Found | None]) -> Found:
+        """Give each message to `take`, until that returns something, which is returned.
+
+        `take` may be called by another task, in the context of this one: it must not wait. What it raises is raised
+        here; otherwise as `receive`.
         """
         ...
 

@@ -1,5 +1,6 @@
 """Outbox: order, bound, flush and the one writer."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -10,7 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from relay.errors import LegLost
 from relay.net.outbox import Entry, Outbox
-from relay.net.sockets import PromptSocket
+from relay.net.sockets import Found, PromptSocket
 from tests.support.sockets import MemoryPeer, MemorySocket, memory_socket_pair
 
 DEADLINE_S = 2.0
@@ -38,6 +39,9 @@ class ShieldedSocket:
     """Sends as slowly as hypercorn does to a peer that stopped reading."""
 
     async def receive(self) -> str | bytes:
+        return await trio.sleep_forever()
+
+    async def receive_each(self, take: Callable[[str | bytes], Found | None]) -> Found:
         return await trio.sleep_forever()
 
     async def send(self, message: str | bytes) -> None:

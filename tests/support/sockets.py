@@ -1,11 +1,13 @@
 """A PromptSocket in memory, with the faults a real one can have. It passes the contract test of the real ones."""
 
 import math
+from collections.abc import Callable
 from typing import NoReturn
 
 import trio
 
 from relay.errors import LegClosed, LegLost
+from relay.net.sockets import Found
 
 Message = str | bytes
 
@@ -27,6 +29,11 @@ class MemorySocket:
             return await self._incoming.receive()
         except (trio.EndOfChannel, trio.ClosedResourceError):
             raise self._ending() from None
+
+    async def receive_each(self, take: Callable[[Message], Found | None]) -> Found:
+        while (found := take(await self.receive())) is None:
+            pass
+        return found
 
     async def send(self, message: Message) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
