@@ -23,6 +23,7 @@ from relay.media.interruption_model import AssistantActivity
 from relay.media.resample import Samples
 from relay.media.windows import Window
 from relay.net.outbox import Entry
+from relay.net.sockets import Found
 from relay.wakeup import Signal
 
 PHONE_ENTRIES = 25
@@ -121,7 +122,12 @@ class RecordedLeg:
     def order(self) -> ReorderStatistics:
         return ReorderStatistics()
 
-    async def receive(self) -> CallerEvent | None:
+    async def receive_each(self, take: Callable[[CallerEvent], Found | None]) -> Found:
+        while (found := take(await self._receive())) is None:
+            pass
+        return found
+
+    async def _receive(self) -> CallerEvent:
         await trio.lowlevel.checkpoint_if_cancelled()
         while not self._events:
             await self._news.wait()

@@ -232,9 +232,9 @@ class Link:
                 if self._closing or (message := self._next_message()) is None:
                     break
                 found = context.run(take, message)
-                if found is not None:
-                    return False
-            return self._wants_more and not self._closing and self._ending is None
+                if self._protocol.is_hungry or found is not None or not self._stream.delivers:
+                    break
+            return found is None and self._wants_more and not self._closing and self._ending is None
 
         self._reading = self._receiving = True
         try:

@@ -87,6 +87,11 @@ class PromptStream(trio.abc.Stream):
         """Whether `deliver` can be used now."""
         return self._seat is not None and self._seat.is_shared
 
+    @property
+    def delivers(self) -> bool:
+        """Whether who waits in `deliver` was neither cancelled nor told of an end."""
+        return self._seat is not None and self._seat.delivers
+
     async def deliver(self, take: Take) -> None:
         """Have what comes given to `take` by the task that reads for all, until that wants no more, or sockets are read
         by themselves; see `Seat.deliver`."""

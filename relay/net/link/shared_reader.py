@@ -190,6 +190,11 @@ class Seat:
         self.step_aside()
         return await self._receive_alone(max_bytes)
 
+    @property
+    def delivers(self) -> bool:
+        """Whether a task waits in `deliver`: by what is taken it may be cancelled."""
+        return self._waiting is not None and self._take is not None
+
     async def deliver(self, take: Take) -> None:
         """Have the reader call `take` with what comes, in its own task, until that wants no more, or sockets are read
         by themselves. For a socket that is shared. Raises as `receive`, and what `take` raises."""
@@ -245,7 +250,10 @@ class Seat:
         await trio.lowlevel.wait_task_rescheduled(self._abort)
         received, self._received = self._received, None
         if isinstance(received, Exception):
-            raise received
+            try:
+                raise received
+            finally:
+                del received  # the error holds this frame, which would hold the error until garbage is collected
         return received
 
     def _hand_on(self, received: bytes) -> None:

@@ -243,6 +243,23 @@ async def test_taking_messages_ends_as_receiving_does(way: str) -> None:
     assert taken.all == ["first", "second"]
 
 
+async def test_who_is_cancelled_by_a_message_takes_no_other() -> None:
+    taken: list[str | bytes] = []
+    async with linked() as (link, far), trio.open_nursery() as nursery:
+
+        def take(message: str | bytes) -> None:
+            taken.append(message)
+            if message == "cancel":
+                nursery.cancel_scope.cancel()
+
+        nursery.start_soon(link.receive_each, take)
+        await far.send_all(client_frame(T, b"first"))
+        await wait_all_tasks_blocked()
+        await far.send_all(client_frame(T, b"cancel") + client_frame(T, b"kept"))
+        await trio.sleep(5)
+    assert taken == ["first", "cancel"]
+
+
 async def test_while_messages_are_taken_a_stranger_that_floods_is_read_slowly_all_the_same(
     autojump_clock: MockClock,
 ) -> None:
