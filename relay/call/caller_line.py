@@ -16,6 +16,7 @@ nor from its writer, reaches the call.
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import trio
 
@@ -160,7 +161,7 @@ class CallerLine:
     async def _read(self, leg: CallerLeg, take: Callable[[CallerEvent], None]) -> None:
         while True:
             try:
-                event = await leg.receive()
+                audio = await leg.receive_each(partial(self._hand_on, take))
             except RemoteProtocolError as error:
                 if self._recording is not None:
                     unsupported = isinstance(error, MessageUnsupported)
@@ -168,11 +169,8 @@ class CallerLine:
                 self._report.bad_caller_message(error)
                 if not (isinstance(error, MessageUnsupported) or self._malformed.allow("", trio.current_time())):
                     take(TooManyMalformed())
-                continue
-            if isinstance(event, CallerAudio):
-                await self._pass_on(event)
-            elif event is not None:
-                take(event)
+            else:
+                await self._frames.send(audio)
 
     async def _pass_on(self, audio: CallerAudio | NewStream) -> None:
         """Nearly all is taken at once, and then costs no round of the scheduler."""
@@ -180,6 +178,17 @@ class CallerLine:
             self.hear(audio)
         except trio.WouldBlock:
             await self._frames.send(audio)
+
+    def _hand_on(self, take: Callable[[CallerEvent], None], event: CallerEvent) -> CallerAudio | None:
+        """Returns audio that has to wait for room, as most need not."""
+        if not isinstance(event, CallerAudio):
+            take(event)
+            return None
+        try:
+            self.hear(event)
+        except trio.WouldBlock:
+            return event
+        return None
 
     def hear(self, audio: CallerAudio | NewStream) -> None:
         """Hand audio on at once. Raises trio.WouldBlock where there is no room for it."""

@@ -9,6 +9,7 @@ import trio
 
 from relay.errors import LegClosed, LegLost
 from relay.net.link.link import Link
+from relay.net.sockets import Found
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -109,13 +110,20 @@ class AsgiSocket:
         except LegClosed as closed:
             raise LegLost(str(closed)) from None
 
+    async def receive_each(self, take: Callable[[str | bytes], Found | None]) -> Found:
+        """Give each message to `take`; see MessageSocket."""
+        try:
+            return await (self._link or await self._not_open()).receive_each(take)
+        except LegClosed as closed:
+            raise LegLost(str(closed)) from None
+
     async def send(self, message: str | bytes) -> None:
         """Write one message; see MessageSocket."""
         await (self._link or await self._not_open()).send(message)
 
-    def send_now(self, message: str | bytes) -> bool:
-        """Write one message in this instant; see PromptSocket."""
-        return self._link is not None and self._link.send_now(message)
+    def send_now(self, *messages: str | bytes) -> bool:
+        """Write these messages in this instant; see PromptSocket."""
+        return self._link is not None and self._link.send_now(*messages)
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close, and wait for the peer's answer up to a limit; see MessageSocket."""

@@ -82,13 +82,13 @@ class Outbox:
         """How many entries `put_now` takes now."""
         return max(0, self._capacity - len(self._entries))
 
-    def put_now(self, entry: Entry) -> bool:
-        """Queue an entry if there is room for it. False: there is none. Raises LegLost once closed."""
+    def put_now(self, *entries: Entry) -> bool:
+        """Queue entries if there is room for all of them. False: there is not. Raises LegLost once closed."""
         if self._closed:
             raise LegLost("outbox closed")
-        if len(self._entries) >= self._capacity:
+        if len(self._entries) + len(entries) > self._capacity:
             return False
-        self._entries.append(entry)
+        self._entries.extend(entries)
         self._write_now()
         return True
 
@@ -130,14 +130,19 @@ class Outbox:
             self.close()
 
     def _write_now(self) -> None:
-        while self._waiting and (entry := self._first()) is not None:
-            if not self._socket.send_now(entry.message):
-                self._waiting = False
-                self._work.fire()
-                return
-            self._entries.popleft()
-            self._room.fire()
-            _tell_sent(entry, self._clock())
+        """Write all that is not stale, as one, if the socket takes it; else leave it to `run`."""
+        if not self._waiting or self._first() is None:
+            return
+        entries = [entry for entry in self._entries if not self._is_stale(entry)]
+        if not self._socket.send_now(*[entry.message for entry in entries]):
+            self._waiting = False
+            self._work.fire()
+            return
+        self._entries.clear()
+        self._room.fire()
+        now_s = self._clock()
+        for entry in entries:
+            _tell_sent(entry, now_s)
 
     async def _next(self) -> Entry | None:
         while (entry := self._first()) is None:
@@ -156,11 +161,14 @@ class Outbox:
         """The first entry that is not stale; those before it are dropped."""
         while self._entries:
             entry = self._entries[0]
-            if entry.turn is None or not self._fence.is_stale(entry.turn):
+            if not self._is_stale(entry):
                 return entry
             self._entries.popleft()
             self._room.fire()
         return None
+
+    def _is_stale(self, entry: Entry) -> bool:
+        return entry.turn is not None and self._fence.is_stale(entry.turn)
 
     async def _write(self, entry: Entry, send_deadline_s: float) -> None:
         with trio.move_on_after(send_deadline_s) as limit:

@@ -1,6 +1,9 @@
 """Defines what the relay asks of a WebSocket, whichever library carries it."""
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+Found = TypeVar("Found")
 
 
 class MessageSocket(Protocol):
@@ -14,6 +17,14 @@ class MessageSocket(Protocol):
         Raises:
             LegClosed: the peer said goodbye, and the library below can tell.
             LegLost: the connection is gone in any other way, or was closed here.
+        """
+        ...
+
+    async def receive_each(self, take: Callable[[str | bytes], Found | None]) -> Found:
+        """Give each message to `take`, until that returns something, which is returned.
+
+        `take` may be called by another task, in the context of this one: it must not wait. What it raises is raised
+        here; otherwise as `receive`.
         """
         ...
 
@@ -40,8 +51,9 @@ class MessageSocket(Protocol):
 class PromptSocket(MessageSocket, Protocol):
     """A socket whose messages can leave without a round of the scheduler."""
 
-    def send_now(self, message: str | bytes) -> bool:
-        """Write one whole message in this instant, if the socket takes it: never while a `send` is under way.
+    def send_now(self, *messages: str | bytes) -> bool:
+        """Write these whole messages in this instant, as one, if the socket takes them: never while a `send` is under
+        way.
 
         False: nothing was written, and `send` will wait, or say what is wrong.
         """

@@ -148,7 +148,7 @@ class SpeechSkipped(Struct, frozen=True, array_like=True, gc=False, tag=13):
 
 
 class CallerLent(Struct, frozen=True, array_like=True, gc=False, tag=14):
-    """A socket of the caller was lent to the call. `joins_frames`: a message to it may hold two."""
+    """A socket of the caller was lent to the call. `joins_frames`: a message to it may hold more than one."""
 
     at_s: float
     joins_frames: bool
@@ -242,7 +242,7 @@ class OpinionGiven(Struct, frozen=True, array_like=True, gc=False, tag=24):
 
 
 class ManyCalls(Struct, frozen=True, array_like=True, gc=False, tag=25):
-    """From now on the process carries many calls, or few: with many two frames share a message."""
+    """From now on the process carries many calls, or few: with many, frames share messages."""
 
     at_s: float
     many: bool

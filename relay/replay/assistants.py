@@ -16,6 +16,7 @@ from relay.call.assistant.dialer import Dialer
 from relay.call.assistant.placer import CallPlacer, Create
 from relay.errors import AssistantUnavailable, LegLost
 from relay.media.frames import AudioFormat
+from relay.net.sockets import Found
 from relay.replay.peers import WriteGate
 from relay.wakeup import Signal
 from relay.wire.vapi_call import CallCreated
@@ -53,9 +54,14 @@ class RecordedSocket:
             raise message
         return message
 
-    def send_now(self, message: str | bytes) -> bool:
+    async def receive_each(self, take: Callable[[str | bytes], Found | None]) -> Found:
+        while (found := take(await self.receive())) is None:
+            pass
+        return found
+
+    def send_now(self, *messages: str | bytes) -> bool:
         takes = self._gate.assistant_takes_at_once(self._connection, self._sent)
-        self._sent += takes
+        self._sent += takes * len(messages)
         return takes
 
     async def send(self, message: str | bytes) -> None:

@@ -23,6 +23,7 @@ from relay.media.interruption_model import AssistantActivity
 from relay.media.resample import Samples
 from relay.media.windows import Window
 from relay.net.outbox import Entry
+from relay.net.sockets import Found
 from relay.wakeup import Signal
 
 PHONE_ENTRIES = 25
@@ -67,14 +68,13 @@ class RecordedOutbox:
         while not self.put_now(entry):
             await self._room.wait()
 
-    def put_now(self, entry: Entry) -> bool:
+    def put_now(self, *entries: Entry) -> bool:
         if self.broken:
             raise LegLost("outbox closed")
-        if not self.room:
+        if self.room < len(entries):
             return False
-        if entry.message:
-            self._entries.append(entry)
-            self._let_go()
+        self._entries.extend(entry for entry in entries if entry.message)
+        self._let_go()
         return True
 
     def flush_and_put(self, entries: Iterable[Entry]) -> None:
@@ -122,7 +122,12 @@ class RecordedLeg:
     def order(self) -> ReorderStatistics:
         return ReorderStatistics()
 
-    async def receive(self) -> CallerEvent | None:
+    async def receive_each(self, take: Callable[[CallerEvent], Found | None]) -> Found:
+        while (found := take(await self._receive())) is None:
+            pass
+        return found
+
+    async def _receive(self) -> CallerEvent:
         await trio.lowlevel.checkpoint_if_cancelled()
         while not self._events:
             await self._news.wait()

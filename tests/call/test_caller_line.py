@@ -1,6 +1,6 @@
 """The caller's sockets one after the other: which one is read, what is waited for, and when the caller is lost."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -25,6 +25,7 @@ from relay.errors import LegClosed, LegLost, MessageUnsupported, RemoteProtocolE
 from relay.logic.caller.reattach import ReattachRules
 from relay.logic.caller.reorder import ReorderStatistics
 from relay.metrics import Metrics
+from relay.net.sockets import Found
 from tests.support.assistant_parts import RecordingReport
 
 GRACE_S = 10.0
@@ -45,11 +46,14 @@ class Leg:
         for event in events:
             self._put.send_nowait(event)
 
-    async def receive(self) -> CallerEvent | None:
-        event = await self._events.receive()
-        if isinstance(event, Exception):
-            raise event
-        return event
+    async def receive_each(self, take: Callable[[CallerEvent], Found | None]) -> Found:
+        while True:
+            event = await self._events.receive()
+            if isinstance(event, Exception):
+                raise event
+            found = None if event is None else take(event)
+            if found is not None:
+                return found
 
 
 @dataclass

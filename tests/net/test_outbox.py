@@ -1,5 +1,6 @@
 """Outbox: order, bound, flush and the one writer."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -10,8 +11,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from relay.errors import LegLost
 from relay.net.outbox import Entry, Outbox
-from relay.net.sockets import PromptSocket
-from tests.support.sockets import MemoryPeer, memory_socket_pair
+from relay.net.sockets import Found, PromptSocket
+from tests.support.sockets import MemoryPeer, MemorySocket, memory_socket_pair
 
 DEADLINE_S = 2.0
 
@@ -40,11 +41,14 @@ class ShieldedSocket:
     async def receive(self) -> str | bytes:
         return await trio.sleep_forever()
 
+    async def receive_each(self, take: Callable[[str | bytes], Found | None]) -> Found:
+        return await trio.sleep_forever()
+
     async def send(self, message: str | bytes) -> None:
         with trio.CancelScope(shield=True):
             await trio.sleep(5)
 
-    def send_now(self, message: str | bytes) -> bool:
+    def send_now(self, *messages: str | bytes) -> bool:
         return False
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
@@ -336,3 +340,37 @@ async def test_who_will_not_wait_queues_only_what_there_is_room_for() -> None:
     assert await written(outbox, peer) == ["t0.0", "t0.1"]
     with pytest.raises(LegLost):
         outbox.put_now(MARK)
+
+
+class CountingSocket(MemorySocket):
+    """Says what it was given in each write."""
+
+    def __init__(self, peer: MemoryPeer) -> None:
+        super().__init__(peer, trio.open_memory_channel[str | bytes](0)[1])
+        self.writes: list[tuple[str | bytes, ...]] = []
+
+    def send_now(self, *messages: str | bytes) -> bool:
+        self.writes.append(messages)
+        return super().send_now(*messages)
+
+
+async def test_what_is_put_together_is_written_together_or_not_queued_at_all() -> None:
+    peer = MemoryPeer()
+    socket = CountingSocket(peer)
+    outbox = outbox_on(socket, capacity=3, current_turn=2)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(outbox.run, DEADLINE_S)
+        await wait_all_tasks_blocked()
+        assert outbox.put_now(media(2), MARK)
+        assert outbox.put_now(media(1), media(2, 1)), "what is stale is left out"
+        outbox.flush_and_put([CLEAR, MARK])
+        assert socket.writes == [("t2.0", "control"), ("t2.1",), ("clear", "control")]
+        assert peer.seen == ["t2.0", "control", "t2.1", "clear", "control"]
+        peer.stop_reading()
+        assert outbox.put_now(media(2, 2))
+        await wait_all_tasks_blocked()
+        assert outbox.put_now(media(2, 3), MARK)
+        assert not outbox.put_now(media(2, 4), MARK)
+        peer.read_again()
+        outbox.close()
+    assert peer.seen[5:] == ["t2.2", "t2.3", "control"]

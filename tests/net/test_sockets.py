@@ -106,6 +106,28 @@ async def test_messages_pass_whole_and_in_order_both_ways(pair: Pair) -> None:
     assert arrived == MESSAGES
 
 
+async def test_each_message_is_taken_until_something_is_found(pair: Pair) -> None:
+    taken: list[str | bytes] = []
+
+    def take(message: str | bytes) -> int | None:
+        taken.append(message)
+        return 7 if message == "last" else None
+
+    def fail(message: str | bytes) -> None:
+        raise KeyError(message)
+
+    async with pair as (socket, peer):
+        for message in [*MESSAGES, "last", "bad"]:
+            await peer.send(message)
+        assert await socket.receive_each(take) == 7
+        with pytest.raises(KeyError, match="bad"):
+            await socket.receive_each(fail)
+        await peer.lose()
+        with pytest.raises(LegLost):
+            await socket.receive_each(take)
+    assert taken == [*MESSAGES, "last"]
+
+
 async def test_what_was_sent_before_a_goodbye_is_received_before_it(pair: Pair) -> None:
     async with pair as (socket, peer), trio.open_nursery() as nursery:
         await peer.send("last words")

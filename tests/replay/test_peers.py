@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from relay.call.caller.leg import CallerGone
+from relay.call.caller.leg import CallerEvent, CallerGone
 from relay.errors import LegLost
 from relay.media.frames import TELEPHONE
 from relay.net.outbox import Entry
@@ -74,6 +74,7 @@ async def test_what_the_caller_did_comes_in_order_errors_too() -> None:
     leg.give(CallerGone())
     leg.give(LegLost("gone"))
 
-    assert await leg.receive() == CallerGone()
+    events: list[CallerEvent] = []
     with pytest.raises(LegLost, match="gone"):
-        await leg.receive()
+        await leg.receive_each(events.append)
+    assert events == [CallerGone()]

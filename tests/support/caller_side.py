@@ -1,14 +1,16 @@
 """A caller's leg whose messages can be read off: the real outbox, on a socket in memory."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from relay.call.caller.leg import CallerEvent
 from relay.logic.caller.reorder import ReorderStatistics
 from relay.media.frames import TELEPHONE, AudioFormat
 from relay.net.outbox import Outbox, TurnFence
+from relay.net.sockets import Found
 from tests.support.sockets import MemoryPeer, memory_socket_pair
 
 
@@ -37,8 +39,8 @@ class CallerSide:
     def order(self) -> ReorderStatistics:
         return ReorderStatistics()
 
-    async def receive(self) -> None:
-        await trio.sleep_forever()
+    async def receive_each(self, take: Callable[[CallerEvent], Found | None]) -> Found:
+        return await trio.sleep_forever()
 
     def audio(self, data: bytes) -> bytes:
         return data

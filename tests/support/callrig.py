@@ -70,6 +70,7 @@ class AssistantSocket:
     def __init__(self, peer: MemoryPeer) -> None:
         self._socket = peer.socket
         self.receive = self._socket.receive
+        self.receive_each = self._socket.receive_each
         self.send = self._socket.send
         self.send_now = self._socket.send_now
         self.close = self._socket.close

@@ -1,11 +1,13 @@
 """A PromptSocket in memory, with the faults a real one can have. It passes the contract test of the real ones."""
 
 import math
+from collections.abc import Callable
 from typing import NoReturn
 
 import trio
 
 from relay.errors import LegClosed, LegLost
+from relay.net.sockets import Found
 
 Message = str | bytes
 
@@ -28,6 +30,11 @@ class MemorySocket:
         except (trio.EndOfChannel, trio.ClosedResourceError):
             raise self._ending() from None
 
+    async def receive_each(self, take: Callable[[Message], Found | None]) -> Found:
+        while (found := take(await self.receive())) is None:
+            pass
+        return found
+
     async def send(self, message: Message) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
         self._raise_if_gone()
@@ -38,9 +45,9 @@ class MemorySocket:
             await trio.lowlevel.cancel_shielded_checkpoint()
         self._raise_if_gone()
 
-    def send_now(self, message: Message) -> bool:
+    def send_now(self, *messages: Message) -> bool:
         gone = self.closed_with is not None or self._peer.gone
-        return not gone and self._peer.take_now(message)
+        return not gone and self._peer.take_now(*messages)
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         if self.closed_with is None:
@@ -106,11 +113,12 @@ class MemoryPeer:
         if not self.gone:
             self._arrive(message)
 
-    def take_now(self, message: Message) -> bool:
-        """Take a message if that takes no time."""
+    def take_now(self, *messages: Message) -> bool:
+        """Take messages if that takes no time."""
         prompt = self.delay_s == 0 and self._reading.is_set()
         if prompt:
-            self._arrive(message)
+            for message in messages:
+                self._arrive(message)
         return prompt
 
     def _arrive(self, message: Message) -> None:

@@ -65,11 +65,10 @@ class Incoming:
 
         Raises LegLost or LegClosed from the socket. May be cancelled.
         """
-        while True:
-            message = await socket.receive()
-            ended = self._take(message) if self._has_floor else self._overhear(message)
-            if ended is not None:
-                return ended
+        return await socket.receive_each(self._hear)
+
+    def _hear(self, message: str | bytes) -> vapi.StatusUpdate | None:
+        return self._take(message) if self._has_floor else self._overhear(message)
 
     def _take(self, message: str | bytes) -> vapi.StatusUpdate | None:
         self._liveness.message()

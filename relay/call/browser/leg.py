@@ -6,7 +6,7 @@ connection they arrive by, and what the call has to say waits in the outbox for 
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import trio
 
@@ -17,6 +17,7 @@ from relay.errors import LegLost, RemoteProtocolError
 from relay.logic.caller.reorder import ReorderStatistics
 from relay.logic.rate_limit import RateLimit
 from relay.media.frames import AudioFormat
+from relay.net.sockets import Found
 from relay.wakeup import Signal
 from relay.weak import weakly
 from relay.wire import browser, browser_down
@@ -52,8 +53,13 @@ class BrowserLeg:
         """What the numbers of the client's messages say about their order."""
         return self.uplink.statistics()
 
-    async def receive(self) -> CallerEvent | None:
-        """The next event; see CallerLeg. Raises LegLost once the session is over."""
+    async def receive_each(self, take: Callable[[CallerEvent], Found | None]) -> Found:
+        while (found := take(await self.receive())) is None:
+            pass
+        return found
+
+    async def receive(self) -> CallerEvent:
+        """The next event. Raises LegLost once the session is over, otherwise as `receive_each`."""
         await trio.lowlevel.checkpoint()
         while not self._events:
             if self._closed:

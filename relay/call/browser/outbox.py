@@ -61,15 +61,16 @@ class BrowserOutbox:
         """How many frames `put_now` takes now."""
         return AUDIO_WAITING_MAX - self._log.audio_waiting
 
-    def put_now(self, entry: Entry) -> bool:
-        """As `put`, if there is room. False: there is none."""
+    def put_now(self, *entries: Entry) -> bool:
+        """As `put`, if there is room for all. False: there is not."""
         if self._closed:
             raise LegLost("session over")
-        if self._log.audio_waiting >= AUDIO_WAITING_MAX:
+        if self.room < len(entries):
             return False
-        if entry.message:
-            self._log.put(self._queued(entry))
-            self._news.fire()
+        for entry in entries:
+            if entry.message:
+                self._log.put(self._queued(entry))
+                self._news.fire()
         return True
 
     def flush_and_put(self, entries: Iterable[Entry]) -> None:

@@ -1,6 +1,6 @@
 """The caller's socket as the call sees it: events come in, messages go out, and the carrier is hidden."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -9,6 +9,7 @@ from msgspec import Struct
 from relay.logic.caller.reorder import ReorderStatistics
 from relay.media.frames import AudioFormat
 from relay.net.outbox import Entry
+from relay.net.sockets import Found
 
 
 class CallerAudio(Struct, frozen=True, gc=False):
@@ -68,7 +69,7 @@ class CallerOutbox(Protocol):
 
     async def put(self, entry: Entry) -> None: ...
 
-    def put_now(self, entry: Entry) -> bool: ...
+    def put_now(self, *entries: Entry) -> bool: ...
 
     def flush_and_put(self, entries: Iterable[Entry]) -> object: ...
 
@@ -91,8 +92,10 @@ class CallerLeg(Protocol):
     def order(self) -> ReorderStatistics:
         """Returns how many of its messages came out of order, or never."""
 
-    async def receive(self) -> CallerEvent | None:
-        """The next event; None for a message without meaning for the call.
+    async def receive_each(self, take: Callable[[CallerEvent], Found | None]) -> Found:
+        """Give each event to `take`, until that returns something, which is returned.
+
+        `take` may be called by another task, in the context of this one: it must not wait.
 
         Raises LegLost or LegClosed at the end, RemoteProtocolError for a message that breaks the protocol, after which
         the leg goes on. Cancel-safe.

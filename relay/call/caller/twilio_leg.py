@@ -1,8 +1,10 @@
 """A Twilio media stream as the call's caller."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
+from typing import Literal
 
 import trio
 from msgspec.structs import replace
@@ -13,7 +15,7 @@ from relay.logic.caller.reorder import ReorderStatistics
 from relay.logic.caller.stream_order import InOrder, StreamOrder
 from relay.media.frames import TELEPHONE
 from relay.net.outbox import Outbox
-from relay.net.sockets import MessageSocket
+from relay.net.sockets import Found, MessageSocket
 from relay.wire import twilio
 
 
@@ -56,6 +58,34 @@ class TwilioLeg:
             self._make_ready(self._order.expire(trio.current_time()))
             return self._ready.popleft() if self._ready else None
         return self._take(twilio.parse(message))
+
+    async def receive_each(self, take: Callable[[CallerEvent], Found | None]) -> Found:
+        while True:
+            event = await self.receive()
+            found = None if event is None else take(event)
+            if found is None and not self._waits:
+                found = await self._take_each(take)
+            if found is not None:
+                return found
+
+    @property
+    def _waits(self) -> bool:
+        """Whether there is something for `receive` besides the next message."""
+        return bool(self._ready) or self._order.deadline is not None
+
+    async def _take_each(self, take: Callable[[CallerEvent], Found | None]) -> Found | None:
+        """Give each event to `take` as it comes. None: what is next is for `receive`."""
+        found: Found | None = None
+
+        def take_message(message: str | bytes) -> Literal[True] | None:
+            nonlocal found
+            event = self._take(twilio.parse(message))
+            found = None if event is None else take(event)
+            return True if found is not None or self._waits else None
+
+        with suppress(LegLost, LegClosed):  # `receive` tells, behind what still waits
+            await self._socket.receive_each(take_message)
+        return found
 
     async def _receive_until(self, deadline: float) -> str | bytes | None:
         """None when audio has waited long enough for what is missing."""

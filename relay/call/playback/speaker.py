@@ -30,6 +30,8 @@ AHEAD_S = 0.025
 """So early a message may leave with a frame that comes. One comes every 20 ms, as long as audio flows, and with many
 calls is read up to 5 ms later (see `relay.net.link.shared_reader`). With 20 ms, a call whose frames come just when they
 are due would be woken for every message."""
+FRAMES_PER_MESSAGE = 3
+"""With many calls. Each more saves less, and is 20 ms more that a pause cannot hold back."""
 ENTRIES_PER_MESSAGE = 2
 """A message of audio, and perhaps a mark."""
 
@@ -39,8 +41,8 @@ class Burden:
     """What the process carries, as far as a call has to know. One for all of them."""
 
     many_calls: bool = False
-    """A message costs so much now that two frames of a turn are to share one, where the leg can do that, and that no
-    task is to be woken to send it."""
+    """A message costs so much now that frames of a turn are to share one, where the leg can do that, and that no task
+    is to be woken to send it."""
 
 
 class _Due(NamedTuple):
@@ -161,8 +163,7 @@ class Speaker:
             return
         if due := self._take_due(join=True, ahead_s=AHEAD_S):
             try:
-                for entry in self._entries(leg, due):
-                    leg.outbox.put_now(entry)
+                leg.outbox.put_now(*self._entries(leg, due))
             except LegLost:
                 self._give_up(leg)
             self._alarm.move(self._due_at)
@@ -183,9 +184,9 @@ class Speaker:
         return self._burden.many_calls and leg.joins_frames
 
     def _take_due(self, *, join: bool, ahead_s: float = 0.0) -> list[_Due]:
-        """The frame that is to be sent now, or within `ahead_s`, if there is one; and the next, if it joins it.
+        """The frame that is to be sent now, or within `ahead_s`, if there is one; and the next ones that `join` it.
 
-        That is 20 ms early, so that the caller's side never has less ahead of time than it has without.
+        These are early, so that the caller's side never has less ahead of time than it has without.
         """
         due: list[_Due] = []
         now = trio.current_time()
@@ -198,7 +199,7 @@ class Speaker:
             self._counts.dropped("trimmed", taken.trimmed)
             if taken.hole_ms is not None:
                 self._report.tell(PlayoutHole(round(taken.hole_ms, 1)))
-            if not join or len(due) > 1:
+            if not join or len(due) == FRAMES_PER_MESSAGE:
                 break
             at, taken = self.playout.next_send_at(), self.playout.take_along(frame)
         return due

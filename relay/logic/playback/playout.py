@@ -13,7 +13,7 @@ audio before it was played (Twilio Media Streams, messages "mark" and "clear").
 |          |                                      | a hole, as soon as it is full                     |                |
 | playing  | a frame is due every 20 ms, and sent | no frame when one is due -> empty                 | 20 ms a frame  |
 |          | up to `lead_ms` before it is due, or |                                                   |                |
-|          | up to 45 ms sooner to save messages  |                                                   |                |
+|          | up to 65 ms sooner to save messages  |                                                   |                |
 |          | and wake-ups                         |                                                   |                |
 | paused   | any of these, but nothing is sent    | `resume()`                                        | barge-in's own |
 

@@ -1,7 +1,8 @@
 """A WebSocket behind its handshake, as a PromptSocket: it alone reads its stream, and its `LinkWriter` alone writes it.
 
 Nobody reads for its own sake: who waits for something reads, and another who waits meanwhile is told when something
-came. So a message wakes one task. While nobody waits, `run` reads.
+came. So a message wakes one task, and none in `receive_each` while sockets are read together. While nobody waits, `run`
+reads.
 
 | state   | reads                  | writes                       | leaves when                                        |
 |---------|------------------------|------------------------------|----------------------------------------------------|
@@ -30,6 +31,7 @@ from relay.net.link.pace import FramePace, FrameRates
 from relay.net.link.prompt_stream import RECEIVE_BYTES, PromptStream
 from relay.net.link.protocol import Goodbye, Pong, WebSocketProtocol
 from relay.net.link.writer import LinkWriter
+from relay.net.sockets import Found
 from relay.wakeup import Signal
 from relay.weak import weakly
 
@@ -42,6 +44,8 @@ _FAILED = {1002, 1007, 1009}
 """Said by a peer for which the connection failed (RFC 6455, 7.4.1)."""
 
 _PING_BYTES = 8
+MESSAGES_AT_ONCE = 4
+"""So many messages are given to a function before others have their turn."""
 
 
 class Link:
@@ -110,6 +114,16 @@ class Link:
             await trio.lowlevel.checkpoint()
         raise self._lost("socket closed") if self._closing or self._ending is None else self._ending()
 
+    async def receive_each(self, take: Callable[[str | bytes], Found | None]) -> Found:
+        """Give each message to `take`; see MessageSocket. While sockets are read together, the task that reads them
+        calls it."""
+        while True:
+            found = take(await self.receive())
+            if found is None and self._can_deliver:
+                found = await self._deliver(take)
+            if found is not None:
+                return found
+
     async def send(self, message: str | bytes) -> None:
         """Write one message; see MessageSocket. Cancelled inside a frame, the link is good for nothing but `close`.
 
@@ -123,9 +137,9 @@ class Link:
             self._stand_in.fire()
             await trio.lowlevel.cancel_shielded_checkpoint()
 
-    def send_now(self, message: str | bytes) -> bool:
-        """Write one message in this instant; see PromptSocket. What the kernel leaves of it is written by `run`."""
-        return not self._closing and self._writer.write_now(message)
+    def send_now(self, *messages: str | bytes) -> bool:
+        """Write these messages in this instant; see PromptSocket. What the kernel leaves is written by `run`."""
+        return not self._closing and self._writer.write_now(*messages)
 
     async def ping(self, timeout_s: float) -> None:
         """Wait for the answer to a ping. Raises LegLost when there is none in time."""
@@ -193,6 +207,45 @@ class Link:
                 await self._writer.write(None)
             nursery.cancel_scope.cancel()
 
+    @property
+    def _can_deliver(self) -> bool:
+        """Whether what comes next may be taken as it comes: nothing is there, and it is not too soon for more."""
+        is_free = not (self._reading or self._unread or self._closing or self._ending is not None)
+        return is_free and self._wants_more and self._stream.is_read_together
+
+    @property
+    def _wants_more(self) -> bool:
+        return self._protocol.is_hungry and self._protocol.due_s <= trio.current_time()
+
+    async def _deliver(self, take: Callable[[str | bytes], Found | None]) -> Found | None:
+        """Give each message to `take` as it comes. None: what comes next is for `receive`."""
+        found: Found | None = None
+        context = trio.lowlevel.current_task().context
+
+        def take_bytes(data: bytes) -> bool:
+            nonlocal found
+            if not data:
+                self._lose()
+                return False
+            self._protocol.feed(data)
+            for _ in range(MESSAGES_AT_ONCE):
+                if self._closing or (message := self._next_message()) is None:
+                    break
+                found = context.run(take, message)
+                if self._protocol.is_hungry or found is not None or not self._stream.delivers:
+                    break
+            return found is None and self._wants_more and not self._closing and self._ending is None
+
+        self._reading = self._receiving = True
+        try:
+            await self._stream.deliver(take_bytes)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._lose()
+        finally:
+            self._reading = self._receiving = False
+            self._news.fire()
+        return found
+
     def _lost(self, why: str) -> LegLost:
         return LegLost(f"{self._peer}: {why}")
 
@@ -203,22 +256,27 @@ class Link:
 
     def _advance(self) -> bool:
         """Take the next event of what was read; whether it was a message."""
-        if self._protocol.is_hungry:
+        message = self._next_message()
+        if message is None:
             return False
+        self._unread.append(message)
+        return True
+
+    def _next_message(self) -> str | bytes | None:
+        """Take the next event of what was read, and return it if it is a message."""
+        if self._protocol.is_hungry:
+            return None
         event = self._protocol.next_event(trio.current_time())
         if self._protocol.has_answers:
             self._writer.answer()
-        if event is None:
-            return False
-        if isinstance(event, str | bytes):
-            self._unread.append(event)
-            return True
+        if event is None or isinstance(event, str | bytes):
+            return event
         if isinstance(event, Pong):
             self._take_pong(event.payload)
         else:
             self._heard_goodbye = isinstance(event, Goodbye)
             self._end(self._reason(event))
-        return False
+        return None
 
     def _take_pong(self, payload: bytes) -> None:
         """An answer to a ping is one to all before it; others may come that nobody asked for (RFC 6455, 5.5.3)."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import trio
 
-from relay.net.link.shared_reader import Seat, notify_closing, take_seat
+from relay.net.link.shared_reader import Seat, Take, notify_closing, take_seat
 from relay.net.transport import TCP_CLOSE, TCP_CLOSE_WAIT, tcp_state
 
 RECEIVE_BYTES = 65_536
@@ -81,6 +81,22 @@ class PromptStream(trio.abc.Stream):
 
     def receive_some(self, max_bytes: int | None = None) -> Coroutine[Any, Any, bytes | bytearray]:
         return self._receive_below(max_bytes)
+
+    @property
+    def is_read_together(self) -> bool:
+        """Whether `deliver` can be used now."""
+        return self._seat is not None and self._seat.is_shared
+
+    @property
+    def delivers(self) -> bool:
+        """Whether who waits in `deliver` was neither cancelled nor told of an end."""
+        return self._seat is not None and self._seat.delivers
+
+    async def deliver(self, take: Take) -> None:
+        """Have what comes given to `take` by the task that reads for all, until that wants no more, or sockets are read
+        by themselves; see `Seat.deliver`."""
+        if self._seat is not None:
+            await self._seat.deliver(take)
 
     async def aclose(self) -> None:
         if self._socket is not None:
@@ -179,14 +195,34 @@ class TlsStream(PromptStream):
             await trio.lowlevel.cancel_shielded_checkpoint()
         return data
 
+    async def deliver(self, take: Take) -> None:
+        def open_for(records: bytes) -> bool:
+            self._put_in(records)
+            return self._give_out(take)
+
+        if self._give_out(take):
+            await super().deliver(open_for)
+
     async def _receive(self) -> bool:
         """Receive records, or parts of them; False at the end of the stream."""
         received = await self._receive_below(RECEIVE_BYTES)
-        if received:
-            self._incoming.write(received)
+        self._put_in(received)
+        return bool(received)
+
+    def _put_in(self, records: bytes | bytearray) -> None:
+        if records:
+            self._incoming.write(records)
         else:
             self._incoming.write_eof()
-        return bool(received)
+
+    def _give_out(self, take: Take) -> bool:
+        """Give to `take` all that the records hold. Returns whether it wants more."""
+        while (data := self._open(RECEIVE_BYTES)) is not None:
+            if not take(data):
+                return False
+            if len(data) < RECEIVE_BYTES:
+                break
+        return True
 
     def _open(self, max_bytes: int) -> bytes | None:
         """What the records that are there hold; None if that is nothing, and empty behind the last."""

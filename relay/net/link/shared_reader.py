@@ -4,15 +4,17 @@ A wake-up of the event loop for each message costs more than the message. So wit
 for all, as network cards do it: nothing is waited for by the tick, and when a tick finds nothing the epoll is waited
 for. With few sockets nobody is served here, and each message is read at once by who waits for it. Linux (epoll(7)).
 
-A socket is read only while its `receive` waits, so bytes that nobody wants stay in the kernel and TCP makes the sender
-wait. The reader hands bytes on as they are: what they mean, TLS too, is found out by the task that gets them, and an
-error there is its own.
+A socket is read only while somebody waits for it, so bytes that nobody wants stay in the kernel and TCP makes the
+sender wait. The reader wakes the task that waits in `receive`, with the bytes. For one that waits in `deliver` it calls
+a plain function with them, again and again, and wakes nobody; an error there is raised in the task that waits, and
+harms no other.
 
 | a seat is | in the epoll | leaves when                                                                |
 |-----------|--------------|----------------------------------------------------------------------------|
-| apart     | no           | `receive` -> waiting                                                       |
-| waiting   | yes          | bytes, the end, or cancelled -> idle; an error, or the reader has ended    |
-|           |              | -> apart; `leave` -> gone                                                  |
+| apart     | no           | `receive` or `deliver` -> waiting                                          |
+| waiting   | yes          | bytes, the end, or cancelled, for `deliver` only when its function wants   |
+|           |              | no more -> idle; an error, or the reader has ended -> apart;               |
+|           |              | `leave` -> gone                                                            |
 | idle      | yes          | `receive` -> waiting; its socket is ready, or `step_aside` -> apart;       |
 |           |              | `leave` -> gone                                                            |
 | gone      | no           |                                                                            |
@@ -30,6 +32,8 @@ import trio
 from relay.wakeup import sleep_until
 
 ReceiveSome = Callable[[int | None], Coroutine[Any, Any, bytes | bytearray]]
+Take = Callable[[bytes], bool]
+"""Takes what came, empty at the end of the stream. Returns whether it wants more."""
 
 READ_BYTES = 65_536
 SOCKETS_PER_CALL = 2
@@ -164,6 +168,7 @@ class Seat:
         self._watched = False
         self._waiting: trio.lowlevel.Task | None = None
         self._received: bytes | Exception | None = None
+        self._take: Take | None = None
         self._gone = False
 
     @property
@@ -179,19 +184,25 @@ class Seat:
         BusyResourceError when another task receives.
         """
         if self.is_shared and (max_bytes is None or max_bytes >= READ_BYTES):
-            if self._waiting is not None:
-                raise trio.BusyResourceError("another task receives")
-            if not self._watched:
-                self._watch()
-            self._waiting = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(self._abort)
-            received, self._received = self._received, None
-            if isinstance(received, bytes):
-                return received
+            received = await self._wait()
             if received is not None:
-                raise received
+                return received
         self.step_aside()
         return await self._receive_alone(max_bytes)
+
+    @property
+    def delivers(self) -> bool:
+        """Whether a task waits in `deliver`: by what is taken it may be cancelled."""
+        return self._waiting is not None and self._take is not None
+
+    async def deliver(self, take: Take) -> None:
+        """Have the reader call `take` with what comes, in its own task, until that wants no more, or sockets are read
+        by themselves. For a socket that is shared. Raises as `receive`, and what `take` raises."""
+        self._take = take
+        try:
+            await self._wait()
+        finally:
+            self._take = None
 
     def step_aside(self) -> None:
         """Let the socket be read by others. Nobody receives here."""
@@ -216,7 +227,7 @@ class Seat:
             self.step_aside()
             self._wake(_broken(error))
         else:
-            self._wake(received)
+            self._hand_on(received)
 
     def send_away(self) -> None:
         """Have who waits read the socket by itself."""
@@ -228,6 +239,32 @@ class Seat:
         self._gone = True
         self.step_aside()
         self._wake(trio.ClosedResourceError("the socket is closed"))
+
+    async def _wait(self) -> bytes | None:
+        """What came; None if it was delivered, or the reader has ended."""
+        if self._waiting is not None:
+            raise trio.BusyResourceError("another task receives")
+        if not self._watched:
+            self._watch()
+        self._waiting = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._abort)
+        received, self._received = self._received, None
+        if isinstance(received, Exception):
+            try:
+                raise received
+            finally:
+                del received  # the error holds this frame, which would hold the error until garbage is collected
+        return received
+
+    def _hand_on(self, received: bytes) -> None:
+        if self._take is None:
+            self._wake(received)
+            return
+        try:
+            if not self._take(received):
+                self._wake(None)
+        except Exception as error:  # noqa: BLE001 - it belongs to the task that waits
+            self._wake(error)
 
     def _watch(self) -> None:
         try:

@@ -37,12 +37,12 @@ class LinkWriter:
         """Whether nothing waits, and nothing was cut off."""
         return not (self._waits or self._torn or self.gone)
 
-    def write_now(self, message: str | bytes) -> bool:
-        """Write one message in this instant; what the kernel leaves of it is written by `run`. False: nothing was
-        written."""
+    def write_now(self, *messages: str | bytes) -> bool:
+        """Write these messages in this instant, with one system call, which costs more than all else that is done for
+        a message; what the kernel leaves of them is written by `run`. False: nothing was written."""
         if not self._is_free or self._protocol.said_goodbye:
             return False
-        was_taken = self._stream.write_now(self._protocol.message(message))
+        was_taken = self._stream.write_now(b"".join(map(self._protocol.message, messages)))
         if self._stream.has_rest:
             self._work.fire()
         return was_taken

@@ -1,6 +1,8 @@
 """The caller's side without its carrier: what Twilio's messages mean for a call."""
 
 import json
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -140,6 +142,75 @@ async def test_what_waits_when_the_socket_ends_is_not_lost(
     assert await received(one, 2) == [(3, 0), (4, 0)]
     with pytest.raises(error):
         await one.receive()
+
+
+BAD = "{"
+
+
+@pytest.mark.parametrize("ending", ["lose", "close"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        [2, 3, 4],
+        [2, "mark", 3, BAD, 4, "mark"],
+        [3, 2, 5, 4],
+        [2, 4, "mark", 5, 3],
+        [2, 4, 5],
+        [4],
+        [2, 2, 4, 2, 3],
+    ],
+)
+async def test_each_event_is_taken_as_it_would_be_received(
+    said: list[int | str], ending: str, autojump_clock: object
+) -> None:
+    """What `receive` gives one by one, also behind what waits for its time, before the end, and after an error."""
+    seen: list[list[object]] = []
+    for one_by_one in (True, False):
+        one, peer = leg()
+        events: list[object] = []
+
+        async def receive(one: TwilioLeg, events: list[object], *, one_by_one: bool) -> None:
+            while True:
+                try:
+                    if one_by_one:
+                        events.append(await one.receive())
+                    else:
+                        await one.receive_each(events.append)
+                except RemoteProtocolError as error:
+                    events.append(error.code)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ends_with_loss, partial(receive, one, events, one_by_one=one_by_one))
+            for number, what in enumerate(said):
+                await trio.sleep(0.02)
+                text = media(what) if isinstance(what, int) else what
+                peer.send(message("mark", 100 + number, mark={"name": "t3:1200"}) if what == "mark" else text)
+                if what == 5:
+                    await trio.sleep(2 * REORDER_MS / 1000)
+            await trio.sleep(0.01)
+            getattr(peer, ending)()
+        seen.append([event.stamp_ms if isinstance(event, CallerAudio) else event for event in events if event])
+
+    assert seen[0] == seen[1] != []
+
+
+async def ends_with_loss(receive: Callable[[], Awaitable[None]]) -> None:
+    with pytest.raises((LegLost, LegClosed)):
+        await receive()
+
+
+async def test_nothing_is_taken_behind_the_event_that_was_looked_for(autojump_clock: object) -> None:
+    one, peer = leg()
+    for number in (3, 4, 2, 5):
+        peer.send(media(number))
+
+    def look_for(stamp_ms: int) -> Callable[[CallerEvent], CallerEvent | None]:
+        return lambda event: event if isinstance(event, CallerAudio) and event.stamp_ms == stamp_ms else None
+
+    for number in (2, 3, 5):
+        found = await one.receive_each(look_for(number * 20))
+        assert isinstance(found, CallerAudio)
+        assert found.stamp_ms == number * 20
 
 
 async def test_what_is_written_is_what_twilio_reads() -> None:

@@ -801,17 +801,18 @@ class PlayoutUnderAnyInterleaving(RuleBasedStateMachine):
                 assert dropped is None
                 self.waiting.append(frame)
 
-    @rule(step_ms=st.integers(1, 700), late_ms=st.integers(0, 50), together=st.booleans())
-    def pass_time(self, step_ms: int, late_ms: int, together: bool) -> None:
+    @rule(step_ms=st.integers(1, 700), late_ms=st.integers(0, 50), along=st.integers(0, 3))
+    def pass_time(self, step_ms: int, late_ms: int, along: int) -> None:
         until = self.now + step_ms / 1000
         while (at := self.queue.next_send_at()) is not None and at <= until:
             self.now = max(self.now, at + late_ms / 1000)
-            taken = self.queue.take(self.now)
-            assert taken is not None
-            self.sees(taken)
-            if together and (along := self.queue.take_along(taken.frame)) is not None:
-                assert along.frame.turn == taken.frame.turn
-                self.sees(along)
+            first = self.queue.take(self.now)
+            assert first is not None
+            self.sees(first)
+            for _ in range(along):
+                if (taken := self.queue.take_along(first.frame)) is not None:
+                    assert taken.frame.turn == first.frame.turn
+                    self.sees(taken)
         self.now = max(self.now, until)
 
     @rule()

@@ -4,6 +4,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from relay.errors import LegClosed, LegLost
 from relay.net.link.fragments import MessageBounds
-from relay.net.link.link import CLOSE_LIMIT_S, SILENT_LIMIT_S, STAND_BY_S, Link
+from relay.net.link.link import CLOSE_LIMIT_S, MESSAGES_AT_ONCE, SILENT_LIMIT_S, STAND_BY_S, Link
 from relay.net.link.pace import OF_A_CALL, OF_A_STRANGER, OF_AN_ASSISTANT, SURPLUS_OF_CALLS, FramePace, FrameRates
 from relay.net.link.protocol import Goodbye, Pong, Side, WebSocketProtocol
 from relay.net.link.shared_reader import SharedReader
@@ -93,6 +94,185 @@ async def test_a_message_wakes_the_task_that_receives_it_and_no_other() -> None:
             assert link.send_now(b"answer")
         trio.lowlevel.remove_instrument(steps)
     assert steps.others <= 2, "what stands by may have looked once"
+
+
+class Messages:
+    """Keeps messages until `last` comes, and says what task each was given by, and in which context."""
+
+    def __init__(self, last: str | bytes) -> None:
+        self.all: list[str | bytes] = []
+        self.tasks: list[trio.lowlevel.Task] = []
+        self.whose: set[str] = set()
+        self._last = last
+
+    def take(self, message: str | bytes) -> str | None:
+        self.all.append(message)
+        self.tasks.append(trio.lowlevel.current_task())
+        self.whose.add(WHOSE.get())
+        return "found" if message == self._last else None
+
+
+WHOSE = ContextVar("whose", default="")
+
+
+async def test_each_message_is_taken_in_order_and_in_the_context_of_who_waits_until_something_is_found() -> None:
+    said: list[str | bytes] = [*map(str, range(20)), bytes(300), "last"]
+    taken = Messages("last")
+    async with linked() as (link, far), trio.open_nursery() as nursery:
+
+        async def receive() -> None:
+            WHOSE.set("mine")
+            assert await link.receive_each(taken.take) == "found"
+
+        nursery.start_soon(receive)
+        for message in said:
+            payload = message.encode() if isinstance(message, str) else message
+            await far.send_all(client_frame(T if isinstance(message, str) else B, payload))
+            await wait_all_tasks_blocked()
+        assert not nursery.child_tasks
+        await far.send_all(client_frame(T, b"behind"))
+        assert await link.receive() == "behind"
+    assert taken.all == said
+    assert taken.whose == {"mine"}
+
+
+async def test_a_message_that_is_taken_wakes_no_task_while_sockets_are_read_together(
+    read_either_way: str,
+) -> None:
+    taken = Messages("last")
+    async with linked() as (link, far), trio.open_nursery() as nursery:
+        nursery.start_soon(link.receive_each, taken.take)
+        await far.send_all(client_frame(T, b"first"))
+        await wait_all_tasks_blocked()
+        steps = Steps(trio.lowlevel.current_task())
+        trio.lowlevel.add_instrument(steps)
+        for _ in range(20):
+            await far.send_all(client_frame(B, bytes(160)))
+            await wait_all_tasks_blocked()
+        trio.lowlevel.remove_instrument(steps)
+        nursery.cancel_scope.cancel()
+    assert len(taken.all) == 21
+    assert (steps.others <= 2) == (read_either_way == "together")
+
+
+async def test_so_many_messages_at_once_leave_others_their_turn() -> None:
+    taken, turns = Messages("last"), 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with linked() as (link, far), trio.open_nursery() as nursery:
+        await far.send_all(client_frame(T, b"first"))
+        async with trio.open_nursery() as receiving:
+            receiving.start_soon(link.receive_each, taken.take)
+            await wait_all_tasks_blocked()
+            nursery.start_soon(others)
+            count = 10 * MESSAGES_AT_ONCE
+            await far.send_all(client_frame(T, b"on") * count + client_frame(T, b"last"))
+            turns_before = turns
+        assert turns - turns_before >= count // MESSAGES_AT_ONCE
+        nursery.cancel_scope.cancel()
+    assert taken.all == ["first", *["on"] * count, "last"]
+
+
+async def test_while_messages_are_taken_pings_are_answered_pongs_noticed_and_the_goodbye_told() -> None:
+    taken = Messages("last")
+    async with linked() as (link, far), trio.open_nursery() as nursery:
+
+        async def receive() -> None:
+            with pytest.raises(LegClosed):
+                await link.receive_each(taken.take)
+
+        nursery.start_soon(receive)
+        await far.send_all(client_frame(T, b"first"))
+        await wait_all_tasks_blocked()
+        ear = Ear(far)
+        with trio.fail_after(5):
+            await far.send_all(client_frame(FIN | PING, b"?") + client_frame(T, b"second"))
+            assert await ear.next() == Pong(b"?")
+            async with trio.open_nursery() as pinging:
+                pinging.start_soon(link.ping, 5)
+                await wait_all_tasks_blocked()
+                await far.send_all(client_frame(FIN | PONG, (1).to_bytes(8, "big")))
+            await far.send_all(client_frame(T, b"third") + close_frame(1001, masked=True))
+        nursery.cancel_scope.deadline = trio.current_time() + 5
+    assert taken.all == ["first", "second", "third"]
+
+
+@pytest.mark.parametrize("way", ["part", "close", "lost", "error", "cancelled"])
+async def test_taking_messages_ends_as_receiving_does(way: str) -> None:
+    taken = Messages("last")
+
+    def take(message: str | bytes) -> str | None:
+        if message == "fail":
+            raise KeyError
+        return taken.take(message)
+
+    async with linked() as (link, far), trio.open_nursery() as nursery:
+
+        async def receive() -> None:
+            with pytest.raises({"error": KeyError, "cancelled": trio.Cancelled}.get(way, LegLost)) as ended:
+                await link.receive_each(take)
+            if way == "cancelled":
+                raise ended.value
+
+        nursery.start_soon(receive)
+        for message in (b"first", b"second"):
+            await far.send_all(client_frame(T, message))
+            await wait_all_tasks_blocked()
+        with trio.fail_after(5):
+            match way:
+                case "part" | "close":
+                    nursery.start_soon(link.part if way == "part" else link.close)
+                    await wait_all_tasks_blocked()
+                    await far.send_all(client_frame(T, b"too late") + close_frame(1000, masked=True))
+                case "lost":
+                    await far.aclose()
+                case "error":
+                    await far.send_all(client_frame(T, b"fail") + client_frame(T, b"kept"))
+                case _:
+                    nursery.cancel_scope.cancel()
+                    await far.send_all(client_frame(T, b"kept"))
+        nursery.cancel_scope.deadline = trio.current_time() + 5
+        if way == "error":
+            await wait_all_tasks_blocked()
+            assert await link.receive() == "kept"
+    assert taken.all == ["first", "second"]
+
+
+async def test_who_is_cancelled_by_a_message_takes_no_other() -> None:
+    taken: list[str | bytes] = []
+    async with linked() as (link, far), trio.open_nursery() as nursery:
+
+        def take(message: str | bytes) -> None:
+            taken.append(message)
+            if message == "cancel":
+                nursery.cancel_scope.cancel()
+
+        nursery.start_soon(link.receive_each, take)
+        await far.send_all(client_frame(T, b"first"))
+        await wait_all_tasks_blocked()
+        await far.send_all(client_frame(T, b"cancel") + client_frame(T, b"kept"))
+        await trio.sleep(5)
+    assert taken == ["first", "cancel"]
+
+
+async def test_while_messages_are_taken_a_stranger_that_floods_is_read_slowly_all_the_same(
+    autojump_clock: MockClock,
+) -> None:
+    taken = Messages("last")
+    async with linked(OF_A_STRANGER) as (link, far), trio.open_nursery() as nursery:
+        nursery.start_soon(link.receive_each, taken.take)
+        await far.send_all(client_frame(T, b"first"))
+        await wait_all_tasks_blocked()
+        await far.send_all(client_frame(T, b"on") * 300)
+        await trio.sleep(1)
+        rate = OF_A_STRANGER.frames_per_s
+        assert rate <= len(taken.all) <= rate * (1 + OF_A_STRANGER.burst_s) + 2
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("cancelled", ["the one that reads", "the one that waits for it"])

@@ -11,6 +11,7 @@ import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from relay.net.link.prompt_stream import PromptStream, TlsStream
+from relay.net.link.shared_reader import shared_reader
 from tests.support.certificates import make_certificate
 from tests.support.streams import narrow_pair, secured_pair
 
@@ -101,6 +102,30 @@ async def test_over_tls_all_ways_of_writing_keep_their_order_while_the_peer_talk
         nursery.start_soon(listen, client)
     assert heard == [b"".join(said)] * 2
     assert min(ways.values()) > 0
+
+
+async def test_over_tls_what_is_delivered_is_whole_and_in_order(certificate: tuple[Path, Path]) -> None:
+    """Also what came before, what comes in parts, and more than one read brings."""
+    said = blocks(60)
+    heard = bytearray()
+
+    def take(data: bytes) -> bool:
+        heard.extend(data)
+        return bool(data)
+
+    with shared_reader(lambda _: 0.0) as reader:
+        async with trio.open_nursery() as nursery, secured(certificate) as (client, server):
+            nursery.start_soon(reader.run)
+            await server.send_all(b"before")
+            assert await client.receive_some(2) == b"be"
+            async with trio.open_nursery() as delivering:
+                delivering.start_soon(client.deliver, take)
+                for block in said:
+                    await server.send_all(block)
+                await server.aclose()
+                delivering.cancel_scope.deadline = trio.current_time() + 10
+            nursery.cancel_scope.cancel()
+    assert bytes(heard) == b"fore" + b"".join(said)
 
 
 async def test_over_tls_it_is_on_the_wire_when_the_call_returns(certificate: tuple[Path, Path]) -> None:

@@ -210,6 +210,97 @@ async def test_whatever_goes_wrong_with_one_socket_ends_that_one_only() -> None:
     assert heard == [b"1", b"2"]
 
 
+class Delivered:
+    """Takes what is delivered, until `wanted` bytes are there or the end. `by` are the tasks that brought it."""
+
+    def __init__(self, wanted: int) -> None:
+        self.data = b""
+        self.by: set[trio.lowlevel.Task] = set()
+        self._wanted = wanted
+
+    def take(self, data: bytes) -> bool:
+        self.data += data
+        self.by.add(trio.lowlevel.current_task())
+        return bool(data) and len(self.data) < self._wanted
+
+
+async def test_what_is_delivered_comes_in_order_from_the_reader_until_it_is_enough_or_the_end() -> None:
+    with shared_reader(at_once) as reader:
+        async with running(reader), connected() as (stream, far), trio.open_nursery() as nursery:
+            first, second = Delivered(6), Delivered(100)
+            for delivered in (first, second):
+                nursery.start_soon(stream.deliver, delivered.take)
+                await wait_all_tasks_blocked()
+                for part in (b"12", b"34", b"56"):
+                    await far.send_all(part)
+                    await wait_all_tasks_blocked()
+                if delivered is first:
+                    assert not nursery.child_tasks, "that was enough"
+            await far.send_eof()
+            await wait_all_tasks_blocked()
+            assert not nursery.child_tasks
+    assert first.data == second.data == b"123456"
+    (reading,) = first.by | second.by
+    assert SharedReader.run.__qualname__ in reading.name
+
+
+async def test_an_error_in_what_takes_is_raised_where_it_is_waited_for_and_harms_no_other() -> None:
+    with shared_reader(at_once) as reader:
+        async with running(reader), connected() as (bad, bad_far), connected() as (good, good_far):
+            heard = Delivered(2)
+
+            def refuse(_: bytes) -> bool:
+                raise KeyError
+
+            async def fail() -> None:
+                with pytest.raises(KeyError):
+                    await bad.deliver(refuse)
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(fail)
+                nursery.start_soon(good.deliver, heard.take)
+                await wait_all_tasks_blocked()
+                await bad_far.send_all(b"x")
+                await good_far.send_all(b"1")
+                await wait_all_tasks_blocked()
+                await good_far.send_all(b"2")
+                nursery.cancel_scope.deadline = trio.current_time() + 5
+            await bad_far.send_all(b"y")
+            assert await bad.receive_some() == b"y"
+    assert heard.data == b"12"
+
+
+@pytest.mark.parametrize("ends", ["cancelled", "the reader has ended", "closed here"])
+async def test_what_comes_after_a_delivery_has_ended_is_there_for_the_next(ends: str) -> None:
+    delivered, closed = Delivered(100), False
+    with shared_reader(at_once) as reader:
+        async with connected() as (stream, far):
+            async with trio.open_nursery() as nursery:
+
+                async def receive() -> None:
+                    nonlocal closed
+                    try:
+                        await stream.deliver(delivered.take)
+                    except trio.ClosedResourceError:
+                        closed = True
+
+                async with running(reader):
+                    nursery.start_soon(receive)
+                    await wait_all_tasks_blocked()
+                    await far.send_all(b"1")
+                    await wait_all_tasks_blocked()
+                    if ends == "cancelled":
+                        nursery.cancel_scope.cancel()
+                    elif ends == "closed here":
+                        await stream.aclose()
+            if ends != "closed here":
+                await far.send_all(b"2")
+                with trio.fail_after(5):
+                    assert await stream.receive_some() == b"2"
+    assert delivered.data == b"1"
+    assert closed == (ends == "closed here")
+
+
 async def test_a_descriptor_that_is_used_again_is_read_for_its_new_owner() -> None:
     """Also when the old one was closed without notice, and is given up only then."""
     reader = SharedReader(at_once)
