@@ -4,7 +4,10 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
+
+import pytest
 
 from relay.log_writer import LogWriter
 
@@ -84,3 +87,26 @@ def test_a_process_whose_standard_error_is_stuck_still_ends() -> None:
     os.close(reader)
 
     assert process.returncode == 7
+
+
+def test_of_many_lines_those_that_come_close_together_are_written_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    writes: list[bytes] = []
+
+    def write(fd: int, data: bytes) -> int:
+        writes.append(data)
+        return len(data)
+
+    monkeypatch.setattr("relay.log_writer.GATHER_S", 30.0)
+    monkeypatch.setattr("relay.log_writer.AT_ONCE_BURST", 1.0)
+    monkeypatch.setattr("relay.log_writer.AT_ONCE_PER_S", 0.0)
+    monkeypatch.setattr(os, "write", write)
+    writer = LogWriter(2, lambda: None)
+    for number, line in enumerate(("first", "second"), start=1):
+        writer.write(line)
+        while len(writes) < number:
+            time.sleep(0.001)
+    for number in range(3):
+        writer.write(f"line {number}")
+    writer.close()
+
+    assert writes == [b"first\n", b"second\n", b"line 0\nline 1\nline 2\n"]
