@@ -16,6 +16,7 @@ import trio
 
 from relay.errors import RelayError, StateUnavailable
 from relay.metrics import Metrics
+from relay.net.turns import Turns
 from relay.state.event_journal import (
     Acceptance,
     Arrival,
@@ -28,7 +29,7 @@ from relay.state.event_journal import (
 )
 from relay.wakeup import Signal
 
-DELIVERIES_MAX = 16
+DELIVERIES_MAX = 64
 """Events that are being passed on at a time: one of each call at most."""
 ARRIVALS_MAX = 2000
 """Events that wait to be stored; one more is refused."""
@@ -68,6 +69,8 @@ class EventQueue:
         self._outcomes: list[DeliveryOutcome] = []
         self._under_way: set[int] = set()
         self._news = Signal()
+        self._turns = Turns()
+        """Of what is done for events, so that calls are heard in between: those come first."""
         self._limiter = trio.CapacityLimiter(1)
         self._failing = False
         self.store_failing = False
@@ -137,14 +140,16 @@ class EventQueue:
             await trio.sleep(STORE_AGAIN_S)
             return 0.0
         self.store_failing = False
+        self._tell(exchanged)
         for waiting, acceptance in zip(arrivals, exchanged.acceptances, strict=True):
             waiting.acceptance = acceptance
             self.ever_accepted += acceptance.new
+            await self._turns.wait("")
             waiting.stored.set()
         for delivery in exchanged.deliveries:
             self._under_way.add(delivery.number)
+            await self._turns.wait("")
             nursery.start_soon(self._pass_on, delivery)
-        self._tell(exchanged)
         if exchanged.next_at is None or len(self._under_way) >= DELIVERIES_MAX or self._deliver is None:
             return LOOK_EVERY_S
         return min(LOOK_EVERY_S, max(0.0, exchanged.next_at - time.time()))

@@ -16,6 +16,7 @@ from relay.config import Config
 from relay.daemon.event_forwarder import EventForwarder
 from relay.daemon.event_queue import EventQueue
 from relay.metrics import Metrics
+from relay.net.poster import Poster
 from relay.net.rest import open_rest_client
 from relay.state.event_journal import AssistantCallNote, EventJournal
 from relay.state.sqlite import file_of
@@ -55,8 +56,11 @@ async def open_webhooks(config: Config, metrics: Metrics) -> AsyncIterator[Webho
         path = journal_file(config.state.url, os.environ) or Path(folder, "events.db")
         journal = EventJournal(path, lease_s=events.timeout_s + LEASE_MARGIN_S)
         async with open_rest_client(events.timeout_s) as rest, trio.open_nursery() as nursery:
-            secret = config.secrets.events_secret
-            forwarder = EventForwarder(events.forward_url, secret, rest) if events.forward_url and secret else None
+            forwarder, secret = None, config.secrets.events_secret
+            if events.forward_url and secret:
+                poster = Poster(events.forward_url, events.timeout_s)
+                nursery.start_soon(poster.run)
+                forwarder = EventForwarder(events.forward_url, secret, rest, poster)
             queue = EventQueue(journal, metrics, forwarder.deliver if forwarder else None)
             nursery.start_soon(queue.run)
             yield WebhookServices(queue, forwarder)
