@@ -6,8 +6,9 @@ All that comes or is settled meanwhile is one transaction of the journal, on a t
 import random
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ from relay.state.event_journal import (
     Arrival,
     AssistantCallNote,
     DeliveryOutcome,
+    EventAnswer,
     EventDelivery,
     EventJournal,
     Exchanged,
@@ -57,6 +59,14 @@ class _UnstoredArrival:
         self.acceptance: Acceptance | None = None
 
 
+@dataclass(slots=True)
+class _UnstoredAnswer:
+    """One answer, until the journal has it, or could not take it."""
+
+    answer: EventAnswer
+    settled: trio.Event = field(default_factory=trio.Event)
+
+
 class EventQueue:
     """One for the daemon. `deliver` is None where nothing is passed on: then events are only known again."""
 
@@ -66,6 +76,7 @@ class EventQueue:
         self._deliver = deliver
         self._arrivals: list[_UnstoredArrival] = []
         self._notes: list[AssistantCallNote] = []
+        self._answers: dict[str, _UnstoredAnswer] = {}
         self._outcomes: list[DeliveryOutcome] = []
         self._under_way: set[int] = set()
         self._news = Signal()
@@ -100,6 +111,17 @@ class EventQueue:
             raise StateUnavailable("the event could not be stored")
         return waiting.acceptance
 
+    async def keep_answer(self, delivery_id: str, body: bytes) -> None:
+        """Store what a question is answered with, for when it comes again: see `Acceptance`.
+
+        Where that fails, or too much waits, nothing is stored, and nobody is told: the answer is good all the same.
+        """
+        if len(self._answers) >= ARRIVALS_MAX:
+            return
+        waiting = self._answers[delivery_id] = _UnstoredAnswer(EventAnswer(delivery_id, body))
+        self._news.fire()
+        await waiting.settled.wait()
+
     async def run(self) -> None:
         """Store and pass on, until cancelled. What is under way then may be taken by the next process at once."""
         try:
@@ -108,7 +130,7 @@ class EventQueue:
             async with trio.open_nursery() as nursery:
                 wait_s = 0.0
                 while True:
-                    if not (self._arrivals or self._notes or self._outcomes):
+                    if not (self._arrivals or self._notes or self._answers or self._outcomes):
                         await self._news.wait(until=trio.current_time() + wait_s)
                         await trio.sleep(GATHER_S)
                     wait_s = await self._turn(nursery)
@@ -119,6 +141,7 @@ class EventQueue:
         """One transaction; returns how long nothing will be due, if nothing comes."""
         arrivals, self._arrivals = self._arrivals, []
         notes, self._notes = self._notes, []
+        answers, self._answers = self._answers, {}
         outcomes, self._outcomes = self._outcomes, []
         room = DELIVERIES_MAX - len(self._under_way) if self._deliver else 0
         now = time.time()
@@ -127,6 +150,7 @@ class EventQueue:
             now,
             notes=notes,
             arrivals=[it.arrival for it in arrivals],
+            answers=[it.answer for it in answers.values()],
             outcomes=outcomes,
             room=room,
         )
@@ -137,9 +161,11 @@ class EventQueue:
             self._note_store_failed(error)
             for waiting in arrivals:
                 waiting.stored.set()
+            _settle(answers)
             await trio.sleep(STORE_AGAIN_S)
             return 0.0
         self.store_failing = False
+        _settle(answers)
         self._tell(exchanged)
         for waiting, acceptance in zip(arrivals, exchanged.acceptances, strict=True):
             waiting.acceptance = acceptance
@@ -180,6 +206,7 @@ class EventQueue:
         self._journal.close()
         for waiting in self._arrivals:
             waiting.stored.set()
+        _settle(self._answers)
 
     def _tell(self, exchanged: Exchanged) -> None:
         self.waiting = exchanged.waiting
@@ -213,3 +240,8 @@ class EventQueue:
         if not self.store_failing:
             self.store_failing = True
             log.warning("webhook.store_failed", error=f"{type(error).__name__}: {error}")
+
+
+def _settle(answers: Mapping[str, _UnstoredAnswer]) -> None:
+    for waiting in answers.values():
+        waiting.settled.set()

@@ -12,7 +12,6 @@ They are passed on later, by a task of its own; only one that asks for something
 """
 
 import time
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -36,8 +35,6 @@ HELD_MAX_BYTES = 64 * 2**20
 """Of bodies that are read and stored at a time: these are held in memory."""
 AT_ONCE_MAX_BYTES = 65_536
 """A longer body is parsed on a thread: 4 MiB take some 30 ms, in which no call would run."""
-ANSWERS_MAX = 1000
-"""Answers that are kept for a message that comes again."""
 NOBODY = "nothing answers this here"
 NO_ANSWER = "no answer in time"
 
@@ -48,7 +45,7 @@ log = structlog.get_logger(__name__)
 class _Answer:
     """The answer to a message that asks, as soon as it is there."""
 
-    body: bytes = b""
+    body: bytes
     there: trio.Event = field(default_factory=trio.Event)
 
 
@@ -63,7 +60,8 @@ class VapiWebhooks:
         self._webhooks = webhooks
         url = context.config.server.public_url + EVENTS_PATH
         self._verifier = WebhookVerifier(rules, context.config.secrets.vapi_webhook_secrets, url)
-        self._answers: OrderedDict[str, _Answer] = OrderedDict()
+        self._asking: dict[str, _Answer] = {}
+        """The questions that are put to the operator's endpoint now."""
         self._held_bytes = 0
         self._one_at_a_time = trio.CapacityLimiter(1)
 
@@ -111,18 +109,20 @@ class VapiWebhooks:
             raise RequestRefused(503, "EVENTS_UNAVAILABLE", f"{error}: send it again") from None
 
     async def _answer(self, event: VapiEvent, acceptance: Acceptance) -> bytes:
-        """The same to the same message, which is asked once as long as this process remembers it."""
-        if known := self._answers.get(event.delivery_id):
-            await known.there.wait()
-            return known.body
-        answer = self._answers[event.delivery_id] = _Answer()
-        if len(self._answers) > ANSWERS_MAX:
-            self._answers.popitem(last=False)
-        answer.body = refusal(event, NO_ANSWER)
+        """The same to the same message. It is stored before it is sent: who does not get it asks again, and may ask the
+        process that follows this one."""
+        if acceptance.answer is not None:
+            return acceptance.answer
+        if asking := self._asking.get(event.delivery_id):
+            await asking.there.wait()
+            return asking.body
+        answer = self._asking[event.delivery_id] = _Answer(refusal(event, NO_ANSWER))
         try:
             answer.body = await self._ask(event, acceptance)
+            await self._webhooks.queue.keep_answer(event.delivery_id, answer.body)
         finally:
             answer.there.set()
+            del self._asking[event.delivery_id]
         return answer.body
 
     async def _ask(self, event: VapiEvent, acceptance: Acceptance) -> bytes:

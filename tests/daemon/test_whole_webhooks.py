@@ -141,3 +141,31 @@ async def test_events_that_were_accepted_and_not_passed_on_survive_a_kill_and_ar
     for call in {it["event"]["call"]["id"] for it in bodies}:
         times = [it["event"]["timestamp"] for it in bodies if it["event"]["call"]["id"] == call]
         assert times == sorted(times)
+
+
+async def test_a_tool_call_that_comes_again_after_a_kill_is_answered_the_same_and_asked_once(tmp_path: Path) -> None:
+    port = free_port()
+    tools = [{"id": "t1", "type": "function", "function": {"name": "book", "arguments": {}}}]
+    message = {"type": "tool-calls", "timestamp": 1, "call": {"id": "v1"}, "toolCallList": tools}
+
+    def book(_asked: dict[str, Any]) -> Response:
+        result = {"toolCallId": "t1", "result": f"table {len(receiver.bodies)}"}
+        return Response(200, json.dumps({"results": [result]}).encode())
+
+    async def ask(daemon: Daemon, at: int) -> Any:
+        body, headers = {"message": message | {"timestamp": at}}, {"x-vapi-secret": OLD}
+        answer = await client.post(f"{daemon.url}/vapi/events", json=body, headers=headers)
+        return answer.json()
+
+    async with open_receiver(book) as receiver, httpx.AsyncClient(trust_env=False) as client:
+        text = configured("http://127.0.0.1:9", receiver.url, port, state="sqlite:")
+        async with running_daemon(text, environ(tmp_path)) as daemon:
+            first = await ask(daemon, 1)
+            daemon.process.kill()
+            await daemon.process.wait()
+        async with running_daemon(text.replace(str(port), "0", 1), environ(tmp_path)) as daemon:
+            second = await ask(daemon, 2)
+
+    assert first == {"results": [{"toolCallId": "t1", "name": "book", "result": "table 1"}]}
+    assert second == first
+    assert len(receiver.bodies) == 1
