@@ -82,6 +82,8 @@ class Call:
         self._config, self._vad, self._generation = config, services.vad, services.generation
         self._started_at = min(now, record.started_at)
         self._reason: EndReason | None = None
+        self.assistant_ended_reason: str | None = None
+        """Of the assistant's call that ended last, as a webhook told."""
         self._scope = trio.CancelScope()
         recorder = services.recorder
         goes_on = bool(record.assistant_call_id)
@@ -193,6 +195,7 @@ class Call:
         """Vapi has said something of a call with the assistant that this one has, or had."""
         self.report.tell(told)
         if told.ended_reason is not None:
+            self.assistant_ended_reason = told.ended_reason
             self._forwarder.told_ended(told.assistant_call_id, told.ended_reason)
 
     @property

@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
-import structlog
 import trio
 
 from relay.call.report.events import WebhookAccepted
@@ -38,8 +37,6 @@ AT_ONCE_MAX_BYTES = 65_536
 NOBODY = "nothing answers this here"
 NO_ANSWER = "no answer in time"
 
-log = structlog.get_logger(__name__)
-
 
 @dataclass(slots=True)
 class _Answer:
@@ -53,7 +50,6 @@ class VapiWebhooks:
     """The endpoint, which is there only when webhooks are asked for."""
 
     def __init__(self, context: EndpointContext, webhooks: WebhookServices, rules: WebhookRules) -> None:
-        self._calls = context.calls
         self._metrics = context.metrics
         self._refusals = context.refusals
         self._vapi_addresses = context.limits.vapi_addresses
@@ -76,9 +72,11 @@ class VapiWebhooks:
         with self._held_in_memory(min(request.content_length or BODY_MAX_BYTES, BODY_MAX_BYTES)):
             event = await self._read(request)
             self._metrics.webhook_events.labels(event.type if event.type in TYPES else OTHER).inc()
+            await self._webhooks.joiner.learn(event.call_id)
             acceptance = await self._store(event)
         if acceptance.new:
-            self._tell(event, acceptance)
+            told = WebhookAccepted(event.type, event.call_id, event.ended_reason)
+            self._webhooks.joiner.join(told, acceptance)
         await request.answer(200, await self._answer(event, acceptance) if event.asks else b"{}")
 
     async def _read(self, request: AsgiRequest) -> VapiEvent:
@@ -134,14 +132,6 @@ class VapiWebhooks:
         except RelayError as error:
             self._refusals.warning("webhook.unanswered", event.type, type=event.type, error=str(error))
             return refusal(event, NO_ANSWER)
-
-    def _tell(self, event: VapiEvent, acceptance: Acceptance) -> None:
-        told = WebhookAccepted(event.type, event.call_id, event.ended_reason)
-        call = self._calls.find(acceptance.call_sid or "") or self._calls.find_by_id(acceptance.call_id or "")
-        if call is None or call.id != acceptance.call_id:
-            told.write_to(log.bind(call_id=acceptance.call_id))
-            return
-        call.told_by_webhook(told)
 
     def _check(self, problem: str | None) -> None:
         if problem is not None:
