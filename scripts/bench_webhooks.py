@@ -54,6 +54,13 @@ def body(number: int) -> bytes:
     return json.dumps({"message": message}).encode()
 
 
+def message_bytes(received: bytes) -> int:
+    """How long the message is that begins so; 0 before its head is there."""
+    head, end, _ = received.partition(b"\r\n\r\n")
+    lengths = [int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    return len(head) + len(end) + sum(lengths) if end else 0
+
+
 class Sender(asyncio.Protocol):
     """One connection of Vapi's, which sends a webhook, and the next when that is answered."""
 
@@ -73,9 +80,9 @@ class Sender(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        if self._received.endswith(b"{}") or not self._received.startswith(b"HTTP/1.1 200"):
-            status, self._received = int(self._received[9:12]), b""
-            self._run.answered(self._due_s, status)
+        if message_bytes(self._received) == len(self._received):
+            self._run.answered(self._due_s, int(self._received[9:12]))
+            self._received = b""
             self._run.free(self)
 
     def connection_lost(self, _exc: Exception | None) -> None:
@@ -142,12 +149,8 @@ class Endpoint(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        while (end := self._received.find(b"\r\n\r\n")) >= 0:
-            lines = self._received[:end].lower().split(b"\r\n")
-            length = next(int(line[15:]) for line in lines if line.startswith(b"content-length:"))
-            if len(self._received) < end + 4 + length:
-                return
-            self._received = self._received[end + 4 + length :]
+        while 0 < (n_bytes := message_bytes(self._received)) <= len(self._received):
+            self._received = self._received[n_bytes:]
             self._transport.write(ANSWER)
 
 

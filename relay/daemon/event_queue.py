@@ -17,7 +17,6 @@ import trio
 
 from relay.errors import RelayError, StateUnavailable
 from relay.metrics import Metrics
-from relay.net.turns import Turns
 from relay.state.event_journal import (
     Acceptance,
     Arrival,
@@ -37,6 +36,9 @@ ARRIVALS_MAX = 2000
 """Events that wait to be stored; one more is refused."""
 GATHER_S = 0.01
 """From the first that comes to the transaction: of many events each then costs little more than its own rows."""
+STEPS_BETWEEN = 2
+"""Of the event loop, before each handler that goes on and each delivery that begins: in a step everybody who is ready
+has a turn, calls with their audio too."""
 LONGEST_PAUSE_S = 60.0
 LOOK_EVERY_S = 30.0
 """Another process may have left events behind, or one be too old."""
@@ -80,8 +82,6 @@ class EventQueue:
         self._outcomes: list[DeliveryOutcome] = []
         self._under_way: set[int] = set()
         self._news = Signal()
-        self._turns = Turns()
-        """Of what is done for events, so that calls are heard in between: those come first."""
         self._limiter = trio.CapacityLimiter(1)
         self._failing = False
         self.store_failing = False
@@ -170,11 +170,11 @@ class EventQueue:
         for waiting, acceptance in zip(arrivals, exchanged.acceptances, strict=True):
             waiting.acceptance = acceptance
             self.ever_accepted += acceptance.new
-            await self._turns.wait("")
+            await _let_others_run()
             waiting.stored.set()
         for delivery in exchanged.deliveries:
             self._under_way.add(delivery.number)
-            await self._turns.wait("")
+            await _let_others_run()
             nursery.start_soon(self._pass_on, delivery)
         if exchanged.next_at is None or len(self._under_way) >= DELIVERIES_MAX or self._deliver is None:
             return LOOK_EVERY_S
@@ -240,6 +240,11 @@ class EventQueue:
         if not self.store_failing:
             self.store_failing = True
             log.warning("webhook.store_failed", error=f"{type(error).__name__}: {error}")
+
+
+async def _let_others_run() -> None:
+    for _ in range(STEPS_BETWEEN):
+        await trio.lowlevel.checkpoint()
 
 
 def _settle(answers: Mapping[str, _UnstoredAnswer]) -> None:

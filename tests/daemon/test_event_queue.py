@@ -12,10 +12,9 @@ import trio
 from structlog.testing import capture_logs
 
 from relay.daemon import event_queue
-from relay.daemon.event_queue import Deliver, EventQueue
+from relay.daemon.event_queue import STEPS_BETWEEN, Deliver, EventQueue
 from relay.errors import LegLost, StateUnavailable
 from relay.metrics import Metrics
-from relay.net.turns import STEPS_PER_TURN
 from relay.state.event_journal import Arrival, EventDelivery, EventJournal, Exchanged
 
 
@@ -123,7 +122,7 @@ async def test_others_are_heard_between_one_event_and_the_next(tmp_path: Path) -
         await all_delivered.wait()
         nursery.cancel_scope.cancel()
 
-    assert all(later - earlier >= STEPS_PER_TURN - 1 for earlier, later in pairwise(at))
+    assert all(later - earlier >= STEPS_BETWEEN - 1 for earlier, later in pairwise(at))
 
 
 async def test_where_nothing_is_passed_on_an_event_is_only_known_again(tmp_path: Path) -> None:
