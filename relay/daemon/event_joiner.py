@@ -73,8 +73,9 @@ class EventJoiner:
             note = AssistantCallNote(news.event.assistant_call_id, call.id, call.sid)
             self._know(note.assistant_call_id, until=float("inf"))
             self._queue.note_call(note)
-            self._notes.append(note)
-            self._news.fire()
+            if self._store is not None:
+                self._notes.append(note)
+                self._news.fire()
 
     async def learn(self, assistant_call_id: str | None) -> None:
         """Ask the store whose call this is, where that is not known here, so that its messages have our ids.

@@ -1,6 +1,6 @@
 """POSTs to one address, over connections that stay open, and asks for nothing but the status of each answer.
 
-It costs a fifth of what a general client does. Each connection has one request at a time.
+It costs a quarter of what a general client does. Each connection has one request at a time.
 
 | connection | meaning                | leaves when                                                     | deadline    |
 |------------|------------------------|-----------------------------------------------------------------|-------------|
