@@ -14,6 +14,11 @@ CLOSE_TIMEOUT_S = 2.0
 LOOK_EVERY_S = 5.0
 RETRY_S = 0.01
 """Between attempts on a non-blocking file that takes nothing now."""
+GATHER_S = 0.005
+"""Of many lines, what comes so soon behind one is written with it: to wake the thread for each costs more."""
+AT_ONCE_PER_S, AT_ONCE_BURST = 100.0, 20.0
+"""So many lines are written as soon as they come."""
+WRITE_LINES_MAX = 200
 
 
 class LogWriter:
@@ -61,24 +66,42 @@ class LogWriter:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
+        allowed, at = AT_ONCE_BURST, time.monotonic()
         while not (self._closing.is_set() and self._queue.empty()):
-            with contextlib.suppress(queue.Empty):
-                self._write_line(self._queue.get(timeout=max(0.0, self._look_at - time.monotonic())))
-            if time.monotonic() >= self._look_at:
-                self._look_at = time.monotonic() + LOOK_EVERY_S
+            if (line := self._next()) is not None:
+                self._write(self._gathered(line))
+            now = time.monotonic()
+            if now >= self._look_at:
+                self._look_at = now + LOOK_EVERY_S
                 self._now_and_then()
+            allowed, at = min(AT_ONCE_BURST, allowed + (now - at) * AT_ONCE_PER_S), now
+            if allowed >= 1:
+                allowed -= 1
+            else:
+                self._closing.wait(GATHER_S)
 
-    def _write_line(self, line: str | None) -> None:
-        if line is None:
-            return
+    def _next(self) -> str | None:
+        """None: none came in time, or the writer is to close."""
         try:
-            self._write_all(line.encode("utf-8", "backslashreplace") + b"\n")
-        except OSError:
-            self._on_drop()
+            return self._queue.get(timeout=max(0.0, self._look_at - time.monotonic()))
+        except queue.Empty:
+            return None
 
-    def _write_all(self, data: bytes) -> None:
+    def _gathered(self, first: str) -> bytes:
+        """The line, and those that wait behind it."""
+        lines: list[str | None] = [first]
+        with contextlib.suppress(queue.Empty):
+            while len(lines) < WRITE_LINES_MAX:
+                lines.append(self._queue.get_nowait())
+        return b"".join([line.encode("utf-8", "backslashreplace") + b"\n" for line in lines if line is not None])
+
+    def _write(self, data: bytes) -> None:
         while data:
             try:
                 data = data[os.write(self._fd, data) :]
             except BlockingIOError:
                 time.sleep(RETRY_S)
+            except OSError:
+                for _ in range(data.count(b"\n")):
+                    self._on_drop()
+                return

@@ -34,7 +34,7 @@ HANG_UP_RESULTS = ("ok", "failed")
 RELOAD_RESULTS = ("ok", "rejected")
 HEDGE_WINNERS = ("first", "second", "none")
 CLASSIFIER_RESULTS = ("interruption", "none", "late", "failed")
-STATE_OPERATIONS = ("save", "load", "take", "delete", "beat", "retire", "read")
+STATE_OPERATIONS = ("save", "load", "take", "delete", "beat", "retire", "read", "note", "whose", "post", "letters")
 GIVEN_UP_CAUSES = ("age", "full")
 TWILIO_ENDPOINTS = ("/twilio/voice", "/twilio/resume", "/twilio/status", "/twilio/media")
 ENDPOINTS = (
@@ -143,6 +143,9 @@ class Metrics:
         self.events_failed = self._counter("relay_events_failed", "Tries to pass a server message on that failed")
         self.events_given_up = self._counter(
             "relay_events_given_up", "Server messages that were never passed on", cause=GIVEN_UP_CAUSES
+        )
+        self.events_not_joined = self._counter(
+            "relay_events_not_joined", "Server messages that the process with their call was not told of"
         )
         self.events_waiting = self._gauge("relay_events_waiting", "Server messages that wait to be passed on")
         self.webhooks_missing = self._gauge(

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
@@ -36,6 +37,8 @@ class Redactor:
     def __init__(self, values: AbstractSet[str] = frozenset()) -> None:
         self._values: Counter[str] = Counter()
         self._forms: tuple[str, ...] = ()
+        self._lengths: tuple[int, ...] = ()
+        """Of the forms, each below zero: a form that is longer than a text is not looked for in it."""
         self._words: re.Pattern[str] | None = None
         for value in values:
             self.add(value)
@@ -60,7 +63,7 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Return the text with a mask in place of every secret."""
-        for form in self._forms:
+        for form in self._forms[bisect_left(self._lengths, -len(text)) :]:
             if form in text:
                 text = text.replace(form, MASK)
         return self._words.sub(MASK, text) if self._words else text
@@ -112,6 +115,7 @@ class Redactor:
         # The longest first: a secret that contains another must not be left with its ends.
         forms = sorted({form for value in self._values for form in _forms(value)}, key=len, reverse=True)
         self._forms = tuple(form for form in forms if len(form) >= _ANYWHERE_CHARACTERS)
+        self._lengths = tuple(-len(form) for form in self._forms)
         words = "|".join(re.escape(form) for form in forms if len(form) < _ANYWHERE_CHARACTERS)
         self._words = re.compile(rf"(?<![A-Za-z0-9])(?:{words})(?![A-Za-z0-9])") if words else None
 

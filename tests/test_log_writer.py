@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,26 @@ def test_now_and_then_the_writer_does_what_else_is_to_be_done_also_while_lines_c
         while not done.acquire(blocking=False):
             writer.write("a line")
         writer.close()
+
+
+def test_of_many_lines_those_that_come_close_together_are_written_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    writes: list[bytes] = []
+
+    def write(fd: int, data: bytes) -> int:
+        writes.append(data)
+        return len(data)
+
+    monkeypatch.setattr("relay.log_writer.GATHER_S", 30.0)
+    monkeypatch.setattr("relay.log_writer.AT_ONCE_BURST", 1.0)
+    monkeypatch.setattr("relay.log_writer.AT_ONCE_PER_S", 0.0)
+    monkeypatch.setattr(os, "write", write)
+    writer = LogWriter(2, lambda: None)
+    for number, line in enumerate(("first", "second"), start=1):
+        writer.write(line)
+        while len(writes) < number:
+            time.sleep(0.001)
+    for number in range(3):
+        writer.write(f"line {number}")
+    writer.close()
+
+    assert writes == [b"first\n", b"second\n", b"line 0\nline 1\nline 2\n"]

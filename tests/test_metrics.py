@@ -27,7 +27,7 @@ SERIES = {
     "relay_loop_lag_seconds_count": {},
     "relay_tasks": {},
     "relay_log_lines_dropped_total": {},
-    "relay_state_errors_total": {"operation": "save load take delete beat retire read"},
+    "relay_state_errors_total": {"operation": "save load take delete beat retire read note whose post letters"},
     "relay_state_pending": {},
     "relay_state_dropped_total": {},
 }

@@ -28,6 +28,8 @@ PLACES = 1000
 PUBLIC_URL = "https://bench.example"
 AUTH_TOKEN = "bench"  # noqa: S105 - opens nothing but the relay under test
 """With which the load signs as Twilio would."""
+WEBHOOK_SECRET = EVENTS_SECRET = "secret-of-the-bench"  # noqa: S105 - as above
+"""With which webhooks are let in, and what is passed on of them is signed."""
 
 _CONFIG = """\
 [server]
@@ -39,6 +41,9 @@ api_base = "http://127.0.0.1:{port}"
 assistant_id = "bench"
 audio_format = "{audio_format}"
 sample_rate_hz = {rate_hz}
+webhooks = {webhooks}
+[events]
+forward_url = "{forward_url}"
 [jitter]
 target_ms = {target_ms}
 lead_ms = {lead_ms}
@@ -75,12 +80,19 @@ class RelayProcess:
 
 @contextmanager
 def run_relay(
-    folder: Path, assistant_port: int, audio: str, max_calls: int | None, core: int | None, *, record_mode: str = "off"
+    folder: Path,
+    assistant_port: int,
+    audio: str,
+    max_calls: int | None,
+    core: int | None,
+    *,
+    record_mode: str = "off",
+    forward_url: str = "",
 ) -> Iterator[RelayProcess]:
     """Run a relay until the context is left; it answers when this is entered. `max_calls`: None for the default.
 
-    Its configuration, log and recordings are written to `folder`. Raises BenchFailed with the end of the log if it does
-    not answer.
+    Its configuration, log and recordings are written to `folder`. With a `forward_url` it takes webhooks, and passes
+    them on there. Raises BenchFailed with the end of the log if it does not answer.
     """
     audio_format, rate_hz = FORMATS[audio]
     places = max_calls or PLACES
@@ -96,6 +108,8 @@ def run_relay(
         connections=1000 + CONNECTIONS_OF_A_BROWSER * places,
         record_mode=record_mode,
         record_dir=folder / "calls",
+        webhooks=str(bool(forward_url)).lower(),
+        forward_url=forward_url,
     )
     with run_configured(folder, text, core) as relay:
         yield relay
@@ -123,7 +137,9 @@ def run_configured(
 
 
 def _start(command: list[str], sink: BinaryIO) -> subprocess.Popen[bytes]:
-    environ = {**os.environ, "VAPI_API_KEY": "bench", "TWILIO_AUTH_TOKEN": AUTH_TOKEN}
+    secrets = {"VAPI_API_KEY": "bench", "TWILIO_AUTH_TOKEN": AUTH_TOKEN}
+    secrets |= {"VAPI_WEBHOOK_SECRET": WEBHOOK_SECRET, "RELAY_EVENTS_SECRET": EVENTS_SECRET}
+    environ = {**os.environ, **secrets}
     return subprocess.Popen(command, stderr=sink, env=environ)  # noqa: S603 - our own
 
 

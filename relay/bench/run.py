@@ -58,14 +58,15 @@ def run_bench(
 
 @contextmanager
 def relay_to_load(
-    calls: int, seconds: float, audio: str, *, max_calls: int | None, record_mode: str = "off"
+    calls: int, seconds: float, audio: str, *, max_calls: int | None, record_mode: str = "off", forward_url: str = ""
 ) -> Iterator[tuple[RelayProcess, LoadSpec]]:
     """A relay that runs, and what its load has to know. Raises BenchFailed."""
     relay_core, _ = cores()
     _allow_sockets()
     with tempfile.TemporaryDirectory(prefix="relay-bench-") as name, socket.create_server(("127.0.0.1", 0)) as listener:
         folder, assistant_port = Path(name), listener.getsockname()[1]
-        with run_relay(folder, assistant_port, audio, max_calls, relay_core, record_mode=record_mode) as relay:
+        more = {"record_mode": record_mode, "forward_url": forward_url}
+        with run_relay(folder, assistant_port, audio, max_calls, relay_core, **more) as relay:
             yield (
                 relay,
                 LoadSpec(

@@ -43,7 +43,15 @@ from relay.call.last_words import LastWords
 from relay.call.playback.dialogue import Dialogue
 from relay.call.playback.playback import Playback
 from relay.call.playback.speaker import Burden
-from relay.call.report.events import CallEnded, CallerCutOff, CallStarted, KeyWasPressed, Trouble, WebhookAccepted
+from relay.call.report.events import (
+    CallEnded,
+    CallerCutOff,
+    CallStarted,
+    KeyWasPressed,
+    Trouble,
+    WebhookAccepted,
+    WebhookJoined,
+)
 from relay.call.report.report import Report
 from relay.call.second_opinion import SecondOpinion
 from relay.call.services import Services
@@ -82,6 +90,8 @@ class Call:
         self._config, self._vad, self._generation = config, services.vad, services.generation
         self._started_at = min(now, record.started_at)
         self._reason: EndReason | None = None
+        self.assistant_ended_reason: str | None = None
+        """Of the assistant's call that ended last, as a webhook told."""
         self._scope = trio.CancelScope()
         recorder = services.recorder
         goes_on = bool(record.assistant_call_id)
@@ -193,8 +203,12 @@ class Call:
 
     def told_by_webhook(self, told: WebhookAccepted) -> None:
         """Vapi has said something of a call with the assistant that this one has, or had."""
+        if self.report.recording is not None:
+            joined = isinstance(told, WebhookJoined)
+            self.report.recording.told_by_webhook(told.type, told.assistant_call_id, told.ended_reason, joined=joined)
         self.report.tell(told)
         if told.ended_reason is not None:
+            self.assistant_ended_reason = told.ended_reason
             self._forwarder.told_ended(told.assistant_call_id, told.ended_reason)
 
     @property

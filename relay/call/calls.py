@@ -51,6 +51,8 @@ class FinishedCall(NamedTuple):
     ended_at: float
     duration_s: float
     reason: EndReason | None
+    assistant_ended_reason: str | None = None
+    """Why the assistant's last call ended, in the provider's words, as a webhook told."""
 
 
 class Calls:
@@ -126,6 +128,15 @@ class Calls:
     def find_by_id(self, call_id: str) -> Call | None:
         """The call with this id of ours, if it runs."""
         return next((call for call in self._by_sid.values() if call.id == call_id), None)
+
+    def told_after_end(self, call_id: str | None, assistant_ended_reason: str | None) -> bool:
+        """Whether this call is one of `finished`, which has this reason from now on, if it is one."""
+        for index, call in enumerate(self.finished):
+            if call.id == call_id:
+                if assistant_ended_reason is not None:
+                    self.finished[index] = call._replace(assistant_ended_reason=assistant_ended_reason)
+                return True
+        return False
 
     def has_ended(self, sid: str, *, in_progress: bool = False) -> bool:
         """Whether the call of this CallSid ran here, and ended for good, not long ago.
@@ -247,7 +258,9 @@ class Calls:
 
     def _remember(self, call: Call) -> None:
         self._over[call.sid] = call.end_reason
-        self.finished.append(FinishedCall(call.id, call.sid, time.time(), round(call.age_s, 3), call.end_reason))
+        age_s = round(call.age_s, 3)
+        over = FinishedCall(call.id, call.sid, time.time(), age_s, call.end_reason, call.assistant_ended_reason)
+        self.finished.append(over)
         if len(self._over) > OVER_MAX:
             del self._over[next(iter(self._over))]
         self._forget_hung_up()

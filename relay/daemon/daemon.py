@@ -44,7 +44,7 @@ from relay.daemon.notify import Notifier, report
 from relay.daemon.reload import Reloader
 from relay.daemon.server import Server
 from relay.daemon.tracing import open_tracer
-from relay.daemon.webhooks import note_assistant_calls, open_webhooks
+from relay.daemon.webhooks import open_webhooks
 from relay.errors import ConfigError, StartFailed
 from relay.metrics import Metrics
 from relay.net.link.shared_reader import shared_reader
@@ -106,7 +106,6 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
             admin_port = for_operators.getsockname()[1]
         async with (
             _open_store(config, metrics) as store,
-            open_webhooks(config, metrics) as webhooks,
             open_recorder(config, redactor, metrics.recordings_failed.inc) as recorder,
             AsyncExitStack() as stack,
             trio.open_nursery() as nursery,
@@ -128,6 +127,7 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
             async with (
                 open_calls(services, *dialers) as calls,
                 open_browser_sessions(config, calls, refusals) as sessions,
+                open_webhooks(config, metrics, calls, store) as webhooks,
             ):
                 nursery.start_soon(collect_garbage, lambda: not len(calls))
                 nursery.start_soon(partial(probe_loop_lag, metrics, note=calls.note_loop_lag))
@@ -137,9 +137,6 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
                 context = EndpointContext(
                     config, metrics, calls, takeover, sessions, watched, gate, refusals, limits, now, webhooks
                 )
-                if webhooks is not None:
-                    listener_of_calls = partial(note_assistant_calls, webhooks.queue, calls)
-                    stack.enter_context(calls.listeners.listening(listener_of_calls))
                 if assets.span_receiver is not None:
                     tracer = await stack.enter_async_context(
                         open_tracer(assets.span_receiver, metrics.spans_dropped.inc)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 
 from relay.errors import LegLost
+from relay.net.poster import Poster
 from relay.net.rest import RestClient
 from relay.state.event_journal import EventDelivery
 from relay.wire.vapi_events import VapiEvent
@@ -19,23 +20,25 @@ ANSWER_MAX_BYTES = 256 * 1024
 
 
 class EventForwarder:
-    """Shared by all calls. `timeout_s` is the limit of each request."""
+    """Shared by all calls. `poster` takes events to `url`, `rest` questions: their answers are read."""
 
-    def __init__(self, url: str, secret: str, rest: RestClient) -> None:
+    def __init__(self, url: str, secret: str, rest: RestClient, poster: Poster) -> None:
         self._url = url
         self._secret = secret.encode()
         self._rest = rest
+        self._poster = poster
 
     async def deliver(self, delivery: EventDelivery) -> None:
         """Pass one event on. Raises RelayError unless it was answered with 2xx."""
         body = envelope(delivery.message, delivery.call_id, delivery.call_sid)
-        status, _ = await self._post(body, delivery.delivery_id)
+        status = await self._poster.post(body, self._headers(body, delivery.delivery_id))
         if not 200 <= status < 300:
             raise LegLost(f"answered with {status}")
 
     async def ask(self, event: VapiEvent, call_id: str | None, call_sid: str | None) -> bytes:
         """Return the answer to Vapi. Raises RelayError when there is none that Vapi could use, or not in time."""
-        status, body = await self._post(envelope(event.message, call_id, call_sid), event.delivery_id)
+        asked = envelope(event.message, call_id, call_sid)
+        status, body = await self._rest.post_bytes(self._url, asked, self._headers(asked, event.delivery_id))
         if status != 200:
             raise LegLost(f"answered with {status}")
         answer = answer_of(event, body) if len(body) <= ANSWER_MAX_BYTES else None
@@ -43,11 +46,8 @@ class EventForwarder:
             raise LegLost("the answer is not one that Vapi takes")
         return answer
 
-    async def _post(self, body: bytes, delivery_id: str) -> tuple[int, bytes]:
+    def _headers(self, body: bytes, delivery_id: str) -> Mapping[str, str]:
         stamp = str(int(time.time()))
-        return await self._rest.post_bytes(self._url, body, self._headers(body, stamp, delivery_id))
-
-    def _headers(self, body: bytes, stamp: str, delivery_id: str) -> Mapping[str, str]:
         digest = hmac.digest(self._secret, f"{stamp}.".encode() + body, "sha256").hex()
         return {
             "Content-Type": "application/json",

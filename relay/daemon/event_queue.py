@@ -6,8 +6,9 @@ All that comes or is settled meanwhile is one transaction of the journal, on a t
 import random
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
@@ -21,6 +22,7 @@ from relay.state.event_journal import (
     Arrival,
     AssistantCallNote,
     DeliveryOutcome,
+    EventAnswer,
     EventDelivery,
     EventJournal,
     Exchanged,
@@ -28,12 +30,15 @@ from relay.state.event_journal import (
 )
 from relay.wakeup import Signal
 
-DELIVERIES_MAX = 16
+DELIVERIES_MAX = 64
 """Events that are being passed on at a time: one of each call at most."""
 ARRIVALS_MAX = 2000
 """Events that wait to be stored; one more is refused."""
 GATHER_S = 0.01
 """From the first that comes to the transaction: of many events each then costs little more than its own rows."""
+STEPS_BETWEEN = 2
+"""Of the event loop, before each handler that goes on and each delivery that begins: in a step everybody who is ready
+has a turn, calls with their audio too."""
 LONGEST_PAUSE_S = 60.0
 LOOK_EVERY_S = 30.0
 """Another process may have left events behind, or one be too old."""
@@ -56,6 +61,14 @@ class _UnstoredArrival:
         self.acceptance: Acceptance | None = None
 
 
+@dataclass(slots=True)
+class _UnstoredAnswer:
+    """One answer, until the journal has it, or could not take it."""
+
+    answer: EventAnswer
+    settled: trio.Event = field(default_factory=trio.Event)
+
+
 class EventQueue:
     """One for the daemon. `deliver` is None where nothing is passed on: then events are only known again."""
 
@@ -65,6 +78,7 @@ class EventQueue:
         self._deliver = deliver
         self._arrivals: list[_UnstoredArrival] = []
         self._notes: list[AssistantCallNote] = []
+        self._answers: dict[str, _UnstoredAnswer] = {}
         self._outcomes: list[DeliveryOutcome] = []
         self._under_way: set[int] = set()
         self._news = Signal()
@@ -97,6 +111,17 @@ class EventQueue:
             raise StateUnavailable("the event could not be stored")
         return waiting.acceptance
 
+    async def keep_answer(self, delivery_id: str, body: bytes) -> None:
+        """Store what a question is answered with, for when it comes again: see `Acceptance`.
+
+        Where that fails, or too much waits, nothing is stored, and nobody is told: the answer is good all the same.
+        """
+        if len(self._answers) >= ARRIVALS_MAX:
+            return
+        waiting = self._answers[delivery_id] = _UnstoredAnswer(EventAnswer(delivery_id, body))
+        self._news.fire()
+        await waiting.settled.wait()
+
     async def run(self) -> None:
         """Store and pass on, until cancelled. What is under way then may be taken by the next process at once."""
         try:
@@ -105,7 +130,7 @@ class EventQueue:
             async with trio.open_nursery() as nursery:
                 wait_s = 0.0
                 while True:
-                    if not (self._arrivals or self._notes or self._outcomes):
+                    if not (self._arrivals or self._notes or self._answers or self._outcomes):
                         await self._news.wait(until=trio.current_time() + wait_s)
                         await trio.sleep(GATHER_S)
                     wait_s = await self._turn(nursery)
@@ -116,6 +141,7 @@ class EventQueue:
         """One transaction; returns how long nothing will be due, if nothing comes."""
         arrivals, self._arrivals = self._arrivals, []
         notes, self._notes = self._notes, []
+        answers, self._answers = self._answers, {}
         outcomes, self._outcomes = self._outcomes, []
         room = DELIVERIES_MAX - len(self._under_way) if self._deliver else 0
         now = time.time()
@@ -124,6 +150,7 @@ class EventQueue:
             now,
             notes=notes,
             arrivals=[it.arrival for it in arrivals],
+            answers=[it.answer for it in answers.values()],
             outcomes=outcomes,
             room=room,
         )
@@ -134,17 +161,21 @@ class EventQueue:
             self._note_store_failed(error)
             for waiting in arrivals:
                 waiting.stored.set()
+            _settle(answers)
             await trio.sleep(STORE_AGAIN_S)
             return 0.0
         self.store_failing = False
+        _settle(answers)
+        self._tell(exchanged)
         for waiting, acceptance in zip(arrivals, exchanged.acceptances, strict=True):
             waiting.acceptance = acceptance
             self.ever_accepted += acceptance.new
+            await _let_others_run()
             waiting.stored.set()
         for delivery in exchanged.deliveries:
             self._under_way.add(delivery.number)
+            await _let_others_run()
             nursery.start_soon(self._pass_on, delivery)
-        self._tell(exchanged)
         if exchanged.next_at is None or len(self._under_way) >= DELIVERIES_MAX or self._deliver is None:
             return LOOK_EVERY_S
         return min(LOOK_EVERY_S, max(0.0, exchanged.next_at - time.time()))
@@ -175,6 +206,7 @@ class EventQueue:
         self._journal.close()
         for waiting in self._arrivals:
             waiting.stored.set()
+        _settle(self._answers)
 
     def _tell(self, exchanged: Exchanged) -> None:
         self.waiting = exchanged.waiting
@@ -208,3 +240,13 @@ class EventQueue:
         if not self.store_failing:
             self.store_failing = True
             log.warning("webhook.store_failed", error=f"{type(error).__name__}: {error}")
+
+
+async def _let_others_run() -> None:
+    for _ in range(STEPS_BETWEEN):
+        await trio.lowlevel.checkpoint()
+
+
+def _settle(answers: Mapping[str, _UnstoredAnswer]) -> None:
+    for waiting in answers.values():
+        waiting.settled.set()

@@ -82,12 +82,13 @@ def _known(call: FinishedCall, *, recorded: bool) -> dict[str, Any]:
         "ended_at": _utc(call.ended_at),
         "duration_s": call.duration_s,
         "end_reason": call.reason,
+        "assistant_ended_reason": call.assistant_ended_reason,
         "recorded": recorded,
     }
 
 
 def _only_recorded(call_id: str, changed_at: float) -> dict[str, Any]:
-    unknown = dict.fromkeys(("call_sid", "duration_s", "end_reason"))
+    unknown = dict.fromkeys(("call_sid", "duration_s", "end_reason", "assistant_ended_reason"))
     return {"id": call_id, **unknown, "ended_at": _utc(changed_at), "recorded": True}
 
 

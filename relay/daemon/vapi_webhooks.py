@@ -12,12 +12,10 @@ They are passed on later, by a task of its own; only one that asks for something
 """
 
 import time
-from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
-import structlog
 import trio
 
 from relay.call.report.events import WebhookAccepted
@@ -36,19 +34,15 @@ HELD_MAX_BYTES = 64 * 2**20
 """Of bodies that are read and stored at a time: these are held in memory."""
 AT_ONCE_MAX_BYTES = 65_536
 """A longer body is parsed on a thread: 4 MiB take some 30 ms, in which no call would run."""
-ANSWERS_MAX = 1000
-"""Answers that are kept for a message that comes again."""
 NOBODY = "nothing answers this here"
 NO_ANSWER = "no answer in time"
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
 class _Answer:
     """The answer to a message that asks, as soon as it is there."""
 
-    body: bytes = b""
+    body: bytes
     there: trio.Event = field(default_factory=trio.Event)
 
 
@@ -56,14 +50,14 @@ class VapiWebhooks:
     """The endpoint, which is there only when webhooks are asked for."""
 
     def __init__(self, context: EndpointContext, webhooks: WebhookServices, rules: WebhookRules) -> None:
-        self._calls = context.calls
         self._metrics = context.metrics
         self._refusals = context.refusals
         self._vapi_addresses = context.limits.vapi_addresses
         self._webhooks = webhooks
         url = context.config.server.public_url + EVENTS_PATH
         self._verifier = WebhookVerifier(rules, context.config.secrets.vapi_webhook_secrets, url)
-        self._answers: OrderedDict[str, _Answer] = OrderedDict()
+        self._asking: dict[str, _Answer] = {}
+        """The questions that are put to the operator's endpoint now."""
         self._held_bytes = 0
         self._one_at_a_time = trio.CapacityLimiter(1)
 
@@ -73,12 +67,16 @@ class VapiWebhooks:
     async def receive(self, request: AsgiRequest, _part: str) -> None:
         """Answer one webhook."""
         self._check(self._verifier.check_head(request.header, time.time()))
+        if request.client in self._vapi_addresses:  # a crowd that is read late is not slow; see `_held_in_memory`
+            request.slow = nullcontext
         with self._held_in_memory(min(request.content_length or BODY_MAX_BYTES, BODY_MAX_BYTES)):
             event = await self._read(request)
             self._metrics.webhook_events.labels(event.type if event.type in TYPES else OTHER).inc()
+            await self._webhooks.joiner.learn(event.call_id)
             acceptance = await self._store(event)
         if acceptance.new:
-            self._tell(event, acceptance)
+            told = WebhookAccepted(event.type, event.call_id, event.ended_reason)
+            self._webhooks.joiner.join(told, acceptance)
         await request.answer(200, await self._answer(event, acceptance) if event.asks else b"{}")
 
     async def _read(self, request: AsgiRequest) -> VapiEvent:
@@ -109,18 +107,20 @@ class VapiWebhooks:
             raise RequestRefused(503, "EVENTS_UNAVAILABLE", f"{error}: send it again") from None
 
     async def _answer(self, event: VapiEvent, acceptance: Acceptance) -> bytes:
-        """The same to the same message, which is asked once as long as this process remembers it."""
-        if known := self._answers.get(event.delivery_id):
-            await known.there.wait()
-            return known.body
-        answer = self._answers[event.delivery_id] = _Answer()
-        if len(self._answers) > ANSWERS_MAX:
-            self._answers.popitem(last=False)
-        answer.body = refusal(event, NO_ANSWER)
+        """The same to the same message. It is stored before it is sent: who does not get it asks again, and may ask the
+        process that follows this one."""
+        if acceptance.answer is not None:
+            return acceptance.answer
+        if asking := self._asking.get(event.delivery_id):
+            await asking.there.wait()
+            return asking.body
+        answer = self._asking[event.delivery_id] = _Answer(refusal(event, NO_ANSWER))
         try:
             answer.body = await self._ask(event, acceptance)
+            await self._webhooks.queue.keep_answer(event.delivery_id, answer.body)
         finally:
             answer.there.set()
+            del self._asking[event.delivery_id]
         return answer.body
 
     async def _ask(self, event: VapiEvent, acceptance: Acceptance) -> bytes:
@@ -132,14 +132,6 @@ class VapiWebhooks:
         except RelayError as error:
             self._refusals.warning("webhook.unanswered", event.type, type=event.type, error=str(error))
             return refusal(event, NO_ANSWER)
-
-    def _tell(self, event: VapiEvent, acceptance: Acceptance) -> None:
-        told = WebhookAccepted(event.type, event.call_id, event.ended_reason)
-        call = self._calls.find(acceptance.call_sid or "") or self._calls.find_by_id(acceptance.call_id or "")
-        if call is None or call.id != acceptance.call_id:
-            told.write_to(log.bind(call_id=acceptance.call_id))
-            return
-        call.told_by_webhook(told)
 
     def _check(self, problem: str | None) -> None:
         if problem is not None:

@@ -10,14 +10,15 @@ from tempfile import TemporaryDirectory
 import trio
 
 from relay.call.calls import Calls
-from relay.call.report.events import AssistantReady
-from relay.call.report.listeners import CallNews
 from relay.config import Config
 from relay.daemon.event_forwarder import EventForwarder
+from relay.daemon.event_joiner import EventJoiner
 from relay.daemon.event_queue import EventQueue
 from relay.metrics import Metrics
+from relay.net.poster import Poster
 from relay.net.rest import open_rest_client
-from relay.state.event_journal import AssistantCallNote, EventJournal
+from relay.state import StateStore
+from relay.state.event_journal import EventJournal
 from relay.state.sqlite import file_of
 
 LEASE_MARGIN_S = 10.0
@@ -29,6 +30,7 @@ class WebhookServices:
     """`forwarder` is None where nothing is passed on."""
 
     queue: EventQueue
+    joiner: EventJoiner
     forwarder: EventForwarder | None
 
 
@@ -45,7 +47,9 @@ def journal_file(state_url: str, environ: Mapping[str, str]) -> Path | None:
 
 
 @asynccontextmanager
-async def open_webhooks(config: Config, metrics: Metrics) -> AsyncIterator[WebhookServices | None]:
+async def open_webhooks(
+    config: Config, metrics: Metrics, calls: Calls, store: StateStore | None
+) -> AsyncIterator[WebhookServices | None]:
     """What works while the context is open; None where no webhooks are asked for."""
     if config.webhooks is None:
         yield None
@@ -55,16 +59,16 @@ async def open_webhooks(config: Config, metrics: Metrics) -> AsyncIterator[Webho
         path = journal_file(config.state.url, os.environ) or Path(folder, "events.db")
         journal = EventJournal(path, lease_s=events.timeout_s + LEASE_MARGIN_S)
         async with open_rest_client(events.timeout_s) as rest, trio.open_nursery() as nursery:
-            secret = config.secrets.events_secret
-            forwarder = EventForwarder(events.forward_url, secret, rest) if events.forward_url and secret else None
+            forwarder, secret = None, config.secrets.events_secret
+            if events.forward_url and secret:
+                poster = Poster(events.forward_url, events.timeout_s)
+                nursery.start_soon(poster.run)
+                forwarder = EventForwarder(events.forward_url, secret, rest, poster)
             queue = EventQueue(journal, metrics, forwarder.deliver if forwarder else None)
             metrics.webhooks_missing.set_function(lambda: not queue.ever_accepted)
             nursery.start_soon(queue.run)
-            yield WebhookServices(queue, forwarder)
+            joiner = EventJoiner(queue, calls, store, metrics)
+            nursery.start_soon(joiner.run)
+            with calls.listeners.listening(joiner.note_call):
+                yield WebhookServices(queue, joiner, forwarder)
             nursery.cancel_scope.cancel()
-
-
-def note_assistant_calls(queue: EventQueue, calls: Calls, news: CallNews) -> None:
-    """For `calls.listeners`: tell the queue of each assistant's call whose it is."""
-    if isinstance(news.event, AssistantReady) and (call := calls.find_by_id(news.call_id)):
-        queue.note_call(AssistantCallNote(news.event.assistant_call_id, call.id, call.sid))

@@ -54,6 +54,9 @@ class Http1Connection(TCPServer):
         self._requests = PlainRequests(config.h11_max_incomplete_size)
         self._reader = RequestReader(stream, turns, stream.place.client)
         self._upgrade_answered = trio.Event()
+        self._holding = False
+        self._held = b""
+        """The head of an answer."""
 
     async def _read_data(self) -> None:
         self._http.connection = self._requests
@@ -71,7 +74,15 @@ class Http1Connection(TCPServer):
         vars(self).clear()
 
     async def protocol_send(self, event: HypercornEvent) -> None:
-        """As hypercorn does; but an answer that ends after the reader does not start the timer again."""
+        """As hypercorn does; but an answer that ends after the reader does not start the timer again, and the head of
+        an answer goes with the first of its body (ASGI, "Response Start")."""
+        if isinstance(event, RawData):
+            data, self._held = self._held + event.data, b""
+            if self._holding:
+                self._held = data
+            elif data:
+                await super().protocol_send(RawData(data))
+            return
         if isinstance(event, Updated):
             if event.idle:
                 self._place.waits()
@@ -131,9 +142,13 @@ class Http1Connection(TCPServer):
         """An answer that does not wait for the end of the body says that it is the last (RFC 9112, 9.6)."""
 
         async def send_and_tell(event: Any) -> None:
-            if event["type"] == "http.response.start" and self._requests.their_state is h11.SEND_BODY:
+            self._holding = event["type"] == "http.response.start"
+            if self._holding and self._requests.their_state is h11.SEND_BODY:
                 event = {**event, "headers": [*event.get("headers", ()), (b"connection", b"close")]}
-            await send(event)
+            try:
+                await send(event)
+            finally:
+                self._holding = False
 
         return send_and_tell
 

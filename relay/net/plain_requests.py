@@ -86,14 +86,12 @@ class PlainRequests(h11.Connection):
         _refuse(framing_problem(event.http_version, event.headers))
         if (event.method, event.http_version) == (b"PRI", b"2.0"):
             raise h11.RemoteProtocolError("HTTP/2 is not served", error_status_hint=505)
-        plain = h11.Request(
-            method=event.method,
-            headers=[(name, value) for name, value in event.headers if not _is_offer(name, value)],
-            target=_origin_form(event.method, event.target),
-            http_version=event.http_version,
-        )
+        target = _origin_form(event.method, event.target)
+        headers = [(name, value) for name, value in event.headers if not _is_offer(name, value)]
         self.demand = Demand()
-        return plain
+        if target == event.target and len(headers) == len(event.headers):
+            return event  # to make a request checks it all again
+        return h11.Request(method=event.method, headers=headers, target=target, http_version=event.http_version)
 
     @property
     def trailing_data(self) -> tuple[bytes, bool]:

@@ -42,6 +42,7 @@ from relay.record.entries import (
     ToAssistant,
     ToCaller,
     Told,
+    ToldByWebhook,
     ToldToEnd,
     Woke,
 )
@@ -170,6 +171,11 @@ class CallRecording:
 
     def told_to_end(self, reason: str) -> None:
         self._add(ToldToEnd(self._now(), reason))
+
+    def told_by_webhook(
+        self, kind: str, assistant_call_id: str | None, ended_reason: str | None, *, joined: bool
+    ) -> None:
+        self._add(ToldByWebhook(self._now(), kind, assistant_call_id, ended_reason, joined))
 
     def new_connection(self) -> int:
         """The number of a connection with an assistant that begins now."""

@@ -189,6 +189,16 @@ class ToldToEnd(Struct, frozen=True, array_like=True, gc=False, tag=18):
     reason: str
 
 
+class ToldByWebhook(Struct, frozen=True, array_like=True, gc=False, tag=27):
+    """The provider told of one of its calls with the assistant. `joined`: another process took the message."""
+
+    at_s: float
+    kind: str
+    assistant_call_id: str | None
+    ended_reason: str | None
+    joined: bool
+
+
 class Dialled(Struct, frozen=True, array_like=True, gc=False, tag=19):
     """A call with an assistant was created. Connections are numbered from 1, in the order in which they were begun."""
 
@@ -266,6 +276,7 @@ Timed = (
     | CallerNote
     | ReattachAsked
     | ToldToEnd
+    | ToldByWebhook
     | Dialled
     | DialRefused
     | AssistantConnected

@@ -44,6 +44,7 @@ AS_GIVEN = frozenset(
     {
         *("call.started", "call.state", "caller.key_pressed", "caller.bad_message"),
         *("assistant.ready", "assistant.speech", "assistant.ended", "assistant.handed_off"),
+        *("webhook.accepted", "webhook.joined"),
         *("assistant.bad_message", "assistant.unknown_message", "transcript.final", "transcript.partial"),
     }
 )

@@ -13,6 +13,7 @@ from relay.call.caller.classifier import Opinion
 from relay.call.caller.leg import CallerAudio, CallerEvent, CallerGone, Dropped, Heard, KeyPressed
 from relay.call.checkpoint import new_record
 from relay.call.playback.speaker import Burden
+from relay.call.report.events import WebhookAccepted, WebhookJoined
 from relay.call.services import Services
 from relay.config import Config
 from relay.errors import AssistantUnavailable, LegLost, MessageUnsupported, RemoteProtocolError
@@ -39,6 +40,7 @@ from relay.record.entries import (
     SpeechSkipped,
     TextFromAssistant,
     Timed,
+    ToldByWebhook,
     ToldToEnd,
 )
 from relay.replay.assistants import RecordedConnections, RecordedDialer, RecordedPlacer
@@ -90,6 +92,9 @@ class ReplayStage:
                 self.call.grant_reattach()
             case ToldToEnd(_, reason):
                 self.call.finish(EndReason(reason))
+            case ToldByWebhook(_, kind, assistant_call_id, ended_reason, joined):
+                told = WebhookJoined if joined else WebhookAccepted
+                self.call.told_by_webhook(told(kind, assistant_call_id, ended_reason))
             case Dialled(_, number, call_id, encoding, rate_hz):
                 granted = AudioFormat(Encoding(encoding), rate_hz)
                 self.connections.dialled(number, CallCreated(call_id, str(number), None, granted))

@@ -14,6 +14,10 @@ from typing import Protocol
 
 LEASE_S = 2.0
 """An owner that has not renewed its lease for so long is dead. Until then its callers wait for the next process."""
+LETTERS_MAX = 1000
+"""Letters that wait for one owner: beyond it the oldest make room."""
+LETTER_KEPT_S = 60.0
+"""An owner that lives takes its letters every second or so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,25 @@ class Backend(Protocol):
 
     def delete(self, call_sid: str) -> None:
         """Remove the record, if it is the asker's."""
+        ...
+
+    def note(self, assistant_call_id: str, call_sid: str, whose: bytes, keep_s: float) -> None:
+        """Keep for so long whose call an assistant's call is. The asker has that call."""
+        ...
+
+    def whose(self, assistant_call_id: str) -> bytes | None:
+        """Return what was noted of an assistant's call; None if that is nothing."""
+        ...
+
+    def post(self, letters: Sequence[tuple[str, bytes]]) -> None:
+        """Leave each letter for who has the call of that assistant's call, if that is another owner, and lives.
+
+        That is the owner of the call's record, or who has noted it where there is none.
+        """
+        ...
+
+    def letters(self) -> list[bytes]:
+        """Take what was left for the asker, the oldest first."""
         ...
 
     def beat(self) -> None:

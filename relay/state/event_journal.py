@@ -11,6 +11,8 @@ An event is in the file when `exchange` returns, so it survives the process; a l
 | gone     | known by its id still                    |                                                | SEEN_S   |
 
 What is over a deadline in KEPT_S, or the oldest when the file holds more than STORED_MAX_BYTES, is given up.
+
+An answer to a question is known for SEEN_S too, and the newest ANSWERS_MAX_BYTES of them.
 """
 
 import sqlite3
@@ -31,6 +33,7 @@ KEPT_S = 86_400.0
 STORED_MAX_BYTES = 256 * 2**20
 CALL_KEPT_S = 86_400.0
 """Whose call an assistant's call was is known so long."""
+ANSWERS_MAX_BYTES = 16 * 2**20
 _GIVEN_UP_AT_ONCE = 100
 _WIPE_EVERY_S = 10.0
 
@@ -48,6 +51,7 @@ _SCHEMA = (
         " (id TEXT PRIMARY KEY, call_id TEXT NOT NULL, call_sid TEXT NOT NULL, at REAL NOT NULL)"
     ),
     "CREATE INDEX IF NOT EXISTS assistant_calls_by_age ON assistant_calls (at)",
+    "CREATE TABLE IF NOT EXISTS answers (number INTEGER PRIMARY KEY, delivery_id TEXT UNIQUE, at REAL, body BLOB)",
     "CREATE TABLE IF NOT EXISTS accepted (one INTEGER PRIMARY KEY CHECK (one = 1), count INTEGER, last_at REAL)",
 )
 _SEE = "INSERT OR IGNORE INTO seen (delivery_id, at) VALUES (?, ?)"
@@ -75,6 +79,13 @@ _PROMOTE = (
     " AND number = (SELECT number FROM waiting WHERE line = ? ORDER BY number LIMIT 1)"
 )
 _OLDEST = "SELECT number, delivery_id, type, call_id, accepted_at FROM waiting ORDER BY number LIMIT ?"
+_FORGET_ANSWERS = "DELETE FROM answers WHERE at < ? OR at > ?"
+_BOUND_ANSWERS = (
+    "DELETE FROM answers WHERE number IN (SELECT number FROM"
+    " (SELECT number, SUM(LENGTH(body)) OVER (ORDER BY number DESC) AS bytes FROM answers) WHERE bytes > ?)"
+)
+_KEEP_ANSWER = "INSERT OR REPLACE INTO answers (delivery_id, at, body) VALUES (?, ?, ?)"
+_ANSWER = "SELECT body FROM answers WHERE delivery_id = ?"
 _WHOSE = "SELECT call_id, call_sid FROM assistant_calls WHERE id = ?"
 _LONGEST_PAUSE_S = 3600.0
 """No lease and no pause is longer: a time that is later still is of a clock that was set back since."""
@@ -102,11 +113,21 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """`new`: it has not come before. The ids are those of our call, None where it is none of ours."""
+    """`new`: it has not come before. The ids are those of our call, None where it is none of ours. `answer` is what it
+    was answered with before, if it was, and that is known still."""
 
     new: bool
     call_id: str | None
     call_sid: str | None
+    answer: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventAnswer:
+    """What a question is answered with."""
+
+    delivery_id: str
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +190,7 @@ class EventJournal:
         *,
         notes: Sequence[AssistantCallNote] = (),
         arrivals: Sequence[Arrival] = (),
+        answers: Sequence[EventAnswer] = (),
         outcomes: Sequence[DeliveryOutcome] = (),
         room: int = 0,
     ) -> Exchanged:
@@ -178,16 +200,19 @@ class EventJournal:
                 values = (note.assistant_call_id, note.call_id, note.call_sid, now)
                 connection.execute("INSERT OR REPLACE INTO assistant_calls VALUES (?, ?, ?, ?)", values)
             acceptances = [_accept(connection, arrival, now) for arrival in arrivals]
+            connection.executemany(_KEEP_ANSWER, [(it.delivery_id, now, it.body) for it in answers])
+            if answers:
+                connection.execute(_BOUND_ANSWERS, (ANSWERS_MAX_BYTES,))
             if new := sum(it.new for it in acceptances):
                 connection.execute(_ACCEPT, (new, now))
             for outcome in outcomes:
                 self._settle(connection, outcome, now)
             given_up = list(self._give_up(connection, now))
-            _forget(connection, now)
+            forgotten = _forget(connection, now)
             deliveries = self._take(connection, now, room)
             (waiting,) = connection.execute("SELECT COUNT(*) FROM waiting").fetchone()
             (next_at,) = connection.execute("SELECT MIN(due_at) FROM waiting WHERE due_at IS NOT NULL").fetchone()
-        self._wiped &= not (outcomes or given_up)
+        self._wiped &= not (outcomes or given_up or answers or forgotten)
         if not waiting and not self._wiped and now >= self._wipe_at:
             self._wipe(now)
         return Exchanged(acceptances, deliveries, given_up, waiting, next_at)
@@ -264,7 +289,8 @@ def _accept(connection: sqlite3.Connection, arrival: Arrival, now: float) -> Acc
             "message": arrival.message,
         }
         connection.execute(_WAIT, values)
-    return Acceptance(new, call_id, call_sid)
+    answer = None if new else connection.execute(_ANSWER, (arrival.delivery_id,)).fetchone()
+    return Acceptance(new, call_id, call_sid, answer and answer[0])
 
 
 def _remove(connection: sqlite3.Connection, number: int, now: float) -> None:
@@ -274,6 +300,8 @@ def _remove(connection: sqlite3.Connection, number: int, now: float) -> None:
         connection.execute(_PROMOTE, (now, row[0]))
 
 
-def _forget(connection: sqlite3.Connection, now: float) -> None:
+def _forget(connection: sqlite3.Connection, now: float) -> bool:
+    """Whether that was anything that somebody said."""
     connection.execute(_FORGET_SEEN, (now - SEEN_S, now + SEEN_S, SEEN_MAX))
     connection.execute("DELETE FROM assistant_calls WHERE at < ?", (now - CALL_KEPT_S,))
+    return connection.execute(_FORGET_ANSWERS, (now - SEEN_S, now + SEEN_S)).rowcount > 0

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from relay.state.backend import LEASE_S, Claim
+from relay.state.backend import LEASE_S, LETTERS_MAX, Claim
 
 
 @dataclass(slots=True)
@@ -14,12 +14,22 @@ class _Row:
     expires_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Note:
+    owner: str
+    call_sid: str
+    whose: bytes
+    expires_at: float
+
+
 @dataclass(slots=True)
 class MemoryTables:
     """The records and leases that several owners share."""
 
     rows: dict[str, _Row] = field(default_factory=dict)
     alive_until: dict[str, float] = field(default_factory=dict)
+    notes: dict[str, _Note] = field(default_factory=dict)
+    letters: dict[str, list[bytes]] = field(default_factory=dict)
 
 
 class MemoryBackend:
@@ -79,11 +89,31 @@ class MemoryBackend:
         if row and row.owner == self._owner:
             del self._tables.rows[call_sid]
 
+    def note(self, assistant_call_id: str, call_sid: str, whose: bytes, keep_s: float) -> None:
+        self._tables.notes[assistant_call_id] = _Note(self._owner, call_sid, whose, self._wall() + keep_s)
+
+    def whose(self, assistant_call_id: str) -> bytes | None:
+        note = self._note(assistant_call_id)
+        return note.whose if note else None
+
+    def post(self, letters: Sequence[tuple[str, bytes]]) -> None:
+        for assistant_call_id, letter in letters:
+            if note := self._note(assistant_call_id):
+                row = self._row(note.call_sid)
+                owner = row.owner if row else note.owner
+                if owner != self._owner and self._tables.alive_until.get(owner, 0) > self._wall():
+                    waiting = [*self._tables.letters.get(owner, []), letter]
+                    self._tables.letters[owner] = waiting[-LETTERS_MAX:]
+
+    def letters(self) -> list[bytes]:
+        return self._tables.letters.pop(self._owner, [])
+
     def beat(self) -> None:
         now = self._wall()
         tables = self._tables
         tables.rows = {sid: row for sid, row in tables.rows.items() if row.expires_at > now}
         tables.alive_until = {owner: until for owner, until in tables.alive_until.items() if until > now}
+        tables.notes = {it: note for it, note in tables.notes.items() if note.expires_at > now}
         tables.alive_until[self._owner] = now + self._lease_s
 
     def retire(self) -> None:
@@ -95,6 +125,10 @@ class MemoryBackend:
     def _row(self, call_sid: str) -> _Row | None:
         row = self._tables.rows.get(call_sid)
         return row if row and row.expires_at > self._wall() else None
+
+    def _note(self, assistant_call_id: str) -> _Note | None:
+        note = self._tables.notes.get(assistant_call_id)
+        return note if note and note.expires_at > self._wall() else None
 
     def _may_have(self, row: _Row | None) -> bool:
         return row is None or row.owner == self._owner or self._tables.alive_until.get(row.owner, 0) <= self._wall()

@@ -12,10 +12,12 @@ from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from relay.state.backend import LEASE_S, Claim
+from relay.state.backend import LEASE_S, LETTER_KEPT_S, LETTERS_MAX, Claim
 
 _CALL = "relay:call:"
 _OWNER = "relay:owner:"
+_ASSISTANT_CALL = "relay:assistant-call:"
+_LETTERS = "relay:letters:"
 _ONE_MORE_TRY = 1
 """A connection that the server closed while it was idle is found out only by using it."""
 
@@ -53,6 +55,20 @@ redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'record', ARGV[4])
 return 1
 """
 )
+_NOTE = """
+redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'call_sid', ARGV[2], 'whose', ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+"""
+_POST = f"""
+local owner, call_sid = unpack(redis.call('HMGET', KEYS[1], 'owner', 'call_sid'))
+if not owner then return end
+owner = redis.call('HGET', '{_CALL}' .. call_sid, 'owner') or owner
+if owner == ARGV[1] or redis.call('EXISTS', '{_OWNER}' .. owner) == 0 then return end
+local waiting = '{_LETTERS}' .. owner
+redis.call('RPUSH', waiting, ARGV[2])
+redis.call('LTRIM', waiting, {-LETTERS_MAX}, -1)
+redis.call('PEXPIRE', waiting, {round(LETTER_KEPT_S * 1000)})
+"""
 _DELETE = "if redis.call('HGET', KEYS[1], 'owner') == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
 
@@ -86,6 +102,8 @@ class RedisBackend:
         self._save = self._client.register_script(_SAVE)
         self._take = self._client.register_script(_TAKE)
         self._swap = self._client.register_script(_SWAP)
+        self._note = self._client.register_script(_NOTE)
+        self._post = self._client.register_script(_POST)
         self._delete = self._client.register_script(_DELETE)
 
     def now(self) -> float:
@@ -122,6 +140,31 @@ class RedisBackend:
 
     def delete(self, call_sid: str) -> None:
         self._run(self._delete, call_sid, [self._owner])
+
+    def note(self, assistant_call_id: str, call_sid: str, whose: bytes, keep_s: float) -> None:
+        with self._operation():
+            arguments: list[Any] = [self._owner, call_sid, whose, round(keep_s * 1000)]
+            self._note(keys=[_ASSISTANT_CALL + assistant_call_id], args=arguments)
+
+    def whose(self, assistant_call_id: str) -> bytes | None:
+        with self._operation() as client:
+            found: Any = client.hget(_ASSISTANT_CALL + assistant_call_id, "whose")
+        return bytes(found) if found is not None else None
+
+    def post(self, letters: Sequence[tuple[str, bytes]]) -> None:
+        with self._operation() as client:
+            pipeline = client.pipeline(transaction=False)
+            for assistant_call_id, letter in letters:
+                self._post(keys=[_ASSISTANT_CALL + assistant_call_id], args=[self._owner, letter], client=pipeline)
+            pipeline.execute()
+
+    def letters(self) -> list[bytes]:
+        with self._operation() as client:
+            pipeline = client.pipeline(transaction=True)
+            pipeline.lrange(_LETTERS + self._owner, 0, -1)
+            pipeline.delete(_LETTERS + self._owner)
+            found, _ = pipeline.execute()
+        return [bytes(letter) for letter in found]
 
     def beat(self) -> None:
         with self._operation() as client:

@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from relay.state.backend import LEASE_S, Claim
+from relay.state.backend import LEASE_S, LETTER_KEPT_S, LETTERS_MAX, Claim
 from relay.state.sqlite_file import SqliteFile
 
 FILE_NAME = "relay.db"
@@ -31,6 +31,16 @@ _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS calls (call_sid TEXT PRIMARY KEY, owner TEXT NOT NULL, expires_at REAL, record BLOB)",
     "CREATE INDEX IF NOT EXISTS calls_by_expiry ON calls (expires_at)",
     "CREATE TABLE IF NOT EXISTS owners (owner TEXT PRIMARY KEY, alive_until REAL NOT NULL)",
+    (
+        "CREATE TABLE IF NOT EXISTS assistant_calls (id TEXT PRIMARY KEY, owner TEXT NOT NULL, call_sid TEXT NOT NULL,"
+        " whose BLOB NOT NULL, expires_at REAL NOT NULL)"
+    ),
+    "CREATE INDEX IF NOT EXISTS assistant_calls_by_expiry ON assistant_calls (expires_at)",
+    (
+        "CREATE TABLE IF NOT EXISTS letters"
+        " (number INTEGER PRIMARY KEY, owner TEXT NOT NULL, letter BLOB NOT NULL, expires_at REAL NOT NULL)"
+    ),
+    "CREATE INDEX IF NOT EXISTS letters_by_owner ON letters (owner, number)",
     "CREATE TABLE IF NOT EXISTS clock (boot_id TEXT PRIMARY KEY, booted_at REAL NOT NULL)",
 )
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -53,8 +63,31 @@ _OWNS = "SELECT owner = :owner FROM calls WHERE call_sid = :call_sid AND expires
 _DELETE = "DELETE FROM calls WHERE call_sid = :call_sid AND owner = :owner"
 _RENEW = "INSERT OR REPLACE INTO owners (owner, alive_until) VALUES (:owner, :alive_until)"
 _RETIRE = "DELETE FROM owners WHERE owner = :owner"
+_NOTE = "INSERT OR REPLACE INTO assistant_calls VALUES (:id, :owner, :call_sid, :whose, :expires_at)"
+_WHOSE = "SELECT whose FROM assistant_calls WHERE id = :id AND expires_at > :now"
+_HAS_IT = (
+    "COALESCE((SELECT calls.owner FROM calls WHERE calls.call_sid = assistant_calls.call_sid AND expires_at > :now),"
+    " assistant_calls.owner)"
+)
+_POST = (
+    "INSERT INTO letters (owner, letter, expires_at) SELECT has_it, :letter, :until FROM"  # noqa: S608 - constants
+    " (SELECT " + _HAS_IT + " AS has_it FROM assistant_calls WHERE id = :id AND expires_at > :now)"
+    " WHERE has_it <> :owner"
+    " AND EXISTS (SELECT 1 FROM owners WHERE owners.owner = has_it AND owners.alive_until > :now)"
+)
+_BOUND_LETTERS = (
+    "DELETE FROM letters WHERE number IN (SELECT number FROM (SELECT number,"
+    " ROW_NUMBER() OVER (PARTITION BY owner ORDER BY number DESC) AS place FROM letters) WHERE place > :letters_max)"
+)
+_LETTERS = "SELECT letter FROM letters WHERE owner = :owner ORDER BY number"
+_TAKEN_LETTERS = "DELETE FROM letters WHERE owner = :owner"
 _OUR_TABLES = {"calls", "owners"}
-_FORGET = ("DELETE FROM calls WHERE expires_at <= :now", "DELETE FROM owners WHERE alive_until <= :now")
+_FORGET = (
+    "DELETE FROM calls WHERE expires_at <= :now",
+    "DELETE FROM owners WHERE alive_until <= :now",
+    "DELETE FROM assistant_calls WHERE expires_at <= :now",
+    "DELETE FROM letters WHERE expires_at <= :now",
+)
 
 
 def _uptime() -> float:
@@ -147,6 +180,30 @@ class SqliteBackend:
         with self._transaction() as connection:
             self._wiped = False
             connection.execute(_DELETE, self._values(call_sid=call_sid))
+
+    def note(self, assistant_call_id: str, call_sid: str, whose: bytes, keep_s: float) -> None:
+        with self._transaction() as connection:
+            more = {"id": assistant_call_id, "call_sid": call_sid, "whose": whose}
+            connection.execute(_NOTE, self._values(**more, expires_at=self._time() + keep_s))
+
+    def whose(self, assistant_call_id: str) -> bytes | None:
+        with self._transaction() as connection:
+            row = connection.execute(_WHOSE, self._values(id=assistant_call_id)).fetchone()
+            return bytes(row[0]) if row else None
+
+    def post(self, letters: Sequence[tuple[str, bytes]]) -> None:
+        with self._transaction() as connection:
+            until = self._time() + LETTER_KEPT_S
+            for assistant_call_id, letter in letters:
+                connection.execute(_POST, self._values(id=assistant_call_id, letter=letter, until=until))
+            connection.execute(_BOUND_LETTERS, {"letters_max": LETTERS_MAX})
+
+    def letters(self) -> list[bytes]:
+        with self._transaction() as connection:
+            found = [bytes(letter) for (letter,) in connection.execute(_LETTERS, self._values())]
+            if found:
+                connection.execute(_TAKEN_LETTERS, self._values())
+            return found
 
     def beat(self) -> None:
         with self._transaction() as connection:

@@ -6,12 +6,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Protocol, TypeVar
 
+import msgspec
 import structlog
 import trio
 
 from relay.errors import RecordTaken, StateUnavailable
 from relay.metrics import Metrics
 from relay.state.backend import Backend
+from relay.state.event_journal import CALL_KEPT_S, AssistantCallNote
 from relay.state.record import CallRecord
 
 TIMEOUT_S = 2.0
@@ -135,6 +137,31 @@ class StateStore:
     async def delete(self, call_sid: str) -> None:
         """Forget the record, if it is this process's."""
         await self._do("delete", lambda: self._backend.delete(call_sid))
+
+    async def note(self, note: AssistantCallNote) -> None:
+        """Keep whose call an assistant's call is, for all processes, for CALL_KEPT_S. The call is this process's."""
+        whose = msgspec.json.encode((note.call_id, note.call_sid))
+        known = partial(self._backend.note, note.assistant_call_id, note.call_sid, whose, CALL_KEPT_S)
+        await self._do("note", known)
+
+    async def whose(self, assistant_call_id: str) -> AssistantCallNote | None:
+        """Return whose call an assistant's call is, whichever process has it; None where that is not known."""
+        found = await self._do("whose", lambda: self._backend.whose(assistant_call_id))
+        if found is None:
+            return None
+        call_id, call_sid = msgspec.json.decode(found, type=tuple[str, str])
+        return AssistantCallNote(assistant_call_id, call_id, call_sid)
+
+    async def post(self, letters: Sequence[tuple[str, bytes]]) -> None:
+        """Leave letters for other processes: each for the one that has the call of the assistant's call named first.
+
+        One for a call that is this process's, or nobody's, is not kept.
+        """
+        await self._do("post", lambda: self._backend.post(letters))
+
+    async def letters(self) -> list[bytes]:
+        """Take what other processes have left for this one."""
+        return await self._do("letters", self._backend.letters)
 
     async def beat(self) -> bool:
         """Say that this process lives; must be called well within each LEASE_S.

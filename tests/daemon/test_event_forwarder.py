@@ -1,12 +1,15 @@
 """What the operator's endpoint gets, and what of its answers is taken."""
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 
 import pytest
 import trio
 
 from relay.daemon.event_forwarder import EventForwarder, envelope
 from relay.errors import RelayError
+from relay.net.poster import Poster
 from relay.net.rest import open_rest_client
 from relay.standin.http import Response
 from relay.state.event_journal import EventDelivery
@@ -17,9 +20,16 @@ DELIVERY = EventDelivery(1, "delivery-1", "hang", "call-1", "CA1", 0.0, 0, b'{"t
 ASKED = parse_event(b'{"message": {"type": "tool-calls", "toolCallList": [{"id": "t1", "name": "f"}]}}')
 
 
+@asynccontextmanager
+async def open_forwarder(receiver: Receiver) -> AsyncIterator[EventForwarder]:
+    poster = Poster(receiver.url, 2.0)
+    async with open_rest_client(2.0) as rest, aclosing(poster):
+        yield EventForwarder(receiver.url, EVENTS_SECRET, rest, poster)
+
+
 async def deliver(receiver: Receiver) -> None:
-    async with open_rest_client(2.0) as rest:
-        await EventForwarder(receiver.url, EVENTS_SECRET, rest).deliver(DELIVERY)
+    async with open_forwarder(receiver) as forwarder:
+        await forwarder.deliver(DELIVERY)
 
 
 async def test_an_event_comes_signed_with_the_ids_of_its_call_and_its_delivery() -> None:
@@ -52,6 +62,6 @@ async def test_an_endpoint_that_is_not_there_is_a_failure() -> None:
     [Response(204), Response(200, b"no JSON"), Response(200, json.dumps({"results": ["x" * 300_000]}).encode())],
 )
 async def test_an_answer_that_vapi_could_not_use_is_none(answer: Response) -> None:
-    async with open_receiver(lambda _: answer) as receiver, open_rest_client(2.0) as rest:
+    async with open_receiver(lambda _: answer) as receiver, open_forwarder(receiver) as forwarder:
         with trio.fail_after(5), pytest.raises(RelayError):
-            await EventForwarder(receiver.url, EVENTS_SECRET, rest).ask(ASKED, None, None)
+            await forwarder.ask(ASKED, None, None)

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import trio
 from structlog.testing import capture_logs
 
 from relay.daemon import event_queue
-from relay.daemon.event_queue import Deliver, EventQueue
+from relay.daemon.event_queue import STEPS_BETWEEN, Deliver, EventQueue
 from relay.errors import LegLost, StateUnavailable
 from relay.metrics import Metrics
 from relay.state.event_journal import Arrival, EventDelivery, EventJournal, Exchanged
@@ -93,6 +94,35 @@ async def test_what_was_under_way_when_the_process_stopped_is_the_next_one_s_at_
         taken = await endpoint.wait(2)
 
         assert (taken, queue.ever_accepted) == (["a", "b"], 2)
+
+
+async def test_others_are_heard_between_one_event_and_the_next(tmp_path: Path) -> None:
+    """However many were stored together: who is ready, as a call with audio, has several steps before each."""
+    steps = 0
+    at: list[int] = []
+    all_delivered = trio.Event()
+
+    async def count_steps() -> None:
+        nonlocal steps
+        while True:
+            await trio.lowlevel.checkpoint()
+            steps += 1
+
+    async def deliver(_delivery: EventDelivery) -> None:
+        at.append(steps)
+        if len(at) == 10:
+            all_delivered.set()
+        await trio.lowlevel.checkpoint()
+
+    async with running(tmp_path, deliver) as queue, trio.open_nursery() as nursery:
+        nursery.start_soon(count_steps)
+        async with trio.open_nursery() as accepting:
+            for number in range(10):
+                accepting.start_soon(queue.accept, arrival(str(number), call=str(number)))
+        await all_delivered.wait()
+        nursery.cancel_scope.cancel()
+
+    assert all(later - earlier >= STEPS_BETWEEN - 1 for earlier, later in pairwise(at))
 
 
 async def test_where_nothing_is_passed_on_an_event_is_only_known_again(tmp_path: Path) -> None:

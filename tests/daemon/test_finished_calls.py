@@ -63,9 +63,10 @@ async def test_calls_that_ended_here_and_those_that_were_recorded_are_listed_the
         "ended_at": listed[0]["ended_at"],
         "duration_s": listed[0]["duration_s"],
         "end_reason": "admin",
+        "assistant_ended_reason": None,
         "recorded": True,
     }
-    unknown = {"call_sid": None, "duration_s": None, "end_reason": None}
+    unknown = dict.fromkeys(("call_sid", "duration_s", "end_reason", "assistant_ended_reason"))
     assert listed[2] == {"id": "one", **unknown, "ended_at": "1970-01-12T13:46:41Z", "recorded": True}
 
 

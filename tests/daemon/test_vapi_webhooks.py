@@ -12,8 +12,9 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from relay.config import EventsConfig, StateConfig
+from relay.config import EventsConfig, LimitsConfig, StateConfig
 from relay.daemon import vapi_webhooks
+from relay.net.asgi_request import PROMPT_S
 from relay.standin.assistant.credentials import BearerCredential, Credential, HmacCredential
 from relay.standin.http import Response
 from relay.wire.webhook_auth import WebhookRules
@@ -229,6 +230,32 @@ async def test_webhooks_of_a_known_address_have_an_allowance_of_their_own() -> N
 
         assert codes == {200}
         assert front.metric("relay_limited_total", limit="requests") == 0
+
+
+async def test_bodies_of_a_known_address_may_all_be_slow() -> None:
+    """As they are when the event loop is late."""
+    config = front_config(
+        {"vapi_webhook_secrets": (NEW,)},
+        webhooks=WebhookRules(),
+        state=StateConfig(url="memory:"),
+        limits=LimitsConfig(slow_bodies=0, slow_bodies_per_address=0),
+    )
+
+    async def slowly(front: FrontRig, number: int) -> bytes:
+        content = body(timestamp=number)
+        head = f"POST {URL} HTTP/1.1\r\nHost: x\r\nX-Vapi-Secret: {NEW}\r\nContent-Length: {len(content)}\r\n\r\n"
+        async with await trio.open_tcp_stream("127.0.0.1", front.port) as stream:
+            await stream.send_all(head.encode())
+            await trio.sleep(2 * PROMPT_S)
+            await stream.send_all(content)
+            return bytes(await stream.receive_some())
+
+    async with open_front(config) as front:
+        before = await slowly(front, 1)
+        await post(front, body())
+        after = await slowly(front, 2)
+
+    assert (before[:12], after[:12]) == (b"HTTP/1.1 429", b"HTTP/1.1 200")
 
 
 async def test_health_and_metrics_say_how_many_were_ever_accepted() -> None:

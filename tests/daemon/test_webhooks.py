@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 
 from relay.config import EventsConfig, StateConfig
-from relay.daemon.webhooks import journal_file, open_webhooks
-from relay.metrics import Metrics
+from relay.daemon.webhooks import journal_file
 from relay.wire.webhook_auth import WebhookRules
-from tests.support.frontrig import front_config
+from tests.support.frontrig import front_config, open_front
 
 
 @pytest.mark.parametrize(
@@ -25,8 +24,8 @@ def test_the_events_have_a_file_beside_that_of_the_calls(url: str, file: Path | 
 
 
 async def test_there_is_nothing_unless_webhooks_are_asked_for() -> None:
-    async with open_webhooks(front_config(), Metrics()) as webhooks:
-        assert webhooks is None
+    async with open_front(front_config()) as front:
+        assert front.context.webhooks is None
 
 
 @pytest.mark.parametrize(("url", "forwards"), [("", False), ("http://127.0.0.1:9/", True)])
@@ -37,6 +36,6 @@ async def test_there_is_a_forwarder_where_there_is_an_address(url: str, *, forwa
         events=EventsConfig(forward_url=url),
         state=StateConfig(url="memory:"),
     )
-    async with open_webhooks(config, Metrics()) as webhooks:
-        assert webhooks is not None
-        assert (webhooks.forwarder is not None) == forwards
+    async with open_front(config) as front:
+        assert front.context.webhooks is not None
+        assert (front.context.webhooks.forwarder is not None) == forwards

@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from relay.media.frames import TELEPHONE
+from relay.net.poster import Poster
 from relay.standin.assistant import Assistant, Behaviour, open_assistant
 from relay.standin.assistant.acts import Act
 from relay.standin.assistant.bodies import secrets_of
@@ -116,28 +117,70 @@ async def test_a_tool_of_the_operator_s_answers_in_a_call() -> None:
     assert asked["event"]["toolCallList"][0]["function"]["name"] == "book"
 
 
-async def test_events_that_were_accepted_and_not_passed_on_survive_a_kill_and_arrive_once_each(tmp_path: Path) -> None:
+async def survive_a_kill(tmp_path: Path, number: int) -> None:
     """The operator's endpoint is down, the relay is killed; the next one finds both up."""
-    port, number = free_port(), 20
+    port, calls = free_port(), 20
+    statuses: list[int] = []
+
+    async def tell_of(poster: Poster, call: int) -> None:
+        for index in range(call, number, calls):
+            message = {"type": "hang", "timestamp": index, "call": {"id": f"v{call}"}}
+            body = json.dumps({"message": message}).encode()
+            statuses.append(await poster.post(body, {"Content-Type": "application/json", "X-Vapi-Secret": OLD}))
+
     async with open_receiver(lambda _: Response(503)) as receiver:
         text = configured("http://127.0.0.1:9", receiver.url, port, state="sqlite:")
-        async with running_daemon(text, environ(tmp_path)) as daemon, httpx.AsyncClient(trust_env=False) as client:
-            for index in range(number):
-                message = {"type": "hang", "timestamp": index, "call": {"id": f"v{index % 5}"}}
-                answer = await client.post(
-                    f"{daemon.url}/vapi/events", json={"message": message}, headers={"x-vapi-secret": OLD}
-                )
-                assert answer.status_code == 200
+        async with running_daemon(text, environ(tmp_path)) as daemon, trio.open_nursery() as nursery:
+            poster = Poster(f"{daemon.url}/vapi/events", 20.0)
+            await tell_of(poster, 0)  # from then on the address is known as Vapi's
+            nursery.start_soon(poster.run)
+            async with trio.open_nursery() as telling:
+                for call in range(1, calls):
+                    telling.start_soon(tell_of, poster, call)
+            nursery.cancel_scope.cancel()
             daemon.process.kill()
             await daemon.process.wait()
         receiver.bodies.clear()
         receiver.deliveries.clear()
         receiver.answer = lambda _: Response(200, b"{}")
         async with running_daemon(text.replace(str(port), "0", 1), environ(tmp_path)):
-            bodies = await receiver.wait(number)
+            bodies = await receiver.wait(number, 120.0)
 
+    assert (len(statuses), set(statuses)) == (number, {200})
     assert sorted(it["event"]["timestamp"] for it in bodies) == list(range(number))
     assert (len(receiver.deliveries), set(receiver.deliveries.values())) == (number, {1})
     for call in {it["event"]["call"]["id"] for it in bodies}:
         times = [it["event"]["timestamp"] for it in bodies if it["event"]["call"]["id"] == call]
         assert times == sorted(times)
+
+
+async def test_events_that_were_accepted_and_not_passed_on_survive_a_kill_and_arrive_once_each(tmp_path: Path) -> None:
+    await survive_a_kill(tmp_path, 60)
+
+
+async def test_a_tool_call_that_comes_again_after_a_kill_is_answered_the_same_and_asked_once(tmp_path: Path) -> None:
+    port = free_port()
+    tools = [{"id": "t1", "type": "function", "function": {"name": "book", "arguments": {}}}]
+    message = {"type": "tool-calls", "timestamp": 1, "call": {"id": "v1"}, "toolCallList": tools}
+
+    def book(_asked: dict[str, Any]) -> Response:
+        result = {"toolCallId": "t1", "result": f"table {len(receiver.bodies)}"}
+        return Response(200, json.dumps({"results": [result]}).encode())
+
+    async def ask(daemon: Daemon, at: int) -> Any:
+        body, headers = {"message": message | {"timestamp": at}}, {"x-vapi-secret": OLD}
+        answer = await client.post(f"{daemon.url}/vapi/events", json=body, headers=headers)
+        return answer.json()
+
+    async with open_receiver(book) as receiver, httpx.AsyncClient(trust_env=False) as client:
+        text = configured("http://127.0.0.1:9", receiver.url, port, state="sqlite:")
+        async with running_daemon(text, environ(tmp_path)) as daemon:
+            first = await ask(daemon, 1)
+            daemon.process.kill()
+            await daemon.process.wait()
+        async with running_daemon(text.replace(str(port), "0", 1), environ(tmp_path)) as daemon:
+            second = await ask(daemon, 2)
+
+    assert first == {"results": [{"toolCallId": "t1", "name": "book", "result": "table 1"}]}
+    assert second == first
+    assert len(receiver.bodies) == 1

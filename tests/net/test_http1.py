@@ -239,6 +239,16 @@ async def test_of_requests_behind_each_other_none_is_served_for_a_peer_that_is_g
     assert served <= 5
 
 
+async def test_the_head_of_an_answer_leaves_with_its_body() -> None:
+    async with serving(posting_app()) as port, await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(post(3) + b"abc")
+        with trio.fail_after(PATIENCE_S):
+            answer = await stream.receive_some()
+
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert answer.endswith(b"\r\n\r\n3")
+
+
 async def test_requests_that_come_together_are_answered_in_their_order() -> None:
     bodies = [b"", b"abc", b"\r\n\r\n" * 20, b"GET / HTTP/1.1\r\n\r\n"]
     sent = b"".join(post(len(body)) + body for body in bodies) + CHUNKED + b"1\r\nx\r\n" * 40 + b"0\r\n\r\n" + post(0)

@@ -9,6 +9,7 @@ from relay.record.backlog import Backlog
 from relay.record.call_recording import CallRecording
 from relay.record.entries import (
     AssistantConnected,
+    AssistantGone,
     CallerLent,
     CallerNote,
     Dialled,
@@ -16,6 +17,7 @@ from relay.record.entries import (
     RecordingHeader,
     ToAssistant,
     Told,
+    ToldByWebhook,
     ToldToEnd,
 )
 from relay.record.recorder import recorded_settings
@@ -64,3 +66,20 @@ async def test_a_call_that_was_ended_from_outside_is_again(mock_clock: MockClock
     assert [entry.values["reason"] for entry in done if isinstance(entry, Told) and entry.name == "call.ended"] == [
         "admin"
     ]
+
+
+async def test_what_a_webhook_told_is_told_again(mock_clock: MockClock) -> None:
+    """The assistant's socket is lost, and the webhook says that the assistant had ended the call itself."""
+    done = await played(
+        mock_clock,
+        Dialled(0.0, 1, "vapi-1", "mulaw", 8000),
+        AssistantConnected(0.0, 1),
+        CallerLent(0.0, joins_frames=True),
+        FromCaller(0.0, 0.0, 0, SILENCE),
+        AssistantGone(0.0, 1, "lost", None),
+        ToldByWebhook(0.0, "status-update", "vapi-1", "assistant-ended-call", joined=True),
+    )
+    told = [(entry.name, entry.values) for entry in done if isinstance(entry, Told)]
+
+    assert ("webhook.joined", "status-update") in [(name, values.get("type")) for name, values in told]
+    assert [values["reason"] for name, values in told if name == "call.ended"] == ["assistant_ended"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from relay.state.backend import Backend, Claim
+from relay.state.backend import LETTERS_MAX, Backend, Claim
 from relay.state.memory import MemoryBackend, MemoryTables
 from relay.state.redis import RedisBackend
 from relay.state.sqlite import SqliteBackend
@@ -236,3 +236,56 @@ def test_of_many_that_swap_at_once_exactly_one_succeeds(opened: Open) -> None:
         answers = list(threads.map(ask, askers))
 
     assert [sum(of_one) for of_one in zip(*answers, strict=True)] == [1] * len(sids)
+
+
+def test_whose_an_assistant_s_call_is_is_known_to_everybody_until_it_expires(opened: Open) -> None:
+    one, two = opened("one"), opened("two")
+    one.note("v1", "CA1", b"ours", 600.0)
+    one.note("v2", "CA2", b"short", 0.001)
+    time.sleep(0.01)
+
+    assert [two.whose(name) for name in ("v1", "v2", "v3")] == [b"ours", None, None]
+
+
+def test_a_letter_is_for_who_has_the_call_and_for_nobody_else(opened: Open) -> None:
+    one, two, three = opened("one"), opened("two"), opened("three")
+    for backend in (one, two, three):
+        backend.beat()
+    one.note("v1", "CA1", b"ours", 600.0)
+    two.post([("v1", b"a"), ("v2", b"nobody's"), ("v1", b"b")])
+    one.post([("v1", b"its own")])
+
+    assert (one.letters(), two.letters(), three.letters()) == ([b"a", b"b"], [], [])
+    assert one.letters() == []
+
+
+def test_a_letter_follows_its_call_to_the_process_that_took_it_over(opened: Open) -> None:
+    one, two, three = opened("one"), opened("two"), opened("three")
+    for backend in (one, two, three):
+        backend.beat()
+    one.note("v1", "CA1", b"ours", 600.0)
+    one.save("CA1", b"record", later())
+    two.take("CA1", by_force=True)
+    three.post([("v1", b"a")])
+
+    assert (one.letters(), two.letters()) == ([], [b"a"])
+
+
+def test_a_letter_for_a_process_that_is_gone_is_not_kept(opened: Open) -> None:
+    one, two = opened("one"), opened("two")
+    one.beat()
+    one.note("v1", "CA1", b"ours", 600.0)
+    one.retire()
+    two.post([("v1", b"a")])
+
+    assert one.letters() == []
+
+
+def test_only_so_many_letters_wait_for_one(opened: Open) -> None:
+    one, two = opened("one"), opened("two")
+    one.beat()
+    one.note("v1", "CA1", b"ours", 600.0)
+    two.post([("v1", b"%d" % number) for number in range(LETTERS_MAX + 3)])
+
+    letters = one.letters()
+    assert (len(letters), letters[0], letters[-1]) == (LETTERS_MAX, b"3", b"%d" % (LETTERS_MAX + 2))

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from relay.state import event_journal
 from relay.state.event_journal import (
     KEPT_S,
     SEEN_S,
@@ -21,6 +22,7 @@ from relay.state.event_journal import (
     Arrival,
     AssistantCallNote,
     DeliveryOutcome,
+    EventAnswer,
     EventJournal,
     ever_accepted,
 )
@@ -73,6 +75,41 @@ def test_an_event_is_joined_to_its_call_whichever_process_has_that(journals: Ope
 
     assert found.acceptances == [Acceptance(True, "call-1", "CA1"), Acceptance(True, "ours", None)]
     assert [(it.call_id, it.call_sid) for it in found.deliveries] == [("call-1", "CA1"), ("ours", None)]
+
+
+def test_an_answer_is_known_to_the_next_process_as_long_as_its_question(journals: Open) -> None:
+    asked = arrival("a", message=None)
+    first = journals()
+    first.exchange(NOW, arrivals=[asked])
+    unanswered = first.exchange(NOW + 1, arrivals=[asked])
+    first.exchange(NOW + 2, answers=[EventAnswer("a", b"four")])
+    answered = journals().exchange(NOW + SEEN_S - 1, arrivals=[asked])
+    first.exchange(NOW + 2 * SEEN_S)
+    forgotten = first.exchange(NOW + 2 * SEEN_S, arrivals=[asked])
+
+    found = [it.acceptances[0] for it in (unanswered, answered, forgotten)]
+    assert [(it.new, it.answer) for it in found] == [(False, None), (False, b"four"), (True, None)]
+
+
+def test_of_answers_that_are_too_many_the_newest_are_known(journals: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_journal, "ANSWERS_MAX_BYTES", 250)
+    journal, asked = journals(), [arrival(name, message=None) for name in "abcd"]
+    journal.exchange(NOW, arrivals=asked)
+    for name in "abcd":
+        journal.exchange(NOW, answers=[EventAnswer(name, bytes(100))])
+
+    known = journal.exchange(NOW, arrivals=asked).acceptances
+    assert [it.answer is not None for it in known] == [False, False, True, True]
+
+
+def test_nothing_of_an_answer_that_is_forgotten_stays_in_the_files(journals: Open, tmp_path: Path) -> None:
+    journal = journals()
+    journal.exchange(NOW, answers=[EventAnswer("a", b"kittiwake" * 1000)])
+    kept = [it.name for it in tmp_path.iterdir() if b"kittiwake" in it.read_bytes()]
+    journal.exchange(NOW + SEEN_S + 60)
+
+    assert kept != []
+    assert [it.name for it in tmp_path.iterdir() if b"kittiwake" in it.read_bytes()] == []
 
 
 def test_events_of_a_call_come_in_order_and_those_of_others_do_not_wait(journals: Open) -> None:

@@ -7,7 +7,6 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 from xml.etree import ElementTree as ET
@@ -26,7 +25,7 @@ from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.gate import Gate
 from relay.daemon.limits import Limits
 from relay.daemon.server import Server
-from relay.daemon.webhooks import note_assistant_calls, open_webhooks
+from relay.daemon.webhooks import open_webhooks
 from relay.metrics import Metrics
 from relay.record.recorder import open_recorder
 from relay.redaction import Redactor
@@ -154,10 +153,7 @@ async def open_front(config: Config | None = None, store: StateStore | None = No
         calls = await stack.enter_async_context(open_calls(services, dialer))
         sessions = await stack.enter_async_context(open_browser_sessions(config, calls, refusals))
         takeover, gate = Takeover(calls, services), Gate(config, refusals, limits)
-        webhooks = await stack.enter_async_context(open_webhooks(config, metrics))
-        if webhooks is not None:
-            listener = partial(note_assistant_calls, webhooks.queue, calls)
-            stack.enter_context(calls.listeners.listening(listener))
+        webhooks = await stack.enter_async_context(open_webhooks(config, metrics, calls, store))
         now = trio.current_time()
         context = EndpointContext(
             config, metrics, calls, takeover, sessions, dialer, gate, refusals, limits, now, webhooks

@@ -32,9 +32,9 @@ class Receiver:
     headers: list[dict[str, str]] = field(default_factory=list)
     _changed: trio.Event = field(default_factory=trio.Event)
 
-    async def wait(self, number: int) -> list[dict[str, Any]]:
+    async def wait(self, number: int, timeout_s: float = 20.0) -> list[dict[str, Any]]:
         """The first so many bodies, once they are there."""
-        with trio.fail_after(20):
+        with trio.fail_after(timeout_s):
             while len(self.bodies) < number:
                 await self._changed.wait()
         return self.bodies[:number]

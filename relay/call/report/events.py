@@ -353,6 +353,13 @@ class WebhookAccepted(CallEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookJoined(WebhookAccepted):
+    """Another process has accepted the webhook, and has told the one that has the call."""
+
+    log_name = "webhook.joined"
+
+
+@dataclass(frozen=True, slots=True)
 class UnknownMessage(CallEvent):
     """The assistant sent a message of a type that has no meaning here."""
 

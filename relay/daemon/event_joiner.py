@@ -1,0 +1,165 @@
+"""Joins Vapi's server messages to their calls, also to those that another process has, and to those that are over.
+
+| the call of a message    | then                                                                                     |
+|--------------------------|------------------------------------------------------------------------------------------|
+| lives here               | the call is told: log, recording, events of calls, and what the reason decides           |
+| has ended here           | a line of the log, and the finished call gets the reason                                 |
+| is of another process    | a line of the log, and a letter in the store, which that process takes soon         |
+| is not known             | a line of the log                                                                        |
+
+| state   | meaning                                         | leaves when                       | deadline      |
+|---------|-------------------------------------------------|-----------------------------------|---------------|
+| waiting | nothing is to be told to the store              | something is; it is time to look  | LOOK_EVERY_S  |
+| telling | notes and letters go there, and come from there | that is done, or failed -> pause  | the store's   |
+| pause   | the store failed: notes wait, letters are lost  | it is over -> telling             | STORE_AGAIN_S |
+"""
+
+from collections import OrderedDict, deque
+
+import msgspec
+import structlog
+import trio
+
+from relay.call.call import Call
+from relay.call.calls import Calls
+from relay.call.report.events import AssistantReady, WebhookAccepted, WebhookJoined
+from relay.call.report.listeners import CallNews
+from relay.daemon.event_queue import EventQueue
+from relay.errors import StateUnavailable
+from relay.metrics import Metrics
+from relay.state import StateStore
+from relay.state.event_journal import Acceptance, AssistantCallNote
+from relay.wakeup import Signal
+
+LOOK_EVERY_S = 0.5
+"""The messages behind the end of a call come one to three seconds after it."""
+STORE_AGAIN_S = 2.0
+WAITING_MAX = 2000
+"""Notes, and letters, that wait for the store. The oldest make room."""
+ASKED_MAX = 10_000
+ASK_AGAIN_S = 5.0
+"""For a call that the store does not know: the first message may come before its note."""
+
+log = structlog.get_logger(__name__)
+
+
+class _Letter(msgspec.Struct, frozen=True, array_like=True):
+    """What the process that has the call is told: no word of anybody, and no address."""
+
+    call_id: str | None
+    call_sid: str | None
+    type: str
+    assistant_call_id: str | None
+    ended_reason: str | None
+
+
+class EventJoiner:
+    """One for the daemon. `store` is None where no other process can have a call."""
+
+    def __init__(self, queue: EventQueue, calls: Calls, store: StateStore | None, metrics: Metrics) -> None:
+        self._queue = queue
+        self._calls = calls
+        self._store = store
+        self._lost = metrics.events_not_joined
+        self._asked: OrderedDict[str, float] = OrderedDict()
+        """Until when there is no need to ask whose an assistant's call is."""
+        self._notes: deque[AssistantCallNote] = deque(maxlen=WAITING_MAX)
+        self._letters: deque[tuple[str, bytes]] = deque()
+        self._news = Signal()
+
+    def note_call(self, news: CallNews) -> None:
+        """For `calls.listeners`: keep of each assistant's call whose it is."""
+        if isinstance(news.event, AssistantReady) and (call := self._calls.find_by_id(news.call_id)):
+            note = AssistantCallNote(news.event.assistant_call_id, call.id, call.sid)
+            self._know(note.assistant_call_id, until=float("inf"))
+            self._queue.note_call(note)
+            if self._store is not None:
+                self._notes.append(note)
+                self._news.fire()
+
+    async def learn(self, assistant_call_id: str | None) -> None:
+        """Ask the store whose call this is, where that is not known here, so that its messages have our ids.
+
+        Does nothing while the store fails.
+        """
+        if self._store is None or assistant_call_id is None or self._store.failing:
+            return
+        if trio.current_time() < self._asked.get(assistant_call_id, float("-inf")):
+            return
+        try:
+            note = await self._store.whose(assistant_call_id)
+        except StateUnavailable:
+            return
+        if note is not None:
+            self._queue.note_call(note)
+        self._know(assistant_call_id, until=float("inf") if note else trio.current_time() + ASK_AGAIN_S)
+
+    def join(self, told: WebhookAccepted, acceptance: Acceptance) -> None:
+        """Tell the call of a message that is new. Never waits."""
+        call = self._live(acceptance.call_id, acceptance.call_sid)
+        if call is not None:
+            call.told_by_webhook(told)
+            return
+        told.write_to(log.bind(call_id=acceptance.call_id))
+        here = self._calls.told_after_end(acceptance.call_id, told.ended_reason)
+        if here or self._store is None or told.assistant_call_id is None:
+            return
+        letter = _Letter(acceptance.call_id, acceptance.call_sid, told.type, told.assistant_call_id, told.ended_reason)
+        self._letters.append((told.assistant_call_id, msgspec.json.encode(letter)))
+        if len(self._letters) > WAITING_MAX:
+            self._letters.popleft()
+            self._lost.inc()
+        self._news.fire()
+
+    async def run(self) -> None:
+        """Bring notes and letters to the store, and fetch letters, until cancelled."""
+        if self._store is None:
+            return
+        while True:
+            if not (self._notes or self._letters):
+                await self._news.wait(until=trio.current_time() + LOOK_EVERY_S)
+            try:
+                await self._exchange(self._store)
+            except StateUnavailable:
+                await trio.sleep(STORE_AGAIN_S)
+
+    async def _exchange(self, store: StateStore) -> None:
+        while self._notes:
+            note = self._notes[0]
+            await store.note(note)
+            if self._notes and self._notes[0] is note:
+                self._notes.popleft()
+        if self._letters:
+            letters, self._letters = list(self._letters), deque()
+            try:
+                await store.post(letters)
+            except StateUnavailable:
+                self._lost.inc(len(letters))
+                raise
+        if self._calls.begun:
+            for letter in await store.letters():
+                self._receive(letter)
+
+    def _receive(self, data: bytes) -> None:
+        try:
+            letter = msgspec.json.decode(data, type=_Letter)
+        except msgspec.DecodeError:  # of another version of the program
+            self._lost.inc()
+            return
+        told = WebhookJoined(letter.type, letter.assistant_call_id, letter.ended_reason)
+        call = self._live(letter.call_id, letter.call_sid)
+        if call is not None:
+            call.told_by_webhook(told)
+        elif self._calls.told_after_end(letter.call_id, letter.ended_reason):
+            told.write_to(log.bind(call_id=letter.call_id))
+
+    def _live(self, call_id: str | None, call_sid: str | None) -> Call | None:
+        """The call itself, not a later one of the same caller's."""
+        call = self._calls.find(call_sid or "") or self._calls.find_by_id(call_id or "")
+        return call if call is not None and call.id == call_id else None
+
+    def _know(self, assistant_call_id: str, *, until: float) -> None:
+        self._asked[assistant_call_id] = until
+        self._asked.move_to_end(assistant_call_id)
+        if len(self._asked) > ASKED_MAX:
+            self._asked.popitem(last=False)

@@ -1,0 +1,188 @@
+"""Server messages find their calls: in another process, and after the end. What is shared is the store alone."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+from structlog.testing import capture_logs
+
+from relay.call.report.events import WebhookJoined
+from relay.config import EventsConfig, StateConfig
+from relay.daemon import event_joiner
+from relay.metrics import Metrics
+from relay.state import StateStore
+from relay.state.backend import Backend
+from relay.state.memory import MemoryBackend, MemoryTables
+from relay.state.redis import RedisBackend
+from relay.state.store import inline, one_worker
+from relay.wire.webhook_auth import WebhookRules
+from tests.support.frontrig import ADMIN_TOKEN, SID, FrontRig, front_config, open_front
+from tests.support.receivers import EVENTS_SECRET, open_receiver
+
+SECRET = "secret-of-the-test-of-joining"
+Stores = Callable[[str], StateStore]
+REASON = "customer-ended-call"
+
+
+@pytest.fixture(params=["memory", "redis"])
+def stores(request: pytest.FixtureRequest) -> Stores:
+    """Gives each process its store; all are one place."""
+    if request.param == "memory":
+        tables = MemoryTables()
+        return lambda owner: StateStore(MemoryBackend(owner, tables), Metrics(), executor=inline)
+    url = request.getfixturevalue("redis_server").url
+    return lambda owner: StateStore(RedisBackend(owner, url), Metrics(), executor=one_worker())
+
+
+@asynccontextmanager
+async def rig(store: StateStore | None, forward_url: str = "") -> AsyncIterator[FrontRig]:
+    config = front_config(
+        {"vapi_webhook_secrets": (SECRET,), "events_secret": EVENTS_SECRET},
+        webhooks=WebhookRules(),
+        events=EventsConfig(forward_url=forward_url),
+        state=StateConfig(url="memory:"),
+    )
+    async with open_front(config, store) as front:
+        yield front
+
+
+async def post(front: FrontRig, kind: str, assistant_call_id: str, **fields: Any) -> None:
+    message = {"type": kind, "timestamp": 1000, "call": {"id": assistant_call_id}, **fields}
+    answer = await front.http.post("/vapi/events", json={"message": message}, headers={"x-vapi-secret": SECRET})
+    assert answer.status_code == 200
+
+
+async def call_with_assistant(front: FrontRig) -> tuple[str, str]:
+    """The ids of a call, ours and the assistant's."""
+    await front.token()
+    with trio.fail_after(10):
+        await front.inner.connected.wait()
+    call = front.calls.find(SID)
+    assert call is not None
+    return call.id, str(call.summary()["assistant_call_id"])
+
+
+async def hang_up(front: FrontRig, call_id: str) -> None:
+    await front.http.delete(f"/calls/{call_id}", headers={"Authorization": f"Bearer {ADMIN_TOKEN}"})
+    await front.until_over()
+
+
+async def finished(front: FrontRig) -> list[Any]:
+    shown = await front.http.get("/calls/finished", headers={"Authorization": f"Bearer {ADMIN_TOKEN}"})
+    return [(it["id"], it["assistant_ended_reason"]) for it in shown.json()["calls"]]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    with trio.fail_after(10):
+        while not condition():  # noqa: ASYNC110 - a test has no event for this
+            await trio.sleep(0.01)
+
+
+async def noted(store: StateStore, assistant_call_id: str) -> None:
+    with trio.fail_after(10):
+        while await store.whose(assistant_call_id) is None:  # noqa: ASYNC110 - as above
+            await trio.sleep(0.01)
+
+
+async def test_a_message_that_comes_to_another_process_is_told_in_its_call_and_passed_on_with_its_ids(
+    stores: Stores,
+) -> None:
+    shared = stores("three")
+    async with (
+        open_receiver() as receiver,
+        rig(stores("one")) as one,
+        rig(stores("two"), receiver.url) as two,
+    ):
+        call_id, assistant_call_id = await call_with_assistant(one)
+        await noted(shared, assistant_call_id)
+        call = one.calls.find(SID)
+        assert call is not None
+        told: list[Any] = []
+        with call.report.listeners.listening(told.append), capture_logs() as logs:
+            await post(two, "status-update", assistant_call_id, status="ended", endedReason=REASON)
+            await until(lambda: bool(told))
+        (passed_on,) = await receiver.wait(1)
+
+    assert told[0] == WebhookJoined("status-update", assistant_call_id, REASON)
+    assert (passed_on["call_id"], passed_on["call_sid"]) == (call_id, SID)
+    lines = [(it["event"], it["call_id"]) for it in logs if it["event"].startswith("webhook.")]
+    assert ("webhook.accepted", call_id) in lines
+    await shared.aclose()
+
+
+async def test_a_report_that_comes_elsewhere_after_the_end_is_in_the_finished_call(stores: Stores) -> None:
+    shared = stores("three")
+    async with rig(stores("one")) as one, rig(stores("two")) as two:
+        call_id, assistant_call_id = await call_with_assistant(one)
+        await noted(shared, assistant_call_id)
+        await hang_up(one, call_id)
+        before = await finished(one)
+        with capture_logs() as logs:
+            await post(two, "end-of-call-report", assistant_call_id, endedReason=REASON)
+            await until(lambda: one.calls.finished[-1].assistant_ended_reason is not None)
+        after = await finished(one)
+
+    assert (before, after) == ([(call_id, None)], [(call_id, REASON)])
+    assert [it["call_id"] for it in logs if it["event"] == "webhook.joined"] == [call_id]
+    await shared.aclose()
+
+
+async def test_a_report_that_comes_here_before_or_after_the_end_is_in_the_finished_call() -> None:
+    async with rig(None) as one:
+        call_id, assistant_call_id = await call_with_assistant(one)
+        await post(one, "status-update", assistant_call_id, endedReason="pipeline-error")
+        await hang_up(one, call_id)
+        before = await finished(one)
+        await post(one, "hang", assistant_call_id)
+        await post(one, "end-of-call-report", assistant_call_id, endedReason=REASON)
+
+        assert (before, await finished(one)) == ([(call_id, "pipeline-error")], [(call_id, REASON)])
+
+
+async def test_whose_a_call_is_is_asked_once_in_a_while() -> None:
+    class Counting(MemoryBackend):
+        asked = 0
+
+        def whose(self, assistant_call_id: str) -> bytes | None:
+            self.asked += 1
+            return super().whose(assistant_call_id)
+
+    backend = Counting("one")
+    async with rig(StateStore(backend, Metrics(), executor=inline)) as one:
+        for kind in ("hang", "status-update", "user-interrupted"):
+            await post(one, kind, "somebody-elses")
+
+    assert backend.asked == 1
+
+
+@pytest.mark.parametrize("operation", ["whose", "post", "note", "letters"])
+async def test_a_store_that_fails_costs_no_message(operation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is answered and passed on; that nobody is told of it is counted."""
+    monkeypatch.setattr(event_joiner, "STORE_AGAIN_S", 0.01)
+    monkeypatch.setattr(event_joiner, "LOOK_EVERY_S", 0.01)
+
+    def fail(*_: Any) -> Any:
+        raise OSError("no route")
+
+    backend: Backend = MemoryBackend("one")
+    monkeypatch.setattr(backend, operation, fail)
+    async with open_receiver() as receiver, rig(StateStore(backend, Metrics(), executor=inline), receiver.url) as one:
+        await call_with_assistant(one)
+        await post(one, "hang", "somebody-elses")
+        await receiver.wait(1)
+        if operation == "post":
+            await until(lambda: one.metric("relay_events_not_joined_total") == 1)
+
+    assert [it["event"]["type"] for it in receiver.bodies] == ["hang"]
+
+
+async def test_what_is_no_letter_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_joiner, "LOOK_EVERY_S", 0.01)
+    tables = MemoryTables()
+    async with rig(StateStore(MemoryBackend("one", tables), Metrics(), executor=inline)) as one:
+        await call_with_assistant(one)
+        tables.letters["one"] = [b"{", json.dumps([1, 2]).encode()]
+        await until(lambda: one.metric("relay_events_not_joined_total") == 2)
