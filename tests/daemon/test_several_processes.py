@@ -1,0 +1,164 @@
+"""Behind a real HAProxy, with the file of deploy/haproxy, what belongs to a call comes to the process that has it."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+import trio
+from structlog.testing import capture_logs
+
+from relay.call import takeover
+from relay.config import ServerConfig
+from relay.metrics import Metrics
+from relay.standin.browser import BrowserOptions, BrowserRefused, open_browser
+from relay.standin.phone import Phone, PhoneOptions, open_phone
+from relay.state import StateStore
+from relay.state.memory import MemoryBackend, MemoryTables
+from relay.state.store import inline
+from tests.support.frontrig import AUTH_TOKEN, PUBLIC, FrontRig, front_config, open_front, ringing
+from tests.support.proxies import connected_from, haproxy_before, program
+
+PHONE = PhoneOptions(auth_token=AUTH_TOKEN, public_url=PUBLIC)
+CHECKED_S = 10.0
+"""By then HAProxy has looked at a process again, which it does twice a second."""
+
+
+@dataclass
+class Several:
+    """Two processes with one store, and the address of HAProxy in front of them."""
+
+    processes: dict[str, FrontRig]
+    url: str
+
+    def owner(self, sid: str) -> str:
+        """The process that has the telephone call."""
+        (name,) = [name for name, rig in self.processes.items() if rig.calls.find(sid)]
+        return name
+
+    def calls(self) -> dict[str, int]:
+        return {name: len(rig.calls) for name, rig in self.processes.items()}
+
+
+@asynccontextmanager
+async def process(name: str, tables: MemoryTables) -> AsyncIterator[FrontRig]:
+    config = front_config(server=ServerConfig(public_url=PUBLIC, instance=name))
+    async with open_front(config, StateStore(MemoryBackend(name, tables), Metrics(), executor=inline)) as rig:
+        yield rig
+
+
+@pytest.fixture
+async def several(tmp_path: Path) -> AsyncIterator[Several]:
+    if program("haproxy") is None:
+        pytest.skip("haproxy is not installed: apt-get install haproxy")
+    tables = MemoryTables()
+    async with process("1", tables) as one, process("2", tables) as two:
+        with haproxy_before({"1": one.port, "2": two.port}, tmp_path) as port:
+            await (await connected_from("127.0.0.1", port)).aclose()
+            yield Several({"1": one, "2": two}, f"http://127.0.0.1:{port}")
+
+
+async def until_streaming(phone: Phone, streams: int = 1) -> None:
+    assert await phone.wait_until(lambda: phone.result().streams == streams and phone.is_streaming, 20)
+
+
+@asynccontextmanager
+async def phones(several: Several, count: int) -> AsyncIterator[list[Phone]]:
+    async with AsyncExitStack() as stack:
+        phones = []
+        for _ in range(count):
+            phones.append(await stack.enter_async_context(open_phone(several.url, PHONE)))
+            await until_streaming(phones[-1])
+        yield phones
+
+
+async def test_new_calls_go_to_the_process_with_the_fewest(several: Several) -> None:
+    async with phones(several, 6) as six:
+        assert several.calls() == {"1": 3, "2": 3}
+        for phone in [phone for phone in six if several.owner(phone.call_sid) == "1"]:
+            await phone.hang_up()
+        while several.calls()["1"]:  # noqa: ASYNC110 - a test has no event for this
+            await trio.sleep(0.01)
+        async with phones(several, 2) as two:
+            assert [several.owner(phone.call_sid) for phone in two] == ["1", "1"]
+
+
+async def test_a_stream_that_breaks_off_comes_back_to_the_process_of_its_call(several: Several) -> None:
+    with capture_logs() as logs:
+        async with phones(several, 4) as four:
+            owners = [several.owner(phone.call_sid) for phone in four]
+            for phone in four:
+                phone.drop()
+                await until_streaming(phone, streams=2)
+            assert [several.owner(phone.call_sid) for phone in four] == owners
+            assert [phone.result().warnings for phone in four] == [[]] * 4
+
+    assert [line["event"] for line in logs if line["event"] in {"call.taken_over", "state.taken"}] == []
+    assert [line["event"] for line in logs].count("caller.reattached") == 4
+
+
+@pytest.mark.parametrize("polling", [True, False], ids=["polling", "WebSocket"])
+async def test_a_browser_comes_back_to_the_process_of_its_session(several: Several, *, polling: bool) -> None:
+    options = BrowserOptions(origin=PUBLIC, polling=polling)
+    async with open_browser(several.url, options) as one, open_browser(several.url, options) as two:
+        sessions = [browser.ready.session_id for browser in (one, two)]
+        for browser in (one, two) * 2:
+            await browser.lose()
+            await browser.attach_websocket()
+            await browser.attach_polling()
+        assert [browser.ready.session_id for browser in (one, two)] == sessions
+        assert {session.partition(".")[0] for session in sessions} == {"1", "2"}
+        assert several.calls() == {"1": 1, "2": 1}
+
+
+async def test_a_process_that_drains_keeps_its_calls_and_gets_no_new_ones(several: Several) -> None:
+    async with phones(several, 2) as two:
+        by_owner = {several.owner(phone.call_sid): phone for phone in two}
+        several.processes["1"].calls.draining = True
+        await until_drained(several)
+        by_owner["1"].drop()
+        await until_streaming(by_owner["1"], streams=2)
+        assert several.owner(by_owner["1"].call_sid) == "1"
+        async with phones(several, 3) as three:
+            assert [several.owner(phone.call_sid) for phone in three] == ["2"] * 3
+            assert [phone.result().steps[0] for phone in three] == ["/twilio/voice: Stream, Redirect"] * 3
+
+
+async def until_drained(several: Several) -> None:
+    """HAProxy asks for `/ready` itself, and after that all go to the other."""
+    async with httpx.AsyncClient(base_url=several.url, trust_env=False) as http:
+        with trio.fail_after(CHECKED_S):
+            answers = [503]
+            while 503 in answers:
+                await trio.sleep(0.05)
+                answers = [(await http.get("/ready")).status_code for _ in range(4)]
+
+
+async def test_a_session_of_a_process_that_is_not_reached_is_refused_with_a_code(several: Several) -> None:
+    """As a load balancer does that does not go by the address, or whose process is gone."""
+    async with open_browser(several.url, BrowserOptions(origin=PUBLIC)) as browser:
+        (name,) = [name for name, count in several.calls().items() if count]
+        other = {"1": "2", "2": "1"}[name]
+        rig = several.processes[other]
+        answer = await rig.http.get(
+            f"/client/{browser.ready.session_id}/audio", headers={"Authorization": f"Bearer {browser.ready.token}"}
+        )
+        assert (answer.status_code, answer.json()["code"]) == (421, "SESSION_ELSEWHERE")
+        with pytest.raises(BrowserRefused, match="SESSION_ELSEWHERE"):
+            async with open_browser(str(rig.http.base_url), BrowserOptions(origin=PUBLIC)) as lost:
+                await lost.attach_websocket(resume=browser.ready.resume)
+
+
+async def test_who_asks_again_at_another_process_is_sent_to_the_one_that_has_the_call(
+    several: Several, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(takeover, "TAKE_WAIT_S", 0.1)
+    async with phones(several, 1) as (phone,):
+        owner = several.owner(phone.call_sid)
+        other = several.processes[{"1": "2", "2": "1"}[owner]]
+        answer = await other.post(f"/twilio/resume/{owner}", {**ringing(phone.call_sid), "CallStatus": "in-progress"})
+
+        assert f'<Redirect method="POST">{PUBLIC}/twilio/resume/{owner}?asked=1</Redirect>' in answer.text
+        assert several.owner(phone.call_sid) == owner
