@@ -5,7 +5,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import pytest
 import trio
 from structlog.testing import capture_logs
@@ -28,15 +27,22 @@ CHECKED_S = 10.0
 
 @dataclass
 class Several:
-    """Two processes with one store, and the address of HAProxy in front of them."""
+    """Two processes with one store, and the address and the log of HAProxy in front of them."""
 
     processes: dict[str, FrontRig]
     url: str
+    log: Path
 
     def owner(self, sid: str) -> str:
         """The process that has the telephone call."""
         (name,) = [name for name, rig in self.processes.items() if rig.calls.find(sid)]
         return name
+
+    async def until_taken_out(self, name: str) -> None:
+        """HAProxy has noticed that the process takes no new calls."""
+        with trio.fail_after(CHECKED_S):
+            while f"Server relay/{name} is stopping" not in self.log.read_text():  # noqa: ASYNC110 - a log file
+                await trio.sleep(0.02)
 
     def calls(self) -> dict[str, int]:
         return {name: len(rig.calls) for name, rig in self.processes.items()}
@@ -57,7 +63,7 @@ async def several(tmp_path: Path) -> AsyncIterator[Several]:
     async with process("1", tables) as one, process("2", tables) as two:
         with haproxy_before({"1": one.port, "2": two.port}, tmp_path) as port:
             await (await connected_from("127.0.0.1", port)).aclose()
-            yield Several({"1": one, "2": two}, f"http://127.0.0.1:{port}")
+            yield Several({"1": one, "2": two}, f"http://127.0.0.1:{port}", tmp_path / "haproxy.log")
 
 
 async def until_streaming(phone: Phone, streams: int = 1) -> None:
@@ -117,7 +123,7 @@ async def test_a_process_that_drains_keeps_its_calls_and_gets_no_new_ones(severa
     async with phones(several, 2) as two:
         by_owner = {several.owner(phone.call_sid): phone for phone in two}
         several.processes["1"].calls.draining = True
-        await until_drained(several)
+        await several.until_taken_out("1")
         by_owner["1"].drop()
         await until_streaming(by_owner["1"], streams=2)
         assert several.owner(by_owner["1"].call_sid) == "1"
@@ -126,14 +132,22 @@ async def test_a_process_that_drains_keeps_its_calls_and_gets_no_new_ones(severa
             assert [phone.result().steps[0] for phone in three] == ["/twilio/voice: Stream, Redirect"] * 3
 
 
-async def until_drained(several: Several) -> None:
-    """HAProxy asks for `/ready` itself, and after that all go to the other."""
-    async with httpx.AsyncClient(base_url=several.url, trust_env=False) as http:
-        with trio.fail_after(CHECKED_S):
-            answers = [503]
-            while 503 in answers:
-                await trio.sleep(0.05)
-                answers = [(await http.get("/ready")).status_code for _ in range(4)]
+async def test_when_no_process_takes_new_calls_a_caller_is_told_by_one_of_them_and_calls_go_on(
+    several: Several,
+) -> None:
+    async with phones(several, 2) as two:
+        owners = [several.owner(phone.call_sid) for phone in two]
+        for rig in several.processes.values():
+            rig.calls.draining = True
+        for name in several.processes:
+            await several.until_taken_out(name)
+        for phone in two:
+            phone.drop()
+            await until_streaming(phone, streams=2)
+        assert [several.owner(phone.call_sid) for phone in two] == owners
+        async with open_phone(several.url, PHONE) as another:
+            assert await another.wait_until(lambda: bool(another.steps), CHECKED_S)
+            assert another.steps[0] == "/twilio/voice: Pause, Redirect"
 
 
 async def test_a_session_of_a_process_that_is_not_reached_is_refused_with_a_code(several: Several) -> None:
