@@ -42,7 +42,7 @@ def test_every_call_dials_once_and_once_more_for_each_move() -> None:
 
 
 def test_of_the_calls_that_a_machine_has_as_many_outlive_the_drain_as_their_lengths_say() -> None:
-    """Four of twenty are out at a time, so each other has a sixteenth of the calls; e^-0.5 of them last for 30 s more."""
+    """Four of twenty are out at a time, so each other has a sixteenth of the calls; e^-0.5 of them last 30 s more."""
     moves = [rolling_deploy(SMALL, DEPLOY, seed).moves.total() for seed in range(20)]
 
     assert math.isclose(sum(moves) / len(moves), 20 / 16 * 200 * math.exp(-0.5), rel_tol=0.1)
