@@ -6,13 +6,16 @@ to one of them has to reach it. No table says who that is. The address does, for
 | what                                    | of process "1"                                              |
 |-----------------------------------------|-------------------------------------------------------------|
 | Twilio's requests behind the first one  | `/twilio/media/1`, `/twilio/resume/1`, `/twilio/status/1`    |
+| what Vapi says of the assistant's call  | `/vapi/events/1`                                            |
 | a browser's session                     | its id begins with "1.": `/client/1.ID`, `/client/1.ID/audio`|
 | the token that attaches it again        | begins with "1."                                            |
 
 Without a name addresses and names are as they are without this module.
 """
 
-OWNED_PATHS = ("/twilio/media", "/twilio/resume", "/twilio/status")
+from relay.wire.webhook_auth import EVENTS_PATH
+
+OWNED_PATHS = ("/twilio/media", "/twilio/resume", "/twilio/status", EVENTS_PATH)
 _BEHIND_NAME = "."
 
 

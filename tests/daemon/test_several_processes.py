@@ -5,22 +5,25 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 import trio
 from structlog.testing import capture_logs
 
 from relay.call import takeover
-from relay.config import ServerConfig
+from relay.config import ServerConfig, StateConfig
 from relay.metrics import Metrics
 from relay.standin.browser import BrowserOptions, BrowserRefused, open_browser
 from relay.standin.phone import Phone, PhoneOptions, open_phone
 from relay.state import StateStore
 from relay.state.memory import MemoryBackend, MemoryTables
 from relay.state.store import inline
+from relay.wire.webhook_auth import WebhookRules
 from tests.support.frontrig import AUTH_TOKEN, PUBLIC, FrontRig, front_config, open_front, ringing
 from tests.support.proxies import connected_from, haproxy_before, program
 
 PHONE = PhoneOptions(auth_token=AUTH_TOKEN, public_url=PUBLIC)
+SECRET = "webhook-secret-of-the-test"
 CHECKED_S = 10.0
 """By then HAProxy has looked at a process again, which it does twice a second."""
 
@@ -50,7 +53,12 @@ class Several:
 
 @asynccontextmanager
 async def process(name: str, tables: MemoryTables) -> AsyncIterator[FrontRig]:
-    config = front_config(server=ServerConfig(public_url=PUBLIC, instance=name))
+    config = front_config(
+        {"vapi_webhook_secrets": (SECRET,)},
+        server=ServerConfig(public_url=PUBLIC, instance=name),
+        state=StateConfig(url="memory:"),
+        webhooks=WebhookRules(),
+    )
     async with open_front(config, StateStore(MemoryBackend(name, tables), Metrics(), executor=inline)) as rig:
         yield rig
 
@@ -117,6 +125,16 @@ async def test_a_browser_comes_back_to_the_process_of_its_session(several: Sever
         assert [browser.ready.session_id for browser in (one, two)] == sessions
         assert {session.partition(".")[0] for session in sessions} == {"1", "2"}
         assert several.calls() == {"1": 1, "2": 1}
+
+
+async def test_what_vapi_says_of_a_call_comes_to_the_process_of_the_call(several: Several) -> None:
+    body = {"message": {"type": "hang", "timestamp": 1000, "call": {"id": "v1"}}}
+    async with httpx.AsyncClient(base_url=several.url, trust_env=False, headers={"x-vapi-secret": SECRET}) as vapi:
+        for name in ("2", "2", "1"):
+            assert (await vapi.post(f"/vapi/events/{name}", json=body)).status_code == 200
+
+    taken = {name: rig.metric("relay_webhook_events_total", type="hang") for name, rig in several.processes.items()}
+    assert taken == {"1": 1, "2": 2}
 
 
 async def test_a_process_that_drains_keeps_its_calls_and_gets_no_new_ones(several: Several) -> None:
