@@ -12,6 +12,7 @@ from statistics import median
 import pytest
 import trio
 
+from relay.bench.process import cpu_s
 from relay.standin.assistant import Behaviour, open_assistant
 from relay.standin.phone import Phone, PhoneEvent, open_phone
 from tests.support.daemons import VAPI_KEY, Daemon, environment, running_daemon, settings
@@ -190,12 +191,6 @@ async def cpu_ms_per_s(*pids: int) -> list[float]:
     await trio.sleep(MEASURED_S)
     took_s = trio.current_time() - began_s
     return [1000 * (cpu_s(pid) - was) / took_s for pid, was in zip(pids, before, strict=True)]
-
-
-def cpu_s(pid: int) -> float:
-    """Of all its threads, in user mode and in the kernel (proc(5), /proc/pid/stat)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def haproxy_pid() -> int:
