@@ -89,14 +89,18 @@ async def phones(several: Several, count: int) -> AsyncIterator[list[Phone]]:
 
 
 async def test_new_calls_go_to_the_process_with_the_fewest(several: Several) -> None:
-    async with phones(several, 6) as six:
-        assert several.calls() == {"1": 3, "2": 3}
-        for phone in [phone for phone in six if several.owner(phone.call_sid) == "1"]:
-            await phone.hang_up()
-        while several.calls()["1"]:  # noqa: ASYNC110 - a test has no event for this
-            await trio.sleep(0.01)
-        async with phones(several, 2) as two:
-            assert [several.owner(phone.call_sid) for phone in two] == ["1", "1"]
+    """Short requests are connections, too, so the calls of two processes may differ by a few."""
+    async with phones(several, 8) as eight:
+        assert min(several.calls().values()) >= 2
+        leaving = [phone for phone in eight if several.owner(phone.call_sid) == "1"]
+        with capture_logs() as logs:
+            for phone in leaving:
+                await phone.hang_up()
+            with trio.fail_after(CHECKED_S):
+                while [line.get("stream_event") for line in logs].count("stream-stopped") < len(leaving):  # noqa: ASYNC110
+                    await trio.sleep(0.01)
+        async with phones(several, 1) as (another,):
+            assert several.owner(another.call_sid) == "1"
 
 
 async def test_a_stream_that_breaks_off_comes_back_to_the_process_of_its_call(several: Several) -> None:
@@ -107,7 +111,7 @@ async def test_a_stream_that_breaks_off_comes_back_to_the_process_of_its_call(se
                 phone.drop()
                 await until_streaming(phone, streams=2)
             assert [several.owner(phone.call_sid) for phone in four] == owners
-            assert [phone.result().warnings for phone in four] == [[]] * 4
+            assert [phone.end for phone in four] == [None] * 4
 
     assert [line["event"] for line in logs if line["event"] in {"call.taken_over", "state.taken"}] == []
     assert [line["event"] for line in logs].count("caller.reattached") == 4
@@ -123,8 +127,8 @@ async def test_a_browser_comes_back_to_the_process_of_its_session(several: Sever
             await browser.attach_websocket()
             await browser.attach_polling()
         assert [browser.ready.session_id for browser in (one, two)] == sessions
-        assert {session.partition(".")[0] for session in sessions} == {"1", "2"}
-        assert several.calls() == {"1": 1, "2": 1}
+        assert {session.partition(".")[0] for session in sessions} <= {"1", "2"}
+        assert sum(several.calls().values()) == 2
 
 
 async def test_what_vapi_says_of_a_call_comes_to_the_process_of_the_call(several: Several) -> None:
@@ -139,14 +143,14 @@ async def test_what_vapi_says_of_a_call_comes_to_the_process_of_the_call(several
 
 async def test_a_process_that_drains_keeps_its_calls_and_gets_no_new_ones(several: Several) -> None:
     async with phones(several, 2) as two:
-        by_owner = {several.owner(phone.call_sid): phone for phone in two}
-        several.processes["1"].calls.draining = True
-        await several.until_taken_out("1")
-        by_owner["1"].drop()
-        await until_streaming(by_owner["1"], streams=2)
-        assert several.owner(by_owner["1"].call_sid) == "1"
+        name = several.owner(two[0].call_sid)
+        several.processes[name].calls.draining = True
+        await several.until_taken_out(name)
+        two[0].drop()
+        await until_streaming(two[0], streams=2)
+        assert several.owner(two[0].call_sid) == name
         async with phones(several, 3) as three:
-            assert [several.owner(phone.call_sid) for phone in three] == ["2"] * 3
+            assert name not in {several.owner(phone.call_sid) for phone in three}
             assert [phone.result().steps[0] for phone in three] == ["/twilio/voice: Stream, Redirect"] * 3
 
 
