@@ -23,15 +23,19 @@ SAMPLE_RATES_HZ: Mapping[AudioFormatName, tuple[int, ...]] = {
 
 Text = Annotated[str, Meta(min_length=1)]
 EnvironmentName = Annotated[str, Meta(pattern="^[A-Z][A-Z0-9_]*$")]
+INSTANCE_PATTERN = "^[A-Za-z0-9]{0,16}$"
+InstanceName = Annotated[str, Meta(pattern=INSTANCE_PATTERN)]
 AccountSid = Annotated[str, Meta(pattern="^AC[0-9a-fA-F]{32}$")]
 
 
 class ServerConfig(msgspec.Struct, frozen=True):
-    """The table [server]: the address to listen on, the public URL, how long a stop waits for calls."""
+    """The table [server]: the address to listen on, the public URL, the process's name among several, how long a stop
+    waits for calls."""
 
     host: Text = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
     public_url: Text = "https://relay.example.com"
+    instance: InstanceName = ""
     drain_timeout_s: Annotated[float, Meta(ge=0, le=86400)] = 30.0
     trusted_proxies: tuple[Text, ...] = ("127.0.0.1", "::1")
 

@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 
 from relay.config import (
+    INSTANCE_PATTERN,
     SAMPLE_RATES_HZ,
     SECTIONS,
     AssistantConfig,
@@ -63,7 +64,11 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     for key, value, allowed in (*_problems(sections, ladder), *_webhook_problems(vapi, sections["events"])):
         raise problem(file, key, value, allowed)
     server: ServerConfig = sections["server"]
-    sections["server"] = msgspec.structs.replace(server, public_url=server.public_url.rstrip("/"))
+    instance = server.instance or environ.get("RELAY_INSTANCE", "").strip()
+    if re.fullmatch(INSTANCE_PATTERN, instance) is None:
+        raise problem(file, "RELAY_INSTANCE", instance, "16 letters and digits at most")
+    public_url = server.public_url.rstrip("/")
+    sections["server"] = msgspec.structs.replace(server, public_url=public_url, instance=instance)
     return Config(
         **sections,
         assistants=tuple(_settled(entry) for _, entry in ladder),

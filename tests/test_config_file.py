@@ -327,6 +327,21 @@ def test_the_auth_token_is_not_needed_when_nothing_is_checked_with_it(tmp_path: 
     assert loaded(tmp_path, f"[twilio]\n{twilio}\n", TWILIO_AUTH_TOKEN="").secrets.twilio_auth_tokens == ()
 
 
+@pytest.mark.parametrize(("text", "instance"), [("", "3"), ('[server]\ninstance = "a1"\n', "a1")])
+def test_the_name_of_the_process_comes_from_the_file_or_else_from_the_environment(
+    text: str, instance: str, tmp_path: Path
+) -> None:
+    assert loaded(tmp_path, text, RELAY_INSTANCE="3").server.instance == instance
+
+
+@pytest.mark.parametrize("name", ["a/b", "a.b", "a-1", "x" * 17])
+def test_a_name_of_the_process_that_no_address_could_have_is_refused(name: str, tmp_path: Path) -> None:
+    assert refusal(tmp_path, "", RELAY_INSTANCE=name).startswith(f'RELAY_INSTANCE = "{name}" is not allowed')
+    assert refusal(tmp_path, f'[server]\ninstance = "{name}"\n').startswith(
+        f'server.instance = "{name}" is not allowed'
+    )
+
+
 def test_an_assistant_id_is_needed(tmp_path: Path) -> None:
     assert refusal(tmp_path, "", VAPI_ASSISTANT_ID="").startswith('vapi.assistant_id = "" is not allowed')
 

@@ -22,6 +22,7 @@ from relay.logic.end_reason import REFUTABLE, EndReason
 from relay.metrics import Metrics
 from relay.state import CallRecord, KeptToken, StateStore, WriteBehind
 from relay.wakeup import Signal
+from relay.wire.owner import owned_name
 
 HEARD_EVERY_S = 1.0
 """What the next process knows of the words that the caller has heard is at most so old."""
@@ -45,7 +46,7 @@ def new_record(
     reconnect = config.reconnect
     return CallRecord(
         call_sid=call_sid,
-        call_id=secrets.token_hex(16),
+        call_id=owned_name(secrets.token_hex(16), config.server.instance),
         assistant=assistant,
         variables=dict(variables or {}),
         started_at=now,

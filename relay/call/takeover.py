@@ -13,6 +13,17 @@
 | is over, or nobody knows of it   | a media socket                | refused                                           |
 |                                  | a webhook                     | a new call, or a hang-up                          |
 
+Where several processes share a load balancer, the address says whose call it is (`relay/wire/owner.py`):
+
+| the process in the address     | then                                                                               |
+|--------------------------------|------------------------------------------------------------------------------------|
+| lives, draining or not         | the request reaches it, and it has the call                                        |
+| lives, another is reached      | as above: a media socket takes the call; `/twilio/resume` waits `TAKE_WAIT_S`, then |
+|                                | the caller asks that address again, and whoever is reached then has the call       |
+| has handed its calls over      | the caller asks again at the address without a process, where any other takes it   |
+| is dead                        | the balancer picks another, which has the call once the lease of the dead one is   |
+|                                | over; what it answers has its own addresses                                        |
+
 Whether anybody ended a call is known by the reason of its end, here and in the store, for `ENDED_KEPT_S`: all but
 those in `REFUTABLE` are the relay's own decisions. Without a store, and while it is down, there are no calls of
 other processes; without one, calls that ended here are known here.

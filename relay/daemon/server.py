@@ -1,6 +1,7 @@
 """The ASGI application that the server runs: it puts the endpoints together, and brings each request to its own.
 
-It says first whose request that is: the `client` of the scope that endpoints see is the one that limits count for.
+It says first whose request that is: the `client` of the scope that endpoints see is the one that limits count for. The
+process in an address is for the load balancer (`relay/wire/owner.py`): it is in `raw_path` only.
 
 WebSockets and what streams a body go their own way, everything else goes to Quart: it would put a task and two queues
 between each WebSocket message and its reader, and read a body whole.
@@ -36,6 +37,7 @@ from relay.net.asgi_request import AsgiRequest
 from relay.net.asgi_socket import STREAM_STATE, AsgiSocket, Receive, Scope, Send
 from relay.record.page import page_parts
 from relay.refusals import asked_by
+from relay.wire.owner import split_path
 from relay.wire.webhook_auth import EVENTS_PATH
 
 FOR_OPERATORS = ("/health", "/metrics", "/admin", "/calls", "/events")
@@ -82,7 +84,7 @@ class Server:
         peer, _ = scope["client"] or ("", 0)
         named = [value.decode("latin-1") for name, value in scope["headers"] if name == FORWARDED_FOR]
         client = self._limits.client_of(peer, named)
-        scope = {**scope, "client": (client, 0)}
+        scope = {**scope, "client": (client, 0), "path": split_path(scope["path"])[0]}
         with asked_by(client), ExitStack() as place:
             send = self._rejections.watched(scope, send)
             if scope["type"] == "websocket":
@@ -112,7 +114,7 @@ class Server:
         if scope["type"] == "http":
             if not await self._routes.serve(scope, receive, send):
                 await self._quart(scope, receive, _uncancelled(send))
-        elif serve := self._sockets.get(scope["path"]):
+        elif serve := self._sockets.get(_of_a_session(scope["path"])):
             await serve(scope, receive, send)
         else:
             refused = RequestRefused(404, "NOT_FOUND", "there is no WebSocket at this address")
@@ -126,6 +128,12 @@ class Server:
             answer = error_answer(error, path=scope["path"], method=scope["method"])
             slow = partial(self._limits.slow_bodies.hold, scope["client"][0])
             await answer_error(AsgiRequest(scope, receive, send, slow), answer)
+
+
+def _of_a_session(path: str) -> str:
+    """`/client` of `/client/SESSION`, at which a load balancer sees whose session a browser wants to resume."""
+    before, _, _ = path.rpartition("/")
+    return CLIENT if before == CLIENT else path
 
 
 def _first_part(path: str) -> str:

@@ -22,6 +22,7 @@ from relay.logic.end_reason import EndReason
 from relay.net.asgi_request import PROMPT_S
 from relay.wire import twiml
 from relay.wire.caller_variables import caller_variables
+from relay.wire.owner import owned_path, split_path
 from relay.wire.signature import SETTINGS_HEADER, SIGNATURE_HEADER
 
 VOICE, RESUME, STATUS, MEDIA = "/twilio/voice", "/twilio/resume", "/twilio/status", "/twilio/media"
@@ -127,15 +128,19 @@ class TwilioHooks:
         return twiml_answer(twiml.hangup())
 
     def _ask_again(self) -> Response:
-        again = RESUME if self._calls.draining else RESUME + ASKED_BEFORE
+        """At the same process, if this is not the one of the address; once this one drains, at any that does not."""
+        _, owner = split_path(request.scope["raw_path"].decode("latin-1"))
+        again = RESUME if self._calls.draining else owned_path(RESUME, owner) + ASKED_BEFORE
         return twiml_answer(twiml.pause_and_redirect(RESUME_PAUSE_S, self._url(again)))
 
     async def _connect(self, call: Call) -> Response:
-        stream, token = stream_url(self._context.config.server.public_url, MEDIA), self._takeover.issue_token(call)
+        server, token = self._context.config.server, self._takeover.issue_token(call)
+        media, status, resume = (owned_path(path, server.instance) for path in (MEDIA, STATUS, RESUME))
         await self._calls.checkpoints.stored(call.sid)
         if call.checkpoint.stopped:
             return self._ask_again()
-        return twiml_answer(twiml.connect_stream(stream, token, self._url(STATUS), self._url(RESUME)))
+        stream = stream_url(server.public_url, media)
+        return twiml_answer(twiml.connect_stream(stream, token, self._url(status), self._url(resume)))
 
     async def status(self) -> Response:
         """What became of the stream, or of the call if the number's status callback points here as well."""

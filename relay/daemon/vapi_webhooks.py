@@ -26,6 +26,7 @@ from relay.errors import RelayError, RemoteProtocolError, RequestRefused, StateU
 from relay.metrics import OTHER
 from relay.net.asgi_request import AsgiRequest
 from relay.state.event_journal import Acceptance, Arrival
+from relay.wire.owner import owned_path
 from relay.wire.vapi_events import BODY_MAX_BYTES, TYPES, VapiEvent, parse_event
 from relay.wire.vapi_replies import refusal
 from relay.wire.webhook_auth import EVENTS_PATH, WebhookRules, WebhookVerifier
@@ -54,7 +55,8 @@ class VapiWebhooks:
         self._refusals = context.refusals
         self._vapi_addresses = context.limits.vapi_addresses
         self._webhooks = webhooks
-        url = context.config.server.public_url + EVENTS_PATH
+        server = context.config.server
+        url = server.public_url + owned_path(EVENTS_PATH, server.instance)
         self._verifier = WebhookVerifier(rules, context.config.secrets.vapi_webhook_secrets, url)
         self._asking: dict[str, _Answer] = {}
         """The questions that are put to the operator's endpoint now."""

@@ -86,9 +86,11 @@ class Tokens:
 
 
 class ResumeTokens:
-    """The token with which each browser session may be taken up again: one at a time, and good once."""
+    """The token with which each browser session may be taken up again: one at a time, and good once. It begins with
+    `prefix`."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
         self._valid: dict[bytes, str] = {}
         self._by_session: dict[str, bytes] = {}
         self._used: dict[bytes, None] = {}
@@ -96,7 +98,7 @@ class ResumeTokens:
     def issue(self, session_id: str) -> str:
         """A new token of 192 random bits for this session; the one before is void."""
         self.discard(session_id)
-        token = secrets.token_urlsafe(_TOKEN_BYTES)
+        token = self._prefix + secrets.token_urlsafe(_TOKEN_BYTES)
         key = _key(token)
         self._valid[key] = session_id
         self._by_session[session_id] = key

@@ -18,9 +18,10 @@ PROCESSES_MAX = 99
 
 _FILE_MODE = 0o600
 _FOLDER_MODE = 0o700
-_CALL_ID = re.compile(r"[A-Za-z0-9]{1,64}")
+_ID = r"[A-Za-z0-9]{1,64}(?:\.[A-Za-z0-9]{1,64})?"
+_CALL_ID = re.compile(_ID)
 _DAY_S = 86400.0
-_FILE_NAME = re.compile(rf"([A-Za-z0-9]{{1,64}})(-\d+)?{re.escape(SUFFIX)}")
+_FILE_NAME = re.compile(rf"({_ID})(-\d+)?{re.escape(SUFFIX)}")
 
 
 def folder_of(configured: str, environ: Mapping[str, str]) -> Path:

@@ -191,7 +191,7 @@ export class Connection {
   async #upgradeNow(nextAfterMs) {
     const generation = this.#generation;
     try {
-      const socket = await WebSocketLink.dial(this.#options.url, this.#options.network);
+      const socket = await WebSocketLink.dial(this.#options.url, this.#options.network, this.#session?.sessionId);
       if (generation === this.#generation && !this.#forcePolling) await this.#change(socket);
       else socket.close();
     } catch {
@@ -259,7 +259,7 @@ export class Connection {
    */
   async #openWebSocket(isObsolete, dialled) {
     const { url, start, network, log } = this.#options;
-    const socket = dialled ?? (await WebSocketLink.dial(url, network));
+    const socket = dialled ?? (await WebSocketLink.dial(url, network, this.#session?.sessionId));
     if (isObsolete()) {
       socket.close();
       return null;

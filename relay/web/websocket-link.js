@@ -30,10 +30,11 @@ export class WebSocketLink {
    * Opens a socket. Throws RelayError SERVER_GONE when that fails or takes too long.
    * @param {URL} url of the relay
    * @param {Network} network
+   * @param {string} [sessionId] of the session to resume: a load balancer finds its process by the address
    * @returns {Promise<WebSocket>}
    */
-  static dial(url, network) {
-    const address = new URL("client", url);
+  static dial(url, network, sessionId) {
+    const address = new URL(sessionId ? `client/${encodeURIComponent(sessionId)}` : "client", url);
     address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
     const socket = network.openSocket(address);
     socket.binaryType = "arraybuffer";

@@ -7,6 +7,7 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
+from relay.config import Config, ServerConfig
 from relay.daemon import twilio_media
 from relay.metrics import Metrics
 from relay.state import StateStore
@@ -139,3 +140,40 @@ async def test_health_says_that_the_store_does_not_work_and_calls_are_taken_all_
 
         assert (status, ready) == (["degraded"], 200)
         assert rig.calls.find(SID) is not None
+
+
+def named(name: str) -> Config:
+    return front_config(server=ServerConfig(public_url=PUBLIC, instance=name))
+
+
+async def test_what_follows_the_first_webhook_has_the_process_in_its_address() -> None:
+    tables = MemoryTables()
+    async with open_front(named("1"), store(tables, "one")) as one, open_front(named("2"), store(tables, "two")) as two:
+        first = ET.fromstring((await one.post("/twilio/voice", ringing())).text)
+        elsewhere = ET.fromstring((await two.post("/twilio/resume/1", ringing())).text)
+        taken = ET.fromstring((await two.post("/twilio/resume/1?asked=1", ringing())).text)
+        await one.until_over()
+
+    def addresses(answer: ET.Element) -> list[str]:
+        stream = answer.find("Connect/Stream")
+        assert stream is not None
+        return [stream.attrib["url"], stream.attrib["statusCallback"], answer.findtext("Redirect") or ""]
+
+    expected = [
+        "wss://relay.example.com/twilio/media/{}",
+        f"{PUBLIC}/twilio/status/{{}}",
+        f"{PUBLIC}/twilio/resume/{{}}",
+    ]
+    assert addresses(first) == [it.format("1") for it in expected]
+    assert elsewhere.findtext("Redirect") == f"{PUBLIC}/twilio/resume/1?asked=1"
+    assert addresses(taken) == [it.format("2") for it in expected]
+
+
+async def test_who_comes_to_a_process_that_has_handed_its_calls_over_is_sent_to_any_other() -> None:
+    tables = MemoryTables()
+    async with open_front(named("1"), store(tables, "one")) as one:
+        await one.token()
+        await one.calls.drain(0)
+        answer = ET.fromstring((await one.post("/twilio/resume/1", ringing())).text)
+
+        assert answer.findtext("Redirect") == f"{PUBLIC}/twilio/resume"

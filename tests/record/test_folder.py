@@ -53,10 +53,12 @@ def test_only_the_user_of_the_relay_can_read_a_recording(tmp_path: Path) -> None
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-def test_each_process_that_has_a_call_writes_a_file_of_its_own(tmp_path: Path) -> None:
-    paths = [made(tmp_path, CALL).name for _ in range(3)]
+@pytest.mark.parametrize("call_id", [CALL, f"12.{CALL}"], ids=["the only process", "one of several"])
+def test_each_process_that_has_a_call_writes_a_file_of_its_own(call_id: str, tmp_path: Path) -> None:
+    paths = [made(tmp_path, call_id).name for _ in range(3)]
 
-    assert paths == [f"{CALL}.relay", f"{CALL}-2.relay", f"{CALL}-3.relay"]
+    assert paths == [f"{call_id}.relay", f"{call_id}-2.relay", f"{call_id}-3.relay"]
+    assert [path.name for path in erase(tmp_path, call_id)] == sorted(paths)
 
 
 def test_a_call_has_no_files_without_end(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 """Real reverse proxies in front of a relay, each with the configuration that its documentation shows for it."""
 
+import re
 import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -98,6 +99,7 @@ http {{
 }
 """The name of a file in deploy/proxies, and what a proxy that nobody installed needs around it."""
 DEPLOY = Path(__file__).resolve().parent.parent.parent / "deploy" / "proxies"
+BALANCER = DEPLOY.parent / "haproxy" / "haproxy.cfg"
 
 
 @contextmanager
@@ -122,6 +124,19 @@ def deployed_proxy(name: str, relay_port: int, folder: Path, certificate: tuple[
         return around.format(folder=folder, port=port, text=own)
 
     with _running(name, folder, text) as port:
+        yield port
+
+
+@contextmanager
+def haproxy_before(servers: Mapping[str, int], folder: Path) -> Iterator[int]:
+    """HAProxy with the file of deploy/haproxy, without TLS, in front of these processes, which are its servers."""
+
+    def text(port: int) -> str:
+        own = re.sub(r"bind :443 .*", f"bind 127.0.0.1:{port}", BALANCER.read_text())
+        lines = "".join(f"    server {name} 127.0.0.1:{at}\n" for name, at in servers.items())
+        return re.sub(r"(    server \w+ [\d.:]+\n)+", lines, own)
+
+    with _running("haproxy", folder, text) as port:
         yield port
 
 

@@ -15,6 +15,7 @@ from relay.net.client_socket import open_client_socket
 from relay.net.rest import RestClient
 from relay.net.sockets import PromptSocket
 from relay.wire import vapi_call, vapi_controls, vapi_server
+from relay.wire.owner import owned_path
 from relay.wire.vapi_call import CallCreated, LiveCall
 from relay.wire.webhook_auth import EVENTS_PATH
 
@@ -206,5 +207,5 @@ def _webhook_server(config: Config) -> dict[str, Any] | None:
     if config.webhooks is None:
         return None
     newest = config.secrets.vapi_webhook_secrets[-1]
-    url = config.server.public_url + EVENTS_PATH
+    url = config.server.public_url + owned_path(EVENTS_PATH, config.server.instance)
     return vapi_server.webhook_server(url, config.webhooks, newest, answer_s=config.events.timeout_s)

@@ -21,6 +21,7 @@ from relay.logic.tokens import ResumeTokens
 from relay.media.frames import FRAMES_PER_SECOND, WIDEBAND, AudioFormat, Encoding
 from relay.refusals import Refusals, asked_by
 from relay.wire.browser import ClientStart
+from relay.wire.owner import owned_name, owner_of
 
 HOUR_S = 3600.0
 TALK_STEP_S = 10.0
@@ -47,7 +48,8 @@ class BrowserSessions:
         self._addresses: Counter[str] = Counter()
         talk_s = config.limits.talk_per_address_s
         self._talk = RateLimit(per_s=talk_s / HOUR_S, burst=talk_s)
-        self._resume = ResumeTokens()
+        self._instance = config.server.instance
+        self._resume = ResumeTokens(owned_name("", self._instance))
 
     def renew(self, config: Config) -> None:
         """Sessions that begin from now on have this; what addresses have used of their shares stays used."""
@@ -100,7 +102,11 @@ class BrowserSessions:
         return self._refusals.limited("talk_per_address_s", 429, "TALK_TIME_USED", text)
 
     def resume(self, token: str, start: ClientStart) -> BrowserSession:
-        """The session that this token attaches to, once. Raises RequestRefused (RESUME_USED, RESUME_UNKNOWN)."""
+        """The session that this token attaches to, once.
+
+        Raises RequestRefused: RESUME_USED, RESUME_UNKNOWN, SESSION_ELSEWHERE.
+        """
+        self._check_owner(token)
         session = self._sessions[self._resume.claim(token)]
         session.declared = start.format or session.declared
         return session
@@ -112,10 +118,11 @@ class BrowserSessions:
     def find(self, session_id: str, authorization: str | None) -> BrowserSession:
         """The session of an HTTP request, which shows the session's token as bearer.
 
-        Raises RequestRefused: SESSION_UNKNOWN, SESSION_TOKEN_MISSING, SESSION_TOKEN_WRONG.
+        Raises RequestRefused: SESSION_UNKNOWN, SESSION_ELSEWHERE, SESSION_TOKEN_MISSING, SESSION_TOKEN_WRONG.
         """
         session = self._sessions.get(session_id)
         if session is None:
+            self._check_owner(session_id)
             raise RequestRefused(404, "SESSION_UNKNOWN", "there is no such session: begin a new one with POST /client")
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer":
@@ -123,6 +130,13 @@ class BrowserSessions:
         if not hmac.compare_digest(token.strip().encode("utf-8", "replace"), session.token.encode()):
             raise RequestRefused(403, "SESSION_TOKEN_WRONG", "this token is not that of the session")
         return session
+
+    def _check_owner(self, name: str) -> None:
+        """A session of another process comes here when that one is gone, or when the load balancer errs."""
+        if owner_of(name) not in {"", self._instance}:
+            self._refusals.info("client.refused", "SESSION_ELSEWHERE", code="SESSION_ELSEWHERE")
+            text = "this session was another process's, which does not answer: begin a new one"
+            raise RequestRefused(421, "SESSION_ELSEWHERE", text)
 
     async def _run(self, session: BrowserSession) -> None:
         try:

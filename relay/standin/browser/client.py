@@ -93,12 +93,13 @@ class BrowserClient:
         Raises BrowserRefused with the relay's code, LegLost without a connection. It leaves polling before; an open
         WebSocket is the relay's to fence.
         """
-        start = self.options.start()
+        start, session_id = self.options.start(), None
         if hasattr(self, "ready"):
             start |= {"resume": self.ready.resume, "after": self.record.cursor}
+            session_id = self.ready.session_id
         if isinstance(self._link, PollingLink):
             await self.lose()
-        link = WebSocketLink(self, self._url)
+        link = WebSocketLink(self, self._url, session_id)
         await self._nursery.start(self._run, link, {**start, **changed})
 
     async def attach_polling(self) -> None:

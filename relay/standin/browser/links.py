@@ -41,11 +41,13 @@ class WebSocketLink:
 
     kind = "websocket"
 
-    def __init__(self, client: Shared, url: str) -> None:
+    def __init__(self, client: Shared, url: str, session_id: str | None = None) -> None:
+        """`session_id` is of the session to resume, if there is one."""
         parts = urlsplit(url)
         scheme = "wss" if parts.scheme == "https" else "ws"
         self._client = client
-        self._target = Target.parse(urlunsplit((scheme, parts.netloc, "/client", "", "")))
+        path = "/client" if session_id is None else f"/client/{session_id}"
+        self._target = Target.parse(urlunsplit((scheme, parts.netloc, path, "", "")))
         self._socket: MessageSocket
         self._stream: trio.abc.Stream
         self._sending = trio.Lock()

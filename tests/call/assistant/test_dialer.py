@@ -11,7 +11,7 @@ import trio.lowlevel
 from structlog.testing import capture_logs
 
 from relay.call.assistant.dialer import VapiDialer
-from relay.config import AssistantConfig, BargeInConfig, Config, SessionConfig
+from relay.config import AssistantConfig, BargeInConfig, Config, ServerConfig, SessionConfig
 from relay.errors import AssistantUnavailable, LegLost, RelayError, RemoteProtocolError
 from relay.media.frames import WIDEBAND
 from relay.net.rest import RestClient
@@ -211,6 +211,15 @@ async def test_webhooks_are_asked_for_with_the_newest_secret_only_where_they_are
     assert overrides["server"]["headers"] == {"x-vapi-secret": "new"}
     assert overrides["serverMessages"] == list(SERVER_MESSAGES)
     assert not {"server", "serverMessages"} & set(usual)
+
+
+async def test_webhooks_of_one_process_of_several_come_to_its_own_address() -> None:
+    rest, secrets = Rest(), Secrets(vapi_api_keys={"main": "private-key"}, vapi_webhook_secrets=("new",))
+    server = ServerConfig(instance="2")
+    await dialer(rest, secrets=secrets, webhooks=WebhookRules(), server=server).create("our-id")
+
+    overrides = rest.requests[0][2]["assistantOverrides"]
+    assert overrides["server"]["url"] == "https://relay.example.com/vapi/events/2"
 
 
 async def test_a_protected_first_message_is_asked_for_there_too() -> None:

@@ -1,0 +1,197 @@
+"""Two real processes with one Redis behind HAProxy: calls spread over both; one is killed, or stopped, under its calls,
+which go on in the other. How long that takes is printed: on a machine of its own, 2 s for one that is killed."""
+
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+
+import pytest
+import trio
+
+from relay.bench.process import cpu_s
+from relay.standin.assistant import Behaviour, open_assistant
+from relay.standin.phone import Phone, PhoneEvent, open_phone
+from tests.support.daemons import VAPI_KEY, Daemon, environment, running_daemon, settings
+from tests.support.places import OPTIONS, stop
+from tests.support.proxies import connected_from, haproxy_before, program
+from tests.support.redis_server import RedisServer, free_port
+
+CALLS = 6
+PATIENCE_S = 60.0
+DRAIN_S = 3.0
+"""Longer than HAProxy takes to notice that a process takes no new calls."""
+MEASURED_S = 4.0
+ROUNDS = 3
+
+
+class Cluster:
+    """`daemons` are by the name of the process; one that was stopped can be started again in its place."""
+
+    def __init__(self, assistant_url: str, state: str, stack: AsyncExitStack) -> None:
+        self.daemons: dict[str, Daemon] = {}
+        self.ports = {name: free_port() for name in ("1", "2")}
+        self.url = ""
+        self._assistant_url, self._state, self._stack = assistant_url, state, stack
+
+    async def start(self, name: str) -> None:
+        text = settings(self._assistant_url, port=self.ports[name], drain_timeout_s=DRAIN_S, state=self._state)
+        daemon = running_daemon(text, environment(RELAY_INSTANCE=name))
+        self.daemons[name] = await self._stack.enter_async_context(daemon)
+
+    def sids(self, name: str) -> set[str]:
+        """Of all calls that ever were in the process that has this name now."""
+        log = self.daemons[name].log()
+        return {line["call_sid"] for line in log if line["event"] in {"call.started", "call.taken_over"}}
+
+
+@asynccontextmanager
+async def cluster(redis: RedisServer, folder: Path) -> AsyncIterator[Cluster]:
+    if program("haproxy") is None:
+        pytest.skip("haproxy is not installed: apt-get install haproxy")
+    behaviour = Behaviour(script="tone", concurrency_limit=1000)
+    async with open_assistant(key=VAPI_KEY, behaviour=behaviour, record_s=1) as assistant, AsyncExitStack() as stack:
+        found = Cluster(assistant.base_url, redis.url, stack)
+        for name in found.ports:
+            await found.start(name)
+        with haproxy_before(found.ports, folder) as port:
+            await (await connected_from("127.0.0.1", port)).aclose()
+            found.url = f"http://127.0.0.1:{port}"
+            yield found
+            await stack.aclose()
+
+
+@dataclass
+class Caller:
+    """A phone, and how long it was without a stream each time."""
+
+    phone: Phone
+    gaps_s: list[float]
+
+
+@asynccontextmanager
+async def callers_of(url: str, count: int = CALLS) -> AsyncIterator[list[Caller]]:
+    """So many who hear the assistant, which never falls silent. At the end none has lost the call."""
+    async with AsyncExitStack() as stack:
+        callers = []
+        for _ in range(count):
+            gaps_s, note = noting_gaps()
+            phone = await stack.enter_async_context(open_phone(url, replace(OPTIONS, on_event=note)))
+            assert await phone.wait_heard(200, PATIENCE_S)
+            callers.append(Caller(phone, gaps_s))
+        yield callers
+        assert [caller.phone.end for caller in callers] == [None] * count
+
+
+def noting_gaps() -> tuple[list[float], Callable[[PhoneEvent], None]]:
+    gaps_s: list[float] = []
+    ended_s: list[float] = []
+
+    def note(event: PhoneEvent) -> None:
+        if event.kind == "stream.ended":
+            ended_s.append(event.at_s)
+        elif event.kind == "stream.started" and ended_s:
+            gaps_s.append(event.at_s - ended_s[-1])
+
+    return gaps_s, note
+
+
+async def until_heard_again(callers: list[Caller]) -> None:
+    async with trio.open_nursery() as nursery:
+        for caller in callers:
+            nursery.start_soon(hear_again, caller.phone)
+
+
+async def hear_again(phone: Phone) -> None:
+    assert await phone.wait_until(lambda: phone.result().streams == 2, PATIENCE_S)
+    assert await phone.wait_heard(1000, PATIENCE_S)
+
+
+def longest_s(callers: list[Caller]) -> float:
+    return max(gap_s for caller in callers for gap_s in caller.gaps_s)
+
+
+def split(place: Cluster, callers: list[Caller]) -> tuple[list[Caller], list[Caller]]:
+    """Those whose call is in process 1, and in process 2."""
+    first = place.sids("1")
+    ours = [caller for caller in callers if caller.phone.call_sid in first]
+    return ours, [caller for caller in callers if caller not in ours]
+
+
+async def test_the_calls_of_a_process_that_is_killed_go_on_in_the_other(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    async with cluster(redis_server, tmp_path) as place, callers_of(place.url) as callers:
+        lost, others = split(place, callers)
+        assert lost
+        assert others
+        await stop(place.daemons["1"].process, signal.SIGKILL)
+        await until_heard_again(lost)
+        print(f"\nkilled: at most {longest_s(lost):.2f} s until the next stream")
+        assert place.sids("2") >= {caller.phone.call_sid for caller in callers}
+        assert [caller.gaps_s for caller in others] == [[]] * len(others)
+
+        await place.start("1")
+        with trio.fail_after(PATIENCE_S):
+            while not place.sids("1"):
+                async with callers_of(place.url, 1):
+                    pass
+
+
+async def test_no_call_is_lost_when_one_process_stops_and_others_call_meanwhile(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    async with cluster(redis_server, tmp_path) as place, callers_of(place.url) as callers:
+        moved, others = split(place, callers)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stop, place.daemons["1"].process, signal.SIGTERM)
+            async with callers_of(place.url, 2):
+                await until_heard_again(moved)
+        print(f"\nstopped: at most {longest_s(moved):.2f} s until the next stream")
+        assert [caller.gaps_s for caller in others] == [[]] * len(others)
+        (handed_over,) = place.daemons["1"].events_of("calls.handed_over")
+        assert (handed_over["calls"], handed_over["complete"]) == (len(moved), True)
+
+
+async def test_what_a_call_costs_in_one_process_in_two_and_in_haproxy(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    """Of one process with so many calls, in turn with two that have as many each."""
+    async with cluster(redis_server, tmp_path) as place:
+        pids = {name: daemon.process.pid for name, daemon in place.daemons.items()}
+        alone, both, haproxy = list[float](), list[float](), list[float]()
+        for _ in range(ROUNDS):
+            async with callers_of(place.daemons["1"].url, CALLS // 2):
+                alone += [used / (CALLS // 2) for used in await cpu_ms_per_s(pids["1"])]
+            async with callers_of(place.url):
+                *each, balancing = await cpu_ms_per_s(pids["1"], pids["2"], haproxy_pid())
+                both.append(sum(each) / CALLS)
+                haproxy.append(balancing / CALLS)
+        ratio = median(2 * one / two for one, two in zip(alone, both, strict=True))
+        print(
+            f"\nCPU of a call and second in ms: one process {shown(alone)}, two {shown(both)}, HAProxy {shown(haproxy)}"
+        )
+        print(f"at the same CPU of each, two processes carry {ratio:.2f} times the calls of one")
+        assert min(haproxy) > 0
+
+
+def shown(figures: list[float]) -> str:
+    return f"{median(figures):.1f} ({min(figures):.1f} to {max(figures):.1f})"
+
+
+async def cpu_ms_per_s(*pids: int) -> list[float]:
+    """Of each of these processes, over some seconds."""
+    before, began_s = [cpu_s(pid) for pid in pids], trio.current_time()
+    await trio.sleep(MEASURED_S)
+    took_s = trio.current_time() - began_s
+    return [1000 * (cpu_s(pid) - was) / took_s for pid, was in zip(pids, before, strict=True)]
+
+
+def haproxy_pid() -> int:
+    """Of the child of this process that is HAProxy."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    (pid,) = [int(child) for child in children if Path(f"/proc/{child}/comm").read_text().strip() == "haproxy"]
+    return pid
