@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from relay.net.request_reader import LINES_PER_TURN, LINES_UNJUDGED, RequestReader
+from relay.net.request_reader import HEAD_READ_BYTES, LINES_PER_TURN, LINES_UNJUDGED, READ_BYTES, RequestReader
 from relay.net.turns import LINES_BURST_S, LINES_PER_S, Turns
 
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -20,6 +20,7 @@ class Source:
 
     def __init__(self, *parts: bytes) -> None:
         self.parts = list(parts)
+        self.asked_bytes: list[int | None] = []
 
     async def wait_readable(self) -> bool:
         await trio.lowlevel.checkpoint()
@@ -27,6 +28,7 @@ class Source:
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         await trio.lowlevel.checkpoint()
+        self.asked_bytes.append(max_bytes)
         return self.parts.pop(0) if self.parts else b""
 
 
@@ -167,6 +169,14 @@ async def test_of_many_connections_that_have_something_one_is_read_in_a_step() -
         nursery.cancel_scope.cancel()
 
     assert 1 <= most <= 2
+
+
+async def test_little_is_read_of_who_sends_heads_and_more_of_a_body() -> None:
+    source = Source(HEAD, b"body")
+    reader = RequestReader(source, Turns())
+
+    assert [await reader.receive(in_body=False), await reader.receive(in_body=True)] == [HEAD, b"body"]
+    assert source.asked_bytes == [HEAD_READ_BYTES, READ_BYTES]
 
 
 async def test_who_is_cancelled_in_its_turn_has_taken_nothing_and_holds_nobody_up() -> None:
