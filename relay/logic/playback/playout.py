@@ -17,10 +17,11 @@ audio before it was played (Twilio Media Streams, messages "mark" and "clear").
 |          | and wake-ups                         |                                                   |                |
 | paused   | any of these, but nothing is sent    | `resume()`                                        | barge-in's own |
 
-Running dry in the middle of speech is a hole; its length is known when speech goes on. A backlog (more than
-`TRIM_SLACK_MS` over the target, or any once `catch_up` is called) is taken back in pauses, by the rule of
-`relay.logic.pause_rule`. The target is the configured one until the first hole or backlog, then it follows the jitter
-(see `relay.logic.playback.jitter`). Without either, what comes is what is sent, byte for byte.
+Running dry in the middle of speech is a hole; its length is known when speech goes on. A backlog is taken back in
+pauses, by the rule of `relay.logic.pause_rule`: more than `TRIM_SLACK_MS` over the target, or any once `catch_up` is
+called, or a frame that was here was sent so late that all behind it are late. The target is the configured one until
+the first hole or backlog, then it follows the jitter (see `relay.logic.playback.jitter`). Without either, what comes is
+what is sent, byte for byte.
 """
 
 import math
@@ -204,7 +205,11 @@ class Playout:
         at = self.next_send_at()
         if at is None or now < (at if self._schedule.due_at is None else at - ahead_s):
             return None
-        hole_ms = self._restart(now) if self._schedule.is_behind(now) else None
+        hole_ms = None
+        if self._schedule.is_behind(now):
+            if self._schedule.due_at is not None:
+                self.catch_up()
+            hole_ms = self._restart(now)
         self._trimmed += self._trim()
         return self._take_first(hole_ms)
 
@@ -326,10 +331,10 @@ class Playout:
         if self.queued_ms > self._target.target_ms + TRIM_SLACK_MS:
             self._target.backlog()
             self._trimming = True
-        elif self.queued_ms <= self._level_ms:
-            self._trimming = False
         if self._silent_run < BEHIND_WORD_FRAMES:
             return 0
+        if self.queued_ms <= self._level_ms:
+            self._trimming = False
         if self._target.pause():
             self._trimming = True
         return self._shorten_pause(math.ceil(self._level_ms / FRAME_MS)) if self._trimming else 0

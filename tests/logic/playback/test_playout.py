@@ -385,6 +385,26 @@ def test_without_a_backlog_a_pause_is_left_alone() -> None:
     assert len(sent) == 100
 
 
+@pytest.mark.parametrize("stall_ms", [0, 31, 100, 160, 200, 390])
+def test_what_a_stall_of_our_own_delays_is_caught_up_in_the_next_pause_and_is_no_jitter(stall_ms: int) -> None:
+    """Frames come every 20 ms; nothing is received or sent while we stand still."""
+    queue, told = playout(), Told()
+    frames = [*words(100), *[silence()] * 60, *words(100, 100)]
+    began, over = 1.0, 1.0 + stall_ms / 1000
+    waiting_ms: list[int] = []
+    for number, frame in enumerate(frames):
+        came_at = number * FRAME_S
+        now = over if began <= came_at < over else came_at
+        run(queue, min(came_at, began) if came_at < over else came_at, told=told)
+        fill(queue, [frame], now)
+        run(queue, now, now, told)
+        waiting_ms.append(queue.queued_ms)
+
+    assert queue.target_ms == 200
+    assert waiting_ms[95] == pytest.approx(120 + max(0, stall_ms - 100), abs=10)
+    assert max(waiting_ms[45], waiting_ms[-1]) <= 140
+
+
 @given(
     st.lists(st.tuples(st.booleans(), st.integers(1, 60)), min_size=1, max_size=30),
     st.sampled_from([0, 100, 200, 400]),
