@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 from hypercorn.config import Config
@@ -223,13 +224,11 @@ class _Server:
     async def _agreed(self, accepted: trio.SocketStream, context: ssl.SSLContext, client: str) -> TlsStream | None:
         """TLS over a connection; None for a peer that does not speak it, or takes longer than HANDSHAKE_S.
 
-        The step that costs, 1 ms or more, is made in the turn of the client.
+        Each step is made in a turn of the client.
         """
         stream = TlsStream(accepted, context)
         with trio.move_on_after(HANDSHAKE_S), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            await trio.lowlevel.wait_readable(accepted.socket)
-            await self.turns.wait(client)
-            await stream.do_handshake()
+            await stream.do_handshake(partial(self.turns.wait, client))
             return stream
         return None
 

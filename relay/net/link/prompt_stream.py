@@ -2,7 +2,7 @@
 
 import os
 import ssl
-from collections.abc import Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -124,14 +124,17 @@ class TlsStream(PromptStream):
         """Whether more came than was given out: `receive_some` may return at once."""
         return self._incoming.pending > 0 or self._tls.pending() > 0
 
-    async def do_handshake(self) -> None:
-        """Agree on keys, and verify the peer. Raises BrokenResourceError, caused by an ssl.SSLError if TLS failed."""
+    async def do_handshake(self, turn: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint) -> None:
+        """Agree on keys, and verify the peer. `turn` is awaited before anything that came is looked at: one such step
+        takes 1 ms or more, and the peer decides which. Raises BrokenResourceError, caused by an ssl.SSLError if TLS
+        failed."""
         while True:
             try:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
                 await self._below.send_all(self._outgoing.read())
-                await self._receive()
+                if await self._receive():
+                    await turn()
             except ssl.SSLError as error:
                 raise trio.BrokenResourceError from error
             else:

@@ -133,6 +133,48 @@ async def test_of_what_one_read_brought_a_part_can_be_taken_and_each_part_is_a_c
                 assert await client.receive_some(2) == part
 
 
+def client_hello(certificate: tuple[Path, Path]) -> bytes:
+    """How a client begins."""
+    said = ssl.MemoryBIO()
+    client = ssl.create_default_context(cafile=certificate[0]).wrap_bio(ssl.MemoryBIO(), said, server_hostname="x")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    return said.read()
+
+
+@pytest.mark.parametrize("cut", [1, 5, 100])
+async def test_nothing_of_a_handshake_is_looked_at_before_its_turn_however_it_is_cut(
+    cut: int, certificate: tuple[Path, Path]
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    ours, peer = memory_stream_pair()
+    asks, grants = trio.open_memory_channel[None](1), trio.open_memory_channel[None](1)
+    hello, answered = client_hello(certificate), bytearray()
+
+    async def listen() -> None:
+        while True:
+            answered.extend(await peer.receive_some())
+
+    async def turn() -> None:
+        await asks[0].send(None)
+        await grants[1].receive()
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(TlsStream(ours, context).do_handshake, turn)
+            nursery.start_soon(listen)
+            for part in (hello[:cut], hello[cut:]):
+                await peer.send_all(part)
+                await asks[1].receive()
+                await wait_all_tasks_blocked()
+                assert not answered
+                await grants[0].send(None)
+            await wait_all_tasks_blocked()
+            assert answered
+            nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("how", ["with a goodbye", "without"])
 async def test_over_tls_the_end_of_either_kind_is_an_end(how: str, certificate: tuple[Path, Path]) -> None:
     async with secured(certificate) as (client, server):
