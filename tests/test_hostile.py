@@ -1,13 +1,18 @@
 """The judge of `make hostile` sees each broken promise, and the attacks are what they are called."""
 
+from collections import Counter
+
 import h11
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import Event, Message, Ping
 
 from tests.hostile.attacks import BLOCK_BYTES, BY_NAME, Attack
 from tests.hostile.plan import FULL, SMALL, Dose
+from tests.hostile.rounds import quantile_steps
 from tests.hostile.short_calls import After
 from tests.hostile.siege import Outcome
 from tests.hostile.verdict import growth, problems
@@ -182,3 +187,10 @@ def test_the_whole_dose_is_the_promised_one_and_the_small_one_fits_a_minute() ->
     assert (in_a_row.total, at_once.at_once, spread.at_once) == (10_000, 1000, 1000)
     assert (len(set(at_once.addresses)), len(set(spread.addresses))) == (1, 40)
     assert sum(spec.seconds for name in BY_NAME for _, spec in SMALL.attacks(name)) < 60
+
+
+@given(st.lists(st.integers(0, 50), min_size=1), st.sampled_from([0, 50, 99, 99.9, 100]))
+def test_a_quantile_of_counted_rounds_is_that_of_their_list(rounds: list[int], percent: float) -> None:
+    at = min(len(rounds) - 1, int(len(rounds) * percent / 100))
+
+    assert quantile_steps(Counter(rounds), percent) == sorted(rounds)[at]

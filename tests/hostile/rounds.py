@@ -14,6 +14,9 @@ import trio
 
 WORST = 10
 """So many of the longest rounds are told with their tasks."""
+STEP_S = 1e-5
+"""Rounds are counted in steps of so long: a list of them would grow by 4 KB with each short call of the relay, whose
+memory is looked at."""
 
 
 class Round(msgspec.Struct):
@@ -48,7 +51,7 @@ class RoundsInstrument(trio.abc.Instrument):
         gc.callbacks.append(self._collects)
 
     def _reset(self) -> None:
-        self._rounds: list[float] = []
+        self._rounds: Counter[int] = Counter()
         self._worst: list[tuple[float, int, Counter[str], Counter[str]]] = []
         self._total: Counter[str] = Counter()
         self._collections: Counter[str] = Counter()
@@ -58,11 +61,11 @@ class RoundsInstrument(trio.abc.Instrument):
 
     def tell(self) -> Rounds:
         """What was measured since the last time."""
-        rounds, worst, total, collections = sorted(self._rounds), self._worst, self._total, self._collections
+        rounds, worst, total, collections = self._rounds, self._worst, self._total, self._collections
         self._reset()
         return Rounds(
-            count=len(rounds),
-            ms={f"p{q:g}": round(_quantile(rounds, q) * 1000, 2) for q in (50, 99, 99.9, 100)},
+            count=rounds.total(),
+            ms={f"p{q:g}": round(quantile_steps(rounds, q) * STEP_S * 1000, 2) for q in (50, 99, 99.9, 100)},
             worst=[
                 Round(
                     round(cost_s * 1000, 2),
@@ -84,7 +87,7 @@ class RoundsInstrument(trio.abc.Instrument):
         if self._began_s is None:
             return
         used_s = time.thread_time() - self._began_s
-        self._rounds.append(used_s)
+        self._rounds[round(used_s / STEP_S)] += 1
         self._total.update(self._cost)
         entry = (used_s, next(self._number), self._cost, self._steps)
         if len(self._worst) < WORST:
@@ -111,5 +114,11 @@ class TasksInstrument(RoundsInstrument):
         self._steps[task.name] += 1
 
 
-def _quantile(values: list[float], percent: float) -> float:
-    return values[min(len(values) - 1, int(len(values) * percent / 100))] if values else 0.0
+def quantile_steps(rounds: Counter[int], percent: float) -> int:
+    """The length, in steps, that so many of the rounds do not exceed."""
+    rank, so_far = int(rounds.total() * percent / 100), 0
+    for steps in sorted(rounds):
+        so_far += rounds[steps]
+        if so_far > rank:
+            return steps
+    return max(rounds, default=0)

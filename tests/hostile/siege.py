@@ -27,6 +27,7 @@ from relay.bench.process import Snapshot, counted_between, cpu_s, rss_mb, scrape
 from relay.bench.reactor import LoadLink, Reactor
 from relay.bench.relay_process import PUBLIC_URL, RelayProcess, run_configured
 from relay.bench.scores import SETTLE_S, SampleWindow, percentiles
+from relay.net.rest import IDLE_CONNECTIONS
 from tests.hostile.attacker import AttackResult, AttackSpec
 from tests.hostile.attacks import BY_NAME
 from tests.hostile.rounds import Rounds
@@ -42,10 +43,9 @@ MEMORY_SLACK_MB = 8.0
 SAMPLE_S = 0.1
 LOWEST_PRIORITY = 19
 LOOKS = 10
-CALLS_LOOK_S = 2.0
-"""After an attack that makes calls it takes longer: a browser's session is remembered for 15 s after its end."""
-API_CONNECTIONS = 20
-"""So many stay open after calls, to the assistant's API, for the next ones."""
+CALLS_LOOK_S = 4.0
+"""After an attack that makes calls it takes longer: a browser's session is remembered for 15 s after its end, and a
+connection to the assistant's API is kept for the next call for 30 s."""
 ANSWER_S = 5.0
 """An attacker that has not come to its end so long after its time is killed."""
 
@@ -177,8 +177,6 @@ class Siege:
             outcome.answers = False
             self.outcomes.append((outcome, SampleWindow(time.monotonic(), time.monotonic())))
             return
-        if makes_calls:
-            before = replace(before, descriptors=before.descriptors + API_CONNECTIONS)
         self._run(CATCH_UP_S)
         self.reactor.late_s.clear()
         self.reactor.measuring, began = True, time.monotonic()
@@ -200,10 +198,15 @@ class Siege:
         self._run(SETTLE_S)
         self.outcomes.append((outcome, SampleWindow(began, time.monotonic())))
         outcome.peak_mb = round(peak[0] - before.rss_mb, 1)
-        self._judge(outcome, before, began + took_s, CALLS_LOOK_S if makes_calls else SAMPLE_S)
+        self._judge(outcome, before, began + took_s, makes_calls=makes_calls)
 
-    def _judge(self, outcome: Outcome, before: Standing, ended_at: float, look_s: float) -> None:
-        back = self.reactor.run_until(ended_at + BACK_S, lambda: self._is_back(before))
+    def _judge(self, outcome: Outcome, before: Standing, ended_at: float, *, makes_calls: bool) -> None:
+        kept = IDLE_CONNECTIONS if makes_calls else 0
+        allowed, look_s = (
+            replace(before, descriptors=before.descriptors + kept),
+            CALLS_LOOK_S if makes_calls else SAMPLE_S,
+        )
+        back = self.reactor.run_until(ended_at + BACK_S, lambda: self._is_back(allowed))
         outcome.back_s = round(time.monotonic() - ended_at, 1) if back else None
         outcome.lost_calls = self.calls.lost
         try:
