@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import Event, Message, Ping
 
+from relay.net.rest import IDLE_CONNECTIONS
 from tests.hostile.attacks import BLOCK_BYTES, BY_NAME, Attack
 from tests.hostile.plan import FULL, SMALL, Dose
 from tests.hostile.rounds import quantile_steps
@@ -49,6 +50,15 @@ def test_each_broken_promise_is_named(changed: dict[str, object], said: str) -> 
     assert len(broken) == 1
     assert said in broken[0]
     assert unknown == []
+
+
+def test_connections_to_the_assistants_api_may_stay_open_after_calls_and_no_more() -> None:
+    in_calls = msgspec.structs.replace(GOOD, name="pings in a call", left_descriptors=IDLE_CONNECTIONS)
+
+    assert judge([REST, in_calls]) == ([], [])
+    assert judge([REST, msgspec.structs.replace(in_calls, left_descriptors=IDLE_CONNECTIONS + 1)])[0] == [
+        f"pings in a call, at once: {IDLE_CONNECTIONS + 1} descriptors left"
+    ]
 
 
 def test_memory_that_a_second_wave_does_not_add_to_is_no_broken_promise() -> None:

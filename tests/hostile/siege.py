@@ -43,9 +43,8 @@ MEMORY_SLACK_MB = 8.0
 SAMPLE_S = 0.1
 LOWEST_PRIORITY = 19
 LOOKS = 10
-CALLS_LOOK_S = 4.0
-"""After an attack that makes calls it takes longer: a browser's session is remembered for 15 s after its end, and a
-connection to the assistant's API is kept for the next call for 30 s."""
+CALLS_LOOK_S = 2.0
+"""After an attack that makes calls it takes longer: a browser's session is remembered for 15 s after its end."""
 ANSWER_S = 5.0
 """An attacker that has not come to its end so long after its time is killed."""
 
@@ -198,15 +197,11 @@ class Siege:
         self._run(SETTLE_S)
         self.outcomes.append((outcome, SampleWindow(began, time.monotonic())))
         outcome.peak_mb = round(peak[0] - before.rss_mb, 1)
-        self._judge(outcome, before, began + took_s, makes_calls=makes_calls)
+        self._judge(outcome, before, began + took_s, CALLS_LOOK_S if makes_calls else SAMPLE_S)
 
-    def _judge(self, outcome: Outcome, before: Standing, ended_at: float, *, makes_calls: bool) -> None:
-        kept = IDLE_CONNECTIONS if makes_calls else 0
-        allowed, look_s = (
-            replace(before, descriptors=before.descriptors + kept),
-            CALLS_LOOK_S if makes_calls else SAMPLE_S,
-        )
-        back = self.reactor.run_until(ended_at + BACK_S, lambda: self._is_back(allowed))
+    def _judge(self, outcome: Outcome, before: Standing, ended_at: float, look_s: float) -> None:
+        before = replace(before, descriptors=before.descriptors + kept_descriptors(outcome.name))
+        back = self.reactor.run_until(ended_at + BACK_S, lambda: self._is_back(before))
         outcome.back_s = round(time.monotonic() - ended_at, 1) if back else None
         outcome.lost_calls = self.calls.lost
         try:
@@ -215,7 +210,7 @@ class Siege:
             outcome.answers = False
         else:
             outcome.left_mb = round(after.rss_mb - before.rss_mb, 1)
-            outcome.left_descriptors = after.descriptors - before.descriptors
+            outcome.left_descriptors = after.descriptors - before.descriptors + kept_descriptors(outcome.name)
             outcome.left_tasks = after.tasks - before.tasks
             outcome.holes = int(
                 sum(counted_between(before.metrics, after.metrics, "relay_playout_holes_total").values())
@@ -265,9 +260,16 @@ def _give_way() -> None:
     os.nice(LOWEST_PRIORITY)
 
 
+def kept_descriptors(name: str) -> int:
+    """How many more there may be after this attack. After calls connections to the assistant's API stay open for the
+    next ones, and are closed when one of these finds them too old."""
+    return IDLE_CONNECTIONS if name in BY_NAME and BY_NAME[name].makes_calls else 0
+
+
 def _is_broken(outcome: Outcome, *, memory: bool = True) -> bool:
     """Whether the relay is not as it was before."""
-    lasts = bool(outcome.lost_calls) or outcome.left_tasks > 0 or outcome.left_descriptors > 0
+    too_many_open = outcome.left_descriptors > kept_descriptors(outcome.name)
+    lasts = bool(outcome.lost_calls) or outcome.left_tasks > 0 or too_many_open
     return not outcome.answers or lasts or (memory and outcome.back_s is None)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from relay.call.calls import FINISHED_MAX, FinishedCall
 from tests.hostile.short_calls import After
-from tests.hostile.siege import BACK_S, MEMORY_SLACK_MB, Outcome
+from tests.hostile.siege import BACK_S, MEMORY_SLACK_MB, Outcome, kept_descriptors
 
 LATE_P99_MAX_MS, LATE_MAX_MS = 5.0, 60.0
 """Callers who are later than this themselves say nothing about delays, and nothing about holes."""
@@ -74,7 +74,7 @@ def _lasting(outcome: Outcome) -> list[str]:
         (outcome.lost_frames > 0, f"{outcome.lost_frames} frames lost"),
         (outcome.back_s is None and not outcome.again, f"not as before within {BACK_S:g} s"),
         (outcome.left_mb > MEMORY_SLACK_MB and not outcome.again, f"{outcome.left_mb:.0f} MB left"),
-        (outcome.left_descriptors > 0, f"{outcome.left_descriptors} descriptors left"),
+        (outcome.left_descriptors > kept_descriptors(outcome.name), f"{outcome.left_descriptors} descriptors left"),
         (outcome.left_tasks > 0, f"{outcome.left_tasks} tasks left"),
     ]
     return [text for is_broken, text in checks if is_broken]
