@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 from trio_websocket import ConnectionRejected
 
+from relay.bench import websocket
 from relay.config import LimitsConfig, ServerConfig
 from relay.daemon import connections
 from relay.daemon import limits as limits_module
@@ -552,6 +553,15 @@ async def test_an_address_may_ask_for_anything_so_often_and_waits_before_it_is_r
 
 
 GET = b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"
+UPGRADE = websocket.upgrade_request("/client", "x", {})
+
+
+@pytest.fixture
+def long_late(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Ten at once, and then none for a minute, which a request that comes too early waits; the keys for that."""
+    monkeypatch.setattr(limits_module, "LATE_S", 60.0)
+    monkeypatch.setattr(limits_module, "REQUESTS_OF_A_CALL_PER_S", 0.0)
+    return FEW | {"requests_per_s": 0.01}
 
 
 @asynccontextmanager
@@ -567,12 +577,13 @@ async def asking_too_often(rig: FrontRig, client: str, requests: bytes = GET) ->
         yield
 
 
-@pytest.mark.parametrize("requests", [GET, GET * 50], ids=["one", "fifty"])
+@pytest.mark.parametrize(
+    "requests", [GET, GET * 50, UPGRADE, UPGRADE + bytes(9000)], ids=["1", "50", "WS", "WS and more"]
+)
 async def test_who_hangs_up_while_its_request_waits_holds_nothing_any_more(
-    requests: bytes, monkeypatch: pytest.MonkeyPatch
+    requests: bytes, long_late: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(limits_module, "LATE_S", 60.0)
-    async with front(proxies=(), **FEW) as rig:
+    async with front(proxies=(), **long_late) as rig:
         await flood(rig, 10)
         await rig.http.aclose()
         before = await resources()
@@ -584,12 +595,12 @@ async def test_who_hangs_up_while_its_request_waits_holds_nothing_any_more(
 
 
 async def test_who_hangs_up_behind_a_proxy_keeps_its_place_for_as_long_as_if_it_had_not(
-    monkeypatch: pytest.MonkeyPatch,
+    long_late: dict[str, Any],
 ) -> None:
-    monkeypatch.setattr(limits_module, "LATE_S", 60.0)
-    async with front(**FEW, connections_per_address=1) as rig:
-        for _ in range(10):
-            await flood(rig, 1)
+    async with front(**long_late, connections_per_address=1) as rig:
+        counted = 0
+        while counted < 10:
+            counted += 1 - len(refusals_in(await flood(rig, 1)))
         async with asking_too_often(rig, ONE):
             pass
         await trio.testing.wait_all_tasks_blocked(0.01)
