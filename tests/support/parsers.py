@@ -24,8 +24,10 @@ from relay.net.request_head import HEAD_MAX_BYTES
 from relay.wire import browser, twilio, vapi
 from relay.wire.client_address import TrustedProxies
 from relay.wire.signature import TwilioValidator
-from relay.wire.vapi_call import parse_created, parse_live, refuses_silence_timeout
+from relay.wire.vapi_call import parse_created, parse_listed, parse_live, refuses_silence_timeout
 from relay.wire.vapi_ended import family
+from relay.wire.vapi_events import parse_event
+from relay.wire.webhook_auth import WebhookRules, WebhookVerifier
 from tests.support.recordings import chunk, layout, riff
 
 PART_BYTES = 100
@@ -108,8 +110,24 @@ async def _unused(*_: object) -> None:
 def _read_answer(data: bytes) -> None:
     status = 100 + int.from_bytes(data[:2], "big") % 500 if len(data) > 2 else 201
     refuses_silence_timeout(status, data[2:])
+    parse_listed(200, data[2:], "a")
     parse_live(200, data[2:])
     parse_created(status, data[2:], TELEPHONE)
+
+
+def _read_webhook_head(data: bytes) -> None:
+    """The headers of a webhook of Vapi's, of each way in. Nobody who does not know the secret comes in."""
+    credential, _, stamp = data.decode("latin-1").partition("\n")
+    rules = (
+        WebhookRules(),
+        WebhookRules(auth="bearer", header="authorization"),
+        WebhookRules(auth="hmac", header="x-signature", prefix="v1="),
+        WebhookRules(auth="hmac", header="x-signature", encoding="base64", payload="{url}{method}{body}"),
+    )
+    for one in rules:
+        header = {one.header: credential, one.timestamp_header: stamp}.get
+        verifier = WebhookVerifier(one, ("a secret of the relay",), "https://relay.example.com/vapi/events")
+        assert verifier.check_head(header, 1.8e9) or verifier.check_body(header, data)
 
 
 def _read_signed(data: bytes) -> None:
@@ -124,6 +142,10 @@ def _read_media_type(data: bytes) -> None:
     header, _, head = data.partition(b"\n")
     media_type, *parameters = _text(header).split(";")
     judge(media_type, dict(one.partition("=")[::2] for one in parameters), head)
+
+
+def _is_json(data: bytes) -> None:
+    assert isinstance(json.loads(data), dict)
 
 
 def _json(**message: object) -> bytes:
@@ -189,6 +211,20 @@ PARSERS = {
             ),
             b"\1\x2c" + _json(message=["assistantOverrides.silenceTimeoutSeconds must not exist"], error="Bad Request"),
         ),
+    ),
+    "a webhook of Vapi": NetworkParser(
+        lambda data: _is_json(parse_event(data).message),
+        (RemoteProtocolError,),
+        (
+            _json(message={"type": "tool-calls", "toolCallList": [{"id": "a", "function": {"name": "b"}}]}),
+            _json(
+                message={"type": "end-of-call-report", "endedReason": "hangup", "costs": [{"cost": 1}], "messages": []}
+            ),
+            _json(message={"type": 'transcript[transcriptType="final"]', "timestamp": 1.5, "call": {"id": "a"}}),
+        ),
+    ),
+    "who sends a webhook of Vapi": NetworkParser(
+        _read_webhook_head, (), (b"v1=00ff\n1800000000", b"Bearer a\n1800000000000", b"AAAA\n1e400")
     ),
     "why Vapi ended a call": NetworkParser(lambda data: family(_text(data)), (), (b"pipeline-error-a-500-b",)),
     "HTTP requests": NetworkParser(
