@@ -3,13 +3,13 @@
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from relay.net.hang_ups import HangUps
+from relay.net.hang_ups import TOLD_PER_STEP, HangUps
 from tests.support.streams import tcp_pair
 
 RESET_AT_CLOSE = struct.pack("ii", 1, 0)
@@ -79,6 +79,36 @@ async def test_only_who_left_is_told() -> None:
             peer.socket.close()
             await trio.Event().wait()
         assert (leaves.cancelled_caught, stays.cancel_called) == (True, False)
+
+
+async def test_of_a_crowd_that_leaves_together_a_few_are_told_in_a_step() -> None:
+    told, most = 0, 0
+
+    async def watch(ours: trio.SocketStream) -> None:
+        nonlocal told
+        with hang_ups.watch(ours.socket):
+            await trio.Event().wait()
+        told += 1
+
+    async def step() -> None:
+        nonlocal told, most
+        while True:
+            await trio.lowlevel.checkpoint()
+            most, told = max(most, told), 0
+
+    async with watching() as hang_ups, AsyncExitStack() as stack, trio.open_nursery() as nursery:
+        pairs = [await stack.enter_async_context(tcp_pair()) for _ in range(10 * TOLD_PER_STEP)]
+        with trio.fail_after(5):
+            async with trio.open_nursery() as watchers:
+                for ours, _ in pairs:
+                    watchers.start_soon(watch, ours)
+                await wait_all_tasks_blocked()
+                for _, peer in pairs:
+                    peer.socket.close()
+                nursery.start_soon(step)
+        nursery.cancel_scope.cancel()
+
+    assert 1 <= most <= 2 * TOLD_PER_STEP  # trio runs the tasks of a step in any order
 
 
 async def test_a_connection_that_is_closed_here_is_not_waited_for() -> None:
