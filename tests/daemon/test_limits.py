@@ -4,6 +4,7 @@ import json
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -29,6 +30,7 @@ from relay.daemon.limits import (
     REQUESTS_OF_SESSIONS_PER_S,
     KnownAddresses,
     Limits,
+    Pause,
     Rate,
     RequestRates,
     Share,
@@ -556,54 +558,67 @@ GET = b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"
 UPGRADE = websocket.upgrade_request("/client", "x", {})
 
 
+@dataclass
+class Waits:
+    """With these keys a request that comes too early waits for minutes: `begun` says that one does."""
+
+    keys: dict[str, Any]
+    begun: trio.Event = field(default_factory=trio.Event)
+
+
 @pytest.fixture
-def long_late(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Ten at once, and then none for a minute, which a request that comes too early waits; the keys for that."""
-    monkeypatch.setattr(limits_module, "LATE_S", 60.0)
+def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
+    """Ten requests may come at once, and then none for minutes."""
+    found = Waits(FEW | {"requests_per_s": 0.001})
+    pause_of = Limits.pause
+
+    def noted(limits: Limits, peer: str, pause: Pause) -> Pause:
+        async def note(seconds: float) -> None:
+            found.begun.set()
+            await pause_of(limits, peer, pause)(seconds)
+
+        return note
+
+    monkeypatch.setattr(limits_module, "LATE_S", 600.0)
     monkeypatch.setattr(limits_module, "REQUESTS_OF_A_CALL_PER_S", 0.0)
-    return FEW | {"requests_per_s": 0.01}
+    monkeypatch.setattr(Limits, "pause", noted)
+    return found
 
 
 @asynccontextmanager
-async def asking_too_often(rig: FrontRig, client: str, requests: bytes = GET) -> AsyncIterator[None]:
+async def asking_too_often(rig: FrontRig, waits: Waits, requests: bytes = GET) -> AsyncIterator[None]:
     """A connection whose requests wait, because they came too early."""
-    tasks, _ = await resources()
     async with await trio.open_tcp_stream("127.0.0.1", rig.port) as stream:
-        await stream.send_all(requests.replace(b"Host: x", f"Host: x\r\nX-Forwarded-For: {client}".encode()))
-        with trio.fail_after(5):
-            while (await resources())[0] <= tasks:
-                pass
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await stream.send_all(requests.replace(b"Host: x", f"Host: x\r\nX-Forwarded-For: {ONE}".encode()))
+        with trio.fail_after(30):
+            await waits.begun.wait()
         yield
 
 
 @pytest.mark.parametrize(
     "requests", [GET, GET * 50, UPGRADE, UPGRADE + bytes(9000)], ids=["1", "50", "WS", "WS and more"]
 )
-async def test_who_hangs_up_while_its_request_waits_holds_nothing_any_more(
-    requests: bytes, long_late: dict[str, Any]
-) -> None:
-    async with front(proxies=(), **long_late) as rig:
+async def test_who_hangs_up_while_its_request_waits_holds_nothing_any_more(requests: bytes, waits: Waits) -> None:
+    async with front(proxies=(), **waits.keys) as rig:
         await flood(rig, 10)
         await rig.http.aclose()
         before = await resources()
-        async with asking_too_often(rig, ONE, requests):
+        async with asking_too_often(rig, waits, requests):
             assert limited(rig) == {}
-        with trio.fail_after(5):
+        with trio.fail_after(30):
+            while not limited(rig):  # noqa: ASYNC110 - a count has no event
+                await trio.sleep(0.01)
             await resources_return_to(before)
         assert limited(rig)["requests"] <= 2  # one that came behind it may have been read already; no other is
 
 
-async def test_who_hangs_up_behind_a_proxy_keeps_its_place_for_as_long_as_if_it_had_not(
-    long_late: dict[str, Any],
-) -> None:
-    async with front(**long_late, connections_per_address=1) as rig:
+async def test_who_hangs_up_behind_a_proxy_keeps_its_place_for_as_long_as_if_it_had_not(waits: Waits) -> None:
+    async with front(**waits.keys, connections_per_address=1) as rig:
         counted = 0
         while counted < 10:
             counted += 1 - len(refusals_in(await flood(rig, 1)))
-        async with asking_too_often(rig, ONE):
+        async with asking_too_often(rig, waits):
             pass
-        await trio.testing.wait_all_tasks_blocked(0.01)
         assert [answer.json()["code"] for answer in await flood(rig, 1)] == ["TOO_MANY_AT_ONCE"]
 
 
