@@ -95,7 +95,7 @@ class Speaker:
         is_earlier = send_at is not None and planned_at is not None and send_at < planned_at
         if frames and (was_empty or is_earlier):
             self.changed.fire()
-        elif self._leg is not None and self._joins(self._leg):
+        elif self._leg is not None and send_at is not None and send_at - AHEAD_S <= now and self._joins(self._leg):
             self._send_ahead(self._leg)
 
     def attach(self, leg: CallerLeg) -> None:

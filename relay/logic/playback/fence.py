@@ -52,9 +52,11 @@ A cut while the fence is closed changes nothing: else a caller who speaks again 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
+
+from msgspec.structs import replace
 
 from relay.logic.playback.frame import PlayFrame
 from relay.logic.playback.held import Held

@@ -1,10 +1,9 @@
 """The frame that is played to the caller, which knows the turn that it belongs to."""
 
-from dataclasses import dataclass, field
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class PlayFrame:
+class PlayFrame(Struct, frozen=True, gc=False, eq=False):
     """20 ms of audio in the caller's format.
 
     `turn` is the number of the assistant's turn (see `fence`), `audible` is false for silence, `arrived_at` is when it
@@ -14,4 +13,14 @@ class PlayFrame:
     turn: int
     data: bytes
     audible: bool
-    arrived_at: float = field(default=0.0, compare=False)
+    arrived_at: float = 0.0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PlayFrame) and self._content == other._content
+
+    def __hash__(self) -> int:
+        return hash(self._content)
+
+    @property
+    def _content(self) -> tuple[int, bytes, bool]:
+        return self.turn, self.data, self.audible
