@@ -421,7 +421,7 @@ async def test_a_socket_lent_to_a_call_that_is_over_is_given_back_at_once(autoju
 
 
 CRASHES: dict[str, tuple[Any, str]] = {
-    "receiver": (TwilioLeg, "receive"),
+    "receiver": (TwilioLeg, "_take"),
     "analysis": (Analysis, "_take"),
     "analysis-judge": (SpeechDetection, "take"),
     "analysis-log": (Analysis, "_push"),

@@ -15,7 +15,7 @@ harms no other.
 | waiting   | yes          | bytes, the end, or cancelled, for `deliver` only when its function wants   |
 |           |              | no more -> idle; an error, or the reader has ended -> apart;               |
 |           |              | `leave` -> gone                                                            |
-| idle      | yes          | `receive` -> waiting; its socket is ready, or `step_aside` -> apart;       |
+| idle      | yes          | as apart -> waiting; its socket is ready, or `step_aside` -> apart;        |
 |           |              | `leave` -> gone                                                            |
 | gone      | no           |                                                                            |
 """
