@@ -199,6 +199,7 @@ class LimitsConfig(msgspec.Struct, frozen=True):
 
     max_calls: Annotated[int, Meta(ge=1, le=10000)] | Literal["auto"] = "auto"
     web_calls: Annotated[int, Meta(ge=0, le=10000)] = 0
+    overflow_url: str = ""
     connections: Annotated[int, Meta(ge=1, le=100000)] = 1000
     connections_per_address: Annotated[int, Meta(ge=1, le=100000)] = 100
     new_connections_per_s: Annotated[float, Meta(ge=1, le=100000)] = 50.0

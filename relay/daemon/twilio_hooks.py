@@ -19,6 +19,7 @@ from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.gate import Form, stream_url
 from relay.errors import CallRefused, RequestRefused
 from relay.logic.end_reason import EndReason
+from relay.logic.overflow import Overflow
 from relay.net.asgi_request import PROMPT_S
 from relay.wire import twiml
 from relay.wire.caller_variables import caller_variables
@@ -64,6 +65,7 @@ class TwilioHooks:
         self._gate = context.gate
         self._context = context
         self._limits = context.limits
+        self._overflow = Overflow()
 
     def add_to(self, app: QuartTrio) -> None:
         for path, view in ((VOICE, self.voice), (RESUME, self.resume), (STATUS, self.status)):
@@ -74,6 +76,7 @@ class TwilioHooks:
 
         A relay that drains lets the caller wait and ask again, so that the process that follows takes the call. The
         request may be repeated, by the retry policy of an account: it is the same call, and none when that is over.
+        Where there is no place, the caller is sent on to `limits.overflow_url`, or hears so.
         """
         hook = await self._read(VOICE)
         if hook.fields.get("CallStatus") == "ringing" and self._calls.has_ended(hook.call_sid):
@@ -86,7 +89,7 @@ class TwilioHooks:
         except CallRefused as refused:
             if refused.reason == "draining":
                 return twiml_answer(twiml.pause_and_redirect(PAUSE_S, self._url(VOICE)))
-            return twiml_answer(twiml.say_and_hangup(FULL_TEXT))
+            return self._full(hook)
         return await self._connect(call)
 
     async def resume(self) -> Response:
@@ -118,6 +121,13 @@ class TwilioHooks:
             return self._ask_again()
         self._finish(hook, EndReason.CALLER_LOST)
         return self._farewell(hook)
+
+    def _full(self, hook: Webhook) -> Response:
+        url = self._context.config.limits.overflow_url
+        if url and self._overflow.send_on(hook.call_sid):
+            log.info("caller.sent_on", call_sid=hook.call_sid)
+            return twiml_answer(twiml.redirect(url))
+        return twiml_answer(twiml.say_and_hangup(FULL_TEXT))
 
     def _farewell(self, hook: Webhook) -> Response:
         number = self._context.config.twilio.transfer_number

@@ -76,6 +76,13 @@ def say_and_hangup(text: str) -> str:
     return _document(response)
 
 
+def redirect(url: str) -> str:
+    """Twilio asks `url` what to do."""
+    response = ET.Element("Response")
+    _redirect(response, url)
+    return _document(response)
+
+
 def pause_and_redirect(seconds: int, url: str) -> str:
     """Twilio keeps the caller waiting for 1 or more whole seconds, then asks `url` what to do."""
     if seconds < 1:
