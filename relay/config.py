@@ -59,6 +59,14 @@ class TwilioConfig(msgspec.Struct, frozen=True):
     shared_keys_file: str = ""
 
 
+class TransferConfig(msgspec.Struct, frozen=True):
+    """The table [transfer]: to whom the assistant may connect a caller, and what becomes of one whom nobody answers."""
+
+    allow: tuple[Text, ...] = ()
+    answer_timeout_s: Annotated[int, Meta(ge=5, le=600)] = 30
+    unanswered: Literal["assistant", "goodbye"] = "assistant"
+
+
 class AssistantKeys(msgspec.Struct, frozen=True):
     """The keys that [vapi] and each entry of [[assistants]] have in common."""
 
@@ -289,6 +297,7 @@ class Config:
     server: ServerConfig = field(default_factory=ServerConfig)
     tls: TlsConfig = field(default_factory=TlsConfig)
     twilio: TwilioConfig = field(default_factory=TwilioConfig)
+    transfer: TransferConfig = field(default_factory=TransferConfig)
     audio: AudioConfig = field(default_factory=AudioConfig)
     vad: VadConfig = field(default_factory=VadConfig)
     barge_in: BargeInConfig = field(default_factory=BargeInConfig)
@@ -315,6 +324,7 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "server": ServerConfig,
     "tls": TlsConfig,
     "twilio": TwilioConfig,
+    "transfer": TransferConfig,
     "audio": AudioConfig,
     "vad": VadConfig,
     "barge_in": BargeInConfig,

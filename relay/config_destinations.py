@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator
 from urllib.parse import SplitResult, urlsplit
 
-from relay.config import LimitsConfig, ServerConfig
+from relay.config import LimitsConfig, ServerConfig, TransferConfig
+from relay.wire.dial_address import is_entry
 
 Problem = tuple[str, object, str]
 """A key, its value, and what would be allowed."""
@@ -29,6 +30,14 @@ def overflow_problems(limits: LimitsConfig, server: ServerConfig) -> Iterator[Pr
         yield "limits.overflow_url", limits.overflow_url, allowed
     elif own is not None and _place(url) == _place(own):
         yield "limits.overflow_url", limits.overflow_url, f"an address of another server than {server.public_url}"
+
+
+def transfer_problems(transfer: TransferConfig) -> Iterator[Problem]:
+    """Each entry of the list is one that allows what it seems to."""
+    wrong = [entry for entry in transfer.allow if not is_entry(entry)]
+    if wrong:
+        allowed = 'numbers and SIP addresses, as "+4930123456", "+4930*", "sip:desk@pbx.example.com" and "sip:*"'
+        yield "transfer.allow", wrong, allowed
 
 
 def _place(url: SplitResult) -> tuple[str, int]:

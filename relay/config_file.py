@@ -23,7 +23,7 @@ from relay.config import (
     TwilioConfig,
     VapiConfig,
 )
-from relay.config_destinations import Problem, overflow_problems, split_address
+from relay.config_destinations import Problem, overflow_problems, split_address, transfer_problems
 from relay.errors import ConfigError
 from relay.record.keys import KEY_BYTES, parse_keys
 from relay.redaction import looks_secret
@@ -211,6 +211,7 @@ def _problems(sections: Mapping[str, Any], ladder: list[tuple[str, LadderEntry]]
     """The rules that types cannot state: about addresses, and about keys that depend on each other."""
     yield from _server_problems(sections["server"])
     yield from overflow_problems(sections["limits"], sections["server"])
+    yield from transfer_problems(sections["transfer"])
     tls = sections["tls"]
     if bool(tls.certificate_file) != bool(tls.key_file):
         missing = "key_file" if tls.certificate_file else "certificate_file"

@@ -32,3 +32,10 @@ def test_a_full_house_sends_callers_neither_to_an_address_of_no_use_nor_to_itsel
 )
 def test_a_full_house_may_send_callers_to_any_other_server(tmp_path: Path, url: str) -> None:
     assert loaded(tmp_path, OVERFLOW.format(url)).limits.overflow_url == url
+
+
+def test_the_list_of_transfers_is_checked_entry_by_entry(tmp_path: Path) -> None:
+    good = '"+4930123456", "+49*", "sip:desk@pbx.example.com"'
+
+    assert loaded(tmp_path, f"[transfer]\nallow = [{good}]").transfer.allow[1] == "+49*"
+    assert refusal(tmp_path, f'[transfer]\nallow = [{good}, "sip:desk@*"]').startswith("transfer.allow = ")

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 import structlog
 import trio
 
+from relay.call.call import Call
 from relay.call.report.events import WebhookAccepted
 from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.routes import Routes
@@ -29,7 +30,7 @@ from relay.metrics import OTHER
 from relay.net.asgi_request import AsgiRequest
 from relay.state.event_journal import Acceptance, Arrival
 from relay.wire.vapi_events import BODY_MAX_BYTES, TYPES, VapiEvent, parse_event
-from relay.wire.vapi_replies import refusal
+from relay.wire.vapi_replies import carried_out, refusal
 from relay.wire.webhook_auth import EVENTS_PATH, WebhookRules, WebhookVerifier
 
 HELD_MAX_BYTES = 64 * 2**20
@@ -124,6 +125,9 @@ class VapiWebhooks:
         return answer.body
 
     async def _ask(self, event: VapiEvent, acceptance: Acceptance) -> bytes:
+        call = self._call_of(acceptance)
+        if call is not None and call.takes_transfers and event.action is not None and event.is_for_telephone:
+            return carried_out(event, call.asked_by_webhook(event.action))
         forwarder = self._webhooks.forwarder
         if forwarder is None:
             return refusal(event, NOBODY)
@@ -135,11 +139,17 @@ class VapiWebhooks:
 
     def _tell(self, event: VapiEvent, acceptance: Acceptance) -> None:
         told = WebhookAccepted(event.type, event.call_id, event.ended_reason)
-        call = self._calls.find(acceptance.call_sid or "") or self._calls.find_by_id(acceptance.call_id or "")
-        if call is None or call.id != acceptance.call_id:
+        call = self._call_of(acceptance)
+        if call is None:
             told.write_to(log.bind(call_id=acceptance.call_id))
             return
         call.told_by_webhook(told)
+        if event.action is not None and not event.asks:
+            call.asked_by_webhook(event.action)
+
+    def _call_of(self, acceptance: Acceptance) -> Call | None:
+        call = self._calls.find(acceptance.call_sid or "") or self._calls.find_by_id(acceptance.call_id or "")
+        return call if call is not None and call.id == acceptance.call_id else None
 
     def _check(self, problem: str | None) -> None:
         if problem is not None:

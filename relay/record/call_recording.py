@@ -16,6 +16,7 @@ from relay.errors import AssistantUnavailable
 from relay.media.frames import AudioFormat
 from relay.record.backlog import Backlog
 from relay.record.entries import (
+    AskedByWebhook,
     AssistantConnected,
     AssistantGone,
     CallerLent,
@@ -160,6 +161,9 @@ class CallRecording:
 
     def told_to_end(self, reason: str) -> None:
         self._add(ToldToEnd(self._now(), reason))
+
+    def asked_by_webhook(self, destination: str | None) -> None:
+        self._add(AskedByWebhook(self._now(), destination))
 
     def new_connection(self) -> int:
         """The number of a connection with an assistant that begins now."""

@@ -189,6 +189,13 @@ class ToldToEnd(Struct, frozen=True, array_like=True, gc=False, tag=18):
     reason: str
 
 
+class AskedByWebhook(Struct, frozen=True, array_like=True, gc=False, tag=27):
+    """The assistant has asked by a webhook to connect the caller to this destination; None: to hang up."""
+
+    at_s: float
+    destination: str | None
+
+
 class Dialled(Struct, frozen=True, array_like=True, gc=False, tag=19):
     """A call with an assistant was created. Connections are numbered from 1, in the order in which they were begun."""
 
@@ -266,6 +273,7 @@ Timed = (
     | CallerNote
     | ReattachAsked
     | ToldToEnd
+    | AskedByWebhook
     | Dialled
     | DialRefused
     | AssistantConnected

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from relay.config import LimitsConfig, ServerConfig, TwilioConfig
 from relay.errors import AssistantUnavailable
-from relay.logic.end_reason import EndReason
+from relay.logic.end_reason import REFUTABLE, EndReason
 from relay.metrics import Metrics
 from relay.state import StateStore
 from relay.state.memory import MemoryBackend, MemoryTables
@@ -31,7 +31,7 @@ from tests.support.frontrig import (
 )
 
 FORM_TYPE = {"Content-Type": "application/x-www-form-urlencoded"}
-WEBHOOKS = ("/twilio/voice", "/twilio/resume", "/twilio/status")
+WEBHOOKS = ("/twilio/voice", "/twilio/resume", "/twilio/dialed", "/twilio/status")
 
 
 def verbs(answer: httpx.Response) -> list[str]:
@@ -381,7 +381,7 @@ async def test_only_a_hang_up_that_twilio_refutes_goes_on(
     reason: EndReason, status: str, *, complete: bool, stored: bool
 ) -> None:
     """Whatever the relay itself decided stays decided."""
-    refuted = reason is EndReason.CALLER_HANGUP and status == "in-progress"
+    refuted = reason in REFUTABLE and status == "in-progress"
     async with open_front(store=store(MemoryTables(), "only") if stored else None) as rig:
         await rig.token()
         call = rig.calls.find(SID)
