@@ -78,17 +78,29 @@ def check(config_file: Path, *, as_json: bool) -> None:
     metavar="MS",
     help="How long the caller speaks before it counts as speech, and interrupts. 700 leaves coughs and uh-huhs alone.",
 )
+@click.option(
+    "--transfer-to",
+    metavar="DESTINATION",
+    help="In the place of its first answer it transfers the caller to this number or SIP address.",
+)
 @click.option("--key", envvar="VAPI_API_KEY", default="builtin", help="The private key it asks for [$VAPI_API_KEY].")
 @click.option("--strict", is_flag=True, help="Take Vapi's documents at their word wherever they leave a doubt.")
 def assistant(
-    port: int, script: "ScriptName", audio: Path | None, detect_after_ms: float, key: str, *, strict: bool
+    port: int,
+    script: "ScriptName",
+    audio: Path | None,
+    detect_after_ms: float,
+    transfer_to: str | None,
+    key: str,
+    *,
+    strict: bool,
 ) -> None:
     """Run the built-in assistant, which speaks Vapi's protocol, until Ctrl-C."""
     from relay.commands.assistant import assistant as work
 
     if (script == "file") != (audio is not None):
         raise click.UsageError("--audio and --script file go together")
-    _finish(lambda: work(port, script, key, audio, detect_after_ms, strict=strict))
+    _finish(lambda: work(port, script, key, audio, detect_after_ms, transfer_to=transfer_to, strict=strict))
 
 
 @main.command()
