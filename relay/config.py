@@ -34,6 +34,7 @@ class ServerConfig(msgspec.Struct, frozen=True):
     public_url: Text = "https://relay.example.com"
     drain_timeout_s: Annotated[float, Meta(ge=0, le=86400)] = 30.0
     trusted_proxies: tuple[Text, ...] = ("127.0.0.1", "::1")
+    proxy_protocol: bool = False
 
 
 class TlsConfig(msgspec.Struct, frozen=True):

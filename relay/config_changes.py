@@ -14,6 +14,7 @@ READ_AT_START = frozenset(
     {
         "server.host",
         "server.port",
+        "server.proxy_protocol",
         "tls.certificate_file",
         "tls.key_file",
         "twilio.enabled",

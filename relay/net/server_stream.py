@@ -49,8 +49,9 @@ class ServerStream(trio.abc.Stream):
 
     `link` is the WebSocket, once it is one. From then on the library writes into the void: what it would say at the end
     of a WebSocket the link has said. `broken` says that something could not be sent. `aclose` is the library's, and
-    ends its use of the stream; `part` then closes the connection. `place` is told what the connection does, and
-    `surplus` is that of all calls.
+    ends its use of the stream; `part` then closes the connection. `peer` is the address whose connection it is:
+    the one that a proxy names, where it must. `place` is told what the connection does, and `surplus` is that of all
+    calls.
     """
 
     def __init__(
@@ -60,9 +61,12 @@ class ServerStream(trio.abc.Stream):
         place: Place | None = None,
         surplus: FramePace | None = None,
         tls: TlsStream | None = None,
+        *,
+        peer: str = "",
     ) -> None:
         self.socket = stream.socket
         self.place = place or Place()
+        self.peer = peer
         self.link: Link | None = None
         self.broken = False
         self._bounds = bounds
