@@ -60,6 +60,28 @@ def check(config_file: Path, *, as_json: bool) -> None:
 
 
 @main.command()
+@CONFIG
+@click.option("--public-url", metavar="URL", help="The address that Twilio and browsers use.")
+@click.option("--assistant-id", metavar="ID", help="The assistant at Vapi.")
+@click.option("--account", "account_sid", metavar="SID", help="The only Twilio account that may call.")
+@click.option("--format", "audio_format", type=click.Choice(["pcm_s16le", "mulaw"]), help="To the assistant.")
+@click.option("--front", type=click.Choice(["proxy", "proxy-protocol", "tls"]), help="What stands before the relay.")
+@click.option("--certificate", "certificate_file", metavar="FILE", help="For TLS in the relay itself.")
+@click.option("--key", "key_file", metavar="FILE", help="The certificate's private key.")
+@click.option("--record", type=click.Choice(["off", "trouble", "all"]), help="Which calls are recorded.")
+@click.option("--state", metavar="URL", help="Where calls are kept for the next process.")
+@click.option("--yes", is_flag=True, help="Ask nothing: what no option says has its default.")
+@click.option("--overwrite", is_flag=True, help="Replace a configuration that is there.")
+@JSON
+def setup(config_file: Path, *, yes: bool, overwrite: bool, as_json: bool, **options: str | None) -> None:
+    """Ask what it must know, write the configuration, and say what to enter at Twilio and Vapi."""
+    from relay.commands.setup import setup as work
+
+    given = {name: value for name, value in options.items() if value is not None}
+    _finish(lambda: work(config_file, given, yes=yes, overwrite=overwrite, as_json=as_json))
+
+
+@main.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=8090, show_default=True, help="0 takes any free port.")
 @click.option(
     "--script",
