@@ -205,8 +205,8 @@ class _Server:
                 _turn_away(accepted, refused)
         except RemoteProtocolError as error:
             self.failed(error.code)
-        except trio.BrokenResourceError:
-            pass  # a proxy that looks only whether somebody listens
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # a proxy that looks only whether somebody listens, or whose place was given away meanwhile
 
     async def _connection(self, accepted: trio.SocketStream, peer: str, place: Place) -> None:
         tls = None

@@ -67,7 +67,10 @@ async def receive_client(stream: trio.SocketStream) -> str | None:
         while part := await _look(stream.socket):
             header = read_header(bytes(taken) + part)
             rest = len(part) if header is None else header.n_bytes - len(taken)
-            taken += await stream.socket.recv(rest)  # it is there: this does not wait
+            try:
+                taken += await stream.socket.recv(rest)  # it is there: this does not wait
+            except OSError as error:
+                raise trio.BrokenResourceError from error
             if header is not None:
                 return header.client
         if not taken:

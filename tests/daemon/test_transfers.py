@@ -19,6 +19,7 @@ from relay.state.memory import MemoryBackend, MemoryTables
 from relay.state.store import inline
 from relay.wire.vapi_actions import Transfer
 from relay.wire.webhook_auth import WebhookRules
+from tests.support.browserrig import browser
 from tests.support.frontrig import PUBLIC, SID, FrontRig, front_config, open_front, ringing
 
 NUMBER, SIP = "+4930123456", "sip:desk@pbx.example.com"
@@ -162,6 +163,20 @@ async def test_while_draining_a_caller_whom_nobody_answered_waits_for_the_next_p
         target = (ET.fromstring(answer.text).findtext("Redirect") or "").removeprefix(PUBLIC)
 
         assert verbs(await second.post(target, IN_PROGRESS)) == STREAM
+
+
+async def test_a_browser_is_told_that_it_cannot_be_connected_to_a_telephone() -> None:
+    async with front() as rig, browser(rig) as page:
+        await page.start()
+        await page.until("state")
+        destination = {"type": "number", "number": NUMBER}
+        rig.inner.peers[0].send(json.dumps({"type": "transfer-update", "destination": destination}))
+        error = await page.until("error")
+
+        assert (error["code"], error["error"]) == (
+            "TRANSFER_NO_TELEPHONE",
+            "the caller has no telephone, and cannot be connected to one",
+        )
 
 
 # -- by webhook

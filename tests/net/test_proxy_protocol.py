@@ -2,6 +2,8 @@
 
 import ssl
 import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from relay.errors import RemoteProtocolError
 from relay.net import proxy_protocol
 from relay.net.asgi_socket import STREAM_STATE
 from relay.net.proxy_protocol import V1_MAX_BYTES, V2_MAX_BYTES, ProxyHeader, read_header
+from relay.net.server_stream import Place
 from tests.support.certificates import make_certificate
 from tests.support.peers import serving
 
@@ -195,6 +198,29 @@ async def test_who_looks_only_whether_somebody_listens_is_no_failure() -> None:
     failures: list[str] = []
     async with serving(tell_peer, is_proxy=lambda _: True, failed=failures.append) as port:
         await (await trio.open_tcp_stream("127.0.0.1", port)).aclose()
+        assert await asked(port, v2_of(V4)) == V4
+
+    assert failures == []
+
+
+async def test_a_proxy_whose_place_is_given_away_meanwhile_is_closed_and_others_go_on() -> None:
+    closing: list[Callable[[], None]] = []
+
+    @contextmanager
+    def admit(_peer: str, close: Callable[[], None]) -> Iterator[Place]:
+        closing.append(close)
+        yield Place()
+
+    failures: list[str] = []
+    async with serving(tell_peer, is_proxy=lambda _: True, admit=admit, failed=failures.append) as port:
+        async with await trio.open_tcp_stream("127.0.0.1", port) as waiting:
+            await waiting.send_all(b"PROXY ")
+            while not closing:  # noqa: ASYNC110 - a test has no event for this
+                await trio.sleep(0.01)
+            await trio.sleep(0.05)
+            closing[0]()
+            with trio.fail_after(10):
+                assert await waiting.receive_some() == b""
         assert await asked(port, v2_of(V4)) == V4
 
     assert failures == []
