@@ -211,6 +211,11 @@ class Call:
             self._forwarder.told_ended(told.assistant_call_id, told.ended_reason)
 
     @property
+    def assistant_call_id(self) -> str | None:
+        """The assistant's id of its call that has the conversation, or had it last."""
+        return self._forwarder.assistant_call_id
+
+    @property
     def takes_transfers(self) -> bool:
         """Whether the assistant may connect the caller to anybody."""
         return bool(self._config.transfer.allow)

@@ -126,7 +126,7 @@ class VapiWebhooks:
 
     async def _ask(self, event: VapiEvent, acceptance: Acceptance) -> bytes:
         call = self._call_of(acceptance)
-        if call is not None and call.takes_transfers and event.action is not None and event.is_for_telephone:
+        if event.action and event.is_for_telephone and call and call.takes_transfers and _has_floor(event, call):
             return carried_out(event, call.asked_by_webhook(event.action))
         forwarder = self._webhooks.forwarder
         if forwarder is None:
@@ -144,7 +144,7 @@ class VapiWebhooks:
             told.write_to(log.bind(call_id=acceptance.call_id))
             return
         call.told_by_webhook(told)
-        if event.action is not None and not event.asks:
+        if event.action and not event.asks and _has_floor(event, call):
             call.asked_by_webhook(event.action)
 
     def _call_of(self, acceptance: Acceptance) -> Call | None:
@@ -165,3 +165,8 @@ class VapiWebhooks:
             yield
         finally:
             self._held_bytes -= n_bytes
+
+
+def _has_floor(event: VapiEvent, call: Call) -> bool:
+    """Whether the assistant that says this has the conversation. A lost one, which nobody hears, may live on."""
+    return event.call_id == call.assistant_call_id

@@ -201,8 +201,8 @@ async def webhooks(rules: TransferConfig) -> AsyncIterator[tuple[FrontRig, str]]
         yield rig, str(call.summary()["assistant_call_id"])
 
 
-async def tell(rig: FrontRig, call: str, kind: str, **fields: Any) -> dict[str, Any]:
-    message = {"type": kind, "timestamp": 1, "call": {"id": call}, **fields}
+async def tell(rig: FrontRig, call: str, kind: str, /, **fields: Any) -> dict[str, Any]:
+    message = {"type": kind, "timestamp": 1, "call": {"id": call}} | fields
     answer = await rig.http.post("/vapi/events", json={"message": message}, headers={"x-vapi-secret": SECRET})
     assert answer.status_code == 200
     told: dict[str, Any] = answer.json()
@@ -249,6 +249,20 @@ async def test_a_control_of_the_telephone_is_carried_out() -> None:
         assert verbs(await rig.post("/twilio/resume", IN_PROGRESS)) == STREAM
         assert await tell(rig, call, "phone-call-control", **forward) == {}
         assert verbs(await rig.post("/twilio/resume", IN_PROGRESS)) == ["Dial"]
+
+
+async def test_an_assistant_that_was_lost_and_talks_to_nobody_cannot_end_the_call() -> None:
+    async with webhooks(RULES) as (rig, _):
+        live = rig.calls.find(SID)
+        assert live is not None
+        lost = {"id": "lost", "assistantOverrides": {"metadata": {"relayCallId": live.id}}}
+        with capture_logs() as logs:
+            await tell(rig, "", "phone-call-control", call=lost, request="hang-up")
+            told = await tell(rig, "", "tool-calls", call=lost, toolCallList=tools("transferCall"))
+
+        assert "error" in told["results"][0]
+        assert [line["call_id"] for line in logs if line["event"] == "webhook.accepted"] == [live.id] * 2
+        assert [line for line in logs if line["event"] in {"assistant.hangs_up", "transfer.accepted"}] == []
 
 
 async def test_a_hang_up_by_control_ends_the_call(monkeypatch: pytest.MonkeyPatch) -> None:

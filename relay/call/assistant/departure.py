@@ -35,7 +35,7 @@ from relay.wire.vapi_controls import add_message
 FAREWELL_MAX_S = 30.0
 """How long an assistant may still speak once it has asked to leave."""
 QUIET_S = 1.5
-"""It has said its last word when nothing followed for so long; the words of a transfer begin that late, too."""
+"""It has said its last word when nothing followed for so long; and if nothing begins so soon, it says nothing."""
 SAME_S = 10.0
 """A destination that is asked for again within this time is the same request by another message."""
 
