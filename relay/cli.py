@@ -60,6 +60,28 @@ def check(config_file: Path, *, as_json: bool) -> None:
 
 
 @main.command()
+@CONFIG
+@click.option("--public-url", metavar="URL", help="The address that Twilio and browsers use.")
+@click.option("--assistant-id", metavar="ID", help="The assistant at Vapi.")
+@click.option("--account", "account_sid", metavar="SID", help="The only Twilio account that may call.")
+@click.option("--format", "audio_format", type=click.Choice(["pcm_s16le", "mulaw"]), help="To the assistant.")
+@click.option("--front", type=click.Choice(["proxy", "proxy-protocol", "tls"]), help="What stands before the relay.")
+@click.option("--certificate", "certificate_file", metavar="FILE", help="For TLS in the relay itself.")
+@click.option("--key", "key_file", metavar="FILE", help="The certificate's private key.")
+@click.option("--record", type=click.Choice(["off", "trouble", "all"]), help="Which calls are recorded.")
+@click.option("--state", metavar="URL", help="Where calls are kept for the next process.")
+@click.option("--yes", is_flag=True, help="Ask nothing: what no option says has its default.")
+@click.option("--overwrite", is_flag=True, help="Replace a configuration that is there.")
+@JSON
+def setup(config_file: Path, *, yes: bool, overwrite: bool, as_json: bool, **options: str | None) -> None:
+    """Ask what it must know, write the configuration, and say what to enter at Twilio and Vapi."""
+    from relay.commands.setup import setup as work
+
+    given = {name: value for name, value in options.items() if value is not None}
+    _finish(lambda: work(config_file, given, yes=yes, overwrite=overwrite, as_json=as_json))
+
+
+@main.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=8090, show_default=True, help="0 takes any free port.")
 @click.option(
     "--script",
@@ -78,17 +100,29 @@ def check(config_file: Path, *, as_json: bool) -> None:
     metavar="MS",
     help="How long the caller speaks before it counts as speech, and interrupts. 700 leaves coughs and uh-huhs alone.",
 )
+@click.option(
+    "--transfer-to",
+    metavar="DESTINATION",
+    help="In the place of its first answer it transfers the caller to this number or SIP address.",
+)
 @click.option("--key", envvar="VAPI_API_KEY", default="builtin", help="The private key it asks for [$VAPI_API_KEY].")
 @click.option("--strict", is_flag=True, help="Take Vapi's documents at their word wherever they leave a doubt.")
 def assistant(
-    port: int, script: "ScriptName", audio: Path | None, detect_after_ms: float, key: str, *, strict: bool
+    port: int,
+    script: "ScriptName",
+    audio: Path | None,
+    detect_after_ms: float,
+    transfer_to: str | None,
+    key: str,
+    *,
+    strict: bool,
 ) -> None:
     """Run the built-in assistant, which speaks Vapi's protocol, until Ctrl-C."""
     from relay.commands.assistant import assistant as work
 
     if (script == "file") != (audio is not None):
         raise click.UsageError("--audio and --script file go together")
-    _finish(lambda: work(port, script, key, audio, detect_after_ms, strict=strict))
+    _finish(lambda: work(port, script, key, audio, detect_after_ms, transfer_to=transfer_to, strict=strict))
 
 
 @main.command()

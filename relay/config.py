@@ -38,6 +38,7 @@ class ServerConfig(msgspec.Struct, frozen=True):
     instance: InstanceName = ""
     drain_timeout_s: Annotated[float, Meta(ge=0, le=86400)] = 30.0
     trusted_proxies: tuple[Text, ...] = ("127.0.0.1", "::1")
+    proxy_protocol: bool = False
 
 
 class TlsConfig(msgspec.Struct, frozen=True):
@@ -61,6 +62,14 @@ class TwilioConfig(msgspec.Struct, frozen=True):
     pass_fields: tuple[Text, ...] = ()
     auth_token_file: str = ""
     shared_keys_file: str = ""
+
+
+class TransferConfig(msgspec.Struct, frozen=True):
+    """The table [transfer]: to whom the assistant may connect a caller, and what becomes of one whom nobody answers."""
+
+    allow: tuple[Text, ...] = ()
+    answer_timeout_s: Annotated[int, Meta(ge=5, le=600)] = 30
+    unanswered: Literal["assistant", "goodbye"] = "assistant"
 
 
 class AssistantKeys(msgspec.Struct, frozen=True):
@@ -203,6 +212,7 @@ class LimitsConfig(msgspec.Struct, frozen=True):
 
     max_calls: Annotated[int, Meta(ge=1, le=10000)] | Literal["auto"] = "auto"
     web_calls: Annotated[int, Meta(ge=0, le=10000)] = 0
+    overflow_url: str = ""
     connections: Annotated[int, Meta(ge=1, le=100000)] = 1000
     connections_per_address: Annotated[int, Meta(ge=1, le=100000)] = 100
     new_connections_per_s: Annotated[float, Meta(ge=1, le=100000)] = 50.0
@@ -298,6 +308,7 @@ class Config:
     server: ServerConfig = field(default_factory=ServerConfig)
     tls: TlsConfig = field(default_factory=TlsConfig)
     twilio: TwilioConfig = field(default_factory=TwilioConfig)
+    transfer: TransferConfig = field(default_factory=TransferConfig)
     audio: AudioConfig = field(default_factory=AudioConfig)
     vad: VadConfig = field(default_factory=VadConfig)
     barge_in: BargeInConfig = field(default_factory=BargeInConfig)
@@ -325,6 +336,7 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "server": ServerConfig,
     "tls": TlsConfig,
     "twilio": TwilioConfig,
+    "transfer": TransferConfig,
     "audio": AudioConfig,
     "vad": VadConfig,
     "barge_in": BargeInConfig,

@@ -15,6 +15,7 @@ READ_AT_START = frozenset(
         "server.host",
         "server.port",
         "server.instance",
+        "server.proxy_protocol",
         "tls.certificate_file",
         "tls.key_file",
         "twilio.enabled",

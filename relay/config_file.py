@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -25,6 +24,7 @@ from relay.config import (
     TwilioConfig,
     VapiConfig,
 )
+from relay.config_destinations import Problem, overflow_problems, split_address, transfer_problems
 from relay.errors import ConfigError
 from relay.record.keys import KEY_BYTES, parse_keys
 from relay.redaction import looks_secret
@@ -43,9 +43,6 @@ SECRET_CHARACTERS = 16
 """Of a random text: 64 bits or more in any alphabet."""
 FALSE_ALARM_MARGIN_MS = 300
 """The least time from the end of an old turn, network and framing included, to the verdict on it."""
-
-Problem = tuple[str, object, str]
-"""A key, its value, and what would be allowed."""
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Config:
@@ -218,6 +215,8 @@ def _shared_keys(file: str, text: str) -> dict[str, str]:
 def _problems(sections: Mapping[str, Any], ladder: list[tuple[str, LadderEntry]]) -> Iterator[Problem]:
     """The rules that types cannot state: about addresses, and about keys that depend on each other."""
     yield from _server_problems(sections["server"])
+    yield from overflow_problems(sections["limits"], sections["server"])
+    yield from transfer_problems(sections["transfer"])
     tls = sections["tls"]
     if bool(tls.certificate_file) != bool(tls.key_file):
         missing = "key_file" if tls.certificate_file else "certificate_file"
@@ -228,7 +227,7 @@ def _problems(sections: Mapping[str, Any], ladder: list[tuple[str, LadderEntry]]
     yield from _barge_in_problems(sections["barge_in"])
     yield from _state_problems(sections["state"])
     endpoint = sections["tracing"].endpoint
-    if endpoint and _split(endpoint) is None:
+    if endpoint and split_address(endpoint) is None:
         yield "tracing.endpoint", endpoint, "https://HOST[:PORT][/PATH] (http:// for localhost), or empty"
     record: RecordConfig = sections["record"]
     if record.max_total_mb < record.max_call_mb:
@@ -242,7 +241,7 @@ def _problems(sections: Mapping[str, Any], ladder: list[tuple[str, LadderEntry]]
 
 
 def _server_problems(server: ServerConfig) -> Iterator[Problem]:
-    url = _split(server.public_url)
+    url = split_address(server.public_url)
     if url is None or url.path not in {"", "/"}:
         yield "server.public_url", server.public_url, "https://HOST[:PORT] and nothing after it (http:// for localhost)"
     if not all(_is_network(proxy) for proxy in server.trusted_proxies):
@@ -261,7 +260,7 @@ def _webhook_problems(vapi: VapiConfig, events: EventsConfig) -> Iterator[Proble
     if vapi.webhooks and vapi.webhook_auth != "secret" and not vapi.webhook_credential_id:
         allowed = f'the id of a credential at Vapi, with webhook_auth "{vapi.webhook_auth}"'
         yield "vapi.webhook_credential_id", vapi.webhook_credential_id, allowed
-    if events.forward_url and _split(events.forward_url) is None:
+    if events.forward_url and split_address(events.forward_url) is None:
         yield "events.forward_url", events.forward_url, "https://HOST[:PORT][/PATH] (http:// for localhost), or empty"
 
 
@@ -288,7 +287,7 @@ def _is_network(text: str) -> bool:
 
 
 def _assistant_problems(place: str, entry: LadderEntry) -> Iterator[Problem]:
-    if _split(entry.api_base) is None:
+    if split_address(entry.api_base) is None:
         yield f"{place}.api_base", entry.api_base, "https://HOST[:PORT][/PATH] (http:// for localhost)"
     if not entry.assistant_id:
         hint = ", or in VAPI_ASSISTANT_ID" if place == "vapi" else ""
@@ -332,15 +331,3 @@ def listen_address(text: str) -> tuple[str, int] | None:
     host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     right = host and not re.search(r"[\s\[\]/]", host) and re.fullmatch(r"\d{1,5}", port) and int(port) < 65536
     return (host, int(port)) if right else None
-
-
-def _split(address: str) -> SplitResult | None:
-    """The parts of an http address that the relay can use, None if it is none: TLS, except to this machine."""
-    try:
-        url = urlsplit(address)
-        local = url.hostname in {"localhost", "127.0.0.1", "::1"}
-        usable = url.hostname and url.port != 0 and (url.scheme == "https" or (url.scheme == "http" and local))
-    except ValueError:
-        return None
-    clean = not (url.query or url.fragment or "@" in url.netloc or any(c.isspace() for c in address))
-    return url if usable and clean and "?" not in address and "#" not in address else None

@@ -30,13 +30,14 @@ DROP_CAUSES = ("overflow", "stale", "late", "duplicate", "malformed", "trimmed",
 INVENT_CAUSES = ("gap", "underrun", "reconnect", "keepalive")
 REFUSAL_CAUSES = ("max_calls", "late", "draining")
 RECONNECT_RESULTS = ("ok", "failed", "planned")
+TRANSFER_RESULTS = ("accepted", "refused", "answered", "unanswered")
 HANG_UP_RESULTS = ("ok", "failed")
 RELOAD_RESULTS = ("ok", "rejected")
 HEDGE_WINNERS = ("first", "second", "none")
 CLASSIFIER_RESULTS = ("interruption", "none", "late", "failed")
 STATE_OPERATIONS = ("save", "load", "take", "delete", "beat", "retire", "read", "note", "whose", "post", "letters")
 GIVEN_UP_CAUSES = ("age", "full")
-TWILIO_ENDPOINTS = ("/twilio/voice", "/twilio/resume", "/twilio/status", "/twilio/media")
+TWILIO_ENDPOINTS = ("/twilio/voice", "/twilio/resume", "/twilio/dialed", "/twilio/status", "/twilio/media")
 ENDPOINTS = (
     *TWILIO_ENDPOINTS,
     "/client",
@@ -102,6 +103,9 @@ class Metrics:
         )
         self.assistant_hedges = self._counter(
             "relay_assistant_hedges", "Slow requests for a call repeated beside themselves", won=HEDGE_WINNERS
+        )
+        self.transfers = self._counter(
+            "relay_transfers", "Callers to be connected to somebody else", result=TRANSFER_RESULTS
         )
         self.assistant_hang_ups = self._counter(
             "relay_assistant_hang_ups", "Assistants' calls ended by REST", result=HANG_UP_RESULTS

@@ -10,8 +10,8 @@ from relay.metrics import CONTENT_TYPE, END_REASONS, Metrics
 SERIES = {
     "relay_calls_active": {},
     "relay_calls_total": {
-        "end_reason": "caller_hangup assistant_ended idle max_duration caller_lost assistant_unavailable "
-        "protocol_error admin drain refused error"
+        "end_reason": "caller_hangup assistant_ended transferred idle max_duration caller_lost "
+        "assistant_unavailable protocol_error admin drain refused error"
     },
     "relay_bargein_seconds_count": {},
     "relay_frame_delay_seconds_count": {"direction": "up down"},

@@ -11,8 +11,10 @@ Its sockets are lent: the endpoint that accepted one owns it, and closes it when
 |             | soon (`Forwarder`)                     | the caller's messages are malformed|                        |
 |             |                                        | -> ending                          |                        |
 |             |                                        | the assistant ends -> playing out  |                        |
-| playing out | the assistant's last words are still   | the caller has heard them          | `play_out_max_s`       |
-|             | on their way                           | -> ending                          |                        |
+|             |                                        | it asks to leave (`Departure`)     |                        |
+|             |                                        | -> playing out                     |                        |
+| playing out | the assistant's last words are still   | the caller has heard them          | `play_out_max_s`, or   |
+|             | on their way                           | -> ending                          | `FAREWELL_MAX_S`       |
 | ending      | tasks are cancelled, sides hung up     | done                               | 2 s                    |
 """
 
@@ -23,6 +25,7 @@ import structlog
 import trio
 from structlog.contextvars import bound_contextvars
 
+from relay.call.assistant.departure import Departure
 from relay.call.assistant.forwarder import Forwarder
 from relay.call.assistant.outgoing import Outgoing
 from relay.call.assistant.pool import AssistantPool
@@ -59,14 +62,17 @@ from relay.logic.assistant.replay import ReplayLog
 from relay.logic.assistant.sentences import Sentences
 from relay.logic.end_reason import REFUTABLE, EndReason
 from relay.logic.playback.fence import Fence
-from relay.media.frames import AudioFormat
+from relay.media.frames import TELEPHONE, AudioFormat
 from relay.media.remake import FrameMaker, worth_remaking
 from relay.state import CallRecord
 from relay.wakeup import deadline, sleep_until, timed_by
 from relay.wire import vapi_controls
+from relay.wire.vapi_actions import Action, Transfer
 
 FRAMES_WAITING_MAX = 10
 """Between receiver and analysis: 200 ms, until the analysis runs. From then on it waits for nobody."""
+
+UNANSWERED_NOTE = "[The transfer did not take place: nobody answered. The caller is back with you.]"
 
 log = structlog.get_logger(__name__)
 
@@ -123,8 +129,17 @@ class Call:
             frames, analysis.take_now, playback.speaker, record.policy, report, ages_s=ages_s
         )
         playback.speaker.far_end = analysis.far_end
+        is_telephone = caller_format == TELEPHONE
+        self._departure = Departure(config.transfer, outgoing, playback, report, telephone=is_telephone)
         self._forwarder = forwarder = Forwarder(
-            pool, outgoing, playback, dialogue, config=config, report=report, listening=analysis.let_flow
+            pool,
+            outgoing,
+            playback,
+            dialogue,
+            config=config,
+            report=report,
+            listening=analysis.let_flow,
+            departure=self._departure,
         )
         forwarder.variables = dict(record.variables)
         if record.assistant_call_id:
@@ -212,6 +227,39 @@ class Call:
             self._forwarder.told_ended(told.assistant_call_id, told.ended_reason)
 
     @property
+    def assistant_call_id(self) -> str | None:
+        """The assistant's id of its call that has the conversation, or had it last."""
+        return self._forwarder.assistant_call_id
+
+    @property
+    def takes_transfers(self) -> bool:
+        """Whether the assistant may connect the caller to anybody."""
+        return bool(self._config.transfer.allow)
+
+    def asked_by_webhook(self, action: Action) -> str | None:
+        """The assistant asks for this by a webhook. Returns why it is refused; None: it is done."""
+        if self.report.recording is not None:
+            self.report.recording.asked_by_webhook(action.destination if isinstance(action, Transfer) else None)
+        refused = self._departure.ask(action)
+        if refused is None:
+            self._forwarder.leave()
+        return refused
+
+    def note_unanswered(self) -> None:
+        """The caller is back from a transfer that nobody answered: the assistant is told so."""
+        self._outgoing.send_note(vapi_controls.add_message("system", UNANSWERED_NOTE, trigger_response=True))
+
+    @property
+    def transfer_to(self) -> str | None:
+        """To whom the caller is connected when the call ends, or has ended; None: to nobody."""
+        return self._departure.transfer_to if self._reason is EndReason.TRANSFERRED else None
+
+    def depart(self) -> None:
+        """If the assistant transfers the call, that ends it now, whatever is still to be heard."""
+        if self._departure.transfer_to is not None:
+            self.finish(EndReason.TRANSFERRED)
+
+    @property
     def seems_hung_up(self) -> bool:
         """Whether the call ends only because the caller's side seems to be gone."""
         return self._reason in REFUTABLE
@@ -254,6 +302,7 @@ class Call:
                 nursery.start_soon(self._forward)
                 nursery.start_soon(self._playback.run)
                 nursery.start_soon(self._watch)
+                nursery.start_soon(self._depart)
                 if self._second_opinion is not None:
                     nursery.start_soon(self._second_opinion.run)
                 nursery.start_soon(self.checkpoint.run, self.report)
@@ -262,7 +311,7 @@ class Call:
 
     def _record_end(self) -> None:
         reason = self._reason or EndReason.DRAIN
-        self.checkpoint.note_end(reason)
+        self.checkpoint.note_end(reason, self.transfer_to, self._config.transfer.answer_timeout_s)
         totals = {
             "messages_missing": self._line.messages_missing,
             "messages_reordered": self._line.messages_reordered,
@@ -306,9 +355,13 @@ class Call:
 
     async def _forward(self) -> None:
         reason = await self._forwarder.run(self.id)
-        self._reason = self._reason or reason
+        end_reason = self._departure.end_reason or reason
+        self._reason = self._reason or end_reason
         await self._last_words.say(reason)
-        self._finish(reason)
+        self._finish(end_reason)
+
+    async def _depart(self) -> None:
+        self._finish(await self._departure.run())
 
     async def _watch(self) -> None:
         """Nobody came, or nobody speaks: both have an end."""

@@ -55,6 +55,13 @@ class FinishedCall(NamedTuple):
     """Why the assistant's last call ended, in the provider's words, as a webhook told."""
 
 
+class _Over(NamedTuple):
+    """How a call has ended, and to whom its caller is connected then."""
+
+    reason: EndReason | None
+    transfer_to: str | None
+
+
 class Calls:
     """The calls that run now, by CallSid. What is not async decides at once.
 
@@ -68,7 +75,7 @@ class Calls:
         self._nursery = nursery
         self._by_sid: dict[str, Call] = {}
         self._burden = Burden()
-        self._over: dict[str, EndReason | None] = {}
+        self._over: dict[str, _Over] = {}
         self._hung_up: dict[str, CallRecord] = {}
         self.finished: deque[FinishedCall] = deque(maxlen=FINISHED_MAX)
         """The newest last."""
@@ -143,12 +150,24 @@ class Calls:
 
         `in_progress` is Twilio's word for it: what ended only because the caller seemed to hang up may go on then.
         """
-        return sid in self._over and not (in_progress and self._over[sid] in REFUTABLE)
+        over = self._over.get(sid)
+        return over is not None and not (in_progress and over.reason in REFUTABLE)
 
     def lacked_assistant(self, sid: str) -> bool:
         """Whether the call of this CallSid ends, or has ended not long ago, because no assistant could be had."""
         call = self._by_sid.get(sid)
-        return (call.end_reason if call else self._over.get(sid)) is EndReason.ASSISTANT_UNAVAILABLE
+        over = self._over.get(sid)
+        reason = call.end_reason if call else over.reason if over else None
+        return reason is EndReason.ASSISTANT_UNAVAILABLE
+
+    def transfer_of(self, sid: str) -> str | None:
+        """To whom the caller of this CallSid is to be connected, as the assistant wants it: of a call that runs here,
+        which that ends, or has ended here not long ago."""
+        if call := self._by_sid.get(sid):
+            call.depart()
+            return call.transfer_to
+        over = self._over.get(sid)
+        return over.transfer_to if over else None
 
     def answer(
         self,
@@ -257,7 +276,7 @@ class Calls:
             self._changed.fire()
 
     def _remember(self, call: Call) -> None:
-        self._over[call.sid] = call.end_reason
+        self._over[call.sid] = _Over(call.end_reason, call.transfer_to)
         age_s = round(call.age_s, 3)
         over = FinishedCall(call.id, call.sid, time.time(), age_s, call.end_reason, call.assistant_ended_reason)
         self.finished.append(over)

@@ -57,7 +57,7 @@ def new_record(
 
 def revived(record: CallRecord, config: Config) -> CallRecord:
     """The record of a call that is not over after all."""
-    return replace(record, end_reason=None, expires_at=_expires_at(record.started_at, config))
+    return replace(record, end_reason=None, transfer_to=None, expires_at=_expires_at(record.started_at, config))
 
 
 def _expires_at(started_at: float, config: Config) -> float:
@@ -111,10 +111,12 @@ class Checkpoint:
             self._noted = record
             self._note(record)
 
-    def note_end(self, reason: EndReason) -> None:
-        """The call is over. What was said in it is kept only if it may turn out not to be over, see `REFUTABLE`."""
+    def note_end(self, reason: EndReason, transfer_to: str | None = None, ringing_s: float = 0.0) -> None:
+        """The call is over. What was said in it is kept only if it may turn out not to be over, see `REFUTABLE`: where
+        the caller is connected to somebody else, as long as it may ring there."""
         self._tokens = ()
-        self.last = self._record(trio.current_time() + ENDED_KEPT_S, reason)
+        kept_s = ENDED_KEPT_S + (0.0 if transfer_to is None else ringing_s)
+        self.last = replace(self._record(trio.current_time() + kept_s, reason), transfer_to=transfer_to)
         if self._note is not None:
             self._note(self.last)
 

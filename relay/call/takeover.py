@@ -10,6 +10,8 @@
 | was left by a process that died  | any of these                  | it goes on here                                   |
 | ended with its caller's `stop`,  | `/twilio/resume`              | it goes on here, with the conversation so far     |
 | and is in progress, says Twilio  |                               |                                                   |
+| ended with a transfer that       | `/twilio/dialed`              | the same                                          |
+| nobody answered                  |                               |                                                   |
 | is over, or nobody knows of it   | a media socket                | refused                                           |
 |                                  | a webhook                     | a new call, or a hang-up                          |
 
@@ -86,6 +88,19 @@ class Takeover:
         if self._calls.draining:
             return self._calls.checkpoints.handed_over or not here
         return not here and await self._load(sid, in_progress=False) is not None
+
+    async def transfer_of(self, sid: str) -> str | None:
+        """To whom the caller of this call is to be connected, which ends the call if it still runs here; None: to
+        nobody. Waits for the store, as another process may have the caller back from the transfer."""
+        known = self._calls.transfer_of(sid)
+        if self._calls.find(sid) or self._store is None:
+            return known
+        await self._calls.checkpoints.stored(sid)
+        try:
+            past = await self._store.load(sid)
+        except StateUnavailable:
+            return known
+        return known if past is None else past.transfer_to
 
     # -- tokens of media sockets
 

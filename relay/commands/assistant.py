@@ -12,14 +12,22 @@ from relay.commands import WrongUse
 from relay.errors import FormatMismatch
 from relay.media.wav import read_wav
 from relay.standin.assistant import Behaviour, open_assistant
+from relay.standin.assistant.acts import Act
 from relay.standin.assistant.behaviour import ScriptName, as_documented
 from relay.standin.assistant.lockout import VAPI_BURST
 
 
 def assistant(
-    port: int, script: ScriptName, key: str, audio: Path | None, detect_after_ms: float, *, strict: bool
+    port: int,
+    script: ScriptName,
+    key: str,
+    audio: Path | None,
+    detect_after_ms: float,
+    *,
+    transfer_to: str | None,
+    strict: bool,
 ) -> int:
-    """Serve until SIGINT or SIGTERM; `strict` as in `as_documented`.
+    """Serve until SIGINT or SIGTERM; `strict` as in `as_documented`. `transfer_to`: whom the caller is connected to.
 
     Raises WrongUse when the port is taken, or `audio` cannot be read.
     """
@@ -28,7 +36,13 @@ def assistant(
             read_wav(audio)  # now, and not in the middle of the first call
     except (OSError, FormatMismatch) as error:
         raise WrongUse(f"--audio: {error}") from None
-    behaviour = Behaviour(script=script, audio=audio, detect_after_ms=detect_after_ms, create_burst=VAPI_BURST)
+    behaviour = Behaviour(
+        script=script,
+        audio=audio,
+        detect_after_ms=detect_after_ms,
+        create_burst=VAPI_BURST,
+        acts=(Act("dial", transfer_to),) if transfer_to else (),
+    )
     try:
         trio.run(partial(_serve, port, as_documented(behaviour) if strict else behaviour, key))
     except OSError as error:

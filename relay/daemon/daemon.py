@@ -155,7 +155,8 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
                 async with trio.open_nursery() as serving:
                     if for_operators is not None:
                         await serving.start(serve, server, for_operators)
-                    await serving.start(serve, server if for_operators is None else server.public, listener)
+                    of_public = partial(serve, is_proxy=limits.is_proxy) if config.server.proxy_protocol else serve
+                    await serving.start(of_public, server if for_operators is None else server.public, listener)
                     yield Relay(scheme, host, port, calls, generations, admin_port)
                     shutdown.set()
             nursery.cancel_scope.cancel()

@@ -96,7 +96,7 @@ class EventJoiner:
 
     def join(self, told: WebhookAccepted, acceptance: Acceptance) -> None:
         """Tell the call of a message that is new. Never waits."""
-        call = self._live(acceptance.call_id, acceptance.call_sid)
+        call = self.live(acceptance.call_id, acceptance.call_sid)
         if call is not None:
             call.told_by_webhook(told)
             return
@@ -147,13 +147,13 @@ class EventJoiner:
             self._lost.inc()
             return
         told = WebhookJoined(letter.type, letter.assistant_call_id, letter.ended_reason)
-        call = self._live(letter.call_id, letter.call_sid)
+        call = self.live(letter.call_id, letter.call_sid)
         if call is not None:
             call.told_by_webhook(told)
         elif self._calls.told_after_end(letter.call_id, letter.ended_reason):
             told.write_to(log.bind(call_id=letter.call_id))
 
-    def _live(self, call_id: str | None, call_sid: str | None) -> Call | None:
+    def live(self, call_id: str | None, call_sid: str | None) -> Call | None:
         """The call itself, not a later one of the same caller's."""
         call = self._calls.find(call_sid or "") or self._calls.find_by_id(call_id or "")
         return call if call is not None and call.id == call_id else None

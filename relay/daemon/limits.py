@@ -241,6 +241,10 @@ class Limits:
         self.uploads.change(burst=keys.webhook_burst, per_s=keys.webhook_per_s)
         self.wrong_tokens.change(burst=keys.wrong_tokens_burst, per_s=keys.wrong_tokens_per_s)
 
+    def is_proxy(self, peer: str) -> bool:
+        """Whether this is the address of a trusted proxy."""
+        return self._proxies.trusts(peer)
+
     def client_of(self, peer: str, forwarded_for: Iterable[str] = ()) -> str:
         """Whose request it is that came from `peer`, with these lines of X-Forwarded-For."""
         return self._proxies.client_of(peer, forwarded_for)

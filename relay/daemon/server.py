@@ -81,7 +81,7 @@ class Server:
         if scope["type"] == "lifespan":
             await self._quart(scope, receive, send)
             return
-        peer, _ = scope["client"] or ("", 0)
+        peer: str = scope["state"][STREAM_STATE].peer
         named = [value.decode("latin-1") for name, value in scope["headers"] if name == FORWARDED_FOR]
         client = self._limits.client_of(peer, named)
         scope = {**scope, "client": (client, 0), "path": split_path(scope["path"])[0]}

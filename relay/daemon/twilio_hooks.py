@@ -19,23 +19,27 @@ from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.gate import Form, stream_url
 from relay.errors import CallRefused, RequestRefused
 from relay.logic.end_reason import EndReason
+from relay.logic.overflow import Overflow
 from relay.net.asgi_request import PROMPT_S
 from relay.wire import twiml
 from relay.wire.caller_variables import caller_variables
 from relay.wire.owner import owned_path, split_path
 from relay.wire.signature import SETTINGS_HEADER, SIGNATURE_HEADER
 
-VOICE, RESUME, STATUS, MEDIA = "/twilio/voice", "/twilio/resume", "/twilio/status", "/twilio/media"
+VOICE, RESUME, DIALED = "/twilio/voice", "/twilio/resume", "/twilio/dialed"
+STATUS, MEDIA = "/twilio/status", "/twilio/media"
 FIELDS_MAX = 200
 PAUSE_S = 2
 """How long a caller waits between two attempts while the relay is being replaced."""
 RESUME_PAUSE_S = 1
 """The same in the middle of a conversation."""
 ASKED_BEFORE = "?asked=1"
+UNANSWERED_TEXT = "Nobody can take your call at the moment. Goodbye."
 FULL_TEXT = "All lines are busy. Please call again later."
 
 _FORM = "application/x-www-form-urlencoded"
 _CALL_SID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_ANSWERED, _UNANSWERED = {"completed", "answered"}, "no-answer"
 _OVER = {"completed", "busy", "failed", "no-answer", "canceled"}
 _TEXT_MAX = 200
 
@@ -65,9 +69,10 @@ class TwilioHooks:
         self._gate = context.gate
         self._context = context
         self._limits = context.limits
+        self._overflow = Overflow()
 
     def add_to(self, app: QuartTrio) -> None:
-        for path, view in ((VOICE, self.voice), (RESUME, self.resume), (STATUS, self.status)):
+        for path, view in ((VOICE, self.voice), (RESUME, self.resume), (DIALED, self.dialed), (STATUS, self.status)):
             app.add_url_rule(path, view_func=view, methods=["POST"])
 
     async def voice(self) -> Response:
@@ -75,6 +80,7 @@ class TwilioHooks:
 
         A relay that drains lets the caller wait and ask again, so that the process that follows takes the call. The
         request may be repeated, by the retry policy of an account: it is the same call, and none when that is over.
+        Where there is no place, the caller is sent on to `limits.overflow_url`, or hears so.
         """
         hook = await self._read(VOICE)
         if hook.fields.get("CallStatus") == "ringing" and self._calls.has_ended(hook.call_sid):
@@ -87,7 +93,7 @@ class TwilioHooks:
         except CallRefused as refused:
             if refused.reason == "draining":
                 return twiml_answer(twiml.pause_and_redirect(PAUSE_S, self._url(VOICE)))
-            return twiml_answer(twiml.say_and_hangup(FULL_TEXT))
+            return self._full(hook)
         return await self._connect(call)
 
     async def resume(self) -> Response:
@@ -96,6 +102,8 @@ class TwilioHooks:
 
         | the call                          | `CallStatus`  | answer                                        |
         |-----------------------------------|---------------|-----------------------------------------------|
+        | the assistant transfers it, or    | any           | the destination                               |
+        | has done so                       |               |                                               |
         | lives, and may attach once more   | any           | the stream                                    |
         | ended with `stop`: caller_hangup  | `in-progress` | the stream, and the conversation goes on: the |
         |                                   |               | account's other program used the live call    |
@@ -107,6 +115,10 @@ class TwilioHooks:
         who asks here a second time does not reach the process that has the call: then the call is taken from that one.
         """
         hook = await self._read(RESUME)
+        if destination := await self._takeover.transfer_of(hook.call_sid):
+            log.info("transfer.dialed", call_sid=hook.call_sid)
+            timeout_s = self._context.config.transfer.answer_timeout_s
+            return twiml_answer(twiml.transfer(destination, self._url(DIALED), timeout_s))
         asked_before = request.args.get("asked") == "1"
         in_progress = hook.fields.get("CallStatus") == "in-progress"
         call = self._calls.find(hook.call_sid)
@@ -119,6 +131,43 @@ class TwilioHooks:
             return self._ask_again()
         self._finish(hook, EndReason.CALLER_LOST)
         return self._farewell(hook)
+
+    async def dialed(self) -> Response:
+        """The transfer is over, or was answered by nobody.
+
+        | `DialCallStatus`      | `transfer.unanswered` | answer                                                    |
+        |-----------------------|-----------------------|-----------------------------------------------------------|
+        | completed, answered   | any                   | hang up: they have spoken                                 |
+        | any other: busy,      | "assistant"           | the stream, and the conversation goes on; while draining  |
+        | no-answer, failed,    |                       | wait for the next process; "goodbye" where the call is    |
+        | canceled              |                       | not known any more                                        |
+        |                       | "goodbye"             | an announcement, and hang up                              |
+        """
+        hook = await self._read(DIALED)
+        status = hook.text("DialCallStatus") or request.args.get("status", "")
+        answered = status in _ANSWERED
+        if "DialCallStatus" in hook.fields:
+            log.info("transfer.ended", call_sid=hook.call_sid, dial_status=status)
+            self._context.metrics.transfers.labels("answered" if answered else "unanswered").inc()
+        if answered:
+            return twiml_answer(twiml.hangup())
+        if self._context.config.transfer.unanswered == "assistant":
+            if self._calls.draining:
+                again = f"{DIALED}?status={_UNANSWERED}"
+                return twiml_answer(twiml.pause_and_redirect(RESUME_PAUSE_S, self._url(again)))
+            is_repeated = self._calls.find(hook.call_sid) is not None
+            if call := await self._takeover.take(hook.call_sid, in_progress=True):
+                if not is_repeated:
+                    call.note_unanswered()
+                return await self._connect(call)
+        return twiml_answer(twiml.say_and_hangup(UNANSWERED_TEXT))
+
+    def _full(self, hook: Webhook) -> Response:
+        url = self._context.config.limits.overflow_url
+        if url and self._overflow.send_on(hook.call_sid):
+            log.info("caller.sent_on", call_sid=hook.call_sid)
+            return twiml_answer(twiml.redirect(url))
+        return twiml_answer(twiml.say_and_hangup(FULL_TEXT))
 
     def _farewell(self, hook: Webhook) -> Response:
         number = self._context.config.twilio.transfer_number

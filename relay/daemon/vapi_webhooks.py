@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from relay.call.call import Call
 from relay.call.report.events import WebhookAccepted
 from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.routes import Routes
@@ -28,7 +29,7 @@ from relay.net.asgi_request import AsgiRequest
 from relay.state.event_journal import Acceptance, Arrival
 from relay.wire.owner import owned_path
 from relay.wire.vapi_events import BODY_MAX_BYTES, TYPES, VapiEvent, parse_event
-from relay.wire.vapi_replies import refusal
+from relay.wire.vapi_replies import carried_out, refusal
 from relay.wire.webhook_auth import EVENTS_PATH, WebhookRules, WebhookVerifier
 
 HELD_MAX_BYTES = 64 * 2**20
@@ -79,6 +80,9 @@ class VapiWebhooks:
         if acceptance.new:
             told = WebhookAccepted(event.type, event.call_id, event.ended_reason)
             self._webhooks.joiner.join(told, acceptance)
+            call = self._call_of(acceptance)
+            if event.action and not event.asks and call and _has_floor(event, call):
+                call.asked_by_webhook(event.action)
         await request.answer(200, await self._answer(event, acceptance) if event.asks else b"{}")
 
     async def _read(self, request: AsgiRequest) -> VapiEvent:
@@ -126,6 +130,9 @@ class VapiWebhooks:
         return answer.body
 
     async def _ask(self, event: VapiEvent, acceptance: Acceptance) -> bytes:
+        call = self._call_of(acceptance)
+        if event.action and event.is_for_telephone and call and call.takes_transfers and _has_floor(event, call):
+            return carried_out(event, call.asked_by_webhook(event.action))
         forwarder = self._webhooks.forwarder
         if forwarder is None:
             return refusal(event, NOBODY)
@@ -134,6 +141,9 @@ class VapiWebhooks:
         except RelayError as error:
             self._refusals.warning("webhook.unanswered", event.type, type=event.type, error=str(error))
             return refusal(event, NO_ANSWER)
+
+    def _call_of(self, acceptance: Acceptance) -> Call | None:
+        return self._webhooks.joiner.live(acceptance.call_id, acceptance.call_sid)
 
     def _check(self, problem: str | None) -> None:
         if problem is not None:
@@ -149,3 +159,8 @@ class VapiWebhooks:
             yield
         finally:
             self._held_bytes -= n_bytes
+
+
+def _has_floor(event: VapiEvent, call: Call) -> bool:
+    """Whether the assistant that says this has the conversation. A lost one, which nobody hears, may live on."""
+    return event.call_id == call.assistant_call_id

@@ -8,6 +8,7 @@ class EndReason(StrEnum):
 
     CALLER_HANGUP = "caller_hangup"
     ASSISTANT_ENDED = "assistant_ended"
+    TRANSFERRED = "transferred"
     IDLE = "idle"
     MAX_DURATION = "max_duration"
     CALLER_LOST = "caller_lost"
@@ -19,9 +20,9 @@ class EndReason(StrEnum):
     ERROR = "error"
 
 
-REFUTABLE = frozenset({EndReason.CALLER_HANGUP})
+REFUTABLE = frozenset({EndReason.CALLER_HANGUP, EndReason.TRANSFERRED})
 """Twilio's word that the call is in progress proves these wrong; every other reason is a decision of the relay.
 
-The `stop` of a stream is taken for the caller's hanging up. It comes as well when the live call was sent to other
-instructions, or digits are played into it.
+A transfer may be answered by nobody. The `stop` of a stream is taken for the caller's hanging up. It comes as well when
+the live call was sent to other instructions, or digits are played into it.
 """

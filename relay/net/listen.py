@@ -17,7 +17,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ASGIFramework, ConnectionState, LifespanState
 from hypercorn.utils import wrap_app
 
-from relay.errors import RequestRefused
+from relay.errors import RemoteProtocolError, RequestRefused
 from relay.net.accept import accept_connections
 from relay.net.asgi_socket import STREAM_STATE
 from relay.net.hang_ups import HangUps
@@ -26,6 +26,7 @@ from relay.net.link.fragments import MessageBounds
 from relay.net.link.pace import SURPLUS_OF_CALLS, FramePace
 from relay.net.link.prompt_stream import TlsStream
 from relay.net.link.shared_reader import notify_closing
+from relay.net.proxy_protocol import receive_client
 from relay.net.request_head import HEAD_MAX_BYTES
 from relay.net.server_stream import Place, ServerStream
 from relay.net.transport import TCP_CLOSE, TCP_CLOSE_WAIT, USER_TIMEOUT_MS, guard_tcp, tcp_state
@@ -115,12 +116,15 @@ async def serve_asgi(
     admit: Admit = lambda _peer, _close: nullcontext(Place()),
     failed: Callable[[str], None] = lambda _: None,
     tls: Callable[[], ssl.SSLContext] | None = None,
+    is_proxy: Callable[[str], bool] = lambda _: False,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve `app` on `listener`, which is owned from here on and closed in any case.
 
     A connection is served within `admit`, and turned away when that raises. `failed` is told the kinds of errors that
-    ended one. `tls` gives what a connection that comes now is to be served with; without it, it is plain HTTP.
+    ended one. `is_proxy` says of which peers a connection must begin with a header of the PROXY protocol: it is that of
+    the client that is named there. `tls` gives what a connection that comes now is to be served with; without it, it is
+    plain HTTP.
 
     When `shutdown` is set nothing more is accepted, idle connections close, the rest have
     `graceful_timeout_s`, then are cancelled, and what still hangs in a send after ABORT_AFTER_S is cut.
@@ -128,7 +132,7 @@ async def serve_asgi(
     raise out of its connection task, which under its own `serve` ends the whole server.
     """
     with listener:
-        server = _Server(wrap_app(app, 0, "asgi"), shutdown, graceful_timeout_s, admit, failed, tls)
+        server = _Server(wrap_app(app, 0, "asgi"), shutdown, graceful_timeout_s, admit, failed, tls, is_proxy)
         async with trio.open_nursery() as nursery:
             await nursery.start(server.lifespan.handle_lifespan)
             await server.lifespan.wait_for_startup()
@@ -147,6 +151,7 @@ class _Server:
     admit: Admit
     failed: Callable[[str], None]
     tls: Callable[[], ssl.SSLContext] | None
+    is_proxy: Callable[[str], bool]
     config: Config = field(init=False)
     lifespan: Lifespan = field(init=False)
     state: LifespanState = field(default_factory=dict)
@@ -195,19 +200,29 @@ class _Server:
             accepted.socket.close()
 
         try:
-            with trio.CancelScope() as scope, self.admit(_peer(accepted), close) as place:
-                await self._connection(accepted, place)
+            with trio.CancelScope() as scope:
+                peer = _peer(accepted)
+                if self.is_proxy(peer):
+                    with self.admit(peer, close) as of_proxy:
+                        of_proxy.waits()
+                        peer = await receive_client(accepted) or peer
+                with self.admit(peer, close) as place:
+                    await self._connection(accepted, peer, place)
         except RequestRefused as refused:
             if self.tls is None:
                 _turn_away(accepted, refused)
+        except RemoteProtocolError as error:
+            self.failed(error.code)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # a proxy that looks only whether somebody listens, or whose place was given away meanwhile
 
-    async def _connection(self, accepted: trio.SocketStream, place: Place) -> None:
+    async def _connection(self, accepted: trio.SocketStream, peer: str, place: Place) -> None:
         tls = None
         if self.tls is not None and (tls := await self._agreed(accepted, self.tls(), place.client)) is None:
             if _is_open(accepted):
                 self.failed("TlsHandshake")
             return
-        stream = ServerStream(accepted, MESSAGE_BOUNDS, self.hang_ups, place, self.surplus, tls=tls)
+        stream = ServerStream(accepted, MESSAGE_BOUNDS, self.hang_ups, place, self.surplus, tls=tls, peer=peer)
         self.streams.add(stream)
         state = ConnectionState({**self.state, STREAM_STATE: stream})
         connection = Http1Connection(self.app, self.config, self.context, state, stream, turns=self.turns)

@@ -50,8 +50,9 @@ class ServerStream(trio.abc.Stream):
 
     `link` is the WebSocket, once it is one. From then on the library writes into the void: what it would say at the end
     of a WebSocket the link has said. `broken` says that something could not be sent, or that the peer hung up in a
-    `pause`. `aclose` is the library's, and ends its use of the stream; `part` then closes the connection. `place` is
-    told what the connection does, `surplus` is that of all calls, and `hang_ups` that of the server.
+    `pause`. `aclose` is the library's, and ends its use of the stream; `part` then closes the connection. `peer` is
+    the address whose connection it is: the one that a proxy names, where it must. `place` is told what the connection
+    does, `surplus` is that of all calls, and `hang_ups` that of the server.
     """
 
     def __init__(
@@ -63,9 +64,11 @@ class ServerStream(trio.abc.Stream):
         surplus: FramePace | None = None,
         *,
         tls: TlsStream | None = None,
+        peer: str = "",
     ) -> None:
         self.socket = stream.socket
         self.place = place or Place()
+        self.peer = peer
         self.link: Link | None = None
         self.broken = False
         self._bounds = bounds

@@ -16,6 +16,7 @@ from relay.errors import AssistantUnavailable
 from relay.media.frames import AudioFormat
 from relay.record.backlog import Backlog
 from relay.record.entries import (
+    AskedByWebhook,
     AssistantConnected,
     AssistantGone,
     CallerLent,
@@ -176,6 +177,9 @@ class CallRecording:
         self, kind: str, assistant_call_id: str | None, ended_reason: str | None, *, joined: bool
     ) -> None:
         self._add(ToldByWebhook(self._now(), kind, assistant_call_id, ended_reason, joined))
+
+    def asked_by_webhook(self, destination: str | None) -> None:
+        self._add(AskedByWebhook(self._now(), destination))
 
     def new_connection(self) -> int:
         """The number of a connection with an assistant that begins now."""

@@ -189,7 +189,7 @@ class ToldToEnd(Struct, frozen=True, array_like=True, gc=False, tag=18):
     reason: str
 
 
-class ToldByWebhook(Struct, frozen=True, array_like=True, gc=False, tag=27):
+class ToldByWebhook(Struct, frozen=True, array_like=True, gc=False, tag=28):
     """The provider told of one of its calls with the assistant. `joined`: another process took the message."""
 
     at_s: float
@@ -197,6 +197,13 @@ class ToldByWebhook(Struct, frozen=True, array_like=True, gc=False, tag=27):
     assistant_call_id: str | None
     ended_reason: str | None
     joined: bool
+
+
+class AskedByWebhook(Struct, frozen=True, array_like=True, gc=False, tag=32):
+    """The assistant has asked by a webhook to connect the caller to this destination; None: to hang up."""
+
+    at_s: float
+    destination: str | None
 
 
 class Dialled(Struct, frozen=True, array_like=True, gc=False, tag=19):
@@ -277,6 +284,7 @@ Timed = (
     | ReattachAsked
     | ToldToEnd
     | ToldByWebhook
+    | AskedByWebhook
     | Dialled
     | DialRefused
     | AssistantConnected

@@ -33,7 +33,7 @@ WRITE_EVERY_S = 0.5
 PRUNE_EVERY_S = 60.0
 CLOSE_S = 2.0
 """At the end of the process, for what is not written yet."""
-SETTINGS = ("audio", "vad", "barge_in", "jitter", "reconnect", "session")
+SETTINGS = ("audio", "vad", "barge_in", "jitter", "reconnect", "session", "transfer")
 """The tables of the configuration that decide about audio; no key of theirs is a secret."""
 DEADLINES = ("token_ttl_s", "media_start_timeout_s")
 """Of the table [twilio], which has secrets too."""

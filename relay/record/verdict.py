@@ -20,6 +20,7 @@ MISSING_MS = 60.0
 ENDS = {
     "caller_hangup": "The caller hung up",
     "assistant_ended": "The assistant ended the call",
+    "transferred": "The assistant had the caller connected to somebody else",
     "idle": "Nobody spoke any more, and the call ended",
     "max_duration": "The call reached its greatest length",
     "caller_lost": "The caller was lost for good",

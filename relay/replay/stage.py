@@ -22,6 +22,7 @@ from relay.media.frames import Audio, AudioFormat, Encoding
 from relay.metrics import Metrics
 from relay.record.call_recording import CallRecording
 from relay.record.entries import (
+    AskedByWebhook,
     AssistantConnected,
     AssistantGone,
     CallerLent,
@@ -45,6 +46,7 @@ from relay.record.entries import (
 )
 from relay.replay.assistants import RecordedConnections, RecordedDialer, RecordedPlacer
 from relay.replay.peers import RecordedLane, RecordedLeg, RecordedOpinions, WriteGate
+from relay.wire.vapi_actions import HangUp, Transfer
 from relay.wire.vapi_call import CallCreated
 
 KEY = "0"
@@ -95,6 +97,8 @@ class ReplayStage:
             case ToldByWebhook(_, kind, assistant_call_id, ended_reason, joined):
                 told = WebhookJoined if joined else WebhookAccepted
                 self.call.told_by_webhook(told(kind, assistant_call_id, ended_reason))
+            case AskedByWebhook(_, destination):
+                self.call.asked_by_webhook(HangUp() if destination is None else Transfer(destination))
             case Dialled(_, number, call_id, encoding, rate_hz):
                 granted = AudioFormat(Encoding(encoding), rate_hz)
                 self.connections.dialled(number, CallCreated(call_id, str(number), None, granted))

@@ -24,6 +24,7 @@ from relay.scenario.step import (
     PressStep,
     SayStep,
     ScriptLine,
+    TransferWithin,
     WaitStep,
 )
 from relay.standin.echo import EchoPath
@@ -157,6 +158,8 @@ class _Caller:
         """One step to its end. A call that has ended fails all but the expectation that it ends."""
         if isinstance(step, EndWithin):
             return await self._until_ended(step.within_s)
+        if isinstance(step, TransferWithin):
+            return await self._until_transferred(step)
         if self.phone.end is not None:
             return self._ended()
         if isinstance(step, HeardExpectation):
@@ -266,6 +269,15 @@ class _Caller:
             await self.phone.wait_ended()
             return Judgement(passed=True, measured_s=trio.current_time() - began_s)
         return Judgement(passed=False, why="the call goes on")
+
+    async def _until_transferred(self, step: TransferWithin) -> Judgement:
+        """Also one that is over, and with it the call."""
+        began_s, phone = trio.current_time(), self.phone
+        with trio.move_on_after(step.within_s):
+            await phone.wait_until(lambda: step.destination in phone.dialled)
+        if step.destination in phone.dialled:
+            return Judgement(passed=True, measured_s=trio.current_time() - began_s)
+        return Judgement(passed=False, why=f"connected to {', '.join(phone.dialled) or 'nobody'}")
 
     async def _until(self, holds: Callable[[], bool], timeout_s: float, otherwise: str) -> None:
         try:

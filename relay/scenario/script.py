@@ -31,6 +31,7 @@ from relay.scenario.step import (
     SilenceFor,
     SilenceWithin,
     SpeechFor,
+    TransferWithin,
     WaitStep,
 )
 
@@ -51,6 +52,7 @@ FORMS: Mapping[str, Callable[..., CallerStep | Expectation]] = {
     "expect rest of SOUND within TIME": RestWithin,
     "expect no cut for TIME [in SOUND]": NoCutFor,
     "expect end within TIME": EndWithin,
+    "expect transfer to DESTINATION within TIME": TransferWithin,
 }
 LONGEST_S = 600.0
 MOST_LOSS_DB = 90.0
@@ -188,6 +190,8 @@ def _take_value(kind: str, rest: list[str], folder: Path) -> Any:
             return _take_measure(rest, _PER_SECOND, 0.001, LONGEST_S, "as 400 ms or 2.5 s, at most 600 s")
         case "LOSS":
             return _take_measure(rest, {"dB": 1.0}, 0.0, MOST_LOSS_DB, "as 20 dB, at most 90 dB")
+        case "DESTINATION":
+            return rest.pop(0)
         case "KEYS":
             keys = rest.pop(0)
             if not re.fullmatch(r"[0-9*#]{1,32}", keys):

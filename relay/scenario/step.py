@@ -109,8 +109,16 @@ class EndWithin:
     within_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class TransferWithin:
+    """The caller is connected to this number or SIP address."""
+
+    destination: str
+    within_s: float
+
+
 CallerStep = DialStep | SayStep | EchoStep | EchoOffStep | WaitStep | PressStep | DropStep | HangUpStep
-Expectation = SilenceWithin | SilenceFor | SpeechFor | AnswerWithin | RestWithin | NoCutFor | EndWithin
+Expectation = SilenceWithin | SilenceFor | SpeechFor | AnswerWithin | RestWithin | NoCutFor | EndWithin | TransferWithin
 
 
 @dataclass(frozen=True, slots=True)

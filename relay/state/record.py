@@ -49,6 +49,8 @@ class CallRecord:
     tokens: tuple[KeptToken, ...] = ()
     end_reason: str | None = None
     """The reason why the call is over, None while it is not. A call that is over is not to be taken up again."""
+    transfer_to: str | None = field(default=None, repr=False)
+    """The number or SIP address to which the caller is connected then; a number is personal data."""
 
     def holds(self, sha256: str, now: float) -> bool:
         """True if the token with this hash is still good."""

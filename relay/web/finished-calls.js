@@ -14,6 +14,7 @@ const VERDICTS_MAX = 20;
 const REASONS = {
   caller_hangup: "the caller hung up",
   assistant_ended: "the assistant ended it",
+  transferred: "connected to somebody else",
   idle: "nobody spoke any more",
   max_duration: "it reached its greatest length",
   caller_lost: "the caller was lost",

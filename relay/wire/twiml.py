@@ -66,6 +66,20 @@ def dial(number: str) -> str:
     return _document(response)
 
 
+def transfer(destination: str, action_url: str, timeout_s: int) -> str:
+    """Twilio connects the caller to a telephone number in E.164 form or a SIP address, lets it ring there for
+    `timeout_s`, and asks `action_url` what follows when that is over."""
+    response = ET.Element("Response")
+    dial = ET.SubElement(response, "Dial", action=_web_url(action_url), method="POST", timeout=str(timeout_s))
+    if _NUMBER.fullmatch(destination):
+        ET.SubElement(dial, "Number").text = destination
+    elif destination.lower().startswith(("sip:", "sips:")):
+        ET.SubElement(dial, "Sip").text = destination
+    else:
+        raise LocalProtocolError("a caller is connected to a number in E.164 form or to a SIP address")
+    return _document(response)
+
+
 def say_and_hangup(text: str) -> str:
     """Twilio speaks 1 to 4096 characters with a voice of its own, then ends the call."""
     if not 0 < len(text) <= _SAY_MAX_CHARS:
@@ -73,6 +87,13 @@ def say_and_hangup(text: str) -> str:
     response = ET.Element("Response")
     ET.SubElement(response, "Say").text = text
     ET.SubElement(response, "Hangup")
+    return _document(response)
+
+
+def redirect(url: str) -> str:
+    """Twilio asks `url` what to do."""
+    response = ET.Element("Response")
+    _redirect(response, url)
     return _document(response)
 
 

@@ -6,13 +6,15 @@ the socket, and wrapped in `{"message": {...}}` by the schema; both are read.
 
 import re
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from relay.errors import RemoteProtocolError
 from relay.wire.json_text import WireCode, decode, label
+from relay.wire.vapi_actions import Action, Transfer, action_of_destination, action_of_tools
+from relay.wire.vapi_events import tool_calls_in
 
 Role = Literal["user", "assistant"]
 
@@ -68,7 +70,12 @@ class UserInterrupted(Struct, frozen=True):
 
 
 class ToolCalls(Struct, frozen=True):
-    """The model calls functions. Vapi asks its webhook for the results, never this socket."""
+    """The model calls functions. Vapi asks its webhook for the results, never this socket.
+
+    `action` is what the assistant asks of the telephone by one of them.
+    """
+
+    action: Action | None = None
 
 
 class TransferUpdate(Struct, frozen=True):
@@ -80,13 +87,19 @@ class TransferUpdate(Struct, frozen=True):
     assistant_id: str | None
 
 
+class TransferAsked(Struct, frozen=True):
+    """The assistant transfers the caller to a telephone, which is for the relay to do."""
+
+    action: Transfer
+
+
 class Other(Struct, frozen=True):
     """A message of a type that is not known here. `type` is safe as a label."""
 
     type: str
 
 
-Event = StatusUpdate | SpeechUpdate | Transcript | TransferUpdate | UserInterrupted | ToolCalls | Other
+Event = StatusUpdate | SpeechUpdate | Transcript | TransferUpdate | TransferAsked | UserInterrupted | ToolCalls | Other
 
 
 def parse(text: str) -> Event | None:
@@ -124,6 +137,14 @@ class _Assistant(Struct):
 class _Destination(Struct, rename="camel"):
     type: str | None = None
     assistant_id: str | None = None
+    number: Any = None
+    sip_uri: Any = None
+
+
+class _ToolsFrame(Struct, rename="camel"):
+    tool_call_list: Any = None
+    tool_calls: Any = None
+    tool_with_tool_call_list: Any = None
 
 
 class _TransferFrame(Struct, rename="camel"):
@@ -160,14 +181,24 @@ def _status(frame: StatusUpdate) -> StatusUpdate:
     return StatusUpdate(_name(frame.status), None if reason is None else _name(reason))
 
 
-def _transfer(frame: _TransferFrame) -> TransferUpdate | None:
-    """Return None for a transfer to a telephone, which this transport does not make.
+def _tools(frame: _ToolsFrame) -> ToolCalls:
+    told = {
+        "toolCallList": frame.tool_call_list,
+        "toolCalls": frame.tool_calls,
+        "toolWithToolCallList": frame.tool_with_tool_call_list,
+    }
+    return ToolCalls(action_of_tools(tool_calls_in(told)))
+
+
+def _transfer(frame: _TransferFrame) -> TransferUpdate | TransferAsked | None:
+    """Return None for a destination of no use.
 
     The schema's `toAssistant` is an assistant as it is created, which has no id; a stored one has.
     """
     to, destination = frame.to_assistant, frame.destination or _Destination()
     if to is None and destination.type != "assistant":
-        return None
+        action = action_of_destination({"number": destination.number, "sipUri": destination.sip_uri})
+        return None if action is None else TransferAsked(action)
     told = (to and to.id) or destination.assistant_id or ""
     return TransferUpdate(told if _ASSISTANT_ID.fullmatch(told) else None)
 
@@ -181,7 +212,7 @@ _READERS: dict[str, Callable[[_Body], Event | None]] = {
     "status-update": _reader(StatusUpdate, "status-update", _status),
     "speech-update": _reader(SpeechUpdate, "speech-update", _as_is),
     "user-interrupted": _reader(UserInterrupted, "user-interrupted", _as_is),
-    "tool-calls": _reader(ToolCalls, "tool-calls", _as_is),
+    "tool-calls": _reader(_ToolsFrame, "tool-calls", _tools),
     "transfer-update": _reader(_TransferFrame, "transfer-update", _transfer),
     "transcript": _reader(
         _TranscriptFrame, "transcript", lambda it: Transcript(it.role, it.transcript_type == "final", it.transcript)

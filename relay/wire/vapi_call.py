@@ -86,6 +86,7 @@ def call_request(
     silence_timeout_s: float | None = None,
     variables: Mapping[str, str] | None = None,
     server: Mapping[str, Any] | None = None,
+    more_server_messages: Iterable[str] = (),
 ) -> dict[str, Any]:
     """Return the body of `POST /call` for one assistant over the WebSocket transport, the same format both ways.
 
@@ -93,7 +94,7 @@ def call_request(
     `first_message_waits`: no greeting, the caller speaks first. `silence_timeout_s` is in no schema any more, though
     the guide still names it: a service that refuses properties it does not know refuses the whole call for it. Without
     it the assistant's own setting holds. `variables` fill the placeholders of the assistant's prompt. `server` is
-    that of `webhook_server`, in place of the assistant's own.
+    that of `webhook_server`, in place of the assistant's own; `more_server_messages` it gets beside SERVER_MESSAGES.
 
     Raises `LocalProtocolError` for an empty assistant or a format that the transport has not.
     """
@@ -111,7 +112,7 @@ def call_request(
     if variables:
         overrides["variableValues"] = dict(variables)
     if server is not None:
-        overrides |= {"server": dict(server), "serverMessages": list(SERVER_MESSAGES)}
+        overrides |= {"server": dict(server), "serverMessages": [*SERVER_MESSAGES, *more_server_messages]}
     if silence_timeout_s is not None:
         overrides[SILENCE_TIMEOUT] = _clamped(silence_timeout_s, *_SILENCE_TIMEOUT_S)
     return {

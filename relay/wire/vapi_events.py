@@ -17,10 +17,12 @@ from msgspec import Struct
 
 from relay.errors import RemoteProtocolError
 from relay.wire.json_text import WireCode, label, not_json
+from relay.wire.vapi_actions import TELEPHONE_TOOLS, Action, action_of_control, action_of_tools
 
 BODY_MAX_BYTES = 4 * 2**20
 """A report holds the whole conversation. Vapi documents no maximum."""
 TOOL_CALLS = "tool-calls"
+PHONE_CALL_CONTROL = "phone-call-control"
 ASKING = frozenset({TOOL_CALLS, "transfer-destination-request", "handoff-destination-request"})
 """The types whose answer Vapi waits for, and acts on, in a call of this transport."""
 
@@ -48,7 +50,7 @@ class VapiEvent(Struct, frozen=True):
 
     `type` is one of TYPES, or a safe label of another. `call_id` is Vapi's, `relay_call_id` what the relay put into the
     call's metadata; each is None where there is no usable one. `message` is the JSON object that may be passed on.
-    `delivery_id` is the same for the same event sent again.
+    `delivery_id` is the same for the same event sent again. `action` is what the assistant asks of the telephone by it.
     """
 
     type: str
@@ -58,11 +60,17 @@ class VapiEvent(Struct, frozen=True):
     tool_calls: tuple[ToolCall, ...]
     delivery_id: str
     message: bytes
+    action: Action | None = None
 
     @property
     def asks(self) -> bool:
         """Whether Vapi waits for an answer with something in it."""
         return self.type in ASKING
+
+    @property
+    def is_for_telephone(self) -> bool:
+        """Whether it asks the telephone for something, and nobody else."""
+        return self.action is not None and all(tool.name in TELEPHONE_TOOLS for tool in self.tool_calls)
 
     def __repr__(self) -> str:
         return f"VapiEvent(type={self.type!r}, call_id={self.call_id!r}, message={len(self.message)})"
@@ -92,7 +100,7 @@ def _event(document: Any) -> VapiEvent:
     common = _object(_COMMON)(told)
     if told["type"] == _FINAL_TRANSCRIPT:
         own["transcriptType"] = "final"
-    tools = _tool_calls(told) if kind == TOOL_CALLS else []
+    tools = tool_calls_in(told) if kind == TOOL_CALLS else []
     if kind == TOOL_CALLS:
         own["toolCallList"] = tools
     call = common.get("call", {})
@@ -107,7 +115,14 @@ def _event(document: Any) -> VapiEvent:
         tool_calls=called,
         delivery_id=_delivery_id(kind, call_id, common.get("timestamp"), own, called),
         message=json.dumps({"type": kind, **common, **own}, separators=(",", ":")).encode(),
+        action=_action(kind, own, tools),
     )
+
+
+def _action(kind: str, own: Mapping[str, Any], tools: list[dict[str, Any]]) -> Action | None:
+    if kind == PHONE_CALL_CONTROL:
+        return action_of_control(own.get("request"), own.get("destination"))
+    return action_of_tools(tools)
 
 
 def _delivery_id(
@@ -123,8 +138,8 @@ def _delivery_id(
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _tool_calls(told: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The calls in Vapi's present form, whichever of those in use they came in."""
+def tool_calls_in(told: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the tool calls of a message in Vapi's present form, whichever of those in use they came in."""
     listed = told.get("toolCallList") or told.get("toolCalls")
     if not isinstance(listed, list):
         pairs = told.get("toolWithToolCallList")
@@ -260,7 +275,7 @@ _FIELDS: Mapping[str, Mapping[str, Pick]] = {
     "language-change-detected": _named("language"),
     "language-changed": _named("language"),
     "model-output": {"output": _anything, "turnId": _text},
-    "phone-call-control": {"request": _text, "destination": _DESTINATION},
+    PHONE_CALL_CONTROL: {"request": _text, "destination": _DESTINATION},
     "session.created": _SESSION,
     "session.deleted": _SESSION,
     "session.updated": _SESSION,

@@ -22,6 +22,12 @@ def refusal(event: VapiEvent, why: str) -> bytes:
     return _encoded({"error": why})
 
 
+def carried_out(event: VapiEvent, refused: str | None) -> bytes:
+    """Return the answer to tool calls that the relay has carried out itself, or has `refused` for this reason."""
+    told = {"result": "done"} if refused is None else {"error": refused}
+    return _encoded({"results": [_result(tool, told) for tool in event.tool_calls]})
+
+
 def answer_of(event: VapiEvent, body: bytes) -> bytes | None:
     """Return the answer to Vapi that the body of the operator's answer gives; None where it gives none.
 

@@ -57,6 +57,30 @@ def test_a_number_is_dialled_as_the_library_dials_it(number: str) -> None:
     assert same(twiml.dial(number), theirs)
 
 
+@given(st.from_regex(r"\+[1-9][0-9]{6,14}", fullmatch=True), urls, st.integers(5, 600))
+def test_a_transfer_to_a_number_is_written_as_the_library_writes_it(number: str, action: str, timeout_s: int) -> None:
+    theirs = VoiceResponse()
+    theirs.dial(action=action, method="POST", timeout=timeout_s).number(number)
+
+    assert same(twiml.transfer(number, action, timeout_s), theirs)
+
+
+@given(st.from_regex(r"sips?:[a-z&';=+]{1,9}@[a-z]{1,9}(;[a-z&=]{1,9})?", fullmatch=True), urls)
+def test_a_transfer_to_an_address_is_written_as_the_library_writes_it(address: str, action: str) -> None:
+    theirs = VoiceResponse()
+    theirs.dial(action=action, method="POST", timeout=30).sip(address)
+
+    assert same(twiml.transfer(address, action, 30), theirs)
+
+
+@given(urls)
+def test_a_redirect_is_written_as_the_library_writes_it(url: str) -> None:
+    theirs = VoiceResponse()
+    theirs.redirect(url, method="POST")
+
+    assert same(twiml.redirect(url), theirs)
+
+
 def test_a_hangup_is_written_as_the_library_writes_it(note: Note) -> None:
     theirs = VoiceResponse()
     theirs.hangup()

@@ -28,6 +28,7 @@ GOOD = PhoneResult(
     end="caller_hangup",
     duration_s=3.5,
     steps=["/twilio/voice: Stream"],
+    dialled=[],
     streams=1,
     said_ms=3000.0,
     heard_ms=1200.0,

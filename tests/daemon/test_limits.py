@@ -105,7 +105,7 @@ def refused(share: Share, client: str) -> str | None:
 def test_every_limit_that_is_counted_is_a_key() -> None:
     keys = {key.removesuffix("_per_s").removesuffix("_burst") for key in LimitsConfig.__struct_fields__}
 
-    assert {*LIMITS, "max_calls"} == keys
+    assert {*LIMITS, "max_calls", "overflow_url"} == keys
 
 
 async def test_a_share_is_so_much_in_all_and_so_much_for_one() -> None:

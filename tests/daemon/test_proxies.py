@@ -3,6 +3,7 @@
 import json
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -16,7 +17,7 @@ from tests.support.certificates import make_certificate
 from tests.support.daemons import AUTH_TOKEN, VAPI_KEY, running_daemon, settings
 from tests.support.frontrig import PUBLIC, PUBLIC_WSS, FrontRig, connected, open_front, ringing, signature, start
 from tests.support.peers import dialled
-from tests.support.proxies import DEPLOYED, PROXIES, connected_from, deployed_proxy, program, proxy
+from tests.support.proxies import DEPLOYED, PROXIES, connected_from, deployed_proxy, passing_tcp, program, proxy
 
 HOST = "relay.example.com"
 
@@ -54,6 +55,34 @@ async def test_the_client_is_whom_the_proxy_was_asked_by(name: str, rig: FrontRi
 
     assert statuses == {"http": 403, "websocket": 403}
     assert clients == {"http": [CLIENT], "websocket": [CLIENT]}
+
+
+@pytest.mark.parametrize(
+    ("how", "tls"),
+    [("send-proxy", False), ("send-proxy", True), ("send-proxy-v2", True), ("send-proxy-v2-ssl-cn", False)],
+)
+async def test_the_client_is_whom_haproxy_names_in_front_of_what_it_does_not_look_into(
+    how: str, *, tls: bool, tmp_path: Path
+) -> None:
+    if program("haproxy") is None:
+        pytest.skip("haproxy is not installed: apt-get install haproxy")
+    text, theirs = settings("http://127.0.0.1:1"), None
+    if tls:
+        certificate = make_certificate(tmp_path)
+        theirs = ssl.create_default_context(cafile=certificate[0])
+        text += f'[tls]\ncertificate_file = "{certificate[0]}"\nkey_file = "{certificate[1]}"\n'
+    async with running_daemon(text.replace("[server]", "[server]\nproxy_protocol = true")) as daemon:
+        with passing_tcp(how, daemon.port, tmp_path) as port:
+            status = await status_of(port, [*REQUESTS["http"], f"Host: {HOST}", *INVENTED], theirs)
+        itself = await status_of(daemon.port, ["GET /ready HTTP/1.1", "Host: a"], client="127.0.0.1")
+        with trio.fail_after(20):
+            while not daemon.events_of("connection.failed"):  # noqa: ASYNC110 - a thread writes the log
+                await trio.sleep(0.05)
+        log = daemon.log()
+
+    assert (status, itself) == (403, 0)
+    assert [line["client"] for line in log if line["event"] == "webhook.rejected"] == [CLIENT]
+    assert [line["error"] for line in log if line["event"] == "connection.failed"] == ["PROXY_HEADER_INVALID"]
 
 
 @pytest.mark.parametrize("name", DEPLOYED)
@@ -102,12 +131,14 @@ def https(port: int, theirs: ssl.SSLContext) -> httpx.AsyncClient:
     )
 
 
-async def status_of(port: int, lines: list[str]) -> int:
-    """Send a request from CLIENT; the status of the answer."""
-    async with await connected_from(CLIENT, port) as stream:
+async def status_of(port: int, lines: list[str], theirs: ssl.SSLContext | None = None, *, client: str = CLIENT) -> int:
+    """Send a request from a client, over TLS if a context is given; the status of the answer, 0 without one."""
+    tcp = await connected_from(client, port)
+    over = tcp if theirs is None else trio.SSLStream(tcp, theirs, server_hostname=HOST, https_compatible=True)
+    async with over as stream:
         await stream.send_all("\r\n".join([*lines, "", ""]).encode())
-        with trio.fail_after(20):
-            answer = bytearray()
+        answer = bytearray()
+        with trio.fail_after(20), suppress(trio.BrokenResourceError):
             while b"\r\n" not in answer and (part := await stream.receive_some()):
                 answer += part
-    return int(answer.split()[1])
+    return int(answer.split()[1]) if answer else 0

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from relay.config import LimitsConfig, ServerConfig, TwilioConfig
 from relay.errors import AssistantUnavailable
-from relay.logic.end_reason import EndReason
+from relay.logic.end_reason import REFUTABLE, EndReason
 from relay.metrics import Metrics
 from relay.state import StateStore
 from relay.state.memory import MemoryBackend, MemoryTables
@@ -31,7 +31,7 @@ from tests.support.frontrig import (
 )
 
 FORM_TYPE = {"Content-Type": "application/x-www-form-urlencoded"}
-WEBHOOKS = ("/twilio/voice", "/twilio/resume", "/twilio/status")
+WEBHOOKS = ("/twilio/voice", "/twilio/resume", "/twilio/dialed", "/twilio/status")
 
 
 def verbs(answer: httpx.Response) -> list[str]:
@@ -265,6 +265,26 @@ async def test_when_all_places_are_taken_the_caller_hears_so_and_a_live_call_sti
         assert rig.metric("relay_calls_total", end_reason="refused") == 1
 
 
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_caller_without_a_place_is_sent_on_three_times_and_then_hears_so(late: bool) -> None:
+    """Another relay that is full as well may send the caller back: that ends."""
+    elsewhere = "https://spare.example.com/twilio/voice?a=1&b=2"
+    limits = LimitsConfig(max_calls="auto" if late else 1, overflow_url=elsewhere)
+    async with open_front(front_config(limits=limits)) as rig:
+        await rig.token()
+        if late:
+            make_late(rig.calls)
+        with capture_logs() as logs:
+            answers = [await rig.post("/twilio/voice", ringing(OTHER_SID)) for _ in range(4)]
+
+        assert [verbs(answer) for answer in answers] == [*[["Redirect"]] * 3, ["Say", "Hangup"]]
+        assert {ET.fromstring(answer.text).findtext("Redirect") for answer in answers[:3]} == {elsewhere}
+        sent = [line for line in logs if line["event"] == "caller.sent_on"]
+        assert [line["call_sid"] for line in sent] == [OTHER_SID] * 3
+        assert rig.metric("relay_calls_total", end_reason="refused") == 4
+        assert verbs(await rig.post("/twilio/voice", ringing(SID))) == ["Connect", "Redirect"]
+
+
 async def test_while_the_event_loop_is_late_new_callers_hear_the_same_and_a_live_call_attaches_again() -> None:
     async with open_front() as rig:
         await rig.token()
@@ -361,7 +381,7 @@ async def test_only_a_hang_up_that_twilio_refutes_goes_on(
     reason: EndReason, status: str, *, complete: bool, stored: bool
 ) -> None:
     """Whatever the relay itself decided stays decided."""
-    refuted = reason is EndReason.CALLER_HANGUP and status == "in-progress"
+    refuted = reason in REFUTABLE and status == "in-progress"
     async with open_front(store=store(MemoryTables(), "only") if stored else None) as rig:
         await rig.token()
         call = rig.calls.find(SID)

@@ -17,6 +17,7 @@ from relay.standin.assistant import Assistant, Behaviour, open_assistant
 from relay.standin.assistant.acts import Act
 from relay.standin.assistant.bodies import secrets_of
 from relay.standin.assistant.credentials import BearerCredential, Credential, HmacCredential
+from relay.standin.assistant.unsettled import Unsettled
 from relay.standin.http import Response
 from relay.standin.phone import PhoneOptions, open_phone
 from relay.standin.phrases import spoken
@@ -48,10 +49,10 @@ def configured(assistant_url: str, receiver_url: str, port: int, auth: str = "se
 
 
 @asynccontextmanager
-async def opened(behaviour: Behaviour, receiver: Receiver, auth: str = "secret") -> AsyncIterator[Rig]:
+async def opened(behaviour: Behaviour, receiver: Receiver, auth: str = "secret", more: str = "") -> AsyncIterator[Rig]:
     port = free_port()
     async with open_assistant(key=VAPI_KEY, behaviour=behaviour, credentials=CREDENTIALS) as assistant:
-        text = configured(assistant.base_url, receiver.url, port, auth)
+        text = configured(assistant.base_url, receiver.url, port, auth) + more
         async with running_daemon(text, environ()) as daemon:
             options = PhoneOptions(auth_token=AUTH_TOKEN, public_url=f"http://127.0.0.1:{port}")
             yield Rig(daemon, assistant, receiver, options)
@@ -115,6 +116,22 @@ async def test_a_tool_of_the_operator_s_answers_in_a_call() -> None:
         await phone.hang_up()
 
     assert asked["event"]["toolCallList"][0]["function"]["name"] == "book"
+
+
+async def test_a_transfer_that_is_told_by_a_webhook_alone_connects_the_caller() -> None:
+    number, by_webhook = "+4930123456", Unsettled(asks_by="phone-call-control")
+    behaviour = Behaviour(acts=(Act("dial", number),), unsettled=by_webhook, in_progress_ms=0, first_audio_ms=0)
+    async with (
+        open_receiver() as receiver,
+        opened(behaviour, receiver, more=f'[transfer]\nallow = ["{number}"]\n') as rig,
+        open_phone(rig.daemon.url, rig.options) as phone,
+    ):
+        assert await phone.wait_heard(300)
+        await phone.say(spoken("request", TELEPHONE))
+        with trio.fail_after(30):
+            await phone.wait_ended()
+
+    assert (phone.dialled, phone.end) == ([number], "twiml_hangup")
 
 
 async def survive_a_kill(tmp_path: Path, number: int) -> None:

@@ -147,7 +147,7 @@ async def test_the_header_says_what_decided_and_no_secret(tmp_path: Path) -> Non
     header = entries(tmp_path / "call.relay")[0]
 
     assert isinstance(header, RecordingHeader)
-    tables = {"audio", "vad", "barge_in", "jitter", "reconnect", "session"}
+    tables = {"audio", "vad", "barge_in", "jitter", "reconnect", "session", "transfer"}
     assert set(header.settings) == {*tables, "twilio", "assistants"}
     assert set(header.settings["twilio"]) == {"token_ttl_s", "media_start_timeout_s"}
     assert set(header.settings["assistants"][0]) == {"name", "audio_format", "sample_rate_hz", "max_call_s"}

@@ -21,7 +21,7 @@ def header(**more: object) -> RecordingHeader:
 
 def test_without_a_change_it_is_that_of_the_call() -> None:
     found, wanted = config_of(header(), {}), config(vad=VadConfig(threshold=0.4))
-    tables = {"audio", "vad", "barge_in", "jitter", "reconnect", "session", "twilio"}
+    tables = {"audio", "vad", "barge_in", "jitter", "reconnect", "session", "transfer", "twilio"}
 
     assert {it.name: getattr(found, it.name) for it in fields(found) if it.name in tables} == {
         it.name: getattr(wanted, it.name) for it in fields(wanted) if it.name in tables

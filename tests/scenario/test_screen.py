@@ -16,7 +16,7 @@ UNMEASURED = StepOutcome(2, "say " + "word " * 30, passed=True)
 
 
 def called(end: str = "caller_hangup", warnings: tuple[str, ...] = ()) -> PhoneResult:
-    return PhoneResult("CA1", end, 3.5, [], 1, 0.0, 0.0, [], 0, 0, [], list(warnings))
+    return PhoneResult("CA1", end, 3.5, [], [], 1, 0.0, 0.0, [], 0, 0, [], list(warnings))
 
 
 def shown(*outcomes: StepOutcome, call: PhoneResult | None = None, width: int = 80, terminal: bool = False) -> str:

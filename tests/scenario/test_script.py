@@ -24,6 +24,7 @@ from relay.scenario.step import (
     SilenceFor,
     SilenceWithin,
     SpeechFor,
+    TransferWithin,
     WaitStep,
 )
 from relay.standin.sound import tone, write_wav
@@ -53,6 +54,7 @@ STEPS: dict[str, CallerStep | Expectation] = {
     "expect no cut for 3 s": NoCutFor(3.0),
     "expect no cut for 3 s in question": NoCutFor(3.0, QUESTION),
     "expect end within 10 s": EndWithin(10.0),
+    "expect transfer to sip:desk@pbx.example.com within 10 s": TransferWithin("sip:desk@pbx.example.com", 10.0),
 }
 WRONG = {
     "sya stop": '"sya" is no step; did you mean "say"?',

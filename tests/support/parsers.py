@@ -20,6 +20,7 @@ from relay.net.link.fragments import MessageBounds
 from relay.net.link.pace import OF_A_CALL
 from relay.net.link.protocol import Side, WebSocketProtocol
 from relay.net.plain_requests import PlainRequests
+from relay.net.proxy_protocol import read_header
 from relay.net.request_head import HEAD_MAX_BYTES
 from relay.wire import browser, twilio, vapi
 from relay.wire.client_address import TrustedProxies
@@ -165,6 +166,16 @@ _MEDIA = {"track": "inbound", "chunk": "1", "timestamp": "5", "payload": "//8="}
 _REQUEST = b"POST /client?after=1 HTTP/1.1\r\nHost: a\r\n"
 
 PARSERS = {
+    "a header of the PROXY protocol": NetworkParser(
+        read_header,
+        (RemoteProtocolError,),
+        (
+            b"PROXY TCP4 203.0.113.7 192.0.2.1 56324 443\r\n",
+            b"PROXY UNKNOWN\r\n",
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c\xcb\x00\x71\x07\xc0\x00\x02\x01\xdc\x04\x01\xbb",
+            b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x03\x02\x00\x00",
+        ),
+    ),
     "a message of Twilio": NetworkParser(
         lambda data: twilio.parse(_text(data)),
         (RemoteProtocolError,),

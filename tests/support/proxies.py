@@ -59,6 +59,19 @@ http://:{port} {{
     reverse_proxy 127.0.0.1:{relay}
 }}
 """
+SEND_PROXY = """
+defaults
+    mode tcp
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+frontend in
+    bind 127.0.0.1:{port}
+    default_backend relay
+backend relay
+    server relay 127.0.0.1:{relay} check inter 200ms {how}
+"""
+"""HAProxy passes TCP on, looks whether the relay is there, and says `how` whose connection it is."""
 PROXIES: dict[str, tuple[str, Callable[[str], list[str]]]] = {
     "nginx": (_NGINX, lambda config: ["-c", config, "-p", str(Path(config).parent), "-e", "stderr"]),
     "haproxy": (_HAPROXY, lambda config: ["-db", "-f", config]),
@@ -107,6 +120,13 @@ def proxy(name: str, relay_port: int, folder: Path) -> Iterator[int]:
     """The proxy of this name in front of a relay on 127.0.0.1; yields its own port, where it answers soon."""
     with _running(name, folder, lambda port: PROXIES[name][0].format(folder=folder, port=port, relay=relay_port)) as it:
         yield it
+
+
+@contextmanager
+def passing_tcp(how: str, relay_port: int, folder: Path) -> Iterator[int]:
+    """As `proxy`: HAProxy, which does not look into what it passes on."""
+    with _running("haproxy", folder, lambda port: SEND_PROXY.format(port=port, relay=relay_port, how=how)) as port:
+        yield port
 
 
 @contextmanager

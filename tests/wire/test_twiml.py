@@ -14,6 +14,8 @@ STREAM = "wss://relay.example.com/twilio/media"
 STATUS = "https://relay.example.com/twilio/status"
 RESUME = "https://relay.example.com/twilio/resume"
 
+DIALED = {"action": RESUME, "method": "POST", "timeout": "30"}
+
 xml_text = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"), max_size=60)
 
 
@@ -37,6 +39,15 @@ def test_connect_stream_is_the_documented_document() -> None:
     [
         (twiml.hangup(), [("Hangup", {}, None, [])]),
         (twiml.dial("+15005550006"), [("Dial", {}, "+15005550006", [])]),
+        (
+            twiml.transfer("+15005550006", RESUME, 30),
+            [("Dial", DIALED, None, [("Number", {}, "+15005550006", [])])],
+        ),
+        (
+            twiml.transfer("sip:a@b.example;x=1", RESUME, 30),
+            [("Dial", DIALED, None, [("Sip", {}, "sip:a@b.example;x=1", [])])],
+        ),
+        (twiml.redirect(RESUME), [("Redirect", {"method": "POST"}, RESUME, [])]),
         (twiml.say_and_hangup("Goodbye"), [("Say", {}, "Goodbye", []), ("Hangup", {}, None, [])]),
         (
             twiml.pause_and_redirect(2, RESUME),
@@ -147,3 +158,9 @@ def test_behind_a_stream_that_is_refused_stands_a_pause() -> None:
 def test_a_refused_stream_that_twilio_would_not_take_is_not_written(url: str, seconds: int) -> None:
     with pytest.raises(LocalProtocolError):
         twiml.refused_stream(url, seconds)
+
+
+@pytest.mark.parametrize("destination", ["", "tel:+15005550006", "15005550006", "Sales"])
+def test_nobody_else_is_dialled(destination: str) -> None:
+    with pytest.raises(LocalProtocolError):
+        twiml.transfer(destination, RESUME, 30)

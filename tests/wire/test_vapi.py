@@ -13,6 +13,7 @@ from relay.errors import RemoteProtocolError
 from relay.net.client_socket import MESSAGE_MAX_BYTES
 from relay.wire import vapi
 from relay.wire.json_text import WireCode
+from relay.wire.vapi_actions import Transfer
 
 FINAL = 'transcript[transcriptType="final"]'
 
@@ -132,6 +133,10 @@ def test_the_model_calls_functions_in_every_shape(key: str, call: dict[str, Any]
     assert vapi.parse(json.dumps({"type": "tool-calls", key: [call]} | with_tool)) == vapi.ToolCalls()
 
 
+def asked(destination: str) -> vapi.TransferAsked:
+    return vapi.TransferAsked(Transfer(destination))
+
+
 @pytest.mark.parametrize(
     ("transfer", "event"),
     [
@@ -142,15 +147,16 @@ def test_the_model_calls_functions_in_every_shape(key: str, call: dict[str, Any]
         ({"toAssistant": {"id": "x" * 65}}, vapi.TransferUpdate(None)),
         ({"destination": {"type": "assistant", "assistantName": "Billing"}}, vapi.TransferUpdate(None)),
         ({"destination": {"type": "assistant", "assistantId": "a-2"}}, vapi.TransferUpdate("a-2")),
-        ({"destination": {"type": "number", "number": "+14155550100"}}, None),
-        ({"destination": {"type": "sip", "sipUri": "sip:x@h"}, "toAssistant": None}, None),
+        ({"destination": {"type": "number", "number": "+14155550100"}}, asked("+14155550100")),
+        ({"destination": {"type": "sip", "sipUri": "sip:x@h"}, "toAssistant": None}, asked("sip:x@h")),
+        ({"destination": {"type": "number", "number": 14155550100}}, None),
         ({"toStepRecord": {"id": "s-2"}, "fromStepRecord": {}}, None),
         ({"destination": None}, None),
         ({}, None),
     ],
 )
-def test_a_hand_off_names_the_assistant_that_is_on_the_line_now(
-    transfer: dict[str, Any], event: vapi.TransferUpdate | None
+def test_a_hand_off_names_the_assistant_that_is_on_the_line_now_and_a_transfer_the_telephone(
+    transfer: dict[str, Any], event: vapi.TransferUpdate | vapi.TransferAsked | None
 ) -> None:
     assert vapi.parse(json.dumps({"type": "transfer-update"} | transfer)) == event
 

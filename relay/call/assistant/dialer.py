@@ -17,6 +17,7 @@ from relay.net.sockets import PromptSocket
 from relay.wire import vapi_call, vapi_controls, vapi_server
 from relay.wire.owner import owned_path
 from relay.wire.vapi_call import CallCreated, LiveCall
+from relay.wire.vapi_events import PHONE_CALL_CONTROL
 from relay.wire.webhook_auth import EVENTS_PATH
 
 _REFUSES_ASSISTANT = frozenset({400, 403, 404})
@@ -148,6 +149,7 @@ class VapiDialer:
             silence_timeout_s=session.idle_timeout_s if self._sends_silence_timeout else None,
             variables=variables,
             server=self._server,
+            more_server_messages=(PHONE_CALL_CONTROL,) if self._config.transfer.allow else (),
         )
 
     async def _post(

@@ -10,7 +10,8 @@
 |         |                                       | it was lost for the same fault as the one    |                    |
 |         |                                       | before (`Recurrence`), or for one that every |                    |
 |         |                                       | call would have -> dialing, the next one     |                    |
-|         |                                       | the assistant hung up -> over: it ended      |                    |
+|         |                                       | the assistant hung up, or was lost after it  |                    |
+|         |                                       | had asked to leave -> over: it ended         |                    |
 |         |                                       | the provider will end the call -> moved to   | `max_call_s`, see  |
 |         |                                       | the next one, which is live: talking         | `Lifetime`         |
 | waiting | back-off; the caller hears what was   | deadline -> dialing                          | drawn at random;   |
@@ -36,6 +37,7 @@ import trio
 from relay.call.assistant.changeover import ChangeOver
 from relay.call.assistant.comfort import Comfort
 from relay.call.assistant.connection import Connection, Ending, Talk
+from relay.call.assistant.departure import Departure
 from relay.call.assistant.incoming import Incoming
 from relay.call.assistant.outgoing import Outgoing
 from relay.call.assistant.pool import AssistantPool
@@ -93,7 +95,9 @@ class Forwarder:
         config: Config,
         report: Report,
         listening: Callable[[], None],
+        departure: Departure,
     ) -> None:
+        """`listening` is called when an assistant listens; `departure` is told what one wants of the telephone."""
         self._tries = config.reconnect.max_attempts + 1
         rules = BackoffRules(max_attempts=self._tries * len(pool) - 1, budget_s=config.reconnect.budget_s)
         self._outgoing = outgoing
@@ -105,6 +109,7 @@ class Forwarder:
         self._config = config
         self._report = report
         self._listening = listening
+        self._departure = departure
         self._backoff = Backoff(rules, Random(report.call_id))  # random from call to call, and the same in its replay
         self._losses = Recurrence()
         self._talk: Talk | None = None
@@ -161,6 +166,11 @@ class Forwarder:
             self._report.tell(AssistantHungUp(ended_reason))
             self._conversing.cancel()
 
+    def leave(self) -> None:
+        """The assistant wants to leave. If its call is lost already, the conversation is over."""
+        if self._outage.since is not None:
+            self._conversing.cancel()
+
     def _comfort_is_needed(self) -> bool:
         return self._outage.since is not None or self._replay.replaying
 
@@ -170,7 +180,7 @@ class Forwarder:
         give_up_at = trio.current_time() + self._config.reconnect.budget_s
         while (talk := change_over.take() or await self._next(dial, give_up_at)) is not None:
             talk = await self._follow(talk, change_over)
-            if talk.ending is Ending.ENDED:
+            if talk.ending is Ending.ENDED or self._departure.end_reason is not None:
                 return EndReason.ASSISTANT_ENDED
             if talk.lasted:
                 self._backoff.succeeded()
@@ -225,6 +235,7 @@ class Forwarder:
             self._dialogue,
             self._report,
             handed_off=handed_off,
+            asked=self._departure.ask,
             number=recording.new_connection() if recording is not None else 0,
         )
         connection = Connection(

@@ -15,6 +15,7 @@ from relay.media.frames import AudioFormat
 from relay.net.sockets import MessageSocket
 from relay.wakeup import sleep_until
 from relay.wire import vapi
+from relay.wire.vapi_actions import Action
 
 
 class Incoming:
@@ -31,12 +32,15 @@ class Incoming:
         report: Report,
         *,
         handed_off: Callable[[str | None], None] = lambda _: None,
+        asked: Callable[[Action], object] = lambda _: None,
         number: int = 0,
     ) -> None:
         """`audio_format` is the assistant's, if it is granted what is asked for. `handed_off` is told the id of the
-        assistant that is on the line now, None when it is not known. `number` is the connection's in a recording."""
+        assistant that is on the line now, None when it is not known, and `asked` what the assistant wants of the
+        telephone. `number` is the connection's in a recording."""
         self.number = number
         self._handed_off = handed_off
+        self._asked = asked
         self._samples = SampleAligner(audio_format)
         self._playback = playback
         self._dialogue = dialogue
@@ -130,8 +134,12 @@ class Incoming:
             case vapi.TransferUpdate(assistant_id=assistant_id):
                 self._report.tell(HandedOff(assistant_id))
                 self._handed_off(assistant_id)
-            case vapi.ToolCalls():
+            case vapi.ToolCalls(action=action):
                 self.busy = True
+                if action is not None:
+                    self._asked(action)
+            case vapi.TransferAsked(action=action):
+                self._asked(action)
             case vapi.UserInterrupted():
                 self.busy = False
                 self._playback.interrupter.assistant_interrupted()

@@ -34,6 +34,7 @@ from relay.call.report.events import (
     Said,
     Speech,
     StateChanged,
+    TransferRefused,
     Trouble,
 )
 from relay.errors import RequestRefused
@@ -177,5 +178,7 @@ class BrowserSession:
                 pass
             case CallerCutOff(code=code, error=error):
                 self.leg.outbox.tell(browser_down.error(code, error))
+            case TransferRefused(code=code, error=error):
+                self.leg.outbox.tell(browser_down.failure(code, error, "assistant"))
             case Trouble(leg="assistant" | "relay" as leg, code=code):
                 self.leg.outbox.tell(browser_down.failure(code, FAILURES[leg], leg))

@@ -17,6 +17,8 @@ from relay.call.report.events import (
     PauseTakenBack,
     PlayoutHole,
     ReconnectFailed,
+    TransferAccepted,
+    TransferRefused,
 )
 from relay.media.frames import FRAME_MS
 from relay.metrics import DIRECTIONS, LEGS, Metrics
@@ -60,6 +62,10 @@ class Counts:
             case AssistantChanged():
                 self._changes += 1
                 self._metrics.reconnects.labels("assistant", "planned").inc()
+            case TransferAccepted():
+                self._metrics.transfers.labels("accepted").inc()
+            case TransferRefused():
+                self._metrics.transfers.labels("refused").inc()
             case FalseAlarm():
                 self._false += 1
             case InterruptionSettled(flushed_ms=flushed_ms):

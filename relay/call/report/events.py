@@ -337,6 +337,32 @@ class HandedOff(CallEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class TransferAccepted(CallEvent):
+    """The assistant transfers the caller, and what it still says is played out first. `allowed_by` is the entry of the
+    operator's list; the number itself may be somebody's own."""
+
+    log_name = "transfer.accepted"
+    allowed_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class TransferRefused(Trouble):
+    """The caller is not connected to whom the assistant names, and the call goes on."""
+
+    log_name = "transfer.refused"
+    leg: Leg = "assistant"
+    code: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HangUpAsked(CallEvent):
+    """The assistant hangs up, and what it still says is played out first."""
+
+    log_name = "assistant.hangs_up"
+
+
+@dataclass(frozen=True, slots=True)
 class AssistantHungUp(CallEvent):
     log_name = "assistant.ended"
     ended_reason: str | None

@@ -1,7 +1,9 @@
 """An act is what the model does before it answers: it calls a tool, transfers the call, or hands it to an assistant.
 
-The webhook is asked for the result, or where to. Sources: Vapi API reference, ServerMessageToolCalls,
-ServerMessageTransferDestinationRequest, ServerMessageHandoffDestinationRequest and ClientMessageTransferUpdate.
+The webhook is asked for the result, or where to. Two of Vapi's own tools are for the telephone: `transferCall` to a
+number or a SIP address, of which this transport dials none, and `endCall`. Sources: Vapi API reference,
+ServerMessageToolCalls, ServerMessageTransferDestinationRequest, ServerMessageHandoffDestinationRequest,
+ServerMessagePhoneCallControl and ClientMessageTransferUpdate.
 """
 
 import json
@@ -14,6 +16,10 @@ from relay.standin.assistant.hooks import Reply
 
 Message = dict[str, Any]
 
+AsksBy = Literal["tool-calls", "transfer-update", "phone-call-control"]
+"""The message by which the client learns that the telephone is to transfer the caller, or to hang up."""
+FAREWELLS = {"dial": "I will connect you now.", "hang_up": "Goodbye."}
+
 REQUESTS = frozenset({"tool-calls", "transfer-destination-request", "handoff-destination-request"})
 """The webhooks whose answer is waited for."""
 NO_RESULT = "No result returned."
@@ -22,10 +28,10 @@ NO_RESULT = "No result returned."
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """What the model does in place of, or before, one answer. `name`: of the tool, or of the assistant to hand off to;
-    a transfer, and a hand-off without a name, ask the webhook where to."""
+    """What the model does in place of, or before, one answer. `name`: of the tool, of the assistant to hand off to, or
+    whom to dial; a transfer, and a hand-off without a name, ask the webhook where to."""
 
-    kind: Literal["tool", "transfer", "handoff"]
+    kind: Literal["tool", "transfer", "handoff", "dial", "hang_up"]
     name: str = ""
 
 
@@ -48,10 +54,31 @@ class Doing:
                 return {"type": "handoff-destination-request", "parameters": {"reason": self.caller_text}}
         return None
 
+    @property
+    def is_for_telephone(self) -> bool:
+        """Whether the telephone is to do it."""
+        return self.act.kind in ("dial", "hang_up")
+
+    def telephone_request(self, by: AsksBy) -> Message:
+        """What tells that the telephone is to do it."""
+        kind = "sip" if self.act.name.startswith("sip") else "number"
+        to = {"type": kind, "sipUri" if kind == "sip" else "number": self.act.name}
+        dials = self.act.kind == "dial"
+        match by:
+            case "transfer-update" if dials:
+                return {"type": "transfer-update", "destination": to}
+            case "phone-call-control":
+                asked = {"request": "forward", "destination": to} if dials else {"request": "hang-up"}
+                return {"type": "phone-call-control", **asked}
+        return self._called("transferCall", {"destination": self.act.name}) if dials else self._called("endCall", {})
+
     def _tool_calls(self) -> Message:
-        function = {"name": self.act.name, "arguments": json.dumps({"question": self.caller_text})}
+        return self._called(self.act.name, {"question": self.caller_text})
+
+    def _called(self, name: str, arguments: dict[str, str]) -> Message:
+        function = {"name": name, "arguments": json.dumps(arguments)}
         tool_call = {"id": self.call_id, "type": "function", "function": function}
-        tool = {"type": "function", "function": {"name": self.act.name}, "toolCall": tool_call}
+        tool = {"type": "function", "function": {"name": name}, "toolCall": tool_call}
         return {"type": "tool-calls", "toolCallList": [tool_call], "toolWithToolCallList": [tool]}
 
     def result(self, reply: Reply) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from relay.standin.assistant.acts import Act, Doing
+from relay.standin.assistant.acts import FAREWELLS, REQUESTS, Act, Doing
 from relay.standin.assistant.behaviour import Behaviour
 from relay.standin.assistant.bodies import assistant_json
 from relay.standin.assistant.brain import Brain, Speak
@@ -227,11 +227,25 @@ class AssistantConversation:
 
     def _begin_act(self, act: Act, then: Speak, now_s: float) -> None:
         self._doing, self._then = Doing(act, self.narrator.last_user_text), then
+        if self._doing.is_for_telephone:
+            self._leave(self._doing, now_s)
+            return
         self._asked = request = self._doing.request()
         if request is not None:
             self.narrator.tell(request)
         if request is None or "server" not in self.order.overrides or not self.order.hooks_want(request):
             self._end_act(None, now_s)
+
+    def _leave(self, doing: Doing, now_s: float) -> None:
+        """The telephone is told what to do, while a farewell is said; behind it a call ends that was to be hung up."""
+        self._doing = self._then = None
+        request = doing.telephone_request(self.behaviour.unsettled.asks_by)
+        if request["type"] in REQUESTS:  # a tool of Vapi's own asks no webhook
+            self.outbox.append(json.dumps(request))
+        else:
+            self.narrator.tell(request)
+        said = self._beep(FAREWELLS[doing.act.kind], now_s)
+        self._end_after = said if doing.act.kind == "hang_up" else None
 
     def answered(self, request: Message, reply: Reply, now_s: float) -> None:
         """The webhook's reply to this request of the model; None: there is none. One that came too late is ignored."""

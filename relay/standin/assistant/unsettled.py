@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from relay.standin.assistant.acts import AsksBy
+
 FastUplink = Literal["heard", "unheard", "closed"]
 Farewell = Literal["reason", "no reason", "report", "nothing"]
 OnDelete = Literal["erase", "end", "erase and end", "nothing"]
@@ -29,6 +31,8 @@ class Unsettled:
         and an `end-of-call-report`, or nothing.
     close_code: of that goodbye.
     background: whether a background sound is played where the order says nothing of it.
+    asks_by: how it is told that the telephone is to transfer the caller, or to hang up; with "transfer-update" a tool
+        call tells a hang-up.
     on_delete: what `DELETE /call/{id}` does to a live call: its record is erased, the call is ended, or both, or
         neither.
     """
@@ -41,6 +45,7 @@ class Unsettled:
     farewell: Farewell = "reason"
     close_code: int = 1000
     background: bool = False
+    asks_by: AsksBy = "tool-calls"
     on_delete: OnDelete = "erase"
 
 

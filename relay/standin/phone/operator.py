@@ -49,12 +49,18 @@ class Operator:
             self.phone.troubles.append(f"12100: {error}")
             return "twiml_error"
 
-    async def _fetch(self, target: str) -> list[twiml.Verb]:
+    async def _dial(self, number: str) -> None:
+        """Ring there, and talk until they hang up, as long as `PhoneOptions` says."""
+        self.phone.dialled.append(number)
+        self._step(f"Dial: {number}")
+        await trio.sleep(self.phone.options.dial_s)
+
+    async def _fetch(self, target: str, **more: str) -> list[twiml.Verb]:
         ringing = self._fetched == 0
         self._fetched += 1
         if self._fetched > _REDIRECTS:
             raise twiml.BadTwiml("too many documents")
-        document = await self.webhooks.post(target, self._form("ringing" if ringing else "in-progress"))
+        document = await self.webhooks.post(target, self._form("ringing" if ringing else "in-progress") | more)
         verbs = twiml.read_twiml(document)
         names = [type(verb).__name__ for verb in verbs]
         self._step(f"{urlsplit(target).path}: {', '.join(names) or 'nothing'}")
@@ -75,8 +81,10 @@ class Operator:
                     await trio.sleep(_SAY_S_PER_WORD * len(text.split()))
                 case twiml.Pause(length_s):
                     await trio.sleep(length_s)
-                case twiml.DialVerb(number):
-                    self._step(f"Dial: {number}")
+                case twiml.DialVerb(number, action):
+                    await self._dial(number)
+                    if action is not None:
+                        verbs = await self._fetch(action, DialCallStatus=self.phone.options.dial_status)
                 case twiml.Reject(reason):
                     self._step(f"Reject: {reason}")
                     return "rejected"

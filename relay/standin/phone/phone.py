@@ -36,7 +36,8 @@ class PhoneOptions:
     or its document fails ("Primary handler fails" of the number). on_event: called, synchronously, as things happen.
     retry_on, read_timeout_s: the account's policy for its webhooks: what else is tried once more, and how long an
     answer may take. clock: of the media messages' time stamps (see `StreamMessages`). swap_every: each so many frames
-    of the caller, one leaves behind the one that follows it (0: never)."""
+    of the caller, one leaves behind the one that follows it (0: never). dial_status, dial_s: what comes of a
+    `<Dial>`, in Twilio's words, and how long that takes."""
 
     auth_token: str | None = field(default=None, repr=False)
     public_url: str | None = None
@@ -49,14 +50,16 @@ class PhoneOptions:
     read_timeout_s: float = 15.0
     clock: Clock = "live"
     swap_every: int = 0
+    dial_status: str = "completed"
+    dial_s: float = 0.0
 
 
 @dataclass(slots=True)
 class Phone:
     """One call. Times are on trio's clock; `placed_s` is when it was dialled, and where its recording begins.
 
-    `streams`: one for each media stream that was tried. `steps`: what the operator did. `troubles`: what went wrong.
-    `end`: why the call ended, as in `PhoneResult`; None while it goes on.
+    `streams`: one for each media stream that was tried. `dialled`: to whom the caller was connected. `steps`: what the
+    operator did. `troubles`: what went wrong. `end`: why the call ended, as in `PhoneResult`; None while it goes on.
     """
 
     options: PhoneOptions
@@ -64,6 +67,7 @@ class Phone:
     placed_s: float
     lips: Lips
     streams: list[MediaStream] = field(default_factory=list)
+    dialled: list[str] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
     end: str | None = None
@@ -115,6 +119,7 @@ class Phone:
             end=self.end or "in-progress",
             duration_s=round(until_s - self.placed_s, 3),
             steps=list(self.steps),
+            dialled=list(self.dialled),
             streams=sum(stream.opened for stream in self.streams),
             said_ms=round(len(self.lips.said) * 1000 / RATE_HZ, 1),
             heard_ms=round(self.heard_audible_ms, 1),

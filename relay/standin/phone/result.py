@@ -10,6 +10,7 @@ class PhoneResult:
 
     end: caller_hangup, twiml_hangup, twiml_completed (no verb was left), rejected, webhook_failed, twiml_error
         (a document that Twilio would not take, or more than 50 of them).
+    dialled: the numbers and SIP addresses to which the caller was connected.
     heard_ms: audible audio only. underruns: holes of up to 200 ms in what was played.
     marks_returned: because they were played; marks_cleared: because of a `clear`.
     """
@@ -18,6 +19,7 @@ class PhoneResult:
     end: str
     duration_s: float
     steps: list[str]
+    dialled: list[str]
     streams: int
     said_ms: float
     heard_ms: float

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
 _PARAMETER_LIMIT_CHARS = 500
+_RINGING_MOST_S = 600
 _REASONS = ("rejected", "busy")
 
 
@@ -40,7 +41,11 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class DialVerb:
+    """`<Dial>` to a number or a SIP address; when that is over `action` is asked, if there is one, or the next verb
+    follows."""
+
     number: str
+    action: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +126,19 @@ def _pause(element: ET.Element) -> Pause:
     return Pause(float(length))
 
 
+def _dial(element: ET.Element) -> DialVerb:
+    _allow(element, "action", "method", "timeout")
+    timeout = element.get("timeout", "30")
+    if not (timeout.isdigit() and 5 <= int(timeout) <= _RINGING_MOST_S):
+        raise BadTwiml("the timeout of <Dial> is 5 to 600 whole seconds")
+    if len(element) > 1 or any(child.tag not in ("Number", "Sip") for child in element):
+        raise BadTwiml("this caller dials one <Number> or <Sip>")
+    called = "".join(element.itertext()).strip()
+    if not called:
+        raise BadTwiml("<Dial> is empty")
+    return DialVerb(called, element.get("action"))
+
+
 def _reject(element: ET.Element) -> Reject:
     _allow(element, "reason")
     reason = element.get("reason", "rejected")
@@ -154,7 +172,7 @@ _READERS: Mapping[str, Callable[[ET.Element], Verb]] = {
     "Redirect": _redirect,
     "Say": _say,
     "Pause": _pause,
-    "Dial": lambda element: DialVerb("".join(element.itertext()).strip()),
+    "Dial": _dial,
     "Reject": _reject,
     "Hangup": _hangup,
 }

@@ -1,11 +1,15 @@
 """What a tool, a transfer and a hand-off ask of the webhook, and what is told of its reply."""
 
-from typing import Any
+import json
+from typing import Any, get_args
 
 import pytest
 
-from relay.standin.assistant.acts import NO_RESULT, REQUESTS, Act, Doing
+from relay.standin.assistant.acts import NO_RESULT, REQUESTS, Act, AsksBy, Doing
 from relay.standin.assistant.hooks import Reply
+from relay.wire import vapi
+from relay.wire.vapi_actions import HangUp, Transfer
+from relay.wire.vapi_events import parse_event
 
 
 def doing(act: Act) -> Doing:
@@ -42,6 +46,18 @@ def test_a_transfer_and_a_hand_off_without_a_name_ask_where_to(act: Act, kind: s
 
 def test_a_hand_off_to_a_named_assistant_asks_nothing() -> None:
     assert doing(Act("handoff", "sales")).request() is None
+
+
+@pytest.mark.parametrize("by", get_args(AsksBy))
+@pytest.mark.parametrize("act", [Act("dial", "+4930123456"), Act("dial", "sip:desk@pbx.example"), Act("hang_up")])
+def test_what_the_telephone_is_to_do_is_read_by_the_relay_however_it_is_told(act: Act, by: AsksBy) -> None:
+    asked = doing(act)
+    message = asked.telephone_request(by)
+    by_webhook = parse_event(json.dumps({"message": message}).encode()).action
+    by_socket = vapi.parse(json.dumps(message))
+
+    assert asked.is_for_telephone
+    assert (Transfer(act.name) if act.kind == "dial" else HangUp()) in {by_webhook, getattr(by_socket, "action", None)}
 
 
 @pytest.mark.parametrize(

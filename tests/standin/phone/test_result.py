@@ -13,6 +13,7 @@ GOOD = PhoneResult(
     end="caller_hangup",
     duration_s=3.5,
     steps=[],
+    dialled=[],
     streams=1,
     said_ms=3000.0,
     heard_ms=0.0,

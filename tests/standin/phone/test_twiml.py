@@ -23,8 +23,18 @@ def test_the_other_verbs_are_read() -> None:
         "<Response><Say voice='alice'>Sorry.</Say><Pause length='3'/><Pause/><Dial><Number>+15005550006</Number></Dial>"
         "<Reject reason='busy'/><Hangup/></Response>"
     )
-    expected = [Say("Sorry."), Pause(3), Pause(1), DialVerb("+15005550006"), Reject("busy"), Hangup()]
+    expected = [Say("Sorry."), Pause(3), Pause(1), DialVerb("+15005550006", None), Reject("busy"), Hangup()]
     assert read_twiml(document) == expected
+
+
+@pytest.mark.parametrize(
+    ("inside", "called"),
+    [("+15005550006", "+15005550006"), ("<Sip>sip:a@b</Sip>", "sip:a@b"), ("<Number>+1</Number>", "+1")],
+)
+def test_what_follows_a_dial_may_be_asked_for(inside: str, called: str) -> None:
+    document = f"<Response><Dial action='https://h/d' method='POST' timeout='20'>{inside}</Dial></Response>"
+
+    assert read_twiml(document) == [DialVerb(called, "https://h/d")]
 
 
 def stream(attributes: str, inside: str = "") -> str:
@@ -50,6 +60,10 @@ def stream(attributes: str, inside: str = "") -> str:
         (stream("url='wss://h/m'", f"<Parameter name='n' value='{'v' * 499}'/>"), "500"),
         (stream("url='wss://h/m'", "<Param name='n' value='v'/>"), "Param"),
         ("<Response><Redirect/></Response>", "empty"),
+        ("<Response><Dial/></Response>", "empty"),
+        ("<Response><Dial timeout='1'>+15005550006</Dial></Response>", "timeout"),
+        ("<Response><Dial><Queue>q</Queue></Dial></Response>", "one <Number> or <Sip>"),
+        ("<Response><Dial><Number>+1</Number><Number>+2</Number></Dial></Response>", "one <Number> or <Sip>"),
         ("<Response><Redirect method='PUT'>/x</Redirect></Response>", "POST"),
         ("<Response><Pause length='soon'/></Response>", "seconds"),
         ("<Response><Reject reason='mood'/></Response>", "mood"),
