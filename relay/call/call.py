@@ -88,6 +88,8 @@ class Call:
         recording = (
             recorder.begin(self.id, self.sid, caller_format, assistant_format, goes_on=goes_on) if recorder else None
         )
+        if recording is not None:
+            recording.stood(record.without_secrets())
         self.report = report = Report(self.id, services.metrics, recording)
         remake = (
             FrameMaker(caller_format, assistant_format) if worth_remaking(caller_format, assistant_format) else None
@@ -191,6 +193,8 @@ class Call:
 
     def told_by_webhook(self, told: WebhookAccepted) -> None:
         """Vapi has said something of a call with the assistant that this one has, or had."""
+        if self.report.recording is not None:
+            self.report.recording.webhook_told(told.type, told.assistant_call_id, told.ended_reason)
         self.report.tell(told)
         if told.ended_reason is not None:
             self._forwarder.told_ended(told.assistant_call_id, told.ended_reason)

@@ -22,6 +22,7 @@ from relay.record.entries import (
     CallerNote,
     CallerOutboxGone,
     CallerSocketGone,
+    CallStood,
     ClearSent,
     Dialled,
     DialRefused,
@@ -43,6 +44,7 @@ from relay.record.entries import (
     ToCaller,
     Told,
     ToldToEnd,
+    WebhookTold,
     Woke,
 )
 from relay.record.troubles import Troubles
@@ -142,6 +144,13 @@ class CallRecording:
         self._add(SpeechSkipped(self._now()))
 
     # -- what else came from outside, for a replay
+
+    def stood(self, state: Mapping[str, Any]) -> None:
+        """The call begins, or goes on, from this state."""
+        self._add(CallStood(self._now(), self._redactor.clean_event(state)), ENTRY_BYTES)
+
+    def webhook_told(self, kind: str, assistant_call_id: str | None, ended_reason: str | None) -> None:
+        self._add(WebhookTold(self._now(), kind, assistant_call_id, ended_reason))
 
     def caller_lent(self, *, joins_frames: bool) -> None:
         self._add(CallerLent(self._now(), joins_frames))

@@ -248,6 +248,24 @@ class ManyCalls(Struct, frozen=True, array_like=True, gc=False, tag=25):
     many: bool
 
 
+class CallStood(Struct, frozen=True, array_like=True, tag=27):
+    """How the call stood when the recording began: it comes before anything else that happened. `state` is the
+    `CallRecord` of a new call, or of one that another process had, with times of the relay's clock, and without tokens
+    and what is known of the caller."""
+
+    at_s: float
+    state: Mapping[str, Any]
+
+
+class WebhookTold(Struct, frozen=True, array_like=True, gc=False, tag=28):
+    """The assistant's provider told by a webhook of a call with the assistant."""
+
+    at_s: float
+    kind: str
+    assistant_call_id: str | None
+    ended_reason: str | None
+
+
 Timed = (
     FromCaller
     | ToCaller
@@ -274,6 +292,8 @@ Timed = (
     | OpinionGiven
     | ManyCalls
     | CallerOutboxGone
+    | CallStood
+    | WebhookTold
 )
 """What happened in the call."""
 Recorded = RecordingHeader | Timed | RecordingEnd

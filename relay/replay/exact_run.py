@@ -30,6 +30,7 @@ from relay.record.call_recording import CallRecording
 from relay.record.entries import (
     CallerLent,
     CallerOutboxGone,
+    CallStood,
     ClearSent,
     FromCaller,
     MarkSent,
@@ -44,14 +45,14 @@ from relay.record.entries import (
     Woke,
 )
 from relay.redaction import Redactor
-from relay.replay.stage import ReplayStage, open_stage
+from relay.replay.stage import ReplayStage, open_stage, record_at_start
 
 TO_CALLER = (ToCaller, MarkSent, ClearSent)
 TICK_S = 1e-7
 """Less than it takes to look at a clock twice. What is due at the very moment at which something began is due the next
 time that somebody looks, however the sum of both was rounded."""
 TO_ASSISTANT = (ToAssistant, TextToAssistant)
-NO_STEPS = (*TO_CALLER, *TO_ASSISTANT, Told, CallerOutboxGone)
+NO_STEPS = (*TO_CALLER, *TO_ASSISTANT, Told, CallerOutboxGone, CallStood)
 
 
 class StepClock(trio.abc.Clock):
@@ -178,7 +179,7 @@ class RecordedSteps:
 def run_exactly(
     header: RecordingHeader, entries: Sequence[Timed], config: Config, apology: Audio | None
 ) -> list[Timed]:
-    """What the call does this time. `entries` are those of one file, in its order."""
+    """What the call does this time. `entries` are those of one file, in its order. Raises CannotReplay."""
     assert header.clock_s is not None
     clock = StepClock(header.clock_s, TICK_S if _clock_ran(entries) else 0.0)
     return trio.run(_play, header, RecordedSteps(entries, clock), config, apology, clock=clock)
@@ -189,7 +190,8 @@ async def _play(header: RecordingHeader, script: RecordedSteps, config: Config, 
     recording = SteppedRecording(header, trio.current_time(), names)
     taken: list[Recorded] = []
     ending, last = last_words(script.entries)
-    async with open_stage(header, config, recording, script, apology) as stage:
+    record = record_at_start(header, script.entries, config)
+    async with open_stage(header, config, record, recording, script, apology=apology) as stage:
         await wait_all_tasks_blocked()
         for index, entry in enumerate(script.entries):
             if index in last:
@@ -255,7 +257,7 @@ def _act(stage: ReplayStage, recording: SteppedRecording, script: RecordedSteps,
             _prepare(stage, script)
             recording.end_wait(name)
             return True
-        case Told() | CallerOutboxGone():
+        case Told() | CallerOutboxGone() | CallStood():
             return False
         case _:
             _prepare(stage, script)

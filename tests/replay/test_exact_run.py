@@ -1,15 +1,27 @@
 """A recorded call runs again exactly as it was: every message to both sides, and every event."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import trio
+from trio.testing import MockClock
 
-from relay.record.entries import FromCaller, RecordingHeader, SpeechScore, Timed, Told
+from relay.call.report.events import WebhookAccepted
+from relay.metrics import Metrics
+from relay.record.entries import FromCaller, RecordingHeader, SpeechScore, Timed, ToAssistant, Told
 from relay.replay.decisions import count, differences
 from relay.replay.exact_run import run_exactly
 from relay.replay.settings import config_of
-from tests.support.lively import record_lively, timed_entries
+from relay.state import StateStore
+from relay.state.memory import MemoryBackend, MemoryTables
+from relay.state.store import inline
+from tests.support.callrig import SID, TONE
+from tests.support.commands import relay
+from tests.support.lively import CLOCK_S, record_lively, timed_entries
+from tests.support.numbered import numbered
+from tests.support.recorded import files_in, recorded_rig
 
 SEEDS = range(6)
 
@@ -45,3 +57,74 @@ def test_a_call_is_not_the_same_with_another_opinion_of_the_speech_model(tmp_pat
 
     assert "speech.started" in {entry.name for entry in entries if isinstance(entry, Told)}
     assert "speech.started" in gone
+
+
+def store(owner: str, tables: MemoryTables) -> StateStore:
+    return StateStore(MemoryBackend(owner, tables, wall=trio.current_time), Metrics(), executor=inline)
+
+
+def record_taken_over(folder: Path) -> tuple[Path, Path]:
+    """A call that is interrupted and goes on in another process, where it is interrupted again: its two files."""
+
+    async def have() -> None:
+        clock.jump(CLOCK_S)
+        tables = MemoryTables()
+        async with recorded_rig(folder, store=store("old", tables)) as rig:
+            await rig.begin()
+            rig.assistant.speech("started")
+            rig.assistant.say(numbered(0, 100))
+            rig.assistant.transcript("Hello, how can I help you?", role="assistant", kind="final")
+            await trio.sleep(2)
+            await rig.calls.drain(0)
+        async with recorded_rig(folder, store=store("new", tables)) as rig:
+            call = await rig.takeover.take(SID)
+            assert call is not None
+            rig.assistant = await rig.meet_assistant()
+            rig.phone = await rig.attach(call)
+            rig.assistant.speech("started")
+            rig.assistant.say(numbered(0, 200))
+            await trio.sleep(1)
+            rig.phone.say(TONE * 50)
+            await trio.sleep(2)
+            rig.phone.stop()
+            await rig.until_over(60)
+
+    clock = MockClock(autojump_threshold=0)
+    trio.run(have, clock=clock)
+    first, second = sorted(files_in(folder), key=lambda path: len(path.name))
+    return first, second
+
+
+def test_a_call_that_went_on_in_another_process_comes_out_the_same_in_both(tmp_path: Path) -> None:
+    files = record_taken_over(tmp_path)
+    (_, first), (header, second) = map(timed_entries, files)
+    told = {entry.name for entry in second if isinstance(entry, Told)}
+
+    assert files[1].name == f"{header.call_id}-2.relay"
+    assert {"assistant.reconnected", "bargein.flushed"} <= told
+    for path, entries in zip(files, (first, second), strict=True):
+        assert any(isinstance(entry, ToAssistant) for entry in entries)
+        assert json.loads(relay("replay", str(path), "--json").stdout)["differences"] == []
+    assert json.loads(relay("replay", *map(str, files), "--json").stdout)["identical"] == 2
+
+
+def test_what_a_webhook_told_is_told_again(tmp_path: Path) -> None:
+    async def have() -> None:
+        clock.jump(CLOCK_S)
+        async with recorded_rig(tmp_path) as rig:
+            await rig.begin()
+            lost = str(rig.call.summary()["assistant_call_id"])
+            rig.dialer.connect_after_s = 5.0
+            rig.dialer.sockets[0].dead.set()
+            await trio.sleep(1.003)  # at no moment at which a frame comes: which of the two is first would be chance
+            rig.call.told_by_webhook(WebhookAccepted("status-update", lost, "assistant-ended-call"))
+            await rig.until_over(60)
+
+    clock = MockClock(autojump_threshold=0)
+    trio.run(have, clock=clock)
+    (path,) = files_in(tmp_path)
+    header, entries = timed_entries(path)
+    found = again(header, entries)
+
+    assert differences(entries, found, browser=False) == []
+    assert {"webhook.accepted", "assistant.ended"} <= {it.name for it in found if isinstance(it, Told)}

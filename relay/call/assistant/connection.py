@@ -46,6 +46,7 @@ from relay.errors import AssistantUnavailable, LegClosed, LegLost
 from relay.logic.assistant.ladder import Ladder
 from relay.logic.assistant.recurrence import SOON_S
 from relay.media.frames import AudioFormat
+from relay.wakeup import sleep_until
 from relay.wire.vapi_call import CallCreated
 from relay.wire.vapi_ended import Family, family
 
@@ -157,24 +158,31 @@ class Connection:
     async def _hold(self, created: CallCreated, listening: Callable[[], None]) -> None:
         """Converse; the call is over in any case then, or will be."""
         self._ending = Ending.LOST
-        talk, lifeline = trio.CancelScope(), trio.CancelScope(shield=True)
+        talk, lifeline, leaving = trio.CancelScope(), trio.CancelScope(shield=True), trio.CancelScope()
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._leave_when_cancelled, talk, lifeline)
-                with lifeline:
-                    self._ending = await self._try_to_converse(created, talk, listening)
-                nursery.cancel_scope.cancel()
+                nursery.start_soon(self._leave_when_cancelled, talk, lifeline, leaving)
+                try:
+                    with lifeline:
+                        self._ending = await self._try_to_converse(created, talk, listening)
+                finally:
+                    leaving.cancel()
         finally:
             if not self._pump.hung_up:
                 self._placer.end(self._dialer, created.call_id, created.control_url)
 
-    async def _leave_when_cancelled(self, talk: trio.CancelScope, lifeline: trio.CancelScope) -> None:
-        """Whatever is under way on the lifeline may go on for a moment after the talk."""
-        try:
-            await trio.sleep_forever()
-        finally:
-            talk.cancel()
-            lifeline.deadline = trio.current_time() + LEAVE_S
+    async def _leave_when_cancelled(
+        self, talk: trio.CancelScope, lifeline: trio.CancelScope, leaving: trio.CancelScope
+    ) -> None:
+        """Whatever is under way on the lifeline may go on for a moment after the talk, until `leaving` is cancelled."""
+        with leaving:
+            try:
+                await trio.sleep_forever()
+            finally:
+                talk.cancel()
+                leaving.shield = True
+                await sleep_until(trio.current_time() + LEAVE_S, f"leave-{self._incoming.number}")
+                lifeline.cancel()
 
     async def _place(self, call_id: str) -> CallCreated | None:
         self._report.tell(Dialing(self._dialer.name, audio=str(self._dialer.format)))
