@@ -18,6 +18,7 @@ from relay.record.backlog import Backlog
 from relay.record.entries import (
     AssistantConnected,
     AssistantGone,
+    BufferTarget,
     CallerLent,
     CallerNote,
     CallerOutboxGone,
@@ -80,6 +81,7 @@ class CallRecording:
         self._entries: list[Recorded] = [header]
         self._connections = 0
         self._many_calls = False
+        self._target_ms = -1
         self._backlog = backlog
 
     def take(self) -> Sequence[Recorded]:
@@ -113,6 +115,12 @@ class CallRecording:
         if audible:
             self.troubles.sound_sent(at_s)
         self._add(ToCaller(at_s, turn, position_ms, audible, queued_ms, data), len(data))
+
+    def buffer_target(self, sent_at: float, target_ms: int) -> None:
+        """How much is to wait in the relay, as it is when a frame is sent."""
+        if target_ms != self._target_ms:
+            self._target_ms = target_ms
+            self._add(BufferTarget(sent_at - self._moment, target_ms))
 
     def mark_sent(self, turn: int, position_ms: int, sent_at: float) -> None:
         self._add(MarkSent(sent_at - self._moment, turn, position_ms))

@@ -266,6 +266,13 @@ class WebhookTold(Struct, frozen=True, array_like=True, gc=False, tag=28):
     ended_reason: str | None
 
 
+class BufferTarget(Struct, frozen=True, array_like=True, gc=False, tag=29):
+    """From now on so much of the assistant's audio is to wait before it is played; at first what is configured."""
+
+    at_s: float
+    target_ms: int
+
+
 Timed = (
     FromCaller
     | ToCaller
@@ -294,6 +301,7 @@ Timed = (
     | CallerOutboxGone
     | CallStood
     | WebhookTold
+    | BufferTarget
 )
 """What happened in the call."""
 Recorded = RecordingHeader | Timed | RecordingEnd

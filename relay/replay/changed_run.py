@@ -26,6 +26,7 @@ from relay.media.frames import FRAME_MS, Audio
 from relay.record.backlog import Backlog
 from relay.record.call_recording import CallRecording
 from relay.record.entries import (
+    BufferTarget,
     CallerOutboxGone,
     CallStood,
     ClearSent,
@@ -49,7 +50,7 @@ from relay.wakeup import Signal
 
 DECIDED_AGAIN = (
     *(ToCaller, MarkSent, MarkReturned, ClearSent, ToAssistant, TextToAssistant, Told, Woke),
-    *(CallerOutboxGone, SpeechSkipped, CallStood),
+    *(CallerOutboxGone, SpeechSkipped, CallStood, BufferTarget),
 )
 
 

@@ -28,6 +28,7 @@ from relay.media.frames import Audio
 from relay.record.backlog import Backlog
 from relay.record.call_recording import CallRecording
 from relay.record.entries import (
+    BufferTarget,
     CallerLent,
     CallerOutboxGone,
     CallStood,
@@ -52,7 +53,7 @@ TICK_S = 1e-7
 """Less than it takes to look at a clock twice. What is due at the very moment at which something began is due the next
 time that somebody looks, however the sum of both was rounded."""
 TO_ASSISTANT = (ToAssistant, TextToAssistant)
-NO_STEPS = (*TO_CALLER, *TO_ASSISTANT, Told, CallerOutboxGone, CallStood)
+NO_STEPS = (*TO_CALLER, *TO_ASSISTANT, Told, CallerOutboxGone, CallStood, BufferTarget)
 
 
 class StepClock(trio.abc.Clock):
@@ -257,7 +258,7 @@ def _act(stage: ReplayStage, recording: SteppedRecording, script: RecordedSteps,
             _prepare(stage, script)
             recording.end_wait(name)
             return True
-        case Told() | CallerOutboxGone() | CallStood():
+        case Told() | CallerOutboxGone() | CallStood() | BufferTarget():
             return False
         case _:
             _prepare(stage, script)

@@ -105,6 +105,13 @@ async def test_no_secret_is_in_an_error_that_is_taken_down(autojump_clock: MockC
     assert "secret-path" not in "".join(shown)
 
 
+async def test_no_secret_is_in_the_state_from_which_a_call_goes_on(autojump_clock: MockClock) -> None:
+    taken = recording(Redactor({SECRET}))
+    taken.stood({"conversation": [{"role": "user", "text": f"at {SECRET}", "interrupted": False}]})
+
+    assert "secret-path" not in str(taken.take())
+
+
 async def test_no_secret_is_taken_down(autojump_clock: MockClock) -> None:
     taken = recording(Redactor({SECRET}))
     taken.from_assistant(f'{{"listenUrl": "{SECRET}"}}', has_floor=True)

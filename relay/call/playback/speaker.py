@@ -228,6 +228,8 @@ class Speaker:
             self.far_end.cleared(at)
 
     def _sent(self, due: Sequence[_Due], end_ms: float, sent_at: float) -> None:
+        if self._recording is not None:
+            self._recording.buffer_target(sent_at, round(self.playout.target_ms))
         for number, (frame, due_at) in enumerate(due, 1):
             if self.far_end is not None:
                 self.far_end.sent(frame.data, sent_at)

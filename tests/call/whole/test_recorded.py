@@ -1,11 +1,13 @@
 """A call that is recorded: the file holds what happened in it, as the log and both its sides say."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import trio
 from trio.testing import MockClock
 
 from relay.record.entries import (
+    BufferTarget,
     ClearSent,
     FromAssistant,
     FromCaller,
@@ -76,6 +78,27 @@ async def test_the_file_holds_the_call_as_its_sides_and_its_log_have_it(
         assert any(isinstance(entry, kind) for entry in entries)
     times = [entry.at_s for entry in entries if not isinstance(entry, RecordingHeader)]
     assert times == sorted(times)
+
+
+async def test_the_target_of_the_buffer_is_taken_down_when_it_changes(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with recorded_rig(tmp_path) as rig:
+        rig.call = rig.ring()
+        assistant = Assistant(await rig.dialer.peer(0, within_s=1), rig.dialer.format)
+        rig.phone = await rig.attach(rig.call)
+        for word in range(50):
+            assistant.send(numbered(word, 1))
+            await trio.sleep(0.4 if word == 25 else 0.02)
+        adapted_ms = rig.call.summary()["target_ms"]
+        rig.phone.stop()
+        await rig.until_over(10)
+    entries = entries_of(tmp_path / f"{rig.call.id}.relay")
+    targets_ms = [entry.target_ms for entry in entries if isinstance(entry, BufferTarget)]
+
+    assert targets_ms[0] == 200
+    assert targets_ms[-1] == adapted_ms != 200
+    assert all(one != other for one, other in pairwise(targets_ms))
 
 
 async def test_no_address_of_the_assistants_call_is_in_the_file(tmp_path: Path, autojump_clock: MockClock) -> None:
