@@ -54,7 +54,7 @@ from relay.logic.playback.fence import Fence
 from relay.media.frames import AudioFormat
 from relay.media.remake import FrameMaker, worth_remaking
 from relay.state import CallRecord
-from relay.wakeup import deadline, sleep_until, timed_by
+from relay.wakeup import current_time, deadline, sleep_until, timed_by
 from relay.wire import vapi_controls
 
 FRAMES_WAITING_MAX = 10
@@ -300,11 +300,11 @@ class Call:
 
     async def _watch(self) -> None:
         """Nobody came, or nobody speaks: both have an end."""
-        with deadline("start", trio.current_time() + self._config.twilio.token_ttl_s) as limit:
+        with deadline("start", current_time() + self._config.twilio.token_ttl_s) as limit:
             await self._line.until_attached()
         if limit.cancelled_caught:
             self._finish(EndReason.CALLER_LOST)
-        while (idle_at := self._idle_at()) > trio.current_time():
+        while (idle_at := self._idle_at()) > current_time():
             await sleep_until(idle_at, "idle")
         self._finish(EndReason.IDLE)
 

@@ -273,6 +273,16 @@ class BufferTarget(Struct, frozen=True, array_like=True, gc=False, tag=29):
     target_ms: int
 
 
+class ClockSeen(Struct, frozen=True, array_like=True, gc=False, tag=30):
+    """The machine stalled within a step, which an entry begins that is something from outside or the end of a wait:
+    the clock had gone on by more than the entries say when a task looked at it for the `looks`-th time in this step.
+    `task` is its name in the program; "" is one that works for many calls."""
+
+    at_s: float
+    task: str
+    looks: int
+
+
 Timed = (
     FromCaller
     | ToCaller
@@ -302,6 +312,12 @@ Timed = (
     | CallStood
     | WebhookTold
     | BufferTarget
+    | ClockSeen
 )
 """What happened in the call."""
 Recorded = RecordingHeader | Timed | RecordingEnd
+
+
+def happened_s(entry: Timed) -> float:
+    """When the call acted on it."""
+    return entry.used_s if isinstance(entry, FromCaller) and entry.used_s is not None else entry.at_s

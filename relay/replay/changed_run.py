@@ -30,6 +30,7 @@ from relay.record.entries import (
     CallerOutboxGone,
     CallStood,
     ClearSent,
+    ClockSeen,
     MarkReturned,
     MarkSent,
     RecordingHeader,
@@ -41,16 +42,17 @@ from relay.record.entries import (
     ToCaller,
     Told,
     Woke,
+    happened_s,
 )
 from relay.redaction import Redactor
-from relay.replay.exact_run import happened_s, only_timed
+from relay.replay.exact_run import only_timed
 from relay.replay.peers import CLEAR, RecordedLane
 from relay.replay.stage import ReplayStage, caller_format_of, open_stage, record_at_start
 from relay.wakeup import Signal
 
 DECIDED_AGAIN = (
     *(ToCaller, MarkSent, MarkReturned, ClearSent, ToAssistant, TextToAssistant, Told, Woke),
-    *(CallerOutboxGone, SpeechSkipped, CallStood, BufferTarget),
+    *(CallerOutboxGone, SpeechSkipped, CallStood, BufferTarget, ClockSeen),
 )
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 
 import pytest
 import trio
@@ -10,7 +11,8 @@ from trio.testing import MockClock
 
 from relay.call.report.events import WebhookAccepted
 from relay.metrics import Metrics
-from relay.record.entries import FromCaller, RecordingHeader, SpeechScore, Timed, ToAssistant, Told
+from relay.record.call_recording import CallRecording
+from relay.record.entries import ClockSeen, FromCaller, RecordingHeader, SpeechScore, Timed, ToAssistant, Told
 from relay.replay.decisions import count, differences
 from relay.replay.exact_run import run_exactly
 from relay.replay.settings import config_of
@@ -129,3 +131,34 @@ def test_what_a_webhook_told_is_told_again(tmp_path: Path) -> None:
 
     assert differences(entries, found, browser=False) == []
     assert {"webhook.accepted", "assistant.ended"} <= {it.name for it in found if isinstance(it, Told)}
+
+
+@pytest.mark.parametrize("seed", [3, 9, 12, 15])
+def test_a_machine_that_stalls_within_a_step_does_not_make_another_call_of_it(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every few seconds, before a look at the clock. Without the time of that look these come out otherwise.
+
+    The tasks have their turns in an order that is the same every time: with all that is due at once after a stall, on a
+    clock that stands still, which of them is first may make another call of it, too.
+    """
+    monkeypatch.setattr(trio._core._run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)
+    monkeypatch.setattr(trio._core._run, "_r", Random(seed))
+    dice, look, stalled_at = Random(seed), CallRecording.look, [CLOCK_S]
+
+    def stalled_look(self: CallRecording) -> float:
+        if (now := trio.current_time()) > stalled_at[-1] + 3 and dice.random() < 0.01:
+            stalled_at.append(now)
+            clock = trio.lowlevel.current_clock()
+            assert isinstance(clock, MockClock)
+            clock.jump(dice.uniform(0.3, 0.9))
+        return look(self)
+
+    with monkeypatch.context() as stalling:
+        stalling.setattr(CallRecording, "look", stalled_look)
+        header, entries = timed_entries(record_lively(tmp_path, seed, call_s=12.0))
+
+    assert sum(isinstance(entry, ClockSeen) for entry in entries) == len(stalled_at) - 1 > 1
+    assert differences(entries, again(header, entries), browser=False) == []
+    without = [entry for entry in entries if not isinstance(entry, ClockSeen)]
+    assert differences(entries, again(header, without), browser=False)

@@ -46,7 +46,7 @@ from relay.errors import AssistantUnavailable, LegClosed, LegLost
 from relay.logic.assistant.ladder import Ladder
 from relay.logic.assistant.recurrence import SOON_S
 from relay.media.frames import AudioFormat
-from relay.wakeup import sleep_until
+from relay.wakeup import current_time, sleep_until
 from relay.wire.vapi_call import CallCreated
 from relay.wire.vapi_ended import Family, family
 
@@ -114,7 +114,7 @@ class Connection:
         self._pump = Pump(outgoing, incoming, opening, dialer.format, report)
         self._stay = trio.CancelScope()
         self._ending = Ending.FAILED
-        self._dialed_at = trio.current_time()
+        self._dialed_at = current_time()
         self.format = dialer.format
         self.call_id: str | None = None
         self.locked_out_s = 0.0
@@ -124,7 +124,7 @@ class Connection:
     @property
     def lived_s(self) -> float:
         """How long it has been live."""
-        return 0.0 if self.began_at is None else trio.current_time() - self.began_at
+        return 0.0 if self.began_at is None else current_time() - self.began_at
 
     @property
     def busy(self) -> bool:
@@ -181,7 +181,7 @@ class Connection:
             finally:
                 talk.cancel()
                 leaving.shield = True
-                await sleep_until(trio.current_time() + LEAVE_S, f"leave-{self._incoming.number}")
+                await sleep_until(current_time() + LEAVE_S, f"leave-{self._incoming.number}")
                 lifeline.cancel()
 
     async def _place(self, call_id: str) -> CallCreated | None:
@@ -234,7 +234,7 @@ class Connection:
         async with self._dialer.connect(created) as socket:
             if self._recording is not None:
                 self._recording.assistant_connected(self._incoming.number)
-            self.began_at = trio.current_time()
+            self.began_at = current_time()
             self._report.tell(AssistantReady(created.call_id))
             listening()
             async with trio.open_nursery() as nursery:
@@ -274,7 +274,7 @@ class Connection:
     def _has_reached_limit(self) -> bool:
         """An end that comes now may be the provider's doing, which counts from a moment after our request."""
         limit_s = self._dialer.max_call_s
-        return limit_s is not None and trio.current_time() >= self._dialed_at + limit_s - LIMIT_EARLY_S
+        return limit_s is not None and current_time() >= self._dialed_at + limit_s - LIMIT_EARLY_S
 
     def _broken(self, lost: BaseExceptionGroup[LegLost | LegClosed], *, leaving: bool) -> Ending:
         error: BaseException = lost
@@ -332,7 +332,7 @@ class Talk:
             self.over.set()
 
     def _tell_ladder(self) -> None:
-        now = trio.current_time()
+        now = current_time()
         if self.ending is Ending.LOCKED_OUT:
             self.ladder.locked_out(self.rung, now, self.connection.locked_out_s)
         elif self.ending in {Ending.FAILED, Ending.REFUSED, Ending.FAULTY}:

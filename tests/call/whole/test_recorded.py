@@ -1,11 +1,14 @@
 """A call that is recorded: the file holds what happened in it, as the log and both its sides say."""
 
+import threading
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 import trio
 from trio.testing import MockClock
 
+from relay.record.backlog import CALL_MAX_BYTES
 from relay.record.entries import (
     BufferTarget,
     ClearSent,
@@ -21,11 +24,12 @@ from relay.record.entries import (
     ToCaller,
     Told,
 )
+from relay.record.folder import RecordingFile
 from relay.record.recorded_call import read_call
 from relay.state.memory import MemoryTables
 from tests.call.whole.test_takeover import go_on, store, talk
 from tests.support.callrig import CONTROL_URL, SID, SOCKET_URL, TONE, Assistant, Rig
-from tests.support.numbered import numbered
+from tests.support.numbered import numbered, whole_and_in_order
 from tests.support.recorded import entries_of, files_in, recorded_rig
 
 UNLOGGED = {"call.state", "assistant.speech", "transcript.partial", "caller.not_back", "assistant.reconnect_failed"}
@@ -153,3 +157,37 @@ async def test_a_call_that_goes_on_in_another_process_has_a_second_file_and_is_r
     assert [event.name for event in call.events].count("caller.attached") == 2
     assert call.complete
     assert call.events[-1].values["reason"] == "caller_hangup"
+
+
+async def test_a_disk_that_hangs_costs_the_recording_and_nothing_of_the_call(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer's thread stands still from the first write on; the call goes on for as long as 2 MB last, and more."""
+    works, write = threading.Event(), RecordingFile.append
+
+    def append(file: RecordingFile, data: bytes) -> None:
+        works.wait()
+        write(file, data)
+
+    monkeypatch.setattr(RecordingFile, "append", append)
+    async with recorded_rig(tmp_path) as rig:
+        try:
+            await rig.begin()
+            recording = rig.call.report.recording
+            assert recording is not None
+            most_bytes = 0
+            rig.assistant.say(numbered(0, 3000))
+            for _ in range(70):
+                await trio.sleep(1)
+                most_bytes = max(most_bytes, recording.waiting_bytes)
+            failed = rig.events("record.failed")
+            rig.phone.stop()
+            await rig.until_over(10)
+        finally:
+            works.set()
+
+    assert whole_and_in_order(rig.phone.heard(), 0, 3000)
+    assert rig.event("call.ended")["reason"] == "caller_hangup"
+    assert [line["error"] for line in failed] == ["the disk is too slow"]
+    assert len(rig.events("record.failed")) == 1
+    assert CALL_MAX_BYTES / 2 < most_bytes <= CALL_MAX_BYTES
