@@ -34,6 +34,7 @@ from relay.record.entries import (
     MarkReturned,
     MarkSent,
     OpinionGiven,
+    PingAnswered,
     ReattachAsked,
     Recorded,
     RecordingEnd,
@@ -205,6 +206,9 @@ class CallRecording:
 
     def assistant_gone(self, connection: int, error: str, close_code: int | None) -> None:
         self._add_step(AssistantGone(self._now(), connection, self._redactor.text(error), close_code))
+
+    def ping_answered(self, connection: int, round_trip_s: float) -> None:
+        self._add(PingAnswered(self._now(), connection, round(round_trip_s * 1000, 1)))
 
     def opinion(self, *, interrupts: bool, probability: float | None) -> None:
         self._add_step(OpinionGiven(self._now(), interrupts, probability))

@@ -283,6 +283,14 @@ class ClockSeen(Struct, frozen=True, array_like=True, gc=False, tag=30):
     looks: int
 
 
+class PingAnswered(Struct, frozen=True, array_like=True, gc=False, tag=31):
+    """The assistant's side has answered a ping on this connection, after so long."""
+
+    at_s: float
+    connection: int
+    round_trip_ms: float
+
+
 Timed = (
     FromCaller
     | ToCaller
@@ -313,6 +321,7 @@ Timed = (
     | WebhookTold
     | BufferTarget
     | ClockSeen
+    | PingAnswered
 )
 """What happened in the call."""
 Recorded = RecordingHeader | Timed | RecordingEnd

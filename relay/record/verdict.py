@@ -178,7 +178,7 @@ def _of_the_wait(summary: CallSummary, answer: Values) -> str:
     for it in summary.reconnects:
         if it["leg"] == "assistant" and it["at_s"] < until_s and answer["at_s"] < it["at_s"] + it["gap_ms"] / 1000:
             return "the assistant was away"
-    whose = {"assistant": "the assistant", "ours": "the relay", "network": "the caller's network"}
+    whose = {"assistant": "the assistant", "ours": "the relay", "network": "the network"}
     most = max(whose, key=lambda name: answer[name] or 0)
     return f"{whose[most]} took {answer[most] / 1000:.1f} s of it"
 

@@ -33,6 +33,7 @@ from relay.record.entries import (
     ClockSeen,
     MarkReturned,
     MarkSent,
+    PingAnswered,
     RecordingHeader,
     SpeechScore,
     SpeechSkipped,
@@ -52,7 +53,7 @@ from relay.wakeup import Signal
 
 DECIDED_AGAIN = (
     *(ToCaller, MarkSent, MarkReturned, ClearSent, ToAssistant, TextToAssistant, Told, Woke),
-    *(CallerOutboxGone, SpeechSkipped, CallStood, BufferTarget, ClockSeen),
+    *(CallerOutboxGone, SpeechSkipped, CallStood, BufferTarget, ClockSeen, PingAnswered),
 )
 
 

@@ -36,6 +36,7 @@ from relay.record.entries import (
     ClearSent,
     ClockSeen,
     MarkSent,
+    PingAnswered,
     Recorded,
     RecordingEnd,
     RecordingHeader,
@@ -56,7 +57,7 @@ TICK_S = 1e-7
 """Less than it takes to look at a clock twice. What is due at the very moment at which something began is due the next
 time that somebody looks, however the sum of both was rounded."""
 TO_ASSISTANT = (ToAssistant, TextToAssistant)
-NO_STEPS = (*TO_CALLER, *TO_ASSISTANT, Told, CallerOutboxGone, CallStood, BufferTarget, ClockSeen)
+NO_STEPS = (*TO_CALLER, *TO_ASSISTANT, Told, CallerOutboxGone, CallStood, BufferTarget, ClockSeen, PingAnswered)
 
 
 class StepClock(trio.abc.Clock):
@@ -307,7 +308,7 @@ def _act(stage: ReplayStage, recording: SteppedRecording, script: RecordedSteps,
             _prepare(stage, script)
             recording.end_wait(name)
             return True
-        case Told() | CallerOutboxGone() | CallStood() | BufferTarget() | ClockSeen():
+        case Told() | CallerOutboxGone() | CallStood() | BufferTarget() | ClockSeen() | PingAnswered():
             return False
         case _:
             _prepare(stage, script)

@@ -255,8 +255,10 @@ class Connection:
     async def _talk(self, socket: AssistantSocket) -> Ending:
         """Return when the assistant says that it has ended the call."""
         session, reconnect = self._config.session, self._config.reconnect
+        recording = self._recording
+        answered = None if recording is None else partial(recording.ping_answered, self._incoming.number)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(socket.run_keepalive, session.keepalive_s, session.pong_timeout_s)
+            nursery.start_soon(socket.run_keepalive, session.keepalive_s, session.pong_timeout_s, answered)
             nursery.start_soon(self._incoming.watch, reconnect.answer_timeout_s, reconnect.audio_timeout_s)
             try:
                 ended = await self._incoming.run(socket)

@@ -16,6 +16,7 @@ from relay.record.entries import (
     FromCaller,
     MarkReturned,
     MarkSent,
+    PingAnswered,
     RecordingEnd,
     RecordingHeader,
     SpeechScore,
@@ -78,7 +79,7 @@ async def test_the_file_holds_the_call_as_its_sides_and_its_log_have_it(
     for kind, total in kinds.items():
         assert sum(isinstance(entry, kind) for entry in entries) == counts[total]
     assert sum(isinstance(entry, ClearSent) for entry in entries) == 1
-    for kind in (MarkSent, MarkReturned, FromAssistant, TextFromAssistant, SpeechScore):
+    for kind in (MarkSent, MarkReturned, FromAssistant, PingAnswered, TextFromAssistant, SpeechScore):
         assert any(isinstance(entry, kind) for entry in entries)
     times = [entry.at_s for entry in entries if not isinstance(entry, RecordingHeader)]
     assert times == sorted(times)
