@@ -3,7 +3,8 @@
 A wait can have a name. In a call that is recorded, the end of each such wait is taken down: a busy machine wakes a task
 late, and which task of several has its turn first is chance, but both decide what is done. A replay of the call ends
 each wait where the recording says so, whatever was fired and however late it is. So every wait of a call whose end
-decides anything has a name, of which there is one wait at a time.
+decides anything has a name, of which there is one wait at a time. Where the time itself decides, between two waits, a
+call looks at the clock by `current_time`.
 """
 
 import math
@@ -31,6 +32,9 @@ class Timekeeper(Protocol):
     def passed(self, name: str) -> None:
         """The wait of this name has ended just now."""
 
+    def look(self) -> float:
+        """The time of trio's clock, at which somebody looks who decides something by it."""
+
 
 _timekeeper: ContextVar[Timekeeper | None] = ContextVar("timekeeper", default=None)
 
@@ -43,6 +47,19 @@ def timed_by(keeper: Timekeeper | None) -> Iterator[None]:
         yield
     finally:
         _timekeeper.reset(token)
+
+
+def current_time() -> float:
+    """The time of trio's clock, for whoever decides something in a call by it: a recording takes down when it has gone
+    on within one step, because the machine stalled there, and a replay of that finds it so."""
+    keeper = _timekeeper.get()
+    return trio.current_time() if keeper is None else keeper.look()
+
+
+def whose_turn() -> str:
+    """The name of the running task, if it is one of the call's; "" while another's works for the call."""
+    task = current_task()
+    return task.name if _timekeeper in task.context else ""
 
 
 @contextmanager

@@ -1,12 +1,13 @@
 """A signal wakes who waits, at once and all of them, and nobody else."""
 
 import math
+from contextvars import copy_context
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from relay.wakeup import Alarm, Signal, deadline, sleep_until, timed_by, turn
+from relay.wakeup import Alarm, Signal, current_time, deadline, sleep_until, timed_by, turn, whose_turn
 
 
 class Follower:
@@ -15,6 +16,7 @@ class Follower:
     def __init__(self, *, holds: bool) -> None:
         self.holds = holds
         self.over: list[str] = []
+        self.looks = 0
         self.scopes: dict[str, trio.CancelScope] = {}
 
     def scope(self, name: str, at: float) -> trio.CancelScope:
@@ -26,6 +28,10 @@ class Follower:
 
     def passed(self, name: str) -> None:
         self.over.append(name)
+
+    def look(self) -> float:
+        self.looks += 1
+        return trio.current_time() + self.looks
 
 
 async def test_firing_wakes_every_task_that_waits() -> None:
@@ -190,3 +196,28 @@ async def test_a_time_that_comes_together_with_a_cancellation_loses_none_of_the_
         raise AssertionError("not cancelled")
 
     assert limit.cancelled_caught
+
+
+async def test_the_time_is_the_clocks_and_who_follows_the_waits_says_it(mock_clock: MockClock) -> None:
+    mock_clock.jump(9.0)
+    follower = Follower(holds=False)
+    with timed_by(follower):
+        assert [current_time(), current_time()] == [10.0, 11.0]
+
+    assert current_time() == 9.0
+    assert follower.looks == 2
+
+
+async def test_a_task_of_the_call_is_told_from_one_that_works_for_it() -> None:
+    names = []
+
+    async def of_the_call() -> None:
+        names.append(whose_turn())
+
+    async with trio.open_nursery() as nursery:
+        with timed_by(Follower(holds=False)):
+            nursery.start_soon(of_the_call, name="the call's")
+            own = copy_context()
+    own.run(lambda: names.append(whose_turn()))
+
+    assert names == ["the call's", ""]

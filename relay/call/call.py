@@ -65,7 +65,7 @@ from relay.logic.playback.fence import Fence
 from relay.media.frames import TELEPHONE, AudioFormat
 from relay.media.remake import FrameMaker, worth_remaking
 from relay.state import CallRecord
-from relay.wakeup import deadline, sleep_until, timed_by
+from relay.wakeup import current_time, deadline, sleep_until, timed_by
 from relay.wire import vapi_controls
 from relay.wire.vapi_actions import Action, Transfer
 
@@ -104,6 +104,8 @@ class Call:
         recording = (
             recorder.begin(self.id, self.sid, caller_format, assistant_format, goes_on=goes_on) if recorder else None
         )
+        if recording is not None:
+            recording.stood(record.without_secrets())
         self.report = report = Report(self.id, services.metrics, recording)
         remake = (
             FrameMaker(caller_format, assistant_format) if worth_remaking(caller_format, assistant_format) else None
@@ -365,11 +367,11 @@ class Call:
 
     async def _watch(self) -> None:
         """Nobody came, or nobody speaks: both have an end."""
-        with deadline("start", trio.current_time() + self._config.twilio.token_ttl_s) as limit:
+        with deadline("start", current_time() + self._config.twilio.token_ttl_s) as limit:
             await self._line.until_attached()
         if limit.cancelled_caught:
             self._finish(EndReason.CALLER_LOST)
-        while (idle_at := self._idle_at()) > trio.current_time():
+        while (idle_at := self._idle_at()) > current_time():
             await sleep_until(idle_at, "idle")
         self._finish(EndReason.IDLE)
 

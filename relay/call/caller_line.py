@@ -28,7 +28,7 @@ from relay.call.report.report import Report
 from relay.errors import LegClosed, LegLost, MessageUnsupported, RemoteProtocolError
 from relay.logic.caller.reattach import Reattach, ReattachRules
 from relay.logic.rate_limit import RateLimit
-from relay.wakeup import Signal, turn
+from relay.wakeup import Signal, current_time, turn
 
 MALFORMED_BURST, MALFORMED_PER_S = 100, 5.0
 """So many malformed messages in a call do no harm. A caller sends 50 messages a second, and TCP spoils none of them:
@@ -58,7 +58,7 @@ class CallerLine:
         self._speaker = speaker
         self._report = report
         self._recording = report.recording
-        self._reattach = Reattach(rules, ages_s=ages_s, now=trio.current_time())
+        self._reattach = Reattach(rules, ages_s=ages_s, now=current_time())
         self._given_back = trio.Event()
         self._reading = trio.CancelScope()
         self._lost_at: float | None = None
@@ -87,13 +87,13 @@ class CallerLine:
 
     def attempt_ages_s(self) -> tuple[float, ...]:
         """How long ago each attempt to attach the caller again was granted, of those that still count."""
-        return self._reattach.ages_s(trio.current_time())
+        return self._reattach.ages_s(current_time())
 
     def grant(self) -> bool:
         """Whether the caller's stream may be attached once more; counts it if so."""
         if self._recording is not None:
             self._recording.reattach_asked()
-        granted = not self._closed and self._reattach.grant(trio.current_time())
+        granted = not self._closed and self._reattach.grant(current_time())
         if not granted and not self._closed:
             self._report.tell(CallerNotBack())
         return granted
@@ -143,7 +143,7 @@ class CallerLine:
     async def _next(self) -> CallerLeg | None:
         while self.leg is None:
             deadline = self._reattach.deadline
-            if deadline is not None and deadline <= trio.current_time():
+            if deadline is not None and deadline <= current_time():
                 self._report.tell(CallerNotBack())
                 return None
             await self._attached.wait(math.inf if deadline is None else deadline, "reattach")
@@ -154,7 +154,7 @@ class CallerLine:
         if self._lost_at is None:
             self._report.tell(CallerAttached())
             return
-        gap_s, self._lost_at = trio.current_time() - self._lost_at, None
+        gap_s, self._lost_at = current_time() - self._lost_at, None
         self._report.tell(CallerReattached(round(gap_s * 1000, 1), replayed_ms=round(self._to_replay_ms)))
         await self._pass_on(NewStream())
 
@@ -167,7 +167,7 @@ class CallerLine:
                     unsupported = isinstance(error, MessageUnsupported)
                     self._recording.caller_note("unsupported" if unsupported else "malformed", error.code, str(error))
                 self._report.bad_caller_message(error)
-                if not (isinstance(error, MessageUnsupported) or self._malformed.allow("", trio.current_time())):
+                if not (isinstance(error, MessageUnsupported) or self._malformed.allow("", current_time())):
                     take(TooManyMalformed())
             else:
                 await self._frames.send(audio)
@@ -197,7 +197,7 @@ class CallerLine:
 
     def _lose(self, why: str) -> None:
         assert self.leg is not None
-        now = trio.current_time()
+        now = current_time()
         self._report.tell(CallerLost(why))
         self._missing_before, self._reordered_before = self.messages_missing, self.messages_reordered
         self._to_replay_ms = self._speaker.detach(self.leg)

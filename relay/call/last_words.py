@@ -1,13 +1,11 @@
 """Lets a caller hear something still when the assistant is gone for good: the rest of what it said, or an apology."""
 
-import trio
-
 from relay.call.caller_line import CallerLine
 from relay.call.playback.playback import Playback
 from relay.config import Config
 from relay.logic.end_reason import EndReason
 from relay.media.frames import Audio
-from relay.wakeup import deadline
+from relay.wakeup import current_time, deadline
 
 
 class LastWords:
@@ -32,12 +30,12 @@ class LastWords:
             await self._apologise(self._apology)
 
     async def _apologise(self, apology: Audio) -> None:
-        with deadline("apology", trio.current_time() + self._start_timeout_s):
+        with deadline("apology", current_time() + self._start_timeout_s):
             await self._line.until_attached()
         if self._line.leg is not None:
             self._playback.say(apology)
             await self._play_out(apology.duration_ms / 1000 + self._play_out_max_s)
 
     async def _play_out(self, limit_s: float) -> None:
-        with deadline("play_out", trio.current_time() + limit_s):
+        with deadline("play_out", current_time() + limit_s):
             await self._playback.play_out()

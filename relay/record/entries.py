@@ -265,6 +265,40 @@ class ManyCalls(Struct, frozen=True, array_like=True, gc=False, tag=25):
     many: bool
 
 
+class CallStood(Struct, frozen=True, array_like=True, tag=27):
+    """How the call stood when the recording began: it comes before anything else that happened. `state` is the
+    `CallRecord` of a new call, or of one that another process had, with times of the relay's clock, and without tokens
+    and what is known of the caller."""
+
+    at_s: float
+    state: Mapping[str, Any]
+
+
+class BufferTarget(Struct, frozen=True, array_like=True, gc=False, tag=29):
+    """From now on so much of the assistant's audio is to wait before it is played; at first what is configured."""
+
+    at_s: float
+    target_ms: int
+
+
+class ClockSeen(Struct, frozen=True, array_like=True, gc=False, tag=30):
+    """The machine stalled within a step, which an entry begins that is something from outside or the end of a wait:
+    the clock had gone on by more than the entries say when a task looked at it for the `looks`-th time in this step.
+    `task` is its name in the program; "" is one that works for many calls."""
+
+    at_s: float
+    task: str
+    looks: int
+
+
+class PingAnswered(Struct, frozen=True, array_like=True, gc=False, tag=31):
+    """The assistant's side has answered a ping on this connection, after so long."""
+
+    at_s: float
+    connection: int
+    round_trip_ms: float
+
+
 Timed = (
     FromCaller
     | ToCaller
@@ -293,6 +327,15 @@ Timed = (
     | OpinionGiven
     | ManyCalls
     | CallerOutboxGone
+    | CallStood
+    | BufferTarget
+    | ClockSeen
+    | PingAnswered
 )
 """What happened in the call."""
 Recorded = RecordingHeader | Timed | RecordingEnd
+
+
+def happened_s(entry: Timed) -> float:
+    """When the call acted on it."""
+    return entry.used_s if isinstance(entry, FromCaller) and entry.used_s is not None else entry.at_s

@@ -5,11 +5,12 @@
 | ours      | the caller's last word is here | audio behind it is sent to the assistant                         |
 | assistant | then                           | its first sound is here                                          |
 | ours      | then                           | that is handed to the caller's socket, and has its turn there    |
-| network   | the way to the caller and back, as long as the quickest mark of the stream took                   |
+| network   | the way to the caller and back, as long as the quickest mark of the stream took; and the way to   |
+|           | the assistant and back, as long as the quickest answer to a ping took in the call                 |
 
-The network between relay and assistant cannot be told from the assistant: nothing in their protocol says when a message
-left. It counts as the assistant's, as do the time in which that makes sure that the caller has ended, and any in which
-it is away.
+The network between relay and assistant is an estimate, taken from the assistant's part: nothing in their protocol says
+when a message left. A call that was over before the first ping, after `session.keepalive_s`, has none: there it counts
+as the assistant's, as do the time in which that makes sure that the caller has ended, and any in which it is away.
 """
 
 from bisect import bisect_left
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 
 from relay.media.frames import AudioFormat, Encoding
 from relay.media.silence import silence_test
-from relay.record.entries import FromAssistant, ToAssistant
+from relay.record.entries import FromAssistant, PingAnswered, ToAssistant
 from relay.record.recorded_call import RecordedCall
 from relay.record.sides import CallSides, PlayedFrame
 
@@ -26,7 +27,8 @@ from relay.record.sides import CallSides, PlayedFrame
 @dataclass(frozen=True, slots=True)
 class AnswerWait:
     """`at_s` is when the caller stopped, in seconds since their first stream; `felt_ms` is the sum of the parts.
-    `network_ms` is None where no mark came back: then it is not known, and not in the sum."""
+    `network_ms` is None where neither a mark nor the answer to a ping came back: then it is not known, and not in the
+    sum."""
 
     at_s: float
     felt_ms: int
@@ -60,16 +62,21 @@ def answers(call: RecordedCall, sides: CallSides) -> Iterator[AnswerWait]:
         goes_on_ms = sides.at(speech[number + 1].at_s) if number + 1 < len(speech) else float("inf")
         if at < len(sound) and stopped_ms <= sound[at].start_ms < goes_on_ms:
             at_s = round(stopped_s - call.start_s, 3)
-            yield _divided(at_s, stopped_ms, [sides.at(time_s) for time_s in path.way(stopped_s)], sound[at])
+            path_ms = [sides.at(time_s) for time_s in path.way(stopped_s)]
+            yield _divided(at_s, stopped_ms, path_ms, path.round_trip_ms, sound[at])
 
 
-def _divided(at_s: float, stopped_ms: float, path_ms: Sequence[float], first: PlayedFrame) -> AnswerWait:
+def _divided(
+    at_s: float, stopped_ms: float, path_ms: Sequence[float], round_trip_ms: float | None, first: PlayedFrame
+) -> AnswerWait:
     felt_ms = round(first.start_ms - stopped_ms)
     left_ms, came_ms = (min(time_ms, first.sent_ms) for time_ms in path_ms)
-    network_ms = None if first.way_ms is None else min(round(first.way_ms), felt_ms)
-    assistant_ms = min(round(came_ms - left_ms), felt_ms - (network_ms or 0))
-    ours_ms = felt_ms - assistant_ms - (network_ms or 0)
-    return AnswerWait(at_s, felt_ms, ours_ms, network_ms, assistant_ms)
+    way_ms = 0 if first.way_ms is None else min(round(first.way_ms), felt_ms)
+    beyond_ms = min(round(came_ms - left_ms), felt_ms - way_ms)
+    there_and_back_ms = min(round(round_trip_ms or 0.0), beyond_ms)
+    network_ms = None if first.way_ms is None and round_trip_ms is None else way_ms + there_and_back_ms
+    assistant_ms = beyond_ms - there_and_back_ms
+    return AnswerWait(at_s, felt_ms, felt_ms - way_ms - beyond_ms, network_ms, assistant_ms)
 
 
 class _AssistantPath:
@@ -82,6 +89,9 @@ class _AssistantPath:
         asked = AudioFormat(Encoding(call.header.assistant_encoding), call.header.assistant_rate_hz)
         self._is_silent = silence_test(_granted(call) or asked)
         self._away = list(_away(call))
+        pings_ms = (entry.round_trip_ms for entry in call.entries if isinstance(entry, PingAnswered))
+        self.round_trip_ms = min(pings_ms, default=None)
+        """Of the quickest answer to a ping."""
 
     def way(self, stopped_s: float) -> tuple[float, float]:
         """When audio was next sent to the assistant, and when its next sound came; if none did, what was heard had come

@@ -70,7 +70,6 @@ def page(timeline: Timeline, sound: PageSound | None) -> str:
 def page_data(timeline: Timeline, sound: PageSound | None) -> dict[str, Any]:
     """What the page's script reads. Times are ms of the time line."""
     summary, settings = timeline.summary, timeline.settings
-    jitter = settings.get("jitter", {})
     return {
         "id": summary.call_id,
         "sid": summary.call_sid,
@@ -78,8 +77,7 @@ def page_data(timeline: Timeline, sound: PageSound | None) -> dict[str, Any]:
         "duration_ms": timeline.duration_ms,
         "is_live": timeline.is_live,
         "threshold": settings.get("vad", {}).get("threshold"),
-        "target_ms": jitter.get("target_ms"),
-        "lead_ms": jitter.get("lead_ms"),
+        "lead_ms": settings.get("jitter", {}).get("lead_ms"),
         "verdict": timeline.verdict,
         "worst": WORST,
         "lists": timeline.lists,

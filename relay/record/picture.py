@@ -106,10 +106,9 @@ def _draw_buffer(axes: Axes, timeline: Timeline) -> None:
         queued_s, queued, step="post", color=ASSISTANT, alpha=0.5, linewidth=0, label="waits in the relay"
     )
     axes.step(ahead_s, ahead, where="post", color=BUSY, linewidth=0.9, label="sent, and not heard yet")
-    target_ms = timeline.settings.get("jitter", {}).get("target_ms")
-    if target_ms is not None:
-        axes.axhline(target_ms, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label=f"target, {target_ms} ms")
-    most_ms = max(int(queued.max(initial=0)), int(ahead.max(initial=0)), target_ms or 0, 100)
+    target_s, target = _columns(timeline, "target", NONE_16)
+    axes.step(target_s, target, where="post", color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="target")
+    most_ms = max(*(int(it.max(initial=0)) for it in (queued, ahead, target)), 100)
     axes.set_ylim(0, 1.3 * min(most_ms, BUFFER_MOST_MS))
     axes.legend(loc="upper right", fontsize=8, frameon=False, ncols=3)
 

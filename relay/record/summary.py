@@ -84,6 +84,19 @@ def _interruptions(call: RecordedCall) -> list[Values]:
     return found
 
 
+def agreed_at(call: RecordedCall) -> set[float]:
+    """The `at_s` of those that were taken back because the caller had only agreed, as with "uh-huh"."""
+    found: set[float] = set()
+    cut_at: dict[Any, float] = {}
+    for event in call.events:
+        turn = event.values.get("turn")
+        if event.name == "bargein.flushed":
+            cut_at[turn] = _at(call, event.at_s)
+        elif event.name == "bargein.false" and event.values.get("by") == "agreement" and turn in cut_at:
+            found.add(cut_at[turn])
+    return found
+
+
 LEG_OF = {"assistant.reconnected": "assistant", "caller.reattached": "caller"}
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relay.media.frames import FRAME_MS
-from relay.record.entries import ClearSent, SpeechScore, Told
+from relay.record.entries import BufferTarget, ClearSent, SpeechScore, Told
 from relay.record.event_log import shown
 from relay.record.recorded_call import RecordedCall
 from relay.record.sides import CallSides
@@ -31,7 +31,6 @@ CUT_PAUSE_S = 2.0
 """Speech that was noticed so long before a cut is what it was paused for."""
 QUEUE_KNOWN_MS = 200.0
 """How full the buffer is, is told with each frame that is sent; for so long it is taken to stay so."""
-OUTCOMES = {"bargein.settled": "settled", "bargein.false": "false alarm"}
 NONE_8, NONE_16 = 0xFF, 0xFFFF
 """Nothing is known at this step."""
 
@@ -123,6 +122,7 @@ def _tracks(call: RecordedCall, sides: CallSides) -> dict[str, TimelineTrack]:
         "speech": TimelineTrack(STEP_MS, _scores(call, sides, steps)),
         "queued": TimelineTrack(STEP_MS, _queued(sides, steps)),
         "ahead": TimelineTrack(STEP_MS, _ahead(sides, steps)),
+        "target": TimelineTrack(STEP_MS, _target(call, sides, steps)),
     }
 
 
@@ -168,6 +168,16 @@ def _ahead(sides: CallSides, steps: int) -> NDArray[np.uint16]:
     until_ms = np.array([*(it.until_ms for it in sides.sent), -np.inf])
     ahead_ms: NDArray[np.float64] = np.clip(until_ms[last] - times_ms, 0, NONE_16 - 1)
     return ahead_ms.astype(np.uint16)
+
+
+def _target(call: RecordedCall, sides: CallSides, steps: int) -> NDArray[np.uint16]:
+    """How much is to wait before playback: what the configuration says, until the relay has made another of it."""
+    configured = call.header.settings.get("jitter", {}).get("target_ms", NONE_16)
+    changes = [(sides.at(it.at_s), it.target_ms) for it in call.entries if isinstance(it, BufferTarget)]
+    table = np.array([*changes, (-np.inf, configured)])
+    last = np.searchsorted(table[:-1, 0], (np.arange(steps) + 1.0) * STEP_MS, side="right") - 1
+    target_ms: NDArray[np.float64] = table[last, 1]
+    return target_ms.astype(np.uint16)
 
 
 # -- now and then
@@ -237,8 +247,20 @@ def _cuts(call: RecordedCall, sides: CallSides, at: _Places) -> Iterator[Values]
             "onset_to_clear_ms": values["onset_to_clear_ms"],
             "flushed_ms": values["flushed_ms"],
             "last": None if last is None else round(last.end_ms, 1),
-            "outcome": next((OUTCOMES[it.name] for it in later if it.name in OUTCOMES), None),
+            "outcome": next((outcome for it in later if (outcome := _outcome(it)) is not None), None),
         }
+
+
+def _outcome(event: Told) -> str | None:
+    """What an interruption turned out to be, if this event says so."""
+    match event:
+        case Told(name="bargein.settled"):
+            return "settled"
+        case Told(name="bargein.false", values={"by": "agreement"}):
+            return "agreement"
+        case Told(name="bargein.false"):
+            return "false alarm"
+    return None
 
 
 def _away(summary: CallSummary, at: _Places) -> Iterator[Values]:

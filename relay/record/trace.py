@@ -15,6 +15,7 @@ THREADS = ("caller", "assistant, as heard", "pauses and cuts", "holes", "connect
 COUNTERS = {
     "speech": ("speech probability", NONE_8, 1 / 200),
     "queued": ("buffer, ms", NONE_16, 1.0),
+    "target": ("target of the buffer, ms", NONE_16, 1.0),
     "ahead": ("sent and not heard, ms", NONE_16, 1.0),
 }
 

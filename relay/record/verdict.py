@@ -8,7 +8,7 @@ from typing import Any
 from relay.record.entries import Told
 from relay.record.event_log import printable
 from relay.record.recorded_call import RecordedCall
-from relay.record.summary import LEG_OF, CallSummary, Values
+from relay.record.summary import LEG_OF, CallSummary, Values, agreed_at
 from relay.record.troubles import ANSWER_S, HOLE_MS
 
 WORST = 3
@@ -51,7 +51,7 @@ class BadMoment:
 
 def moments(call: RecordedCall, summary: CallSummary) -> list[BadMoment]:
     """All such moments, the worst first."""
-    found = [*_of_reconnects(call, summary), *_of_events(call), *_of_sound(summary)]
+    found = [*_of_reconnects(call, summary), *_of_events(call), *_of_sound(summary), *_of_false_alarms(call, summary)]
     return sorted(found, key=lambda moment: (-moment.weight, moment.at_s))
 
 
@@ -63,8 +63,9 @@ def verdict(call: RecordedCall, summary: CallSummary, *, is_live: bool = False) 
     bad = [moment.sentence for moment in moments(call, summary)]
     if is_live and summary.end_reason is None:
         goes_on = f"The call goes on: this is what was recorded until {clock(summary.duration_s)}."
-        return [*(bad or ["Nothing has gone wrong so far."]), goes_on, *_of_the_rest(summary)]
-    return [*_of_the_file(summary), *(bad or ["Nothing went wrong."]), _of_the_end(summary), *_of_the_rest(summary)]
+        return [*(bad or ["Nothing has gone wrong so far."]), goes_on, *_of_the_rest(call, summary)]
+    end = _of_the_end(summary)
+    return [*_of_the_file(summary), *(bad or ["Nothing went wrong."]), end, *_of_the_rest(call, summary)]
 
 
 def clock(at_s: float) -> str:
@@ -86,7 +87,7 @@ def _of_the_end(summary: CallSummary) -> str:
     )
 
 
-def _of_the_rest(summary: CallSummary) -> Iterator[str]:
+def _of_the_rest(call: RecordedCall, summary: CallSummary) -> Iterator[str]:
     answers = [it["caller_stopped_to_assistant_heard"] for it in summary.latency_ms]
     if answers:
         yield f"The caller heard {_number(len(answers), 'answer')}, after {median(answers) / 1000:.1f} s at the median."
@@ -98,6 +99,9 @@ def _of_the_rest(summary: CallSummary) -> Iterator[str]:
     if silent:
         times = _number(len(silent), "time")
         yield f"The caller interrupted {times}, and heard nothing more {max(silent):.0f} ms later at most."
+    if agreed := len(agreed_at(call)):
+        times = _number(agreed, "time")
+        yield f"The caller only agreed {times}, and the assistant went on with what they had not heard."
 
 
 def _of_reconnects(call: RecordedCall, summary: CallSummary) -> Iterator[BadMoment]:
@@ -154,15 +158,19 @@ def _of_sound(summary: CallSummary) -> Iterator[BadMoment]:
             yield BadMoment(
                 it["at_s"], f"the caller heard {ms:.0f} ms of silence in the middle of a word", late, 2 * ms
             )
-    for it in summary.interruptions:
-        if it["outcome"] == "false_alarm":
-            cause = "it went on as if nobody had interrupted it"
-            yield BadMoment(it["at_s"], "the assistant was cut by a false alarm", cause, 1000.0)
     for it in summary.latency_ms:
         waited_s = it["caller_stopped_to_assistant_heard"] / 1000
         if waited_s > ANSWER_S:
             what = f"the caller waited {waited_s:.1f} s for an answer"
             yield BadMoment(it["at_s"], what, _of_the_wait(summary, it), waited_s * 1000)
+
+
+def _of_false_alarms(call: RecordedCall, summary: CallSummary) -> Iterator[BadMoment]:
+    agreed = agreed_at(call)
+    for it in summary.interruptions:
+        if it["outcome"] == "false_alarm" and it["at_s"] not in agreed:
+            cause = "it went on as if nobody had interrupted it"
+            yield BadMoment(it["at_s"], "the assistant was cut by a false alarm", cause, 1000.0)
 
 
 def _of_the_wait(summary: CallSummary, answer: Values) -> str:
@@ -171,7 +179,7 @@ def _of_the_wait(summary: CallSummary, answer: Values) -> str:
     for it in summary.reconnects:
         if it["leg"] == "assistant" and it["at_s"] < until_s and answer["at_s"] < it["at_s"] + it["gap_ms"] / 1000:
             return "the assistant was away"
-    whose = {"assistant": "the assistant", "ours": "the relay", "network": "the caller's network"}
+    whose = {"assistant": "the assistant", "ours": "the relay", "network": "the network"}
     most = max(whose, key=lambda name: answer[name] or 0)
     return f"{whose[most]} took {answer[most] / 1000:.1f} s of it"
 

@@ -75,7 +75,9 @@ class RecordedSocket:
     async def part(self) -> None:
         await trio.lowlevel.checkpoint()
 
-    async def run_keepalive(self, interval_s: float, timeout_s: float) -> None:
+    async def run_keepalive(
+        self, interval_s: float, timeout_s: float, answered: Callable[[float], None] | None = None
+    ) -> None:
         await trio.sleep_forever()
 
 

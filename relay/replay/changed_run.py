@@ -26,10 +26,14 @@ from relay.media.frames import FRAME_MS, Audio
 from relay.record.backlog import Backlog
 from relay.record.call_recording import CallRecording
 from relay.record.entries import (
+    BufferTarget,
     CallerOutboxGone,
+    CallStood,
     ClearSent,
+    ClockSeen,
     MarkReturned,
     MarkSent,
+    PingAnswered,
     RecordingHeader,
     SpeechScore,
     SpeechSkipped,
@@ -39,16 +43,17 @@ from relay.record.entries import (
     ToCaller,
     Told,
     Woke,
+    happened_s,
 )
 from relay.redaction import Redactor
-from relay.replay.exact_run import happened_s, only_timed
+from relay.replay.exact_run import only_timed
 from relay.replay.peers import CLEAR, RecordedLane
-from relay.replay.stage import ReplayStage, caller_format_of, open_stage
+from relay.replay.stage import ReplayStage, caller_format_of, open_stage, record_at_start
 from relay.wakeup import Signal
 
 DECIDED_AGAIN = (
     *(ToCaller, MarkSent, MarkReturned, ClearSent, ToAssistant, TextToAssistant, Told, Woke),
-    *(CallerOutboxGone, SpeechSkipped),
+    *(CallerOutboxGone, SpeechSkipped, CallStood, BufferTarget, ClockSeen, PingAnswered),
 )
 
 
@@ -161,7 +166,8 @@ class _Answers:
 def run_changed(
     header: RecordingHeader, entries: Sequence[Timed], config: Config, apology: Audio | None
 ) -> list[Timed]:
-    """What the call does under this configuration. `entries` are those of one file, in its order."""
+    """What the call does under this configuration. `entries` are those of one file, in its order. Raises
+    CannotReplay."""
     return trio.run(_play, header, entries, config, apology, clock=MockClock(autojump_threshold=0))
 
 
@@ -175,7 +181,11 @@ async def _play(
     recording = CallRecording(header, Redactor(), began_s, Backlog(sys.maxsize))
     done = list(recording.take())
     side = CallerSide(PlayedMarks(mark_delay_s(entries)), caller_format_of(header).frame_bytes)
-    async with open_stage(header, config, recording, side, apology) as stage, trio.open_nursery() as nursery:
+    record = record_at_start(header, entries, config)
+    async with (
+        open_stage(header, config, record, recording, side, apology=apology) as stage,
+        trio.open_nursery() as nursery,
+    ):
         answers = _Answers(stage.lane)
         nursery.start_soon(answers.run)
         if not stage.is_browser:

@@ -8,6 +8,7 @@ clock. So neither the load of the machine on which the call ran nor that of this
 |---------------------------------|-------------------------------------------------------------------------------|
 | something came                  | the call gets it, and works until it waits                                    |
 | a wait was over (`Woke`)        | the wait of that name ends, and the call works until it waits                 |
+| the clock was seen to go on     | it goes on at that look, before it is told (`ClockSeen`)                      |
 | something left for the caller   | what waits first in the outbox is gone                                        |
 | something left for an assistant | if the call waits for that, it goes on                                        |
 | an event was told               | nothing: it is compared afterwards                                            |
@@ -16,7 +17,7 @@ clock. So neither the load of the machine on which the call ran nor that of this
 import sys
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import pairwise
 from math import inf
 
@@ -28,11 +29,14 @@ from relay.media.frames import Audio
 from relay.record.backlog import Backlog
 from relay.record.call_recording import CallRecording
 from relay.record.entries import (
+    BufferTarget,
     CallerLent,
     CallerOutboxGone,
+    CallStood,
     ClearSent,
-    FromCaller,
+    ClockSeen,
     MarkSent,
+    PingAnswered,
     Recorded,
     RecordingEnd,
     RecordingHeader,
@@ -42,32 +46,50 @@ from relay.record.entries import (
     ToCaller,
     Told,
     Woke,
+    happened_s,
 )
 from relay.redaction import Redactor
-from relay.replay.stage import ReplayStage, open_stage
+from relay.replay.stage import ReplayStage, open_stage, record_at_start
+from relay.wakeup import whose_turn
 
 TO_CALLER = (ToCaller, MarkSent, ClearSent)
 TICK_S = 1e-7
 """Less than it takes to look at a clock twice. What is due at the very moment at which something began is due the next
 time that somebody looks, however the sum of both was rounded."""
 TO_ASSISTANT = (ToAssistant, TextToAssistant)
-NO_STEPS = (*TO_CALLER, *TO_ASSISTANT, Told, CallerOutboxGone)
+NO_STEPS = (*TO_CALLER, *TO_ASSISTANT, Told, CallerOutboxGone, CallStood, BufferTarget, ClockSeen, PingAnswered)
 
 
 class StepClock(trio.abc.Clock):
-    """Goes by `tick_s` with each look at it. Once it `runs`, it jumps to each deadline that a task waits for."""
+    """Goes by `tick_s` with each look at it. Once it `runs`, it jumps to each deadline that a task waits for.
+
+    Within a step it may be later for one task than for another: which of them had its turn first was chance, and is so
+    again.
+    """
 
     def __init__(self, now: float, tick_s: float = 0.0) -> None:
         self.now = now
         self.runs = False
         self._tick_s = tick_s
+        self._of_tasks: dict[int, float] = {}
+
+    def go_to(self, at: float) -> None:
+        """It is this time for everybody."""
+        self.now = max(self.now, at)
+        self._of_tasks.clear()
+
+    def go_on(self, at: float) -> None:
+        """It is this time for the running task."""
+        self._of_tasks[id(trio.lowlevel.current_task())] = at
 
     def start_clock(self) -> None:
         """Nothing to start."""
 
     def current_time(self) -> float:
         self.now += self._tick_s
-        return self.now
+        if not (self._of_tasks and trio.lowlevel.in_trio_task()):
+            return self.now
+        return max(self.now, self._of_tasks.get(id(trio.lowlevel.current_task()), 0.0))
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
         if self.runs and deadline < inf:
@@ -80,9 +102,14 @@ class SteppedRecording(CallRecording):
 
     holds = True
 
-    def __init__(self, header: RecordingHeader, moment: float, names: Collection[str]) -> None:
-        """`names` are those of the waits that were over in the recorded call: it may be of a version with fewer."""
+    def __init__(
+        self, header: RecordingHeader, moment: float, names: Collection[str], on_look: Callable[[str, int], None]
+    ) -> None:
+        """`names` are those of the waits that were over in the recorded call: it may be of a version with fewer.
+        `on_look` is told of each look at the clock whose it is, and which of theirs in the step, before the time is
+        known."""
         super().__init__(header, Redactor(), moment, Backlog(sys.maxsize))
+        self._on_look = on_look
         self._names = names
         self._waits: dict[str, trio.CancelScope] = {}
 
@@ -92,6 +119,10 @@ class SteppedRecording(CallRecording):
 
     def knows(self, name: str) -> bool:
         return name in self._names
+
+    def look(self) -> float:
+        self._on_look(whose_turn(), self._looks.get(id(trio.lowlevel.current_task()), 0) + 1)
+        return super().look()
 
     def end_wait(self, name: str) -> None:
         """The wait of this name is over."""
@@ -111,7 +142,9 @@ class RecordedSteps:
         self._began_s = clock.now
         self._at = 0
         self._steps = [index for index, entry in enumerate(entries) if not isinstance(entry, NO_STEPS)]
+        self._step = -1
         self._step_end = 0
+        self._clock_seen = _clock_seen(entries)
         self._to_caller = [index for index, entry in enumerate(entries) if isinstance(entry, TO_CALLER)]
         self._left_for_caller = 0
         self._to_assistant: dict[int, list[int]] = defaultdict(list)
@@ -122,7 +155,9 @@ class RecordedSteps:
     def go_to(self, index: int, upto: int) -> None:
         """The replay is at this entry. If it is a step, those up to `upto` belong to it."""
         self._at = index
-        self._pass(index)
+        if not isinstance(self.entries[index], NO_STEPS):
+            self._step = index
+        self._clock.go_to(self._time_of(index))
         after = bisect_right(self._steps, upto)
         self._step_end = self._steps[after] if after < len(self._steps) else len(self.entries)
 
@@ -136,8 +171,17 @@ class RecordedSteps:
         self._clock.runs = True
 
     def _pass(self, index: int) -> None:
+        """The running task is at this entry."""
         if index < len(self.entries):
-            self._clock.now = max(self._clock.now, self._began_s + happened_s(self.entries[index]))
+            self._clock.go_on(self._time_of(index))
+
+    def _time_of(self, index: int) -> float:
+        return self._began_s + happened_s(self.entries[index])
+
+    def look(self, task: str, number: int) -> None:
+        """This task looks at the clock, for the `number`-th time in this step."""
+        if seen := self._clock_seen.get((self._step, task, number)):
+            self._pass(seen)
 
     def new_caller_socket(self) -> None:
         """What was to leave by the one before will not."""
@@ -175,10 +219,21 @@ class RecordedSteps:
         return takes
 
 
+def _clock_seen(entries: Sequence[Timed]) -> dict[tuple[int, str, int], int]:
+    """Where in the entries a look at the clock was taken down: by its step, its task and its number in both."""
+    found, step = {}, -1
+    for index, entry in enumerate(entries):
+        if isinstance(entry, ClockSeen):
+            found[step, entry.task, entry.looks] = index
+        elif not isinstance(entry, NO_STEPS):
+            step = index
+    return found
+
+
 def run_exactly(
     header: RecordingHeader, entries: Sequence[Timed], config: Config, apology: Audio | None
 ) -> list[Timed]:
-    """What the call does this time. `entries` are those of one file, in its order."""
+    """What the call does this time. `entries` are those of one file, in its order. Raises CannotReplay."""
     assert header.clock_s is not None
     clock = StepClock(header.clock_s, TICK_S if _clock_ran(entries) else 0.0)
     return trio.run(_play, header, RecordedSteps(entries, clock), config, apology, clock=clock)
@@ -186,10 +241,11 @@ def run_exactly(
 
 async def _play(header: RecordingHeader, script: RecordedSteps, config: Config, apology: Audio | None) -> list[Timed]:
     names = {entry.name for entry in script.entries if isinstance(entry, Woke)}
-    recording = SteppedRecording(header, trio.current_time(), names)
+    recording = SteppedRecording(header, trio.current_time(), names, script.look)
     taken: list[Recorded] = []
     ending, last = last_words(script.entries)
-    async with open_stage(header, config, recording, script, apology) as stage:
+    record = record_at_start(header, script.entries, config)
+    async with open_stage(header, config, record, recording, script, apology=apology) as stage:
         await wait_all_tasks_blocked()
         for index, entry in enumerate(script.entries):
             if index in last:
@@ -207,8 +263,10 @@ async def _play(header: RecordingHeader, script: RecordedSteps, config: Config, 
 
 
 def _clock_ran(entries: Sequence[Timed]) -> bool:
-    """Whether the clock of the recording went on while the call worked: a virtual one does not."""
-    return all(one.at_s != other.at_s for one, other in pairwise(entries))
+    """Whether the clock of the recording went on while the call worked: a virtual one does not. What is written for the
+    caller has the time at which it left, with what left beside it."""
+    others = [entry for entry in entries if not isinstance(entry, (*TO_CALLER, BufferTarget))]
+    return all(one.at_s != other.at_s for one, other in pairwise(others))
 
 
 def last_words(entries: Sequence[Timed]) -> tuple[int, list[int]]:
@@ -236,11 +294,6 @@ def only_timed(entries: Iterable[Recorded]) -> list[Timed]:
     return [entry for entry in entries if not isinstance(entry, RecordingHeader | RecordingEnd)]
 
 
-def happened_s(entry: Timed) -> float:
-    """When the call acted on it."""
-    return entry.used_s if isinstance(entry, FromCaller) and entry.used_s is not None else entry.at_s
-
-
 def _act(stage: ReplayStage, recording: SteppedRecording, script: RecordedSteps, entry: Timed) -> bool:
     """Whether the call has something to do now."""
     match entry:
@@ -255,7 +308,7 @@ def _act(stage: ReplayStage, recording: SteppedRecording, script: RecordedSteps,
             _prepare(stage, script)
             recording.end_wait(name)
             return True
-        case Told() | CallerOutboxGone():
+        case Told() | CallerOutboxGone() | CallStood() | BufferTarget() | ClockSeen() | PingAnswered():
             return False
         case _:
             _prepare(stage, script)

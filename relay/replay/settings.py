@@ -89,8 +89,6 @@ def config_of(header: RecordingHeader, changes: Changes) -> Config:
     """
     if header.clock_s is None or "assistants" not in header.settings:
         raise CannotReplay(f"recorded by version {header.program_version}, which took down too little for a replay")
-    if header.goes_on:
-        raise CannotReplay("the call began in another process, and how it stood there is not recorded")
     tables: dict[str, Any] = {}
     for name, shape in SECTIONS.items():
         if name in header.settings:

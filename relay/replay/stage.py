@@ -1,6 +1,6 @@
 """Sets a recorded call up: the real call and its sides, as they were when the recording began."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from math import inf
@@ -16,7 +16,7 @@ from relay.call.playback.speaker import Burden
 from relay.call.report.events import WebhookAccepted, WebhookJoined
 from relay.call.services import Services
 from relay.config import Config
-from relay.errors import AssistantUnavailable, LegLost, MessageUnsupported, RemoteProtocolError
+from relay.errors import AssistantUnavailable, CannotReplay, LegLost, MessageUnsupported, RemoteProtocolError
 from relay.logic.end_reason import EndReason
 from relay.media.frames import Audio, AudioFormat, Encoding
 from relay.metrics import Metrics
@@ -28,6 +28,7 @@ from relay.record.entries import (
     CallerLent,
     CallerNote,
     CallerSocketGone,
+    CallStood,
     Dialled,
     DialRefused,
     FromAssistant,
@@ -46,6 +47,7 @@ from relay.record.entries import (
 )
 from relay.replay.assistants import RecordedConnections, RecordedDialer, RecordedPlacer
 from relay.replay.peers import RecordedLane, RecordedLeg, RecordedOpinions, WriteGate
+from relay.state import CallRecord
 from relay.wire.vapi_actions import HangUp, Transfer
 from relay.wire.vapi_call import CallCreated
 
@@ -167,11 +169,31 @@ class OneRecorder:
         return self._recording
 
 
+def record_at_start(header: RecordingHeader, entries: Sequence[Timed], config: Config) -> CallRecord:
+    """How the call stood when this recording of it began. Raises CannotReplay if that is not known."""
+    if entries and isinstance(first := entries[0], CallStood):
+        try:
+            return CallRecord.from_plain(first.state)
+        except ValueError:
+            raise CannotReplay(f"version {header.program_version} recorded in another way how the call stood") from None
+    if header.goes_on:
+        raise CannotReplay("the call began in another process, and how it stood there is not recorded")
+    new = new_record(header.call_sid, config, config.assistants[0].name, header.clock_s or 0.0)
+    return replace(new, call_id=header.call_id)
+
+
 @asynccontextmanager
 async def open_stage(
-    header: RecordingHeader, config: Config, recording: CallRecording, gate: WriteGate, apology: Audio | None
+    header: RecordingHeader,
+    config: Config,
+    record: CallRecord,
+    recording: CallRecording,
+    gate: WriteGate,
+    *,
+    apology: Audio | None,
 ) -> AsyncIterator[ReplayStage]:
-    """The call, running, as it was when the recording began: trio's clock must say `header.clock_s`.
+    """The call, running, as it was when the recording began: trio's clock must say `header.clock_s`, and `record` how
+    the call stood.
 
     What the call does is taken down in `recording`. On leaving, it is over, or is cancelled.
     """
@@ -190,7 +212,6 @@ async def open_stage(
     pool = AssistantPool(dialers, RecordedPlacer(connections))
     classifier = opinions if config.barge_in.classifier else None
     services = Services(config, Metrics(), lane, None, apology, classifier, OneRecorder(recording))
-    record = replace(new_record(header.call_sid, config, pool.first.name, trio.current_time()), call_id=header.call_id)
     caller_format = caller_format_of(header)
     async with trio.open_nursery() as nursery:
         call = Call(record, services, pool, caller_format, None, burden=burden)

@@ -4,8 +4,9 @@ Times are seconds of a clock. In a process that is trio's, which nobody can set;
 because another process reads them there, perhaps on another machine. `StateStore` turns the one into the other.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -69,6 +70,18 @@ class CallRecord:
             reattached_at=tuple(later(at) for at in self.reattached_at),
             tokens=tuple(KeptToken(token.sha256, later(token.expires_at)) for token in self.tokens),
         )
+
+    def without_secrets(self) -> dict[str, Any]:
+        """Return the record as plain values, as `from_plain` takes them: without tokens, and without `variables`."""
+        return {name: value for name, value in msgspec.to_builtins(self).items() if name not in {"tokens", "variables"}}
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> "CallRecord":
+        """Make a record of plain values. Raises `ValueError` for what is none, and for another version."""
+        try:
+            return msgspec.convert(values, type=cls)
+        except msgspec.ValidationError:
+            raise ValueError("not a call record of version 1") from None
 
     def to_json(self) -> bytes:
         """Return the record as UTF-8 JSON."""

@@ -1,6 +1,7 @@
 """`relay replay`: what is printed, what is refused, and how it ends."""
 
 import json
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from click.testing import Result
 from msgspec.structs import replace
 
 from relay.record.entries import FromCaller, RecordingHeader, ToCaller
+from relay.record.file_format import SEALED_VERSION
+from relay.record.keys import RecordKey
 from tests.support.commands import one_line, relay
 from tests.support.lively import record_lively, timed_entries
 from tests.support.recordings_of_calls import header, write_recording
@@ -51,6 +54,22 @@ def test_one_decision_that_does_not_is_shown_and_ends_with_1(false_recording: Pa
     assert found["identical"] is False
     assert [(it["was"] is None, it["is"] is None) for it in found["differences"]] == [(False, True), (True, False)]
     assert "2 differ" in relay_replay(false_recording).stdout
+
+
+def test_a_sealed_recording_is_replayed_with_its_key_and_refused_without(
+    recording: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head, entries = timed_entries(recording)
+    sealed = write_recording(recording.with_name("sealed.relay"), entries, head, RecordKey(bytes(range(32))))
+    without = relay_replay(sealed)
+    monkeypatch.setenv("RELAY_RECORD_KEY", b64encode(bytes(range(32))).decode())
+    found = json.loads(relay_replay(sealed, "--json").stdout)
+
+    assert sealed.read_bytes()[8] == SEALED_VERSION
+    assert without.exit_code == 2
+    assert "give that in RELAY_RECORD_KEY" in one_line(without)
+    assert found["identical"] is True
+    assert found["decisions"] > 200
 
 
 def test_several_calls_are_counted(recording: Path, false_recording: Path) -> None:

@@ -245,10 +245,13 @@ async def test_what_the_body_raises_passes_unchanged(autojump_clock: MockClock) 
 
 
 async def test_keepalive_goes_on_while_pongs_come(autojump_clock: MockClock) -> None:
+    took_s: list[float] = []
     async with connected() as (client, _, _):
-        with trio.move_on_after(100) as scope:
-            await client.run_keepalive(interval_s=10, timeout_s=2)
+        with trio.move_on_after(105) as scope:
+            await client.run_keepalive(interval_s=10, timeout_s=2, answered=took_s.append)
         assert scope.cancelled_caught
+    assert len(took_s) == 10
+    assert all(0 <= took < 0.1 for took in took_s)
 
 
 async def test_keepalive_ends_with_leg_lost_when_the_pong_does_not_come(autojump_clock: MockClock) -> None:

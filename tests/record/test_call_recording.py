@@ -15,6 +15,7 @@ from relay.record.entries import (
     AssistantConnected,
     CallerLent,
     CallerNote,
+    ClockSeen,
     Dialled,
     FromAssistant,
     FromCaller,
@@ -106,6 +107,13 @@ async def test_no_secret_is_in_an_error_that_is_taken_down(autojump_clock: MockC
     assert "secret-path" not in "".join(shown)
 
 
+async def test_no_secret_is_in_the_state_from_which_a_call_goes_on(autojump_clock: MockClock) -> None:
+    taken = recording(Redactor({SECRET}))
+    taken.stood({"conversation": [{"role": "user", "text": f"at {SECRET}", "interrupted": False}]})
+
+    assert "secret-path" not in str(taken.take())
+
+
 async def test_no_secret_is_taken_down(autojump_clock: MockClock) -> None:
     taken = recording(Redactor({SECRET}))
     taken.from_assistant(f'{{"listenUrl": "{SECRET}"}}', has_floor=True)
@@ -117,6 +125,21 @@ async def test_no_secret_is_taken_down(autojump_clock: MockClock) -> None:
     assert "secret-path" not in str(texts)
     assert texts[1] == TextToAssistant(0.0, "add-message")
     assert texts[-1] == Told(0.0, "assistant.lost", {"error": "connection to *** lost", "token": "***"})
+
+
+async def test_the_clock_is_taken_down_where_it_has_gone_on_within_a_step(mock_clock: MockClock) -> None:
+    taken = recording()
+    taken.take()
+    for stall_s in (0.004, 0.3, 0.004):
+        mock_clock.jump(1.0)
+        taken.passed("speaker")
+        taken.look()
+        mock_clock.jump(stall_s)
+        assert taken.look() == trio.current_time()
+        taken.look()
+
+    [seen] = [entry for entry in taken.take() if isinstance(entry, ClockSeen)]
+    assert (round(seen.at_s, 6), seen.task, seen.looks) == (2.304, "", 2)
 
 
 async def test_what_nobody_fetches_is_bounded_and_given_up_with_a_line_in_the_log(autojump_clock: MockClock) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.record.entries import FromAssistant, MarkReturned, Timed, ToAssistant
+from relay.record.entries import FromAssistant, MarkReturned, PingAnswered, Timed, ToAssistant
 from relay.record.latency import AnswerWait, answers
 from relay.record.sides import CallSides
 from tests.record.test_summary import stopped
@@ -30,11 +30,17 @@ def only(*entries: Timed) -> AnswerWait:
         ([*FORWARDED, came(2.8), *sent(2.9, 5)], 100, None, 800),
         ([*FORWARDED, came(2.3, data=QUIET), came(2.5, has_floor=False), came(2.8), *sent(2.9, 5)], 100, None, 800),
         ([*FORWARDED, came(2.8), *sent(2.9, 5), MarkReturned(3.06, 1, 100)], 100, 60, 800),
+        ([PingAnswered(1.0, 1, 90.0), PingAnswered(5.0, 1, 41.6), *FORWARDED, came(2.8), *sent(2.9, 5)], 100, 42, 758),
+        ([PingAnswered(1.0, 1, 40), *FORWARDED, came(2.8), *sent(2.9, 5), MarkReturned(3.06, 1, 100)], 100, 100, 760),
+        ([PingAnswered(1.0, 1, 40.0), *FORWARDED, came(1.5), *sent(2.9, 5)], 900, 0, 0),
         ([*FORWARDED, came(2.8), *sent(2.7, 10, audible=False), *sent(2.8, 5, position_ms=200)], 100, None, 800),
         ([*FORWARDED, came(1.5), *sent(2.9, 5)], 900, None, 0),
         ([*[it for it in FORWARDED if it.at_s > 2.15], came(2.8), *sent(2.9, 5)], 260, None, 640),
     ],
-    ids=["relay", "silence and what was only overheard", "network", "behind silence", "held", "late to the assistant"],
+    ids=[
+        *("relay", "silence and what was only overheard", "network", "pings", "both networks", "pings, held"),
+        *("behind silence", "held", "late to the assistant"),
+    ],
 )
 def test_the_wait_for_an_answer_is_divided_by_whose_it_was(
     entries: list[Timed], ours_ms: int, network_ms: int | None, assistant_ms: int
@@ -60,12 +66,19 @@ def test_an_assistant_that_has_another_format_than_was_asked_for_is_heard_in_tha
     assert answer.assistant_ms == 800
 
 
-@given(*[st.floats(0, 8)] * 3, st.floats(0, 0.5))
+@given(*[st.floats(0, 8)] * 3, st.floats(0, 0.5), st.floats(0, 2000))
 def test_the_parts_are_never_negative_and_always_all_of_it(
-    left_s: float, came_s: float, sent_s: float, way: float
+    left_s: float, came_s: float, sent_s: float, way: float, ping_ms: float
 ) -> None:
-    sound = sent(sent_s, 5)
-    entries: list[Timed] = [ToAssistant(left_s, 640, 0), came(came_s), *sound, MarkReturned(sent_s + 0.1 + way, 1, 100)]
+    sound: list[Timed] = [*sent(sent_s, 5)]
+    ping = PingAnswered(1.0, 1, ping_ms)
+    entries: list[Timed] = [
+        ping,
+        ToAssistant(left_s, 640, 0),
+        came(came_s),
+        *sound,
+        MarkReturned(sent_s + 0.1 + way, 1, 100),
+    ]
     call = call_of(attached(), *spoken(0.0, 500), *stopped(2.0), *entries, ended(10.0))
 
     for answer in answers(call, CallSides(call)):

@@ -101,6 +101,7 @@ def test_the_tracks_are_little_endian_numbers_of_the_named_type() -> None:
         **dict.fromkeys(("caller_low", "caller_high", "heard_low", "heard_high"), "int8"),
         "speech": "uint8",
         "queued": "uint16",
+        "target": "uint16",
         "ahead": "uint16",
     }
     assert len(ahead) == 100

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
-from relay.record.entries import ClearSent, MarkReturned, SpeechScore, Timed, ToCaller
+from relay.record.entries import BufferTarget, ClearSent, MarkReturned, SpeechScore, Timed, ToCaller
+from relay.record.recorded_call import RecordedCall
 from relay.record.sides import CallSides
 from relay.record.timeline import NONE_8, NONE_16, STEP_MS, Timeline, timeline
 from tests.record.test_summary import FLUSHED
@@ -44,6 +46,18 @@ def test_what_waits_in_the_relay_is_known_from_each_frame_until_shortly_after_it
     assert values(shown, "queued", 400, 440) == [178, NONE_16]
 
 
+def test_the_target_of_the_buffer_is_as_configured_until_the_relay_makes_another_of_it() -> None:
+    changes = [BufferTarget(0.1, 200), BufferTarget(0.51, 320), BufferTarget(0.91, 260)]
+    call = call_of(attached(), *spoken(0.0, 50), *changes, ended(1.0))
+    configured = RecordedCall(replace(call.header, settings={"jitter": {"target_ms": 200}}), call.entries, True)
+    shown, unknown = (timeline(it, CallSides(it)) for it in (configured, call))
+
+    assert values(shown, "target", 0, 100) == [200] * 5
+    assert values(shown, "target", 460, 540) == [200, 200, 320, 320]
+    assert values(shown, "target", 880, 960) == [320, 260, 260, 260]
+    assert values(unknown, "target", 0, 40) == [NONE_16, NONE_16]
+
+
 def test_what_was_sent_and_is_not_heard_yet_gets_less_with_time_and_is_gone_at_a_clear() -> None:
     shown = of(*spoken(0.0, 50), *sent(0.19, 10), ClearSent(0.27), ended(1.0))
 
@@ -69,10 +83,16 @@ def test_a_turn_is_from_its_first_sound_to_its_last_and_a_long_silence_divides_i
 
 
 @pytest.mark.parametrize(
-    ("then", "outcome"), [(["bargein.settled"], "settled"), (["bargein.false"], "false alarm"), ([], None)]
+    ("then", "outcome"),
+    [
+        ([("bargein.settled", {})], "settled"),
+        ([("bargein.false", {"by": "assistant"})], "false alarm"),
+        ([("bargein.false", {"by": "agreement"})], "agreement"),
+        ([], None),
+    ],
 )
 def test_a_cut_has_its_pause_its_clear_and_the_last_byte_that_could_be_heard(
-    then: list[str], outcome: str | None
+    then: list[tuple[str, dict[str, str]]], outcome: str | None
 ) -> None:
     noticed = told(1.2, "speech.started", onset_ms=1000, likely_ms=1100, decided_ms=1200)
     cut = told(1.21, "bargein.flushed", turn=1, **FLUSHED)
@@ -82,7 +102,7 @@ def test_a_cut_has_its_pause_its_clear_and_the_last_byte_that_could_be_heard(
         noticed,
         ClearSent(1.21),
         cut,
-        *[told(1.5, name, turn=1) for name in then],
+        *[told(1.5, name, turn=1, **values) for name, values in then],
         *sent(2.0, 5, position_ms=400),
         ended(4.0),
     )

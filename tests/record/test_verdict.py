@@ -94,6 +94,23 @@ def test_what_went_wrong_is_said_with_its_time_and_its_cause(entries: list[Timed
     assert "Nothing went wrong." not in found
 
 
+def test_an_interruption_that_was_only_agreement_is_no_false_alarm() -> None:
+    cut, back = told(5.0, "bargein.flushed", turn=1, **FLUSHED), told(5.9, "bargein.false", turn=1, by="agreement")
+    another = told(7.0, "bargein.flushed", turn=1, **FLUSHED), told(9.0, "bargein.false", turn=1, by="assistant")
+    agreed = "The caller only agreed 1 time, and the assistant went on with what they had not heard."
+
+    assert sentences(cut, back, ended(20.0)) == [
+        "Nothing went wrong.",
+        "The caller hung up after 00:20.0.",
+        agreed,
+    ]
+    assert sentences(cut, back, *another, ended(20.0)) == [
+        "At 00:07.0 the assistant was cut by a false alarm: it went on as if nobody had interrupted it.",
+        "The caller hung up after 00:20.0.",
+        agreed,
+    ]
+
+
 def test_frames_of_a_turn_that_was_cut_are_a_fault_of_the_relay() -> None:
     (first, *_) = sentences(ended(9.0, frames_stale=2))
 

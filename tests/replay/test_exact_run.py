@@ -1,7 +1,9 @@
 """A recorded call runs again exactly as it was: every message to both sides, and every event."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 
 import pytest
 import trio
@@ -16,6 +18,21 @@ from relay.wire.vapi_actions import Transfer
 from tests.support.lively import CLOCK_S, record_lively, timed_entries
 from tests.support.numbered import numbered
 from tests.support.recorded import recorded_rig
+from relay.call.report.events import WebhookAccepted
+from relay.metrics import Metrics
+from relay.record.call_recording import CallRecording
+from relay.record.entries import ClockSeen, FromCaller, RecordingHeader, SpeechScore, Timed, ToAssistant, Told
+from relay.replay.decisions import count, differences
+from relay.replay.exact_run import run_exactly
+from relay.replay.settings import config_of
+from relay.state import StateStore
+from relay.state.memory import MemoryBackend, MemoryTables
+from relay.state.store import inline
+from tests.support.callrig import SID, TONE
+from tests.support.commands import relay
+from tests.support.lively import CLOCK_S, record_lively, timed_entries
+from tests.support.numbered import numbered
+from tests.support.recorded import files_in, recorded_rig
 
 SEEDS = range(6)
 
@@ -78,3 +95,113 @@ def test_an_assistant_that_leaves_does_so_again(*, by_webhook: bool, tmp_path: P
 
     assert {"transfer.refused", "transfer.accepted"} < set(told)
     assert differences(entries, again(header, entries), browser=False) == []
+
+
+def store(owner: str, tables: MemoryTables) -> StateStore:
+    return StateStore(MemoryBackend(owner, tables, wall=trio.current_time), Metrics(), executor=inline)
+
+
+def record_taken_over(folder: Path) -> tuple[Path, Path]:
+    """A call that is interrupted and goes on in another process, where it is interrupted again: its two files."""
+
+    async def have() -> None:
+        clock.jump(CLOCK_S)
+        tables = MemoryTables()
+        async with recorded_rig(folder, store=store("old", tables)) as rig:
+            await rig.begin()
+            rig.assistant.speech("started")
+            rig.assistant.say(numbered(0, 100))
+            rig.assistant.transcript("Hello, how can I help you?", role="assistant", kind="final")
+            await trio.sleep(2)
+            await rig.calls.drain(0)
+        async with recorded_rig(folder, store=store("new", tables)) as rig:
+            call = await rig.takeover.take(SID)
+            assert call is not None
+            rig.assistant = await rig.meet_assistant()
+            rig.phone = await rig.attach(call)
+            rig.assistant.speech("started")
+            rig.assistant.say(numbered(0, 200))
+            await trio.sleep(1)
+            rig.phone.say(TONE * 50)
+            await trio.sleep(2)
+            rig.phone.stop()
+            await rig.until_over(60)
+
+    clock = MockClock(autojump_threshold=0)
+    trio.run(have, clock=clock)
+    first, second = sorted(files_in(folder), key=lambda path: len(path.name))
+    return first, second
+
+
+def test_a_call_that_went_on_in_another_process_comes_out_the_same_in_both(tmp_path: Path) -> None:
+    files = record_taken_over(tmp_path)
+    (_, first), (header, second) = map(timed_entries, files)
+    told = {entry.name for entry in second if isinstance(entry, Told)}
+
+    assert files[1].name == f"{header.call_id}-2.relay"
+    assert {"assistant.reconnected", "bargein.flushed"} <= told
+    for path, entries in zip(files, (first, second), strict=True):
+        assert any(isinstance(entry, ToAssistant) for entry in entries)
+        assert json.loads(relay("replay", str(path), "--json").stdout)["differences"] == []
+    assert json.loads(relay("replay", *map(str, files), "--json").stdout)["identical"] == 2
+
+
+def test_what_a_webhook_told_is_told_again(tmp_path: Path) -> None:
+    async def have() -> None:
+        clock.jump(CLOCK_S)
+        async with recorded_rig(tmp_path) as rig:
+            await rig.begin()
+            lost = str(rig.call.summary()["assistant_call_id"])
+            rig.dialer.connect_after_s = 5.0
+            await trio.sleep(1.007)  # no frame comes at this moment: which of the two is first would be chance
+            rig.dialer.sockets[0].dead.set()
+            await trio.sleep(1.004)
+            rig.call.told_by_webhook(WebhookAccepted("status-update", lost, "assistant-ended-call"))
+            await rig.until_over(60)
+
+    clock = MockClock(autojump_threshold=0)
+    trio.run(have, clock=clock)
+    (path,) = files_in(tmp_path)
+    header, entries = timed_entries(path)
+    found = again(header, entries)
+
+    assert differences(entries, found, browser=False) == []
+    assert {"webhook.accepted", "assistant.ended"} <= {it.name for it in found if isinstance(it, Told)}
+
+
+def test_a_machine_that_stalls_within_a_step_does_not_make_another_call_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every few seconds, before a look at the clock. Without the time of that look it would.
+
+    The tasks have their turns in an order that is the same every time: with all that is due at once after a stall, on a
+    clock that stands still, which of them is first may make another call of it, too.
+    """
+    monkeypatch.setattr(trio._core._run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)
+    with_it, without_it = [], []
+    for seed in (9, 12, 15):
+        monkeypatch.setattr(trio._core._run, "_r", Random(seed))
+        header, entries = timed_entries(record_stalling(tmp_path, seed))
+        unseen = [entry for entry in entries if not isinstance(entry, ClockSeen)]
+        assert len(entries) - len(unseen) > 1
+        with_it += differences(entries, again(header, entries), browser=False)
+        without_it += differences(entries, again(header, unseen), browser=False)
+
+    assert with_it == []
+    assert len(without_it) > 10
+
+
+def record_stalling(folder: Path, seed: int) -> Path:
+    dice, look, stalled_at = Random(seed), CallRecording.look, [CLOCK_S]
+
+    def stalled_look(self: CallRecording) -> float:
+        if (now := trio.current_time()) > stalled_at[-1] + 3 and dice.random() < 0.01:
+            stalled_at.append(now)
+            clock = trio.lowlevel.current_clock()
+            assert isinstance(clock, MockClock)
+            clock.jump(dice.uniform(0.3, 0.9))
+        return look(self)
+
+    with pytest.MonkeyPatch.context() as stalling:
+        stalling.setattr(CallRecording, "look", stalled_look)
+        return record_lively(folder, seed, call_s=12.0)

@@ -69,13 +69,9 @@ def test_a_value_that_is_not_allowed_is_refused(change: dict[str, object]) -> No
         config_of(header(), change)
 
 
-@pytest.mark.parametrize(
-    ("changed", "told"),
-    [({"clock_s": None}, "version 1.2.3, which took down too little"), ({"goes_on": True}, "began in another process")],
-)
-def test_a_recording_without_all_that_it_takes_is_refused(changed: dict[str, object], told: str) -> None:
-    with pytest.raises(CannotReplay, match=told):
-        config_of(header(**changed), {})
+def test_a_recording_without_all_that_it_takes_is_refused() -> None:
+    with pytest.raises(CannotReplay, match=r"version 1\.2\.3, which took down too little"):
+        config_of(header(clock_s=None), {})
 
 
 def test_settings_of_a_later_version_are_passed_over() -> None:

@@ -1,10 +1,15 @@
 """The stage of a replay: the real call, as it was when its recording began, gets what it got."""
 
+from dataclasses import replace
 from typing import Any
 
+import pytest
 import trio
+from msgspec.structs import replace as msgspec_replace
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from relay.errors import CannotReplay
+from relay.logic.assistant.conversation import Turn
 from relay.record.backlog import Backlog
 from relay.record.call_recording import CallRecording
 from relay.record.entries import (
@@ -12,6 +17,7 @@ from relay.record.entries import (
     AssistantGone,
     CallerLent,
     CallerNote,
+    CallStood,
     Dialled,
     FromCaller,
     RecordingHeader,
@@ -23,9 +29,11 @@ from relay.record.entries import (
 from relay.record.recorder import recorded_settings
 from relay.redaction import Redactor
 from relay.replay.settings import config_of
-from relay.replay.stage import open_stage
+from relay.replay.stage import open_stage, record_at_start
+from relay.state import CallRecord, KeptToken
 from tests.replay.test_peers import OpenedByHand
 from tests.support.callrig import SILENCE, config
+from tests.support.records import record
 
 HEADER = RecordingHeader(
     "1", "f00d", "CA1", 1.0, "mulaw", 8000, "mulaw", 8000, recorded_settings(config()), clock_s=100.0
@@ -35,8 +43,8 @@ HEADER = RecordingHeader(
 async def played(clock: MockClock, *entries: Any) -> list[Any]:
     clock.jump(100.0)
     recording = CallRecording(HEADER, Redactor(), trio.current_time(), Backlog())
-    gate = OpenedByHand(open_=True)
-    async with open_stage(HEADER, config_of(HEADER, {}), recording, gate, None) as stage:
+    gate, known = OpenedByHand(open_=True), config_of(HEADER, {})
+    async with open_stage(HEADER, known, record_at_start(HEADER, [], known), recording, gate, apology=None) as stage:
         for entry in entries:
             await wait_all_tasks_blocked()
             stage.give(entry)
@@ -83,3 +91,25 @@ async def test_what_a_webhook_told_is_told_again(mock_clock: MockClock) -> None:
 
     assert ("webhook.joined", "status-update") in [(name, values.get("type")) for name, values in told]
     assert [values["reason"] for name, values in told if name == "call.ended"] == ["assistant_ended"]
+
+
+@pytest.mark.parametrize(
+    ("first", "told"),
+    [
+        ([], "began in another process, and how it stood there is not recorded"),
+        ([CallStood(0.0, {"version": 2})], "recorded in another way how the call stood"),
+    ],
+)
+def test_a_call_of_another_process_whose_state_is_not_known_is_refused(first: list[Any], told: str) -> None:
+    with pytest.raises(CannotReplay, match=told) as refused:
+        record_at_start(msgspec_replace(HEADER, goes_on=True), first, config_of(HEADER, {}))
+    assert refused.value.code == "CANNOT_REPLAY"
+
+
+def test_tokens_and_what_is_known_of_the_caller_are_not_in_the_state() -> None:
+    began = record(variables={"name": "Ada"}, tokens=(KeptToken("ab" * 32, 9.0),), conversation=(Turn("user", "Hi"),))
+    state = began.without_secrets()
+
+    assert "Ada" not in str(state)
+    assert "abab" not in str(state)
+    assert CallRecord.from_plain(state) == replace(began, variables={}, tokens=())

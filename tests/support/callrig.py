@@ -82,7 +82,11 @@ class AssistantSocket:
             await trio.sleep_forever()
         await self.close()
 
-    async def run_keepalive(self, interval_s: float, timeout_s: float) -> None:
+    async def run_keepalive(
+        self, interval_s: float, timeout_s: float, answered: Callable[[float], None] | None = None
+    ) -> None:
+        if answered is not None:
+            answered(0.04)
         await self.dead.wait()
         raise LegLost("no pong")
 

@@ -14,15 +14,13 @@ the present call goes on to its end, which is a loss like any other.
 
 from collections.abc import Callable
 
-import trio
-
 from relay.call.assistant.connection import Talk
 from relay.call.assistant.pool import AssistantPool
 from relay.call.playback.dialogue import Dialogue
 from relay.call.playback.playback import Playback
 from relay.logic.assistant.ladder import Dial, Ladder
 from relay.logic.assistant.lifetime import Lifetime, LifetimeRules, Moment, Scene
-from relay.wakeup import deadline
+from relay.wakeup import current_time, deadline
 
 POLL_S = 0.05
 """The moment depends on what several other parts do; so much later it is still the moment."""
@@ -74,7 +72,7 @@ class ChangeOver:
             await talk.over.wait()
         ladder = self._pool.ladder(self._tries)
         while not talk.over.is_set():
-            now = trio.current_time()
+            now = current_time()
             if now >= lifetime.window_at:
                 self._keep_dialled(ladder, now)
             moment = lifetime.moment(self._scene(talk), now)

@@ -2,12 +2,10 @@
 
 from collections.abc import Callable
 
-import trio
-
 from relay.call.playback.playback import Playback
 from relay.media.comfort import comfort_frames
 from relay.media.frames import FRAME_MS
-from relay.wakeup import Signal, sleep_until
+from relay.wakeup import Signal, current_time, sleep_until
 
 COMFORT_AFTER_S = 0.9
 """Without sound, during an outage. With what is queued ahead and the filling of the buffer this is under 1.5 s."""
@@ -38,7 +36,7 @@ class Comfort:
         while True:
             while not self._outage:
                 await self._news.wait()
-            due, number = trio.current_time() + COMFORT_AFTER_S, 0
+            due, number = current_time() + COMFORT_AFTER_S, 0
             while needed():
                 due = max(due, self._playback.speaker.last_audible_at + COMFORT_AFTER_S)
                 await sleep_until(due, "comfort")
@@ -48,6 +46,6 @@ class Comfort:
                     number += 1
                     due += FRAME_MS / 1000
             self._outage = False
-            await self._news.wait(trio.current_time() + PLAYED_S, "comfort")
+            await self._news.wait(current_time() + PLAYED_S, "comfort")
             if number and not self._outage:
                 self._playback.comfort_over()

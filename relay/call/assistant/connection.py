@@ -46,6 +46,7 @@ from relay.errors import AssistantUnavailable, LegClosed, LegLost
 from relay.logic.assistant.ladder import Ladder
 from relay.logic.assistant.recurrence import SOON_S
 from relay.media.frames import AudioFormat
+from relay.wakeup import current_time, sleep_until
 from relay.wire.vapi_call import CallCreated
 from relay.wire.vapi_ended import Family, family
 
@@ -113,7 +114,7 @@ class Connection:
         self._pump = Pump(outgoing, incoming, opening, dialer.format, report)
         self._stay = trio.CancelScope()
         self._ending = Ending.FAILED
-        self._dialed_at = trio.current_time()
+        self._dialed_at = current_time()
         self.format = dialer.format
         self.call_id: str | None = None
         self.locked_out_s = 0.0
@@ -123,7 +124,7 @@ class Connection:
     @property
     def lived_s(self) -> float:
         """How long it has been live."""
-        return 0.0 if self.began_at is None else trio.current_time() - self.began_at
+        return 0.0 if self.began_at is None else current_time() - self.began_at
 
     @property
     def busy(self) -> bool:
@@ -157,24 +158,31 @@ class Connection:
     async def _hold(self, created: CallCreated, listening: Callable[[], None]) -> None:
         """Converse; the call is over in any case then, or will be."""
         self._ending = Ending.LOST
-        talk, lifeline = trio.CancelScope(), trio.CancelScope(shield=True)
+        talk, lifeline, leaving = trio.CancelScope(), trio.CancelScope(shield=True), trio.CancelScope()
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._leave_when_cancelled, talk, lifeline)
-                with lifeline:
-                    self._ending = await self._try_to_converse(created, talk, listening)
-                nursery.cancel_scope.cancel()
+                nursery.start_soon(self._leave_when_cancelled, talk, lifeline, leaving)
+                try:
+                    with lifeline:
+                        self._ending = await self._try_to_converse(created, talk, listening)
+                finally:
+                    leaving.cancel()
         finally:
             if not self._pump.hung_up:
                 self._placer.end(self._dialer, created.call_id, created.control_url)
 
-    async def _leave_when_cancelled(self, talk: trio.CancelScope, lifeline: trio.CancelScope) -> None:
-        """Whatever is under way on the lifeline may go on for a moment after the talk."""
-        try:
-            await trio.sleep_forever()
-        finally:
-            talk.cancel()
-            lifeline.deadline = trio.current_time() + LEAVE_S
+    async def _leave_when_cancelled(
+        self, talk: trio.CancelScope, lifeline: trio.CancelScope, leaving: trio.CancelScope
+    ) -> None:
+        """Whatever is under way on the lifeline may go on for a moment after the talk, until `leaving` is cancelled."""
+        with leaving:
+            try:
+                await trio.sleep_forever()
+            finally:
+                talk.cancel()
+                leaving.shield = True
+                await sleep_until(current_time() + LEAVE_S, f"leave-{self._incoming.number}")
+                lifeline.cancel()
 
     async def _place(self, call_id: str) -> CallCreated | None:
         self._report.tell(Dialing(self._dialer.name, audio=str(self._dialer.format)))
@@ -226,7 +234,7 @@ class Connection:
         async with self._dialer.connect(created) as socket:
             if self._recording is not None:
                 self._recording.assistant_connected(self._incoming.number)
-            self.began_at = trio.current_time()
+            self.began_at = current_time()
             self._report.tell(AssistantReady(created.call_id))
             listening()
             async with trio.open_nursery() as nursery:
@@ -247,8 +255,10 @@ class Connection:
     async def _talk(self, socket: AssistantSocket) -> Ending:
         """Return when the assistant says that it has ended the call."""
         session, reconnect = self._config.session, self._config.reconnect
+        recording = self._recording
+        answered = None if recording is None else partial(recording.ping_answered, self._incoming.number)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(socket.run_keepalive, session.keepalive_s, session.pong_timeout_s)
+            nursery.start_soon(socket.run_keepalive, session.keepalive_s, session.pong_timeout_s, answered)
             nursery.start_soon(self._incoming.watch, reconnect.answer_timeout_s, reconnect.audio_timeout_s)
             try:
                 ended = await self._incoming.run(socket)
@@ -266,7 +276,7 @@ class Connection:
     def _has_reached_limit(self) -> bool:
         """An end that comes now may be the provider's doing, which counts from a moment after our request."""
         limit_s = self._dialer.max_call_s
-        return limit_s is not None and trio.current_time() >= self._dialed_at + limit_s - LIMIT_EARLY_S
+        return limit_s is not None and current_time() >= self._dialed_at + limit_s - LIMIT_EARLY_S
 
     def _broken(self, lost: BaseExceptionGroup[LegLost | LegClosed], *, leaving: bool) -> Ending:
         error: BaseException = lost
@@ -324,7 +334,7 @@ class Talk:
             self.over.set()
 
     def _tell_ladder(self) -> None:
-        now = trio.current_time()
+        now = current_time()
         if self.ending is Ending.LOCKED_OUT:
             self.ladder.locked_out(self.rung, now, self.connection.locked_out_s)
         elif self.ending in {Ending.FAILED, Ending.REFUSED, Ending.FAULTY}:

@@ -32,7 +32,9 @@ class AssistantSocket(PromptSocket, Protocol):
     async def part(self) -> None:
         """Close, and return when the peer has answered that: it knows. Raises LegLost when there is no answer."""
 
-    async def run_keepalive(self, interval_s: float, timeout_s: float) -> None: ...
+    async def run_keepalive(
+        self, interval_s: float, timeout_s: float, answered: Callable[[float], None] | None = None
+    ) -> None: ...
 
 
 class Dialer(Protocol):

@@ -59,7 +59,7 @@ from relay.logic.assistant.ladder import Ladder, Wait
 from relay.logic.assistant.lifetime import Moment
 from relay.logic.assistant.recurrence import Recurrence
 from relay.logic.end_reason import EndReason
-from relay.wakeup import sleep_until
+from relay.wakeup import current_time, sleep_until
 from relay.weak import weakly
 from relay.wire.vapi_controls import add_message
 from relay.wire.vapi_ended import ended_by_assistant
@@ -138,7 +138,7 @@ class Forwarder:
         """Before `run`: the conversation was another process's, whose call with the assistant is lost."""
         self.assistant = assistant
         self._note_handed(assistant, handed_to)
-        self._outage = _Outage(trio.current_time(), lost_call_id, taken_over=True)
+        self._outage = _Outage(current_time(), lost_call_id, taken_over=True)
         self._report.status.assistant_away("assistant lost")
         self._comfort.begin()
 
@@ -177,7 +177,7 @@ class Forwarder:
     async def _converse(self, dial: StartDial) -> EndReason:
         spare = partial(self._dial_spare, dial)
         change_over = ChangeOver(self._pool, self._tries, self._playback, self._dialogue, dial=spare)
-        give_up_at = trio.current_time() + self._config.reconnect.budget_s
+        give_up_at = current_time() + self._config.reconnect.budget_s
         while (talk := change_over.take() or await self._next(dial, give_up_at)) is not None:
             talk = await self._follow(talk, change_over)
             if talk.ending is Ending.ENDED or self._departure.end_reason is not None:
@@ -188,13 +188,13 @@ class Forwarder:
             if hopeless:
                 self._ladder.leave_out(talk.rung)  # it may have come by the ladder of the change-over
             if talk.ending in {Ending.LOST, Ending.FAULTY}:
-                give_up_at = max(give_up_at, trio.current_time() + self._config.reconnect.budget_s)
+                give_up_at = max(give_up_at, current_time() + self._config.reconnect.budget_s)
                 self._note_loss()
             else:
                 self._note_failure()
             if hopeless or talk.ending in {Ending.REFUSED, Ending.LOCKED_OUT} or change_over.is_prepared:
                 continue
-            attempt_at = self._backoff.next_at(trio.current_time())
+            attempt_at = self._backoff.next_at(current_time())
             if attempt_at is None:
                 break
             await sleep_until(attempt_at, "back_off")
@@ -210,7 +210,7 @@ class Forwarder:
 
     async def _next(self, dial: StartDial, give_up_at: float) -> Talk | None:
         """A new call; None: there is nobody left to dial, or not in time."""
-        while isinstance(step := self._ladder.next(trio.current_time()), Wait):
+        while isinstance(step := self._ladder.next(current_time()), Wait):
             if step.until > give_up_at:
                 return None
             await sleep_until(step.until, "ladder")
@@ -280,7 +280,7 @@ class Forwarder:
         self._report.tell(
             AssistantChanged(
                 moment=moment,
-                prepared_ms=round((trio.current_time() - new.dialed_at) * 1000),
+                prepared_ms=round((current_time() - new.dialed_at) * 1000),
                 replayed_ms=self._replay.unread_ms,
                 dropped_ms=self._replay.dropped_ms - dropped_ms,
                 assistant_call_id=self.assistant_call_id,
@@ -324,7 +324,7 @@ class Forwarder:
     def _note_loss(self) -> None:
         self._outage.lost_call_id = self.assistant_call_id
         if self._outage.since is None:
-            self._outage.since = trio.current_time()
+            self._outage.since = current_time()
             self._outage.dropped_before_ms = self._replay.dropped_ms
         self._rewind()
         self._playback.intake.assistant_lost()
@@ -343,7 +343,7 @@ class Forwarder:
             return
         self._report.tell(
             AssistantReconnected(
-                gap_ms=round((trio.current_time() - outage.since) * 1000, 1),
+                gap_ms=round((current_time() - outage.since) * 1000, 1),
                 replayed_ms=self._replay.unread_ms,
                 dropped_ms=self._replay.dropped_ms - outage.dropped_before_ms,
                 attempt=self._backoff.attempt,

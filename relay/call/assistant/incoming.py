@@ -13,7 +13,7 @@ from relay.logic.assistant.liveness import Liveness
 from relay.media.aligner import SampleAligner
 from relay.media.frames import AudioFormat
 from relay.net.sockets import MessageSocket
-from relay.wakeup import sleep_until
+from relay.wakeup import current_time, sleep_until
 from relay.wire import vapi
 from relay.wire.vapi_actions import Action
 
@@ -81,7 +81,7 @@ class Incoming:
         if isinstance(message, bytes):
             self.began.set()
             audible = self._playback.intake.push(self._samples.push(message))
-            self._liveness.audio(trio.current_time(), audible=audible)
+            self._liveness.audio(current_time(), audible=audible)
             return None
         event = self._parse(message)
         return None if event is None else self._handle(event)
@@ -94,7 +94,7 @@ class Incoming:
             recording.from_assistant(message, has_floor=False, connection=self.number)
         if isinstance(message, bytes):
             self.began.set()
-            self._liveness.audio(trio.current_time(), audible=True)
+            self._liveness.audio(current_time(), audible=True)
             self._samples.push(message)
             return None
         event = self._parse(message)
@@ -103,14 +103,14 @@ class Incoming:
     async def watch(self, answer_timeout_s: float, audio_timeout_s: float) -> None:
         """Until cancelled. Raises LegLost when no message ever comes, or a steady stream of audio does not go on."""
         name = f"liveness-{self.number}"
-        await sleep_until(trio.current_time() + answer_timeout_s, name)
+        await sleep_until(current_time() + answer_timeout_s, name)
         if not self._liveness.answered:
             raise LegLost(f"not a word from the assistant in {answer_timeout_s:g} s")
         while audio_timeout_s:
             due = self._liveness.deadline(audio_timeout_s)
-            await sleep_until(trio.current_time() + audio_timeout_s if due is None else due, name)
+            await sleep_until(current_time() + audio_timeout_s if due is None else due, name)
             due = self._liveness.deadline(audio_timeout_s)
-            if due is not None and due <= trio.current_time():
+            if due is not None and due <= current_time():
                 raise LegLost(f"no audio from the assistant in {audio_timeout_s:g} s")
         await trio.sleep_forever()
 

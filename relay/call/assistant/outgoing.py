@@ -4,13 +4,11 @@ import math
 from collections import deque
 from collections.abc import Callable
 
-import trio
-
 from relay.call.report.counts import Counts
 from relay.logic.assistant.replay import ReplayLog
 from relay.media.frames import Audio, AudioFormat
 from relay.media.transcode import Transcoder
-from relay.wakeup import Signal
+from relay.wakeup import Signal, current_time
 
 NOTES_MAX = 32
 """Text messages that may wait for the assistant's socket: more than anybody's fingers send in a second."""
@@ -55,7 +53,7 @@ class Outgoing:
         """What is to be sent now; None: nothing yet."""
         if self._notes:
             return self._notes.popleft()
-        frame, left_out = self.replay.read(trio.current_time())
+        frame, left_out = self.replay.read(current_time())
         self._counts.dropped("pause", left_out)
         if frame is None or self._transcoder is None:
             return frame
@@ -64,7 +62,7 @@ class Outgoing:
     def audio_sent(self) -> float | None:
         """The frame that was taken is written. How long the oldest new audio waited for that, while nothing is old."""
         since, self._unsent_since = self._unsent_since, None
-        return None if since is None or self.replay.replaying else trio.current_time() - since
+        return None if since is None or self.replay.replaying else current_time() - since
 
     async def wait(self, write_now: Callable[[], bool] | None = None) -> None:
         """Return when it is worth asking `take` again.
@@ -72,7 +70,7 @@ class Outgoing:
         Until then `write_now` is called when audio comes, and says whether it took all that waits: then there is no
         reason to return.
         """
-        at = self.replay.next_at(trio.current_time())
+        at = self.replay.next_at(current_time())
         self._write_now = write_now
         try:
             await self._news.wait(math.inf if at is None else at, "outgoing")

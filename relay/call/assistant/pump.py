@@ -32,7 +32,7 @@ from relay.call.assistant.outgoing import Outgoing
 from relay.call.report.report import Report
 from relay.errors import LegLost
 from relay.media.frames import FRAME_MS, AudioFormat
-from relay.wakeup import deadline, turn
+from relay.wakeup import current_time, deadline, turn
 from relay.wire import vapi_controls
 
 SEND_DEADLINE_S = 5.0
@@ -163,7 +163,7 @@ class Pump:
     async def _open(self, socket: AssistantSocket) -> None:
         if self._opening.messages is None:
             return
-        with deadline(f"opening-{self._incoming.number}", trio.current_time() + READY_S):
+        with deadline(f"opening-{self._incoming.number}", current_time() + READY_S):
             await self._incoming.began.wait()
         self.stands_by = True
         await self._stand_by(socket)
@@ -172,7 +172,7 @@ class Pump:
             self._opening.opened()
 
     async def _stand_by(self, socket: AssistantSocket) -> None:
-        due = trio.current_time()
+        due = current_time()
         while not (self._floor.is_set() or self._leaving):
             await self._send(socket, self._format.silent_frame)
             self._counts.frame("assistant", "up")
@@ -189,7 +189,7 @@ class Pump:
             if self._at_once % SENDS_PER_TURN == 0:
                 await trio.lowlevel.cancel_shielded_checkpoint()
             return
-        self._sending.deadline = trio.current_time() + SEND_DEADLINE_S
+        self._sending.deadline = current_time() + SEND_DEADLINE_S
         try:
             await socket.send(message)
         except LegLost:

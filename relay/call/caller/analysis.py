@@ -12,6 +12,7 @@ hear the caller later and later.
 
 from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Literal
 
 import numpy as np
@@ -36,7 +37,7 @@ from relay.media.remake import PairPacketizer
 from relay.media.silero import WINDOW_SAMPLES
 from relay.media.uplink import Uplink
 from relay.media.windows import WindowCutter
-from relay.wakeup import sleep_until
+from relay.wakeup import current_time, sleep_until
 from relay.weak import weakly
 
 FLOW_AFTER_S = 0.4
@@ -95,7 +96,7 @@ class Analysis:
         self._has_cut = False
         """Something was left out in front of what comes next."""
         self._made_up_ms = 0
-        self._arrived_at = self._last_media_at = self._covered_until = trio.current_time()
+        self._arrived_at = self._last_media_at = self._covered_until = current_time()
         self._flow = trio.Event()
         self._waiting: WindowQueue | None = None
         """The detector's queue, while the task waits for audio, and the channel is empty."""
@@ -121,7 +122,8 @@ class Analysis:
 
     async def run(self, frames: trio.MemoryReceiveChannel[CallerAudio | NewStream], engine: SpeechLane) -> None:
         """Work until cancelled. The detector's place in the lane is given back at the end."""
-        with engine.stream(self._judge, self._skip) as stream:
+        own = copy_context()  # the lane has a task of its own
+        with engine.stream(lambda scored: own.run(self._judge, scored), lambda: own.run(self._skip)) as stream:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(stream.raise_failure)
                 nursery.start_soon(self._keep_flowing, stream)
@@ -212,14 +214,14 @@ class Analysis:
 
     async def _keep_flowing(self, stream: WindowQueue) -> None:
         await self._flow.wait()
-        self._covered_until = max(self._covered_until, trio.current_time())
+        self._covered_until = max(self._covered_until, current_time())
         while True:
             due = max(self._last_media_at + FLOW_AFTER_S, self._covered_until + FRAME_MS / 1000)
             await sleep_until(due, "flow")
             if due < self._last_media_at + FLOW_AFTER_S:
                 continue
-            await sleep_until(trio.current_time() + min(trio.current_time() - due, READING_MAX_S), "flow")
-            now = trio.current_time()
+            await sleep_until(current_time() + min(current_time() - due, READING_MAX_S), "flow")
+            now = current_time()
             if now < self._last_media_at + FLOW_AFTER_S:
                 continue
             self._covered_until = max(self._covered_until, now - FLOW_AFTER_S)

@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-import trio
 from numpy.typing import NDArray
 
 from relay.call.caller.vad_engine import Scored
@@ -31,6 +30,7 @@ from relay.media.detector import (
 from relay.media.features import SILENCE_DBFS, level_dbfs
 from relay.media.frames import FRAME_MS
 from relay.media.windows import Window
+from relay.wakeup import current_time
 
 JUDGED_WITHIN_MS = 160
 """What is heard so long after the last that was judged may be speech."""
@@ -62,7 +62,7 @@ class SpeechDetection:
         self._caller_heard = caller_heard
         self._judged_ms = 0.0
         self._quiet_until_ms = -math.inf
-        self.last_speech_at = trio.current_time()
+        self.last_speech_at = current_time()
 
     @property
     def speaking(self) -> bool:
@@ -94,7 +94,7 @@ class SpeechDetection:
         self._judged_ms = window.end_ms
         decision = self._detector.push(window.samples, scored.probability, window.end_ms, scored.voice_bound)
         if self._detector.state is State.SPEAKING:
-            self.last_speech_at = trio.current_time()
+            self.last_speech_at = current_time()
         self._note_pause(window)
         if decision is not None:
             self._note_sentence(decision)
@@ -119,7 +119,7 @@ class SpeechDetection:
             case Confirmed(onset_ms=onset_ms):
                 self._sentences.began(int(onset_ms // FRAME_MS))
             case Ended(at_ms=at_ms):
-                self._sentences.ended(math.ceil(at_ms / FRAME_MS), trio.current_time())
+                self._sentences.ended(math.ceil(at_ms / FRAME_MS), current_time())
 
     def _tell(self, decision: Decision) -> None:
         """An interruption cannot wait for a log line, so that comes second."""
@@ -127,7 +127,7 @@ class SpeechDetection:
             case Likely(onset_ms=onset_ms) | Confirmed(onset_ms=onset_ms):
                 self._caller_heard(decision, self._clock_time(onset_ms))
             case Rejected() | Ended():
-                self._caller_heard(decision, trio.current_time())
+                self._caller_heard(decision, current_time())
         match decision:
             case Confirmed(onset_ms=onset_ms, likely_ms=likely_ms, decided_ms=decided_ms):
                 self._report.tell(

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 
-import trio
-
 from relay.logic.assistant.conversation import Conversation, Turn
 from relay.logic.assistant.replay import Rewind
 from relay.logic.assistant.sentences import Sentences
 from relay.logic.playback.frame import PlayFrame
 from relay.media.frames import FRAME_MS
+from relay.wakeup import current_time
 
 
 class Dialogue:
@@ -28,7 +27,7 @@ class Dialogue:
 
     def user_said(self, text: str, *, final: bool) -> None:
         """A transcript of the caller."""
-        self._sentences.transcript(final=final, now=trio.current_time())
+        self._sentences.transcript(final=final, now=current_time())
         if final:
             self._conversation.user_said(text)
 
@@ -93,9 +92,9 @@ class Dialogue:
 
     def rewind(self) -> Rewind:
         """The connection is lost: the next one gets what the caller has said and may not have been understood."""
-        return self._sentences.rewind(trio.current_time())
+        return self._sentences.rewind(current_time())
 
     def _begin(self) -> None:
         self._conversation.assistant_began()
-        self._sentences.assistant_spoke(trio.current_time())
+        self._sentences.assistant_spoke(current_time())
         self._arrived = 0

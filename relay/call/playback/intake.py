@@ -4,8 +4,6 @@ import math
 from collections.abc import Iterable, Sequence
 from itertools import dropwhile
 
-import trio
-
 from relay.call.playback.dialogue import Dialogue
 from relay.call.playback.flush import Flush
 from relay.call.playback.interruptions import Interruptions
@@ -17,6 +15,7 @@ from relay.logic.playback.ruling import Ruling, Verdict
 from relay.media.downlink import Downlink
 from relay.media.frames import FRAME_MS, AudioFormat
 from relay.media.silence import silence_test
+from relay.wakeup import current_time
 
 COMFORT_COVERS_S = 2 * FRAME_MS / 1000
 """A frame of the comfort sound takes the place of the silence that comes so soon behind it."""
@@ -72,12 +71,12 @@ class Intake:
         """The assistant's connection is gone: what is queued is played, what has half arrived is not."""
         self._downlink = Downlink(self._source, self._target)
         self._playout.outage()
-        self._fence.reconnected(trio.current_time())
+        self._fence.reconnected(current_time())
         self._speaker.changed.fire()
 
     def assistant_started(self, turn_index: int | None) -> None:
         """The assistant says that it began to speak."""
-        now = trio.current_time()
+        now = current_time()
         self._apply(self._fence.assistant_started(turn_index, now), now)
         if self._fence.state is FenceState.OPEN:
             self._dialogue.announced()
@@ -96,7 +95,7 @@ class Intake:
             self._apply(self._fence.expire(now), now)
 
     def _offer(self, frames: Iterable[bytes]) -> bool:
-        now = trio.current_time()
+        now = current_time()
         some_audible = False
         for frame in frames:
             audible = not self._is_silent(frame)

@@ -6,8 +6,6 @@ Everything here is a plain function, so no other task can see half a step. Who m
 
 from collections.abc import Callable
 
-import trio
-
 from relay.call.playback.flush import Flush
 from relay.call.playback.intake import Intake
 from relay.call.playback.interruptions import Interruptions
@@ -18,7 +16,7 @@ from relay.logic.playback.barge_in import Action, BargeIn, BargeInRules, BargeIn
 from relay.logic.playback.fence import Fence, FenceState
 from relay.media.detector import Confirmed, Decision, Ended, Likely, Rejected
 from relay.media.interruption_model import AssistantActivity
-from relay.wakeup import Signal
+from relay.wakeup import Signal, current_time
 
 
 class Interrupter:
@@ -59,13 +57,13 @@ class Interrupter:
 
     def assistant_activity(self) -> AssistantActivity:
         """What the assistant is doing, for the classifier."""
-        now = trio.current_time()
+        now = current_time()
         heard_s, left_s = self._playout.heard_ms(self._fence.turn, now) / 1000, self._playout.left_ms(now) / 1000
         return AssistantActivity(heard_s, left_s, first_message=self._is_first_message)
 
     def judged(self, *, interrupts: bool) -> None:
         """What the classifier thinks of the caller's speech."""
-        now = trio.current_time()
+        now = current_time()
         self._silence(lambda: self._barge_in.judged(interrupts=interrupts, now=now), now)
 
     @property
@@ -76,7 +74,7 @@ class Interrupter:
 
     def caller_heard(self, decision: Decision, onset_at: float) -> None:
         """What the detector makes of the caller, who began to speak at `onset_at` if it is speech."""
-        now = trio.current_time()
+        now = current_time()
         self._forget_what_is_over()
         match decision:
             case Likely():
@@ -106,7 +104,7 @@ class Interrupter:
 
     def caller_words(self, text: str) -> None:
         """The assistant has recognised these words of the caller, all of them so far or for good."""
-        now = trio.current_time()
+        now = current_time()
         self._forget_what_is_over()
         if not self._agreement.is_agreement(text):
             self._act(self._barge_in.heard_words(len(text.split()), now), now)
@@ -114,7 +112,7 @@ class Interrupter:
 
     def assistant_interrupted(self) -> None:
         """The assistant says that the caller interrupted it: it has stopped, or will in a moment."""
-        now = trio.current_time()
+        now = current_time()
         self._agreement.interrupted(now)
         if not self._fence.is_open:
             self._fence.confirm(now)

@@ -32,7 +32,7 @@ from relay.media.frames import FRAME_MS, Audio, AudioFormat, Encoding
 from relay.media.packetizer import Packetizer
 from relay.media.silence import silence_test
 from relay.media.transcode import Transcoder
-from relay.wakeup import Signal, deadline
+from relay.wakeup import Signal, current_time, deadline
 
 COMFORT_QUEUED_MS = 300
 """So much of a comfort sound may wait; more than the buffer fills with before it plays."""
@@ -91,7 +91,7 @@ class Playback:
     @property
     def audible(self) -> bool:
         """Whether the caller hears the assistant, or is about to."""
-        return self._playout.audible(trio.current_time())
+        return self._playout.audible(current_time())
 
     @property
     def queued_ms(self) -> int:
@@ -106,16 +106,16 @@ class Playback:
     @property
     def level_dbfs(self) -> float:
         """The level of what the caller hears now."""
-        data = b"".join([frame.data for frame in self._playout.sounding(trio.current_time())])
+        data = b"".join([frame.data for frame in self._playout.sounding(current_time())])
         return level_dbfs(g711.decode(data) if self.format.encoding is Encoding.MULAW else np.frombuffer(data, "<i2"))
 
     def turns(self) -> tuple[Turn, ...]:
         """The conversation as the caller knows it now."""
-        return self._dialogue.turns(self._playout.unheard(trio.current_time()))
+        return self._dialogue.turns(self._playout.unheard(current_time()))
 
     def heard(self, turn: int, position_ms: int) -> None:
         """The caller's side echoed a mark. One of a turn that was cut came back because of the `clear`."""
-        now = trio.current_time()
+        now = current_time()
         behind_clear = self._interruptions.mark_returned(turn, position_ms, now)
         if not behind_clear and not self.fence.is_stale(turn):
             self._playout.mark_heard(position_ms, now)
@@ -124,7 +124,7 @@ class Playback:
     def comfort(self, frame: bytes) -> None:
         """Play this sign of life, unless anything else waits to be played. It cannot be interrupted."""
         if self._playout.queued_ms < COMFORT_QUEUED_MS:
-            now = trio.current_time()
+            now = current_time()
             self._counts.invented("reconnect")
             self.speaker.add([PlayFrame(self.fence.turn, frame, audible=False)], now)
             self.intake.comforted(now)
@@ -137,7 +137,7 @@ class Playback:
         """Play this behind all others, as the assistant's words."""
         speech = Transcoder(audio.format, self.format).push(audio)
         frames = Packetizer(self.format).push(speech.data)
-        turn, now, is_silent = self.fence.turn, trio.current_time(), silence_test(self.format)
+        turn, now, is_silent = self.fence.turn, current_time(), silence_test(self.format)
         self.speaker.add([PlayFrame(turn, frame, not is_silent(frame), now) for frame in frames], now)
 
     async def run(self) -> None:
@@ -154,7 +154,7 @@ class Playback:
             deadlines = (self.fence.deadline, self.interrupter.deadline)
             earliest = min((at for at in deadlines if at is not None), default=math.inf)
             await self.speaker.changed.wait(earliest, "playback")
-            now = trio.current_time()
+            now = current_time()
             self.intake.expire(now)
             self.interrupter.expire(now)
 
@@ -165,10 +165,10 @@ class Playback:
         """
         self.intake.finish()
         while self.audible or self.fence.state is FenceState.HOLDING:
-            now = trio.current_time()
+            now = current_time()
             left_ms = min(self._playout.left_ms(now), LOOK_AGAIN_MS)  # some of it may be silence behind the last word
             await self.speaker.changed.wait(now + max(FRAME_MS, left_ms) / 1000, "last_word")
-        with deadline("last_mark", trio.current_time() + LAST_MARK_S):
+        with deadline("last_mark", current_time() + LAST_MARK_S):
             while self._playout.lingers:
                 await self._marks.wait()
 

@@ -22,7 +22,7 @@ from relay.logic.playback.playout import Playout
 from relay.media.far_end import FarEnd
 from relay.media.frames import FRAME_MS
 from relay.net.outbox import Entry
-from relay.wakeup import Alarm, Signal
+from relay.wakeup import Alarm, Signal, current_time
 
 MARK_EVERY_MS = 200
 """How fine the heard position is known; a mark per frame would double the messages."""
@@ -80,7 +80,7 @@ class Speaker:
         """For `run`, when something is due."""
         self._marked_ms = 0.0
         self._taken_back_ms = 0.0
-        self.last_audible_at = trio.current_time()
+        self.last_audible_at = current_time()
         """When sound was last queued for the caller, or sent."""
 
     def add(self, frames: Sequence[PlayFrame], now: float) -> None:
@@ -101,7 +101,7 @@ class Speaker:
     def attach(self, leg: CallerLeg) -> None:
         """Play to this socket from now on."""
         self._leg = leg
-        self.playout.attach(trio.current_time())
+        self.playout.attach(current_time())
         self.changed.fire()
 
     def detach(self, leg: CallerLeg) -> float:
@@ -112,7 +112,7 @@ class Speaker:
         if self._leg is leg:
             self._leg = None
             self.stop()
-            now = trio.current_time()
+            now = current_time()
             self._taken_back_ms = self.playout.detach(now)
             self._note_cleared(now)
         return self._taken_back_ms
@@ -189,7 +189,7 @@ class Speaker:
         These are early, so that the caller's side never has less ahead of time than it has without.
         """
         due: list[_Due] = []
-        now = trio.current_time()
+        now = current_time()
         at, taken = self.playout.next_send_at(), self.playout.take(now, ahead_s=ahead_s)
         while at is not None and taken is not None:
             frame = taken.frame
@@ -229,6 +229,8 @@ class Speaker:
             self.far_end.cleared(at)
 
     def _sent(self, due: Sequence[_Due], end_ms: float, sent_at: float) -> None:
+        if self._recording is not None:
+            self._recording.buffer_target(sent_at, round(self.playout.target_ms))
         for number, (frame, due_at) in enumerate(due, 1):
             if self.far_end is not None:
                 self.far_end.sent(frame.data, sent_at)

@@ -154,11 +154,17 @@ class Link:
         if self._ponged < number:
             raise self._lost("socket closed")
 
-    async def run_keepalive(self, interval_s: float, timeout_s: float) -> None:
-        """Ping every `interval_s` until cancelled. Raises LegLost when an answer takes over `timeout_s`."""
+    async def run_keepalive(
+        self, interval_s: float, timeout_s: float, answered: Callable[[float], None] | None = None
+    ) -> None:
+        """Ping every `interval_s` until cancelled; `answered` is told how many seconds each answer took. Raises LegLost
+        when one takes over `timeout_s`."""
         while True:
             await trio.sleep(interval_s)
+            asked_at = trio.current_time()
             await self.ping(timeout_s)
+            if answered is not None:
+                answered(trio.current_time() - asked_at)
 
     async def part(self, code: int = 1000, reason: str = "") -> None:
         """Say goodbye, and return when the peer has answered: it has read all that was sent (RFC 6455, 7.1.2).

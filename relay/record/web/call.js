@@ -22,7 +22,7 @@ import { clock } from "./view.js";
  * @typedef {{moments: Moment[], speech: Span[], turns: Turn[], pauses: Pause[], cuts: Cut[], clears: {at: number}[], away: Away[],
  *   holes: Hole[], said: Words[], answers: Answer[], events: LogEvent[]}} Lists
  * @typedef {{id: string, sid: string, started_at: string, duration_ms: number, is_live: boolean,
- *   threshold: number | null, target_ms: number | null, lead_ms: number | null, verdict: string[], worst: number,
+ *   threshold: number | null, lead_ms: number | null, verdict: string[], worst: number,
  *   lists: Lists, tracks: Record<string, import("./track.js").TrackData>,
  *   sound: {type: string, bytes: string} | null}} CallData
  */
@@ -46,6 +46,7 @@ export class RecordedCall {
     this.speech = new Track(tracks.speech);
     this.queued = new Track(tracks.queued);
     this.ahead = new Track(tracks.ahead);
+    this.target = new Track(tracks.target);
   }
 
   /**
@@ -57,6 +58,7 @@ export class RecordedCall {
     const inside = (/** @type {Span} */ it) => it.from <= atMs && atMs < it.to;
     const probability = this.speech.over(atMs, atMs + 1);
     const queued = this.queued.over(atMs, atMs + 1);
+    const target = this.target.over(atMs, atMs + 1);
     const turn = turns.find(inside);
     const hole = holes.find(inside);
     const parts = [
@@ -68,6 +70,7 @@ export class RecordedCall {
       hole && `hole: ${HOLES[/** @type {keyof typeof HOLES} */ (hole.cause)]}`,
       ...away.filter(inside).map(({ leg }) => `the ${leg} is away`),
       queued >= 0 && `buffer ${queued} ms`,
+      target >= 0 && `target ${target} ms`,
       `${this.ahead.over(atMs, atMs + 1)} ms sent and not heard yet`,
     ];
     return parts.filter(Boolean).join(" · ");

@@ -15,6 +15,8 @@ const NAME = 17;
 const WORDS = 17;
 const STEPS_MS = [10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 3e4, 6e4, 12e4, 3e5, 6e5, 12e5];
 const LABEL_PX = 84;
+/** What a cut turned out to be that was none; a name beside it would say nothing of one that was settled. */
+const OUTCOMES = /** @type {Record<string, string>} */ ({ "false alarm": ": a false alarm", agreement: ": only agreement" });
 /** In a longer stretch there is no room for words beside a moment. */
 const TAGS_MS = 90_000;
 
@@ -141,7 +143,7 @@ export class Lanes {
       this.#pen.line(cut.at, top, waves, "cut", 2, []);
       if (cut.last !== null) this.#pen.line(cut.last, inner.top + 14, inner.height - 14, "ink", 1.5, []);
       if (this.#view.spanMs > TAGS_MS) continue;
-      const text = `clear, turn ${cut.turn}${cut.outcome === "false alarm" ? ": a false alarm" : ""}`;
+      const text = `clear, turn ${cut.turn}${OUTCOMES[cut.outcome ?? ""] ?? ""}`;
       this.#pen.tag(text, cut.at, top + waves - 8, "cut");
       if (cut.last !== null && this.#view.spanMs < 8_000) this.#pen.tag("last audible byte", cut.last, inner.top + 10, "ink");
     }
@@ -162,23 +164,24 @@ export class Lanes {
 
   /** @param {number} top @param {number} height */
   #drawBuffer(top, height) {
-    const { target_ms: target, lead_ms: lead } = this.#call.data;
-    const { queued, ahead } = this.#call;
+    const { lead_ms: lead } = this.#call.data;
+    const { queued, ahead, target } = this.#call;
     const end = this.#view.durationMs;
     const seen = Math.max(queued.over(0, end), ahead.over(0, end));
-    const most = Math.max(100, 1.4 * (target ?? 0), 1.4 * (lead ?? 0), Math.min(seen, 2000));
+    const most = Math.max(100, 1.4 * target.over(0, end), 1.4 * (lead ?? 0), Math.min(seen, 2000));
     const y = (/** @type {number} */ ms) => top + height - 2 - (ms / most) * (height - NAME);
     this.#pen.area(queued, most, top + NAME - 6, height - NAME + 6, "assistant");
     this.#pen.curve(ahead, most, top + NAME - 6, height - NAME + 6, "busy");
-    for (const [ms, text, left] of /** @type {[number | null, string, number][]} */ ([
-      [target, "target", 0],
-      [lead, "lead", 110],
-    ])) {
-      if (ms === null) continue;
-      this.#pen.rule(y(ms), "quiet");
-      this.#pen.note(`${text} ${ms} ms`, y(ms), left);
+    const aimed = target.over(this.#view.fromMs, this.#view.fromMs + 1);
+    if (aimed >= 0) {
+      this.#pen.curve(target, most, top + NAME - 6, height - NAME + 6, "quiet", [4, 3]);
+      this.#pen.note(`target ${aimed} ms`, y(aimed));
     }
-    this.#pen.name("buffer (filled), and sent but not heard yet (line)", top);
+    if (lead !== null) {
+      this.#pen.rule(y(lead), "quiet");
+      this.#pen.note(`lead ${lead} ms`, y(lead), 110);
+    }
+    this.#pen.name("buffer (filled), its target (dashed), and sent but not heard yet (line)", top);
   }
 
   /** @param {number} top @param {number} height */

@@ -112,8 +112,9 @@ export class Pen {
    * @param {number} top
    * @param {number} height
    * @param {string} color
+   * @param {number[]} dash
    */
-  curve(track, most, top, height, color) {
+  curve(track, most, top, height, color, dash = []) {
     const pen = this.context;
     const perPixel = this.view.spanMs / this.width;
     pen.strokeStyle = this.color(color);
@@ -125,7 +126,9 @@ export class Pen {
       if (x) pen.lineTo(x, y);
       else pen.moveTo(x, y);
     }
+    pen.setLineDash(dash);
     pen.stroke();
+    pen.setLineDash([]);
   }
 
   /** @param {number} y @param {string} color */

@@ -1,16 +1,22 @@
 """A call that is recorded: the file holds what happened in it, as the log and both its sides say."""
 
+import threading
+from itertools import pairwise
 from pathlib import Path
 
+import pytest
 import trio
 from trio.testing import MockClock
 
+from relay.record.backlog import CALL_MAX_BYTES
 from relay.record.entries import (
+    BufferTarget,
     ClearSent,
     FromAssistant,
     FromCaller,
     MarkReturned,
     MarkSent,
+    PingAnswered,
     RecordingEnd,
     RecordingHeader,
     SpeechScore,
@@ -19,11 +25,12 @@ from relay.record.entries import (
     ToCaller,
     Told,
 )
+from relay.record.folder import RecordingFile
 from relay.record.recorded_call import read_call
 from relay.state.memory import MemoryTables
 from tests.call.whole.test_takeover import go_on, store, talk
 from tests.support.callrig import CONTROL_URL, SID, SOCKET_URL, TONE, Assistant, Rig
-from tests.support.numbered import numbered
+from tests.support.numbered import numbered, whole_and_in_order
 from tests.support.recorded import entries_of, files_in, recorded_rig
 
 UNLOGGED = {"call.state", "assistant.speech", "transcript.partial", "caller.not_back", "assistant.reconnect_failed"}
@@ -72,10 +79,31 @@ async def test_the_file_holds_the_call_as_its_sides_and_its_log_have_it(
     for kind, total in kinds.items():
         assert sum(isinstance(entry, kind) for entry in entries) == counts[total]
     assert sum(isinstance(entry, ClearSent) for entry in entries) == 1
-    for kind in (MarkSent, MarkReturned, FromAssistant, TextFromAssistant, SpeechScore):
+    for kind in (MarkSent, MarkReturned, FromAssistant, PingAnswered, TextFromAssistant, SpeechScore):
         assert any(isinstance(entry, kind) for entry in entries)
     times = [entry.at_s for entry in entries if not isinstance(entry, RecordingHeader)]
     assert times == sorted(times)
+
+
+async def test_the_target_of_the_buffer_is_taken_down_when_it_changes(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with recorded_rig(tmp_path) as rig:
+        rig.call = rig.ring()
+        assistant = Assistant(await rig.dialer.peer(0, within_s=1), rig.dialer.format)
+        rig.phone = await rig.attach(rig.call)
+        for word in range(50):
+            assistant.send(numbered(word, 1))
+            await trio.sleep(0.4 if word == 25 else 0.02)
+        adapted_ms = rig.call.summary()["target_ms"]
+        rig.phone.stop()
+        await rig.until_over(10)
+    entries = entries_of(tmp_path / f"{rig.call.id}.relay")
+    targets_ms = [entry.target_ms for entry in entries if isinstance(entry, BufferTarget)]
+
+    assert targets_ms[0] == 200
+    assert targets_ms[-1] == adapted_ms != 200
+    assert all(one != other for one, other in pairwise(targets_ms))
 
 
 async def test_no_address_of_the_assistants_call_is_in_the_file(tmp_path: Path, autojump_clock: MockClock) -> None:
@@ -130,3 +158,37 @@ async def test_a_call_that_goes_on_in_another_process_has_a_second_file_and_is_r
     assert [event.name for event in call.events].count("caller.attached") == 2
     assert call.complete
     assert call.events[-1].values["reason"] == "caller_hangup"
+
+
+async def test_a_disk_that_hangs_costs_the_recording_and_nothing_of_the_call(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer's thread stands still from the first write on; the call goes on for as long as 2 MB last, and more."""
+    works, write = threading.Event(), RecordingFile.append
+
+    def append(file: RecordingFile, data: bytes) -> None:
+        works.wait()
+        write(file, data)
+
+    monkeypatch.setattr(RecordingFile, "append", append)
+    async with recorded_rig(tmp_path) as rig:
+        try:
+            await rig.begin()
+            recording = rig.call.report.recording
+            assert recording is not None
+            most_bytes = 0
+            rig.assistant.say(numbered(0, 3000))
+            for _ in range(70):
+                await trio.sleep(1)
+                most_bytes = max(most_bytes, recording.waiting_bytes)
+            failed = rig.events("record.failed")
+            rig.phone.stop()
+            await rig.until_over(10)
+        finally:
+            works.set()
+
+    assert whole_and_in_order(rig.phone.heard(), 0, 3000)
+    assert rig.event("call.ended")["reason"] == "caller_hangup"
+    assert [line["error"] for line in failed] == ["the disk is too slow"]
+    assert len(rig.events("record.failed")) == 1
+    assert CALL_MAX_BYTES / 2 < most_bytes <= CALL_MAX_BYTES
