@@ -9,16 +9,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from relay.config import TransferConfig
-from relay.record.entries import FromCaller, RecordingHeader, SpeechScore, Timed, Told
-from relay.replay.decisions import count, differences
-from relay.replay.exact_run import run_exactly
-from relay.replay.settings import config_of
-from relay.wire.vapi_actions import Transfer
-from tests.support.lively import CLOCK_S, record_lively, timed_entries
-from tests.support.numbered import numbered
-from tests.support.recorded import recorded_rig
 from relay.call.report.events import WebhookAccepted
+from relay.config import TransferConfig
 from relay.metrics import Metrics
 from relay.record.call_recording import CallRecording
 from relay.record.entries import ClockSeen, FromCaller, RecordingHeader, SpeechScore, Timed, ToAssistant, Told
@@ -28,6 +20,7 @@ from relay.replay.settings import config_of
 from relay.state import StateStore
 from relay.state.memory import MemoryBackend, MemoryTables
 from relay.state.store import inline
+from relay.wire.vapi_actions import Transfer
 from tests.support.callrig import SID, TONE
 from tests.support.commands import relay
 from tests.support.lively import CLOCK_S, record_lively, timed_entries
