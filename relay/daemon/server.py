@@ -132,8 +132,8 @@ class Server:
 
 def _of_a_session(path: str) -> str:
     """`/client` of `/client/SESSION`, at which a load balancer sees whose session a browser wants to resume."""
-    before, _, _ = path.rpartition("/")
-    return CLIENT if before == CLIENT else path
+    before, _, session = path.rpartition("/")
+    return CLIENT if session and before == CLIENT else path
 
 
 def _first_part(path: str) -> str:

@@ -27,7 +27,7 @@ def owned_path(path: str, owner: str) -> str:
 def split_path(path: str) -> tuple[str, str]:
     """Return the endpoint and the process in an address that `owned_path` has made; any other, and ""."""
     endpoint, _, owner = path.rpartition("/")
-    return (endpoint, owner) if endpoint in OWNED_PATHS else (path, "")
+    return (endpoint, owner) if owner and endpoint in OWNED_PATHS else (path, "")
 
 
 def owned_name(name: str, owner: str) -> str:

@@ -10,7 +10,9 @@ from tests.support.frontrig import FrontRig, open_front
 from tests.support.peers import dialled, upgraded
 
 
-@pytest.mark.parametrize("path", ["/", "/client/x", "/twilio/voice", "/twilio/media/", "/twilio/media/x"])
+@pytest.mark.parametrize(
+    "path", ["/", "/client/", "/client/x/y", "/twilio/voice", "/twilio/media/", "/twilio/media/x/y"]
+)
 async def test_a_websocket_anywhere_else_is_refused_before_the_upgrade(path: str) -> None:
     async with open_front() as rig:
         statuses = []

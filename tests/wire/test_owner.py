@@ -29,7 +29,17 @@ def test_the_only_process_has_the_addresses_and_names_of_always() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/twilio/voice", "/twilio/voice/1", "/twilio/media/1/2", "/client/1.a/audio", "/twilio", "", "/calls/1.a"],
+    [
+        "/",
+        "/twilio/voice",
+        "/twilio/voice/1",
+        "/twilio/media/1/2",
+        "/client/1.a/audio",
+        "/twilio",
+        "",
+        "/twilio/media/",
+        "/calls/1.a",
+    ],
 )
 def test_other_addresses_have_no_process(path: str) -> None:
     assert split_path(path) == (path, "")
