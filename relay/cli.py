@@ -419,7 +419,7 @@ def report(
 ) -> None:
     """Say in plain words what a recorded call was like. All FILEs are of one call.
 
-    --config is read for the folder of the recordings, with --erase only.
+    --config is read for the folder of the recordings with --erase, and for the key of a FILE that is encrypted.
     """
     from relay.commands.report import STANDARD_OUTPUT, ReportFiles, erase_call
     from relay.commands.report import report as work
@@ -435,7 +435,7 @@ def report(
         if as_text or as_json or wanted != ReportFiles():
             raise click.UsageError("--erase goes alone")
         _finish(lambda: erase_call(call_id, config_file))
-    _finish(lambda: work(files, wanted, as_json=as_json, as_text=as_text, is_live=live))
+    _finish(lambda: work(files, wanted, config_file, as_json=as_json, as_text=as_text, is_live=live))
 
 
 @main.command()
@@ -470,12 +470,13 @@ def top(url: str, *, as_json: bool) -> None:
 @click.option(
     "--set", "changes", multiple=True, metavar="KEY=VALUE", help="As in the configuration: vad.threshold=0.6."
 )
+@CONFIG
 @JSON
-def replay(files: tuple[Path, ...], changes: tuple[str, ...], *, as_json: bool) -> None:
+def replay(files: tuple[Path, ...], changes: tuple[str, ...], config_file: Path, *, as_json: bool) -> None:
     """Run recorded calls again: does every decision come out the same? With --set: what would have been otherwise?"""
     from relay.commands.replay import replay as work
 
-    _finish(lambda: work(files, changes, as_json=as_json))
+    _finish(lambda: work(files, changes, config_file, as_json=as_json))
 
 
 @main.command()

@@ -42,7 +42,7 @@ class Replayed:
     differences: Sequence[Difference]
 
 
-def replay(files: Sequence[Path], texts: Sequence[str], *, as_json: bool) -> int:
+def replay(files: Sequence[Path], texts: Sequence[str], config_file: Path, *, as_json: bool) -> int:
     """Print what came of each; 1 if a call that was not changed came out otherwise, or some cannot be replayed.
 
     Raises ConfigError for a change that makes no sense, WrongUse where nothing can be replayed.
@@ -53,7 +53,7 @@ def replay(files: Sequence[Path], texts: Sequence[str], *, as_json: bool) -> int
     with _unlogged():
         for path in files:
             try:
-                done.append(_replay(path, changed))
+                done.append(_replay(path, changed, config_file))
             except NotARecording as error:
                 refused.append(str(error))
             except CannotReplay as error:
@@ -83,8 +83,8 @@ def _unlogged() -> Iterator[None]:
         structlog.configure(**before)
 
 
-def _replay(path: Path, changed: Changes) -> Replayed:
-    call = read_file(path, record_keys())
+def _replay(path: Path, changed: Changes, config_file: Path) -> Replayed:
+    call = read_file(path, record_keys([path], config_file))
     config = config_of(call.header, {})
     entries = call.entries if call.complete else whole_steps(call.entries)
     apology = _apology(config)

@@ -16,6 +16,7 @@ from relay.config import RecordConfig
 from relay.errors import NotARecording
 from relay.extras import extra
 from relay.record.event_log import event_log
+from relay.record.file_format import is_sealed
 from relay.record.folder import erase, folder_of
 from relay.record.keys import KEY_BYTES, RecordKey, parse_keys
 from relay.record.page import page
@@ -51,6 +52,7 @@ class ReportFiles:
 def report(
     files: Sequence[Path],
     wanted: ReportFiles,
+    config_file: Path,
     *,
     as_json: bool = False,
     as_text: bool = False,
@@ -63,7 +65,7 @@ def report(
     if wanted.png is not None:
         _draw()  # what is missing is told before an hour of a call is read, not after it
     with _without_looking_for_garbage():
-        return _report(files, wanted, as_json=as_json, as_text=as_text, is_live=is_live)
+        return _report(files, wanted, config_file, as_json=as_json, as_text=as_text, is_live=is_live)
 
 
 @contextmanager
@@ -82,12 +84,13 @@ def _without_looking_for_garbage() -> Iterator[None]:
 def _report(
     files: Sequence[Path],
     wanted: ReportFiles,
+    config_file: Path,
     *,
     as_json: bool,
     as_text: bool,
     is_live: bool,
 ) -> int:
-    call = _read(files)
+    call = _read(files, config_file)
     sides = CallSides(call)
     _write(call, sides, wanted, is_live=is_live)
     if as_json:
@@ -106,8 +109,7 @@ def _report(
 
 def erase_call(call_id: str, config_file: Path) -> int:
     """Remove the recordings of a call; 1 if there are none. Raises ConfigError, and WrongUse where it cannot."""
-    table = read_table(str(config_file), "record", parse_toml(config_file).get("record", {}), RecordConfig)
-    folder = folder_of(table.dir, os.environ)
+    folder = folder_of(_record_table(config_file).dir, os.environ)
     try:
         erased = erase(folder, call_id)
     except OSError as error:
@@ -125,22 +127,33 @@ def _as_json(call: RecordedCall, sides: CallSides) -> dict[str, object]:
     return {**asdict(summary), "verdict": verdict(call, summary), "worst": worst}
 
 
-def _read(files: Sequence[Path]) -> RecordedCall:
+def _read(files: Sequence[Path], config_file: Path) -> RecordedCall:
     try:
-        return read_call(files, record_keys())
+        return read_call(files, record_keys(files, config_file))
     except NotARecording as error:
         raise WrongUse(str(error)) from None
     except OSError as error:
         raise WrongUse(f"{error.filename}: cannot be read: {error.strerror}") from None
 
 
-def record_keys() -> tuple[RecordKey, ...]:
-    """The keys of RELAY_RECORD_KEY, where it is set. Raises ConfigError, and WrongUse for what is no key."""
-    text = SecretSource("relay", os.environ).find("RELAY_RECORD_KEY", "record.key_file", "")
+def record_keys(files: Sequence[Path], config_file: Path) -> tuple[RecordKey, ...]:
+    """The keys for those of these files that are sealed, from where the relay has them: RELAY_RECORD_KEY, or else the
+    `record.key_file` of the configuration, if that is there.
+
+    Raises ConfigError, OSError for a recording that cannot be read, and WrongUse for what is no key.
+    """
+    if not any(is_sealed(path) for path in files):
+        return ()
+    key_file = _record_table(config_file).key_file if config_file.exists() else ""
+    text = SecretSource(str(config_file), os.environ).find("RELAY_RECORD_KEY", "record.key_file", key_file)
     try:
         return parse_keys(text) if text else ()
     except ValueError as error:
         raise WrongUse(f"a key of RELAY_RECORD_KEY {error}, must be {KEY_BYTES} bytes in Base64") from None
+
+
+def _record_table(config_file: Path) -> RecordConfig:
+    return read_table(str(config_file), "record", parse_toml(config_file).get("record", {}), RecordConfig)
 
 
 def _write(call: RecordedCall, sides: CallSides, wanted: ReportFiles, *, is_live: bool) -> None:

@@ -16,6 +16,7 @@ of the time.
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import msgspec
 import zstandard
@@ -71,6 +72,12 @@ class Blocks:
 
 def _framed(payload: bytes) -> bytes:
     return _PREFIX.pack(len(payload), zlib.crc32(payload)) + payload
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether this file says that it is. Raises OSError if it cannot be read."""
+    with path.open("rb") as file:
+        return file.read(len(HEAD)) == MAGIC + bytes([SEALED_VERSION])
 
 
 def read(data: bytes, keys: Sequence[RecordKey] = ()) -> tuple[RecordingHeader, Iterator[Recorded]]:

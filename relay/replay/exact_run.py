@@ -110,11 +110,13 @@ class SteppedRecording(CallRecording):
         known."""
         super().__init__(header, Redactor(), moment, Backlog(sys.maxsize))
         self._on_look = on_look
+        self.let_go = False
+        """The recording is over: a wait that begins now ends at its time."""
         self._names = names
         self._waits: dict[str, trio.CancelScope] = {}
 
-    def scope(self, name: str, at: float) -> trio.CancelScope:  # noqa: ARG002
-        self._waits[name] = scope = trio.CancelScope()
+    def scope(self, name: str, at: float) -> trio.CancelScope:
+        self._waits[name] = scope = trio.CancelScope(deadline=at if self.let_go else inf)
         return scope
 
     def knows(self, name: str) -> bool:
@@ -258,6 +260,7 @@ async def _play(header: RecordingHeader, script: RecordedSteps, config: Config, 
             if settles:
                 await wait_all_tasks_blocked()
             taken += recording.take()
+        recording.let_go = True
         script.let_go()
     return only_timed(taken)
 

@@ -64,7 +64,14 @@ def test_a_sealed_recording_is_replayed_with_its_key_and_refused_without(
     without = relay_replay(sealed)
     monkeypatch.setenv("RELAY_RECORD_KEY", b64encode(bytes(range(32))).decode())
     found = json.loads(relay_replay(sealed, "--json").stdout)
+    monkeypatch.delenv("RELAY_RECORD_KEY")
+    (key := recording.with_name("key")).write_text(b64encode(bytes(range(32))).decode())
+    (config := recording.with_name("config.toml")).write_text(f'[record]\nkey_file = "{key}"\n')
+    by_file = relay_replay(sealed, "--config", config, "--json")
+    report = relay("report", str(sealed), "--config", str(config))
 
+    assert json.loads(by_file.stdout) | {"speed": 0} == found | {"speed": 0}
+    assert (report.exit_code, "hung up" in report.stdout) == (0, True)
     assert sealed.read_bytes()[8] == SEALED_VERSION
     assert without.exit_code == 2
     assert "give that in RELAY_RECORD_KEY" in one_line(without)
