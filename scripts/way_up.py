@@ -13,7 +13,7 @@ import itertools
 import statistics
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -49,7 +49,7 @@ from relay.media.sound import convert
 from relay.media.wav import read_wav
 from relay.metrics import Metrics
 from relay.net.outbox import Outbox
-from relay.net.sockets import MessageSocket
+from relay.net.sockets import Found, MessageSocket
 from relay.secrets import Secrets
 from relay.wakeup import Signal
 
@@ -88,6 +88,11 @@ class Phone:
         while not self._unread:
             await self._news.wait()
         return self._unread.popleft()
+
+    async def receive_each(self, take: Callable[[str | bytes], Found | None]) -> Found:
+        while (found := take(await self.receive())) is None:
+            pass
+        return found
 
 
 class Ear:

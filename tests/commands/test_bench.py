@@ -27,12 +27,12 @@ def measures(monkeypatch: pytest.MonkeyPatch) -> Callable[[Measure], None]:
     return lambda measure: monkeypatch.setattr(bench, "run_bench", measure)
 
 
-def fails(*_: object) -> BenchResult:
+def fails(*_: object, **__: object) -> BenchResult:
     raise BenchFailed("the relay did not start:\n[no colours] here")
 
 
 def test_json_is_one_object_and_nothing_else(measures: Callable[[Measure], None]) -> None:
-    measures(lambda calls, seconds, audio, *_: bench_result(calls, seconds=seconds, audio=audio))
+    measures(lambda calls, seconds, audio, *_, **__: bench_result(calls, seconds=seconds, audio=audio))
     done = relay("bench", "--calls", "3", "--seconds", "4", "--audio", "mulaw", "--json")
 
     assert (done.exit_code, done.stderr) == (0, "")
@@ -43,7 +43,7 @@ def test_json_is_one_object_and_nothing_else(measures: Callable[[Measure], None]
 
 @pytest.mark.parametrize("lost", ["frames_lost", "calls_lost"])
 def test_what_was_lost_is_status_1(measures: Callable[[Measure], None], lost: str) -> None:
-    measures(lambda calls, *_: bench_result(calls, **{lost: 1}))
+    measures(lambda calls, *_, **__: bench_result(calls, **{lost: 1}))
 
     assert relay("bench", "--json").exit_code == 1
 
@@ -57,7 +57,7 @@ def test_a_failure_is_status_1_and_told_as_it_is(measures: Callable[[Measure], N
 
 
 def test_the_search_for_the_limit_tells_each_run_and_ends_with_the_answer(measures: Callable[[Measure], None]) -> None:
-    measures(lambda calls, *_: bench_result(calls, frames_lost=int(calls > 6)))
+    measures(lambda calls, *_, **__: bench_result(calls, frames_lost=int(calls > 6)))
     done = relay("bench", "--calls", "4", "--find-limit")
 
     assert done.exit_code == 0
@@ -66,7 +66,7 @@ def test_the_search_for_the_limit_tells_each_run_and_ends_with_the_answer(measur
 
 
 def test_the_search_prints_json_without_its_runs(measures: Callable[[Measure], None]) -> None:
-    measures(lambda calls, *_: bench_result(calls, frames_lost=int(calls > 6)))
+    measures(lambda calls, *_, **__: bench_result(calls, frames_lost=int(calls > 6)))
     done = relay("bench", "--calls", "4", "--find-limit", "--json")
 
     assert done.stderr == ""
@@ -110,7 +110,7 @@ def test_one_thing_is_measured_at_a_time(other: str) -> None:
 
 
 def test_the_figures_of_a_late_load_are_printed_and_not_judged(measures: Callable[[Measure], None]) -> None:
-    measures(lambda calls, *_: bench_result(calls, load={"late_p99_ms": 50.0}))
+    measures(lambda calls, *_, **__: bench_result(calls, load={"late_p99_ms": 50.0}))
     done = relay("bench", "--json")
 
     assert done.exit_code == 0
@@ -119,7 +119,8 @@ def test_the_figures_of_a_late_load_are_printed_and_not_judged(measures: Callabl
 
 
 def test_the_limit_is_written_into_the_configuration(measures: Callable[[Measure], None], tmp_path: Path) -> None:
-    measures(lambda calls, *_: bench_result(calls, frames_invented={'cause="underrun"': 1.0} if calls > 6 else {}))
+    hole = {'cause="underrun"': 1.0}
+    measures(lambda calls, *_, **__: bench_result(calls, frames_invented=hole if calls > 6 else {}))
     file = tmp_path / "config.toml"
     file.write_text('[limits]\nmax_calls = "auto" # for now\n')
     done = relay("bench", "--calls", "4", "--find-limit", "--write", str(file))
@@ -134,7 +135,7 @@ def test_the_limit_is_written_into_the_configuration(measures: Callable[[Measure
 def test_no_limit_is_written_where_none_was_found(
     measures: Callable[[Measure], None], tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    measures(lambda calls, *_: bench_result(calls, **changes))
+    measures(lambda calls, *_, **__: bench_result(calls, **changes))
     file = tmp_path / "config.toml"
     file.write_text("[limits]\nmax_calls = 3\n")
     done = relay("bench", "--find-limit", "--write", str(file))
@@ -158,7 +159,7 @@ def test_writing_needs_a_limit(tmp_path: Path) -> None:
 
 def test_rounds_are_medians_with_their_spread(measures: Callable[[Measure], None]) -> None:
     costs = iter([30.0, 10.0, 20.0])
-    measures(lambda calls, *_: bench_result(calls, cpu_ms_per_call_second=next(costs)))
+    measures(lambda calls, *_, **__: bench_result(calls, cpu_ms_per_call_second=next(costs)))
     printed = json.loads(relay("bench", "--rounds", "3", "--json").stdout)
 
     assert (printed["rounds"], printed["cpu_ms_per_call_second"]) == (3, 20.0)

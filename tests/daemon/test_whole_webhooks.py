@@ -79,6 +79,8 @@ async def test_a_whole_call_is_told_by_webhooks_in_order_and_nothing_secret_is_p
         call = await rig.assistant.wait_call(1)
         await phone.hang_up()
         report = await until(receiver, "end-of-call-report")
+        rig.daemon.signal()  # lines wait a moment for others, and are written at the end at the latest
+        await rig.daemon.process.wait()
         log = rig.daemon.log()
         text = rig.daemon.log_path.read_text() + json.dumps(receiver.bodies)
 
