@@ -112,6 +112,7 @@ def record_taken_over(folder: Path) -> tuple[Path, Path]:
             assert call is not None
             rig.assistant = await rig.meet_assistant()
             rig.phone = await rig.attach(call)
+            await trio.sleep(0.051)  # what comes with the connection, at one moment, is in an order that is chance
             rig.assistant.speech("started")
             rig.assistant.say(numbered(0, 200))
             await trio.sleep(1)
@@ -135,10 +136,8 @@ def test_a_call_that_went_on_in_another_process_comes_out_the_same_in_both(tmp_p
     assert {"assistant.reconnected", "bargein.flushed"} <= told
     for path, entries in zip(files, (first, second), strict=True):
         assert any(isinstance(entry, ToAssistant) for entry in entries)
-        found = json.loads(relay("replay", str(path), "--json").stdout)["differences"]
-        # at one moment of a clock that stands still, its place among the assistant's other events is chance
-        assert [it for it in found if "assistant.reconnected" not in str(it)] == []
-    assert json.loads(relay("replay", *map(str, files), "--json").stdout)["calls"] == 2
+        assert json.loads(relay("replay", str(path), "--json").stdout)["differences"] == []
+    assert json.loads(relay("replay", *map(str, files), "--json").stdout)["identical"] == 2
 
 
 def test_what_a_webhook_told_is_told_again(tmp_path: Path) -> None:
