@@ -13,10 +13,8 @@ from relay.scenario.play import ScenarioResult
 from relay.standin.assistant import Behaviour
 from relay.standin.assistant.acts import Act
 from tests.support.quick import quick_clock
-from tests.support.scenarios import OPTIONS, SCENARIOS, play, quick_relay
+from tests.support.scenarios import ALLOWED, NUMBER, OPTIONS, SCENARIOS, play, quick_relay
 
-NUMBER = "+4930123456"
-ALLOWED = f'[transfer]\nallow = ["{NUMBER}"]\n'
 TRANSFER = (SCENARIOS / "transfer.scenario").read_text()
 BEGIN = "expect answer within 5 s\nexpect silence for 1 s within 10 s\nsay request\n"
 BACK = f"{BEGIN}expect transfer to {NUMBER} within 10 s\nexpect speech for 100 ms within 10 s\nhang up"

@@ -25,6 +25,9 @@ from tests.support.callrig import run_inline
 from tests.support.daemons import AUTH_TOKEN, PUBLIC, VAPI_KEY, environment, settings
 from tests.support.quick import pulse
 
+NUMBER = "+4930123456"
+ALLOWED = f'[transfer]\nallow = ["{NUMBER}"]\n'
+"""Behind a configuration: the assistant may connect callers to this number."""
 SCENARIOS = Path(__file__).resolve().parent.parent.parent / "scenarios"
 OPTIONS = PhoneOptions(auth_token=AUTH_TOKEN, public_url=PUBLIC)
 
