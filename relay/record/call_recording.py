@@ -233,7 +233,7 @@ class CallRecording:
         """Whether the process carries many calls, as it is when a frame is sent."""
         if many != self._many_calls:
             self._many_calls = many
-            self._add_step(ManyCalls(self._now(), many))
+            self._add(ManyCalls(self._now(), many))
 
     # -- the waits of the call
 

@@ -9,6 +9,7 @@ clock. So neither the load of the machine on which the call ran nor that of this
 | something came                  | the call gets it, and works until it waits                                    |
 | a wait was over (`Woke`)        | the wait of that name ends, and the call works until it waits                 |
 | the clock was seen to go on     | it goes on at that look, before it is told (`ClockSeen`)                      |
+| others came, or went            | it is so from the step on in which the call has seen that (`ManyCalls`)       |
 | something left for the caller   | what waits first in the outbox is gone                                        |
 | something left for an assistant | if the call waits for that, it goes on                                        |
 | an event was told               | nothing: it is compared afterwards                                            |
@@ -35,6 +36,7 @@ from relay.record.entries import (
     CallStood,
     ClearSent,
     ClockSeen,
+    ManyCalls,
     MarkSent,
     PingAnswered,
     Recorded,
@@ -57,7 +59,17 @@ TICK_S = 1e-7
 """Less than it takes to look at a clock twice. What is due at the very moment at which something began is due the next
 time that somebody looks, however the sum of both was rounded."""
 TO_ASSISTANT = (ToAssistant, TextToAssistant)
-NO_STEPS = (*TO_CALLER, *TO_ASSISTANT, Told, CallerOutboxGone, CallStood, BufferTarget, ClockSeen, PingAnswered)
+NO_STEPS = (
+    *TO_CALLER,
+    *TO_ASSISTANT,
+    Told,
+    CallerOutboxGone,
+    CallStood,
+    BufferTarget,
+    ClockSeen,
+    PingAnswered,
+    ManyCalls,
+)
 
 
 class StepClock(trio.abc.Clock):
@@ -164,9 +176,9 @@ class RecordedSteps:
         self._step_end = self._steps[after] if after < len(self._steps) else len(self.entries)
 
     @property
-    def breaks_outbox(self) -> bool:
-        """Whether in this step the caller's outbox was found closed."""
-        return any(isinstance(entry, CallerOutboxGone) for entry in self.entries[self._at + 1 : self._step_end])
+    def found(self) -> Sequence[Timed]:
+        """What the call did in this step, and what it found to have changed when it looked."""
+        return self.entries[self._at + 1 : self._step_end]
 
     def let_go(self) -> None:
         """The recording is over: a call that is not ends as it likes."""
@@ -311,6 +323,9 @@ def _act(stage: ReplayStage, recording: SteppedRecording, script: RecordedSteps,
             _prepare(stage, script)
             recording.end_wait(name)
             return True
+        case ManyCalls():
+            stage.give(entry)
+            return False
         case Told() | CallerOutboxGone() | CallStood() | BufferTarget() | ClockSeen() | PingAnswered():
             return False
         case _:
@@ -323,5 +338,10 @@ def _act(stage: ReplayStage, recording: SteppedRecording, script: RecordedSteps,
 
 
 def _prepare(stage: ReplayStage, script: RecordedSteps) -> None:
-    if script.breaks_outbox and stage.leg is not None:
-        stage.leg.outbox.broken = True
+    """What the call finds in this step had changed before it."""
+    for entry in script.found:
+        match entry:
+            case CallerOutboxGone() if stage.leg is not None:
+                stage.leg.outbox.broken = True
+            case ManyCalls():
+                stage.give(entry)

@@ -10,10 +10,20 @@ import trio
 from trio.testing import MockClock
 
 from relay.call.report.events import WebhookAccepted
-from relay.config import TransferConfig
+from relay.config import JitterConfig, TransferConfig
+from relay.logic.end_reason import EndReason
 from relay.metrics import Metrics
 from relay.record.call_recording import CallRecording
-from relay.record.entries import ClockSeen, FromCaller, RecordingHeader, SpeechScore, Timed, ToAssistant, Told
+from relay.record.entries import (
+    ClockSeen,
+    FromCaller,
+    ManyCalls,
+    RecordingHeader,
+    SpeechScore,
+    Timed,
+    ToAssistant,
+    Told,
+)
 from relay.replay.decisions import count, differences
 from relay.replay.exact_run import run_exactly
 from relay.replay.settings import config_of
@@ -87,6 +97,36 @@ def test_an_assistant_that_leaves_does_so_again(*, by_webhook: bool, tmp_path: P
     told = [entry.name for entry in entries if isinstance(entry, Told)]
 
     assert {"transfer.refused", "transfer.accepted"} < set(told)
+    assert differences(entries, again(header, entries), browser=False) == []
+
+
+def test_other_calls_that_come_and_go_are_felt_at_the_same_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With many calls frames share messages, from the first one on that is sent then."""
+    monkeypatch.setattr("relay.call.calls.MANY_CALLS", 2)
+
+    async def have() -> None:
+        clock.jump(CLOCK_S)
+        async with recorded_rig(tmp_path, jitter=JitterConfig(target_ms=210)) as rig:
+            await rig.begin()
+            rig.assistant.say(numbered(0, 300))
+            await trio.sleep(0.007)  # the assistant has just been heard; next the speaker is woken
+            for number in range(3):
+                await trio.sleep(0.5)
+                other = rig.ring(f"CA{number + 9:032x}")
+                await trio.sleep(0.5)
+                other.finish(EndReason.ADMIN)
+                await rig.calls.wait_over(other)
+            rig.phone.stop()
+            await rig.until_over()
+
+    clock = MockClock(autojump_threshold=0)
+    trio.run(have, clock=clock)
+    recordings = [timed_entries(path) for path in files_in(tmp_path)]
+    header, entries = max(recordings, key=lambda recording: len(recording[1]))
+
+    assert sum(isinstance(entry, ManyCalls) for entry in entries) > 2
     assert differences(entries, again(header, entries), browser=False) == []
 
 
