@@ -3,7 +3,6 @@
 import errno
 import os
 import shutil
-import stat
 import threading
 import time
 from base64 import b64encode
@@ -284,7 +283,8 @@ async def test_all_calls_are_written_before_a_slow_disk_is_waited_for(
     complete_at_syncs: list[list[bool]] = []
 
     def sync(descriptor: int) -> None:
-        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        synced = Path(f"/proc/self/fd/{descriptor}").readlink()
+        if synced.parent != tmp_path:  # the folder, or a file of another thread's
             return
         last = [entries(tmp_path / name)[-1] for name in files(tmp_path)]
         complete_at_syncs.append([isinstance(entry, RecordingEnd) for entry in last])
