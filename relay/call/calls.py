@@ -55,13 +55,6 @@ class FinishedCall(NamedTuple):
     """Why the assistant's last call ended, in the provider's words, as a webhook told."""
 
 
-class _Over(NamedTuple):
-    """How a call has ended, and to whom its caller is connected then."""
-
-    reason: EndReason | None
-    transfer_to: str | None
-
-
 class Calls:
     """The calls that run now, by CallSid. What is not async decides at once.
 
@@ -75,7 +68,9 @@ class Calls:
         self._nursery = nursery
         self._by_sid: dict[str, Call] = {}
         self._burden = Burden()
-        self._over: dict[str, _Over] = {}
+        self._over: dict[str, EndReason | None] = {}
+        self._transfers: dict[str, str] = {}
+        """Of the calls that are over: to whom their callers are connected."""
         self._hung_up: dict[str, CallRecord] = {}
         self.finished: deque[FinishedCall] = deque(maxlen=FINISHED_MAX)
         """The newest last."""
@@ -150,14 +145,12 @@ class Calls:
 
         `in_progress` is Twilio's word for it: what ended only because the caller seemed to hang up may go on then.
         """
-        over = self._over.get(sid)
-        return over is not None and not (in_progress and over.reason in REFUTABLE)
+        return sid in self._over and not (in_progress and self._over[sid] in REFUTABLE)
 
     def lacked_assistant(self, sid: str) -> bool:
         """Whether the call of this CallSid ends, or has ended not long ago, because no assistant could be had."""
         call = self._by_sid.get(sid)
-        over = self._over.get(sid)
-        reason = call.end_reason if call else over.reason if over else None
+        reason = call.end_reason if call else self._over.get(sid)
         return reason is EndReason.ASSISTANT_UNAVAILABLE
 
     def transfer_of(self, sid: str) -> str | None:
@@ -166,8 +159,7 @@ class Calls:
         if call := self._by_sid.get(sid):
             call.depart()
             return call.transfer_to
-        over = self._over.get(sid)
-        return over.transfer_to if over else None
+        return self._transfers.get(sid)
 
     def answer(
         self,
@@ -250,7 +242,7 @@ class Calls:
             await self._changed.wait()
 
     def _begin(self, call: Call) -> Call:
-        self._over.pop(call.sid, None)
+        self._forget_over(call.sid)
         self._hung_up.pop(call.sid, None)
         self._by_sid[call.sid] = call
         self.begun += 1
@@ -276,15 +268,21 @@ class Calls:
             self._changed.fire()
 
     def _remember(self, call: Call) -> None:
-        self._over[call.sid] = _Over(call.end_reason, call.transfer_to)
+        self._over[call.sid] = call.end_reason
+        if call.transfer_to is not None:
+            self._transfers[call.sid] = call.transfer_to
         age_s = round(call.age_s, 3)
         over = FinishedCall(call.id, call.sid, time.time(), age_s, call.end_reason, call.assistant_ended_reason)
         self.finished.append(over)
         if len(self._over) > OVER_MAX:
-            del self._over[next(iter(self._over))]
+            self._forget_over(next(iter(self._over)))
         self._forget_hung_up()
         if self.services.store is None and call.seems_hung_up and call.checkpoint.last is not None:
             self._hung_up[call.sid] = call.checkpoint.last
+
+    def _forget_over(self, sid: str) -> None:
+        self._over.pop(sid, None)
+        self._transfers.pop(sid, None)
 
     def _forget_hung_up(self) -> None:
         now = trio.current_time()
@@ -292,7 +290,7 @@ class Calls:
 
     def _let_go(self, sid: str) -> None:
         """Another process has this call now: it ends here without a word to the caller."""
-        self._over.pop(sid, None)
+        self._forget_over(sid)
         if call := self._by_sid.get(sid):
             call.checkpoint.stop()
             call.finish(EndReason.DRAIN)
