@@ -53,12 +53,14 @@ class CallCreated(Struct, frozen=True):
     """A call waits for its socket. Whoever has one of the URLs has the call: the `repr` shows neither.
 
     `format` is that of its audio, both ways: the one that was granted, which need not be the one that was asked for.
+    `hand_off_refused`: it is with the configured assistant, as the one that had the conversation cannot be asked for.
     """
 
     call_id: str
     socket_url: str
     control_url: str | None
     format: AudioFormat
+    hand_off_refused: bool = False
 
     def __repr__(self) -> str:
         return f"CallCreated(call_id={self.call_id!r})"

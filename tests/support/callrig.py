@@ -96,7 +96,8 @@ class FakeDialer:
     """Dials at once, or fails as told. `hung_up` are the calls that had to be ended by REST.
 
     `granted`: the format that calls get, whatever is asked for. `asked_for`: the assistants of the provider's that had
-    the conversation by a hand-off. `told`: what each call is told of its caller.
+    the conversation by a hand-off, of which it does not know those in `unknown`. `told`: what each call is told of its
+    caller.
     """
 
     format: AudioFormat
@@ -114,6 +115,7 @@ class FakeDialer:
     hung_up: list[str] = field(default_factory=list)
     asked: list[tuple[bool, str | None]] = field(default_factory=list)
     asked_for: list[str | None] = field(default_factory=list)
+    unknown: set[str] = field(default_factory=set)
     told: list[dict[str, str]] = field(default_factory=list)
     connected: trio.Event = field(default_factory=trio.Event)
     _another: trio.Event = field(default_factory=trio.Event)
@@ -142,7 +144,8 @@ class FakeDialer:
         await trio.sleep(self.answer_after_s)
         if self.failure is not None:
             raise self.failure
-        return CallCreated(f"vapi-{len(self.peers)}", SOCKET_URL, CONTROL_URL, self.granted or self.format)
+        granted, refused = self.granted or self.format, handed_to in self.unknown
+        return CallCreated(f"vapi-{len(self.peers)}", SOCKET_URL, CONTROL_URL, granted, hand_off_refused=refused)
 
     @asynccontextmanager
     async def connect(self, created: CallCreated) -> AsyncIterator[AssistantSocket]:

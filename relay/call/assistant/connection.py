@@ -210,6 +210,8 @@ class Connection:
         if self._recording is not None:
             self._recording.dialled(self._incoming.number, created.call_id, created.format)
         self.call_id = created.call_id
+        if created.hand_off_refused:
+            opening.hand_off_refused()
         if created.format != self.format:
             self._adopt(created.format)
         return created

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Protocol
 
 import structlog
+from msgspec.structs import replace
 
 from relay.config import AssistantConfig, Config
 from relay.errors import AssistantUnavailable, HangUpFailed, RelayError
@@ -70,8 +71,9 @@ class Dialer(Protocol):
 
         Its only limit is the caller's: cancelled, it may leave a call that nobody knows. `greet`: the assistant speaks
         first. `replaces` is the id of the call whose conversation it goes on with; `handed_to` that of the assistant
-        which had it there, if that was another than is configured. `variables` are what the assistant is told of the
-        caller. `fresh`: over a new connection. `answering` is called when the answer begins.
+        which had it there, if that was another than is configured (see `CallCreated.hand_off_refused`). `variables` are
+        what the assistant is told of the caller. `fresh`: over a new connection. `answering` is called when the answer
+        begins.
         """
 
     def note_unavailable(self) -> None:
@@ -131,10 +133,12 @@ class VapiDialer:
                 self._sends_silence_timeout = False
                 log.warning("assistant.property_refused", property=vapi_call.SILENCE_TIMEOUT)
             status, body = await post(order(assistant_id))
-        if assistant_id != self._assistant.assistant_id and status in _REFUSES_ASSISTANT:
+        refused = assistant_id != self._assistant.assistant_id and status in _REFUSES_ASSISTANT
+        if refused:
             log.warning("assistant.hand_off_lost", assistant=handed_to, status=status)
             status, body = await post(order(self._assistant.assistant_id))
-        return vapi_call.parse_created(status, body, self.format, private=(variables or {}).values())
+        created = vapi_call.parse_created(status, body, self.format, private=(variables or {}).values())
+        return replace(created, hand_off_refused=refused)
 
     def _order(
         self, call_id: str, assistant_id: str, *, greet: bool, replaces: str | None, variables: Mapping[str, str]

@@ -123,6 +123,8 @@ class Forwarder:
         self._handed: dict[str, str] = {}
         """The id of the assistant to which each one here has handed the conversation, if it has. It is of no use for
         another one, which may be of another account."""
+        self._refused: set[tuple[str, str]] = set()
+        """Hand-offs that a new call does not begin with, as the provider has refused that once in this call."""
 
     @property
     def assistant_call_id(self) -> str | None:
@@ -226,7 +228,7 @@ class Forwarder:
 
     def _dial(self, call_id: str, nursery: trio.Nursery, ladder: Ladder, rung: int, opening: Opening) -> Talk:
         dialer = self._pool.dialers[rung]
-        opening = replace(opening, handed_to=self._handed.get(dialer.name), variables=dict(self.variables))
+        opening = self._of_this_call(opening, dialer.name)
         handed_off = partial(weakly(self._note_handed), dialer.name)
         recording = self._report.recording
         incoming = Incoming(
@@ -250,6 +252,13 @@ class Forwarder:
 
         nursery.start_soon(talk.run, call_id, connected)
         return talk
+
+    def _of_this_call(self, opening: Opening, assistant: str) -> Opening:
+        opening = replace(opening, variables=dict(self.variables))
+        if (handed_to := self._handed.get(assistant)) is None:
+            return opening
+        refused = partial(weakly(self._note_refused), assistant, handed_to)
+        return replace(opening, handed_to=handed_to, hand_off_refused=refused)
 
     def _dial_spare(self, dial: StartDial, ladder: Ladder, rung: int) -> Talk:
         replaces = self.assistant_call_id
@@ -295,10 +304,14 @@ class Forwarder:
         self._report.status.assistant_listens(talk.rung)
 
     def _note_handed(self, assistant: str, handed_to: str | None) -> None:
-        if handed_to is None:
+        if handed_to is None or (assistant, handed_to) in self._refused:
             self._handed.pop(assistant, None)
         else:
             self._handed[assistant] = handed_to
+
+    def _note_refused(self, assistant: str, handed_to: str) -> None:
+        self._refused.add((assistant, handed_to))
+        self._handed.pop(assistant, None)
 
     def _note_failure(self) -> None:
         self._report.status.assistant_away("assistant unavailable")

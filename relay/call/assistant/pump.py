@@ -48,7 +48,8 @@ READY_S = 1.0
 @dataclass(frozen=True, slots=True)
 class Opening:
     """Says what a new call begins with. `replaces` is the call whose conversation it goes on with, if there is one,
-    and `handed_to` the id of the assistant to which that one had handed it. `variables` are told of the caller.
+    and `handed_to` the id of the assistant to which that one had handed it; `hand_off_refused` is called when that
+    one cannot be had. `variables` are told of the caller.
 
     `greet`: it speaks first. `messages` gives the context once the new call listens and has the conversation; None:
     there is nothing to wait for. `opened` is called then, right before the first audio.
@@ -57,6 +58,7 @@ class Opening:
     greet: bool = True
     replaces: str | None = None
     handed_to: str | None = None
+    hand_off_refused: Callable[[], None] = lambda: None
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     messages: Callable[[], Iterable[str]] | None = None
     opened: Callable[[], None] = lambda: None

@@ -171,11 +171,12 @@ class Stored(Rest):
 
 async def test_the_assistant_that_had_the_conversation_gets_it_again_with_the_overrides_as_before() -> None:
     rest = Rest()
-    await dialer(rest).create("our-id", greet=False, replaces="call-0", handed_to="assistant-2")
+    created = await dialer(rest).create("our-id", greet=False, replaces="call-0", handed_to="assistant-2")
     await dialer(rest).create("our-id", greet=False, replaces="call-0")
     handed, configured = (body for _, _, body, _ in rest.requests)
 
     assert handed == configured | {"assistantId": "assistant-2"}
+    assert not created.hand_off_refused
 
 
 @pytest.mark.parametrize("refusal", [400, 403, 404])
@@ -184,7 +185,7 @@ async def test_one_that_vapi_does_not_know_makes_way_for_the_configured_one(refu
     with capture_logs() as logged:
         created = await dialer(rest).create("our-id", handed_to="assistant-2")
 
-    assert created.call_id == "call-1"
+    assert (created.call_id, created.hand_off_refused) == ("call-1", True)
     assert [body["assistantId"] for _, _, body, _ in rest.requests] == ["assistant-2", "assistant-1"]
     assert [(line["event"], line["assistant"], line["status"]) for line in logged] == [
         ("assistant.hand_off_lost", "assistant-2", refusal)

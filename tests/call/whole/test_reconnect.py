@@ -401,6 +401,30 @@ async def test_after_a_hand_off_each_new_call_is_with_the_assistant_that_was_on_
         assert rig.dialer.asked_for == [None, asked_for, asked_for]
 
 
+@pytest.mark.parametrize(
+    ("later", "asked_for"), [("a-2", [None, "a-2", None, None]), ("a-3", [None, "a-2", None, "a-3"])]
+)
+async def test_a_hand_off_that_is_refused_is_not_asked_for_again_in_this_call(
+    later: str, asked_for: list[str | None], autojump_clock: MockClock
+) -> None:
+    """The assistant that a hand-off brought need not be a stored one. The configured one may hand over again."""
+    async with open_rig() as rig:
+        rig.dialer.unknown = {"a-2"}
+        await rig.begin()
+        await greet(rig)
+        rig.assistant.tell(type="transfer-update", toAssistant={"id": "a-2"})
+        for _ in range(2):
+            await trio.sleep(3)
+            rig.dialer.peers[-1].lose()
+            rig.assistant = await next_assistant(rig)
+        rig.assistant.tell(type="transfer-update", toAssistant={"id": later})
+        await trio.sleep(3)
+        rig.dialer.peers[-1].lose()
+        await next_assistant(rig)
+
+        assert rig.dialer.asked_for == asked_for
+
+
 async def test_another_assistant_of_the_list_is_not_asked_for_what_the_first_handed_over_to(
     autojump_clock: MockClock,
 ) -> None:
