@@ -106,7 +106,7 @@ class Call:
         )
         if recording is not None:
             recording.stood(record.without_secrets())
-        self.report = report = Report(self.id, services.metrics, recording)
+        self.report = report = Report(self.id, services.metrics, recording, ended_before=record.ended_before)
         remake = (
             FrameMaker(caller_format, assistant_format) if worth_remaking(caller_format, assistant_format) else None
         )

@@ -57,7 +57,8 @@ def new_record(
 
 def revived(record: CallRecord, config: Config) -> CallRecord:
     """The record of a call that is not over after all."""
-    return replace(record, end_reason=None, transfer_to=None, expires_at=_expires_at(record.started_at, config))
+    expires_at = _expires_at(record.started_at, config)
+    return replace(record, end_reason=None, ended_before=True, transfer_to=None, expires_at=expires_at)
 
 
 def _expires_at(started_at: float, config: Config) -> float:
@@ -144,6 +145,7 @@ class Checkpoint:
             reattached_at=tuple(round(trio.current_time() - age_s, 1) for age_s in self._line.attempt_ages_s()),
             tokens=self._tokens,
             end_reason=end_reason,
+            ended_before=self._began.ended_before,
         )
 
 

@@ -50,6 +50,8 @@ class CallRecord:
     tokens: tuple[KeptToken, ...] = ()
     end_reason: str | None = None
     """The reason why the call is over, None while it is not. A call that is over is not to be taken up again."""
+    ended_before: bool = False
+    """It was over once, by a reason that Twilio refuted: that end is in the metrics, and its real one is not to be."""
     transfer_to: str | None = field(default=None, repr=False)
     """The number or SIP address to which the caller is connected then; a number is personal data."""
 

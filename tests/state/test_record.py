@@ -27,6 +27,7 @@ RECORDS = st.builds(
     reattached_at=st.lists(TIMES).map(tuple),
     tokens=st.lists(st.builds(KeptToken, st.text(), TIMES)).map(tuple),
     end_reason=st.none() | st.text(),
+    ended_before=st.booleans(),
 )
 
 

@@ -27,8 +27,10 @@ from relay.metrics import DIRECTIONS, LEGS, Metrics
 class Counts:
     """Totals of a call. Every method may be called from any task of the call; none blocks."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, *, ended_before: bool = False) -> None:
+        """`ended_before`: the metrics have an end of this call already, in this process or in another."""
         self._metrics = metrics
+        self._ended_before = ended_before
         self._frames: Counter[tuple[str, str]] = Counter()
         self._dropped: Counter[str] = Counter()
         self._invented: Counter[str] = Counter()
@@ -48,7 +50,8 @@ class Counts:
                 self._metrics.calls_active.inc()
             case CallEnded(reason=reason):
                 self._metrics.calls_active.dec()
-                self._metrics.calls.labels(reason).inc()
+                if not self._ended_before:  # a counter cannot take its first end back
+                    self._metrics.calls.labels(reason).inc()
             case CallerEchoFound():
                 self._echoes += 1
             case CallerReattached() | BrowserReattached():

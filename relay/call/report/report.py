@@ -19,11 +19,14 @@ class Report:
     What happens with every frame is only counted, in `counts`; how the call stands for its caller is `status`.
     """
 
-    def __init__(self, call_id: str, metrics: Metrics, recording: CallRecording | None = None) -> None:
+    def __init__(
+        self, call_id: str, metrics: Metrics, recording: CallRecording | None = None, *, ended_before: bool = False
+    ) -> None:
+        """`ended_before`: the call was over once, and goes on all the same."""
         self.call_id = call_id
         self.recording = recording
         """Where the call is taken down, if it is: everybody who has a report may do so."""
-        self.counts = Counts(metrics)
+        self.counts = Counts(metrics, ended_before=ended_before)
         self.status = CallStatus(weakly(self.tell))
         self._log = structlog.get_logger(call_id=call_id)  # bound at each line, so that a new level holds
         self.listeners = Listeners[CallEvent]()

@@ -7,7 +7,7 @@ from trio.testing import MockClock
 
 from relay.call.report.events import StateChanged
 from relay.config import SessionConfig
-from relay.metrics import Metrics
+from relay.metrics import END_REASONS, Metrics
 from relay.state import StateStore
 from relay.state.memory import MemoryBackend, MemoryTables
 from relay.state.store import inline
@@ -337,6 +337,10 @@ async def test_after_a_stop_that_was_no_hang_up_the_conversation_goes_on_for_as_
         await rig.until_over(120)
         assert [line["reason"] for line in rig.events("call.ended")] == ["caller_hangup", "max_duration"]
         assert rig.events("call.ended")[-1]["duration_s"] == pytest.approx(120, abs=0.1)
+        assert [rig.metric("relay_calls_total", end_reason=reason) for reason in END_REASONS] == [
+            float(reason == "caller_hangup") for reason in END_REASONS
+        ], "one call is counted once"
+        assert rig.metric("relay_calls_active") == 0
 
 
 async def test_the_assistant_that_a_hand_off_had_put_on_the_line_is_known_to_the_next_process(
