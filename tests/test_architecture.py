@@ -2,8 +2,10 @@
 
 import ast
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -76,15 +78,33 @@ NOTHING_TO_TEST = {
 }  # fmt: skip
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Every module (or module.name) that a file imports, wherever in the file it does so."""
+class Import(NamedTuple):
+    """One module (or module.name) that a file imports, wherever in the file it does so."""
+
+    path: Path
+    line: int
+    module: str
+
+    def __str__(self) -> str:
+        return f"relay/{name(self.path)}:{self.line} imports {self.module}"
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def imports(path: Path) -> list[Import]:
     package = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts[:-1])
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    found = []
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [Import(path, node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+            found += [Import(path, node.lineno, f"{base}.{alias.name}") for alias in node.names]
+    return found
 
 
 def within(module: str, prefixes: set[str]) -> bool:
@@ -113,25 +133,37 @@ def module_file(module: str) -> Path:
     )
 
 
-@pytest.mark.parametrize("path", files(*ALLOWED), ids=name)
-def test_a_folder_imports_only_the_folders_below_it(path: Path) -> None:
-    folder = path.relative_to(PACKAGE).parts[0]
-    allowed = {f"relay.{part}" for part in ALLOWED[folder] | {folder}}
-    wrong = [module for module in imports(path) if within(module, {"relay"}) and not within(module, allowed)]
-    assert wrong == []
+def offending(paths: list[Path], is_wrong: Callable[[Import], bool]) -> str:
+    """A line for each import of these files that is wrong, with its file and line."""
+    return "\n".join(str(found) for path in paths for found in imports(path) if is_wrong(found))
 
 
-@pytest.mark.parametrize("path", files("call"), ids=name)
-def test_a_wing_of_the_call_imports_only_wings_below_it(path: Path) -> None:
-    above = WINGS[WINGS.index(wing(path)) + 1 :]
-    found = [wing(module_file(module)) for module in imports(path) if within(module, {"relay.call"})]
-    assert [other for other in found if other in above] == []
+def test_a_folder_imports_only_the_folders_below_it() -> None:
+    def is_wrong(found: Import) -> bool:
+        folder = found.path.relative_to(PACKAGE).parts[0]
+        allowed = {f"relay.{part}" for part in ALLOWED[folder] | {folder}}
+        return within(found.module, {"relay"}) and not within(found.module, allowed)
+
+    wrong = offending(files(*ALLOWED), is_wrong)
+    assert not wrong, wrong
 
 
-@pytest.mark.parametrize("path", files("logic"), ids=name)
-def test_the_wings_of_the_logic_do_not_know_each_other(path: Path) -> None:
-    found = {wing(module_file(module)) for module in imports(path) if within(module, {"relay.logic"})}
-    assert found <= {wing(path), ""}
+def test_a_wing_of_the_call_imports_only_wings_below_it() -> None:
+    def is_wrong(found: Import) -> bool:
+        above = WINGS[WINGS.index(wing(found.path)) + 1 :]
+        return within(found.module, {"relay.call"}) and wing(module_file(found.module)) in above
+
+    wrong = offending(files("call"), is_wrong)
+    assert not wrong, wrong
+
+
+def test_the_wings_of_the_logic_do_not_know_each_other() -> None:
+    def is_wrong(found: Import) -> bool:
+        own = {wing(found.path), ""}
+        return within(found.module, {"relay.logic"}) and wing(module_file(found.module)) not in own
+
+    wrong = offending(files("logic"), is_wrong)
+    assert not wrong, wrong
 
 
 def test_no_wing_is_forgotten() -> None:
@@ -152,34 +184,39 @@ def test_one_name_means_one_thing() -> None:
     """A class name is used once in the whole tree: who searches for it finds one definition."""
     places: dict[str, list[str]] = {}
     for path in files("."):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree(path)):
             if isinstance(node, ast.ClassDef):
-                places.setdefault(node.name, []).append(name(path))
+                places.setdefault(node.name, []).append(f"relay/{name(path)}:{node.lineno}")
 
-    assert {class_name: where for class_name, where in places.items() if len(where) > 1} == {}
-
-
-@pytest.mark.parametrize("path", files(*PURE), ids=name)
-def test_the_pure_folders_do_no_io_and_read_no_clock(path: Path) -> None:
-    assert [module for module in imports(path) if within(module, IMPURE)] == []
+    twice = [f"{class_name}: {', '.join(where)}" for class_name, where in places.items() if len(where) > 1]
+    assert not twice, "\n".join(twice)
 
 
-@pytest.mark.parametrize("path", files("."), ids=name)
-def test_only_the_commands_import_the_commands(path: Path) -> None:
-    if path.relative_to(PACKAGE).parts[0] in {"cli.py", "__main__.py"}:
-        return
-    assert [module for module in imports(path) if within(module, {"relay.cli", "relay.__main__"})] == []
+def test_the_pure_folders_do_no_io_and_read_no_clock() -> None:
+    wrong = offending(files(*PURE), lambda found: within(found.module, IMPURE))
+    assert not wrong, wrong
 
 
-@pytest.mark.parametrize("path", files("."), ids=name)
-def test_a_process_that_is_started_imports_nothing_from_the_working_directory(path: Path) -> None:
+def test_only_the_commands_import_the_commands() -> None:
+    others = [path for path in files(".") if path.relative_to(PACKAGE).parts[0] not in {"cli.py", "__main__.py"}]
+    wrong = offending(others, lambda found: within(found.module, {"relay.cli", "relay.__main__"}))
+    assert not wrong, wrong
+
+
+def test_a_process_that_is_started_imports_nothing_from_the_working_directory() -> None:
     """There may be a checkout of another version: an installed relay would start that one."""
-    assert 'sys.executable, "-m"' not in path.read_text(encoding="utf-8")
+    found = [
+        f"relay/{name(path)}:{number}"
+        for path in files(".")
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if 'sys.executable, "-m"' in line
+    ]
+    assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize("path", files("."), ids=name)
-def test_nothing_imports_torch_or_the_package_that_needs_it(path: Path) -> None:
-    assert [module for module in imports(path) if within(module, {"torch", "torchaudio", "silero_vad"})] == []
+def test_nothing_imports_torch_or_the_package_that_needs_it() -> None:
+    wrong = offending(files("."), lambda found: within(found.module, {"torch", "torchaudio", "silero_vad"}))
+    assert not wrong, wrong
 
 
 @pytest.mark.parametrize("module", ["torch", "torchaudio", "silero_vad"])
@@ -187,11 +224,18 @@ def test_torch_is_not_installed(module: str) -> None:
     assert importlib.util.find_spec(module) is None
 
 
-def test_the_check_sees_every_form_of_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_check_sees_every_form_of_import_and_says_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Guards the guard: a plain, a from, a relative and a nested import are all found."""
     source = tmp_path / "relay" / "media" / "x.py"
     source.parent.mkdir(parents=True)
     source.write_text("import trio.abc\nfrom relay.net import a\nfrom ..call import b\ndef f():\n    import socket\n")
     monkeypatch.setitem(globals(), "PACKAGE", tmp_path / "relay")
 
-    assert sorted(imports(source)) == ["relay.call.b", "relay.net.a", "socket", "trio.abc"]
+    assert offending([source], lambda _: True).splitlines() == [
+        "relay/media/x.py:1 imports trio.abc",
+        "relay/media/x.py:2 imports relay.net.a",
+        "relay/media/x.py:3 imports relay.call.b",
+        "relay/media/x.py:5 imports socket",
+    ]
