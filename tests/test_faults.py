@@ -14,8 +14,8 @@ PROCESS, DAEMON = "tests/daemon/test_process.py::", "tests/daemon/test_daemon.py
 
 HELD_BY = {
     "a wrong configuration, a secret that is missing, an apology that cannot be played": [
-        "tests/test_cli.py::test_a_wrong_configuration_is_status_2_and_one_line",
-        "tests/test_cli.py::test_a_missing_secret_is_status_2_and_one_line",
+        "tests/cli/test_daemon.py::test_a_wrong_configuration_is_status_2_and_one_line",
+        "tests/cli/test_daemon.py::test_a_missing_secret_is_status_2_and_one_line",
         SERVE + "test_an_apology_that_cannot_be_played_is_status_2_and_one_line",
     ],
     "the port is in use, the address is not there yet, or no name server answers": [

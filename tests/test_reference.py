@@ -17,7 +17,7 @@ from relay.scenario.script import FORMS
 from scripts.make_reference import CONFIG, Key, Secret, read, renewed
 from tests.support.reference import BROWSER, FIRST_CALL, REFERENCE, ROOT, SCENARIOS, first_cells, section
 
-NOT_THE_DAEMON = {"standin", "demo", "bench", "probe", "scenario", "vad", "replay", "watch", "cli.py", "marks.py"}
+NOT_THE_DAEMON = {"standin", "demo", "bench", "probe", "scenario", "vad", "replay", "watch", "cli", "marks.py"}
 LOG_METHODS = {"debug", "info", "warning", "error", "exception", "log"}
 EVENT = re.compile(r"[a-z]+\.[a-z_]+")
 CAPITALS = re.compile(r"[A-Z][A-Z0-9]+(_[A-Z0-9]+)*")

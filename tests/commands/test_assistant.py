@@ -1,33 +1,15 @@
-"""`relay assistant` offers every script, serves with the key it was given, and ends on a signal."""
+"""`relay assistant` serves with the key it was given, and ends on a signal."""
 
 import signal
 import socket
 import subprocess
-from typing import get_args
 
-import click
 import httpx
 import pytest
 
-from relay.cli import assistant
 from relay.standin.assistant import Behaviour
-from relay.standin.assistant.behaviour import ScriptName
 from tests.support.commands import one_line, relay
 from tests.support.daemons import RELAY, VAPI_KEY, environment
-
-
-def test_it_offers_every_script_that_there_is() -> None:
-    (script,) = (option for option in assistant.params if option.name == "script")
-    assert isinstance(script.type, click.Choice)
-    assert tuple(script.type.choices) == get_args(ScriptName)
-
-
-@pytest.mark.parametrize("arguments", [["--script", "file"], ["--script", "tone", "--audio", __file__]])
-def test_the_script_file_and_a_file_go_together(arguments: list[str]) -> None:
-    done = relay("assistant", *arguments)
-
-    assert done.exit_code == 2
-    assert "--audio and --script file go together" in done.stderr
 
 
 def test_a_taken_port_is_wrong_use() -> None:

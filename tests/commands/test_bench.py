@@ -104,11 +104,6 @@ def test_the_cost_of_the_detector_is_printed_with_the_machine(monkeypatch: pytes
     assert "11.5" in shown.stdout
 
 
-@pytest.mark.parametrize("other", ["--find-limit", "--vad-cost"])
-def test_one_thing_is_measured_at_a_time(other: str) -> None:
-    assert relay("bench", "--browsers", other).exit_code == 2
-
-
 def test_the_figures_of_a_late_load_are_printed_and_not_judged(measures: Callable[[Measure], None]) -> None:
     measures(lambda calls, *_, **__: bench_result(calls, load={"late_p99_ms": 50.0}))
     done = relay("bench", "--json")
@@ -151,10 +146,6 @@ def test_a_file_that_cannot_be_written_is_told_before_anything_is_measured(
 
     assert done.exit_code == 2
     assert "none.toml" in done.stderr
-
-
-def test_writing_needs_a_limit(tmp_path: Path) -> None:
-    assert relay("bench", "--write", str(tmp_path / "config.toml")).exit_code == 2
 
 
 def test_rounds_are_medians_with_their_spread(measures: Callable[[Measure], None]) -> None:

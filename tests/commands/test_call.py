@@ -262,15 +262,6 @@ def test_a_scenario_that_is_wrong_is_wrong_use_and_no_call_is_placed(played: Pla
     assert played.asked == {}
 
 
-def test_a_recording_and_a_scenario_do_not_go_together(script: Path, tmp_path: Path) -> None:
-    wav = tmp_path / "said.wav"
-    write_wav(wav, 16000, tone(440, 0.5))
-    done = relay("call", URL, "--scenario", str(script), "--wav", str(wav))
-
-    assert done.exit_code == 2
-    assert "give --wav or --scenario" in done.stderr
-
-
 async def test_a_scenario_is_played_against_a_real_relay() -> None:
     async with (
         open_assistant(key=VAPI_KEY) as assistant,

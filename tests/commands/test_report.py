@@ -190,19 +190,3 @@ def test_erasing_a_call_that_has_no_recording_is_a_failure(call_id: str, configu
     assert result.exit_code == 1
     assert "no recording" in one_line(result)
     assert len(list(folder.iterdir())) == 3
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        [],
-        ["--erase", "x", "FILE"],
-        ["FILE", "--text", "--json"],
-        ["--erase", "x", "--json"],
-        ["--erase", "x", "--wav", "F"],
-        ["--erase", "x", "--html", "F"],
-        ["FILE", "--html", "-", "--json"],
-    ],
-)
-def test_options_that_contradict_each_other_are_wrong_use(arguments: list[str]) -> None:
-    assert relay_report(*arguments).exit_code == 2

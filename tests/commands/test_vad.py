@@ -197,32 +197,6 @@ def test_a_picture_that_cannot_be_written_is_wrong_use(room: Path, tmp_path: Pat
     assert "--plot" in refusal(relay_vad(room, "--plot", tmp_path))
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        [],
-        ["--json"],
-        ["a.wav", "--calibrate", "b.wav"],
-        ["--calibrate", "b.wav", "--evaluate", "."],
-        ["--calibrate", "b.wav", "--plot", "x.png"],
-        ["--calibrate", "b.wav", "--noise-reduction"],
-        ["a.wav", "--source", "speech"],
-        ["a.wav", "--echo"],
-        ["a.wav", "--decisions", "x.json"],
-        ["--evaluate"],
-        [".", "--evaluate", "--plot", "x.png"],
-        [".", "--evaluate", "--write-cases", "x", "--decisions", "x.json"],
-        [".", "--evaluate", "--decisions", "x.json", "--threshold", "0.6"],
-        [".", "--evaluate", "--decisions", "x.json", "--model-rate", "8000"],
-        ["a.wav", "--model-rate", "48000"],
-        ["a.wav", "--threshold", "0.2"],
-        ["a.wav", "--threshold", "much"],
-    ],
-)
-def test_options_that_make_no_sense_are_wrong_use(arguments: list[str]) -> None:
-    assert relay_vad(*arguments).exit_code == 2
-
-
 def test_a_quiet_room_is_calibrated(room: Path) -> None:
     told = relay_vad("--calibrate", room)
     as_json = json.loads(relay_vad("--calibrate", room, "--json").stdout)

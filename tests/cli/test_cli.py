@@ -1,0 +1,37 @@
+"""The commands as one program: what there is, what its help loads, and the status of wrong use."""
+
+import subprocess
+import sys
+
+import pytest
+
+from relay import __version__
+from relay.cli import main
+from tests.support.commands import relay
+
+
+def test_the_version_is_told() -> None:
+    assert relay("--version").stdout == f"relay, version {__version__}\n"
+
+
+@pytest.mark.parametrize("command", sorted(main.commands))
+def test_every_command_has_help(command: str) -> None:
+    done = relay(command, "--help")
+
+    assert done.exit_code == 0
+    assert done.stdout.startswith("Usage:")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["nonsense"], ["serve", "--nonsense"], ["call"], ["assistant", "--script", "file"], ["assistant", "x"]],
+)
+def test_wrong_use_is_status_2(arguments: list[str]) -> None:
+    assert relay(*arguments).exit_code == 2
+
+
+def test_commands_load_only_their_own_part_of_the_program() -> None:
+    code = "import sys, relay.cli; print([m for m in ('trio', 'numpy', 'quart', 'onnxruntime') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+
+    assert done.stdout == "[]\n"
