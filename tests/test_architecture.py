@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import tomllib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -178,6 +179,15 @@ def test_each_module_is_tested_by_a_file_of_its_own_in_the_same_place() -> None:
     without = {module for module in own if not (tests / module).with_name(f"test_{Path(module).name}").exists()}
 
     assert without == NOTHING_TO_TEST
+
+
+def test_every_folder_of_tests_is_run_but_the_long_ones() -> None:
+    tests = Path(__file__).resolve().parent
+    project = tomllib.loads((tests.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    run = project["tool"]["pytest"]["ini_options"]["testpaths"]
+    folders = {f"tests/{path.relative_to(tests).parts[0]}" for path in tests.glob("*/**/test_*.py")}
+
+    assert {folder for folder in folders if folder not in run} == {"tests/endurance"}
 
 
 def test_one_name_means_one_thing() -> None:
