@@ -33,7 +33,7 @@ ALLOWED = {
     "logic": {"errors", "media.frames"},
     "net": {"errors", "wakeup", "weak", "__version__"},
     "state": {"errors", "logic", "metrics", "wakeup"},
-    "record": {"errors", "media", "config", "redaction", "wakeup", "__version__"},
+    "record": {"errors", "media", "config", "redaction", "wakeup", "web", "__version__"},
     "call": {"errors", "media", "wire", "logic", "net", "state", "record", *SHARED},
     "replay": {"errors", "media", "wire", "logic", "net", "state", "record", "call", "toml_table", *SHARED},
     "daemon": {"errors", "extras", "media", "wire", "logic", "net", "state", "record", "call", "web", *SHARED},

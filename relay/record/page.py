@@ -16,6 +16,7 @@ from typing import Any
 from relay.record.page_sound import PageSound
 from relay.record.timeline import Timeline
 from relay.record.verdict import WORST
+from relay.web import base_style
 
 MODULES = ("track", "view", "call", "player", "pen", "lanes", "overview", "lists", "app")
 """Each may import those before it."""
@@ -51,7 +52,7 @@ def page_parts() -> PageParts:
     folder = files("relay.record").joinpath("web")
     read = {entry.name: entry.read_text(encoding="utf-8") for entry in folder.iterdir() if entry.is_file()}
     modules = (re.sub(r"^export ", "", _IMPORT.sub("", read[f"{name}.js"]), flags=re.MULTILINE) for name in MODULES)
-    script, style = "\n".join(modules), read["style.css"]
+    script, style = "\n".join(modules), base_style() + read["style.css"]
     return PageParts(read["page.html"], style, script, _hash(script), _hash(style))
 
 

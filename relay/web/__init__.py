@@ -1,7 +1,7 @@
 """Finds the static files of the pages in this folder, and says where and with which headers each is served.
 
 `relay-client.js` and what it imports is the client library, for any page. `app.js` and the rest is the page at `/`, for
-callers; `admin.js` and what it imports is the page at `/admin`, for operators.
+callers; `admin.js` and what it imports is the page at `/admin`, for operators. `base.css` is the look of all pages.
 """
 
 from dataclasses import dataclass
@@ -66,6 +66,11 @@ class StaticFile:
     body: bytes
     content_type: str
     etag: str
+
+
+def base_style() -> str:
+    """Return the style sheet that all pages have in common: for one that has to bring it along."""
+    return files(__name__).joinpath("base.css").read_text(encoding="utf-8")
 
 
 def static_files() -> dict[str, StaticFile]:

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from relay.web import ADMIN, HEADERS, PREFIX, admitting, static_files
+from relay.record.page import page_parts
+from relay.web import ADMIN, HEADERS, PREFIX, admitting, base_style, static_files
 
 PAGES = ("/", ADMIN)
 
@@ -46,6 +47,30 @@ def test_the_client_library_needs_nothing_of_the_page() -> None:
     page = {f"{PREFIX}{name}.js" for name in ("app", "network-lab", "timeline", "transcript")}
 
     assert loaded_with(f"{PREFIX}app.js") - loaded_with(f"{PREFIX}relay-client.js") == page
+
+
+def rules(style: str) -> set[tuple[str, str]]:
+    """Each selector with each of its declarations, without those in media queries."""
+    plain = re.sub(r"/\*.*?\*/|@\w[^{]*\{(?:[^{}]*\{[^{}]*\})*\s*\}", "", style, flags=re.DOTALL)
+    found = re.findall(r"([^{}]+)\{([^{}]*)\}", plain)
+    return {(" ".join(what.split()), line.strip()) for what, how in found for line in how.split(";") if line.strip()}
+
+
+def test_no_page_says_again_how_all_pages_look() -> None:
+    base = rules(base_style())
+    own = {"style": code(f"{PREFIX}style.css"), "admin": code(f"{PREFIX}admin.css")}
+    own["recorded"] = page_parts().style.removeprefix(base_style())
+
+    assert ("body", "color: var(--ink)") in base
+    again = {name: rules(style) & base for name, style in own.items()}
+    assert {name: found for name, found in again.items() if found} == {}
+
+
+def test_each_page_has_the_look_of_all_pages_first() -> None:
+    for path in PAGES:
+        sheets = re.findall(r'rel="stylesheet" href="([^"]+)"', static_files()[path].body.decode())
+        assert sheets[:2] == ["web/base.css", "web/style.css"]
+    assert page_parts().style.startswith(base_style())
 
 
 @pytest.mark.parametrize("path", PAGES)
