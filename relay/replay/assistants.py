@@ -6,13 +6,13 @@ When a message to them has left is the driver's to say, as in `relay.replay.peer
 # ruff: noqa: ARG002 - stand-ins take more than they need
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import trio
 
-from relay.call.assistant.dialer import Dialer
+from relay.call.assistant.dialer import Dialer, NewCall
 from relay.call.assistant.placer import CallPlacer, Create
 from relay.errors import AssistantUnavailable, LegLost
 from relay.media.frames import AudioFormat
@@ -153,15 +153,7 @@ class RecordedDialer:
     create_timeout_s: float = 0.0
 
     async def create(
-        self,
-        call_id: str,
-        *,
-        greet: bool = True,
-        replaces: str | None = None,
-        handed_to: str | None = None,
-        variables: Mapping[str, str] | None = None,
-        fresh: bool = False,
-        answering: Callable[[], None] | None = None,
+        self, wanted: NewCall, *, fresh: bool = False, answering: Callable[[], None] | None = None
     ) -> CallCreated:
         raise NotImplementedError
 

@@ -7,6 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from relay.call.assistant.dialer import NewCall
 from relay.call.calls import FINISHED_MAX, REFUSAL_REASONS
 from relay.call.checkpoint import new_record
 from relay.config import CALLS_OF_A_CORE, LimitsConfig, SessionConfig, TwilioConfig
@@ -193,7 +194,7 @@ async def test_a_call_keeps_nothing_of_the_request_that_rang(
 ) -> None:
     seen = []
 
-    async def create(_: object, call_id: str, **options: object) -> None:
+    async def create(_: object, wanted: NewCall, **how: object) -> None:
         seen.append(REQUEST.get())
         raise AssistantUnavailable("no", "VAPI_UNAUTHORIZED", retriable=False)
 

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
+from relay.call.assistant.dialer import NewCall
 from relay.call.call import Call
 from relay.call.caller.classifier import Classifier
 from relay.call.caller.twilio_leg import TwilioLeg
@@ -128,23 +129,15 @@ class FakeDialer:
         return self.peers[number]
 
     async def create(
-        self,
-        call_id: str,
-        *,
-        greet: bool = True,
-        replaces: str | None = None,
-        handed_to: str | None = None,
-        variables: Mapping[str, str] | None = None,
-        fresh: bool = False,
-        answering: Callable[[], None] | None = None,
+        self, wanted: NewCall, *, fresh: bool = False, answering: Callable[[], None] | None = None
     ) -> CallCreated:
-        self.asked.append((greet, replaces))
-        self.asked_for.append(handed_to)
-        self.told.append(dict(variables or {}))
+        self.asked.append((wanted.greet, wanted.replaces))
+        self.asked_for.append(wanted.handed_to)
+        self.told.append(dict(wanted.variables))
         await trio.sleep(self.answer_after_s)
         if self.failure is not None:
             raise self.failure
-        granted, refused = self.granted or self.format, handed_to in self.unknown
+        granted, refused = self.granted or self.format, wanted.handed_to in self.unknown
         return CallCreated(f"vapi-{len(self.peers)}", SOCKET_URL, CONTROL_URL, granted, hand_off_refused=refused)
 
     @asynccontextmanager

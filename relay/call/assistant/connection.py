@@ -34,7 +34,7 @@ from functools import partial
 
 import trio
 
-from relay.call.assistant.dialer import AssistantSocket, Dialer
+from relay.call.assistant.dialer import AssistantSocket, Dialer, NewCall
 from relay.call.assistant.incoming import Incoming
 from relay.call.assistant.outgoing import Outgoing
 from relay.call.assistant.placer import CallPlacer
@@ -187,14 +187,8 @@ class Connection:
     async def _place(self, call_id: str) -> CallCreated | None:
         self._report.tell(Dialing(self._dialer.name, audio=str(self._dialer.format)))
         opening = self._opening
-        create = partial(
-            self._dialer.create,
-            call_id,
-            greet=opening.greet,
-            replaces=opening.replaces,
-            handed_to=opening.handed_to,
-            variables=opening.variables,
-        )
+        wanted = NewCall(call_id, opening.greet, opening.replaces, opening.handed_to, opening.variables)
+        create = partial(self._dialer.create, wanted)
         try:
             created = await self._placer.place(self._dialer, create)
         except AssistantUnavailable as error:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
@@ -38,6 +39,22 @@ class AssistantSocket(PromptSocket, Protocol):
     ) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class NewCall:
+    """Says what a new call with the assistant is to be. `call_id` is the relay's id of the caller's call.
+
+    `greet`: the assistant speaks first. `replaces` is the id of the call whose conversation it goes on with;
+    `handed_to` that of the assistant which had it there, if that was another than is configured (see
+    `CallCreated.hand_off_refused`). `variables` are what the assistant is told of the caller: personal data.
+    """
+
+    call_id: str
+    greet: bool = True
+    replaces: str | None = None
+    handed_to: str | None = None
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
 class Dialer(Protocol):
     """An assistant that calls can be made with."""
 
@@ -57,23 +74,12 @@ class Dialer(Protocol):
         """How long a caller is to wait for the answer to `create`."""
 
     async def create(
-        self,
-        call_id: str,
-        *,
-        greet: bool = True,
-        replaces: str | None = None,
-        handed_to: str | None = None,
-        variables: Mapping[str, str] | None = None,
-        fresh: bool = False,
-        answering: Callable[[], None] | None = None,
+        self, wanted: NewCall, *, fresh: bool = False, answering: Callable[[], None] | None = None
     ) -> CallCreated:
         """A new call, whose socket is to be connected at once. Raises AssistantUnavailable.
 
-        Its only limit is the caller's: cancelled, it may leave a call that nobody knows. `greet`: the assistant speaks
-        first. `replaces` is the id of the call whose conversation it goes on with; `handed_to` that of the assistant
-        which had it there, if that was another than is configured (see `CallCreated.hand_off_refused`). `variables` are
-        what the assistant is told of the caller. `fresh`: over a new connection. `answering` is called when the answer
-        begins.
+        Its only limit is the caller's: cancelled, it may leave a call that nobody knows. `fresh`: over a new
+        connection. `answering` is called when the answer begins.
         """
 
     def note_unavailable(self) -> None:
@@ -107,15 +113,7 @@ class VapiDialer:
         self._server = _webhook_server(config)
 
     async def create(
-        self,
-        call_id: str,
-        *,
-        greet: bool = True,
-        replaces: str | None = None,
-        handed_to: str | None = None,
-        variables: Mapping[str, str] | None = None,
-        fresh: bool = False,
-        answering: Callable[[], None] | None = None,
+        self, wanted: NewCall, *, fresh: bool = False, answering: Callable[[], None] | None = None
     ) -> CallCreated:
         """POST /call; see Dialer.
 
@@ -124,8 +122,8 @@ class VapiDialer:
         that may be no stored assistant.
         """
         post = partial(self._post, fresh=fresh, answering=answering)
-        order = partial(self._order, call_id, greet=greet, replaces=replaces, variables=variables or {})
-        assistant_id = handed_to or self._assistant.assistant_id
+        order = partial(self._order, wanted)
+        assistant_id = wanted.handed_to or self._assistant.assistant_id
         asked_for_silence = self._sends_silence_timeout
         status, body = await post(order(assistant_id))
         if asked_for_silence and vapi_call.refuses_silence_timeout(status, body):
@@ -135,25 +133,23 @@ class VapiDialer:
             status, body = await post(order(assistant_id))
         refused = assistant_id != self._assistant.assistant_id and status in _REFUSES_ASSISTANT
         if refused:
-            log.warning("assistant.hand_off_lost", assistant=handed_to, status=status)
+            log.warning("assistant.hand_off_lost", assistant=wanted.handed_to, status=status)
             status, body = await post(order(self._assistant.assistant_id))
-        created = vapi_call.parse_created(status, body, self.format, private=(variables or {}).values())
+        created = vapi_call.parse_created(status, body, self.format, private=wanted.variables.values())
         return replace(created, hand_off_refused=refused)
 
-    def _order(
-        self, call_id: str, assistant_id: str, *, greet: bool, replaces: str | None, variables: Mapping[str, str]
-    ) -> dict[str, Any]:
-        session = self._config.session
+    def _order(self, wanted: NewCall, assistant_id: str) -> dict[str, Any]:
+        session, replaces = self._config.session, wanted.replaces
         return vapi_call.call_request(
             assistant_id=assistant_id,
             audio_format=self.format,
             max_duration_s=self.max_call_s or session.max_duration_s,
             first_message_interruptions=not self._config.barge_in.protect_first_message,
-            metadata={"relayCallId": call_id} | ({"replacesCallId": replaces} if replaces else {}),
-            name=f"relay {call_id}",
-            first_message_waits=not greet,
+            metadata={"relayCallId": wanted.call_id} | ({"replacesCallId": replaces} if replaces else {}),
+            name=f"relay {wanted.call_id}",
+            first_message_waits=not wanted.greet,
             silence_timeout_s=session.idle_timeout_s if self._sends_silence_timeout else None,
-            variables=variables,
+            variables=wanted.variables,
             server=self._server,
             more_server_messages=(PHONE_CALL_CONTROL,) if self._config.transfer.allow else (),
         )

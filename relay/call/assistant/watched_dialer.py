@@ -1,11 +1,11 @@
 """Stands around a dialer: keeps the addresses of its calls out of the log, and remembers whether dialing works."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import trio
 
-from relay.call.assistant.dialer import AssistantSocket, Dialer
+from relay.call.assistant.dialer import AssistantSocket, Dialer, NewCall
 from relay.errors import LegLost
 from relay.media.frames import AudioFormat
 from relay.redaction import Redactor
@@ -45,26 +45,10 @@ class WatchedDialer:
         return self._failed_at is not None and trio.current_time() - self._failed_at < FAILING_S
 
     async def create(
-        self,
-        call_id: str,
-        *,
-        greet: bool = True,
-        replaces: str | None = None,
-        handed_to: str | None = None,
-        variables: Mapping[str, str] | None = None,
-        fresh: bool = False,
-        answering: Callable[[], None] | None = None,
+        self, wanted: NewCall, *, fresh: bool = False, answering: Callable[[], None] | None = None
     ) -> CallCreated:
         """See Dialer. One request that fails says little: another may have brought the call."""
-        return await self._inner.create(
-            call_id,
-            greet=greet,
-            replaces=replaces,
-            handed_to=handed_to,
-            variables=variables,
-            fresh=fresh,
-            answering=answering,
-        )
+        return await self._inner.create(wanted, fresh=fresh, answering=answering)
 
     def note_unavailable(self) -> None:
         """See Dialer."""

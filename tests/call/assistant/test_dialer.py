@@ -10,7 +10,7 @@ import trio
 import trio.lowlevel
 from structlog.testing import capture_logs
 
-from relay.call.assistant.dialer import VapiDialer
+from relay.call.assistant.dialer import NewCall, VapiDialer
 from relay.config import AssistantConfig, BargeInConfig, Config, ServerConfig, SessionConfig
 from relay.errors import AssistantUnavailable, LegLost, RelayError, RemoteProtocolError
 from relay.media.frames import WIDEBAND
@@ -58,7 +58,7 @@ def dialer(rest: Rest, max_call_s: float = 0.0, *, send_silence_timeout: bool = 
 async def test_a_call_is_asked_for_as_configured() -> None:
     rest = Rest()
     session = SessionConfig(max_duration_s=1800, idle_timeout_s=120)
-    created = await dialer(rest, session=session).create("our-id")
+    created = await dialer(rest, session=session).create(NewCall("our-id"))
     method, url, body, headers = rest.requests[0]
     overrides = body["assistantOverrides"]
 
@@ -79,7 +79,7 @@ async def test_no_longer_call_is_asked_for_than_the_provider_allows(
 ) -> None:
     rest = Rest()
     limited = dialer(rest, max_call_s, session=SessionConfig(max_duration_s=1800))
-    await limited.create("our-id")
+    await limited.create(NewCall("our-id"))
 
     assert rest.requests[0][2]["assistantOverrides"]["maxDurationSeconds"] == asked_s
     assert limited.max_call_s == known_s
@@ -98,7 +98,7 @@ class Schema(Rest):
 async def test_the_limit_of_silence_is_asked_for_where_the_operator_says_so() -> None:
     rest = Rest()
     session = SessionConfig(idle_timeout_s=120)
-    await dialer(rest, send_silence_timeout=True, session=session).create("our-id")
+    await dialer(rest, send_silence_timeout=True, session=session).create(NewCall("our-id"))
 
     assert rest.requests[0][2]["assistantOverrides"]["silenceTimeoutSeconds"] == 120
 
@@ -107,7 +107,7 @@ async def test_a_service_that_does_not_know_the_limit_of_silence_is_asked_withou
     rest = Schema()
     asking = dialer(rest, send_silence_timeout=True)
     with capture_logs() as logged:
-        calls = [await asking.create("our-id") for _ in range(2)]
+        calls = [await asking.create(NewCall("our-id")) for _ in range(2)]
 
     asked = ["silenceTimeoutSeconds" in body["assistantOverrides"] for _, _, body, _ in rest.requests]
     assert ([call.call_id for call in calls], asked) == (["call-1", "call-1"], [True, False, False])
@@ -125,8 +125,8 @@ async def test_of_two_calls_that_ask_at_once_both_are_asked_for_again() -> None:
     asking = dialer(rest := Slow(), send_silence_timeout=True)
     with capture_logs() as logged:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(asking.create, "one")
-            nursery.start_soon(asking.create, "two")
+            nursery.start_soon(asking.create, NewCall("one"))
+            nursery.start_soon(asking.create, NewCall("two"))
 
     assert len(rest.requests) == 4
     assert [line["event"] for line in logged] == ["assistant.property_refused"]
@@ -135,15 +135,15 @@ async def test_of_two_calls_that_ask_at_once_both_are_asked_for_again() -> None:
 async def test_another_400_is_no_reason_to_ask_twice() -> None:
     rest = Rest(status=400, body=b'{"message":"assistantId must be a UUID"}')
     with pytest.raises(AssistantUnavailable):
-        await dialer(rest, send_silence_timeout=True).create("our-id")
+        await dialer(rest, send_silence_timeout=True).create(NewCall("our-id"))
 
     assert len(rest.requests) == 1
 
 
 async def test_what_is_known_of_the_caller_fills_the_variables_of_the_assistant() -> None:
     rest = Rest()
-    await dialer(rest).create("our-id", variables={"callerNumber": "+15005550006"})
-    await dialer(rest).create("our-id", variables={})
+    await dialer(rest).create(NewCall("our-id", variables={"callerNumber": "+15005550006"}))
+    await dialer(rest).create(NewCall("our-id", variables={}))
     known, unknown = (body["assistantOverrides"] for _, _, body, _ in rest.requests)
 
     assert known["variableValues"] == {"callerNumber": "+15005550006"}
@@ -153,7 +153,7 @@ async def test_what_is_known_of_the_caller_fills_the_variables_of_the_assistant(
 async def test_what_is_known_of_the_caller_is_not_in_the_text_of_a_refusal() -> None:
     rest = Rest(400, b'{"message":"variableValues.callerNumber +15005550006 of gold marigold is bad"}')
     with pytest.raises(AssistantUnavailable) as refused:
-        await dialer(rest).create("our-id", variables={"callerNumber": "+15005550006", "plan": "gold"})
+        await dialer(rest).create(NewCall("our-id", variables={"callerNumber": "+15005550006", "plan": "gold"}))
 
     assert "variableValues.callerNumber *** of *** marigold is bad" in str(refused.value)
 
@@ -171,8 +171,8 @@ class Stored(Rest):
 
 async def test_the_assistant_that_had_the_conversation_gets_it_again_with_the_overrides_as_before() -> None:
     rest = Rest()
-    created = await dialer(rest).create("our-id", greet=False, replaces="call-0", handed_to="assistant-2")
-    await dialer(rest).create("our-id", greet=False, replaces="call-0")
+    created = await dialer(rest).create(NewCall("our-id", greet=False, replaces="call-0", handed_to="assistant-2"))
+    await dialer(rest).create(NewCall("our-id", greet=False, replaces="call-0"))
     handed, configured = (body for _, _, body, _ in rest.requests)
 
     assert handed == configured | {"assistantId": "assistant-2"}
@@ -183,7 +183,7 @@ async def test_the_assistant_that_had_the_conversation_gets_it_again_with_the_ov
 async def test_one_that_vapi_does_not_know_makes_way_for_the_configured_one(refusal: int) -> None:
     rest = Stored(refusal=refusal)
     with capture_logs() as logged:
-        created = await dialer(rest).create("our-id", handed_to="assistant-2")
+        created = await dialer(rest).create(NewCall("our-id", handed_to="assistant-2"))
 
     assert (created.call_id, created.hand_off_refused) == ("call-1", True)
     assert [body["assistantId"] for _, _, body, _ in rest.requests] == ["assistant-2", "assistant-1"]
@@ -196,7 +196,7 @@ async def test_one_that_vapi_does_not_know_makes_way_for_the_configured_one(refu
 async def test_a_failure_that_is_not_the_assistants_is_no_reason_to_ask_for_another(status: int) -> None:
     rest = Stored(refusal=status)
     with pytest.raises(AssistantUnavailable):
-        await dialer(rest).create("our-id", handed_to="assistant-2")
+        await dialer(rest).create(NewCall("our-id", handed_to="assistant-2"))
 
     assert len(rest.requests) == 1
 
@@ -204,8 +204,8 @@ async def test_a_failure_that_is_not_the_assistants_is_no_reason_to_ask_for_anot
 async def test_webhooks_are_asked_for_with_the_newest_secret_only_where_they_are_configured() -> None:
     rest, plain = Rest(), Rest()
     secrets = Secrets(vapi_api_keys={"main": "private-key"}, vapi_webhook_secrets=("old", "new"))
-    await dialer(rest, secrets=secrets, webhooks=WebhookRules()).create("our-id")
-    await dialer(plain).create("our-id")
+    await dialer(rest, secrets=secrets, webhooks=WebhookRules()).create(NewCall("our-id"))
+    await dialer(plain).create(NewCall("our-id"))
     overrides, usual = (it.requests[0][2]["assistantOverrides"] for it in (rest, plain))
 
     assert overrides["server"]["url"] == "https://relay.example.com/vapi/events"
@@ -217,7 +217,7 @@ async def test_webhooks_are_asked_for_with_the_newest_secret_only_where_they_are
 async def test_webhooks_of_one_process_of_several_come_to_its_own_address() -> None:
     rest, secrets = Rest(), Secrets(vapi_api_keys={"main": "private-key"}, vapi_webhook_secrets=("new",))
     server = ServerConfig(instance="2")
-    await dialer(rest, secrets=secrets, webhooks=WebhookRules(), server=server).create("our-id")
+    await dialer(rest, secrets=secrets, webhooks=WebhookRules(), server=server).create(NewCall("our-id"))
 
     overrides = rest.requests[0][2]["assistantOverrides"]
     assert overrides["server"]["url"] == "https://relay.example.com/vapi/events/2"
@@ -225,7 +225,7 @@ async def test_webhooks_of_one_process_of_several_come_to_its_own_address() -> N
 
 async def test_a_protected_first_message_is_asked_for_there_too() -> None:
     rest = Rest()
-    await dialer(rest, barge_in=BargeInConfig(protect_first_message=True)).create("our-id")
+    await dialer(rest, barge_in=BargeInConfig(protect_first_message=True)).create(NewCall("our-id"))
 
     assert rest.requests[0][2]["assistantOverrides"]["firstMessageInterruptionsEnabled"] is False
 
@@ -250,7 +250,7 @@ def test_the_format_is_that_of_the_assistant() -> None:
 )
 async def test_each_refusal_has_its_code(status: int, code: str, *, retriable: bool) -> None:
     with pytest.raises(AssistantUnavailable) as refused:
-        await dialer(Rest(status, b"{}")).create("our-id")
+        await dialer(Rest(status, b"{}")).create(NewCall("our-id"))
 
     assert (refused.value.code, refused.value.retriable) == (code, retriable)
     assert "private-key" not in str(refused.value)
@@ -259,7 +259,7 @@ async def test_each_refusal_has_its_code(status: int, code: str, *, retriable: b
 @pytest.mark.parametrize("failure", [LegLost("TIMEOUT vapi.test"), RemoteProtocolError("long", "RESPONSE_TOO_LARGE")])
 async def test_no_answer_is_a_failure_that_may_pass(failure: Exception) -> None:
     with pytest.raises(AssistantUnavailable) as refused:
-        await dialer(Rest(failure=failure)).create("our-id")
+        await dialer(Rest(failure=failure)).create(NewCall("our-id"))
 
     assert (refused.value.code, refused.value.retriable) == ("VAPI_UNREACHABLE", True)
 
@@ -359,7 +359,7 @@ async def test_a_call_that_is_not_known_to_be_over_is_an_error_that_names_no_add
 
 async def test_the_answer_to_a_new_call_has_no_limit_and_comes_over_the_connection_that_is_asked_for() -> None:
     rest, heard = Rest(), []
-    await dialer(rest).create("our-id", fresh=True, answering=lambda: heard.append("head"))
+    await dialer(rest).create(NewCall("our-id"), fresh=True, answering=lambda: heard.append("head"))
     rest.how.pop("answering")()
 
     assert rest.how == {"fresh": True, "answer_timeout_s": math.inf}

@@ -1,7 +1,7 @@
 """Calls are placed and ended whatever becomes of the caller who wanted them, and of the requests."""
 
 import math
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
+from relay.call.assistant.dialer import NewCall
 from relay.call.assistant.placer import ANSWER_S, END_S, HEDGE_AFTER_S, STOP_S, CallPlacer, open_call_placer
 from relay.errors import AssistantUnavailable, HangUpFailed
 from relay.metrics import Metrics
@@ -53,15 +54,7 @@ class Service(FakeDialer):
     unavailable: int = 0
 
     async def create(
-        self,
-        call_id: str,
-        *,
-        greet: bool = True,
-        replaces: str | None = None,
-        handed_to: str | None = None,
-        variables: Mapping[str, str] | None = None,
-        fresh: bool = False,
-        answering: Callable[[], None] | None = None,
+        self, wanted: NewCall, *, fresh: bool = False, answering: Callable[[], None] | None = None
     ) -> CallCreated:
         answer, number = self.answers[len(self.fresh)], len(self.fresh) + 1
         self.fresh.append(fresh)
@@ -102,7 +95,7 @@ class Rig:
     logged: list[Any]
 
     async def place(self, service: Service) -> CallCreated:
-        return await self.placer.place(service, partial(service.create, "our-call"))
+        return await self.placer.place(service, partial(service.create, NewCall("our-call")))
 
     def events(self, name: str) -> list[Any]:
         return [line for line in self.logged if line["event"] == name]

@@ -4,6 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from relay.call.assistant.dialer import NewCall
 from relay.call.assistant.watched_dialer import FAILING_S, WatchedDialer
 from relay.errors import AssistantUnavailable, LegLost
 from relay.redaction import MASK, Redactor
@@ -24,7 +25,7 @@ class RefusingDialer(FakeDialer):
 async def test_it_is_the_dialer_inside() -> None:
     inner = FakeDialer(MULAW)
     dialer = WatchedDialer(inner, Redactor())
-    created = await dialer.create("id")
+    created = await dialer.create(NewCall("id"))
     async with dialer.connect(created) as socket:
         assert isinstance(socket, AssistantSocket)
     await dialer.hang_up("c1", None)
@@ -67,7 +68,7 @@ async def test_a_failed_dial_counts_until_one_works() -> None:
 async def test_one_request_that_fails_is_no_failed_dial() -> None:
     dialer = WatchedDialer(FakeDialer(MULAW, failure=UNAVAILABLE), Redactor())
     with pytest.raises(AssistantUnavailable):
-        await dialer.create("id")
+        await dialer.create(NewCall("id"))
 
     assert not dialer.failing
 

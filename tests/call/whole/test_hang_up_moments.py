@@ -11,7 +11,7 @@ import trio
 from structlog.testing import capture_logs
 
 from relay.call.assistant import connection
-from relay.call.assistant.dialer import AssistantSocket, VapiDialer
+from relay.call.assistant.dialer import AssistantSocket, NewCall, VapiDialer
 from relay.call.caller.vad_engine import VadEngine
 from relay.call.calls import Calls, open_calls
 from relay.call.services import Services
@@ -57,9 +57,9 @@ class HeldDialer(VapiDialer):
         self.silent_url = silent_url
         self.reached, self.go_on = trio.Event(), trio.Event()
 
-    async def create(self, call_id: str, **order: Any) -> CallCreated:
+    async def create(self, wanted: NewCall, **how: Any) -> CallCreated:
         await self._pass(Moment.BEFORE_REQUEST)
-        created = await super().create(call_id, **order)
+        created = await super().create(wanted, **how)
         await self._pass(Moment.ANSWER_ON_ITS_WAY)
         return created
 
