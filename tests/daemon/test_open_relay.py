@@ -17,6 +17,7 @@ from relay.media import cough_probe
 from relay.media.silero import Engine, SileroModel
 from relay.metrics import Metrics
 from relay.net.link.shared_reader import take_seat
+from relay.net.transport import default_tls
 from relay.redaction import Redactor
 from relay.secrets import Secrets
 from tests.support.frontrig import ringing, signature
@@ -44,7 +45,7 @@ def config(
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 async def test_it_answers_when_entered_and_is_gone_when_left(host: str) -> None:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(verify=default_tls(), trust_env=False) as client:
         async with open_relay(config(host=host), Metrics(), Redactor()) as relay:
             answer = await client.get(f"{relay.url}/health")
         with pytest.raises(httpx.ConnectError):
@@ -66,7 +67,7 @@ async def test_with_an_address_of_their_own_operators_are_answered_there_and_now
     admin = {"Authorization": f"Bearer {'t' * 16}"}
     async with (
         open_relay(held, Metrics(), Redactor()) as relay,
-        httpx.AsyncClient(trust_env=False, headers=admin) as client,
+        httpx.AsyncClient(verify=default_tls(), trust_env=False, headers=admin) as client,
     ):
         inside = f"http://127.0.0.1:{relay.admin_port}"
         seen = {path: (await client.get(f"{inside}{path}")) for path in [*OPERATORS, *EVERYBODY] if path != "/events"}
@@ -102,7 +103,10 @@ async def test_nothing_is_left_behind_even_when_it_is_left_with_a_live_call() ->
         pass
     before = await resources()
     for _ in range(3):
-        async with open_relay(config(), Metrics(), Redactor()) as relay, httpx.AsyncClient(trust_env=False) as client:
+        async with (
+            open_relay(config(), Metrics(), Redactor()) as relay,
+            httpx.AsyncClient(verify=default_tls(), trust_env=False) as client,
+        ):
             form = ringing()
             headers = {"X-Twilio-Signature": signature("https://relay.example.com/twilio/voice", form, AUTH_TOKEN)}
             await client.post(f"{relay.url}/twilio/voice", data=form, headers=headers)
@@ -172,7 +176,7 @@ async def test_a_kind_of_state_that_there_is_not_is_a_configuration_error() -> N
 async def test_a_state_that_cannot_be_kept_is_no_reason_not_to_answer(tmp_path: Path) -> None:
     async with (
         open_relay(config(state=f"sqlite:{tmp_path}"), Metrics(), Redactor()) as relay,
-        httpx.AsyncClient(trust_env=False) as client,
+        httpx.AsyncClient(verify=default_tls(), trust_env=False) as client,
     ):
         assert (await client.get(f"{relay.url}/health")).json()["status"] == "degraded"
 

@@ -11,6 +11,7 @@ from relay.daemon.routes import Routes
 from relay.metrics import Metrics
 from relay.net.asgi_request import AsgiRequest
 from relay.net.asgi_socket import AsgiSocket
+from relay.net.transport import default_tls
 from relay.refusals import Refusals
 from tests.support.peers import raw_websocket_app, serving
 
@@ -68,7 +69,7 @@ async def test_a_handler_that_crashes_is_one_500_and_one_log_line() -> None:
             await raw_websocket_app(nobody)(scope, receive, send)
 
     with capture_logs() as logs:
-        async with serving(app) as port, httpx.AsyncClient(trust_env=False) as http:
+        async with serving(app) as port, httpx.AsyncClient(verify=default_tls(), trust_env=False) as http:
             answer = await http.get(f"http://127.0.0.1:{port}/client/session-id/crash")
 
     assert (answer.status_code, answer.json()["code"]) == (500, "INTERNAL_ERROR")

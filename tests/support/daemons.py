@@ -15,6 +15,8 @@ from typing import Any
 import httpx
 import trio
 
+from relay.net.transport import default_tls
+
 RELAY = [sys.executable, "-m", "relay"]
 AUTH_TOKEN = "twilio-auth-token-of-the-test"
 VAPI_KEY = "vapi-api-key-of-the-test"
@@ -56,7 +58,7 @@ class Daemon:
         return [line for line in self.log() if line["event"] == event]
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
-        async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
+        async with httpx.AsyncClient(verify=default_tls(), trust_env=False, timeout=20) as client:
             return await client.get(self.url + path, headers=headers)
 
 

@@ -27,6 +27,7 @@ from relay.daemon.limits import Limits
 from relay.daemon.server import Server
 from relay.daemon.webhooks import open_webhooks
 from relay.metrics import Metrics
+from relay.net.transport import default_tls
 from relay.record.recorder import open_recorder
 from relay.redaction import Redactor
 from relay.refusals import Refusals
@@ -161,6 +162,6 @@ async def open_front(config: Config | None = None, store: StateStore | None = No
         port = await stack.enter_async_context(
             serving(Server(context), admit=limits.connection, failed=limits.connection_failed)
         )
-        http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20)
+        http = httpx.AsyncClient(verify=default_tls(), base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20)
         await stack.enter_async_context(http)
         yield FrontRig(context, inner, redactor, port, http)

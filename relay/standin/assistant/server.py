@@ -16,6 +16,7 @@ import httpx
 import trio
 import trio_websocket
 
+from relay.net.transport import default_tls
 from relay.standin.assistant.behaviour import Behaviour
 from relay.standin.assistant.call import AssistantCall
 from relay.standin.assistant.credentials import Credential
@@ -263,7 +264,7 @@ async def open_assistant(
     """
     listeners = await trio.open_tcp_listeners(port, host=host)
     base_url = f"http://{host}:{listeners[0].socket.getsockname()[1]}"
-    async with httpx.AsyncClient(trust_env=False) as client, trio.open_nursery() as nursery:
+    async with httpx.AsyncClient(verify=default_tls(), trust_env=False) as client, trio.open_nursery() as nursery:
         assistant = Assistant(
             base_url, key, behaviour or Behaviour(), record_s, record_dir, nursery, client, credentials or {}
         )

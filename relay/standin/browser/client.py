@@ -10,6 +10,7 @@ import trio
 
 from relay.errors import LegLost
 from relay.media.frames import FRAME_MS
+from relay.net.transport import default_tls
 from relay.standin.browser.links import Link, PollingLink, WebSocketLink, checked
 from relay.standin.browser.record import (
     BrowserOptions,
@@ -184,9 +185,11 @@ async def open_browser(url: str, options: BrowserOptions | None = None) -> Async
     `attach_websocket`.
     """
     options = options or BrowserOptions()
-    headers = {"Origin": options.origin} if options.origin else {}
+    headers, timeout_s = {"Origin": options.origin} if options.origin else {}, options.timeout_s + 5
     async with (
-        httpx.AsyncClient(base_url=url, headers=headers, timeout=options.timeout_s + 5, trust_env=False) as http,
+        httpx.AsyncClient(
+            base_url=url, verify=default_tls(), headers=headers, timeout=timeout_s, trust_env=False
+        ) as http,
         _one_error(),
         trio.open_nursery() as nursery,
     ):

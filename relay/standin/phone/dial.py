@@ -11,6 +11,7 @@ import trio
 
 from relay.media.frames import TELEPHONE
 from relay.media.wav import read_wav
+from relay.net.transport import default_tls
 from relay.standin.phone.lips import Lips
 from relay.standin.phone.operator import Operator
 from relay.standin.phone.phone import Phone, PhoneOptions
@@ -35,7 +36,10 @@ async def open_phone(url: str, options: PhoneOptions | None = None) -> AsyncGene
     phone = Phone(options, f"CA{secrets.token_hex(16)}", placed_s, Lips(placed_s))
     # On a kept connection that the relay just closes, a request would break off, and Twilio does not send it again.
     no_reuse = httpx.Limits(max_keepalive_connections=0)
-    async with httpx.AsyncClient(trust_env=False, limits=no_reuse) as client, trio.open_nursery() as callbacks:
+    async with (
+        httpx.AsyncClient(verify=default_tls(), trust_env=False, limits=no_reuse) as client,
+        trio.open_nursery() as callbacks,
+    ):
         site = Site(url, options.public_url or url)
         webhooks = Webhooks(site, options.auth_token, client, options.retry_on, options.read_timeout_s)
         operator = Operator(phone, webhooks, callbacks)

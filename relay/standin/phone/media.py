@@ -4,7 +4,6 @@ While the connection to the relay is congested, the caller's audio is discarded,
 """
 
 import math
-import ssl
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import trio
 from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, wrap_client_stream
 
 from relay.media.frames import FRAME_MS, FRAMES_PER_SECOND
+from relay.net.transport import default_tls
 from relay.standin.phone.lips import Lips
 from relay.standin.phone.player import BLOCK_BYTES, Player
 from relay.standin.phone.stream import StreamMessages
@@ -137,8 +137,7 @@ async def _shake_hands(
     parts = urlsplit(url)
     stream: trio.SocketStream | trio.SSLStream[trio.SocketStream] = tcp
     if parts.scheme == "wss":
-        context = ssl.create_default_context()
-        stream = trio.SSLStream(tcp, context, server_hostname=parts.hostname, https_compatible=True)
+        stream = trio.SSLStream(tcp, default_tls(), server_hostname=parts.hostname, https_compatible=True)
     watched = _Watched(stream)
     with trio.move_on_after(_CONNECT_S) as watched.waiting:
         return await wrap_client_stream(

@@ -14,6 +14,7 @@ from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnec
 
 from relay.media.frames import TELEPHONE, WIDEBAND
 from relay.media.wav import read_wav
+from relay.net.transport import default_tls
 from relay.standin.assistant import Act, Assistant, AssistantCall, BearerCredential, Behaviour, open_assistant
 from relay.standin.http import Request, Response, serve_connection
 from relay.standin.phrases import spoken
@@ -28,7 +29,7 @@ ORDER: dict[str, Any] = {
 @asynccontextmanager
 async def client_of(assistant: Assistant, key: str = KEY) -> AsyncGenerator[httpx.AsyncClient, None]:
     headers = {"Authorization": f"Bearer {key}", "User-Agent": "test"}
-    async with httpx.AsyncClient(base_url=assistant.base_url, headers=headers) as client:
+    async with httpx.AsyncClient(verify=default_tls(), base_url=assistant.base_url, headers=headers) as client:
         yield client
 
 
