@@ -327,7 +327,7 @@ async def test_a_model_that_fails_costs_its_windows_is_told_once_and_recovers(
 
 
 async def test_what_is_due_on_one_step_of_the_grid_is_one_run(autojump_clock: MockClock) -> None:
-    """Twenty calls, whose windows come in a different millisecond each: at most one run in 6 ms."""
+    """Twenty calls, whose windows come in a different millisecond each: at most one run in 5 ms."""
     async with open_lane() as lane:
         with ExitStack() as stack:
             streams = [stack.enter_context(lane.stream()) for _ in range(20)]
