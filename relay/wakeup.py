@@ -82,6 +82,13 @@ async def sleep_until(at: float, name: str = "") -> None:
         await trio.sleep_forever()
 
 
+def next_step(step_s: float) -> float:
+    """The next multiple of `step_s` on trio's clock. Who waits for steps of one grid is woken in the same round."""
+    now = trio.current_time()
+    at = (math.floor(now / step_s) + 1) * step_s
+    return at if at > now else at + step_s  # 0.29 / 0.01 is a little less than 29
+
+
 async def turn(name: str) -> None:
     """Let others have their turn, then go on: a wait with a name for nothing. Always a checkpoint."""
     keeper = _timekeeper.get()

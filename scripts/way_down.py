@@ -125,7 +125,7 @@ class Calls:
         outbox = Outbox(caller, capacity=25, fence=playback.fence)
         leg = TwilioLeg(caller, outbox, STREAM, first=0, reorder_ms=80)
         frames, analysed = trio.open_memory_channel[CallerAudio | NewStream](10)
-        line = CallerLine(frames, playback.speaker, ReattachRules(2, 60.0, 10.0), report)
+        line = CallerLine(frames, lambda _: False, playback.speaker, ReattachRules(2, 60.0, 10.0), report)
         incoming = Incoming(self.source, playback, dialogue, report)
         incoming.take_floor()
 

@@ -5,9 +5,11 @@ from contextvars import copy_context
 
 import pytest
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from relay.wakeup import Alarm, Signal, current_time, deadline, sleep_until, timed_by, turn, whose_turn
+from relay.wakeup import Alarm, Signal, current_time, deadline, next_step, sleep_until, timed_by, turn, whose_turn
 
 
 class Follower:
@@ -221,3 +223,30 @@ async def test_a_task_of_the_call_is_told_from_one_that_works_for_it() -> None:
     own.run(lambda: names.append(whose_turn()))
 
     assert names == ["the call's", ""]
+
+
+async def test_every_second_step_of_5_ms_is_one_of_10_ms(autojump_clock: MockClock) -> None:
+    steps: dict[float, list[float]] = {0.005: [], 0.01: []}
+
+    async def wait(step_s: float) -> None:
+        while trio.current_time() < 1:
+            await sleep_until(next_step(step_s))
+            steps[step_s].append(trio.current_time())
+
+    await trio.sleep(0.0037)
+    async with trio.open_nursery() as nursery:
+        for step_s in steps:
+            nursery.start_soon(wait, step_s)
+    assert steps[0.005][1::2] == steps[0.01]
+    assert len(steps[0.01]) == 100
+
+
+@given(st.floats(0, 1e6), st.sampled_from([0.002, 0.005, 0.01]))
+def test_the_next_step_is_later_than_now_and_no_more_than_a_step(now: float, step_s: float) -> None:
+    clock = MockClock()
+
+    async def ask() -> float:
+        clock.jump(now - trio.current_time())
+        return next_step(step_s) - trio.current_time()
+
+    assert 0 < trio.run(ask, clock=clock) <= step_s * 1.01

@@ -5,9 +5,10 @@ the rest (44.1 kHz). libsoxr's usual mode hands out 20 ms pushes in bursts of up
 not, but holds back 5 to 30 ms. The filter here holds back 1.75 ms at most.
 """
 
-from functools import cache
+from functools import cache, lru_cache
 from math import gcd
-from typing import Protocol
+from threading import get_ident
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import soxr
@@ -21,6 +22,8 @@ KAISER_BETA = 5.65
 """Stop band against transition: Kaiser's figure for 60 dB (Kaiser 1974, the I0-sinh window)."""
 LARGEST_FACTOR = 12
 """The ratio of 96 to 8 kHz."""
+KEPT_SAMPLES = 1500
+"""Room is kept for pushes of so many: 20 ms at any rate."""
 _RATIOS_PER_BLOCK = 8  # so many groups of `down` samples in, and of `up` samples out, are one row of a matrix product
 _COEFFICIENT_STEP = 2.0**-20  # see _weights
 
@@ -79,7 +82,7 @@ class PolyphaseFir:
     of n samples in all is floor(n / down) * up samples; up to down - 1 samples wait for more.
     """
 
-    __slots__ = ("_block", "_down", "_held", "_history", "_up", "_weights", "delay_ms")
+    __slots__ = ("_down", "_held", "_history", "_up", "_weights", "delay_ms")
 
     def __init__(self, rate_in_hz: int, rate_out_hz: int) -> None:
         """`ValueError` if the reduced ratio has a factor over 12."""
@@ -89,25 +92,47 @@ class PolyphaseFir:
             raise ValueError(f"{rate_in_hz} to {rate_out_hz} Hz is no ratio of small whole numbers")
         self.delay_ms = HALF_LENGTH * 1000 / min(rate_in_hz, rate_out_hz)
         self._weights = _weights(self._up, self._down)
-        self._block = self._down * _RATIOS_PER_BLOCK
-        self._history = len(self._weights) - self._block
+        self._history = len(self._weights) - self._down * _RATIOS_PER_BLOCK
         self._held = np.zeros(self._history)
 
     def push(self, samples: Samples) -> Samples:
         waiting = len(self._held)
         count = waiting + len(samples)
         ratios = (count - self._history) // self._down
-        blocks = -(-ratios // _RATIOS_PER_BLOCK)
-        held = np.zeros(max(count, blocks * self._block + self._history))
-        held[:waiting] = self._held
-        held[waiting:count] = samples
-        self._held = held[ratios * self._down : count].copy()  # a view would keep all of what was pushed
-        shape, strides = (blocks, len(self._weights)), (self._block * held.itemsize, held.itemsize)
-        windows = np.ndarray(shape, np.float64, held, strides=strides).copy()  # overlapping: BLAS wants its own copy
-        return to_int16(windows.dot(self._weights).ravel()[: ratios * self._up])
+        workspace = _workspace if count <= KEPT_SAMPLES else _workspace.__wrapped__
+        made = workspace(self._up, self._down, count, get_ident())
+        line = made.line
+        line[:waiting] = self._held
+        line[waiting:] = samples
+        self._held = line[ratios * self._down :].copy()
+        made.contiguous[...] = made.windows
+        np.dot(made.contiguous, self._weights, made.products)
+        return to_int16(made.products.ravel()[: ratios * self._up])
 
     def reset(self) -> None:
         self._held = np.zeros(self._history)
+
+
+class _Workspace(NamedTuple):
+    """Room for what `count` samples, in `line`, become on their way. `windows` are those of the line, which overlap;
+    BLAS wants a copy. It is made once, because that takes longer than all that is computed."""
+
+    line: NDArray[np.float64]
+    windows: NDArray[np.float64]
+    contiguous: NDArray[np.float64]
+    products: NDArray[np.float64]
+
+
+@lru_cache(maxsize=32)
+def _workspace(up: int, down: int, count: int, thread: int) -> _Workspace:  # noqa: ARG001 - each thread has its own
+    block = down * _RATIOS_PER_BLOCK
+    length, outputs = _weights(up, down).shape
+    history = length - block
+    blocks = -(-((count - history) // down) // _RATIOS_PER_BLOCK)
+    padded = np.zeros(max(count, blocks * block + history))
+    shape, strides = (blocks, length), (block * padded.itemsize, padded.itemsize)
+    windows = np.ndarray(shape, np.float64, padded, strides=strides)
+    return _Workspace(padded[:count], windows, np.empty(shape), np.empty((blocks, outputs)))
 
 
 @cache
@@ -158,5 +183,6 @@ class SoxrStream:
 
 
 def to_int16(values: NDArray[np.float64] | NDArray[np.float32]) -> Samples:
-    """Return 16-bit samples of values in their units; beyond full scale they saturate."""
-    return np.rint(values).clip(-32768.0, 32767.0).astype(np.int16)
+    """Return 16-bit samples of values in their units; beyond full scale they saturate. `values` are used up."""
+    np.rint(values, values)
+    return values.clip(-32768.0, 32767.0, values).astype(np.int16)

@@ -27,20 +27,19 @@ from relay.media.detector import WINDOW_MS
 from relay.media.silero import SileroState
 from relay.media.windows import Window
 from relay.metrics import Metrics
-from relay.wakeup import Signal, sleep_until
+from relay.wakeup import Signal, next_step, sleep_until
 
 Executor = Callable[[Callable[[], list[float]]], Awaitable[list[float]]]
 
-STEP_MIN_S = 0.002
-STEP_MAX_S = 0.010
-STEP_PER_STREAM_S = 0.0003
-"""The steps of the grid: with many calls wider ones, as the answer to all of them together then comes no later. On
-average a window waits for half a step."""
+STEPS_S = ((25, 0.010), (10, 0.005), (0, 0.002))
+"""From so many streams on, the step of the grid: with many calls wider ones, as the answer to all of them together then
+comes no later. On average a window waits for half a step. With many calls sockets are read on steps of 5 or 10 ms, and
+both wake the loop once (see `relay.net.link.shared_reader`)."""
 BATCH_MAX = 64
 IN_PLACE_MAX = 32
 """Windows in a batch that runs in place: under a millisecond, for which all audio waits."""
 IN_PLACE_MAX_S = 0.020
-"""A run in place that takes longer, a frame of 20 ms, is followed by `WORKER_S` of runs in the worker."""
+"""CPU time. A run in place that takes more, a frame of 20 ms, is followed by `WORKER_S` of runs in the worker."""
 WORKER_S = 10.0
 PENDING_MAX = 40
 """Windows of one call (1.28 s) that may wait; the oldest is skipped when there are more and it has waited as long."""
@@ -147,6 +146,11 @@ async def run_in_worker(function: Callable[[], list[float]]) -> list[float]:
     return await trio.to_thread.run_sync(function, abandon_on_cancel=True)
 
 
+def step_s(streams: int) -> float:
+    """The step of the grid with so many streams."""
+    return next(step for least, step in STEPS_S if streams >= least)
+
+
 class VadEngine:
     """The lane. `run` is its one task; `stream` gives a call its place for as long as the context is open.
 
@@ -197,15 +201,11 @@ class VadEngine:
         while True:
             while not self._ready:
                 await self._some_ready.wait()
-            await sleep_until(self._next_step())
+            await sleep_until(next_step(step_s(self._open_streams)))
             while self._ready:  # not if its streams have ended meanwhile
                 await self._run_batch()
                 if self._ready:  # a long backlog is judged a batch at a time
                     await trio.lowlevel.checkpoint()
-
-    def _next_step(self) -> float:
-        step_s = min(STEP_MAX_S, max(STEP_MIN_S, self._open_streams * STEP_PER_STREAM_S))
-        return (math.floor(trio.current_time() / step_s) + 1) * step_s
 
     async def _run_batch(self) -> None:
         in_place = self._in_place and trio.current_time() >= self._worker_until
@@ -244,9 +244,9 @@ class VadEngine:
         return probabilities
 
     def _judge_in_place(self, judge: Callable[[], list[float]]) -> list[float]:
-        began_s = time.perf_counter()
+        began_s = time.thread_time()
         try:
             return judge()
         finally:
-            if time.perf_counter() - began_s > IN_PLACE_MAX_S:
+            if time.thread_time() - began_s > IN_PLACE_MAX_S:
                 self._worker_until = trio.current_time() + WORKER_S

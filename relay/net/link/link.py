@@ -18,6 +18,7 @@ reads.
 |         |                        | answer to the goodbye        |                                                    |
 """
 
+import math
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -119,6 +120,8 @@ class Link:
         calls it."""
         while True:
             found = take(await self.receive())
+            if found is None:
+                found = self._take_backlog(take)
             if found is None and self._can_deliver:
                 found = await self._deliver(take)
             if found is not None:
@@ -222,6 +225,20 @@ class Link:
     @property
     def _wants_more(self) -> bool:
         return self._protocol.is_hungry and self._protocol.due_s <= trio.current_time()
+
+    def _take_backlog(self, take: Callable[[str | bytes], Found | None]) -> Found | None:
+        """Give more of what is there to `take`. With one message a turn, a busy loop that turns no more often than
+        messages come would never be done with what came while it was busier still."""
+        for _ in range(MESSAGES_AT_ONCE - 1):
+            nothing_there = self._protocol.is_hungry and not self._unread
+            if nothing_there or self._closing or trio.current_effective_deadline() == -math.inf:
+                break
+            message = self._take_unread() if self._unread else self._next_message()
+            if message is None:
+                break
+            if (found := take(message)) is not None:
+                return found
+        return None
 
     async def _deliver(self, take: Callable[[str | bytes], Found | None]) -> Found | None:
         """Give each message to `take` as it comes. None: what comes next is for `receive`."""

@@ -20,7 +20,6 @@ harms no other.
 | gone      | no           |                                                                            |
 """
 
-import math
 import os
 import select
 from collections.abc import Callable, Coroutine, Iterator
@@ -29,7 +28,7 @@ from typing import Any
 
 import trio
 
-from relay.wakeup import sleep_until
+from relay.wakeup import next_step, sleep_until
 
 ReceiveSome = Callable[[int | None], Coroutine[Any, Any, bytes | bytearray]]
 Take = Callable[[bytes], bool]
@@ -127,15 +126,12 @@ class SharedReader:
     async def run(self) -> None:
         """Read until cancelled."""
         self._runs = True
-        due_s = -math.inf
         try:
             while True:
                 if self.read_ready() and self._now:
-                    due_s = max(due_s + self._now, trio.current_time())
-                    await sleep_until(due_s)
+                    await sleep_until(next_step(self._now))
                 else:
                     await trio.lowlevel.wait_readable(self._epoll.fileno())
-                    due_s = trio.current_time()
         finally:
             self._runs = False
             for seat in self._seats.values():

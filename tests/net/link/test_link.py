@@ -155,7 +155,9 @@ async def test_a_message_that_is_taken_wakes_no_task_while_sockets_are_read_toge
     assert (steps.others <= 2) == (read_either_way == "together")
 
 
-async def test_so_many_messages_at_once_leave_others_their_turn() -> None:
+async def test_a_backlog_leaves_others_their_turn_and_is_taken_faster_than_one_message_a_turn(
+    read_either_way: str,
+) -> None:
     taken, turns = Messages("last"), 0
 
     async def others() -> None:
@@ -173,7 +175,7 @@ async def test_so_many_messages_at_once_leave_others_their_turn() -> None:
             count = 10 * MESSAGES_AT_ONCE
             await far.send_all(client_frame(T, b"on") * count + client_frame(T, b"last"))
             turns_before = turns
-        assert turns - turns_before >= count // MESSAGES_AT_ONCE
+        assert count // MESSAGES_AT_ONCE <= turns - turns_before <= count // 2
         nursery.cancel_scope.cancel()
     assert taken.all == ["first", *["on"] * count, "last"]
 
