@@ -20,6 +20,7 @@ Its sockets are lent: the endpoint that accepted one owns it, and closes it when
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import astuple
 
 import structlog
 import trio
@@ -221,8 +222,7 @@ class Call:
     def told_by_webhook(self, told: WebhookAccepted) -> None:
         """Vapi has said something of a call with the assistant that this one has, or had."""
         if self.report.recording is not None:
-            joined = isinstance(told, WebhookJoined)
-            self.report.recording.told_by_webhook(told.type, told.assistant_call_id, told.ended_reason, joined=joined)
+            self.report.recording.told_by_webhook(*astuple(told), joined=isinstance(told, WebhookJoined))
         self.report.tell(told)
         if told.ended_reason is not None:
             self.assistant_ended_reason = told.ended_reason

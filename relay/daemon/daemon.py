@@ -127,7 +127,7 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
             async with (
                 open_calls(services, *dialers) as calls,
                 open_browser_sessions(config, calls, refusals) as sessions,
-                open_webhooks(config, metrics, calls, store) as webhooks,
+                open_webhooks(config, metrics, calls, store, recorder) as webhooks,
             ):
                 nursery.start_soon(collect_garbage, lambda: not len(calls))
                 nursery.start_soon(partial(probe_loop_lag, metrics, note=calls.note_loop_lag))

@@ -26,11 +26,12 @@ PHONE_CALL_CONTROL = "phone-call-control"
 ASKING = frozenset({TOOL_CALLS, "transfer-destination-request", "handoff-destination-request"})
 """The types whose answer Vapi waits for, and acts on, in a call of this transport."""
 
-_END_OF_CALL = "end-of-call-report"
+END_OF_CALL = "end-of-call-report"
 _FINAL_TRANSCRIPT = 'transcript[transcriptType="final"]'
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NOT_REASON = re.compile(r"[^a-zA-Z0-9._-]+")
 _REASON_MAX_CHARS = 200
+_COST_MAX_USD = 1_000_000.0
 _TOOL_CALLS_MAX = 100
 _PROMPT_ROLES = {"system", "developer"}
 
@@ -50,7 +51,8 @@ class VapiEvent(Struct, frozen=True):
 
     `type` is one of TYPES, or a safe label of another. `call_id` is Vapi's, `relay_call_id` what the relay put into the
     call's metadata; each is None where there is no usable one. `message` is the JSON object that may be passed on.
-    `delivery_id` is the same for the same event sent again. `action` is what the assistant asks of the telephone by it.
+    `delivery_id` is the same for the same event sent again. `action` is what the assistant asks of the telephone by it,
+    `cost_usd` what a call cost that is over, for all that Vapi charges.
     """
 
     type: str
@@ -61,6 +63,7 @@ class VapiEvent(Struct, frozen=True):
     delivery_id: str
     message: bytes
     action: Action | None = None
+    cost_usd: float | None = None
 
     @property
     def asks(self) -> bool:
@@ -116,6 +119,7 @@ def _event(document: Any) -> VapiEvent:
         delivery_id=_delivery_id(kind, call_id, common.get("timestamp"), own, called),
         message=json.dumps({"type": kind, **common, **own}, separators=(",", ":")).encode(),
         action=_action(kind, own, tools),
+        cost_usd=_cost(own.get("cost")) if kind == END_OF_CALL else None,
     )
 
 
@@ -133,7 +137,7 @@ def _delivery_id(
     parts: list[Any] = [kind, call_id]
     if kind == TOOL_CALLS and called:
         parts += sorted(tool.id for tool in called)
-    elif kind != _END_OF_CALL or call_id is None:
+    elif kind != END_OF_CALL or call_id is None:
         parts += [timestamp, {name: it for name, it in own.items() if isinstance(it, str | int | float)}]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -165,6 +169,10 @@ def _identifier(value: Any) -> str | None:
 
 def _reason(value: Any) -> str | None:
     return _NOT_REASON.sub("_", value[:_REASON_MAX_CHARS]) if isinstance(value, str) and value else None
+
+
+def _cost(value: Any) -> float | None:
+    return float(value) if value is not None and 0 <= value <= _COST_MAX_USD else None
 
 
 # -- what is kept
@@ -259,7 +267,7 @@ _FIELDS: Mapping[str, Mapping[str, Pick]] = {
     "chat.created": _CHAT,
     "chat.deleted": _CHAT,
     "conversation-update": _CONVERSATION,
-    _END_OF_CALL: {
+    END_OF_CALL: {
         **_named("endedReason startedAt endedAt summary transcript"),
         **_named("cost durationMs durationSeconds durationMinutes", _number),
         **_CONVERSATION,

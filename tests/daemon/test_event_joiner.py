@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +11,12 @@ import trio
 from structlog.testing import capture_logs
 
 from relay.call.report.events import WebhookJoined
-from relay.config import EventsConfig, StateConfig
+from relay.config import EventsConfig, RecordConfig, StateConfig
 from relay.daemon import event_joiner
 from relay.metrics import Metrics
+from relay.record import recorder
+from relay.record.folder import files_of
+from relay.record.recorded_call import RecordedCall, read_call
 from relay.state import StateStore
 from relay.state.backend import Backend
 from relay.state.memory import MemoryBackend, MemoryTables
@@ -38,12 +42,13 @@ def stores(request: pytest.FixtureRequest) -> Stores:
 
 
 @asynccontextmanager
-async def rig(store: StateStore | None, forward_url: str = "") -> AsyncIterator[FrontRig]:
+async def rig(store: StateStore | None, forward_url: str = "", **tables: Any) -> AsyncIterator[FrontRig]:
     config = front_config(
         {"vapi_webhook_secrets": (SECRET,), "events_secret": EVENTS_SECRET},
         webhooks=WebhookRules(),
         events=EventsConfig(forward_url=forward_url),
         state=StateConfig(url="memory:"),
+        **tables,
     )
     async with open_front(config, store) as front:
         yield front
@@ -156,6 +161,51 @@ async def test_whose_a_call_is_is_asked_once_in_a_while() -> None:
             await post(one, kind, "somebody-elses")
 
     assert backend.asked == 1
+
+
+async def recorded(folder: Path, call_id: str) -> RecordedCall:
+    """The recording of a call, as soon as something was added to it after its end."""
+    with trio.fail_after(10):
+        while True:
+            if (files := files_of(folder, call_id)) and (call := read_call(files)).after_end:
+                return call
+            await trio.sleep(0.01)
+
+
+async def test_a_report_that_comes_after_the_end_stands_with_the_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "WRITE_EVERY_S", 0.01)
+    async with rig(None, record=RecordConfig(mode="all", dir=str(tmp_path))) as one:
+        call_id, assistant_call_id = await call_with_assistant(one)
+        await hang_up(one, call_id)
+        await post(one, "status-update", assistant_call_id, status="ended", endedReason=REASON)
+        await post(one, "end-of-call-report", assistant_call_id, endedReason=REASON, cost=0.125, transcript="words")
+        call = await recorded(tmp_path, call_id)
+
+    (event,) = call.after_end
+    values = {"type": "end-of-call-report", "assistant_call_id": assistant_call_id}
+    assert (event.name, event.values) == ("webhook.accepted", {**values, "ended_reason": REASON, "cost_usd": 0.125})
+    assert call.complete
+    assert "webhook" not in " ".join(it.name for it in call.events)
+
+
+async def test_a_report_that_comes_to_another_machine_stands_with_the_recording_here(
+    stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "WRITE_EVERY_S", 0.01)
+    shared = stores("three")
+    one_s, two_s = (RecordConfig(mode="all", dir=str(tmp_path / name)) for name in ("one", "two"))
+    async with rig(stores("one"), record=one_s) as one, rig(stores("two"), record=two_s) as two:
+        call_id, assistant_call_id = await call_with_assistant(one)
+        await noted(shared, assistant_call_id)
+        await hang_up(one, call_id)
+        await post(two, "end-of-call-report", assistant_call_id, endedReason=REASON, cost=0.125)
+        call = await recorded(tmp_path / "one", call_id)
+
+    assert [(it.name, it.values["cost_usd"]) for it in call.after_end] == [("webhook.joined", 0.125)]
+    assert not (tmp_path / "two").exists()
+    await shared.aclose()
 
 
 @pytest.mark.parametrize("operation", ["whose", "post", "note", "letters"])
