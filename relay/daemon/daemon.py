@@ -260,7 +260,8 @@ async def _log_ignored() -> None:
     """Say that a signal came that changes nothing, to whoever sent it and waits."""
     with trio.open_signal_receiver(signal.SIGUSR1, signal.SIGUSR2) as signals:
         async for number in signals:
-            log.warning("daemon.signal_ignored", signal=signal.Signals(number).name)
+            name = signal.Signals(number).name
+            log.warning("daemon.signal_ignored", signal=name, repeats=(name,))
 
 
 def _status(relay: Relay, reloader: Reloader) -> str:

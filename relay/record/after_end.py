@@ -58,11 +58,11 @@ class Added:
 
     def tell(self) -> None:
         """Write the line of the log."""
-        values = {"call_id": self.told.call_id, "type": self.told.values.get("type")}
+        call_id, kind = self.told.call_id, self.told.values.get("type")
         if self.failed is None:
-            log.info("record.told_after_end", **values, file=self.file)
+            log.info("record.told_after_end", call_id=call_id, type=kind, file=self.file)
         else:
-            log.warning("record.not_told", **values, error=self.failed)
+            log.warning("record.not_told", call_id=call_id, type=kind, error=self.failed)
 
 
 def add(told: ToldAfterEnd, folder: Path, key: RecordKey | None, call_max_bytes: int) -> Added | None:
