@@ -140,7 +140,7 @@ class EventJoiner:
         if self._letters:
             letters, self._letters = list(self._letters), deque()
             try:
-                await store.post(letters)
+                self._lost.inc(await store.post(letters))
             except StateUnavailable:
                 self._lost.inc(len(letters))
                 raise

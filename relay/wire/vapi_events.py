@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from relay.errors import RemoteProtocolError
-from relay.wire.json_text import WireCode, label, not_json
+from relay.wire.json_text import WireCode, label, not_json, shortened
 from relay.wire.vapi_actions import TELEPHONE_TOOLS, Action, action_of_control, action_of_tools
 
 BODY_MAX_BYTES = 4 * 2**20
@@ -168,7 +168,7 @@ def _identifier(value: Any) -> str | None:
 
 
 def _reason(value: Any) -> str | None:
-    return _NOT_REASON.sub("_", value[:_REASON_MAX_CHARS]) if isinstance(value, str) and value else None
+    return _NOT_REASON.sub("_", shortened(value, _REASON_MAX_CHARS)) if isinstance(value, str) and value else None
 
 
 def _cost(value: Any) -> float | None:

@@ -18,7 +18,8 @@ from relay.record import recorder
 from relay.record.folder import files_of
 from relay.record.recorded_call import RecordedCall, read_call
 from relay.state import StateStore
-from relay.state.backend import Backend
+from relay.state.backend import LETTERS_MAX, Backend
+from relay.state.event_journal import AssistantCallNote
 from relay.state.memory import MemoryBackend, MemoryTables
 from relay.state.redis import RedisBackend
 from relay.state.store import inline, one_worker
@@ -227,6 +228,21 @@ async def test_a_store_that_fails_costs_no_message(operation: str, monkeypatch: 
             await until(lambda: one.metric("relay_events_not_joined_total") == 1)
 
     assert [it["event"]["type"] for it in receiver.bodies] == ["hang"]
+
+
+async def test_a_message_that_made_room_for_others_in_the_store_is_counted(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_joiner, "LOOK_EVERY_S", 0.01)
+    one, shared = stores("one"), stores("three")
+    async with rig(stores("two")) as two:
+        await one.beat()
+        await one.note(AssistantCallNote("elsewhere", "call", "CA1"))
+        await shared.post([("elsewhere", b"[]")] * LETTERS_MAX)
+        await post(two, "hang", "elsewhere")
+        await until(lambda: two.metric("relay_events_not_joined_total") == 1)
+    await one.aclose()
+    await shared.aclose()
 
 
 async def test_what_is_no_letter_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
