@@ -49,7 +49,7 @@ def serve(config_file: Path) -> None:
         _finish(lambda: work(config_file))
 
 
-@main.command()
+@main.command(short_help="Validate the configuration, and print the one in force.")
 @CONFIG
 @JSON
 def check(config_file: Path, *, as_json: bool) -> None:
@@ -59,7 +59,7 @@ def check(config_file: Path, *, as_json: bool) -> None:
     _finish(lambda: work(config_file, as_json=as_json))
 
 
-@main.command()
+@main.command(short_help="Ask what it must know, and write the configuration.")
 @CONFIG
 @click.option("--public-url", metavar="URL", help="The address that Twilio and browsers use.")
 @click.option("--assistant-id", metavar="ID", help="The assistant at Vapi.")
@@ -81,7 +81,7 @@ def setup(config_file: Path, *, yes: bool, overwrite: bool, as_json: bool, **opt
     _finish(lambda: work(config_file, given, yes=yes, overwrite=overwrite, as_json=as_json))
 
 
-@main.command()
+@main.command(short_help="Run the built-in assistant, which speaks Vapi's protocol.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8090, show_default=True, help="0 takes any free port.")
 @click.option(
     "--script",
@@ -173,7 +173,7 @@ def call(
     _finish(lambda: work(url, wav, record, seconds, options, as_json=as_json))
 
 
-@main.command()
+@main.command(short_help="Be a bad network between a client and a server.")
 @click.option("--listen", "port", type=click.IntRange(0, 65535), default=8091, show_default=True, help="0: any.")
 @click.option("--target", required=True, metavar="HOST:PORT", help="Where everything is passed on to.")
 @click.option("--profile", default="mobile", show_default=True, metavar="NAME", help="What kind of network it is.")
@@ -201,7 +201,7 @@ def lab(port: int, target: str, profile: str, seed: int, file: Path | None) -> N
     _finish(lambda: work(port, target, profile, seed, file))
 
 
-@main.command()
+@main.command(short_help="Play a whole call with an interruption, and judge it.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -218,7 +218,7 @@ def demo(out: Path, *, as_json: bool) -> None:
     _finish(lambda: work(out, as_json=as_json))
 
 
-@main.command()
+@main.command(short_help="Put a load of simulated calls on a relay, and measure it.")
 @click.option("--calls", type=click.IntRange(1, 2000), default=10, show_default=True, help="Calls at a time.")
 @click.option("--seconds", type=click.FloatRange(4, 3600), default=10.0, show_default=True, help="What is measured.")
 @click.option(
@@ -294,7 +294,7 @@ def bench(
     )
 
 
-@main.group()
+@main.group(short_help="Measure at a real account what the documents leave open.")
 def probe() -> None:
     """Measure at a real account what the vendors' documents leave open, and say which settings follow."""
 
@@ -337,7 +337,7 @@ def probe_vapi(
     _finish(lambda: work(config_file, name, Spending(max_cost_usd, price_usd_per_min, agreed=yes), as_json=as_json))
 
 
-@probe.command("twilio")
+@probe.command("twilio", short_help="Look at the account and its number, and call nobody.")
 @CONFIG
 @click.option(
     "--account",
@@ -438,7 +438,7 @@ def report(
     _finish(lambda: work(files, wanted, config_file, as_json=as_json, as_text=as_text, is_live=live))
 
 
-@main.command()
+@main.command(short_help="Follow a live call, a line for each event.")
 @click.argument("call")
 @URL
 @click.option("--json", "as_json", is_flag=True, help="Print the events as they came, one JSON object a line.")
@@ -452,7 +452,7 @@ def tail(call: str, url: str, *, as_json: bool) -> None:
     _finish(lambda: work(call, url, os.environ.get("RELAY_ADMIN_TOKEN"), as_json=as_json))
 
 
-@main.command()
+@main.command(short_help="Show the calls that run now, every second.")
 @URL
 @JSON
 def top(url: str, *, as_json: bool) -> None:
@@ -465,7 +465,7 @@ def top(url: str, *, as_json: bool) -> None:
     _finish(lambda: work(url, os.environ.get("RELAY_ADMIN_TOKEN"), as_json=as_json))
 
 
-@main.command()
+@main.command(short_help="Run recorded calls again, and compare every decision.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 @click.option(
     "--set", "changes", multiple=True, metavar="KEY=VALUE", help="As in the configuration: vad.threshold=0.6."
