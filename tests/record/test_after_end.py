@@ -5,13 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from relay.errors import NotARecording
 from relay.record import after_end
 from relay.record.after_end import WAITING_MAX, Added, AfterEnd, add
 from relay.record.entries import ToldAfterEnd
-from relay.record.file_format import part_after_end
+from relay.record.file_format import HEAD, MAGIC, BlockEncoder, part_after_end, read_after_end
 from relay.record.folder import RecordingFile, erase, files_of
 from relay.record.keys import RecordKey
 from relay.record.recorded_call import RecordedCall, read_call
@@ -109,6 +111,17 @@ def test_what_somebody_else_has_put_there_is_refused_and_what_is_torn_is_left_ou
         return
     with pytest.raises(NotARecording, match=told):
         read_call([path], [KEY])
+
+
+@given(st.binary(max_size=200), st.sampled_from([b"", MAGIC, HEAD, part_after_end(report(), None)]))
+def test_whatever_stands_behind_a_recording_it_is_read_or_refused(garbage: bytes, before: bytes) -> None:
+    data = HEAD + BlockEncoder().block([header(CALL)]) + before + garbage
+    try:
+        found = list(read_after_end(data, [KEY], CALL))
+    except NotARecording:
+        return
+
+    assert found in ([], [report()])
 
 
 def test_two_recordings_one_behind_the_other_are_none(tmp_path: Path) -> None:

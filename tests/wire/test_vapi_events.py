@@ -128,6 +128,28 @@ def test_tool_calls_are_read_in_every_form_in_use_and_kept_in_one(fields: dict[s
     ]
 
 
+@pytest.mark.parametrize(
+    ("kind", "cost", "found"),
+    [
+        ("end-of-call-report", 0.1234, 0.1234),
+        ("end-of-call-report", 0, 0.0),
+        ("end-of-call-report", -0.1, None),
+        ("end-of-call-report", 10**30, None),
+        ("end-of-call-report", "0.1", None),
+        ("end-of-call-report", True, None),
+        ("end-of-call-report", None, None),
+        ("status-update", 0.1234, None),
+    ],
+)
+def test_what_a_call_cost_is_read_from_its_report_alone(kind: str, cost: object, found: float | None) -> None:
+    assert event(kind, cost=cost).cost_usd == found
+
+
+def test_a_reason_that_is_cut_is_seen_to_be_cut() -> None:
+    assert event("status-update", endedReason="x" * 200).ended_reason == "x" * 200
+    assert event("status-update", endedReason="x" * 201).ended_reason == "x" * 197 + "..."
+
+
 def test_a_retry_is_known_and_two_events_of_one_millisecond_are_not_taken_for_one() -> None:
     user, assistant = (event("speech-update", status="started", role=role) for role in ("user", "assistant"))
 
