@@ -109,7 +109,7 @@ class EventJoiner:
             return
         told.write_to(log.bind(call_id=acceptance.call_id))
         self._record(acceptance.call_id, told)
-        here = self._calls.told_after_end(acceptance.call_id, told.ended_reason)
+        here = self._calls.told_after_end(acceptance.call_id, told.ended_reason, told.cost_usd)
         if here or self._store is None or told.assistant_call_id is None:
             return
         letter = _Letter(acceptance.call_id, acceptance.call_sid, *astuple(told))
@@ -158,7 +158,7 @@ class EventJoiner:
         call = self.live(letter.call_id, letter.call_sid)
         if call is not None:
             call.told_by_webhook(told)
-        elif self._calls.told_after_end(letter.call_id, letter.ended_reason):
+        elif self._calls.told_after_end(letter.call_id, letter.ended_reason, letter.cost_usd):
             told.write_to(log.bind(call_id=letter.call_id))
             self._record(letter.call_id, told)
 

@@ -10,7 +10,7 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from relay.call.report.events import WebhookJoined
+from relay.call.report.events import WebhookAccepted, WebhookJoined
 from relay.config import EventsConfig, RecordConfig, StateConfig
 from relay.daemon import event_joiner
 from relay.metrics import Metrics
@@ -78,7 +78,7 @@ async def hang_up(front: FrontRig, call_id: str) -> None:
 
 async def finished(front: FrontRig) -> list[Any]:
     shown = await front.http.get("/calls/finished", headers={"Authorization": f"Bearer {ADMIN_TOKEN}"})
-    return [(it["id"], it["assistant_ended_reason"]) for it in shown.json()["calls"]]
+    return [(it["id"], it["assistant_ended_reason"], it["assistant_cost_usd"]) for it in shown.json()["calls"]]
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -127,11 +127,11 @@ async def test_a_report_that_comes_elsewhere_after_the_end_is_in_the_finished_ca
         await hang_up(one, call_id)
         before = await finished(one)
         with capture_logs() as logs:
-            await post(two, "end-of-call-report", assistant_call_id, endedReason=REASON)
+            await post(two, "end-of-call-report", assistant_call_id, endedReason=REASON, cost=0.5)
             await until(lambda: one.calls.finished[-1].assistant_ended_reason is not None)
         after = await finished(one)
 
-    assert (before, after) == ([(call_id, None)], [(call_id, REASON)])
+    assert (before, after) == ([(call_id, None, None)], [(call_id, REASON, 0.5)])
     assert [it["call_id"] for it in logs if it["event"] == "webhook.joined"] == [call_id]
     await shared.aclose()
 
@@ -145,7 +145,21 @@ async def test_a_report_that_comes_here_before_or_after_the_end_is_in_the_finish
         await post(one, "hang", assistant_call_id)
         await post(one, "end-of-call-report", assistant_call_id, endedReason=REASON)
 
-        assert (before, await finished(one)) == ([(call_id, "pipeline-error")], [(call_id, REASON)])
+        assert (before, await finished(one)) == ([(call_id, "pipeline-error", None)], [(call_id, REASON, None)])
+
+
+async def test_what_each_of_its_calls_with_the_assistant_cost_is_counted_once_before_and_after_the_end() -> None:
+    async with rig(None) as one:
+        call_id, assistant_call_id = await call_with_assistant(one)
+        call = one.calls.find(SID)
+        assert call is not None
+        call.told_by_webhook(WebhookAccepted("end-of-call-report", "an earlier one", None, 0.25))
+        await hang_up(one, call_id)
+        before = await finished(one)
+        for _ in range(2):
+            await post(one, "end-of-call-report", assistant_call_id, endedReason=REASON, cost=0.5)
+
+        assert (before, await finished(one)) == ([(call_id, None, 0.25)], [(call_id, REASON, 0.75)])
 
 
 async def test_whose_a_call_is_is_asked_once_in_a_while() -> None:
