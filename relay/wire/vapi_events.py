@@ -52,7 +52,8 @@ class VapiEvent(Struct, frozen=True):
     `type` is one of TYPES, or a safe label of another. `call_id` is Vapi's, `relay_call_id` what the relay put into the
     call's metadata; each is None where there is no usable one. `message` is the JSON object that may be passed on.
     `delivery_id` is the same for the same event sent again. `action` is what the assistant asks of the telephone by it,
-    `cost_usd` what a call cost that is over, for all that Vapi charges.
+    `cost_usd` what a call cost that is over, for all that Vapi charges; `left_out` counts tool calls that are not in
+    `tool_calls`: beyond the hundredth, and without an id or a name.
     """
 
     type: str
@@ -64,6 +65,7 @@ class VapiEvent(Struct, frozen=True):
     message: bytes
     action: Action | None = None
     cost_usd: float | None = None
+    left_out: int = 0
 
     @property
     def asks(self) -> bool:
@@ -120,6 +122,7 @@ def _event(document: Any) -> VapiEvent:
         message=json.dumps({"type": kind, **common, **own}, separators=(",", ":")).encode(),
         action=_action(kind, own, tools),
         cost_usd=_cost(own.get("cost")) if kind == END_OF_CALL else None,
+        left_out=len(_listed(told)) - len(tools) if kind == TOOL_CALLS else 0,
     )
 
 
@@ -144,12 +147,16 @@ def _delivery_id(
 
 def tool_calls_in(told: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the tool calls of a message in Vapi's present form, whichever of those in use they came in."""
-    listed = told.get("toolCallList") or told.get("toolCalls")
-    if not isinstance(listed, list):
-        pairs = told.get("toolWithToolCallList")
-        listed = [it.get("toolCall") for it in pairs if isinstance(it, dict)] if isinstance(pairs, list) else []
-    found = [_tool_call(it) for it in listed[:_TOOL_CALLS_MAX]]
+    found = [_tool_call(it) for it in _listed(told)[:_TOOL_CALLS_MAX]]
     return [it for it in found if it is not None]
+
+
+def _listed(told: Mapping[str, Any]) -> list[Any]:
+    listed = told.get("toolCallList") or told.get("toolCalls")
+    if isinstance(listed, list):
+        return listed
+    pairs = told.get("toolWithToolCallList")
+    return [it.get("toolCall") for it in pairs if isinstance(it, dict)] if isinstance(pairs, list) else []
 
 
 def _tool_call(told: Any) -> dict[str, Any] | None:

@@ -150,6 +150,16 @@ def test_a_reason_that_is_cut_is_seen_to_be_cut() -> None:
     assert event("status-update", endedReason="x" * 201).ended_reason == "x" * 197 + "..."
 
 
+def test_tool_calls_that_are_left_out_are_counted() -> None:
+    good = [{"id": f"t{number}", "name": "f"} for number in range(101)]
+    bad = [{"id": "t"}, "text", {"name": "f"}]
+
+    assert event("tool-calls", toolCallList=good[:100]).left_out == 0
+    assert event("tool-calls", toolCallList=good).left_out == 1
+    assert event("tool-calls", toolCallList=[*bad, good[0]]).left_out == 3
+    assert event("hang", toolCallList=bad).left_out == 0
+
+
 def test_a_retry_is_known_and_two_events_of_one_millisecond_are_not_taken_for_one() -> None:
     user, assistant = (event("speech-update", status="started", role=role) for role in ("user", "assistant"))
 
