@@ -15,7 +15,7 @@ from typing import Any, Literal
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from relay.log_sampler import KIND, LogSampler
+from relay.log_sampler import LogSampler
 from relay.log_writer import LogWriter
 from relay.redaction import Redactor
 
@@ -123,14 +123,14 @@ class _LibraryHandler(logging.Handler):
         message = _message(record)
         # What a library says with other values is the same; a Python warning is all value.
         kind = message if record.msg == "%s" else record.msg
-        values: dict[str, Any] = {"logger": record.name, "message": message, KIND: str(kind)}
+        values: dict[str, Any] = {"logger": record.name, "message": message}
         if record.exc_info:
             values["exc_info"] = record.exc_info
         if error := getattr(record, "error", None):  # of relay/net, which logs as a library does
             values["error"] = error
         # Libraries may use levels in between, for which structlog has no method.
         level = max(logging.WARNING, min(record.levelno // 10 * 10, logging.CRITICAL))
-        structlog.get_logger().log(level, "library.message", **values)
+        structlog.get_logger().log(level, "library.message", **values, repeats=(record.name, str(kind)))
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -6,7 +6,7 @@ values are those of the first. Refusals are sampled before they come here, see `
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 import structlog
@@ -17,22 +17,11 @@ from relay.logic.repeats import Repeats
 WINDOW_S = 60.0
 KINDS_MAX = 200
 """Kinds beyond it have one line of their event."""
-KIND = "kind"
-"""A value that says the kind of a line, and is not written: for what is not told by its other values."""
-
-SAMPLED: Mapping[str, tuple[str, ...]] = {
-    "library.message": ("logger", KIND),
-    "request.failed": ("path", "method"),
-    "media.failed": (),
-    "client.failed": (),
-    "vad.failed": (),
-    "webhook.forward_failed": ("error",),
-    "webhook.store_failed": ("error",),
-    "tracing.failed": (),
-    "tracing.recovered": (),
-    "daemon.signal_ignored": ("signal",),
-}
-"""The events that anything but a call can make repeat without end, and the values that make a line one of a kind."""
+EVENTS_MAX = 50
+"""Events that have more kinds; the program has fewer that repeat."""
+REPEATS = "repeats"
+"""A value that marks a line which anything but a call can make repeat without end. It is a tuple of what makes lines of
+an event one kind, and is not written."""
 
 _EXCEPTION = ("exc_info", "exception")
 
@@ -49,15 +38,14 @@ class LogSampler:
         self._clock = clock
         self._lock = threading.Lock()
         self._kinds = Repeats[tuple[object, ...], _SampledLine](window_s=WINDOW_S, max_kinds=KINDS_MAX)
-        self._events = Repeats[str, _SampledLine](window_s=WINDOW_S, max_kinds=len(SAMPLED))
+        self._events = Repeats[str, _SampledLine](window_s=WINDOW_S, max_kinds=EVENTS_MAX)
 
     def __call__(self, _logger: WrappedLogger, level: str, values: EventDict) -> EventDict:
         """Raises structlog.DropEvent for a line that is only counted."""
-        event = values["event"]
-        if event not in SAMPLED or "repeated" in values:
+        if REPEATS not in values:
             return values
-        kind = (event, *(values.get(name) for name in SAMPLED[event]))
-        values.pop(KIND, None)
+        event = values["event"]
+        kind = (event, *values.pop(REPEATS))
         line = _SampledLine(level, {name: value for name, value in values.items() if name not in _EXCEPTION})
         now = self._clock()
         with self._lock:

@@ -205,9 +205,7 @@ def test_one_name_means_one_thing() -> None:
 
 
 def test_the_pure_folders_do_no_io_and_read_no_clock() -> None:
-    wrong = offending(
-        files(*PURE), lambda found: within(found.module, IMPURE) and found.module not in PURE_PARTS
-    )
+    wrong = offending(files(*PURE), lambda found: within(found.module, IMPURE) and found.module not in PURE_PARTS)
     assert not wrong, wrong
 
 

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from configparser import ConfigParser
+from dataclasses import fields
 from pathlib import Path
 
 import httpx
@@ -14,6 +15,7 @@ import trio
 from relay.config import ServerConfig
 from relay.config_file import VAPI_KEY, load, masked
 from relay.net.listen import BACKLOG, INHERITED_NAME
+from relay.secrets import Secrets
 from tests.support.daemons import RELAY, environment, ready_port, settings
 from tests.support.redis_server import free_port
 
@@ -63,6 +65,7 @@ def test_what_a_service_could_reach_is_no_more_than_it_was(units: dict[str, str]
 def test_a_service_has_a_line_for_every_secret(service: str, tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(settings())
     secrets = {VAPI_KEY, *masked(load(tmp_path / "config.toml", environment()))["secrets"]}
+    assert len(secrets) == len(fields(Secrets))
     lines = re.findall(
         r"^#?LoadCredential=(.+):/etc/relay/credentials/(.+)$", (UNITS / service).read_text(), re.MULTILINE
     )

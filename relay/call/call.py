@@ -20,6 +20,7 @@ Its sockets are lent: the endpoint that accepted one owns it, and closes it when
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import astuple
 
 import structlog
 import trio
@@ -97,6 +98,7 @@ class Call:
         self._started_at = min(now, record.started_at)
         self._reason: EndReason | None = None
         self.assistant_ended_reason: str | None = None
+        self.assistant_cost_usd: float | None = None
         """Of the assistant's call that ended last, as a webhook told."""
         self._scope = trio.CancelScope()
         recorder = services.recorder
@@ -221,9 +223,9 @@ class Call:
     def told_by_webhook(self, told: WebhookAccepted) -> None:
         """Vapi has said something of a call with the assistant that this one has, or had."""
         if self.report.recording is not None:
-            joined = isinstance(told, WebhookJoined)
-            self.report.recording.told_by_webhook(told.type, told.assistant_call_id, told.ended_reason, joined=joined)
+            self.report.recording.told_by_webhook(*astuple(told), joined=isinstance(told, WebhookJoined))
         self.report.tell(told)
+        self.assistant_cost_usd = added(self.assistant_cost_usd, told.cost_usd)
         if told.ended_reason is not None:
             self.assistant_ended_reason = told.ended_reason
             self._forwarder.told_ended(told.assistant_call_id, told.ended_reason)
@@ -378,3 +380,8 @@ class Call:
     def _idle_at(self) -> float:
         last_speech_at = max(self._analysis.last_speech_at, self._playback.speaker.last_audible_at)
         return last_speech_at + self._config.session.idle_timeout_s
+
+
+def added(cost_usd: float | None, more_usd: float | None) -> float | None:
+    """Both costs together, of which either may not be known."""
+    return cost_usd if more_usd is None else (cost_usd or 0.0) + more_usd

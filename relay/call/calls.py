@@ -13,7 +13,7 @@ import trio
 from relay.call.assistant.dialer import Dialer
 from relay.call.assistant.placer import open_call_placer
 from relay.call.assistant.pool import AssistantPool
-from relay.call.call import Call
+from relay.call.call import Call, added
 from relay.call.checkpoint import Checkpoints, new_record
 from relay.call.playback.speaker import Burden
 from relay.call.report.events import CallEvent
@@ -53,6 +53,8 @@ class FinishedCall(NamedTuple):
     reason: EndReason | None
     assistant_ended_reason: str | None = None
     """Why the assistant's last call ended, in the provider's words, as a webhook told."""
+    assistant_cost_usd: float | None = None
+    """What the provider has charged for the assistant's calls, as far as webhooks have told."""
 
 
 class Calls:
@@ -131,12 +133,15 @@ class Calls:
         """The call with this id of ours, if it runs."""
         return next((call for call in self._by_sid.values() if call.id == call_id), None)
 
-    def told_after_end(self, call_id: str | None, assistant_ended_reason: str | None) -> bool:
-        """Whether this call is one of `finished`, which has this reason from now on, if it is one."""
+    def told_after_end(self, call_id: str | None, ended_reason: str | None, cost_usd: float | None) -> bool:
+        """Whether this call is one of `finished`. It has the assistant's reason from now on, if there is one, and this
+        cost beside what it had."""
         for index, call in enumerate(self.finished):
             if call.id == call_id:
-                if assistant_ended_reason is not None:
-                    self.finished[index] = call._replace(assistant_ended_reason=assistant_ended_reason)
+                self.finished[index] = call._replace(
+                    assistant_ended_reason=ended_reason or call.assistant_ended_reason,
+                    assistant_cost_usd=added(call.assistant_cost_usd, cost_usd),
+                )
                 return True
         return False
 
@@ -272,8 +277,8 @@ class Calls:
         if call.transfer_to is not None:
             self._transfers[call.sid] = call.transfer_to
         age_s = round(call.age_s, 3)
-        over = FinishedCall(call.id, call.sid, time.time(), age_s, call.end_reason, call.assistant_ended_reason)
-        self.finished.append(over)
+        told = (call.assistant_ended_reason, call.assistant_cost_usd)
+        self.finished.append(FinishedCall(call.id, call.sid, time.time(), age_s, call.end_reason, *told))
         if len(self._over) > OVER_MAX:
             self._forget_over(next(iter(self._over)))
         self._forget_hung_up()

@@ -7,7 +7,7 @@ import click
 from relay.cli.options import CONFIG, JSON, finish
 
 
-@click.group()
+@click.group(short_help="Measure at a real account what the documents leave open.")
 def probe() -> None:
     """Measure at a real account what the vendors' documents leave open, and say which settings follow."""
 
@@ -50,7 +50,7 @@ def probe_vapi(
     finish(lambda: work(config_file, name, Spending(max_cost_usd, price_usd_per_min, agreed=yes), as_json=as_json))
 
 
-@probe.command("twilio")
+@probe.command("twilio", short_help="Look at the account and its number, and call nobody.")
 @CONFIG
 @click.option(
     "--account",

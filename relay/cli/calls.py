@@ -8,7 +8,7 @@ import click
 from relay.cli.options import CONFIG, JSON, URL, finish
 
 
-@click.command()
+@click.command(short_help="Follow a live call, a line for each event.")
 @click.argument("call")
 @URL
 @click.option("--json", "as_json", is_flag=True, help="Print the events as they came, one JSON object a line.")
@@ -22,7 +22,7 @@ def tail(call: str, url: str, *, as_json: bool) -> None:
     finish(lambda: work(call, url, os.environ.get("RELAY_ADMIN_TOKEN"), as_json=as_json))
 
 
-@click.command()
+@click.command(short_help="Show the calls that run now, every second.")
 @URL
 @JSON
 def top(url: str, *, as_json: bool) -> None:
@@ -100,7 +100,7 @@ def report(
     finish(lambda: work(files, wanted, config_file, as_json=as_json, as_text=as_text, is_live=live))
 
 
-@click.command()
+@click.command(short_help="Run recorded calls again, and compare every decision.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 @click.option(
     "--set", "changes", multiple=True, metavar="KEY=VALUE", help="As in the configuration: vad.threshold=0.6."

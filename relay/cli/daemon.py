@@ -19,7 +19,7 @@ def serve(config_file: Path) -> None:
         finish(lambda: work(config_file))
 
 
-@click.command()
+@click.command(short_help="Validate the configuration, and print the one in force.")
 @CONFIG
 @JSON
 def check(config_file: Path, *, as_json: bool) -> None:
@@ -29,7 +29,7 @@ def check(config_file: Path, *, as_json: bool) -> None:
     finish(lambda: work(config_file, as_json=as_json))
 
 
-@click.command()
+@click.command(short_help="Ask what it must know, and write the configuration.")
 @CONFIG
 @click.option("--public-url", metavar="URL", help="The address that Twilio and browsers use.")
 @click.option("--assistant-id", metavar="ID", help="The assistant at Vapi.")

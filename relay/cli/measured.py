@@ -7,7 +7,7 @@ import click
 from relay.cli.options import JSON, finish
 
 
-@click.command()
+@click.command(short_help="Put a load of simulated calls on a relay, and measure it.")
 @click.option("--calls", type=click.IntRange(1, 2000), default=10, show_default=True, help="Calls at a time.")
 @click.option("--seconds", type=click.FloatRange(4, 3600), default=10.0, show_default=True, help="What is measured.")
 @click.option(

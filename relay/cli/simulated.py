@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from relay.standin.assistant.behaviour import ScriptName
 
 
-@click.command()
+@click.command(short_help="Run the built-in assistant, which speaks Vapi's protocol.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8090, show_default=True, help="0 takes any free port.")
 @click.option(
     "--script",
@@ -104,7 +104,7 @@ def call(
     finish(lambda: work(url, wav, record, seconds, options, as_json=as_json))
 
 
-@click.command()
+@click.command(short_help="Be a bad network between a client and a server.")
 @click.option("--listen", "port", type=click.IntRange(0, 65535), default=8091, show_default=True, help="0: any.")
 @click.option("--target", required=True, metavar="HOST:PORT", help="Where everything is passed on to.")
 @click.option("--profile", default="mobile", show_default=True, metavar="NAME", help="What kind of network it is.")
@@ -132,7 +132,7 @@ def lab(port: int, target: str, profile: str, seed: int, file: Path | None) -> N
     finish(lambda: work(port, target, profile, seed, file))
 
 
-@click.command()
+@click.command(short_help="Play a whole call with an interruption, and judge it.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

@@ -43,6 +43,13 @@ def doubts(config: Config, certificate: Certificate | None = None) -> Iterator[D
                 "no schema of Vapi's has silenceTimeoutSeconds for a call: it may be refused, and costs a second "
                 "request then; set it to false, and the silence timeout at the assistant itself",
             )
+    if config.transfer.allow and config.webhooks is None:
+        yield Doubt(
+            "TRANSFERS_UNHEARD",
+            "transfer.allow",
+            "that an assistant asks for a transfer is proven by webhook only: set vapi.webhooks. relay probe vapi says "
+            "whether it has a tool for that, relay probe twilio whether Twilio dials these numbers",
+        )
     file = None if config.webhooks is None else journal_file(config.state.url, os.environ)
     if file is not None and not ever_accepted(file):
         yield Doubt(

@@ -22,7 +22,7 @@ from relay.probe.question import Question, affordable, ask_all
 from relay.probe.report import ProbeReport
 from relay.probe.twilio import questions as twilio_questions
 from relay.probe.twilio_account import TwilioAccount, TwilioHosts
-from relay.probe.vapi import QUESTIONS as VAPI_QUESTIONS
+from relay.probe.vapi import questions as vapi_questions
 from relay.probe.vapi_account import VapiAccount
 from relay.redaction import Redactor
 
@@ -70,14 +70,15 @@ def probe_vapi(config_file: Path, name: str | None, spending: Spending, *, as_js
     """
     config = load(config_file, os.environ)
     assistant = _assistant(config, name)
-    budget = spending.budget("vapi", VAPI_QUESTIONS)
+    asked = vapi_questions(config.transfer.allow)
+    budget = spending.budget("vapi", asked)
     redactor = Redactor(config.secrets.values())
     left_running: list[str] = []
 
     async def ask(tell: Callable[[str], None]) -> ProbeReport:
         async with open_rest_client(assistant.request_timeout_s) as rest:
             account = VapiAccount(assistant, config, rest, budget, redactor=redactor, left_running=left_running)
-            findings = await ask_all(VAPI_QUESTIONS, account, budget, tell)
+            findings = await ask_all(asked, account, budget, tell)
         given = {"vapi.assistant_id": assistant.assistant_id}
         is_entry = assistant.name != "vapi"
         given |= {"vapi.name": assistant.name} if is_entry else {}
@@ -104,7 +105,7 @@ def probe_twilio(config_file: Path, target: TwilioTarget, spending: Spending, *,
     config = load(config_file, os.environ)
     account_sid, token = _twilio_login(config, target.account_sid)
     hosts = _twilio_hosts(target.api_base.rstrip("/"))
-    asked = twilio_questions(target.call_to)
+    asked = twilio_questions(target.call_to, dialled(config))
     budget = spending.budget("twilio", asked)
     redactor = Redactor(config.secrets.values())
     left_running: list[str] = []
@@ -127,6 +128,12 @@ def probe_twilio(config_file: Path, target: TwilioTarget, spending: Spending, *,
     return _finished(_run(ask, as_json=as_json), left_running, "Twilio's console")
 
 
+def dialled(config: Config) -> tuple[str, ...]:
+    """Whom the relay may have Twilio dial."""
+    spare = config.twilio.transfer_number
+    return (*config.transfer.allow, *([spare] if spare else []))
+
+
 def _twilio_login(config: Config, account_sid: str) -> tuple[str, str]:
     """The account and its newest auth token."""
     sids = (account_sid,) if account_sid else config.twilio.account_sids
@@ -147,7 +154,7 @@ def _twilio_hosts(api_base: str) -> TwilioHosts:
         raise WrongUse(
             f"--api-base {api_base}: must be https://HOST (http:// for this machine): the token is sent there"
         )
-    return TwilioHosts(api_base, api_base, api_base) if local else TwilioHosts(api_base)
+    return TwilioHosts(api_base, api_base, api_base, api_base) if local else TwilioHosts(api_base)
 
 
 def _finished(status: int, left_running: Sequence[str], where: str) -> int:

@@ -21,7 +21,11 @@ AGAIN_EVERY_S = 1.0
 REFRESH_EVERY_S = 1.0
 AROUND_THE_ROWS = 4
 """Lines of the terminal that no call has."""
-_WRONG_USE = {"ADMIN_TOKEN_NEEDED", "NOT_FOUND"}
+_WRONG_USE = {
+    "ADMIN_TOKEN_NEEDED": "RELAY_ADMIN_TOKEN is not the one of the relay there",
+    "NOT_FOUND": "the relay there has no RELAY_ADMIN_TOKEN, or another address for operators, admin.listen: give that",
+}
+"""What the relay answers with, and what is wrong then."""
 
 
 def tail(call: str, url: str, token: str | None, *, as_json: bool) -> int:
@@ -80,7 +84,7 @@ def _failed(url: str, error: RelayRefused | RelayUnreachable) -> int:
     if isinstance(error, RelayUnreachable):
         _say(f"{url}: {error}")
     elif error.code in _WRONG_USE:
-        raise WrongUse(f"RELAY_ADMIN_TOKEN: {error}")
+        raise WrongUse(f"{url}: {_WRONG_USE[error.code]}")
     else:
         _say(str(error))
     return 1

@@ -57,7 +57,7 @@ def error_answer(error: Exception, *, path: str, method: str) -> ErrorAnswer:
         case HTTPException():
             answer = _of_framework(error)
         case _:
-            log.error("request.failed", path=path, method=method, exc_info=error)
+            log.error("request.failed", path=path, method=method, exc_info=error, repeats=(path, method))
             answer = ErrorAnswer(500, "INTERNAL_ERROR", "the relay failed on this request; its log says why")
     if answer.status in RETRY_AFTER_S:
         answer.headers["Retry-After"] = str(RETRY_AFTER_S[answer.status])

@@ -52,7 +52,7 @@ class ClientSocketEndpoint:
             except* LegLost as lost:
                 log.debug("client.lost", error=str(lost.exceptions[0]))
             except* Exception:
-                log.exception("client.failed")
+                log.exception("client.failed", repeats=())
                 await socket.close(1011)
 
     async def _serve(self, socket: AsgiSocket, address: str) -> None:

@@ -127,7 +127,7 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
             async with (
                 open_calls(services, *dialers) as calls,
                 open_browser_sessions(config, calls, refusals) as sessions,
-                open_webhooks(config, metrics, calls, store) as webhooks,
+                open_webhooks(config, metrics, calls, store, recorder) as webhooks,
             ):
                 nursery.start_soon(collect_garbage, lambda: not len(calls))
                 nursery.start_soon(partial(probe_loop_lag, metrics, note=calls.note_loop_lag))
@@ -260,7 +260,8 @@ async def _log_ignored() -> None:
     """Say that a signal came that changes nothing, to whoever sent it and waits."""
     with trio.open_signal_receiver(signal.SIGUSR1, signal.SIGUSR2) as signals:
         async for number in signals:
-            log.warning("daemon.signal_ignored", signal=signal.Signals(number).name)
+            name = signal.Signals(number).name
+            log.warning("daemon.signal_ignored", signal=name, repeats=(name,))
 
 
 def _status(relay: Relay, reloader: Reloader) -> str:

@@ -3,7 +3,7 @@
 | the call of a message    | then                                                                                     |
 |--------------------------|------------------------------------------------------------------------------------------|
 | lives here               | the call is told: log, recording, events of calls, and what the reason decides           |
-| has ended here           | a line of the log, and the finished call gets the reason                                 |
+| has ended                | a line of the log, the finished call gets the reason, its recording the report           |
 | is of another process    | a line of the log, and a letter in the store, which that process takes soon         |
 | is not known             | a line of the log                                                                        |
 
@@ -15,6 +15,7 @@
 """
 
 from collections import OrderedDict, deque
+from dataclasses import astuple
 
 import msgspec
 import structlog
@@ -27,9 +28,11 @@ from relay.call.report.listeners import CallNews
 from relay.daemon.event_queue import EventQueue
 from relay.errors import StateUnavailable
 from relay.metrics import Metrics
+from relay.record.after_end import AfterEnd
 from relay.state import StateStore
 from relay.state.event_journal import Acceptance, AssistantCallNote
 from relay.wakeup import Signal
+from relay.wire.vapi_events import END_OF_CALL
 
 LOOK_EVERY_S = 0.5
 """The messages behind the end of a call come one to three seconds after it."""
@@ -51,15 +54,19 @@ class _Letter(msgspec.Struct, frozen=True, array_like=True):
     type: str
     assistant_call_id: str | None
     ended_reason: str | None
+    cost_usd: float | None = None
 
 
 class EventJoiner:
     """One for the daemon. `store` is None where no other process can have a call."""
 
-    def __init__(self, queue: EventQueue, calls: Calls, store: StateStore | None, metrics: Metrics) -> None:
+    def __init__(
+        self, queue: EventQueue, calls: Calls, store: StateStore | None, metrics: Metrics, after_end: AfterEnd
+    ) -> None:
         self._queue = queue
         self._calls = calls
         self._store = store
+        self._after_end = after_end
         self._lost = metrics.events_not_joined
         self._asked: OrderedDict[str, float] = OrderedDict()
         """Until when there is no need to ask whose an assistant's call is."""
@@ -101,10 +108,11 @@ class EventJoiner:
             call.told_by_webhook(told)
             return
         told.write_to(log.bind(call_id=acceptance.call_id))
-        here = self._calls.told_after_end(acceptance.call_id, told.ended_reason)
+        self._record(acceptance.call_id, told)
+        here = self._calls.told_after_end(acceptance.call_id, told.ended_reason, told.cost_usd)
         if here or self._store is None or told.assistant_call_id is None:
             return
-        letter = _Letter(acceptance.call_id, acceptance.call_sid, told.type, told.assistant_call_id, told.ended_reason)
+        letter = _Letter(acceptance.call_id, acceptance.call_sid, *astuple(told))
         self._letters.append((told.assistant_call_id, msgspec.json.encode(letter)))
         if len(self._letters) > WAITING_MAX:
             self._letters.popleft()
@@ -132,7 +140,7 @@ class EventJoiner:
         if self._letters:
             letters, self._letters = list(self._letters), deque()
             try:
-                await store.post(letters)
+                self._lost.inc(await store.post(letters))
             except StateUnavailable:
                 self._lost.inc(len(letters))
                 raise
@@ -146,12 +154,18 @@ class EventJoiner:
         except msgspec.DecodeError:  # of another version of the program
             self._lost.inc()
             return
-        told = WebhookJoined(letter.type, letter.assistant_call_id, letter.ended_reason)
+        told = WebhookJoined(letter.type, letter.assistant_call_id, letter.ended_reason, letter.cost_usd)
         call = self.live(letter.call_id, letter.call_sid)
         if call is not None:
             call.told_by_webhook(told)
-        elif self._calls.told_after_end(letter.call_id, letter.ended_reason):
+        elif self._calls.told_after_end(letter.call_id, letter.ended_reason, letter.cost_usd):
             told.write_to(log.bind(call_id=letter.call_id))
+            self._record(letter.call_id, told)
+
+    def _record(self, call_id: str | None, told: WebhookAccepted) -> None:
+        """The report of a call is what is looked for in its recording. It is added where that is closed, and here."""
+        if told.type == END_OF_CALL and call_id is not None:
+            self._after_end.note(call_id, *told.recorded())
 
     def live(self, call_id: str | None, call_sid: str | None) -> Call | None:
         """The call itself, not a later one of the same caller's."""

@@ -234,12 +234,14 @@ class EventQueue:
         self._metrics.events_failed.inc()
         if not self._failing:
             self._failing = True
-            log.warning("webhook.forward_failed", type=delivery.type, call_id=delivery.call_id, error=str(error))
+            values = {"type": delivery.type, "call_id": delivery.call_id, "error": str(error)}
+            log.warning("webhook.forward_failed", **values, repeats=(str(error),))
 
     def _note_store_failed(self, error: Exception) -> None:
         if not self.store_failing:
             self.store_failing = True
-            log.warning("webhook.store_failed", error=f"{type(error).__name__}: {error}")
+            told = f"{type(error).__name__}: {error}"
+            log.warning("webhook.store_failed", error=told, repeats=(told,))
 
 
 async def _let_others_run() -> None:

@@ -83,12 +83,14 @@ def _known(call: FinishedCall, *, recorded: bool) -> dict[str, Any]:
         "duration_s": call.duration_s,
         "end_reason": call.reason,
         "assistant_ended_reason": call.assistant_ended_reason,
+        "assistant_cost_usd": call.assistant_cost_usd,
         "recorded": recorded,
     }
 
 
 def _only_recorded(call_id: str, changed_at: float) -> dict[str, Any]:
-    unknown = dict.fromkeys(("call_sid", "duration_s", "end_reason", "assistant_ended_reason"))
+    of_assistant = ("assistant_ended_reason", "assistant_cost_usd")
+    unknown = dict.fromkeys(("call_sid", "duration_s", "end_reason", *of_assistant))
     return {"id": call_id, **unknown, "ended_at": _utc(changed_at), "recorded": True}
 
 

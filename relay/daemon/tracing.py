@@ -129,9 +129,9 @@ class Tracer:
             return
         self._failing = error is not None
         if error is not None:
-            log.warning("tracing.failed", error=error)
+            log.warning("tracing.failed", error=error, repeats=())
         else:
-            log.info("tracing.recovered")
+            log.info("tracing.recovered", repeats=())
 
 
 @asynccontextmanager

@@ -60,7 +60,7 @@ class MediaEndpoint:
             except* LegLost as lost:
                 self._refusals.info("media.lost", "", error=str(lost.exceptions[0]))
             except* Exception:
-                log.exception("media.failed")
+                log.exception("media.failed", repeats=())
                 await socket.close(1011)
 
     async def _serve(self, socket: AsgiSocket) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from relay.metrics import OTHER, TWILIO_ENDPOINTS, Metrics
 from relay.net.asgi_socket import Scope, Send
 from relay.refusals import Refusals
+from relay.wire.json_text import shortened
 from relay.wire.signature import SIGNATURE_HEADER
 
 _PREFIX = "/twilio/"
@@ -45,7 +46,7 @@ class TwilioRejections:
     def _note(self, path: str, status: int, body: bytes) -> None:
         endpoint = path if path in TWILIO_ENDPOINTS else OTHER
         self._counter.labels(endpoint).inc()
-        shown = "".join(character if character.isprintable() else "?" for character in path[:_SHOWN_MAX])
+        shown = "".join(character if character.isprintable() else "?" for character in shortened(path, _SHOWN_MAX))
         code = _code(body)
         kind = f"{endpoint} {status} {code}"
         self._refusals.warning("webhook.rejected", kind, endpoint=shown, status=status, code=code)

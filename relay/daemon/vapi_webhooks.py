@@ -78,7 +78,9 @@ class VapiWebhooks:
             await self._webhooks.joiner.learn(event.call_id)
             acceptance = await self._store(event)
         if acceptance.new:
-            told = WebhookAccepted(event.type, event.call_id, event.ended_reason)
+            if event.left_out:
+                self._refusals.warning("webhook.cut", event.type, type=event.type, left_out=event.left_out)
+            told = WebhookAccepted(event.type, event.call_id, event.ended_reason, event.cost_usd)
             self._webhooks.joiner.join(told, acceptance)
             call = self._call_of(acceptance)
             if event.action and not event.asks and call and _has_floor(event, call):

@@ -17,6 +17,7 @@ from relay.daemon.event_queue import EventQueue
 from relay.metrics import Metrics
 from relay.net.poster import Poster
 from relay.net.rest import open_rest_client
+from relay.record.recorder import Recorder
 from relay.state import StateStore
 from relay.state.event_journal import EventJournal
 from relay.state.sqlite import file_of
@@ -48,7 +49,7 @@ def journal_file(state_url: str, environ: Mapping[str, str]) -> Path | None:
 
 @asynccontextmanager
 async def open_webhooks(
-    config: Config, metrics: Metrics, calls: Calls, store: StateStore | None
+    config: Config, metrics: Metrics, calls: Calls, store: StateStore | None, recorder: Recorder
 ) -> AsyncIterator[WebhookServices | None]:
     """What works while the context is open; None where no webhooks are asked for."""
     if config.webhooks is None:
@@ -67,7 +68,7 @@ async def open_webhooks(
             queue = EventQueue(journal, metrics, forwarder.deliver if forwarder else None)
             metrics.webhooks_missing.set_function(lambda: not queue.ever_accepted)
             nursery.start_soon(queue.run)
-            joiner = EventJoiner(queue, calls, store, metrics)
+            joiner = EventJoiner(queue, calls, store, metrics, recorder.after_end)
             nursery.start_soon(joiner.run)
             with calls.listeners.listening(joiner.note_call):
                 yield WebhookServices(queue, joiner, forwarder)

@@ -43,7 +43,7 @@ class ProbeReport:
         return self._redactor.text(json.dumps(told, ensure_ascii=False))
 
     def show(self, console: Console) -> None:
-        """Print the table, and the configuration below it."""
+        """Print the table; below it what failed, in lines that can be copied whole, and the configuration."""
         table = Table(expand=True)
         for heading in ("question", "expected", "found", "setting"):
             table.add_column(heading, ratio=1, overflow="fold")
@@ -52,4 +52,7 @@ class ProbeReport:
             cells = finding.as_json().values()
             table.add_row(*(Text(self._redactor.text(cell), style) for cell in cells))
         console.print(table)
+        if failed := [finding for finding in self._findings if finding.answer.failed]:
+            lines = [f"{it.question}\n  {it.answer.found}\n  {it.setting}" for it in failed]
+            console.print(Text("\nWhat failed:\n\n" + self._redactor.text("\n".join(lines))), soft_wrap=True)
         console.print(Text("\nThe configuration that follows:\n\n" + self._redactor.text(self._config)), soft_wrap=True)

@@ -34,8 +34,9 @@ ALERTS = {
 }
 
 
-def questions(call_to: str) -> Sequence[Question[TwilioAccount]]:
-    """All of them, in the order in which they are asked. `call_to`: the number that a call may go to, "" for none."""
+def questions(call_to: str, dialled: Sequence[str] = ()) -> Sequence[Question[TwilioAccount]]:
+    """All of them, in the order in which they are asked. `call_to`: the number that a call may go to, "" for none.
+    `dialled`: the numbers and SIP addresses, with their stars, to which callers may be connected."""
     return (
         Question("Is the account active, and does it accept the token?", "active, Full", account_state),
         Question("Whom does Twilio ask when a call comes in?", "POST server.public_url/twilio/voice", voice_webhook),
@@ -44,6 +45,7 @@ def questions(call_to: str) -> Sequence[Question[TwilioAccount]]:
         Question("In which region are calls processed?", "us1", region),
         Question("Does the relay take Twilio's signature, and no request without?", "204 signed, 403 not", signature),
         Question("What has Twilio complained of since yesterday?", "nothing", alerts),
+        _dialling_question([it for it in dialled if it.startswith("+")]),
         _next_verb_question(call_to),
         *(Question(text, expected, not_measurable=why) for text, expected, why in _NOT_MEASURABLE),
     )
@@ -147,6 +149,43 @@ async def alerts(account: TwilioAccount) -> Answer:
     unknown = "see twilio.com/docs/api/errors"
     notes = "; ".join(f"{code}: {ALERTS.get(code, unknown)}" for code in sorted(codes))
     return Answer(found=found, note=notes)
+
+
+async def dialling(account: TwilioAccount, numbers: Sequence[str]) -> Answer:
+    """Whether the account's permissions let these numbers, with their stars, be dialled."""
+    countries = await account.countries()
+    closed: dict[str, str] = {}
+    unknown: list[str] = []
+    for number in numbers:
+        of_number = _countries_of(number, countries)
+        names = [str(it.get("name")) for it in of_number if it.get("low_risk_numbers_enabled") is not True]
+        if names:
+            closed[number] = " or ".join(names)
+        elif not of_number:
+            unknown.append(number)
+    if closed:
+        found = "no: " + ", ".join(f"{number} ({name})" for number, name in closed.items())
+        places = ", ".join(dict.fromkeys(closed.values()))
+        return Answer(found=found, note=f"in Twilio's console, Voice, Geo permissions: allow {places}", failed=True)
+    if unknown:
+        return Answer(found=f"not told for {', '.join(unknown)}", note="see Voice, Geo permissions in Twilio's console")
+    return Answer(found=f"yes, all {len(numbers)}" if len(numbers) > 1 else "yes", note="none")
+
+
+def _countries_of(number: str, countries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those whose code a number begins with. Of what is shorter than a code, as "+4*", the country is not known."""
+    digits = number.strip("+*")
+    coded = [(str(code).lstrip("+"), it) for it in countries for code in it.get("country_codes") or ()]
+    longest = max((len(code) for code, _ in coded if code and digits.startswith(code)), default=0)
+    return [it for code, it in coded if longest and code == digits[:longest]]
+
+
+def _dialling_question(numbers: Sequence[str]) -> Question[TwilioAccount]:
+    text, expected = "May the account dial those to whom callers are connected?", "yes"
+    if not numbers:
+        why = "no number stands in transfer.allow or twilio.transfer_number"
+        return Question(text, expected, not_measurable=why)
+    return Question(text, expected, partial(dialling, numbers=numbers))
 
 
 async def next_verb(account: TwilioAccount, call_to: str) -> Answer:

@@ -36,6 +36,10 @@ class TwilioRefused(RelayError):
     code = "TWILIO_REFUSED"
 
 
+COUNTRIES_MAX = 400
+"""On one page: there are some 220."""
+
+
 @dataclass(frozen=True, slots=True)
 class TwilioHosts:
     """Where the interfaces are."""
@@ -43,6 +47,7 @@ class TwilioHosts:
     api: str = "https://api.twilio.com"
     monitor: str = "https://monitor.twilio.com"
     routes: str = "https://routes.twilio.com"
+    voice: str = "https://voice.twilio.com"
 
 
 class TwilioAccount:
@@ -109,6 +114,12 @@ class TwilioAccount:
         """The error codes of all alerts since then, a time in ISO 8601."""
         alerts = await self._get(f"{self._hosts.monitor}/v1/Alerts?StartDate={quote(since)}&PageSize=100")
         return [str(it.get("error_code")) for it in _items(alerts, "alerts")]
+
+    async def countries(self) -> list[Mapping[str, Any]]:
+        """Every country, with whether calls may go there. Raises TwilioRefused."""
+        return _items(
+            await self._get(f"{self._hosts.voice}/v1/DialingPermissions/Countries?PageSize={COUNTRIES_MAX}"), "content"
+        )
 
     async def post_to_relay(self, *, signed: bool) -> int:
         """The status with which the relay at its public address answers a report of a call, as Twilio would send it.

@@ -4,8 +4,17 @@ from collections.abc import Sequence
 
 from relay.probe import vapi_lifetime as lifetime
 from relay.probe import vapi_sound as sound
+from relay.probe import vapi_tools as tools
 from relay.probe.question import Question
 from relay.probe.vapi_account import LEAST_CALL_S, VapiAccount
+
+
+def questions(allow: Sequence[str]) -> Sequence[Question[VapiAccount]]:
+    """All of them, in the order in which they are asked. `allow`: to whom the assistant may connect callers."""
+    text, expected = "By which tool can the assistant ask for a transfer?", "a function named transferCall"
+    asked: Question[VapiAccount] = Question(text, expected, tools.transfer_tool)
+    return (*QUESTIONS, asked if allow else Question(text, expected, not_measurable="transfer.allow is empty"))
+
 
 QUESTIONS: Sequence[Question[VapiAccount]] = (
     Question(

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import trio
@@ -36,6 +37,12 @@ class PropertyRefused(RelayError):
     """Vapi does not know a property of the order, and refuses the call for it."""
 
     code = "PROPERTY_REFUSED"
+
+
+class VapiRefused(RelayError):
+    """Vapi does not give what was asked for."""
+
+    code = "VAPI_REFUSED"
 
 
 @dataclass(slots=True)
@@ -150,6 +157,18 @@ class VapiAccount:
         """What `GET /call/{id}` says of a call, with its status. Raises LegLost."""
         status, body = await self._rest.get(f"{self._url}/{call_id}", self._headers)
         return status, vapi_call.parse_live(status, body)
+
+    async def read(self, kind: str, its_id: str) -> Mapping[str, Any]:
+        """An object of Vapi's, as an "assistant". Raises VapiRefused, and LegLost without an answer."""
+        url = f"{self.assistant.api_base}/{kind}/{quote(its_id, safe='')}"
+        status, body = await self._rest.get(url, self._headers)
+        try:
+            answer = msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            answer = None
+        if status != 200 or not isinstance(answer, dict):
+            raise VapiRefused(f"GET /{kind}/... is answered with {status}")
+        return answer
 
     async def delete(self, call_id: str) -> int:
         """`DELETE /call/{id}`, which erases a record; returns the status. Raises LegLost."""

@@ -6,6 +6,7 @@
 | keys, seal                    | encrypt a file, where there is a key                                  |
 | call_recording, troubles      | take down what happens in a call, and notice what goes wrong          |
 | recorder, backlog             | write that, and keep what waits for the disk within its bounds        |
+| after_end                     | add to a recording what comes when its call is over                   |
 | folder, believed_time         | keep the files within their bounds, and not too long                  |
 | recorded_call, sides          | read a call, and place its two sides on one time line                 |
 | latency, summary, verdict     | say what the call was like, to machines and to people                 |

@@ -198,9 +198,15 @@ class CallRecording:
         self._add_step(ToldToEnd(self._now(), reason))
 
     def told_by_webhook(
-        self, kind: str, assistant_call_id: str | None, ended_reason: str | None, *, joined: bool
+        self,
+        kind: str,
+        assistant_call_id: str | None,
+        ended_reason: str | None,
+        cost_usd: float | None,
+        *,
+        joined: bool,
     ) -> None:
-        self._add_step(ToldByWebhook(self._now(), kind, assistant_call_id, ended_reason, joined))
+        self._add_step(ToldByWebhook(self._now(), kind, assistant_call_id, ended_reason, joined, cost_usd))
 
     def asked_by_webhook(self, destination: str | None) -> None:
         self._add_step(AskedByWebhook(self._now(), destination))

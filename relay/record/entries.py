@@ -141,6 +141,16 @@ class RecordingEnd(Struct, frozen=True, array_like=True, gc=False, tag=12):
     why: Literal["ended", "full"]
 
 
+class ToldAfterEnd(Struct, frozen=True, array_like=True, tag=33):
+    """An event of this call as `Told`, which came when the file was closed already, and stands in a part of its own.
+    `told_at` is the machine's time in seconds since 1970."""
+
+    told_at: float
+    call_id: str
+    name: str
+    values: Mapping[str, Any]
+
+
 class SpeechSkipped(Struct, frozen=True, array_like=True, gc=False, tag=13):
     """The model gave no answer for the next window: it was too slow, or failed."""
 
@@ -197,6 +207,7 @@ class ToldByWebhook(Struct, frozen=True, array_like=True, gc=False, tag=28):
     assistant_call_id: str | None
     ended_reason: str | None
     joined: bool
+    cost_usd: float | None = None
 
 
 class AskedByWebhook(Struct, frozen=True, array_like=True, gc=False, tag=32):

@@ -9,7 +9,7 @@ from relay.record.recorded_call import RecordedCall
 def event_log(call: RecordedCall) -> Iterator[str]:
     """The lines, under the names of the log. Seconds count from the caller's first stream, and may be negative."""
     before_s = call.events[0].at_s if call.events else 0.0
-    for event in call.events:
+    for event in [*call.events, *call.after_end]:
         at_s, since_ms = event.at_s - call.start_s, (event.at_s - before_s) * 1000
         before_s = event.at_s
         values = "  ".join(f"{name}={shown(value)}" for name, value in event.values.items())

@@ -8,7 +8,11 @@
 |       | Zstandard frame (RFC 8878) that holds a MessagePack array of entries, see `relay.record.entries`. |
 |       | In a sealed file the frame is sealed, with the head beside it, see `relay.record.seal`            |
 
-The first entry is a `RecordingHeader`. A writer that is killed leaves a block that is torn, or none; a machine that
+The first entry is a `RecordingHeader`. What comes when the file was closed already, as what the assistant's side says
+that the call has cost, is a further part of it: a head and one block, with a `ToldAfterEnd` of the same call. Behind a
+sealed part there are sealed ones only. A program that does not know of parts reads the first one.
+
+A writer that is killed leaves a block that is torn, or none; a machine that
 loses its power may leave zeros. Everything before can be read. Zstandard makes audio as small as zlib does, in a sixth
 of the time.
 """
@@ -16,15 +20,19 @@ of the time.
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import zstandard
 
 from relay.errors import NotARecording
-from relay.record.entries import Recorded, RecordingHeader
+from relay.record.entries import Recorded, RecordingHeader, ToldAfterEnd
 from relay.record.keys import ID_BYTES, RecordKey, key_of
 from relay.record.seal import ADDED_BYTES, HEADER_BYTES, Broken, Opener, Sealer
+
+T = TypeVar("T")
 
 VERSION, SEALED_VERSION = 1, 2
 MAGIC = b"RELAYREC"
@@ -38,6 +46,7 @@ _PREFIX = struct.Struct(">II")
 FRAMING_BYTES = _PREFIX.size + ADDED_BYTES
 """What a block has at most beside its payload."""
 _decoder = msgspec.msgpack.Decoder(list[Recorded])
+_decoder_after_end = msgspec.msgpack.Decoder(list[ToldAfterEnd])
 
 
 class BlockEncoder:
@@ -70,6 +79,12 @@ class Blocks:
         return _framed(payload if self._sealer is None else self._sealer.seal(payload, self.head))
 
 
+def part_after_end(told: ToldAfterEnd, key: RecordKey | None) -> bytes:
+    """What is appended for it to a file that is closed."""
+    blocks, encoder = Blocks(key), msgspec.msgpack.Encoder()
+    return blocks.head + blocks.next(zstandard.compress(encoder.encode([told]), LEVEL))
+
+
 def _framed(payload: bytes) -> bytes:
     return _PREFIX.pack(len(payload), zlib.crc32(payload)) + payload
 
@@ -95,14 +110,46 @@ def read(data: bytes, keys: Sequence[RecordKey] = ()) -> tuple[RecordingHeader, 
     return header, entries
 
 
+def read_after_end(data: bytes, keys: Sequence[RecordKey], call_id: str) -> Iterator[ToldAfterEnd]:
+    """What was added to this call's file when it was closed, as far as it is whole.
+
+    The iterator raises NotARecording for what is of another call, in the clear behind what is sealed, or unreadable.
+    """
+    decompressor = zstandard.ZstdDecompressor()
+    for begin, end in islice(_parts(data), 1, None):
+        part = data[begin:end]
+        if part.startswith(HEAD) and not data.startswith(HEAD):
+            raise NotARecording("a sealed recording with something behind it that is not sealed")
+        for payload in _of_blocks(part, keys):
+            for told in _decoded(payload, decompressor, _decoder_after_end):
+                if told.call_id != call_id:
+                    raise NotARecording("a recording with something behind it that is of another call")
+                yield told
+
+
+def _parts(data: bytes) -> Iterator[tuple[int, int]]:
+    """Where each part begins, and where the last of its blocks that are whole ends."""
+    begin = 0
+    while data.startswith(MAGIC, begin):
+        head_bytes = len(HEAD) if data.startswith(HEAD, begin) else SEALED_HEAD_BYTES
+        end = begin + head_bytes + sum(_PREFIX.size + len(payload) for payload in _payloads(data, begin + head_bytes))
+        yield begin, end
+        begin = end
+
+
 def _entries(data: bytes, keys: Sequence[RecordKey]) -> Iterator[Recorded]:
     decompressor = zstandard.ZstdDecompressor()
+    for payload in _of_blocks(data, keys):
+        yield from _decoded(payload, decompressor, _decoder)
+
+
+def _of_blocks(data: bytes, keys: Sequence[RecordKey]) -> Iterator[bytes]:
+    """What the blocks of the first part hold."""
     version = data[len(MAGIC)] if len(data) > len(MAGIC) else VERSION
     if version not in {VERSION, SEALED_VERSION}:
         formats = f"{VERSION} and {SEALED_VERSION}"
         raise NotARecording(f"a recording of format {version}, and this program reads formats {formats}")
-    for payload in _payloads(data, len(HEAD)) if version == VERSION else _opened(data, keys):
-        yield from _decoded(payload, decompressor)
+    return _payloads(data, len(HEAD)) if version == VERSION else _opened(data, keys)
 
 
 def _payloads(data: bytes, at: int) -> Iterator[bytes]:
@@ -133,10 +180,12 @@ def _opened(data: bytes, keys: Sequence[RecordKey]) -> Iterator[bytes]:
             raise NotARecording("a recording with a block that was changed, or is in a wrong place") from None
 
 
-def _decoded(payload: bytes, decompressor: zstandard.ZstdDecompressor) -> list[Recorded]:
+def _decoded(
+    payload: bytes, decompressor: zstandard.ZstdDecompressor, decoder: msgspec.msgpack.Decoder[list[T]]
+) -> list[T]:
     try:
         if not 0 <= zstandard.frame_content_size(payload) <= BLOCK_MAX_BYTES:
             raise NotARecording("a recording with a block of no known size, or of too great a one")
-        return _decoder.decode(decompressor.decompress(payload))
+        return decoder.decode(decompressor.decompress(payload))
     except (zstandard.ZstdError, msgspec.DecodeError) as error:
         raise NotARecording(f"a recording with a block that cannot be read: {error}") from None

@@ -4,6 +4,7 @@ It is used in worker threads, and by commands; only its user can read what is in
 """
 
 import errno
+import fcntl
 import os
 import re
 import time
@@ -41,6 +42,8 @@ class RecordingFile:
             raise ValueError("a call id that is no name of a file")
         folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
         self.path, self._descriptor = _made(folder, call_id)
+        with suppress(OSError):  # over some networks there are no locks
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self.n_bytes = 0
 
     def append(self, data: bytes) -> None:
@@ -85,13 +88,55 @@ def _sync_names(folder: Path) -> None:
 
 
 def _made(folder: Path, call_id: str) -> tuple[Path, int]:
-    for number in range(1, PROCESSES_MAX + 1):
-        path = folder / f"{call_id}{f'-{number}' if number > 1 else ''}{SUFFIX}"
+    for path in _possible(folder, call_id):
         try:
             return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, _FILE_MODE)
         except FileExistsError:
             continue
     raise FileExistsError(None, f"the call has {PROCESSES_MAX} recordings already")
+
+
+def _possible(folder: Path, call_id: str) -> Iterator[Path]:
+    for number in range(1, PROCESSES_MAX + 1):
+        yield folder / f"{call_id}{f'-{number}' if number > 1 else ''}{SUFFIX}"
+
+
+def last_file(folder: Path, call_id: str) -> Path | None:
+    """The recording of the last process that had the call; None if there is none, or if that is no call's id."""
+    if not _CALL_ID.fullmatch(call_id):
+        return None
+    return next((path for path in reversed(list(_possible(folder, call_id))) if path.is_file()), None)
+
+
+def append_part(path: Path, part: bytes, *, max_bytes: int) -> bool:
+    """Append this to a file that is closed, and have it reach the disk. False: a process still writes it.
+
+    Raises OSError: the disk fails, or the file would have more than `max_bytes`. Then it is as it was.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _append_or_nothing(descriptor, part, max_bytes)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _append_or_nothing(descriptor: int, part: bytes, max_bytes: int) -> None:
+    before = os.fstat(descriptor).st_size
+    if before + len(part) > max_bytes:
+        raise OSError(errno.EFBIG, "it has the size of record.max_call_mb")
+    written = 0
+    try:
+        written = os.write(descriptor, part)
+        os.fsync(descriptor)
+    finally:
+        if written < len(part):
+            os.ftruncate(descriptor, before)
+    if written < len(part):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,17 +10,19 @@ from msgspec.structs import replace
 from relay.errors import NotARecording
 from relay.media.frames import AudioFormat, Encoding
 from relay.record.entries import Recorded, RecordingEnd, RecordingHeader, Timed, Told
-from relay.record.file_format import read
+from relay.record.file_format import read, read_after_end
 from relay.record.keys import RecordKey
 
 
 @dataclass(frozen=True)
 class RecordedCall:
-    """`entries` have seconds since the first file began. `complete`: no file was cut short."""
+    """`entries` have seconds since the first file began. `complete`: no file was cut short. `after_end`: what
+    came when the files were closed already."""
 
     header: RecordingHeader
     entries: list[Timed] = field(repr=False)
     complete: bool
+    after_end: list[Told] = field(default_factory=list, repr=False)
 
     @property
     def caller_format(self) -> AudioFormat:
@@ -53,21 +55,27 @@ def read_call(files: Sequence[Path], keys: Sequence[RecordKey] = ()) -> Recorded
     if others := [part.header.call_id for part in parts if part.header.call_id != first.call_id]:
         raise NotARecording(f"recordings of different calls: {first.call_id} and {others[0]}")
     entries: list[Timed] = []
+    after_end: list[Told] = []
     for part in parts:
         later_s = part.header.began_at - first.began_at
         entries += (replace(entry, at_s=entry.at_s + later_s) for entry in part.entries) if later_s else part.entries
+        after_end += (replace(event, at_s=event.at_s + later_s) for event in part.after_end)
     entries.sort(key=lambda entry: entry.at_s)
-    return RecordedCall(first, entries, complete=all(part.complete for part in parts))
+    after_end.sort(key=lambda event: event.at_s)
+    return RecordedCall(first, entries, all(part.complete for part in parts), after_end)
 
 
 def read_file(path: Path, keys: Sequence[RecordKey] = ()) -> RecordedCall:
     """One file of a call, its entries in the order in which they were taken down. Raises as `read_call`."""
     try:
-        header, rest = read(path.read_bytes(), keys)
+        data = path.read_bytes()
+        header, rest = read(data, keys)
         entries: list[Recorded] = list(rest)
+        later = list(read_after_end(data, keys, header.call_id))
     except NotARecording as error:
         raise NotARecording(f"{path}: {error}") from None
     last = entries[-1] if entries else None
     complete = isinstance(last, RecordingEnd) and last.why == "ended"
     timed = [entry for entry in entries if not isinstance(entry, RecordingHeader | RecordingEnd)]
-    return RecordedCall(header, timed, complete)
+    after_end = [Told(told.told_at - header.began_at, told.name, told.values) for told in later]
+    return RecordedCall(header, timed, complete, after_end)

@@ -19,10 +19,11 @@ import trio
 from relay import __version__
 from relay.config import Config
 from relay.media.frames import AudioFormat
+from relay.record.after_end import Added, AfterEnd, add
 from relay.record.backlog import Backlog
 from relay.record.believed_time import BelievedTime
 from relay.record.call_recording import CallRecording
-from relay.record.entries import Recorded, RecordingEnd, RecordingHeader
+from relay.record.entries import Recorded, RecordingEnd, RecordingHeader, ToldAfterEnd
 from relay.record.file_format import FRAMING_BYTES, BlockEncoder, Blocks
 from relay.record.folder import Pruned, RecordingFile, folder_of, prune
 from relay.record.keys import RecordKey, parse_key
@@ -60,19 +61,22 @@ class _Outcome:
 
     failed: list[tuple[CallRecording, str]] = field(default_factory=list)
     kept: list[tuple[CallRecording, "_OpenFile"]] = field(default_factory=list)
+    added: list[Added] = field(default_factory=list)
+    """To recordings of calls that were over already."""
     pruned: Pruned | None = None
     """Old files, where they were looked for."""
     clock_jumped_s: float = 0.0
 
 
 class Recorder:
-    """One per daemon. `begin` is for each call; what it gives is written until it is over."""
+    """One per daemon. `begin` is for each call; what it gives is written until it is over, and `after_end` later."""
 
     def __init__(self, config: Config, redactor: Redactor, folder: Path, failed: Callable[[], None]) -> None:
         self._redactor = redactor
         self._failed = failed
         self._live: list[CallRecording] = []
         """Those whose end is not written yet."""
+        self.after_end = AfterEnd(redactor)
         self._backlog = Backlog()
         self._one_thread = trio.CapacityLimiter(1)
         self._not_removed: str | None = None
@@ -123,14 +127,16 @@ class Recorder:
 
     async def write(self) -> None:
         """Write what there is. Cancelled, it may be written all the same, by a thread that nobody waits for."""
-        if not self._live and not self._writer.prune_is_due:
+        if not (self._live or self.after_end or self._writer.prune_is_due):
             return
         batches = [self._batch(recording) for recording in self._live]
-        work = partial(self._writer.work, batches)
+        after_end = self.after_end.take()
+        work = partial(self._writer.work, batches, after_end)
         try:
             outcome = await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._one_thread)
         except Exception as error:  # noqa: BLE001 - no thread, or a fault of ours: calls go on without their recordings
             outcome = _Outcome(failed=[(batch.recording, _told(error)) for batch in batches])
+            outcome.added = [Added(told, failed=_told(error)) for told in after_end]
         else:
             over = {batch.recording for batch in batches if batch.is_over}
             self._live = [recording for recording in self._live if recording not in over]
@@ -149,6 +155,8 @@ class Recorder:
             file, key_id = opened.file, opened.key_id
             values = {"file": file.path.name, "bytes": file.n_bytes, "troubles": recording.troubles.found}
             log.info("record.kept", call_id=recording.call_id, key_id=key_id, **values)
+        for added in outcome.added:
+            added.tell()
         if outcome.clock_jumped_s:
             log.warning("record.clock_jumped", by_s=round(outcome.clock_jumped_s))
         if (pruned := outcome.pruned) is None:
@@ -203,8 +211,8 @@ class _Writer:
     def prune_is_due(self) -> bool:
         return time.monotonic() >= self._prune_at
 
-    def work(self, batches: Sequence[_Batch]) -> _Outcome:
-        """Write the batches, close the files of calls that are over, and now and then remove old ones."""
+    def work(self, batches: Sequence[_Batch], after_end: Sequence[ToldAfterEnd]) -> _Outcome:
+        """Write the batches, close the files of calls that are over, add what came later, at times remove old ones."""
         outcome = _Outcome()
         for batch in batches:
             try:
@@ -215,6 +223,7 @@ class _Writer:
         for batch in batches:  # afterwards, because to close a file can take long: it waits for the disk
             if batch.is_over:
                 self._finish(batch, outcome)
+        outcome.added += filter(None, map(self._add, after_end))
         if self.prune_is_due:
             self._prune_at = time.monotonic() + PRUNE_EVERY_S
             outcome.clock_jumped_s = self._time.look()
@@ -247,6 +256,12 @@ class _Writer:
             outcome.failed.append((batch.recording, _told(error)))
         else:
             outcome.kept += [(batch.recording, opened)] * batch.keep
+
+    def _add(self, told: ToldAfterEnd) -> Added | None:
+        try:
+            return add(told, self._folder, self.bounds.key, self.bounds.call_max_bytes)
+        except Exception as error:  # noqa: BLE001 - as above
+            return Added(told, failed=_told(error))
 
     def _prune(self) -> Pruned:
         spare = {opened.file.path for opened in self._files.values()}

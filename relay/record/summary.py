@@ -30,6 +30,7 @@ class CallSummary:
     reconnects: list[Values] = field(default_factory=list)
     holes: list[Values] = field(default_factory=list)
     latency_ms: list[Values] = field(default_factory=list)
+    assistant_calls: list[Values] = field(default_factory=list)
     complete: bool = True
 
 
@@ -47,6 +48,7 @@ def summarise(call: RecordedCall, sides: CallSides) -> CallSummary:
         reconnects=_reconnects(call),
         holes=list(_holes(call)),
         latency_ms=[answer.as_json() for answer in answers(call, sides)],
+        assistant_calls=_assistant_calls(call),
         complete=call.complete,
     )
 
@@ -58,6 +60,20 @@ def _end(call: RecordedCall) -> Told | None:
         if event.name in {"call.ended", "caller.attached"}:
             ended = event if event.name == "call.ended" else None
     return ended
+
+
+def _assistant_calls(call: RecordedCall) -> list[Values]:
+    """Of the calls with the assistant those that the provider said more of: why each ended, and what it cost."""
+    found: dict[str, Values] = {}
+    for event in [*call.events, *call.after_end]:
+        told = {name: event.values.get(name) for name in ("ended_reason", "cost_usd")}
+        assistant_call_id = event.values.get("assistant_call_id")
+        if event.name not in {"webhook.accepted", "webhook.joined"} or assistant_call_id is None:
+            continue
+        if told := {name: value for name, value in told.items() if value is not None}:
+            unknown = {"assistant_call_id": assistant_call_id, "ended_reason": None, "cost_usd": None}
+            found[assistant_call_id] = {**found.get(assistant_call_id, unknown), **told}
+    return list(found.values())
 
 
 def _at(call: RecordedCall, at_s: float) -> float:

@@ -102,6 +102,12 @@ def _of_the_rest(call: RecordedCall, summary: CallSummary) -> Iterator[str]:
     if agreed := len(agreed_at(call)):
         times = _number(agreed, "time")
         yield f"The caller only agreed {times}, and the assistant went on with what they had not heard."
+    if told := summary.assistant_calls:
+        reasons = ", then ".join(it["ended_reason"] or "not told" for it in told)
+        costs = [it["cost_usd"] for it in told if it["cost_usd"] is not None]
+        cost = f", and cost ${sum(costs):.4f}{' in all' if len(costs) > 1 else ''}" if costs else ""
+        calls = "call" if len(told) == 1 else f"{len(told)} calls"
+        yield printable(f"At the provider the assistant's {calls} ended with {reasons}{cost}.")
 
 
 def _of_reconnects(call: RecordedCall, summary: CallSummary) -> Iterator[BadMoment]:

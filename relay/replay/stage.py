@@ -96,9 +96,9 @@ class ReplayStage:
                 self.call.grant_reattach()
             case ToldToEnd(_, reason):
                 self.call.finish(EndReason(reason))
-            case ToldByWebhook(_, kind, assistant_call_id, ended_reason, joined):
+            case ToldByWebhook(_, kind, assistant_call_id, ended_reason, joined, cost_usd):
                 told = WebhookJoined if joined else WebhookAccepted
-                self.call.told_by_webhook(told(kind, assistant_call_id, ended_reason))
+                self.call.told_by_webhook(told(kind, assistant_call_id, ended_reason, cost_usd))
             case AskedByWebhook(_, destination):
                 self.call.asked_by_webhook(HangUp() if destination is None else Transfer(destination))
             case Dialled(_, number, call_id, encoding, rate_hz):

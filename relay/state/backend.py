@@ -79,10 +79,11 @@ class Backend(Protocol):
         """Return what was noted of an assistant's call; None if that is nothing."""
         ...
 
-    def post(self, letters: Sequence[tuple[str, bytes]]) -> None:
+    def post(self, letters: Sequence[tuple[str, bytes]]) -> int:
         """Leave each letter for who has the call of that assistant's call, if that is another owner, and lives.
 
-        That is the owner of the call's record, or who has noted it where there is none.
+        That is the owner of the call's record, or who has noted it where there is none. Returns how many letters were
+        thrown away, because too many wait for their owner.
         """
         ...
 

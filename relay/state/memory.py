@@ -96,7 +96,8 @@ class MemoryBackend:
         note = self._note(assistant_call_id)
         return note.whose if note else None
 
-    def post(self, letters: Sequence[tuple[str, bytes]]) -> None:
+    def post(self, letters: Sequence[tuple[str, bytes]]) -> int:
+        thrown_away = 0
         for assistant_call_id, letter in letters:
             if note := self._note(assistant_call_id):
                 row = self._row(note.call_sid)
@@ -104,6 +105,8 @@ class MemoryBackend:
                 if owner != self._owner and self._tables.alive_until.get(owner, 0) > self._wall():
                     waiting = [*self._tables.letters.get(owner, []), letter]
                     self._tables.letters[owner] = waiting[-LETTERS_MAX:]
+                    thrown_away += len(waiting[:-LETTERS_MAX])
+        return thrown_away
 
     def letters(self) -> list[bytes]:
         return self._tables.letters.pop(self._owner, [])

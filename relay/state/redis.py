@@ -65,9 +65,10 @@ if not owner then return end
 owner = redis.call('HGET', '{_CALL}' .. call_sid, 'owner') or owner
 if owner == ARGV[1] or redis.call('EXISTS', '{_OWNER}' .. owner) == 0 then return end
 local waiting = '{_LETTERS}' .. owner
-redis.call('RPUSH', waiting, ARGV[2])
+local thrown_away = redis.call('RPUSH', waiting, ARGV[2]) - {LETTERS_MAX}
 redis.call('LTRIM', waiting, {-LETTERS_MAX}, -1)
 redis.call('PEXPIRE', waiting, {round(LETTER_KEPT_S * 1000)})
+return math.max(0, thrown_away)
 """
 _DELETE = "if redis.call('HGET', KEYS[1], 'owner') == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
@@ -151,12 +152,13 @@ class RedisBackend:
             found: Any = client.hget(_ASSISTANT_CALL + assistant_call_id, "whose")
         return bytes(found) if found is not None else None
 
-    def post(self, letters: Sequence[tuple[str, bytes]]) -> None:
+    def post(self, letters: Sequence[tuple[str, bytes]]) -> int:
         with self._operation() as client:
             pipeline = client.pipeline(transaction=False)
             for assistant_call_id, letter in letters:
                 self._post(keys=[_ASSISTANT_CALL + assistant_call_id], args=[self._owner, letter], client=pipeline)
-            pipeline.execute()
+            thrown_away = pipeline.execute()
+        return sum(count or 0 for count in thrown_away)
 
     def letters(self) -> list[bytes]:
         with self._operation() as client:

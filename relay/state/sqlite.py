@@ -191,12 +191,12 @@ class SqliteBackend:
             row = connection.execute(_WHOSE, self._values(id=assistant_call_id)).fetchone()
             return bytes(row[0]) if row else None
 
-    def post(self, letters: Sequence[tuple[str, bytes]]) -> None:
+    def post(self, letters: Sequence[tuple[str, bytes]]) -> int:
         with self._transaction() as connection:
             until = self._time() + LETTER_KEPT_S
             for assistant_call_id, letter in letters:
                 connection.execute(_POST, self._values(id=assistant_call_id, letter=letter, until=until))
-            connection.execute(_BOUND_LETTERS, {"letters_max": LETTERS_MAX})
+            return connection.execute(_BOUND_LETTERS, {"letters_max": LETTERS_MAX}).rowcount
 
     def letters(self) -> list[bytes]:
         with self._transaction() as connection:

@@ -152,12 +152,13 @@ class StateStore:
         call_id, call_sid = msgspec.json.decode(found, type=tuple[str, str])
         return AssistantCallNote(assistant_call_id, call_id, call_sid)
 
-    async def post(self, letters: Sequence[tuple[str, bytes]]) -> None:
+    async def post(self, letters: Sequence[tuple[str, bytes]]) -> int:
         """Leave letters for other processes: each for the one that has the call of the assistant's call named first.
 
-        One for a call that is this process's, or nobody's, is not kept.
+        One for a call that is this process's, or nobody's, is not kept. Returns how many letters were thrown away,
+        because too many wait for a process.
         """
-        await self._do("post", lambda: self._backend.post(letters))
+        return await self._do("post", lambda: self._backend.post(letters))
 
     async def letters(self) -> list[bytes]:
         """Take what other processes have left for this one."""

@@ -18,6 +18,7 @@ from relay.errors import RemoteProtocolError
 T = TypeVar("T")
 
 _LABEL_MAX_CHARS = 40
+_CUT = "..."
 _object_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NOT_LABEL = re.compile(r"[^a-zA-Z._-]+")
 
@@ -153,4 +154,9 @@ def _fits(text: msgspec.Raw, kind: Any, *, strict: bool) -> bool:
 
 def label(text: str) -> str:
     """A peer's own name for something, made safe to log and count: at most 40 characters of [a-zA-Z._-]."""
-    return _NOT_LABEL.sub("_", text[:_LABEL_MAX_CHARS])
+    return _NOT_LABEL.sub("_", shortened(text, _LABEL_MAX_CHARS))
+
+
+def shortened(text: str, max_chars: int) -> str:
+    """The text, or its beginning and three dots: that something was cut is seen."""
+    return text if len(text) <= max_chars else text[: max_chars - len(_CUT)] + _CUT

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from relay.errors import RemoteProtocolError
-from relay.wire.json_text import WireCode, decode, label
+from relay.wire.json_text import WireCode, decode, label, shortened
 from relay.wire.vapi_actions import Action, Transfer, action_of_destination, action_of_tools
 from relay.wire.vapi_events import tool_calls_in
 
@@ -205,7 +205,7 @@ def _transfer(frame: _TransferFrame) -> TransferUpdate | TransferAsked | None:
 
 def _name(text: str) -> str:
     """A peer's identifier, made safe and short enough to log."""
-    return _NOT_NAME.sub("_", text[:_NAME_MAX_CHARS])
+    return _NOT_NAME.sub("_", shortened(text, _NAME_MAX_CHARS))
 
 
 _READERS: dict[str, Callable[[_Body], Event | None]] = {

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from relay.errors import AssistantUnavailable, LocalProtocolError
 from relay.media.frames import AudioFormat, Encoding
+from relay.wire.json_text import shortened
 from relay.wire.vapi import CLIENT_MESSAGES
 from relay.wire.vapi_server import SERVER_MESSAGES
 
@@ -301,7 +302,7 @@ def _message(answer: dict[str, Any] | None, private: Iterable[str]) -> str:
         text = re.sub(rf"(?<!\w){re.escape(part)}(?!\w)", "***", text)
     text = _LONG_WORD.sub(_unless_digits, _ADDRESS.sub("***", text))
     printable = "".join(letter if letter.isprintable() else " " for letter in text)
-    return " ".join(printable.split())[:_MESSAGE_MAX_CHARS]
+    return shortened(" ".join(printable.split()), _MESSAGE_MAX_CHARS)
 
 
 def _unless_digits(word: re.Match[str]) -> str:

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from relay.errors import RemoteProtocolError
-from relay.wire.json_text import WireCode, label, not_json
+from relay.wire.json_text import WireCode, label, not_json, shortened
 from relay.wire.vapi_actions import TELEPHONE_TOOLS, Action, action_of_control, action_of_tools
 
 BODY_MAX_BYTES = 4 * 2**20
@@ -26,11 +26,12 @@ PHONE_CALL_CONTROL = "phone-call-control"
 ASKING = frozenset({TOOL_CALLS, "transfer-destination-request", "handoff-destination-request"})
 """The types whose answer Vapi waits for, and acts on, in a call of this transport."""
 
-_END_OF_CALL = "end-of-call-report"
+END_OF_CALL = "end-of-call-report"
 _FINAL_TRANSCRIPT = 'transcript[transcriptType="final"]'
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NOT_REASON = re.compile(r"[^a-zA-Z0-9._-]+")
 _REASON_MAX_CHARS = 200
+_COST_MAX_USD = 1_000_000.0
 _TOOL_CALLS_MAX = 100
 _PROMPT_ROLES = {"system", "developer"}
 
@@ -50,7 +51,9 @@ class VapiEvent(Struct, frozen=True):
 
     `type` is one of TYPES, or a safe label of another. `call_id` is Vapi's, `relay_call_id` what the relay put into the
     call's metadata; each is None where there is no usable one. `message` is the JSON object that may be passed on.
-    `delivery_id` is the same for the same event sent again. `action` is what the assistant asks of the telephone by it.
+    `delivery_id` is the same for the same event sent again. `action` is what the assistant asks of the telephone by it,
+    `cost_usd` what a call cost that is over, for all that Vapi charges; `left_out` counts tool calls that are not in
+    `tool_calls`: beyond the hundredth, and without an id or a name.
     """
 
     type: str
@@ -61,6 +64,8 @@ class VapiEvent(Struct, frozen=True):
     delivery_id: str
     message: bytes
     action: Action | None = None
+    cost_usd: float | None = None
+    left_out: int = 0
 
     @property
     def asks(self) -> bool:
@@ -116,6 +121,8 @@ def _event(document: Any) -> VapiEvent:
         delivery_id=_delivery_id(kind, call_id, common.get("timestamp"), own, called),
         message=json.dumps({"type": kind, **common, **own}, separators=(",", ":")).encode(),
         action=_action(kind, own, tools),
+        cost_usd=_cost(own.get("cost")) if kind == END_OF_CALL else None,
+        left_out=len(_listed(told)) - len(tools) if kind == TOOL_CALLS else 0,
     )
 
 
@@ -133,19 +140,23 @@ def _delivery_id(
     parts: list[Any] = [kind, call_id]
     if kind == TOOL_CALLS and called:
         parts += sorted(tool.id for tool in called)
-    elif kind != _END_OF_CALL or call_id is None:
+    elif kind != END_OF_CALL or call_id is None:
         parts += [timestamp, {name: it for name, it in own.items() if isinstance(it, str | int | float)}]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def tool_calls_in(told: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the tool calls of a message in Vapi's present form, whichever of those in use they came in."""
-    listed = told.get("toolCallList") or told.get("toolCalls")
-    if not isinstance(listed, list):
-        pairs = told.get("toolWithToolCallList")
-        listed = [it.get("toolCall") for it in pairs if isinstance(it, dict)] if isinstance(pairs, list) else []
-    found = [_tool_call(it) for it in listed[:_TOOL_CALLS_MAX]]
+    found = [_tool_call(it) for it in _listed(told)[:_TOOL_CALLS_MAX]]
     return [it for it in found if it is not None]
+
+
+def _listed(told: Mapping[str, Any]) -> list[Any]:
+    listed = told.get("toolCallList") or told.get("toolCalls")
+    if isinstance(listed, list):
+        return listed
+    pairs = told.get("toolWithToolCallList")
+    return [it.get("toolCall") for it in pairs if isinstance(it, dict)] if isinstance(pairs, list) else []
 
 
 def _tool_call(told: Any) -> dict[str, Any] | None:
@@ -164,7 +175,11 @@ def _identifier(value: Any) -> str | None:
 
 
 def _reason(value: Any) -> str | None:
-    return _NOT_REASON.sub("_", value[:_REASON_MAX_CHARS]) if isinstance(value, str) and value else None
+    return _NOT_REASON.sub("_", shortened(value, _REASON_MAX_CHARS)) if isinstance(value, str) and value else None
+
+
+def _cost(value: Any) -> float | None:
+    return float(value) if value is not None and 0 <= value <= _COST_MAX_USD else None
 
 
 # -- what is kept
@@ -259,7 +274,7 @@ _FIELDS: Mapping[str, Mapping[str, Pick]] = {
     "chat.created": _CHAT,
     "chat.deleted": _CHAT,
     "conversation-update": _CONVERSATION,
-    _END_OF_CALL: {
+    END_OF_CALL: {
         **_named("endedReason startedAt endedAt summary transcript"),
         **_named("cost durationMs durationSeconds durationMinutes", _number),
         **_CONVERSATION,

@@ -22,6 +22,14 @@ def test_every_command_has_help(command: str) -> None:
     assert done.stdout.startswith("Usage:")
 
 
+@pytest.mark.parametrize("group", [[], ["probe"]])
+def test_what_a_command_does_is_said_in_full_in_the_list_of_commands(group: list[str]) -> None:
+    lines = relay(*group, "--help").stdout.partition("Commands:")[2].splitlines()[1:]
+
+    assert len(lines) > 1
+    assert [line for line in lines if not line.endswith(".") or line.endswith("...") or len(line) > 80] == []
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["nonsense"], ["serve", "--nonsense"], ["call"], ["assistant", "--script", "file"], ["assistant", "x"]],

@@ -47,6 +47,26 @@ def flat(value: object, place: str = "") -> Iterator[tuple[str, Any]]:
         yield place, value
 
 
+@pytest.mark.parametrize(
+    ("transfer", "vapi", "warns"),
+    [
+        ('allow = ["+4930*"]', "", True),
+        ('allow = ["+4930*"]', "webhooks = true", False),
+        ("allow = []", "", False),
+    ],
+)
+def test_transfers_of_which_nobody_may_hear_are_doubtful(
+    config: Path, transfer: str, vapi: str, warns: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VAPI_WEBHOOK_SECRET", "a-secret-of-the-webhooks")
+    text = settings().replace("[vapi]", f"[vapi]\n{vapi}")
+    config.write_text(f"{text}\n[transfer]\n{transfer}\n")
+    done = relay("check", "--config", str(config))
+
+    assert done.exit_code == 0
+    assert ("warning TRANSFERS_UNHEARD: transfer.allow: " in done.stderr) is warns
+
+
 def test_text_is_a_line_for_each_key_with_its_value_in_force(config: Path) -> None:
     done = relay("check", "--config", str(config))
     lines = done.stdout.splitlines()

@@ -41,7 +41,7 @@ def test_the_object_for_machines_has_all_its_keys(recording: Path) -> None:
 
     assert set(found) == {
         *("call_id", "call_sid", "started_at", "duration_s", "end_reason", "verdict", "worst"),
-        *("interruptions", "reconnects", "holes", "latency_ms", "complete"),
+        *("interruptions", "reconnects", "holes", "latency_ms", "assistant_calls", "complete"),
     }
     assert found["complete"] is True
     assert found["worst"][0]["at_s"] == 2.0

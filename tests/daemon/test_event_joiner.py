@@ -3,18 +3,23 @@
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 from structlog.testing import capture_logs
 
-from relay.call.report.events import WebhookJoined
-from relay.config import EventsConfig, StateConfig
+from relay.call.report.events import WebhookAccepted, WebhookJoined
+from relay.config import EventsConfig, RecordConfig, StateConfig
 from relay.daemon import event_joiner
 from relay.metrics import Metrics
+from relay.record import recorder
+from relay.record.folder import files_of
+from relay.record.recorded_call import RecordedCall, read_call
 from relay.state import StateStore
-from relay.state.backend import Backend
+from relay.state.backend import LETTERS_MAX, Backend
+from relay.state.event_journal import AssistantCallNote
 from relay.state.memory import MemoryBackend, MemoryTables
 from relay.state.redis import RedisBackend
 from relay.state.store import inline, one_worker
@@ -38,12 +43,13 @@ def stores(request: pytest.FixtureRequest) -> Stores:
 
 
 @asynccontextmanager
-async def rig(store: StateStore | None, forward_url: str = "") -> AsyncIterator[FrontRig]:
+async def rig(store: StateStore | None, forward_url: str = "", **tables: Any) -> AsyncIterator[FrontRig]:
     config = front_config(
         {"vapi_webhook_secrets": (SECRET,), "events_secret": EVENTS_SECRET},
         webhooks=WebhookRules(),
         events=EventsConfig(forward_url=forward_url),
         state=StateConfig(url="memory:"),
+        **tables,
     )
     async with open_front(config, store) as front:
         yield front
@@ -72,7 +78,7 @@ async def hang_up(front: FrontRig, call_id: str) -> None:
 
 async def finished(front: FrontRig) -> list[Any]:
     shown = await front.http.get("/calls/finished", headers={"Authorization": f"Bearer {ADMIN_TOKEN}"})
-    return [(it["id"], it["assistant_ended_reason"]) for it in shown.json()["calls"]]
+    return [(it["id"], it["assistant_ended_reason"], it["assistant_cost_usd"]) for it in shown.json()["calls"]]
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -121,11 +127,11 @@ async def test_a_report_that_comes_elsewhere_after_the_end_is_in_the_finished_ca
         await hang_up(one, call_id)
         before = await finished(one)
         with capture_logs() as logs:
-            await post(two, "end-of-call-report", assistant_call_id, endedReason=REASON)
+            await post(two, "end-of-call-report", assistant_call_id, endedReason=REASON, cost=0.5)
             await until(lambda: one.calls.finished[-1].assistant_ended_reason is not None)
         after = await finished(one)
 
-    assert (before, after) == ([(call_id, None)], [(call_id, REASON)])
+    assert (before, after) == ([(call_id, None, None)], [(call_id, REASON, 0.5)])
     assert [it["call_id"] for it in logs if it["event"] == "webhook.joined"] == [call_id]
     await shared.aclose()
 
@@ -139,7 +145,21 @@ async def test_a_report_that_comes_here_before_or_after_the_end_is_in_the_finish
         await post(one, "hang", assistant_call_id)
         await post(one, "end-of-call-report", assistant_call_id, endedReason=REASON)
 
-        assert (before, await finished(one)) == ([(call_id, "pipeline-error")], [(call_id, REASON)])
+        assert (before, await finished(one)) == ([(call_id, "pipeline-error", None)], [(call_id, REASON, None)])
+
+
+async def test_what_each_of_its_calls_with_the_assistant_cost_is_counted_once_before_and_after_the_end() -> None:
+    async with rig(None) as one:
+        call_id, assistant_call_id = await call_with_assistant(one)
+        call = one.calls.find(SID)
+        assert call is not None
+        call.told_by_webhook(WebhookAccepted("end-of-call-report", "an earlier one", None, 0.25))
+        await hang_up(one, call_id)
+        before = await finished(one)
+        for _ in range(2):
+            await post(one, "end-of-call-report", assistant_call_id, endedReason=REASON, cost=0.5)
+
+        assert (before, await finished(one)) == ([(call_id, None, 0.25)], [(call_id, REASON, 0.75)])
 
 
 async def test_whose_a_call_is_is_asked_once_in_a_while() -> None:
@@ -156,6 +176,51 @@ async def test_whose_a_call_is_is_asked_once_in_a_while() -> None:
             await post(one, kind, "somebody-elses")
 
     assert backend.asked == 1
+
+
+async def recorded(folder: Path, call_id: str) -> RecordedCall:
+    """The recording of a call, as soon as something was added to it after its end."""
+    with trio.fail_after(10):
+        while True:
+            if (files := files_of(folder, call_id)) and (call := read_call(files)).after_end:
+                return call
+            await trio.sleep(0.01)
+
+
+async def test_a_report_that_comes_after_the_end_stands_with_the_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "WRITE_EVERY_S", 0.01)
+    async with rig(None, record=RecordConfig(mode="all", dir=str(tmp_path))) as one:
+        call_id, assistant_call_id = await call_with_assistant(one)
+        await hang_up(one, call_id)
+        await post(one, "status-update", assistant_call_id, status="ended", endedReason=REASON)
+        await post(one, "end-of-call-report", assistant_call_id, endedReason=REASON, cost=0.125, transcript="words")
+        call = await recorded(tmp_path, call_id)
+
+    (event,) = call.after_end
+    values = {"type": "end-of-call-report", "assistant_call_id": assistant_call_id}
+    assert (event.name, event.values) == ("webhook.accepted", {**values, "ended_reason": REASON, "cost_usd": 0.125})
+    assert call.complete
+    assert "webhook" not in " ".join(it.name for it in call.events)
+
+
+async def test_a_report_that_comes_to_another_machine_stands_with_the_recording_here(
+    stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "WRITE_EVERY_S", 0.01)
+    shared = stores("three")
+    one_s, two_s = (RecordConfig(mode="all", dir=str(tmp_path / name)) for name in ("one", "two"))
+    async with rig(stores("one"), record=one_s) as one, rig(stores("two"), record=two_s) as two:
+        call_id, assistant_call_id = await call_with_assistant(one)
+        await noted(shared, assistant_call_id)
+        await hang_up(one, call_id)
+        await post(two, "end-of-call-report", assistant_call_id, endedReason=REASON, cost=0.125)
+        call = await recorded(tmp_path / "one", call_id)
+
+    assert [(it.name, it.values["cost_usd"]) for it in call.after_end] == [("webhook.joined", 0.125)]
+    assert not (tmp_path / "two").exists()
+    await shared.aclose()
 
 
 @pytest.mark.parametrize("operation", ["whose", "post", "note", "letters"])
@@ -177,6 +242,21 @@ async def test_a_store_that_fails_costs_no_message(operation: str, monkeypatch: 
             await until(lambda: one.metric("relay_events_not_joined_total") == 1)
 
     assert [it["event"]["type"] for it in receiver.bodies] == ["hang"]
+
+
+async def test_a_message_that_made_room_for_others_in_the_store_is_counted(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_joiner, "LOOK_EVERY_S", 0.01)
+    one, shared = stores("one"), stores("three")
+    async with rig(stores("two")) as two:
+        await one.beat()
+        await one.note(AssistantCallNote("elsewhere", "call", "CA1"))
+        await shared.post([("elsewhere", b"[]")] * LETTERS_MAX)
+        await post(two, "hang", "elsewhere")
+        await until(lambda: two.metric("relay_events_not_joined_total") == 1)
+    await one.aclose()
+    await shared.aclose()
 
 
 async def test_what_is_no_letter_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:

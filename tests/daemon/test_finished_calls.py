@@ -64,9 +64,10 @@ async def test_calls_that_ended_here_and_those_that_were_recorded_are_listed_the
         "duration_s": listed[0]["duration_s"],
         "end_reason": "admin",
         "assistant_ended_reason": None,
+        "assistant_cost_usd": None,
         "recorded": True,
     }
-    unknown = dict.fromkeys(("call_sid", "duration_s", "end_reason", "assistant_ended_reason"))
+    unknown = dict.fromkeys(("call_sid", "duration_s", "end_reason", "assistant_ended_reason", "assistant_cost_usd"))
     assert listed[2] == {"id": "one", **unknown, "ended_at": "1970-01-12T13:46:41Z", "recorded": True}
 
 

@@ -116,6 +116,15 @@ async def test_a_body_that_is_no_message_is_refused_and_said(content: bytes, sta
         assert [line["code"] for line in logs if line["event"] == "webhook.rejected"] == [code]
 
 
+async def test_tool_calls_that_are_left_out_are_said() -> None:
+    async with rig() as front:
+        with capture_logs() as logs:
+            for number in range(2):
+                await post(front, body("tool-calls", toolCallList=[{"id": f"t{number}", "name": "f"}] * (100 + number)))
+
+        assert [line["left_out"] for line in logs if line["event"] == "webhook.cut"] == [1]
+
+
 async def test_a_body_of_four_mebibytes_is_taken() -> None:
     async with rig() as front:
         answer = await post(front, body("end-of-call-report", transcript="x" * (4 * 2**20 - 200)))

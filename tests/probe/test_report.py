@@ -44,6 +44,15 @@ def test_the_configuration_is_printed_as_it_is_whatever_the_width(width: int) ->
     assert f'[vapi]\nassistant_id = "{long}"\n' in text
 
 
+def test_what_failed_stands_below_in_lines_that_can_be_copied() -> None:
+    long = "https://relay.example.com/" + "x" * 100
+    failed = Answer(found=f"GET {long}", note=f"enter {long}", failed=True)
+    text = shown(report(Answer(found="so"), failed), 80)
+
+    assert f"What failed:\n\nIs it so?\n  GET {long}\n  enter {long}\n" in text
+    assert "What failed" not in shown(report(Answer(found="so")))
+
+
 def test_the_table_shows_every_cell() -> None:
     text = shown(report(Answer(found="it is [bold]so", note="do nothing")))
 

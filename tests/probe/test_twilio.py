@@ -195,3 +195,33 @@ def test_no_question_costs_anything_without_a_number_to_call() -> None:
     assert sum(question.paid_s for question in twilio.questions("")) == 0
     assert sum(question.paid_s for question in twilio.questions(CALL_TO)) == 60
     assert AUTH_TOKEN not in repr(twilio.questions(CALL_TO))
+
+
+EVERYWHERE = TwilioState()
+HERE = TwilioState(may_dial=frozenset({"US", "LV"}))
+
+
+@pytest.mark.parametrize(
+    ("state", "numbers", "says", "failed"),
+    [
+        (EVERYWHERE, ["+4930123456"], "yes", False),
+        (EVERYWHERE, ["+4930*", "+1*", "+37167000000"], "yes, all 3", False),
+        (HERE, ["+37167000000"], "yes", False),
+        (HERE, ["+4930*", "+371*"], "no: +4930* (Germany)", True),
+        (HERE, ["+1*"], "no: +1* (Canada)", True),
+        (TwilioState(may_dial=frozenset()), ["+1*"], "no: +1* (United States or Canada)", True),
+        (EVERYWHERE, ["+1*", "+4*", "+*", "+999123"], "not told for +4*, +*, +999123", False),
+        (HERE, ["+4*", "+491"], "no: +491 (Germany)", True),
+    ],
+)
+async def test_whether_the_account_may_dial_those_to_whom_callers_are_connected(
+    clock: MockClock, state: TwilioState, numbers: list[str], says: str, failed: bool
+) -> None:
+    assert await found(partial(twilio.dialling, numbers=numbers), state) == (says, failed)
+
+
+@pytest.mark.parametrize("allowed", [[], ["sip:desk@pbx.example.com", "sip:*"]])
+def test_where_no_number_may_be_dialled_nothing_is_asked_about_it(allowed: list[str]) -> None:
+    (question,) = [it for it in twilio.questions("", allowed) if "connected" in it.text]
+
+    assert (question.ask, "transfer.allow" in question.not_measurable) == (None, True)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from relay.record.entries import Timed
+from relay.record.entries import Timed, Told
 from relay.record.sides import CallSides
 from relay.record.summary import CallSummary, summarise
 from tests.support.recordings_of_calls import attached, call_of, ended, sent, spoken, told
@@ -30,6 +30,28 @@ def test_times_count_from_the_callers_first_stream() -> None:
     assert (found.call_id, found.call_sid) == ("call", "CA1")
     assert found.started_at == "1970-01-12T13:46:42.500Z"
     assert (found.duration_s, found.end_reason, found.complete) == (10.25, "caller_hangup", True)
+
+
+def test_what_the_provider_told_of_its_calls_is_there_also_when_it_came_after_the_end() -> None:
+    def heard(name: str, assistant_call_id: str | None, reason: str | None, cost_usd: float | None = None) -> Told:
+        values = {"assistant_call_id": assistant_call_id, "ended_reason": reason, "cost_usd": cost_usd}
+        return told(1.0, name, type="any", **values)
+
+    call = call_of(
+        attached(),
+        heard("webhook.accepted", "lost", "pipeline-error"),
+        heard("webhook.accepted", "second", None),
+        heard("webhook.accepted", None, "of-nobody"),
+    )
+    call.after_end[:] = [
+        heard("webhook.joined", "lost", None, 0.25),
+        heard("webhook.accepted", "second", "hangup", 0.5),
+    ]
+
+    assert summarise(call, CallSides(call)).assistant_calls == [
+        {"assistant_call_id": "lost", "ended_reason": "pipeline-error", "cost_usd": 0.25},
+        {"assistant_call_id": "second", "ended_reason": "hangup", "cost_usd": 0.5},
+    ]
 
 
 def test_a_recording_that_was_cut_short_has_no_end_and_goes_as_far_as_it_goes() -> None:

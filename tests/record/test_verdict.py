@@ -31,6 +31,29 @@ def test_of_a_call_that_went_well_it_says_so_and_how_well() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("reports", "sentence"),
+    [
+        ([("hangup", 0.1234)], "At the provider the assistant's call ended with hangup, and cost $0.1234."),
+        ([("hangup", None)], "At the provider the assistant's call ended with hangup."),
+        (
+            [("x-error", 0.5), (None, 0.25)],
+            "At the provider the assistant's 2 calls ended with x-error, then not told, and cost $0.7500 in all.",
+        ),
+    ],
+)
+def test_it_says_how_the_provider_saw_the_end_and_what_that_cost(
+    reports: list[tuple[str | None, float | None]], sentence: str
+) -> None:
+    call = call_of(attached(), ended(62.0))
+    call.after_end[:] = [
+        told(63.0, "webhook.accepted", assistant_call_id=str(n), ended_reason=reason, cost_usd=cost_usd)
+        for n, (reason, cost_usd) in enumerate(reports)
+    ]
+
+    assert verdict(call, summarise(call, CallSides(call)))[-1] == sentence
+
+
 BACK = "try 2 brought it back, and nothing of the caller was lost"
 ANSWER = FromAssistant(6.5, has_floor=True, data=b"\x00\x20" * 320)
 AWAY = [

@@ -285,7 +285,8 @@ def test_only_so_many_letters_wait_for_one(opened: Open) -> None:
     one, two = opened("one"), opened("two")
     one.beat()
     one.note("v1", "CA1", b"ours", 600.0)
-    two.post([("v1", b"%d" % number) for number in range(LETTERS_MAX + 3)])
+    assert two.post([("v1", b"%d" % number) for number in range(LETTERS_MAX)]) == 0
+    assert two.post([("v1", b"%d" % number) for number in range(LETTERS_MAX, LETTERS_MAX + 3)]) == 3
 
     letters = one.letters()
     assert (len(letters), letters[0], letters[-1]) == (LETTERS_MAX, b"3", b"%d" % (LETTERS_MAX + 2))

@@ -154,7 +154,7 @@ async def open_front(config: Config | None = None, store: StateStore | None = No
         calls = await stack.enter_async_context(open_calls(services, dialer))
         sessions = await stack.enter_async_context(open_browser_sessions(config, calls, refusals))
         takeover, gate = Takeover(calls, services), Gate(config, refusals, limits)
-        webhooks = await stack.enter_async_context(open_webhooks(config, metrics, calls, store))
+        webhooks = await stack.enter_async_context(open_webhooks(config, metrics, calls, store, recorder))
         now = trio.current_time()
         context = EndpointContext(
             config, metrics, calls, takeover, sessions, dialer, gate, refusals, limits, now, webhooks

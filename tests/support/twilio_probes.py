@@ -50,7 +50,7 @@ async def probed_twilio(
             public_url,
             client,
             Budget(max_cost_usd, 0.6),
-            hosts=TwilioHosts(base, base, base),
+            hosts=TwilioHosts(base, base, base, base),
             number=number,
             left_running=left_running,
         )

@@ -128,6 +128,38 @@ def test_tool_calls_are_read_in_every_form_in_use_and_kept_in_one(fields: dict[s
     ]
 
 
+@pytest.mark.parametrize(
+    ("kind", "cost", "found"),
+    [
+        ("end-of-call-report", 0.1234, 0.1234),
+        ("end-of-call-report", 0, 0.0),
+        ("end-of-call-report", -0.1, None),
+        ("end-of-call-report", 10**30, None),
+        ("end-of-call-report", "0.1", None),
+        ("end-of-call-report", True, None),
+        ("end-of-call-report", None, None),
+        ("status-update", 0.1234, None),
+    ],
+)
+def test_what_a_call_cost_is_read_from_its_report_alone(kind: str, cost: object, found: float | None) -> None:
+    assert event(kind, cost=cost).cost_usd == found
+
+
+def test_a_reason_that_is_cut_is_seen_to_be_cut() -> None:
+    assert event("status-update", endedReason="x" * 200).ended_reason == "x" * 200
+    assert event("status-update", endedReason="x" * 201).ended_reason == "x" * 197 + "..."
+
+
+def test_tool_calls_that_are_left_out_are_counted() -> None:
+    good = [{"id": f"t{number}", "name": "f"} for number in range(101)]
+    bad = [{"id": "t"}, "text", {"name": "f"}]
+
+    assert event("tool-calls", toolCallList=good[:100]).left_out == 0
+    assert event("tool-calls", toolCallList=good).left_out == 1
+    assert event("tool-calls", toolCallList=[*bad, good[0]]).left_out == 3
+    assert event("hang", toolCallList=bad).left_out == 0
+
+
 def test_a_retry_is_known_and_two_events_of_one_millisecond_are_not_taken_for_one() -> None:
     user, assistant = (event("speech-update", status="started", role=role) for role in ("user", "assistant"))
 

@@ -237,7 +237,7 @@ class VadEngine:
             probabilities = self._judge_in_place(judge) if in_place else await self._executor(judge)
         except Exception:
             if not self._failing:
-                log.exception("vad.failed", windows=len(windows))
+                log.exception("vad.failed", windows=len(windows), repeats=())
             self._failing = True
             return [math.nan] * len(windows)
         self._failing = False

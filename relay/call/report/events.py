@@ -370,12 +370,14 @@ class AssistantHungUp(CallEvent):
 
 @dataclass(frozen=True, slots=True)
 class WebhookAccepted(CallEvent):
-    """Vapi has told of the call by a webhook. `ended_reason` is there once the call is over at Vapi."""
+    """Vapi has told of the call by a webhook. `ended_reason` is there once the call is over at Vapi, `cost_usd` in its
+    report of the call."""
 
     log_name = "webhook.accepted"
     type: str
     assistant_call_id: str | None
     ended_reason: str | None
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
 """The behaviour of the built-in assistant is set here: what it says, and the ways in which it is difficult."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from relay.media.frames import AudioFormat
 from relay.standin.assistant.acts import Act
@@ -50,6 +51,7 @@ class Behaviour:
     ends_with_socket: the client ends a call by closing its socket; otherwise the call goes on, billed, without it.
     user_texts: what the caller's utterances are taken to say, in order; then what fits the script (see `Narrator`).
     acts: what the model does before it answers an utterance: one for each, in order, until there are no more.
+    tools: the tools of every assistant; one with an "id" stands apart, and is asked for by that.
     unsettled: the answers to further questions that the documents leave open.
     """
 
@@ -84,6 +86,7 @@ class Behaviour:
     ends_with_socket: bool = True
     user_texts: tuple[str, ...] = ()
     acts: tuple[Act, ...] = ()
+    tools: tuple[Mapping[str, Any], ...] = ()
     unsettled: Unsettled = field(default_factory=Unsettled)
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -94,6 +94,12 @@ class Assistant:
                     return self._list(request)
                 case "GET" | "PATCH" | "DELETE", ["call", call_id]:
                     return self._look_up(call_id, request)
+                case "GET", ["assistant", assistant_id]:
+                    return Response.of(200, {"id": assistant_id, "model": _model(self.behaviour.tools)})
+                case "GET", ["tool", tool_id] if found := [
+                    it for it in self.behaviour.tools if it.get("id") == tool_id
+                ]:
+                    return Response.of(200, dict(found[0]))
         except (BadOrder, BadQuery) as error:
             self.counts["bad_request"] += 1
             return _error(400, str(error))
@@ -239,6 +245,11 @@ def _json(body: bytes) -> object:
         return json.loads(body)
     except (ValueError, RecursionError):
         raise BadOrder("not JSON") from None
+
+
+def _model(tools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    apart = [tool["id"] for tool in tools if "id" in tool]
+    return {"tools": [tool for tool in tools if "id" not in tool], "toolIds": apart}
 
 
 def _error(status: int, text: str) -> Response:

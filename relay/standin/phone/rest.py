@@ -1,7 +1,7 @@
 """The simulated REST interface of Twilio knows an account, its numbers, alerts and calls, as far as a relay asks.
 
 Sources: Twilio's pages on the Account, IncomingPhoneNumber, Call and Notification resources (API 2010-04-01), on alerts
-(Monitor v1), and on the regions of numbers (Routes v2).
+(Monitor v1), on the regions of numbers (Routes v2), and on dialing permissions (Voice v1).
 """
 
 import base64
@@ -17,6 +17,9 @@ import trio
 
 from relay.standin.http import Request, Response, Rewound, serve_connection
 from relay.standin.phone import twiml
+
+COUNTRIES = (("US", "United States", "+1"), ("CA", "Canada", "+1"), ("DE", "Germany", "+49"), ("LV", "Latvia", "+371"))
+"""Of all that Twilio knows some, with their ISO codes and those of the telephone."""
 
 _RING_S = 1.0
 
@@ -41,7 +44,7 @@ class TwilioState:
 
     alerts: the error codes of the last day. outcome: how a placed call ends; one that is "completed" is answered after
     a second. next_verb: whether the verb behind a refused stream is done. refused: Twilio's error code for every order
-    of a call.
+    of a call. may_dial: the countries that calls may go to, by their ISO codes.
     """
 
     status: str = "active"
@@ -51,6 +54,7 @@ class TwilioState:
     outcome: str = "completed"
     next_verb: bool = True
     refused: int | None = None
+    may_dial: frozenset[str] = frozenset(iso_code for iso_code, _, _ in COUNTRIES)
 
 
 @dataclass(slots=True)
@@ -97,11 +101,17 @@ class TwilioRest:
                 return Response.of(200, {"voice_region": found[0].region}) if found else _error(404, 20404, "not found")
             case "GET", ["v1", "Alerts"]:
                 return Response.of(200, {"alerts": [{"error_code": code} for code in self.state.alerts]})
+            case "GET", ["v1", "DialingPermissions", "Countries"]:
+                return Response.of(200, {"content": [self._country(*it) for it in COUNTRIES]})
             case "POST", ["2010-04-01", "Accounts", self.account_sid, "Calls"]:
                 return self._place(dict(parse_qsl(request.body.decode())))
             case method, ["2010-04-01", "Accounts", self.account_sid, "Calls", sid, *rest] if sid in self.calls:
                 return self._look_at(method, self.calls[sid], rest)
         return _error(404, 20404, "The requested resource was not found")
+
+    def _country(self, iso_code: str, name: str, code: str) -> dict[str, Any]:
+        is_open = iso_code in self.state.may_dial
+        return {"iso_code": iso_code, "name": name, "country_codes": [code], "low_risk_numbers_enabled": is_open}
 
     def _place(self, form: Mapping[str, str]) -> Response:
         if self.state.refused is not None:
