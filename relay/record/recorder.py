@@ -125,6 +125,7 @@ class Recorder:
         """Write what there is. Cancelled, it may be written all the same, by a thread that nobody waits for."""
         if not self._live and not self._writer.prune_is_due:
             return
+        await trio.lowlevel.checkpoint_if_cancelled()  # before anything is taken that no thread would write then
         batches = [self._batch(recording) for recording in self._live]
         work = partial(self._writer.work, batches)
         try:
