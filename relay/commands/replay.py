@@ -43,7 +43,8 @@ class Replayed:
 
 
 def replay(files: Sequence[Path], texts: Sequence[str], config_file: Path, *, as_json: bool) -> int:
-    """Print what came of each; 1 if a call that was not changed came out otherwise, or some cannot be replayed.
+    """Print what came of each; 1 if a call that was not changed came out otherwise, or some cannot be replayed, which
+    keeps no other from it.
 
     Raises ConfigError for a change that makes no sense, WrongUse where nothing can be replayed.
     """
@@ -60,10 +61,14 @@ def replay(files: Sequence[Path], texts: Sequence[str], config_file: Path, *, as
                 refused.append(f"{path}: {error}")
             except OSError as error:
                 refused.append(f"{path}: cannot be read: {error.strerror}")
+            except (ConfigError, WrongUse):
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever a file holds that no call does, others are replayed
+                refused.append(f"{path}: the replay failed: {type(error).__name__}: {error}")
     if not done:
-        raise WrongUse(refused[0])
+        raise WrongUse(printable(refused[0]))
     for line in refused:
-        click.echo(f"relay: {line}", err=True)
+        click.echo(f"relay: {printable(line)}", err=True)
     if as_json:
         click.echo(json.dumps(_as_json(done, single=len(files) == 1)))
     else:

@@ -15,7 +15,7 @@ from relay.commands import WrongUse
 from relay.config import RecordConfig
 from relay.errors import NotARecording
 from relay.extras import extra
-from relay.record.event_log import event_log
+from relay.record.event_log import event_log, printable
 from relay.record.file_format import is_sealed
 from relay.record.folder import erase, folder_of
 from relay.record.keys import KEY_BYTES, RecordKey, parse_keys
@@ -60,12 +60,18 @@ def report(
 ) -> int:
     """Print what the call in these files was like; write it in each form that is wanted.
 
-    `is_live`: the call still goes on. Raises WrongUse; ConfigError if nothing here can draw the picture that is wanted.
+    `is_live`: the call still goes on. Raises WrongUse for what is no recording, or holds what no call does, and
+    ConfigError if nothing here can draw the picture that is wanted.
     """
     if wanted.png is not None:
         _draw()  # what is missing is told before an hour of a call is read, not after it
     with _without_looking_for_garbage():
-        return _report(files, wanted, config_file, as_json=as_json, as_text=as_text, is_live=is_live)
+        call = _read(files, config_file)
+        try:
+            return _report(call, wanted, as_json=as_json, as_text=as_text, is_live=is_live)
+        except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
+            what = f"{type(error).__name__}: {error}"  # an event of it lacks something, or holds what none does
+            raise WrongUse(printable(f"{files[0]}: no report can be made of it: {what}")) from error
 
 
 @contextmanager
@@ -81,26 +87,17 @@ def _without_looking_for_garbage() -> Iterator[None]:
             gc.enable()
 
 
-def _report(
-    files: Sequence[Path],
-    wanted: ReportFiles,
-    config_file: Path,
-    *,
-    as_json: bool,
-    as_text: bool,
-    is_live: bool,
-) -> int:
-    call = _read(files, config_file)
+def _report(call: RecordedCall, wanted: ReportFiles, *, as_json: bool, as_text: bool, is_live: bool) -> int:
     sides = CallSides(call)
     _write(call, sides, wanted, is_live=is_live)
     if as_json:
         click.echo(json.dumps(_as_json(call, sides)))
     elif as_text:
         for line in event_log(call):
-            click.echo(line)
+            click.echo(printable(line))
     elif wanted == ReportFiles():
         for sentence in verdict(call, summarise(call, sides), is_live=is_live):
-            click.echo(sentence)
+            click.echo(printable(sentence))
     else:
         for path in wanted.named():
             click.echo(f"written: {path}")
@@ -131,7 +128,7 @@ def _read(files: Sequence[Path], config_file: Path) -> RecordedCall:
     try:
         return read_call(files, record_keys(files, config_file))
     except NotARecording as error:
-        raise WrongUse(str(error)) from None
+        raise WrongUse(printable(str(error))) from None
     except OSError as error:
         raise WrongUse(f"{error.filename}: cannot be read: {error.strerror}") from None
 

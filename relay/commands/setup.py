@@ -3,7 +3,6 @@
 No secret is asked for, and none is written: what is said names the variables that hold them.
 """
 
-import contextlib
 import json
 import os
 import tempfile
@@ -128,12 +127,12 @@ def next_steps(answers: SetupAnswers) -> dict[str, dict[str, str]]:
 
 
 def problem_of(answers: SetupAnswers) -> str | None:
-    """What is wrong with the configuration that these answers give; None: nothing."""
+    """What is wrong with the configuration that these answers give; None: nothing. Raises OSError."""
     if answers.front == "tls" and not answers.certificate_file:
         return 'tls.certificate_file = "" is not allowed: the path of a file, as no proxy speaks TLS'
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "config.toml")
-        file.write_text(config_text(answers))
+        file.write_text(config_text(answers), encoding="utf-8")
         try:
             load(file, _NO_SECRETS)
         except ConfigError as error:
@@ -147,6 +146,20 @@ def setup(file: Path, given: dict[str, str], *, yes: bool, overwrite: bool, as_j
     Raises WrongUse when an answer cannot be used, is missing where nobody is asked, or the file is there and may not be
     replaced. Nothing is written then.
     """
+    try:
+        answers = _written(file, given, yes=yes, overwrite=overwrite)
+    except OSError as error:
+        raise WrongUse(f"{file}: cannot be written: {error.strerror}") from None
+    steps = next_steps(answers)
+    if as_json:
+        click.echo(json.dumps({"file": str(file), "answers": asdict(answers), **steps}))
+    else:
+        _show(file, steps)
+    return 0
+
+
+def _written(file: Path, given: dict[str, str], *, yes: bool, overwrite: bool) -> SetupAnswers:
+    """The answers, once they are in the file. Raises WrongUse as `setup`, and OSError."""
     if file.exists() and not overwrite and (yes or not click.confirm(f"{file} is there. Replace it?", err=True)):
         raise WrongUse(f"{file} is there, and stays as it is: --overwrite replaces it, --config names another")
     answers = replace(SetupAnswers(), **given)
@@ -155,12 +168,7 @@ def setup(file: Path, given: dict[str, str], *, yes: bool, overwrite: bool, as_j
     if (problem := problem_of(answers)) is not None:
         raise WrongUse(problem)
     _write(file, config_text(answers))
-    steps = next_steps(answers)
-    if as_json:
-        click.echo(json.dumps({"file": str(file), "answers": asdict(answers), **steps}))
-    else:
-        _show(file, steps)
-    return 0
+    return answers
 
 
 def _asked(answers: SetupAnswers, given: dict[str, str]) -> SetupAnswers:
@@ -189,19 +197,16 @@ _KEYS = {"account_sid": "account_sids", "record": "mode", "state": "url"}
 
 
 def _write(file: Path, text: str) -> None:
-    """Whole or not at all: an interruption leaves what was there."""
+    """Whole or not at all: an interruption or a full disk leaves what was there. Raises OSError."""
+    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     try:
-        with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}.", delete=False) as new:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as new:
             new.write(text)
-        try:
-            Path(new.name).chmod(0o644)
-            Path(new.name).replace(file)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(new.name)  # noqa: PTH108
-            raise
-    except OSError as error:
-        raise WrongUse(f"{file}: cannot be written: {error.strerror}") from None
+        Path(name).chmod(0o644)
+        Path(name).replace(file)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
 
 
 def _show(file: Path, steps: dict[str, dict[str, str]]) -> None:

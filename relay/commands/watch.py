@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
+import httpx
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
@@ -63,9 +64,16 @@ def top(url: str, token: str | None, *, as_json: bool) -> int:
 @contextmanager
 def _client(url: str, token: str | None) -> Iterator[AdminClient]:
     check_address(url, "--url")
+    token = (token or "").strip()  # as the relay does
     if not token:
         raise WrongUse("RELAY_ADMIN_TOKEN is not set: it must be that of the relay")
-    with AdminClient(url, token) as client:
+    if not all("!" <= character <= "~" for character in token):
+        raise WrongUse("RELAY_ADMIN_TOKEN must be one line of printable ASCII without spaces")
+    try:
+        client = AdminClient(url, token)
+    except httpx.InvalidURL as error:
+        raise WrongUse(f"--url {url!a}: {error}") from None
+    with client:
         yield client
 
 

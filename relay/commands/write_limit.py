@@ -1,5 +1,6 @@
 """The limit that was found is written into a configuration file, in which nothing else changes."""
 
+import os
 from pathlib import Path
 
 import tomlkit
@@ -24,7 +25,10 @@ def check_writable(path: Path) -> None:
 
 
 def write_limit(path: Path, calls: int) -> None:
-    """Set `limits.max_calls` to this number; comments, order and line ends stay as they are. Raises ConfigError."""
+    """Set `limits.max_calls` to this number; comments, order and line ends stay as they are.
+
+    Raises ConfigError, and nothing has changed then, also where the disk is full.
+    """
     check_writable(path)
     text = path.read_bytes().decode()
     try:
@@ -35,4 +39,15 @@ def write_limit(path: Path, calls: int) -> None:
         written = (BOM if text.startswith(BOM) else "") + document.as_string()
     except TOMLKitError as error:
         raise ConfigError(f"{path}: is not TOML: {error}") from None
-    path.write_bytes(written.encode())
+    try:
+        _overwrite(path, written.encode())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _overwrite(path: Path, data: bytes) -> None:
+    """In place, so that the file keeps its owner and its mode; the room for it is there before anything is written."""
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, len(data))
+        file.write(data)
+        file.truncate()

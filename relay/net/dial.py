@@ -1,6 +1,7 @@
 """Connects to a peer by TCP, with TLS where its address asks for it."""
 
 import errno
+import re
 import socket
 import ssl
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from relay.net.link.prompt_stream import TlsStream
 from relay.net.transport import default_tls, guard_tcp
 
 _PORTS = {"ws": 80, "wss": 443}
+_RESOURCE = re.compile(r"[!-~]+")
+"""A request has no others (RFC 3986, section 2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,8 @@ class Target:
         if parts.scheme not in _PORTS or not parts.hostname:
             raise LegLost("not a WebSocket address")
         resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        if not _RESOURCE.fullmatch(resource):
+            raise LegLost("not a WebSocket address")
         return cls(parts.hostname, port or _PORTS[parts.scheme], resource, parts.scheme == "wss")
 
     @property
@@ -53,6 +58,8 @@ async def dial(target: Target, tls: ssl.SSLContext | None) -> trio.abc.Stream:
         stream = await trio.open_tcp_stream(target.host, target.port)
     except OSError as error:
         raise LegLost(f"{target.host}: no connection ({_network_reason(error)})") from None
+    except UnicodeError:  # a part of it is empty, or longer than 63 characters (RFC 1035, 2.3.4)
+        raise LegLost(f"{target.host}: no connection (not a name)") from None
     try:
         guard_tcp(stream)
         return await _secure(stream, target, tls or default_tls()) if target.secure else stream

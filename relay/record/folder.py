@@ -196,13 +196,17 @@ def erase(folder: Path, call_id: str) -> list[Path]:
 
 
 def _recordings(folder: Path) -> Iterator[_Kept]:
+    """The files there that have the name of a recording. Raises OSError."""
     try:
         entries = list(os.scandir(folder))
     except FileNotFoundError:
         return
     for entry in entries:
         if _FILE_NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-            status = entry.stat(follow_symlinks=False)
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:  # another thread or process has removed it since
+                continue
             yield _Kept(status.st_mtime, status.st_size, Path(entry.path))
 
 

@@ -1,6 +1,6 @@
 """A recorded call as it is read: the entries of all its files, in the order in which they happened."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,12 @@ from relay.media.frames import AudioFormat, Encoding
 from relay.record.entries import Recorded, RecordingEnd, RecordingHeader, Timed, Told
 from relay.record.file_format import read, read_after_end
 from relay.record.keys import RecordKey
+
+CALL_MAX_S = 2 * 86_400.0
+"""No call is so long: session.max_duration_s is half a day at most, and others may have it behind that."""
+BEGAN_MAX_S = 1e11
+"""Unix time of the year 5138."""
+RATE_MAX_HZ = 48_000
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,8 @@ def read_call(files: Sequence[Path], keys: Sequence[RecordKey] = ()) -> Recorded
     """Read all files of one call, in any order. `keys`: those that they may be sealed with.
 
     Raises:
-        NotARecording: a file is none, or they are of different calls; one line that names it.
+        NotARecording: a file is none, or has a time or a format that no call has, or they are not of one call; one line
+            that names it, or the calls.
         OSError: a file cannot be read.
     """
     parts = sorted((read_file(path, keys) for path in files), key=lambda part: part.header.began_at)
@@ -58,6 +65,8 @@ def read_call(files: Sequence[Path], keys: Sequence[RecordKey] = ()) -> Recorded
     after_end: list[Told] = []
     for part in parts:
         later_s = part.header.began_at - first.began_at
+        if later_s > CALL_MAX_S:
+            raise NotARecording(f"recordings of {first.call_id} that began {later_s:.0f} s apart: was a clock set?")
         entries += (replace(entry, at_s=entry.at_s + later_s) for entry in part.entries) if later_s else part.entries
         after_end += (replace(event, at_s=event.at_s + later_s) for event in part.after_end)
     entries.sort(key=lambda entry: entry.at_s)
@@ -70,12 +79,29 @@ def read_file(path: Path, keys: Sequence[RecordKey] = ()) -> RecordedCall:
     try:
         data = path.read_bytes()
         header, rest = read(data, keys)
+        _check_header(header)
         entries: list[Recorded] = list(rest)
-        later = list(read_after_end(data, keys, header.call_id))
+        timed = [entry for entry in entries if not isinstance(entry, RecordingHeader | RecordingEnd)]
+        later = read_after_end(data, keys, header.call_id)
+        after_end = [Told(told.told_at - header.began_at, told.name, told.values) for told in later]
+        _check_times([*timed, *after_end])
     except NotARecording as error:
         raise NotARecording(f"{path}: {error}") from None
     last = entries[-1] if entries else None
     complete = isinstance(last, RecordingEnd) and last.why == "ended"
-    timed = [entry for entry in entries if not isinstance(entry, RecordingHeader | RecordingEnd)]
-    after_end = [Told(told.told_at - header.began_at, told.name, told.values) for told in later]
     return RecordedCall(header, timed, complete, after_end)
+
+
+def _check_header(header: RecordingHeader) -> None:
+    """Raises NotARecording for what nobody can place or play."""
+    encodings = {header.caller_encoding, header.assistant_encoding}
+    rates_hz = (header.caller_rate_hz, header.assistant_rate_hz)
+    is_known = encodings <= set(Encoding) and all(0 < rate_hz <= RATE_MAX_HZ for rate_hz in rates_hz)
+    if not (is_known and 0 <= header.began_at <= BEGAN_MAX_S):
+        raise NotARecording("a recording with a header that no call has")
+
+
+def _check_times(entries: Iterable[Timed]) -> None:
+    """Raises NotARecording: what is made of a call grows with its length."""
+    if not all(-CALL_MAX_S <= entry.at_s <= CALL_MAX_S for entry in entries):  # which NaN is not either
+        raise NotARecording("a recording with an entry at a time that no call has")

@@ -129,6 +129,7 @@ class Recorder:
         """Write what there is. Cancelled, it may be written all the same, by a thread that nobody waits for."""
         if not (self._live or self.after_end or self._writer.prune_is_due):
             return
+        await trio.lowlevel.checkpoint_if_cancelled()  # before anything is taken that no thread would write then
         batches = [self._batch(recording) for recording in self._live]
         after_end = self.after_end.take()
         work = partial(self._writer.work, batches, after_end)

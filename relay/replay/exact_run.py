@@ -260,20 +260,22 @@ async def _play(header: RecordingHeader, script: RecordedSteps, config: Config, 
     ending, last = last_words(script.entries)
     record = record_at_start(header, script.entries, config)
     async with open_stage(header, config, record, recording, script, apology=apology) as stage:
-        await wait_all_tasks_blocked()
-        for index, entry in enumerate(script.entries):
-            if index in last:
-                continue
-            script.go_to(index, upto=last[-1] if index == ending and last else index)
-            settles = _act(stage, recording, script, entry)
-            if index == ending:
-                for late in last:
-                    stage.give(script.entries[late])
-            if settles:
-                await wait_all_tasks_blocked()
-            taken += recording.take()
-        recording.let_go = True
-        script.let_go()
+        try:
+            await wait_all_tasks_blocked()
+            for index, entry in enumerate(script.entries):
+                if index in last:
+                    continue
+                script.go_to(index, upto=last[-1] if index == ending and last else index)
+                settles = _act(stage, recording, script, entry)
+                if index == ending:
+                    for late in last:
+                        stage.give(script.entries[late])
+                if settles:
+                    await wait_all_tasks_blocked()
+                taken += recording.take()
+        finally:  # also when that fails: what waits for a time while the call ends would wait for good
+            recording.let_go = True
+            script.let_go()
     return only_timed(taken)
 
 

@@ -7,6 +7,7 @@ order of the caller's messages, and what the speech model made of their audio.
 import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from relay.config import SECTIONS, AssistantConfig, Config
@@ -39,6 +40,8 @@ _BEHIND = {
         "the probabilities of speech are taken from the recording",
     ),
 }
+
+_ASSISTANT_KEYS = {field.name for field in fields(AssistantConfig)}
 
 Changes = Mapping[str, Any]
 """New values, by their keys as "vad.threshold"."""
@@ -85,17 +88,34 @@ def _value(text: str) -> Any:
 def config_of(header: RecordingHeader, changes: Changes) -> Config:
     """The configuration with which the call ran, with these changes.
 
-    Raises CannotReplay for a recording that does not have it all, ConfigError for a value that is not allowed.
+    Raises CannotReplay for a recording that does not have it all, or has what this version does not take, and
+    ConfigError for a change to a value that is not allowed.
     """
     if header.clock_s is None or "assistants" not in header.settings:
         raise CannotReplay(f"recorded by version {header.program_version}, which took down too little for a replay")
+    try:
+        return _config(header, changes)
+    except (AttributeError, TypeError, ValueError, ConfigError) as error:
+        if changes and isinstance(error, ConfigError):
+            raise
+        raise CannotReplay(
+            f"recorded by version {header.program_version}, with settings that this version does not take: {error}"
+        ) from None
+
+
+def _config(header: RecordingHeader, changes: Changes) -> Config:
     tables: dict[str, Any] = {}
     for name, shape in SECTIONS.items():
         if name in header.settings:
             known = {key: it for key, it in header.settings[name].items() if key in shape.__struct_fields__}
             new = {key.partition(".")[2]: it for key, it in changes.items() if key.partition(".")[0] == name}
-            tables[name] = read_table("--set", name, {**known, **new}, shape)
+            tables[name] = read_table("--set" if changes else "settings", name, {**known, **new}, shape)
     first, *others = header.settings["assistants"]
     first = first | {"audio_format": header.assistant_encoding, "sample_rate_hz": header.assistant_rate_hz}
-    assistants = tuple(AssistantConfig(assistant_id="", **it) for it in (first, *others))
+    assistants = tuple(AssistantConfig(assistant_id="", **_known_of(it)) for it in (first, *others))
     return Config(assistants=assistants, secrets=Secrets(), **tables)
+
+
+def _known_of(assistant: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what only a later version has."""
+    return {key: it for key, it in assistant.items() if key in _ASSISTANT_KEYS}

@@ -52,7 +52,9 @@ class AdminClient:
         with _translated():
             answer = self._http.get("/calls")
             _check(answer)
-            found: dict[str, Any] = answer.json()
+            found = answer.json()
+            if not isinstance(found, dict) or not (isinstance(found.get("calls"), list) and "relay" in found):
+                raise _no_relay()
             return found
 
     def events(self, call_id: str) -> Iterator[ServerEvent]:
@@ -66,7 +68,10 @@ class AdminClient:
 
 
 def server_events(lines: Iterable[str]) -> Iterator[ServerEvent]:
-    """The events of a stream (WHATWG HTML, "Server-sent events") whose data is JSON. One without its end is none."""
+    """The events of a stream (WHATWG HTML, "Server-sent events") whose data is JSON. One without its end is none.
+
+    Raises ValueError for data that is no JSON, RelayUnreachable for JSON that is no object.
+    """
     name, data = "", ""
     for line in lines:
         field, _, value = line.partition(":")
@@ -76,7 +81,10 @@ def server_events(lines: Iterable[str]) -> Iterator[ServerEvent]:
             data += value.removeprefix(" ")
         elif not line:
             if data:
-                yield ServerEvent(name, json.loads(data))
+                values = json.loads(data)
+                if not isinstance(values, dict):
+                    raise _no_relay()
+                yield ServerEvent(name, values)
             name, data = "", ""
 
 
@@ -89,7 +97,7 @@ def _translated() -> Iterator[None]:
     except httpx.HTTPError as error:
         raise RelayUnreachable(str(error) or type(error).__name__) from None
     except ValueError:
-        raise RelayUnreachable("what answers there is no relay") from None
+        raise _no_relay() from None
 
 
 def _check(answer: httpx.Response) -> None:
@@ -97,5 +105,9 @@ def _check(answer: httpx.Response) -> None:
         return
     told = answer.json()
     if not isinstance(told, dict) or "code" not in told:
-        raise RelayUnreachable("what answers there is no relay")
+        raise _no_relay()
     raise RelayRefused(str(told.get("error")), str(told["code"]))
+
+
+def _no_relay() -> RelayUnreachable:
+    return RelayUnreachable("what answers there is no relay")

@@ -8,7 +8,7 @@ import pytest
 from click.testing import Result
 from msgspec.structs import replace
 
-from relay.record.entries import FromCaller, RecordingHeader, ToCaller
+from relay.record.entries import FromCaller, RecordingHeader, ToCaller, ToldToEnd
 from relay.record.file_format import SEALED_VERSION
 from relay.record.keys import RecordKey
 from tests.support.commands import one_line, relay
@@ -138,12 +138,18 @@ def test_a_file_of_an_older_version_is_refused_with_the_reason(tmp_path: Path) -
 def test_a_file_that_cannot_be_replayed_among_others_is_told_of_and_ends_with_1(
     recording: Path, tmp_path: Path
 ) -> None:
+    head, entries = timed_entries(recording)
     old = write_recording(tmp_path / "old.relay", [], header())
-    result = relay_replay(old, recording, tmp_path / "none.relay", "--json")
+    strict = write_recording(
+        tmp_path / "strict.relay", entries, replace(head, settings={**head.settings, "vad": {"threshold": 7}})
+    )
+    foreign = write_recording(tmp_path / "foreign.relay", [*entries[:20], ToldToEnd(1.0, "boredom")], head)
+    result = relay_replay(old, strict, foreign, recording, tmp_path / "none.relay", "--json")
+    refused = [old, strict, foreign, tmp_path / "none.relay"]
 
     assert result.exit_code == 1
     assert json.loads(result.stdout)["calls"] == 1
-    assert [line.split(": ")[1] for line in result.stderr.splitlines()] == [str(old), str(tmp_path / "none.relay")]
+    assert [line.split(": ")[1] for line in result.stderr.splitlines()] == [str(path) for path in refused]
 
 
 @pytest.mark.parametrize("kept", [0.4, 0.8])

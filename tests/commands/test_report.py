@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from relay.record.entries import Told
 from relay.record.keys import parse_key
 from tests.support.commands import one_line, relay
 from tests.support.recordings_of_calls import attached, ended, header, sent, spoken, told, write_recording
@@ -112,6 +113,15 @@ def test_what_is_no_recording_ends_with_status_2_and_one_line(content: bytes | N
 
     assert result.exit_code == 2
     assert told in one_line(result)
+
+
+@pytest.mark.parametrize("event", ["bargein.flushed", "assistant.reconnected", "call.ended", "playout.hole"])
+def test_an_event_without_what_belongs_to_it_ends_with_status_2_and_one_line(event: str, tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "x", [attached(), Told(1.0, event, {}), ended(4.0)])
+    result = relay_report(path, "--html", tmp_path / "x.html")
+
+    assert result.exit_code == 2
+    assert one_line(result).startswith(f"relay: {path}: no report can be made of it: KeyError: ")
 
 
 KEY, OTHER = (b64encode(bytes(range(n, n + 32))).decode() for n in (1, 2))

@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.cli import main
+from relay.commands import setup
 from relay.commands.setup import QUESTIONS, SetupAnswers, config_text, next_steps, problem_of
 from relay.config_file import load
+from tests.support.disks import files_of_at_most
 
 SID = "AC" + "0a" * 16
 NEEDED = ["--public-url", "https://relay.example.com", "--assistant-id", "assistant-1"]
@@ -115,6 +117,26 @@ def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
 
     assert done.exit_code == 2
     assert "cannot be written" in done.output
+
+
+def test_a_disk_that_is_full_is_said_and_nothing_is_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.toml").write_text("# mine\n")
+    with files_of_at_most(20):
+        untried = run(tmp_path, *NEEDED, "--yes", "--overwrite")
+        monkeypatch.setattr(setup, "problem_of", lambda _: None)
+        unwritten = run(tmp_path, *NEEDED, "--yes", "--overwrite")
+
+    assert [(done.exit_code, done.output.count("\n")) for done in (untried, unwritten)] == [(2, 1), (2, 1)]
+    assert "cannot be written: " in unwritten.output
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"config.toml": "# mine\n"}
+
+
+def test_a_name_that_no_file_can_have_is_said() -> None:
+    done = run(Path("x" * 300), *NEEDED, "--yes")
+
+    assert (done.exit_code, done.output.count("\n")) == (2, 1)
 
 
 def test_json_is_one_object(tmp_path: Path) -> None:

@@ -237,3 +237,28 @@ async def test_in_a_terminal_it_is_refreshed_until_ctrl_c() -> None:
         os.close(main)
 
     assert status == 0
+
+
+@pytest.mark.parametrize("token", ["tok en", "tok\u00e9n", "tok\nen"])
+@pytest.mark.parametrize("arguments", [("top",), ("tail", "x")])
+def test_a_token_that_no_relay_can_have_is_refused_and_not_shown(arguments: tuple[str, ...], token: str) -> None:
+    done = relay(*arguments, "--url", f"http://127.0.0.1:{free_port()}", RELAY_ADMIN_TOKEN=token)
+
+    assert done.exit_code == 2
+    assert "RELAY_ADMIN_TOKEN" in one_line(done)
+    assert "tok" not in one_line(done).replace("RELAY_ADMIN_TOKEN", "")
+
+
+def test_white_space_around_the_token_does_not_matter_as_it_does_not_to_the_relay() -> None:
+    done = relay("top", "--url", f"http://127.0.0.1:{free_port()}", RELAY_ADMIN_TOKEN=f" {ADMIN_TOKEN}\n")
+
+    assert done.exit_code == 1
+    assert "refused" in one_line(done)  # the connection, not the token
+
+
+@pytest.mark.parametrize("url", ["http://\u00fc..x", "http://x/\x01"])
+def test_an_address_that_no_client_takes_is_refused_with_one_line(url: str) -> None:
+    done = relay("top", "--url", url, RELAY_ADMIN_TOKEN=ADMIN_TOKEN)
+
+    assert done.exit_code == 2
+    assert one_line(done).startswith("relay: --url ")

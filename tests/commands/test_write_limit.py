@@ -7,6 +7,7 @@ import pytest
 
 from relay.commands.write_limit import check_writable, write_limit
 from relay.errors import ConfigError
+from tests.support.disks import files_of_at_most
 from tests.support.reference import ROOT
 
 SAMPLE = """\
@@ -68,3 +69,17 @@ def test_what_cannot_be_written_is_told_and_left_as_it_is(tmp_path: Path, text: 
         write_limit(file, 60)
 
     assert (file.read_text() if text is not None else None) == text
+
+
+def test_a_disk_that_is_full_is_told_and_leaves_the_file_as_it_is(tmp_path: Path) -> None:
+    text = SAMPLE.format(value=1)
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    with files_of_at_most(len(text)), pytest.raises(ConfigError, match=r"config\.toml: cannot be written: "):
+        write_limit(file, 1000)
+
+    assert file.read_text() == text
+
+
+def test_a_text_that_gets_shorter_has_no_rest_of_the_old_one(tmp_path: Path) -> None:
+    assert written(tmp_path, SAMPLE.format(value=1000), 1) == SAMPLE.format(value=1)

@@ -32,7 +32,10 @@ def test_an_address_has_these_parts(url: str, target: Target, host_header: str) 
 
 @pytest.mark.parametrize(
     "url",
-    ["", "secret", "http://a/secret", "wss://", "ws:///secret", "ws://a:port/secret", "ws://a:99999/", "ws://[a/"],
+    [
+        *("", "secret", "http://a/secret", "wss://", "ws:///secret", "ws://a:port/secret", "ws://a:99999/", "ws://[a/"),
+        *("ws://a/secret\u00e9", "ws://a/sec ret", "ws://a/secret\x01", "ws://a/?t=secret\x7f"),
+    ],
 )
 def test_what_is_no_address_is_lost_without_being_quoted(url: str) -> None:
     with pytest.raises(LegLost) as lost:
@@ -61,6 +64,14 @@ async def test_the_reason_is_told_in_the_words_of_the_system_with_the_host_only(
         await dial(Target.parse("ws://a.test/secret"), None)
 
     assert str(lost.value) == f"a.test: no connection ({reason})"
+
+
+@pytest.mark.parametrize("host", ["a..test", "a" * 64 + ".test", "\u200d"])
+async def test_a_host_that_can_be_no_name_is_lost(host: str) -> None:
+    with pytest.raises(LegLost) as lost:
+        await dial(Target.parse(f"wss://{host}/secret"), None)
+
+    assert str(lost.value) == f"{host}: no connection (not a name)"
 
 
 async def test_the_reason_of_several_attempts_is_that_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -230,3 +230,21 @@ def test_the_calls_of_a_folder_are_known_by_when_their_newest_file_was_written(t
 
     assert {call_id: round(time.time() - at) for call_id, at in found.items()} == {CALL: 0, "b": 40}
     assert recorded_calls(tmp_path / "none") == {}
+
+
+def test_a_recording_that_is_gone_between_two_looks_does_not_keep_the_others_from_being_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that writes removes files while others list them."""
+    for call_id in ("gone", "stays"):
+        (tmp_path / f"{call_id}.relay").write_bytes(b"x")
+    scandir = os.scandir
+
+    def scanned(folder: Path) -> list[os.DirEntry[str]]:
+        found = list(scandir(folder))
+        (tmp_path / "gone.relay").unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(os, "scandir", scanned)
+
+    assert list(recorded_calls(tmp_path)) == ["stays"]

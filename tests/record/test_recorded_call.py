@@ -1,8 +1,11 @@
 """A recorded call is read from all its files: in the order of time, and only if they are of one call."""
 
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from relay.errors import NotARecording
 from relay.record.entries import FromCaller
@@ -53,3 +56,34 @@ def test_without_any_stream_of_the_caller_times_count_from_the_beginning(tmp_pat
     call = read_call([write_recording(tmp_path / "a", [])])
 
     assert (call.start_s, call.end_s, call.events) == (0.0, 0.0, [])
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        *({"caller_encoding": "opus"}, {"assistant_encoding": ""}, {"caller_rate_hz": 0}, {"assistant_rate_hz": -8000}),
+        *({"caller_rate_hz": 10**9}, {"began_at": -1.0}, {"began_at": 1e12}, {"began_at": math.inf}),
+        {"began_at": math.nan},
+    ],
+)
+def test_a_header_that_no_call_has_is_refused_and_the_file_named(foreign: dict[str, Any], tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "x", [attached()], replace(header(), **foreign))
+
+    with pytest.raises(NotARecording, match="x: a recording with a header that no call has"):
+        read_call([path])
+
+
+@pytest.mark.parametrize("at_s", [math.nan, math.inf, -math.inf, 1e9, -1e9])
+def test_a_time_that_no_call_has_is_refused(at_s: float, tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "x", [attached(), told(at_s, "late"), ended(5.0)])
+
+    with pytest.raises(NotARecording, match="x: a recording with an entry at a time that no call has"):
+        read_call([path])
+
+
+def test_files_that_a_clock_which_was_set_has_put_too_far_apart_are_refused(tmp_path: Path) -> None:
+    """Their sound would be one of years."""
+    files = [write_recording(tmp_path / str(at), [ended(5.0)], header(began_at=at)) for at in (1000.0, 1e9)]
+
+    with pytest.raises(NotARecording, match="began 999999000 s apart"):
+        read_call(files)

@@ -488,3 +488,15 @@ def test_a_recording_of_a_version_without_generations_can_be_read() -> None:
     assert (
         msgspec.msgpack.decode(msgspec.msgpack.encode(msgspec.to_builtins(header)[:-1]), type=RecordingHeader) == header
     )
+
+
+async def test_what_waits_is_not_lost_when_the_task_that_writes_is_cancelled_before_it_begins(tmp_path: Path) -> None:
+    """A daemon that ends by an error cancels it, perhaps in the moment in which it wakes up to write."""
+    async with recording_to(tmp_path) as (opened, _):
+        recording = begin(opened)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await opened.write()
+        recording.end()
+
+    assert [type(it) for it in entries(tmp_path / "call.relay")] == [RecordingHeader, RecordingEnd]

@@ -76,12 +76,28 @@ def test_a_recording_without_all_that_it_takes_is_refused() -> None:
 
 def test_settings_of_a_later_version_are_passed_over() -> None:
     settings = recorded_settings(config())
-    later = header(settings={**settings, "vad": {**settings["vad"], "of_a_later_version": 1}, "new_table": {}})
+    new = {"of_a_later_version": 1}
+    tables = {"vad": {**settings["vad"], **new}, "assistants": [{**settings["assistants"][0], **new}], "new_table": {}}
+    found = config_of(header(settings={**settings, **tables}), {})
 
-    assert config_of(later, {}).vad == VadConfig()
+    assert found.vad == VadConfig()
+    assert [it.name for it in found.assistants] == ["fake"]
 
 
 def test_every_key_that_can_be_changed_is_one_of_the_configuration() -> None:
     assert {f"{table}.{key}" for table, keys in CHANGEABLE.items() for key in keys} <= {
         f"{table}.{key}" for table, shape in SECTIONS.items() for key in shape.__struct_fields__
     }
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"vad": {"threshold": 7}, "assistants": [{"name": "vapi"}]},
+        {"vad": 3, "assistants": [{"name": "vapi"}]},
+        *({"assistants": []}, {"assistants": 3}, {"assistants": [3]}, {"assistants": [{}]}),
+    ],
+)
+def test_a_recording_with_settings_that_this_version_cannot_have_is_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(CannotReplay, match="settings that this version does not take"):
+        config_of(header(settings=settings), {})

@@ -1,5 +1,9 @@
-"""File systems that tests fill, freeze and make read-only. They need the right to mount, and are skipped without."""
+"""File systems that tests fill, freeze and make read-only. They need the right to mount, and are skipped without.
 
+`files_of_at_most` needs none.
+"""
+
+import resource
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -18,6 +22,17 @@ def small_disk(folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         _unmount(folder)
+
+
+@contextmanager
+def files_of_at_most(n_bytes: int) -> Iterator[None]:
+    """What would make a file of this process longer fails (setrlimit(2), RLIMIT_FSIZE)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @contextmanager

@@ -71,6 +71,8 @@ async def answering(answer: bytes) -> tuple[int, Callable[[], Awaitable[None]]]:
         b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n<a/>",
         b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 6\r\n\r\n<html>",
         b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 2\r\n\r\n[]",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]",
+        b'HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{"calls": 3}',
     ],
 )
 async def test_whatever_else_answers_is_no_relay(answer: bytes) -> None:
@@ -79,3 +81,12 @@ async def test_whatever_else_answers_is_no_relay(answer: bytes) -> None:
         nursery.start_soon(serve)
         with pytest.raises(RelayUnreachable):
             await ask(port, "token", AdminClient.calls)
+
+
+@pytest.mark.parametrize("data", [b"3", b"[]", b"x"])
+async def test_events_that_are_none_are_of_no_relay(data: bytes) -> None:
+    port, serve = await answering(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nevent: a\ndata: " + data + b"\n\n")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve)
+        with pytest.raises(RelayUnreachable):
+            await ask(port, "token", lambda client: list(client.events("x")))
