@@ -2,7 +2,7 @@
 
 trio runs whatever is ready in one round, in which no call hears or sends anything twice. Hundreds of requests that come
 together would be one such round, and so many under way would make all that follow long. So the next is read when
-nothing is left to be done: not for a call, and not for the request before, whose phone may have begun a call.
+nothing is left to be done: not for a call, and not for the request before, which may have begun one.
 """
 
 from collections import deque
