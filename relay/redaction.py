@@ -31,14 +31,16 @@ class Redactor:
     It finds the value itself and its forms in URLs, JSON and Python text, and of an address also the path alone, which
     is what some libraries name. A value shorter than six characters is found as a whole word only, or it would take
     parts of innocent words with it. Values that come and go (socket addresses) are added and discarded; a value added
-    twice must be discarded twice.
+    twice must be discarded twice. Each call brings some: the forms of all others are not worked out again for that.
     """
 
     def __init__(self, values: AbstractSet[str] = frozenset()) -> None:
         self._values: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
+        """Of how many values each form is one."""
         self._forms: tuple[str, ...] = ()
-        self._lengths: tuple[int, ...] = ()
-        """Of the forms, each below zero: a form that is longer than a text is not looked for in it."""
+        """The longest first: a secret that contains another must not be left with its ends. Another thread may log
+        meanwhile, so it is never changed, but replaced."""
         self._words: re.Pattern[str] | None = None
         for value in values:
             self.add(value)
@@ -47,7 +49,8 @@ class Redactor:
         """Mask this value from now on."""
         if value:
             self._values[value] += 1
-            self._refresh()
+            if self._values[value] == 1:
+                self._add_forms(_forms(value))
 
     def knows(self, value: str) -> bool:
         """Whether this value is masked."""
@@ -55,15 +58,17 @@ class Redactor:
 
     def discard(self, value: str) -> None:
         """Forget one `add` of the value. One that is not known is no error."""
+        if self._values[value] == 1:
+            self._discard_forms(_forms(value))
         if self._values[value] <= 1:
             del self._values[value]
         else:
             self._values[value] -= 1
-        self._refresh()
 
     def text(self, text: str) -> str:
         """Return the text with a mask in place of every secret."""
-        for form in self._forms[bisect_left(self._lengths, -len(text)) :]:
+        forms = self._forms
+        for form in forms[bisect_left(forms, -len(text), key=_shortness) :]:  # a longer one cannot be in it
             if form in text:
                 text = text.replace(form, MASK)
         return self._words.sub(MASK, text) if self._words else text
@@ -111,13 +116,32 @@ class Redactor:
         clean = self.text(text)
         return clean if len(clean) <= _TEXT_CHARACTERS else clean[:_TEXT_CHARACTERS] + "..."
 
-    def _refresh(self) -> None:
-        # The longest first: a secret that contains another must not be left with its ends.
-        forms = sorted({form for value in self._values for form in _forms(value)}, key=len, reverse=True)
-        self._forms = tuple(form for form in forms if len(form) >= _ANYWHERE_CHARACTERS)
-        self._lengths = tuple(-len(form) for form in self._forms)
-        words = "|".join(re.escape(form) for form in forms if len(form) < _ANYWHERE_CHARACTERS)
-        self._words = re.compile(rf"(?<![A-Za-z0-9])(?:{words})(?![A-Za-z0-9])") if words else None
+    def _add_forms(self, forms: set[str]) -> None:
+        new = {form for form in forms if not self._counts[form]}
+        self._counts.update(forms)
+        self._set_forms([*self._forms, *(form for form in new if len(form) >= _ANYWHERE_CHARACTERS)])
+        self._find_words(new)
+
+    def _discard_forms(self, forms: set[str]) -> None:
+        self._counts.subtract(forms)
+        old = {form for form in forms if not self._counts[form]}
+        for form in old:
+            del self._counts[form]
+        self._set_forms([form for form in self._forms if form not in old])
+        self._find_words(old)
+
+    def _set_forms(self, forms: list[str]) -> None:
+        self._forms = tuple(sorted(forms, key=_shortness))
+
+    def _find_words(self, changed: set[str]) -> None:
+        if any(len(form) < _ANYWHERE_CHARACTERS for form in changed):
+            short = sorted((form for form in self._counts if len(form) < _ANYWHERE_CHARACTERS), key=len, reverse=True)
+            words = "|".join(map(re.escape, short))
+            self._words = re.compile(rf"(?<![A-Za-z0-9])(?:{words})(?![A-Za-z0-9])") if words else None
+
+
+def _shortness(form: str) -> int:
+    return -len(form)
 
 
 def _forms(value: str) -> set[str]:

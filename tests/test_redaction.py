@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Callable
 from urllib.parse import quote, quote_plus, urlencode
 
@@ -126,6 +127,23 @@ def test_a_value_is_forgotten_when_it_was_discarded_as_often_as_added() -> None:
     redactor.discard("s3cret")
     assert cleaned(redactor, "s3cret") == "s3cret"
     redactor.discard("never added")
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.sampled_from(["abc", "abcd", "abcdef", "xabcdefx", "wss://h/abcdef?x=1"]))),
+)
+def test_values_that_come_and_go_leave_what_those_that_are_left_would_be_alone(steps: list[tuple[bool, str]]) -> None:
+    redactor, left = Redactor(), Counter[str]()
+    for comes, value in steps:
+        if comes:
+            redactor.add(value)
+            left[value] += 1
+        else:
+            redactor.discard(value)
+            left[value] = max(0, left[value] - 1)
+    text = "abc abcd abcdef xabcdefx wss://h/abcdef?x=1 wss%3A%2F%2Fh%2Fabcdef%3Fx%3D1"
+
+    assert redactor.text(text) == Redactor(frozenset(left.elements())).text(text)
 
 
 def test_an_empty_value_is_no_secret() -> None:

@@ -1,5 +1,7 @@
 """Makes the comfort sound: two soft notes, again and again, for a caller who would otherwise hear nothing."""
 
+from functools import cache
+
 import numpy as np
 
 from relay.media.frames import Audio, AudioFormat, Encoding
@@ -17,8 +19,9 @@ LEVEL = 0.02
 _RATE_HZ = 16000
 
 
+@cache
 def comfort_frames(audio_format: AudioFormat) -> tuple[bytes, ...]:
-    """Return one period as 20 ms frames of this format, to be played over and over."""
+    """Return one period as 20 ms frames of this format, to be played over and over. All calls share them."""
     samples = np.zeros(int(PERIOD_S * _RATE_HZ))
     at = np.arange(int(NOTE_S * _RATE_HZ)) / _RATE_HZ
     for place, pitch_hz in enumerate(NOTES_HZ):

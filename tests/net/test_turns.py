@@ -1,14 +1,13 @@
 """Turns: one connection after the other, clients in a circle, and between two turns whoever else is ready."""
 
-from itertools import pairwise
-
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from relay.net.turns import LINES_BURST_S, LINES_PER_S, STEPS_PER_TURN, TURN_MAX_S, Turns
+from relay.net.turns import LINES_BURST_S, LINES_PER_S, TURN_MAX_S, Turns
 
 MANY = 100
+STEPS = 50
 LINES = 16
 
 
@@ -38,27 +37,47 @@ async def test_a_client_with_few_connections_waits_for_few_of_one_with_many(
     assert order.index("few") <= LINES_BURST_S * LINES_PER_S / LINES + 3
 
 
-async def test_so_many_steps_pass_between_two_turns() -> None:
-    turns, step, begun_at = Turns(), 0, list[int]()
+async def test_what_a_turn_has_begun_is_done_before_the_next_turn(mock_clock: MockClock) -> None:
+    turns, moments = Turns(), list[str]()
 
-    async def count_steps() -> None:
-        nonlocal step
+    async def request() -> None:
+        await turns.wait("")
+        moments.append("begun")
+        for _ in range(STEPS):
+            await trio.lowlevel.checkpoint()
+        moments.append("done")
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(request)
+
+    assert moments == ["begun", "done"] * 3
+    assert mock_clock.current_time() == 0
+
+
+async def test_who_is_never_done_holds_the_next_turn_up_for_its_limit(mock_clock: MockClock) -> None:
+    turns, had = Turns(), trio.Event()
+
+    async def always_ready() -> None:
         while True:
             await trio.lowlevel.checkpoint()
-            step += 1
 
-    async def begin() -> None:
+    async def wait() -> None:
         await turns.wait("")
-        begun_at.append(step)
+        had.set()
 
-    async with trio.open_nursery() as counting:
-        counting.start_soon(count_steps)
-        async with trio.open_nursery() as nursery:
-            for _ in range(5):
-                nursery.start_soon(begin)
-        counting.cancel_scope.cancel()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(always_ready)
+        await turns.wait("")
+        nursery.start_soon(wait)
+        for _ in range(STEPS):
+            await trio.lowlevel.checkpoint()
+        held_up = not had.is_set()
+        mock_clock.jump(TURN_MAX_S)
+        await had.wait()
+        nursery.cancel_scope.cancel()
 
-    assert min(later - before for before, later in pairwise(begun_at)) >= STEPS_PER_TURN - 1
+    assert held_up
 
 
 async def test_who_comes_when_nobody_did_has_its_turn_at_once(mock_clock: MockClock) -> None:
