@@ -17,8 +17,8 @@ from contextlib import suppress
 
 import trio
 
-TOLD_PER_STEP = 8
-"""A connection that ends takes some ten steps of 0.02 ms, which those of so many share."""
+TOLD_PER_STEP = 4
+"""A connection that ends takes some ten steps of 0.02 ms: ten rounds of the event loop have those of so many more."""
 
 
 class Readiness:
