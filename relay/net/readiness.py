@@ -40,11 +40,13 @@ class Readiness:
         except (OSError, ValueError) as error:
             raise trio.ClosedResourceError("the socket is closed") from error
         self._waiting[descriptor] = task
-        try:
-            await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.SUCCEEDED)
-        finally:
-            if self._waiting.get(descriptor) is task:  # else it was forgotten, and another may have its number
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            if self._waiting.get(descriptor) is task:  # else it was closed, and another has its number
                 self._leave(descriptor)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
 
     def forget(self, socket: trio.socket.SocketType) -> None:
         """Wake who waits for a socket that is about to be closed."""

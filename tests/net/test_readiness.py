@@ -105,6 +105,20 @@ async def test_who_was_cancelled_can_wait_again() -> None:
                 await all_.wait(ours.socket)
 
 
+async def test_who_is_cancelled_and_told_in_one_step_is_woken_once() -> None:
+    async def wait() -> None:
+        with scope:
+            await all_.wait(ours.socket)
+
+    scope = trio.CancelScope()
+    async with readiness() as all_, tcp_pair() as (ours, _), trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await wait_all_tasks_blocked()
+        scope.cancel()
+        all_.forget(ours.socket)
+    assert scope.cancelled_caught
+
+
 async def test_who_waits_for_a_socket_that_is_to_be_closed_is_woken() -> None:
     async with readiness() as all_, tcp_pair() as (ours, _):
         with trio.fail_after(5):
