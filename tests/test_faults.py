@@ -35,6 +35,9 @@ HELD_BY = {
     "standard input, output or error is closed": [
         PROCESS + "test_a_daemon_without_standard_descriptors_serves_and_writes_to_no_socket",
     ],
+    "SIGTERM, which systemd takes for a good end, or SIGINT": [
+        PROCESS + "test_a_signal_while_the_daemon_starts_ends_it_before_anything_was_begun",
+    ],
     "the store's file is locked": [STORE + "test_a_file_that_another_program_keeps_locked"],
     "the disk of the store is full": [STORE + "test_a_disk_that_fills_up"],
     "the store's file, or its folder, is removed": [STORE + "test_a_file_and_a_folder_that_are_removed"],
@@ -66,6 +69,10 @@ HELD_BY = {
     ],
     "SIGKILL": [
         "tests/endurance/test_handovers.py::test_a_killed_process_is_followed_on_its_socket_with_what_was_heard"
+    ],
+    "SIGQUIT, SIGABRT, SIGSEGV and others that stand for a crash": [
+        PROCESS + "test_a_signal_that_stands_for_a_crash_ends_the_daemon_at_once_and_says_nothing",
+        "tests/endurance/test_handovers.py::test_a_killed_process_is_followed_on_its_socket_with_what_was_heard",
     ],
     "SIGSTOP and SIGCONT, or a machine that is suspended": [
         "tests/daemon/test_loop_lag.py::test_a_daemon_that_was_stopped_says_so_and_its_call_goes_on_and_catches_up",

@@ -109,6 +109,36 @@ def test_what_the_calls_had_on_a_busy_machine_excuses_no_attack() -> None:
     assert broken == ["pings, at once: up 100 ms later"]
 
 
+def test_a_delay_of_21_ms_is_found_and_that_of_a_buffer_that_grew_at_a_hole_is_no_fault_of_the_attack() -> None:
+    late = msgspec.structs.replace(GOOD, added_ms={"up": 24.0, "down": 25.0})
+    behind_a_hole = msgspec.structs.replace(late, larger_buffer_ms=40.0)
+
+    assert judge([REST, late]) == ([f"pings, at once: {way} 21 ms later" for way in ("up", "down")], [])
+    assert judge([REST, behind_a_hole]) == (
+        ["pings, at once: up 21 ms later"],
+        [
+            "pings, at once: down 21 ms later",
+            "pings, at once: down not judged: a playout buffer was 40 ms larger, behind a hole",
+        ],
+    )
+
+
+def test_a_row_with_a_larger_buffer_is_named_however_good_it_looks_and_its_hole_is_judged() -> None:
+    larger = msgspec.structs.replace(GOOD, larger_buffer_ms=200.0, holes=1)
+
+    assert judge([REST, larger]) == (
+        ["pings, at once: 1 holes"],
+        ["pings, at once: down not judged: a playout buffer was 200 ms larger, behind a hole"],
+    )
+
+
+def test_what_the_calls_had_with_a_larger_buffer_excuses_no_attack() -> None:
+    rest = msgspec.structs.replace(REST, added_ms={"up": 3.0, "down": 204.0}, larger_buffer_ms=200.0)
+    broken, _ = judge([rest, msgspec.structs.replace(GOOD, added_ms={"up": 22.0, "down": 100.0})])
+
+    assert broken == ["pings, at once: down 100 ms later"]
+
+
 def after(calls: int, trimmed_mb: float, **objects: int) -> After:
     return After(calls, Held(trimmed_mb + 10, trimmed_mb, {name.replace("_", "."): n for name, n in objects.items()}))
 

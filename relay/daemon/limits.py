@@ -28,7 +28,7 @@ REQUESTS_OF_SESSIONS, REQUESTS_OF_SESSIONS_PER_S = 600, 300.0
 LATE_S = 1.0
 """How long a request waits that came too early. It holds the place of its connection for that time: so who asks without
 end is slowed down to its connections a second, whether it looks at the answers or not. Who hangs up waits no longer,
-and has to make a new connection, of which it has only so many a second."""
+and has to make a new connection, of which it has only so many a second (see `Limits.pause`)."""
 CONNECTIONS_OF_A_CALL = 2
 """A caller's socket, and a request or the socket that takes its place. All calls may come from one address of Twilio's,
 and after a loss all at once."""
@@ -268,10 +268,15 @@ class Limits:
         """A place for a request, which through a trusted proxy is the client's connection. Raises as `Share.hold`."""
         return self._share_of(client).hold(client) if self._proxies.trusts(peer) else nullcontext()
 
-    def pause(self, peer: str, pause: Pause) -> Pause:
-        """How a request from `peer` that came too early waits, where its connection can `pause`. The connections of a
-        trusted proxy are not counted, so its clients wait to the end: or they could ask and hang up without end."""
-        return trio.sleep if self._proxies.trusts(peer) else pause
+    def pause(self, peer: str, client: str, pause: Pause) -> Pause:
+        """How a request that came too early waits, where its connection can `pause`. The connections of a trusted proxy
+        are not counted, so there each wait that may be cut short counts as a new connection of the client's; once it
+        has used up those, it waits to the end: or it could ask and hang up without end."""
+
+        async def as_new_connection(seconds: float) -> None:
+            await (pause if self._new_connections.take(client) else trio.sleep)(seconds)
+
+        return as_new_connection if self._proxies.trusts(peer) else pause
 
     def slow_hooks(self, client: str) -> SlowBodies:
         """The share of the bodies of Twilio's webhooks. After a loss of the network all calls may have one at once."""

@@ -91,7 +91,7 @@ class Server:
                 scope["state"][STREAM_STATE].when_admitted(place.close)
             try:
                 place.enter_context(self._limits.request(peer, client))
-                await self._count(scope, client, self._limits.pause(peer, scope["state"][STREAM_STATE].pause))
+                await self._count(scope, client, self._limits.pause(peer, client, scope["state"][STREAM_STATE].pause))
             except RequestRefused as refused:
                 await self._refuse(scope, receive, send, refused)
             else:

@@ -4,6 +4,9 @@ Each key has a token bucket, and a bucket is one number: the time at which it wi
 algorithm, ITU-T I.371, annex A).
 """
 
+ROUNDING_S = 1e-6
+"""Nobody is refused for less: the times of a long-lived clock are no finer than that once they are added up."""
+
 
 class RateLimit:
     """`burst` at once, then `per_s`. Times are monotonic seconds.
@@ -31,7 +34,7 @@ class RateLimit:
     def allow(self, key: str, now: float, amount: float = 1.0) -> bool:
         """Take `amount` from the bucket of `key` if it is there."""
         full_at = max(self._full_at.get(key, now), now) + amount * self._interval_s
-        if full_at - now > self._depth_s:
+        if full_at - now > self._depth_s + ROUNDING_S:
             return False
         self._full_at.pop(key, None)
         self._full_at[key] = full_at
@@ -41,7 +44,10 @@ class RateLimit:
     def wait_s(self, key: str, now: float, amount: float = 1.0) -> float:
         """How long until `allow` says yes; endless for more than a burst."""
         full_at = max(self._full_at.get(key, now), now) + amount * self._interval_s
-        return float("inf") if amount * self._interval_s > self._depth_s else max(0.0, full_at - now - self._depth_s)
+        if amount * self._interval_s > self._depth_s + ROUNDING_S:
+            return float("inf")
+        wait_s = full_at - now - self._depth_s
+        return wait_s if wait_s > ROUNDING_S else 0.0
 
     def _forget(self, now: float) -> None:
         while len(self._full_at) > 1:

@@ -27,6 +27,7 @@ from relay.net.link.pace import SURPLUS_OF_CALLS, FramePace
 from relay.net.link.prompt_stream import TlsStream
 from relay.net.link.shared_reader import notify_closing
 from relay.net.proxy_protocol import receive_client
+from relay.net.readiness import Readiness
 from relay.net.request_head import HEAD_MAX_BYTES
 from relay.net.server_stream import Place, ServerStream
 from relay.net.transport import TCP_CLOSE, TCP_CLOSE_WAIT, USER_TIMEOUT_MS, guard_tcp, tcp_state
@@ -160,6 +161,7 @@ class _Server:
     turns: Turns = field(default_factory=Turns)
     surplus: FramePace = field(default_factory=lambda: FramePace(SURPLUS_OF_CALLS))
     hang_ups: HangUps = field(default_factory=HangUps)
+    readiness: Readiness = field(default_factory=Readiness)
     drained: trio.Event = field(default_factory=trio.Event)
 
     def __post_init__(self) -> None:
@@ -167,12 +169,13 @@ class _Server:
         self.lifespan = Lifespan(self.app, self.config, self.state)
 
     async def run(self, listener: socket.socket, task_status: trio.TaskStatus[None]) -> None:
-        with closing(self.hang_ups):
+        with closing(self.hang_ups), closing(self.readiness):
             await self._run(listener, task_status)
 
     async def _run(self, listener: socket.socket, task_status: trio.TaskStatus[None]) -> None:
         async with trio.open_nursery() as outer:
             outer.start_soon(self.hang_ups.run)
+            outer.start_soon(self.readiness.run)
             outer.start_soon(self._cut_stragglers)
             try:
                 async with trio.open_nursery() as connections:
@@ -222,7 +225,8 @@ class _Server:
             if _is_open(accepted):
                 self.failed("TlsHandshake")
             return
-        stream = ServerStream(accepted, MESSAGE_BOUNDS, self.hang_ups, place, self.surplus, tls=tls, peer=peer)
+        of_server = (MESSAGE_BOUNDS, self.hang_ups, self.readiness)
+        stream = ServerStream(accepted, *of_server, place=place, surplus=self.surplus, tls=tls, peer=peer)
         self.streams.add(stream)
         state = ConnectionState({**self.state, STREAM_STATE: stream})
         connection = Http1Connection(self.app, self.config, self.context, state, stream, turns=self.turns)

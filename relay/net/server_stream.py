@@ -14,6 +14,7 @@ from relay.net.link.pace import OF_A_CALL, OF_A_STRANGER, FramePace
 from relay.net.link.prompt_stream import TlsStream
 from relay.net.link.protocol import Side, WebSocketProtocol
 from relay.net.link.shared_reader import notify_closing
+from relay.net.readiness import Readiness
 from relay.net.transport import TCP_CLOSE, tcp_state
 
 READ_BYTES = 65_536
@@ -52,7 +53,7 @@ class ServerStream(trio.abc.Stream):
     of a WebSocket the link has said. `broken` says that something could not be sent, or that the peer hung up in a
     `pause`. `aclose` is the library's, and ends its use of the stream; `part` then closes the connection. `peer` is
     the address whose connection it is: the one that a proxy names, where it must. `place` is told what the connection
-    does, `surplus` is that of all calls, and `hang_ups` that of the server.
+    does, `surplus` is that of all calls, and `hang_ups` and `readiness` are those of the server.
     """
 
     def __init__(
@@ -60,9 +61,10 @@ class ServerStream(trio.abc.Stream):
         stream: trio.SocketStream,
         bounds: MessageBounds,
         hang_ups: HangUps,
+        readiness: Readiness,
+        *,
         place: Place | None = None,
         surplus: FramePace | None = None,
-        *,
         tls: TlsStream | None = None,
         peer: str = "",
     ) -> None:
@@ -74,6 +76,7 @@ class ServerStream(trio.abc.Stream):
         self._bounds = bounds
         self._surplus = surplus
         self._hang_ups = hang_ups
+        self._readiness = readiness
         self._closed = False
         self._tcp, self._tls = stream, tls
         self._stream = tls or stream
@@ -115,7 +118,8 @@ class ServerStream(trio.abc.Stream):
         if self._tls is not None and self._tls.has_received:
             await trio.lowlevel.checkpoint()
             return True
-        await trio.lowlevel.wait_readable(self.socket)
+        await self._readiness.wait(self.socket)
+        self._check_open()
         unread_bytes = fcntl.ioctl(self.socket.fileno(), termios.FIONREAD, _NO_BYTES)
         return unread_bytes != _NO_BYTES and tcp_state(self.socket) != TCP_CLOSE
 
@@ -145,7 +149,7 @@ class ServerStream(trio.abc.Stream):
         """Wake whoever reads or writes with ClosedResourceError. Always a checkpoint."""
         if not self._closed:
             self._closed = True
-            notify_closing(self.socket)
+            self._notify_closing()
         await trio.lowlevel.checkpoint()
 
     async def part(self) -> None:
@@ -163,7 +167,7 @@ class ServerStream(trio.abc.Stream):
     def abort(self) -> None:
         """Close at once, under whoever reads or writes."""
         self._closed = True
-        notify_closing(self.socket)
+        self._notify_closing()
         self.socket.close()
 
     def admit(self) -> None:
@@ -177,6 +181,10 @@ class ServerStream(trio.abc.Stream):
         """Call `tell` when the peer is no stranger any more."""
         self._when_admitted.append(tell)
 
+    def _notify_closing(self) -> None:
+        self._readiness.forget(self.socket)
+        notify_closing(self.socket)
+
     def _check_open(self) -> None:
-        if self._closed:
+        if self._closed or self.socket.fileno() < 0:
             raise trio.ClosedResourceError("the connection is being closed")

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -14,15 +13,13 @@ from trio.testing import MockClock
 
 from relay.bench import websocket
 from relay.config import LimitsConfig
-from relay.daemon import limits as limits_module
 from relay.daemon.limits import (
+    CONNECTIONS_OF_A_CALL,
     LATE_S,
     REQUESTS_OF_A_SESSION,
     REQUESTS_OF_A_SESSION_PER_S,
     REQUESTS_OF_SESSIONS,
     REQUESTS_OF_SESSIONS_PER_S,
-    Limits,
-    Pause,
     RequestRates,
 )
 from relay.errors import RequestRefused
@@ -32,6 +29,7 @@ from relay.refusals import Refusals
 from tests.support.browserrig import start_polling
 from tests.support.clients import ONE, OTHER, WEBHOOK, answer_of, front, limited, named, slow_body, status_of_socket
 from tests.support.frontrig import FrontRig
+from tests.support.late_requests import FEW, Waits, late_requests
 from tests.support.leaks import resources, resources_return_to
 
 EMPTY: Mapping[str, str] = MappingProxyType({})
@@ -56,10 +54,6 @@ def refusals_in(answers: list[httpx.Response]) -> list[httpx.Response]:
     return [answer for answer in answers if answer.status_code == 429]
 
 
-FEW: dict[str, Any] = {"requests_burst": 8, "requests_per_s": 1.0, "max_calls": 1}
-"""Ten at once, and two a second."""
-
-
 @pytest.mark.parametrize("path", ["/health", "/metrics", "/", "/nothing", "/calls", "/client/x/audio"])
 async def test_an_address_may_ask_for_anything_so_often_and_waits_before_it_is_refused(path: str) -> None:
     async with front(**FEW) as rig:
@@ -82,31 +76,9 @@ GET = b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"
 UPGRADE = websocket.upgrade_request("/client", "x", {})
 
 
-@dataclass
-class Waits:
-    """With these keys a request that comes too early waits for minutes: `begun` says that one does."""
-
-    keys: dict[str, Any]
-    begun: trio.Event = field(default_factory=trio.Event)
-
-
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
-    """Ten requests may come at once, and then none for minutes."""
-    found = Waits(FEW | {"requests_per_s": 0.001})
-    pause_of = Limits.pause
-
-    def noted(limits: Limits, peer: str, pause: Pause) -> Pause:
-        async def note(seconds: float) -> None:
-            found.begun.set()
-            await pause_of(limits, peer, pause)(seconds)
-
-        return note
-
-    monkeypatch.setattr(limits_module, "LATE_S", 600.0)
-    monkeypatch.setattr(limits_module, "REQUESTS_OF_A_CALL_PER_S", 0.0)
-    monkeypatch.setattr(Limits, "pause", noted)
-    return found
+    return late_requests(monkeypatch)
 
 
 @asynccontextmanager
@@ -119,11 +91,14 @@ async def asking_too_often(rig: FrontRig, waits: Waits, requests: bytes = GET) -
         yield
 
 
+@pytest.mark.parametrize("proxies", [(), ("127.0.0.1",)], ids=["alone", "behind a proxy"])
 @pytest.mark.parametrize(
     "requests", [GET, GET * 50, UPGRADE, UPGRADE + bytes(9000)], ids=["1", "50", "WS", "WS and more"]
 )
-async def test_who_hangs_up_while_its_request_waits_holds_nothing_any_more(requests: bytes, waits: Waits) -> None:
-    async with front(proxies=(), **waits.keys) as rig:
+async def test_who_hangs_up_while_its_request_waits_holds_nothing_any_more(
+    requests: bytes, proxies: tuple[str, ...], waits: Waits
+) -> None:
+    async with front(proxies=proxies, **waits.keys) as rig:
         await flood(rig, 10)
         await rig.http.aclose()
         before = await resources()
@@ -136,11 +111,21 @@ async def test_who_hangs_up_while_its_request_waits_holds_nothing_any_more(reque
         assert limited(rig)["requests"] <= 2  # one that came behind it may have been read already; no other is
 
 
-async def test_who_hangs_up_behind_a_proxy_keeps_its_place_for_as_long_as_if_it_had_not(waits: Waits) -> None:
-    async with front(**waits.keys, connections_per_address=1) as rig:
+async def test_behind_a_proxy_who_hangs_up_more_often_than_it_may_make_connections_keeps_its_place_meanwhile(
+    waits: Waits,
+) -> None:
+    few: dict[str, Any] = {"connections_per_address": 1, "new_connections_burst": 1, "new_connections_per_s": 0.001}
+    async with front(**waits.keys, **few) as rig:
         counted = 0
         while counted < 10:
             counted += 1 - len(refusals_in(await flood(rig, 1)))
+        for hung_up in range(1 + CONNECTIONS_OF_A_CALL):
+            with trio.fail_after(30):
+                async with asking_too_often(rig, waits):
+                    pass
+                while limited(rig).get("requests", 0) <= hung_up:  # noqa: ASYNC110 - a count has no event
+                    await trio.sleep(0.01)
+            waits.begun = trio.Event()
         async with asking_too_often(rig, waits):
             pass
         assert [answer.json()["code"] for answer in await flood(rig, 1)] == ["TOO_MANY_AT_ONCE"]

@@ -1,5 +1,6 @@
 """What would end or confuse another process: signals without a meaning, and closed standard descriptors."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import trio
 from relay.daemon.process import IGNORED, shielded_process
 from relay.standin.assistant import Behaviour, open_assistant
 from relay.standin.phone import open_phone
-from tests.support.daemons import VAPI_KEY, environment, running_daemon, settings
+from tests.support.daemons import RELAY, VAPI_KEY, environment, running_daemon, settings
 from tests.support.places import OPTIONS
 
 SENDS_ITSELF = """
@@ -131,3 +132,33 @@ def ignores(pid: int, number: signal.Signals) -> bool:
     status = Path(f"/proc/{pid}/status").read_text()
     (mask,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigIgn:"))
     return bool(int(mask, 16) >> (number - 1) & 1)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 1)])
+def test_a_signal_while_the_daemon_starts_ends_it_before_anything_was_begun(
+    number: signal.Signals, status: int, tmp_path: Path
+) -> None:
+    config = tmp_path / "config.toml"
+    os.mkfifo(config)
+    command = [*RELAY, "serve", "--config", str(config)]
+    with (
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment()) as process,
+        config.open("w"),  # which returns when the daemon reads
+    ):
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
+
+    assert process.returncode == status
+    assert errors.strip() == ("" if number is signal.SIGTERM else "Aborted!")
+
+
+@pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGSEGV])
+async def test_a_signal_that_stands_for_a_crash_ends_the_daemon_at_once_and_says_nothing(
+    number: signal.Signals,
+) -> None:
+    async with running_daemon(settings()) as daemon:
+        said = daemon.log()
+        daemon.signal(number)
+        with trio.fail_after(20):
+            assert await daemon.process.wait() == -number
+        assert daemon.log() == said

@@ -11,11 +11,23 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
+from relay.config import LimitsConfig
 from relay.daemon.server import FOR_OPERATORS
 from relay.standin.assistant import Behaviour, open_assistant
 from tests.support.certificates import make_certificate
 from tests.support.daemons import AUTH_TOKEN, VAPI_KEY, running_daemon, settings
-from tests.support.frontrig import PUBLIC, PUBLIC_WSS, FrontRig, connected, open_front, ringing, signature, start
+from tests.support.frontrig import (
+    PUBLIC,
+    PUBLIC_WSS,
+    FrontRig,
+    connected,
+    front_config,
+    open_front,
+    ringing,
+    signature,
+    start,
+)
+from tests.support.late_requests import late_requests
 from tests.support.peers import dialled
 from tests.support.proxies import DEPLOYED, PROXIES, connected_from, deployed_proxy, passing_tcp, program, proxy
 
@@ -55,6 +67,33 @@ async def test_the_client_is_whom_the_proxy_was_asked_by(name: str, rig: FrontRi
 
     assert statuses == {"http": 403, "websocket": 403}
     assert clients == {"http": [CLIENT], "websocket": [CLIENT]}
+
+
+@pytest.mark.parametrize(("name", "hangs_up"), [("nginx", True), ("caddy", True), ("haproxy", False)])
+async def test_a_late_request_waits_no_longer_than_the_proxy_does_when_its_client_is_gone(
+    name: str, *, hangs_up: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if program(name) is None:
+        pytest.skip(f"{name} is not installed: apt-get install {name}")
+    waits = late_requests(monkeypatch)
+    lines = ["GET /nothing HTTP/1.1", f"Host: {HOST}", "Connection: close"]
+    config = front_config(limits=LimitsConfig(connections_per_address=1, **waits.keys))
+    async with open_front(config) as rig:
+        with proxy(name, rig.port, tmp_path) as port:
+            counted = 0
+            while counted < 10:
+                counted += await status_of(port, lines) == 404
+            async with await connected_from(CLIENT, port) as client:
+                await client.send_all("\r\n".join([*lines, "", ""]).encode())
+                with trio.fail_after(20):
+                    await waits.begun.wait()
+            if hangs_up:
+                with trio.fail_after(20):
+                    while not rig.metric("relay_limited_total", limit="requests"):  # noqa: ASYNC110 - a count has no event
+                        await trio.sleep(0.01)
+            else:
+                assert await status_of(port, lines) == 429
+                assert rig.metric("relay_limited_total", limit="connections_per_address") == 1
 
 
 @pytest.mark.parametrize(

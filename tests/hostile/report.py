@@ -15,6 +15,7 @@ _COLUMNS = (
     "up / down ms",
     "frames",
     "holes",
+    "buffer ms",
     "calls",
     "peak MB",
     "left MB",
@@ -30,7 +31,8 @@ _COLUMNS = (
 def show_attacks(outcomes: Sequence[Outcome], console: Console) -> None:
     """Print a row for each attack.
 
-    Delays are the 99th percentile of each direction; frames and calls are those that were lost; MB, descriptors and
+    Delays are the 99th percentile of each direction; frames and calls are those that were lost; `buffer` is by how much
+    the playout buffer of a call was larger than configured; MB, descriptors and
     tasks are those of the relay beyond what it had before; CPU is that of its core; `round` is the CPU time
     between two of its looks at the sockets, 99 % and at most; `late` is how late the callers
     were, 99 % and at most.
@@ -74,6 +76,7 @@ def _cells(outcome: Outcome) -> list[str]:
         pair(outcome.added_ms),
         str(outcome.lost_frames),
         str(outcome.holes),
+        f"+{outcome.larger_buffer_ms:.0f}" if outcome.larger_buffer_ms else "",
         str(outcome.lost_calls),
         f"{outcome.peak_mb:.1f}",
         f"{outcome.left_mb:.1f}",

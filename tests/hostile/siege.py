@@ -30,6 +30,7 @@ from relay.bench.scores import SETTLE_S, SampleWindow, percentiles
 from relay.net.rest import IDLE_CONNECTIONS
 from tests.hostile.attacker import AttackResult, AttackSpec
 from tests.hostile.attacks import BY_NAME
+from tests.hostile.outside import ADMIN_TOKEN, busy_s, descriptors, live_calls
 from tests.hostile.rounds import Rounds
 from tests.hostile.watched import ask_rounds
 
@@ -41,7 +42,8 @@ BACK_S = 10.0
 MEMORY_SLACK_MB = 8.0
 """What the allocator keeps beyond what it had already, and a log of what happened."""
 SAMPLE_S = 0.1
-LOWEST_PRIORITY = 19
+LOWEST_PRIORITY = ("chrt", "--other", "0", "nice", "-n", "19")
+"""Before a command: whatever priority the callers were given, it has the lowest."""
 LOOKS = 10
 CALLS_LOOK_S = 2.0
 """After an attack that makes calls it takes longer: a browser's session is remembered for 15 s after its end."""
@@ -67,6 +69,10 @@ max_calls = 30
 [state]
 url = "sqlite:{folder}/relay.db"
 """
+_ADMIN = """\
+[admin]
+token_file = "{folder}/admin-token"
+"""
 
 
 class Outcome(msgspec.Struct):
@@ -77,8 +83,10 @@ class Outcome(msgspec.Struct):
     much more memory the relay had, at most and in the end. back_s: after how long memory and descriptors were as
     before; None: not within BACK_S. again: the memory was not, and another wave shows whether something is held.
     left_descriptors, left_tasks: how many more there were then. load_late_ms: how late
-    the callers themselves were, the 99th percentile and at most. others_cpu_percent: how much of the relay's core went
-    to other processes. rounds: CPU time of the rounds of the relay's event loop.
+    the callers themselves were, the 99th percentile while it lasted, and at most while holes were counted.
+    others_cpu_percent: how much of the relay's core went to other processes. rounds: CPU time of the rounds of the
+    relay's event loop. larger_buffer_ms: by how much the playout buffer of a call was larger than configured, before or
+    after: the relay makes it so at a hole, and for a while all audio down is so much later, whatever happens then.
     """
 
     name: str
@@ -99,16 +107,19 @@ class Outcome(msgspec.Struct):
     load_late_ms: dict[str, float | None] = {}
     others_cpu_percent: float = 0.0
     rounds: Rounds | None = None
+    larger_buffer_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How the relay's process stands. Tasks are those of its event loop."""
+    """How the relay's process stands. Tasks are those of its event loop. `buffer_ms` is how much of the assistant's
+    audio is to wait, in the call where it is most."""
 
     rss_mb: float
     descriptors: int
     tasks: int
     metrics: Snapshot
+    buffer_ms: float
 
 
 @dataclass
@@ -124,7 +135,7 @@ class Siege:
     """Where the relay tells what it does: see `watched`."""
     outcomes: list[tuple[Outcome, SampleWindow]] = field(default_factory=list)
     broken: bool = False
-    """Calls were lost, or the relay is not as it was: the next attack needs another one."""
+    """Calls were lost, or the relay is not as it was, or its buffers are not: the next attack needs another one."""
 
     def warm_up(self, spec: AttackSpec) -> None:
         """Carry the attack out unjudged, and wait until its connections are gone.
@@ -156,7 +167,7 @@ class Siege:
             outcome.again = True
             outcome = Outcome(spec.name, f"{way}, again")
             self._observe(outcome, spec, spec.seconds)
-        self.broken = _is_broken(outcome)
+        self.broken = _is_broken(outcome) or outcome.larger_buffer_ms > 0
 
     def end(self) -> list[Outcome]:
         """Hang up, and score what was heard: it is compared with what was said."""
@@ -170,6 +181,8 @@ class Siege:
 
     def _observe(self, outcome: Outcome, spec: AttackSpec | None, seconds: float) -> None:
         makes_calls = spec is not None and BY_NAME[spec.name].makes_calls
+        self.reactor.late_s.clear()
+        self.reactor.measuring = True
         try:
             before = self._standing()
         except OSError:
@@ -177,8 +190,7 @@ class Siege:
             self.outcomes.append((outcome, SampleWindow(time.monotonic(), time.monotonic())))
             return
         self._run(CATCH_UP_S)
-        self.reactor.late_s.clear()
-        self.reactor.measuring, began = True, time.monotonic()
+        began = time.monotonic()
         cpu, busy = cpu_s(self.relay.pid), busy_s(self.core)
         ask_rounds(self.inside)
         peak = [before.rss_mb]
@@ -192,12 +204,13 @@ class Siege:
         used_s, busy_for_s = cpu_s(self.relay.pid) - cpu, busy_s(self.core) - busy
         outcome.relay_cpu_percent = round(used_s / took_s * 100, 1)
         outcome.others_cpu_percent = round(max(0.0, busy_for_s - used_s) / took_s * 100, 1)
-        self.reactor.measuring = False
-        outcome.load_late_ms = percentiles([late_s * 1000 for late_s in self.reactor.late_s], 99, 100)
+        outcome.load_late_ms = percentiles([late_s * 1000 for late_s in self.reactor.late_s], 99)
         self._run(SETTLE_S)
         self.outcomes.append((outcome, SampleWindow(began, time.monotonic())))
         outcome.peak_mb = round(peak[0] - before.rss_mb, 1)
         self._judge(outcome, before, began + took_s, CALLS_LOOK_S if makes_calls else SAMPLE_S)
+        self.reactor.measuring = False
+        outcome.load_late_ms |= percentiles([late_s * 1000 for late_s in self.reactor.late_s], 100)
 
     def _judge(self, outcome: Outcome, before: Standing, ended_at: float, look_s: float) -> None:
         before = replace(before, descriptors=before.descriptors + kept_descriptors(outcome.name))
@@ -212,6 +225,7 @@ class Siege:
             outcome.left_mb = round(after.rss_mb - before.rss_mb, 1)
             outcome.left_descriptors = after.descriptors - before.descriptors + kept_descriptors(outcome.name)
             outcome.left_tasks = after.tasks - before.tasks
+            outcome.larger_buffer_ms = max(0.0, before.buffer_ms - TARGET_MS, after.buffer_ms - TARGET_MS)
             outcome.holes = int(
                 sum(counted_between(before.metrics, after.metrics, "relay_playout_holes_total").values())
             )
@@ -233,7 +247,8 @@ class Siege:
     def _standing(self) -> Standing:
         metrics = scrape(self.relay.port)
         tasks = int(metrics.counters["relay_tasks"][""])
-        return Standing(rss_mb(self.relay.pid), descriptors(self.relay.pid), tasks, metrics)
+        buffer_ms = max((call["target_ms"] for call in live_calls(self.relay.port)), default=TARGET_MS)
+        return Standing(rss_mb(self.relay.pid), descriptors(self.relay.pid), tasks, metrics, buffer_ms)
 
     def _sample(self, peak: list[float], until: float) -> float | None:
         now = time.monotonic()
@@ -241,8 +256,8 @@ class Siege:
         return now + SAMPLE_S if now < until and self.reactor.measuring else None
 
     def _carry_out(self, spec: AttackSpec) -> AttackResult:
-        command = [sys.executable, "-m", "tests.hostile.attacker", msgspec.json.encode(spec).decode()]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, preexec_fn=_give_way) as process:  # noqa: PLW1509 - no threads here
+        attacker = (sys.executable, "-m", "tests.hostile.attacker", msgspec.json.encode(spec).decode())
+        with subprocess.Popen([*LOWEST_PRIORITY, *attacker], stdout=subprocess.PIPE) as process:
             if not self.reactor.run_until(
                 time.monotonic() + spec.seconds + ANSWER_S, lambda: process.poll() is not None
             ):
@@ -252,12 +267,6 @@ class Siege:
 
     def _run(self, seconds: float) -> None:
         self.reactor.run_until(time.monotonic() + seconds)
-
-
-def _give_way() -> None:
-    """Have the lowest priority from the first instruction on, whatever priority the callers were given."""
-    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-    os.nice(LOWEST_PRIORITY)
 
 
 def kept_descriptors(name: str) -> int:
@@ -292,24 +301,6 @@ def attach_mute(reactor: Reactor, sock: socket.socket, early: bytes) -> None:
     link.feed(early)
 
 
-def busy_s(core: int | None) -> float:
-    """How long this core has worked (proc(5), /proc/stat: all but idle and waiting for I/O); 0 without one."""
-    for line in Path("/proc/stat").read_text().splitlines():
-        name, *fields = line.split()
-        if name == f"cpu{core}":
-            user, nice, system, _, _, *interrupts = (int(field) for field in fields[:7])
-            return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
-    return 0.0
-
-
-def descriptors(pid: int) -> int:
-    """How many descriptors the process has open; 0 once it is gone."""
-    try:
-        return len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 - one system call, in a loop of sockets
-    except FileNotFoundError:
-        return 0
-
-
 @contextmanager
 def open_siege(*, tasks: bool = False) -> Iterator[Siege]:
     """A relay with its defaults, and CALLS live calls that talk. `tasks`: its tasks are measured. Raises BenchFailed,
@@ -318,7 +309,8 @@ def open_siege(*, tasks: bool = False) -> Iterator[Siege]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="relay-hostile-")))
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        text = configuration(listener.getsockname()[1], folder)
+        text = configuration(listener.getsockname()[1], folder) + _ADMIN.format(folder=folder)
+        (folder / "admin-token").write_text(ADMIN_TOKEN)
         inside = str(folder / "inside")
         module = ("tests.hostile.watched", inside, *["--tasks"] * tasks)
         relay = stack.enter_context(run_configured(folder, text, relay_core, module))

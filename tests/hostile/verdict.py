@@ -20,6 +20,7 @@ def problems(outcomes: Sequence[Outcome], added_max_ms: float) -> tuple[list[str
     """A line for each broken promise, and one for each row whose delays and holes could not be judged.
 
     Audio may be `added_max_ms` later than in the last row without an attack, or than at once if that was not judged.
+    Down, it is as much later as a call's playout buffer is larger, which says nothing about the attack: see `Outcome`.
     """
     broken: list[str] = []
     unknown: list[str] = []
@@ -28,12 +29,17 @@ def problems(outcomes: Sequence[Outcome], added_max_ms: float) -> tuple[list[str
         where = f"{outcome.name}, {outcome.way}"
         broken += [f"{where}: {what}" for what in _lasting(outcome)]
         busy_for_holes, busy = _busy(outcome, "p100", LATE_MAX_MS), _busy(outcome, "p99", LATE_P99_MAX_MS)
+        larger = _larger_buffer(outcome)
+        unjudged = {"up": busy, "down": busy or larger}
         if outcome.way == "no attack":
-            usual = {} if busy else {way: ms for way, ms in outcome.added_ms.items() if ms is not None}
-        for what, cause in ((_audible(outcome), busy_for_holes), (_late(outcome, usual, added_max_ms), busy)):
+            usual = {way: ms for way, ms in outcome.added_ms.items() if ms is not None and not unjudged[way]}
+        late = _late(outcome, usual, added_max_ms)
+        for what, cause in ((_audible(outcome), busy_for_holes), *((late[way], unjudged[way]) for way in late)):
             (unknown if cause else broken).extend(f"{where}: {text}" for text in what)
         if cause := busy or busy_for_holes:
             unknown.append(f"{where}: not judged, machine busy: {cause}")
+        if larger:
+            unknown.append(f"{where}: down not judged: {larger}")
     return broken, unknown
 
 
@@ -84,6 +90,12 @@ def _audible(outcome: Outcome) -> list[str]:
     return [f"{outcome.holes} holes"] if outcome.holes else []
 
 
-def _late(outcome: Outcome, usual: dict[str, float], added_max_ms: float) -> list[str]:
+def _late(outcome: Outcome, usual: dict[str, float], added_max_ms: float) -> dict[str, list[str]]:
     late = {way: ms - usual.get(way, 0.0) for way, ms in outcome.added_ms.items() if ms is not None}
-    return [f"{way} {ms:.0f} ms later" for way, ms in late.items() if ms > added_max_ms]
+    return {way: [f"{way} {ms:.0f} ms later"] for way, ms in late.items() if ms > added_max_ms}
+
+
+def _larger_buffer(outcome: Outcome) -> str:
+    """Why the way down was later whatever the attack did; "" if it was not."""
+    larger_ms = outcome.larger_buffer_ms
+    return f"a playout buffer was {larger_ms:.0f} ms larger, behind a hole" if larger_ms else ""

@@ -355,3 +355,35 @@ async def test_a_body_that_nobody_reads_holds_no_connection_when_its_request_has
                 while open_now:  # noqa: ASYNC110 - a connection's end has no event
                     await trio.sleep(0.01)
         nursery.cancel_scope.cancel()
+
+
+class Steps(trio.abc.Instrument):
+    """Counts the steps of tasks in a round of the event loop: `most` in any."""
+
+    def __init__(self) -> None:
+        self.most = self._now = 0
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._now += 1
+        self.most = max(self.most, self._now)
+
+    def before_io_wait(self, timeout: float) -> None:
+        self._now = 0
+
+
+@pytest.mark.parametrize("begin", [b"", GET[:10]], ids=["silent", "slow head"])
+async def test_a_crowd_of_strangers_that_hangs_up_together_is_no_long_round_of_the_loop(begin: bytes) -> None:
+    crowd, steps = 400, Steps()
+    async with serving(websocket_app(echo)) as port:
+        before = await resources()
+        peers = [socket.create_connection(("127.0.0.1", port)) for _ in range(crowd)]
+        for peer in peers:
+            peer.sendall(begin)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        trio.lowlevel.add_instrument(steps)
+        for peer in peers:
+            peer.close()
+        await resources_return_to(before)
+        trio.lowlevel.remove_instrument(steps)
+
+    assert steps.most < crowd / 2

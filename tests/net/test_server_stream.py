@@ -12,6 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from relay.net import server_stream
 from relay.net.hang_ups import HangUps
 from relay.net.link.fragments import MessageBounds
+from relay.net.readiness import Readiness
 from relay.net.server_stream import LINGER_BYTES, READ_BYTES, ServerStream
 from tests.support.raw_frames import BINARY, FIN, TEXT, raw_frame
 from tests.support.streams import narrow_pair, read_all
@@ -20,10 +21,11 @@ BOUNDS = MessageBounds(1000, 1000)
 
 
 @contextmanager
-def stream_and_peer() -> Iterator[tuple[ServerStream, trio.SocketStream]]:
+def stream_and_peer(readiness: Readiness | None = None) -> Iterator[tuple[ServerStream, trio.SocketStream]]:
     """Over TCP, with buffers of the kernel as small as it allows."""
-    with narrow_pair() as (ours, theirs), closing(HangUps()) as hang_ups:
-        yield ServerStream(ours, BOUNDS, hang_ups), theirs
+    readiness = readiness or Readiness()
+    with narrow_pair() as (ours, theirs), closing(HangUps()) as hang_ups, closing(readiness):
+        yield ServerStream(ours, BOUNDS, hang_ups, readiness), theirs
 
 
 async def test_once_it_is_a_websocket_the_bytes_are_the_links_and_the_librarys_go_nowhere() -> None:
@@ -144,7 +146,8 @@ async def test_it_says_whether_there_is_something_to_read_of_a_peer_that_can_be_
     sent: bytes, ends: str, *, readable: bool
 ) -> None:
     """A peer that only ended its own side still waits for its answer."""
-    with stream_and_peer() as (stream, peer):
+    readiness = Readiness()
+    with stream_and_peer(readiness) as (stream, peer):
         await peer.send_all(sent)
         if ends == "sending":
             await peer.send_eof()
@@ -152,4 +155,7 @@ async def test_it_says_whether_there_is_something_to_read_of_a_peer_that_can_be_
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             peer.socket.close()
         with trio.fail_after(5):
-            assert await stream.wait_readable() == readable
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(readiness.run)
+                assert await stream.wait_readable() == readable
+                nursery.cancel_scope.cancel()

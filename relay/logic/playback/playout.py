@@ -18,10 +18,11 @@ audio before it was played (Twilio Media Streams, messages "mark" and "clear").
 | paused   | any of these, but nothing is sent    | `resume()`                                        | barge-in's own |
 
 Running dry in the middle of speech is a hole; its length is known when speech goes on. A backlog is taken back in
-pauses, by the rule of `relay.logic.pause_rule`: more than `TRIM_SLACK_MS` over the target, or any once `catch_up` is
-called, or a frame that was here was sent so late that all behind it are late. The target is the configured one until
-the first hole or backlog, then it follows the jitter (see `relay.logic.playback.jitter`). Without either, what comes is
-what is sent, byte for byte.
+pauses of the words, by the rule of `relay.logic.pause_rule`: more than `TRIM_SLACK_MS` over the target, or any once
+`catch_up` is called, or once a frame that was here was sent so late that all behind it are late, by a stall of ours or
+by a `pause` that lasted longer than what the caller had to play. The target is the configured one until the first hole
+or backlog, then it follows the jitter (see `relay.logic.playback.jitter`). Without any of this, what comes is what is
+sent, byte for byte.
 """
 
 import math
@@ -188,9 +189,12 @@ class Playout:
         self._paused = True
 
     def resume(self, now: float) -> None:
-        """Go on with the next frame: on the old schedule while the caller still has some to play, else at once."""
+        """Go on with the next frame: on the old schedule while the caller still has some to play, else at once, and
+        catch up in the next pause of the words."""
         self._paused = False
         due_at = self._schedule.due_at
+        if due_at is not None and due_at < now:
+            self.catch_up()
         if due_at is None or due_at < now:
             self._schedule.start(now)
 

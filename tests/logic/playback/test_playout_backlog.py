@@ -54,6 +54,28 @@ def test_what_a_stall_of_our_own_delays_is_caught_up_in_the_next_pause_and_is_no
     assert max(waiting_ms[45], waiting_ms[-1]) <= 140
 
 
+@pytest.mark.parametrize("paused_ms", [20, 60, 160, 260, 400])
+def test_what_a_suspicion_that_was_taken_back_delays_is_caught_up_in_the_next_pause_of_the_words(
+    paused_ms: int,
+) -> None:
+    """Frames come every 20 ms; nothing is sent while playback is paused."""
+    queue = playout()
+    began, over = 50, 50 + paused_ms // 20
+    waiting_ms: list[int] = []
+    for number, frame in enumerate([*words(100), *[silence()] * 60, *words(100, 100)]):
+        now = number * FRAME_S
+        if number == began:
+            queue.pause()
+        if number == over:
+            queue.resume(now)
+        fill(queue, [frame], now)
+        run(queue, now, now)
+        waiting_ms.append(queue.queued_ms)
+
+    assert waiting_ms[95] == pytest.approx(120 + max(0, paused_ms - 100), abs=20)
+    assert max(waiting_ms[45], waiting_ms[-1]) <= 140
+
+
 @given(
     st.lists(st.tuples(st.booleans(), st.integers(1, 60)), min_size=1, max_size=30),
     st.sampled_from([0, 100, 200, 400]),
