@@ -3,23 +3,28 @@ which go on in the other. How long that takes is printed: on a machine of its ow
 
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
+import httpx
 import pytest
 import trio
 
 from relay.bench.process import cpu_s
+from relay.daemon.server import FOR_OPERATORS
 from relay.errors import LegLost
 from relay.logic.browser.kept_session import TURNS_OF_A_PROCESS
 from relay.media.frames import WIDEBAND
+from relay.net.transport import default_tls
 from relay.standin.assistant import Behaviour, open_assistant
 from relay.standin.browser import BrowserOptions, open_browser
 from relay.standin.browser.client import BrowserClient
 from relay.standin.phone import Phone, PhoneEvent, open_phone
+from tests.support.certificates import make_certificate
 from tests.support.daemons import PUBLIC, VAPI_KEY, Daemon, environment, running_daemon, settings
 from tests.support.places import OPTIONS, stop
 from tests.support.proxies import connected_from, haproxy_before, program
@@ -64,7 +69,10 @@ class Cluster:
 
 
 @asynccontextmanager
-async def cluster(redis: RedisServer, folder: Path) -> AsyncIterator[Cluster]:
+async def cluster(
+    redis: RedisServer, folder: Path, certificate: tuple[Path, Path] | None = None
+) -> AsyncIterator[Cluster]:
+    """With a certificate HAProxy speaks TLS, and nothing else."""
     if program("haproxy") is None:
         pytest.skip("haproxy is not installed: apt-get install haproxy")
     behaviour = Behaviour(script="tone", concurrency_limit=1000)
@@ -72,9 +80,9 @@ async def cluster(redis: RedisServer, folder: Path) -> AsyncIterator[Cluster]:
         found = Cluster(assistant.base_url, redis.url, stack)
         for name in found.ports:
             await found.start(name)
-        with haproxy_before(found.ports, folder) as port:
+        with haproxy_before(found.ports, folder, certificate) as port:
             await (await connected_from("127.0.0.1", port)).aclose()
-            found.url = f"http://127.0.0.1:{port}"
+            found.url = f"{'https' if certificate else 'http'}://127.0.0.1:{port}"
             yield found
             await stack.aclose()
 
@@ -232,6 +240,47 @@ async def test_no_call_is_lost_when_one_process_stops_and_others_call_meanwhile(
         assert [caller.gaps_s for caller in others] == [[]] * len(others)
         (handed_over,) = place.daemons["1"].events_of("calls.handed_over")
         assert (handed_over["calls"], handed_over["complete"]) == (len(moved), True)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, Path]]:
+    """Which whoever dials in this process trusts, and nothing else."""
+    made = make_certificate(tmp_path)
+    trusting = ssl.create_default_context(cafile=made[0])
+    monkeypatch.setattr(ssl, "create_default_context", lambda **_: trusting)
+    default_tls.cache_clear()
+    yield made
+    default_tls.cache_clear()
+
+
+async def test_over_tls_calls_spread_and_what_belongs_to_one_comes_to_its_process(
+    redis_server: RedisServer, tmp_path: Path, certificate: tuple[Path, Path]
+) -> None:
+    """As deploy/haproxy has it: TLS ends there, for telephones, pages by WebSocket and by requests."""
+    async with cluster(redis_server, tmp_path, certificate) as place, callers_of(place.url) as callers:
+        assert place.url.startswith("https:")
+        owners = split(place, callers)
+        assert all(owners)
+        for caller in callers:
+            caller.phone.drop()
+        await until_heard_again(callers)
+        assert split(place, callers) == owners
+        for polling in (False, True):
+            async with open_browser(place.url, BrowserOptions(origin=PUBLIC, polling=polling)) as browser:
+                await heard_turn(browser, 1)
+                session_id = browser.ready.session_id
+                await browser.lose()
+                await browser.attach_websocket()
+                await browser.attach_polling()
+                browser.record.frames.clear()
+                await heard_turn(browser, 1)
+                assert browser.ready.session_id == session_id
+        for daemon in place.daemons.values():
+            assert not daemon.events_of("call.taken_over")
+        async with httpx.AsyncClient(base_url=place.url, trust_env=False, timeout=PATIENCE_S) as client:
+            assert [(await client.get(path)).status_code for path in FOR_OPERATORS] == [404] * len(FOR_OPERATORS)
+            with pytest.raises(httpx.RemoteProtocolError):
+                await client.get(place.url.replace("https", "http"))
 
 
 async def test_what_a_call_costs_in_one_process_in_two_and_in_haproxy(
