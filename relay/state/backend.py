@@ -90,6 +90,21 @@ class Backend(Protocol):
         """Take what was left for the asker, the oldest first."""
         ...
 
+    def claim_question(self, question: str, hold_s: float) -> bool:
+        """Be who answers this question, for so long. False: somebody else is, or has answered it.
+
+        It is atomic: of several that ask, one succeeds.
+        """
+        ...
+
+    def keep_answer(self, question: str, answer: bytes, keep_s: float) -> None:
+        """Keep the answer to a question for so long, whoever is to answer it. It is not empty."""
+        ...
+
+    def answer_to(self, question: str) -> bytes | None:
+        """Return the answer that was kept; None if there is none, or none any more."""
+        ...
+
     def beat(self) -> None:
         """Renew the lease, and remove what has expired."""
         ...

@@ -30,6 +30,8 @@ class MemoryTables:
     alive_until: dict[str, float] = field(default_factory=dict)
     notes: dict[str, _Note] = field(default_factory=dict)
     letters: dict[str, list[bytes]] = field(default_factory=dict)
+    answers: dict[str, tuple[bytes, float]] = field(default_factory=dict)
+    """Until when; an empty one is still to come."""
 
 
 class MemoryBackend:
@@ -108,12 +110,25 @@ class MemoryBackend:
     def letters(self) -> list[bytes]:
         return self._tables.letters.pop(self._owner, [])
 
+    def claim_question(self, question: str, hold_s: float) -> bool:
+        if self._answer(question) is not None:
+            return False
+        self._tables.answers[question] = b"", self._wall() + hold_s
+        return True
+
+    def keep_answer(self, question: str, answer: bytes, keep_s: float) -> None:
+        self._tables.answers[question] = answer, self._wall() + keep_s
+
+    def answer_to(self, question: str) -> bytes | None:
+        return self._answer(question) or None
+
     def beat(self) -> None:
         now = self._wall()
         tables = self._tables
         tables.rows = {sid: row for sid, row in tables.rows.items() if row.expires_at > now}
         tables.alive_until = {owner: until for owner, until in tables.alive_until.items() if until > now}
         tables.notes = {it: note for it, note in tables.notes.items() if note.expires_at > now}
+        tables.answers = {it: answer for it, answer in tables.answers.items() if answer[1] > now}
         tables.alive_until[self._owner] = now + self._lease_s
 
     def retire(self) -> None:
@@ -129,6 +144,10 @@ class MemoryBackend:
     def _note(self, assistant_call_id: str) -> _Note | None:
         note = self._tables.notes.get(assistant_call_id)
         return note if note and note.expires_at > self._wall() else None
+
+    def _answer(self, question: str) -> bytes | None:
+        answer, until = self._tables.answers.get(question, (None, 0.0))
+        return answer if until > self._wall() else None
 
     def _may_have(self, row: _Row | None) -> bool:
         return row is None or row.owner == self._owner or self._tables.alive_until.get(row.owner, 0) <= self._wall()

@@ -18,6 +18,7 @@ _CALL = "relay:call:"
 _OWNER = "relay:owner:"
 _ASSISTANT_CALL = "relay:assistant-call:"
 _LETTERS = "relay:letters:"
+_ANSWER = "relay:answer:"
 _ONE_MORE_TRY = 1
 """A connection that the server closed while it was idle is found out only by using it."""
 
@@ -72,6 +73,10 @@ redis.call('PEXPIRE', waiting, {round(LETTER_KEPT_S * 1000)})
 _DELETE = "if redis.call('HGET', KEYS[1], 'owner') == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
 
+def _ms(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
+
+
 class RedisBackend:
     """A `Backend` in Redis. Every wait for the server ends after `timeout_s`.
 
@@ -91,7 +96,7 @@ class RedisBackend:
         lease_s: float = LEASE_S,
     ) -> None:
         self._owner = owner
-        self._lease_ms = max(1, round(lease_s * 1000))
+        self._lease_ms = _ms(lease_s)
         self._client: Redis = Redis.from_url(
             url,
             password=password,
@@ -165,6 +170,19 @@ class RedisBackend:
             pipeline.delete(_LETTERS + self._owner)
             found, _ = pipeline.execute()
         return [bytes(letter) for letter in found]
+
+    def claim_question(self, question: str, hold_s: float) -> bool:
+        with self._operation() as client:
+            return bool(client.set(_ANSWER + question, b"", nx=True, px=_ms(hold_s)))
+
+    def keep_answer(self, question: str, answer: bytes, keep_s: float) -> None:
+        with self._operation() as client:
+            client.set(_ANSWER + question, answer, px=_ms(keep_s))
+
+    def answer_to(self, question: str) -> bytes | None:
+        with self._operation() as client:
+            found: Any = client.get(_ANSWER + question)
+        return bytes(found) if found else None
 
     def beat(self) -> None:
         with self._operation() as client:
