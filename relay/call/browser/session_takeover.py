@@ -50,14 +50,17 @@ class SessionTakeover:
         """
         if self._store is None or self._calls.has_ended(sid_of(session_id)):
             return None
-        if self._calls.draining or self._calls.find(sid_of(session_id)):  # the latter ends, as another has taken it
-            raise RequestRefused(503, "DRAINING", "the relay is being replaced: try again in a moment")
+        if self._calls.draining or self._calls.find(sid_of(session_id)):  # another has taken it, and here it ends
+            raise _draining()
         with self._one_more():
             try:
-                return await self._take(self._store, sid_of(session_id), fingerprint(token))
+                taken = await self._take(self._store, sid_of(session_id), fingerprint(token))
             except StateUnavailable:
                 text = "where the session is cannot be found out now: try again in a moment"
                 raise RequestRefused(503, "STATE_UNAVAILABLE", text) from None
+        if self._calls.draining:
+            raise _draining()
+        return taken
 
     async def _take(self, store: StateStore, sid: str, sha256: str) -> CallRecord | None:
         known = await store.load(sid)
@@ -83,3 +86,7 @@ class SessionTakeover:
             yield
         finally:
             self._asking -= 1
+
+
+def _draining() -> RequestRefused:
+    return RequestRefused(503, "DRAINING", "the relay is being replaced: try again in a moment")
