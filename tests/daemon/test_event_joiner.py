@@ -1,7 +1,7 @@
 """Server messages find their calls: in another process, and after the end. What is shared is the store alone."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ from relay.metrics import Metrics
 from relay.standin.http import Response
 from relay.state import StateStore
 from relay.state.backend import Backend
+from relay.state.event_journal import AssistantCallNote
 from relay.state.memory import MemoryBackend, MemoryTables
 from relay.state.redis import RedisBackend
 from relay.state.store import inline, one_worker
@@ -138,6 +139,25 @@ async def test_what_a_control_asks_of_the_telephone_of_another_process_is_done_t
 
     assert f"<Number>{NUMBER}</Number>" in answer.text
     assert NUMBER not in str(logs)
+    await shared.aclose()
+
+
+def events_in(logs: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [line["event"] for line in logs]
+
+
+async def test_a_hang_up_is_done_there_too_unless_the_assistant_that_asks_has_lost_the_call(stores: Stores) -> None:
+    shared = stores("three")
+    async with rig(stores("one")) as one, rig(stores("two")) as two:
+        call_id, assistant_call_id = await call_with_assistant(one)
+        await noted(shared, assistant_call_id)
+        await shared.note(AssistantCallNote("lost", call_id, SID))
+        with capture_logs() as logs:
+            assert await post(two, "phone-call-control", "lost", request="hang-up") == {}
+            await until(lambda: "webhook.joined" in events_in(logs))
+            assert "assistant.hangs_up" not in events_in(logs)
+            assert await post(two, "phone-call-control", assistant_call_id, request="hang-up") == {}
+            await until(lambda: "assistant.hangs_up" in events_in(logs))
     await shared.aclose()
 
 
