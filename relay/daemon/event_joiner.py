@@ -179,9 +179,9 @@ class EventJoiner:
                 self._lost.inc(len(letters))
                 raise
         if self._calls.begun:
-            for letter in await store.letters():
-                if answer := self._receive(letter):
-                    await store.keep_answer(*answer, ANSWER_KEPT_S)
+            answers = [self._receive(letter) for letter in await store.letters()]
+            for question, answer in filter(None, answers):
+                await store.keep_answer(question, answer, ANSWER_KEPT_S)
 
     def _receive(self, data: bytes) -> tuple[str, bytes] | None:
         """Returns the question, and its answer, where somebody waits for one."""

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from relay.state.backend import LEASE_S, LETTERS_MAX, Claim
+from relay.state.backend import LEASE_S, LETTERS_MAX, Claim, answer_in, answered, pending
 
 
 @dataclass(slots=True)
@@ -31,7 +31,7 @@ class MemoryTables:
     notes: dict[str, _Note] = field(default_factory=dict)
     letters: dict[str, list[bytes]] = field(default_factory=dict)
     answers: dict[str, tuple[bytes, float]] = field(default_factory=dict)
-    """Until when; an empty one is still to come."""
+    """What is kept under each question, and until when."""
 
 
 class MemoryBackend:
@@ -111,16 +111,17 @@ class MemoryBackend:
         return self._tables.letters.pop(self._owner, [])
 
     def claim_question(self, question: str, hold_s: float) -> bool:
-        if self._answer(question) is not None:
+        mine = pending(self._owner)
+        if self._answer(question) not in {None, mine}:
             return False
-        self._tables.answers[question] = b"", self._wall() + hold_s
+        self._tables.answers[question] = mine, self._wall() + hold_s
         return True
 
     def keep_answer(self, question: str, answer: bytes, keep_s: float) -> None:
-        self._tables.answers[question] = answer, self._wall() + keep_s
+        self._tables.answers[question] = answered(answer), self._wall() + keep_s
 
     def answer_to(self, question: str) -> bytes | None:
-        return self._answer(question) or None
+        return answer_in(self._answer(question))
 
     def beat(self) -> None:
         now = self._wall()

@@ -12,7 +12,7 @@ from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from relay.state.backend import LEASE_S, LETTER_KEPT_S, LETTERS_MAX, Claim
+from relay.state.backend import LEASE_S, LETTER_KEPT_S, LETTERS_MAX, Claim, answer_in, answered, pending
 
 _CALL = "relay:call:"
 _OWNER = "relay:owner:"
@@ -172,17 +172,22 @@ class RedisBackend:
         return [bytes(letter) for letter in found]
 
     def claim_question(self, question: str, hold_s: float) -> bool:
+        mine = pending(self._owner)
         with self._operation() as client:
-            return bool(client.set(_ANSWER + question, b"", nx=True, px=_ms(hold_s)))
+            # The client may have tried twice, the first time with success, and not have had the answer.
+            return bool(client.set(_ANSWER + question, mine, nx=True, px=_ms(hold_s))) or self._kept(question) == mine
 
     def keep_answer(self, question: str, answer: bytes, keep_s: float) -> None:
         with self._operation() as client:
-            client.set(_ANSWER + question, answer, px=_ms(keep_s))
+            client.set(_ANSWER + question, answered(answer), px=_ms(keep_s))
 
     def answer_to(self, question: str) -> bytes | None:
-        with self._operation() as client:
-            found: Any = client.get(_ANSWER + question)
-        return bytes(found) if found else None
+        with self._operation():
+            return answer_in(self._kept(question))
+
+    def _kept(self, question: str) -> bytes | None:
+        found: Any = self._client.get(_ANSWER + question)
+        return None if found is None else bytes(found)
 
     def beat(self) -> None:
         with self._operation() as client:

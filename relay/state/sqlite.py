@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from relay.state.backend import LEASE_S, LETTER_KEPT_S, LETTERS_MAX, Claim
+from relay.state.backend import LEASE_S, LETTER_KEPT_S, LETTERS_MAX, Claim, answer_in, answered, pending
 from relay.state.sqlite_file import SqliteFile
 
 FILE_NAME = "relay.db"
@@ -84,8 +84,9 @@ _BOUND_LETTERS = (
 _LETTERS = "SELECT letter FROM letters WHERE owner = :owner ORDER BY number"
 _TAKEN_LETTERS = "DELETE FROM letters WHERE owner = :owner"
 _CLAIM_QUESTION = (
-    "INSERT INTO answers VALUES (:question, x'', :until) ON CONFLICT (question) DO UPDATE"
-    " SET answer = x'', expires_at = excluded.expires_at WHERE answers.expires_at <= :now"
+    "INSERT INTO answers VALUES (:question, :pending, :until) ON CONFLICT (question) DO UPDATE"
+    " SET answer = excluded.answer, expires_at = excluded.expires_at"
+    " WHERE answers.expires_at <= :now OR answers.answer = excluded.answer"
 )
 _KEEP_ANSWER = "INSERT OR REPLACE INTO answers VALUES (:question, :answer, :until)"
 _ANSWER = "SELECT answer FROM answers WHERE question = :question AND expires_at > :now"
@@ -216,19 +217,19 @@ class SqliteBackend:
 
     def claim_question(self, question: str, hold_s: float) -> bool:
         with self._transaction() as connection:
-            values = self._values(question=question, until=self._time() + hold_s)
+            values = self._values(question=question, pending=pending(self._owner), until=self._time() + hold_s)
             return connection.execute(_CLAIM_QUESTION, values).rowcount == 1
 
     def keep_answer(self, question: str, answer: bytes, keep_s: float) -> None:
         with self._transaction() as connection:
             self._wiped = False
-            values = self._values(question=question, answer=answer, until=self._time() + keep_s)
+            values = self._values(question=question, answer=answered(answer), until=self._time() + keep_s)
             connection.execute(_KEEP_ANSWER, values)
 
     def answer_to(self, question: str) -> bytes | None:
         with self._transaction() as connection:
             row = connection.execute(_ANSWER, self._values(question=question)).fetchone()
-            return (bytes(row[0]) or None) if row else None
+            return answer_in(bytes(row[0])) if row else None
 
     def beat(self) -> None:
         with self._transaction() as connection:
