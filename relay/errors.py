@@ -149,6 +149,21 @@ class RequestRefused(RelayError):
         self.code = code
 
 
+class SessionElsewhere(RequestRefused):
+    """The session is another process's, which lives. `session_id` is the id by which it is reached; "": that is not
+    known, or none of the client's business."""
+
+    code = "SESSION_ELSEWHERE"
+
+    def __init__(self, session_id: str = "") -> None:
+        if session_id:
+            text = "another process has this session: ask again with the sessionId in this answer"
+        else:
+            text = "this session was another process's, which does not answer: begin a new one"
+        super().__init__(421, self.code, text)
+        self.session_id = session_id
+
+
 class StateUnavailable(RelayError):
     """The state store did not do what was asked, or not in time: worth another try, and no reason to end a call."""
 

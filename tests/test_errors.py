@@ -25,6 +25,7 @@ from relay.errors import (
     RelayError,
     RemoteProtocolError,
     RequestRefused,
+    SessionElsewhere,
     StartFailed,
     StartUnusable,
     StateUnavailable,
@@ -46,6 +47,7 @@ WITH_ONE_CODE: list[type[RelayError]] = [
     AuthRejected,
     StateUnavailable,
     RecordTaken,
+    SessionElsewhere,
 ]
 WITH_A_CODE_FOR_EACH_CASE = [
     RemoteProtocolError("what", "CASE"),

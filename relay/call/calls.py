@@ -171,33 +171,34 @@ class Calls:
         sid: str,
         caller_format: AudioFormat = TELEPHONE,
         *,
-        kept: bool = True,
+        browsers_id: str | None = None,
         variables: Mapping[str, str] | None = None,
     ) -> Call:
         """The call of this CallSid; a new one takes a place and starts to dial. Raises CallRefused.
 
-        `kept`: it is the telephone's, and another process may go on with it when this one is gone. `variables` are what
-        the assistant of a new one is told of the caller.
+        `browsers_id`: the caller is a browser, for which the call is to have this id of ours. `variables` are what the
+        assistant of a new one is told of the caller.
         """
         if call := self._by_sid.get(sid):
             return call
         if cause := self.refusal_cause:
             reason = REFUSAL_REASONS[cause]
-            if kept:  # browsers may ask without end: see BrowserSessions
+            if browsers_id is None:  # browsers may ask without end: see BrowserSessions
                 log.info("call.refused", reason=reason, cause=cause, call_sid=sid)
             self.services.metrics.calls.labels(EndReason.REFUSED).inc()
             self.services.metrics.calls_refused.labels(cause).inc()
             raise CallRefused(reason, cause)
-        note = self.checkpoints.note if kept else None
-        services = self.services
-        record = new_record(sid, services.config, self._pool.first.name, trio.current_time(), variables)
+        services, first, now = self.services, self._pool.first.name, trio.current_time()
+        record = new_record(sid, services.config, first, now, call_id=browsers_id, variables=variables)
+        note = self.checkpoints.note
         return self._begin(Call(record, services, self._pool, caller_format, note, burden=self._burden))
 
     def go_on(self, past: CallRecord) -> Call:
         """The call that another process has left so; it takes no new place, and keeps the rules that it began with."""
+        caller_format = TELEPHONE if past.session is None else past.session.heard
         if call := self._by_sid.get(past.call_sid):
             return call
-        call = Call(past, self.services, self._pool, TELEPHONE, self.checkpoints.note, burden=self._burden)
+        call = Call(past, self.services, self._pool, caller_format, self.checkpoints.note, burden=self._burden)
         age_s = max(0.0, round(trio.current_time() - past.started_at, 3))
         log.info("call.taken_over", call_id=call.id, call_sid=call.sid, age_s=age_s, turns=len(past.conversation))
         return self._begin(call)

@@ -17,6 +17,7 @@ from relay.call.playback.playback import Playback
 from relay.call.report.events import CallEvent, Said
 from relay.call.report.report import Report
 from relay.config import Config
+from relay.logic.browser.kept_session import KeptSession
 from relay.logic.caller.reattach import ReattachRules
 from relay.logic.end_reason import REFUTABLE, EndReason
 from relay.metrics import Metrics
@@ -39,14 +40,25 @@ Note = Callable[[CallRecord], None]
 log = structlog.get_logger(__name__)
 
 
+def new_call_id(config: Config) -> str:
+    """An id of ours, of 128 random bits, which begins with the name of this process."""
+    return owned_name(secrets.token_hex(16), config.server.instance)
+
+
 def new_record(
-    call_sid: str, config: Config, assistant: str, now: float, variables: Mapping[str, str] | None = None
+    call_sid: str,
+    config: Config,
+    assistant: str,
+    now: float,
+    *,
+    call_id: str | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> CallRecord:
     """The record of a call that begins now with this assistant, which is told `variables` of the caller."""
     reconnect = config.reconnect
     return CallRecord(
         call_sid=call_sid,
-        call_id=owned_name(secrets.token_hex(16), config.server.instance),
+        call_id=call_id or new_call_id(config),
         assistant=assistant,
         variables=dict(variables or {}),
         started_at=now,
@@ -85,6 +97,8 @@ class Checkpoint:
         self._note = note
         self.stopped = False
         """Another process has the call now."""
+        self.session: Callable[[], KeptSession] | None = None
+        """Says how the browser's session stands; None: the caller is a telephone."""
         self.last: CallRecord | None = None
         """How the call stood when it ended; None: it has not."""
         self._forwarder = forwarder
@@ -130,7 +144,7 @@ class Checkpoint:
             self._news.fire()
 
     def _record(self, expires_at: float, end_reason: str | None) -> CallRecord:
-        kept = end_reason is None or end_reason in REFUTABLE
+        kept = end_reason is None or (end_reason in REFUTABLE and self.session is None)
         return CallRecord(
             call_sid=self._began.call_sid,
             call_id=self._began.call_id,
@@ -146,6 +160,7 @@ class Checkpoint:
             tokens=self._tokens,
             end_reason=end_reason,
             ended_before=self._began.ended_before,
+            session=self.session() if self.session is not None and end_reason is None else None,
         )
 
 
@@ -183,7 +198,8 @@ class Checkpoints:
                 await self._behind.written(call_sid)
 
     async def hand_over(self, live: Iterable[Checkpoint]) -> None:
-        """Write how these calls stand and leave them to the next process: nothing is noted from then on."""
+        """Write how these calls stand and leave them to the next process: nothing is noted from then on, and all are
+        `stopped`."""
         if self._behind is None:
             return
         calls = list(live)
@@ -191,6 +207,8 @@ class Checkpoints:
             checkpoint.note()
         self.handed_over = True
         complete = await self._behind.hand_over(HAND_OVER_S)
+        for checkpoint in calls:
+            checkpoint.stop()
         if calls:
             log.info("calls.handed_over", calls=len(calls), complete=complete)
 

@@ -15,7 +15,7 @@ from quart_trio import QuartTrio
 from quart_trio.wrappers import TrioResponse
 from werkzeug.exceptions import HTTPException
 
-from relay.errors import AuthRejected, RemoteProtocolError, RequestRefused
+from relay.errors import AuthRejected, RemoteProtocolError, RequestRefused, SessionElsewhere
 from relay.net.asgi_socket import AsgiSocket
 
 log = structlog.get_logger(__name__)
@@ -39,15 +39,20 @@ class ErrorAnswer:
     code: str
     text: str
     headers: dict[str, str] = field(default_factory=dict)
+    session_id: str = ""
+    """Where the client's session is to be had, if anywhere else."""
 
     @property
     def body(self) -> dict[str, str]:
-        return {"error": self.text, "code": self.code}
+        where = {"sessionId": self.session_id} if self.session_id else {}
+        return {"error": self.text, "code": self.code, **where}
 
 
 def error_answer(error: Exception, *, path: str, method: str) -> ErrorAnswer:
     """What to answer to a request whose handler raised this. A crash of ours is logged, with `path` and `method`."""
     match error:
+        case SessionElsewhere(status=status, code=code, session_id=session_id):
+            answer = ErrorAnswer(status, code, str(error), session_id=session_id)
         case RequestRefused(status=status, code=code):
             answer = ErrorAnswer(status, code, str(error))
         case AuthRejected(code=code):

@@ -10,6 +10,7 @@ from functools import partial
 import trio
 from structlog.contextvars import bound_contextvars
 
+from relay.call.browser.outbox import BrowserOutbox
 from relay.call.browser.session import BrowserSession
 from relay.daemon.client_gate import CLIENT, TOKEN, ClientGate
 from relay.daemon.endpoint_context import EndpointContext
@@ -88,8 +89,8 @@ class ClientPolling:
 
     async def send_audio(self, request: AsgiRequest, session_id: str) -> None:
         """Any number of frames. What is good of them is taken, whatever is wrong with the others."""
-        session = self._live(session_id, request)
-        with bound_contextvars(call_id=session.id):
+        session = await self._live(session_id, request)
+        with bound_contextvars(call_id=session.call_id):
             received, first = 0, None
             for frame in browser.parse_frames(await request.read(AUDIO_BODY_MAX_BYTES), session.declared):
                 if session.over:
@@ -111,7 +112,7 @@ class ClientPolling:
 
     async def send_message(self, request: AsgiRequest, session_id: str) -> None:
         """`played` or `stop`."""
-        session = self._live(session_id, request)
+        session = await self._live(session_id, request)
         body = await request.read(TEXT_BODY_MAX_BYTES)
         try:
             event = _message(body)
@@ -125,11 +126,11 @@ class ClientPolling:
 
     async def poll(self, request: AsgiRequest, session_id: str) -> None:
         """Wait for messages behind `after`, and answer with all there are."""
-        session = self._sessions.find(session_id, request.header("authorization"))
-        cursor = _cursor(request.query("after"), session.leg.outbox.last)
+        session = await self._reach(session_id, request)
+        cursor = _cursor(request.query("after"), session.leg.outbox)
         if session.over and cursor == session.leg.outbox.last and not session.leg.outbox.has_after(cursor):
             raise RequestRefused(410, "SESSION_OVER", "the session has ended, and everything was said")
-        with bound_contextvars(call_id=session.id):
+        with bound_contextvars(call_id=session.call_id):
             await self._wait(request, session, cursor)
         messages, gap = session.leg.outbox.read(cursor, MESSAGES_MAX)
         numbered: list[browser_down.Numbered] = list(messages)
@@ -153,8 +154,13 @@ class ClientPolling:
             if fenced.is_set():
                 raise RequestRefused(409, "SESSION_MOVED", "another connection has taken this session over")
 
-    def _live(self, session_id: str, request: AsgiRequest) -> BrowserSession:
-        session = self._sessions.find(session_id, request.header("authorization"))
+    async def _reach(self, session_id: str, request: AsgiRequest) -> BrowserSession:
+        if not self._sessions.has(session_id):  # to look for it elsewhere costs more
+            self._starts.count(request.client)
+        return await self._sessions.reach(session_id, request.header("authorization"), request.client)
+
+    async def _live(self, session_id: str, request: AsgiRequest) -> BrowserSession:
+        session = await self._reach(session_id, request)
         if session.over:
             raise _session_over()
         request.slow = partial(self._slow_bodies.hold, session.id)
@@ -172,10 +178,11 @@ def _message(body: bytes) -> browser.Event:
         raise RemoteProtocolError("the body is not UTF-8", WireCode.NOT_JSON) from None
 
 
-def _cursor(after: str | None, last: int) -> int:
+def _cursor(after: str | None, outbox: BrowserOutbox) -> int:
     text = "0" if after is None else after
     if not (text.isascii() and text.isdigit()) or len(text) > 10:
         raise RemoteProtocolError("after must be the number of the last message had", WireCode.FIELD_INVALID)
-    if int(text) > last:
-        raise RequestRefused(400, "CURSOR_AHEAD", f"after is {text}, but the last message had {last}")
+    outbox.go_on_behind(int(text))
+    if int(text) > outbox.last:
+        raise RequestRefused(400, "CURSOR_AHEAD", f"after is {text}, but the last message had {outbox.last}")
     return int(text)

@@ -5,7 +5,8 @@
 | upgrade  | nothing: decided from the head    |                          | 403, 429, 503, or accepted                 |
 | starting | the first message                 | `client.start_timeout_s` | an error and 1008, or attached             |
 | attached | the socket, another connection,   | those of the session     | all that is queued is written, closed with |
-|          | the end of the call               |                          | 1000; SESSION_MOVED and 1008 if fenced     |
+|          | the end of the call               |                          | 1000; 1012 if another process has the call;|
+|          |                                   |                          | SESSION_MOVED and 1008 if fenced           |
 
 A first message that is no `start` begins a session with the usual format, and is its first audio.
 """
@@ -21,7 +22,7 @@ from relay.call.browser.sessions import BrowserSessions
 from relay.daemon.answers import refuse
 from relay.daemon.client_gate import ClientGate
 from relay.daemon.endpoint_context import EndpointContext
-from relay.errors import LegLost, RemoteProtocolError, RequestRefused
+from relay.errors import LegLost, RemoteProtocolError, RequestRefused, SessionElsewhere
 from relay.media.frames import WIDEBAND
 from relay.net.asgi_socket import AsgiSocket, Receive, Scope, Send
 from relay.net.link.link import SILENT_LIMIT_S
@@ -30,6 +31,8 @@ from relay.wire.browser import ClientStart
 
 BAD_STARTS_MAX = 5
 POLICY_VIOLATION = 1008
+SERVICE_RESTART = 1012
+"""IANA's registry of close codes: the client may attach again, to the process that follows."""
 
 log = structlog.get_logger(__name__)
 
@@ -72,7 +75,7 @@ class ClientSocketEndpoint:
             return
         socket.admit()
         session, start, first = begun
-        with bound_contextvars(call_id=session.id):
+        with bound_contextvars(call_id=session.call_id):
             await ClientConnection(socket, session).run(start, self._sessions.renew_resume(session), first)
 
     async def _begin(
@@ -82,16 +85,17 @@ class ClientSocketEndpoint:
         try:
             event = await self._first_event(socket)
             start = event if isinstance(event, ClientStart) else ClientStart()
-            session = self._session(start, socket.header("origin"), address)
+            session = await self._session(start, socket.header("origin"), address)
         except RequestRefused as refused:
             self._refusals.info("client.refused", refused.code, code=refused.code)
-            await self._tell(socket, refused.code, str(refused))
+            session_id = refused.session_id if isinstance(refused, SessionElsewhere) else ""
+            await socket.send(browser_down.refusal(refused.code, str(refused), session_id))
             return None
         return session, start, None if event is start else event
 
-    def _session(self, start: ClientStart, origin: str | None, address: str) -> BrowserSession:
+    async def _session(self, start: ClientStart, origin: str | None, address: str) -> BrowserSession:
         if start.resume is not None:
-            return self._sessions.resume(start.resume, start)
+            return await self._sessions.resume(start.resume, start, address)
         self._gate.check_start(origin, start.token)
         return self._sessions.begin(start, address)
 
@@ -190,6 +194,8 @@ class ClientConnection:
                 outbox.written(number)
                 cursor = number
             if not messages and outbox.closed:
+                if self._session.goes_on_elsewhere:
+                    self._close_code = SERVICE_RESTART
                 return
         self._close_code = POLICY_VIOLATION
         await self._send_error("SESSION_MOVED", "another connection has taken this session over")

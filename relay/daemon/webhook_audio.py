@@ -43,7 +43,7 @@ class WebhookAudio:
     async def receive(self, request: AsgiRequest, _part: str) -> None:
         """Answer with the length of the body and the rate at which it was read, both as they came in."""
         self._uploads.count(request.client)
-        session = self._session(request)
+        session = await self._session(request)
         form = await _judge(request)
         if session is None and form is not None:  # it is whole samples or not, and nobody hears them: nothing to keep
             received, rate_hz = await request.count(BODY_MAX_BYTES), form.rate_hz
@@ -56,11 +56,11 @@ class WebhookAudio:
                 _speak(session, pcm)
         await request.answer(200, json.dumps({"received": received, "sampleRate": rate_hz}).encode())
 
-    def _session(self, request: AsgiRequest) -> BrowserSession | None:
+    async def _session(self, request: AsgiRequest) -> BrowserSession | None:
         session_id = request.query("session")
         if session_id is None:
             return None
-        session = self._sessions.find(session_id, request.header("authorization"))
+        session = await self._sessions.reach(session_id, request.header("authorization"), request.client)
         if session.over:
             raise RequestRefused(410, "SESSION_OVER", "the session has ended")
         request.slow = partial(self._slow_bodies.hold, session.id)
@@ -130,6 +130,6 @@ def _check_duration(duration_s: float) -> None:
 def _speak(session: BrowserSession, pcm: bytes) -> None:
     if pcm:
         session.seen()
-    with bound_contextvars(call_id=session.id):
+    with bound_contextvars(call_id=session.call_id):
         if not session.spoken.add(pcm):
             raise RequestRefused(429, "TOO_MUCH_AUDIO", "what was sent before is still being spoken: send it later")

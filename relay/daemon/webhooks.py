@@ -14,6 +14,7 @@ from relay.config import Config
 from relay.daemon.event_forwarder import EventForwarder
 from relay.daemon.event_joiner import EventJoiner
 from relay.daemon.event_queue import EventQueue
+from relay.daemon.shared_answers import SharedAnswers
 from relay.metrics import Metrics
 from relay.net.poster import Poster
 from relay.net.rest import open_rest_client
@@ -22,6 +23,8 @@ from relay.state import StateStore
 from relay.state.event_journal import EventJournal
 from relay.state.sqlite import file_of
 
+ASKING_MARGIN_S = 3.0
+"""Asking takes `events.timeout_s` at most, and what is done before and behind it."""
 LEASE_MARGIN_S = 10.0
 """A delivery takes `events.timeout_s` at most, and what follows it in this process."""
 
@@ -32,6 +35,7 @@ class WebhookServices:
 
     queue: EventQueue
     joiner: EventJoiner
+    answers: SharedAnswers
     forwarder: EventForwarder | None
 
 
@@ -71,5 +75,7 @@ async def open_webhooks(
             joiner = EventJoiner(queue, calls, store, metrics, recorder.after_end)
             nursery.start_soon(joiner.run)
             with calls.listeners.listening(joiner.note_call):
-                yield WebhookServices(queue, joiner, forwarder)
+                yield WebhookServices(
+                    queue, joiner, SharedAnswers(store, events.timeout_s + ASKING_MARGIN_S), forwarder
+                )
             nursery.cancel_scope.cancel()

@@ -11,6 +11,7 @@ from hashlib import sha256
 from relay.errors import AuthRejected, RequestRefused
 
 _TOKEN_BYTES = 24
+_BEHIND_SESSION = "."
 MAX_TOKENS = 4096
 """Far more than calls can ring within a token's life."""
 USED_MAX = 4096
@@ -86,11 +87,10 @@ class Tokens:
 
 
 class ResumeTokens:
-    """The token with which each browser session may be taken up again: one at a time, and good once. It begins with
-    `prefix`."""
+    """The token with which each browser session may be taken up again: one at a time, and good once. It begins with the
+    session's id, by which a process that does not know it finds the session."""
 
-    def __init__(self, prefix: str = "") -> None:
-        self._prefix = prefix
+    def __init__(self) -> None:
         self._valid: dict[bytes, str] = {}
         self._by_session: dict[str, bytes] = {}
         self._used: dict[bytes, None] = {}
@@ -98,7 +98,7 @@ class ResumeTokens:
     def issue(self, session_id: str) -> str:
         """A new token of 192 random bits for this session; the one before is void."""
         self.discard(session_id)
-        token = self._prefix + secrets.token_urlsafe(_TOKEN_BYTES)
+        token = f"{session_id}{_BEHIND_SESSION}{secrets.token_urlsafe(_TOKEN_BYTES)}"
         key = _key(token)
         self._valid[key] = session_id
         self._by_session[session_id] = key
@@ -118,10 +118,22 @@ class ResumeTokens:
             raise RequestRefused(403, "RESUME_USED", "the resume token was used before: it is good once")
         raise RequestRefused(403, "RESUME_UNKNOWN", "the resume token belongs to no session: begin a new one")
 
+    def adopt(self, session_id: str, sha256: str) -> None:
+        """Another process has issued the token with this hash, in hexadecimal, for this session: it is good here."""
+        self.discard(session_id)
+        key = bytes.fromhex(sha256)
+        self._valid[key] = session_id
+        self._by_session[session_id] = key
+
     def discard(self, session_id: str) -> None:
         """The session is over, or gets another token: the one it has is void."""
         if key := self._by_session.pop(session_id, None):
             del self._valid[key]
+
+
+def session_of(resume_token: str) -> str:
+    """The id of the session for which this token was issued; "" for what is no such token."""
+    return resume_token.rpartition(_BEHIND_SESSION)[0]
 
 
 def fingerprint(token: str) -> str:

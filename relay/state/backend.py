@@ -28,6 +28,21 @@ class Claim:
     taken: bool
 
 
+def pending(owner: str) -> bytes:
+    """What is kept under a question while this owner is to answer it."""
+    return b"?" + owner.encode()
+
+
+def answered(answer: bytes) -> bytes:
+    """What is kept under a question that has this answer."""
+    return b"=" + answer
+
+
+def answer_in(kept: bytes | None) -> bytes | None:
+    """The answer in what is kept; None: there is none yet."""
+    return kept[1:] if kept is not None and kept.startswith(b"=") else None
+
+
 class Backend(Protocol):
     """A place that keeps records, as one owner sees it.
 
@@ -89,6 +104,22 @@ class Backend(Protocol):
 
     def letters(self) -> list[bytes]:
         """Take what was left for the asker, the oldest first."""
+        ...
+
+    def claim_question(self, question: str, hold_s: float) -> bool:
+        """Be who answers this question, for so long; the asker may be already. False: somebody else is, or it has its
+        answer.
+
+        It is atomic: of several that ask, one succeeds.
+        """
+        ...
+
+    def keep_answer(self, question: str, answer: bytes, keep_s: float) -> None:
+        """Keep the answer to a question for so long, whoever is to answer it."""
+        ...
+
+    def answer_to(self, question: str) -> bytes | None:
+        """Return the answer that was kept; None if there is none, or none any more."""
         ...
 
     def beat(self) -> None:

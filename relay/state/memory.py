@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from relay.state.backend import LEASE_S, LETTERS_MAX, Claim
+from relay.state.backend import LEASE_S, LETTERS_MAX, Claim, answer_in, answered, pending
 
 
 @dataclass(slots=True)
@@ -30,6 +30,8 @@ class MemoryTables:
     alive_until: dict[str, float] = field(default_factory=dict)
     notes: dict[str, _Note] = field(default_factory=dict)
     letters: dict[str, list[bytes]] = field(default_factory=dict)
+    answers: dict[str, tuple[bytes, float]] = field(default_factory=dict)
+    """What is kept under each question, and until when."""
 
 
 class MemoryBackend:
@@ -111,12 +113,26 @@ class MemoryBackend:
     def letters(self) -> list[bytes]:
         return self._tables.letters.pop(self._owner, [])
 
+    def claim_question(self, question: str, hold_s: float) -> bool:
+        mine = pending(self._owner)
+        if self._answer(question) not in {None, mine}:
+            return False
+        self._tables.answers[question] = mine, self._wall() + hold_s
+        return True
+
+    def keep_answer(self, question: str, answer: bytes, keep_s: float) -> None:
+        self._tables.answers[question] = answered(answer), self._wall() + keep_s
+
+    def answer_to(self, question: str) -> bytes | None:
+        return answer_in(self._answer(question))
+
     def beat(self) -> None:
         now = self._wall()
         tables = self._tables
         tables.rows = {sid: row for sid, row in tables.rows.items() if row.expires_at > now}
         tables.alive_until = {owner: until for owner, until in tables.alive_until.items() if until > now}
         tables.notes = {it: note for it, note in tables.notes.items() if note.expires_at > now}
+        tables.answers = {it: answer for it, answer in tables.answers.items() if answer[1] > now}
         tables.alive_until[self._owner] = now + self._lease_s
 
     def retire(self) -> None:
@@ -132,6 +148,10 @@ class MemoryBackend:
     def _note(self, assistant_call_id: str) -> _Note | None:
         note = self._tables.notes.get(assistant_call_id)
         return note if note and note.expires_at > self._wall() else None
+
+    def _answer(self, question: str) -> bytes | None:
+        answer, until = self._tables.answers.get(question, (None, 0.0))
+        return answer if until > self._wall() else None
 
     def _may_have(self, row: _Row | None) -> bool:
         return row is None or row.owner == self._owner or self._tables.alive_until.get(row.owner, 0) <= self._wall()

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from relay.logic.assistant.conversation import Turn
+from relay.logic.browser.kept_session import KeptSession
 from relay.logic.caller.reattach import ReattachRules
 
 
@@ -54,6 +55,8 @@ class CallRecord:
     """It was over once, by a reason that Twilio refuted: that end is in the metrics, and its real one is not to be."""
     transfer_to: str | None = field(default=None, repr=False)
     """The number or SIP address to which the caller is connected then; a number is personal data."""
+    session: KeptSession | None = None
+    """What is kept of a browser's session; None: the caller is a telephone, or the call is over."""
 
     def holds(self, sha256: str, now: float) -> bool:
         """True if the token with this hash is still good."""
@@ -74,8 +77,9 @@ class CallRecord:
         )
 
     def without_secrets(self) -> dict[str, Any]:
-        """Return the record as plain values, as `from_plain` takes them: without tokens, and without `variables`."""
-        return {name: value for name, value in msgspec.to_builtins(self).items() if name not in {"tokens", "variables"}}
+        """Return the record as plain values, as `from_plain` takes them: without tokens, `variables` and `session`."""
+        secret = {"tokens", "variables", "session"}
+        return {name: value for name, value in msgspec.to_builtins(self).items() if name not in secret}
 
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> "CallRecord":

@@ -12,12 +12,13 @@ from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from relay.state.backend import LEASE_S, LETTER_KEPT_S, LETTERS_MAX, Claim
+from relay.state.backend import LEASE_S, LETTER_KEPT_S, LETTERS_MAX, Claim, answer_in, answered, pending
 
 _CALL = "relay:call:"
 _OWNER = "relay:owner:"
 _ASSISTANT_CALL = "relay:assistant-call:"
 _LETTERS = "relay:letters:"
+_ANSWER = "relay:answer:"
 _ONE_MORE_TRY = 1
 """A connection that the server closed while it was idle is found out only by using it."""
 
@@ -73,6 +74,10 @@ return math.max(0, thrown_away)
 _DELETE = "if redis.call('HGET', KEYS[1], 'owner') == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
 
+def _ms(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
+
+
 class RedisBackend:
     """A `Backend` in Redis. Every wait for the server ends after `timeout_s`.
 
@@ -92,7 +97,7 @@ class RedisBackend:
         lease_s: float = LEASE_S,
     ) -> None:
         self._owner = owner
-        self._lease_ms = max(1, round(lease_s * 1000))
+        self._lease_ms = _ms(lease_s)
         self._client: Redis = Redis.from_url(
             url,
             password=password,
@@ -167,6 +172,24 @@ class RedisBackend:
             pipeline.delete(_LETTERS + self._owner)
             found, _ = pipeline.execute()
         return [bytes(letter) for letter in found]
+
+    def claim_question(self, question: str, hold_s: float) -> bool:
+        mine = pending(self._owner)
+        with self._operation() as client:
+            # The client may have tried twice, the first time with success, and not have had the answer.
+            return bool(client.set(_ANSWER + question, mine, nx=True, px=_ms(hold_s))) or self._kept(question) == mine
+
+    def keep_answer(self, question: str, answer: bytes, keep_s: float) -> None:
+        with self._operation() as client:
+            client.set(_ANSWER + question, answered(answer), px=_ms(keep_s))
+
+    def answer_to(self, question: str) -> bytes | None:
+        with self._operation():
+            return answer_in(self._kept(question))
+
+    def _kept(self, question: str) -> bytes | None:
+        found: Any = self._client.get(_ANSWER + question)
+        return None if found is None else bytes(found)
 
     def beat(self) -> None:
         with self._operation() as client:

@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from relay.state.backend import LEASE_S, LETTER_KEPT_S, LETTERS_MAX, Claim
+from relay.state.backend import LEASE_S, LETTER_KEPT_S, LETTERS_MAX, Claim, answer_in, answered, pending
 from relay.state.sqlite_file import SqliteFile
 
 FILE_NAME = "relay.db"
@@ -41,6 +41,8 @@ _SCHEMA = (
         " (number INTEGER PRIMARY KEY, owner TEXT NOT NULL, letter BLOB NOT NULL, expires_at REAL NOT NULL)"
     ),
     "CREATE INDEX IF NOT EXISTS letters_by_owner ON letters (owner, number)",
+    "CREATE TABLE IF NOT EXISTS answers (question TEXT PRIMARY KEY, answer BLOB NOT NULL, expires_at REAL NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS answers_by_expiry ON answers (expires_at)",
     "CREATE TABLE IF NOT EXISTS clock (boot_id TEXT PRIMARY KEY, booted_at REAL NOT NULL)",
 )
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -81,12 +83,20 @@ _BOUND_LETTERS = (
 )
 _LETTERS = "SELECT letter FROM letters WHERE owner = :owner ORDER BY number"
 _TAKEN_LETTERS = "DELETE FROM letters WHERE owner = :owner"
+_CLAIM_QUESTION = (
+    "INSERT INTO answers VALUES (:question, :pending, :until) ON CONFLICT (question) DO UPDATE"
+    " SET answer = excluded.answer, expires_at = excluded.expires_at"
+    " WHERE answers.expires_at <= :now OR answers.answer = excluded.answer"
+)
+_KEEP_ANSWER = "INSERT OR REPLACE INTO answers VALUES (:question, :answer, :until)"
+_ANSWER = "SELECT answer FROM answers WHERE question = :question AND expires_at > :now"
 _OUR_TABLES = {"calls", "owners"}
 _FORGET = (
     "DELETE FROM calls WHERE expires_at <= :now",
     "DELETE FROM owners WHERE alive_until <= :now",
     "DELETE FROM assistant_calls WHERE expires_at <= :now",
     "DELETE FROM letters WHERE expires_at <= :now",
+    "DELETE FROM answers WHERE expires_at <= :now",
 )
 
 
@@ -204,6 +214,22 @@ class SqliteBackend:
             if found:
                 connection.execute(_TAKEN_LETTERS, self._values())
             return found
+
+    def claim_question(self, question: str, hold_s: float) -> bool:
+        with self._transaction() as connection:
+            values = self._values(question=question, pending=pending(self._owner), until=self._time() + hold_s)
+            return connection.execute(_CLAIM_QUESTION, values).rowcount == 1
+
+    def keep_answer(self, question: str, answer: bytes, keep_s: float) -> None:
+        with self._transaction() as connection:
+            self._wiped = False
+            values = self._values(question=question, answer=answered(answer), until=self._time() + keep_s)
+            connection.execute(_KEEP_ANSWER, values)
+
+    def answer_to(self, question: str) -> bytes | None:
+        with self._transaction() as connection:
+            row = connection.execute(_ANSWER, self._values(question=question)).fetchone()
+            return answer_in(bytes(row[0])) if row else None
 
     def beat(self) -> None:
         with self._transaction() as connection:

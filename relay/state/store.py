@@ -164,6 +164,18 @@ class StateStore:
         """Take what other processes have left for this one."""
         return await self._do("letters", self._backend.letters)
 
+    async def claim_question(self, question: str, hold_s: float) -> bool:
+        """Be who answers this question, for so long. False: another process is, or has answered it."""
+        return await self._do("answer", lambda: self._backend.claim_question(question, hold_s))
+
+    async def keep_answer(self, question: str, answer: bytes, keep_s: float) -> None:
+        """Keep the answer for so long, for the processes that wait for it."""
+        await self._do("answer", lambda: self._backend.keep_answer(question, answer, keep_s))
+
+    async def answer_to(self, question: str) -> bytes | None:
+        """Return the answer that was kept; None if there is none yet, or none any more."""
+        return await self._do("answer", lambda: self._backend.answer_to(question))
+
     async def beat(self) -> bool:
         """Say that this process lives; must be called well within each LEASE_S.
 

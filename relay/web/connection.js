@@ -238,6 +238,7 @@ export class Connection {
       try {
         if (overSocket) return await this.#openWebSocket(isObsolete, attempt === 1 ? socket : undefined);
       } catch (error) {
+        this.#follow(/** @type {RelayError} */ (error));
         overSocket = !(/** @type {RelayError} */ (error).fatal); // if so, the session cannot be resumed over a socket
       }
       if (isObsolete()) return null;
@@ -246,11 +247,20 @@ export class Connection {
         try {
           return await this.#openPolling(isObsolete);
         } catch (error) {
+          this.#follow(/** @type {RelayError} */ (error));
           if (/** @type {RelayError} */ (error).fatal || performance.now() > until) throw error;
         }
       }
     }
     return null;
+  }
+
+  /**
+   * The session may go on in another process of the relay: there the next attempt asks.
+   * @param {RelayError} error
+   */
+  #follow({ sessionId }) {
+    if (sessionId && this.#session) this.#session = { ...this.#session, sessionId };
   }
 
   /**
@@ -294,7 +304,7 @@ export class Connection {
 
   /** @param {Ready} ready */
   #attach(ready) {
-    const isNew = this.#session?.sessionId !== ready.sessionId;
+    const isNew = !this.#session; // one that goes on in another process of the relay has another id there
     this.#session = ready;
     if (this.#over.signal.aborted) {
       this.#sayGoodbye(); // there was no session yet when it was due

@@ -114,10 +114,10 @@ async function request(network, url, init, limitMs, signal) {
 async function refusal(response) {
   /** @type {unknown} */
   const answer = await response.json().catch(() => ({}));
-  const { code, error } = /** @type {Partial<ErrorMessage>} */ (answer);
+  const { code, error, sessionId } = /** @type {Partial<ErrorMessage>} */ (answer);
   if (!code && response.status >= 500) return serverGone(); // a proxy speaks for it
-  const fatal = response.status < 500 && response.status !== 429;
-  return new RelayError(code ?? `HTTP_${response.status}`, error ?? `The server answered ${response.status}.`, { fatal });
+  const fatal = response.status < 500 && response.status !== 429 && !sessionId;
+  return new RelayError(code ?? `HTTP_${response.status}`, error ?? `The server answered ${response.status}.`, { fatal, sessionId });
 }
 
 function serverGone() {

@@ -54,7 +54,7 @@ export class WebSocketLink {
     return answered(socket, (done, fail) => {
       socket.onmessage = (/** @type {MessageEvent<string | ArrayBuffer>} */ { data }) => {
         const message = typeof data === "string" ? /** @type {Ready | ErrorMessage} */ (JSON.parse(data)) : null;
-        if (message?.type === "error") fail(new RelayError(message.code, message.error));
+        if (message?.type === "error") fail(refusalOf(message));
         else if (message?.type === "ready") done({ link: new WebSocketLink(socket, listener), ready: message });
       };
       socket.send(JSON.stringify(start));
@@ -132,6 +132,11 @@ export class WebSocketLink {
     this.#socket.close();
     this.#listener.onEnd(why);
   }
+}
+
+/** @param {ErrorMessage} message in place of `ready` */
+function refusalOf({ code, error, sessionId }) {
+  return new RelayError(code, error, { sessionId });
 }
 
 /**

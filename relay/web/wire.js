@@ -32,6 +32,7 @@ const HEADER_BYTES = 12;
  * @property {string} code
  * @property {string} error what happened and what to do
  * @property {"assistant" | "relay"} [leg] what failed, if it was nothing on this side
+ * @property {string} [sessionId] of the session, which goes on in another process of the relay
  */
 
 /**

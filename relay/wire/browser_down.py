@@ -63,6 +63,13 @@ def error(code: str, what: str) -> Text:
     return _text(type="error", error=what, code=code)
 
 
+def refusal(code: str, what: str, session_id: str = "") -> str:
+    """Return the error in place of `ready`, which has no number. `session_id` is the id with which to ask again, if the
+    session is another process's."""
+    where = {"sessionId": session_id} if session_id else {}
+    return _encoder.encode({"type": "error", "error": what, "code": code, **where}).decode()
+
+
 def failure(code: str, what: str, leg: Literal["assistant", "relay"]) -> Text:
     """Something failed behind the relay, or in it."""
     return _text(type="error", error=what, code=code, leg=leg)

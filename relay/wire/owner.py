@@ -8,7 +8,9 @@ to one of them has to reach it. No table says who that is. The address does, for
 | Twilio's requests behind the first one  | `/twilio/media/1`, `/twilio/resume/1`, `/twilio/status/1`    |
 | what Vapi says of the assistant's call  | `/vapi/events/1`                                            |
 | a browser's session                     | its id begins with "1.": `/client/1.ID`, `/client/1.ID/audio`|
-| the token that attaches it again        | begins with "1."                                            |
+| the token that attaches it again        | begins with that id, and so with "1."                       |
+
+A session that another process takes over gets the name of that one: "2.ID".
 
 Without a name addresses and names are as they are without this module.
 """
@@ -33,6 +35,11 @@ def split_path(path: str) -> tuple[str, str]:
 def owned_name(name: str, owner: str) -> str:
     """Return the name of a session, or a token, of this process."""
     return f"{owner}{_BEHIND_NAME}{name}" if owner else name
+
+
+def name_behind(name: str) -> str:
+    """Return the name behind that of the process, which stays the same when another process has taken it over."""
+    return name.partition(_BEHIND_NAME)[2] if owner_of(name) else name
 
 
 def owner_of(name: str) -> str:

@@ -18,6 +18,7 @@ from tests.support.reference import ROOT, first_cells
 OF_JSON = {"NOT_JSON", "NOT_OBJECT", "FIELD_MISSING", "FIELD_INVALID"}
 OF_BODIES = {"BODY_TOO_LARGE", "BODY_TIMEOUT"}
 OF_CALLS = {"FULL", "DRAINING"}
+OF_PROCESSES = {"SESSION_ELSEWHERE"}
 OF_MALFORMED = {"TOO_MANY_MALFORMED"}
 OF_NUMBERS = {"MESSAGES_LOST", "CURSOR_AHEAD"}
 OF_ANY_ADDRESS = {"NOT_FOUND"}
@@ -41,7 +42,7 @@ def refusals() -> set[str]:
 
 
 def test_the_reference_explains_every_code_that_a_browser_can_meet() -> None:
-    known = refusals() | set(BrowserCode) | OF_JSON | OF_BODIES | OF_CALLS | OF_NUMBERS | OF_MALFORMED
+    known = refusals() | set(BrowserCode) | OF_JSON | OF_BODIES | OF_CALLS | OF_PROCESSES | OF_NUMBERS | OF_MALFORMED
 
     assert documented() == known - OF_ANY_ADDRESS
 

@@ -1,7 +1,7 @@
 """Server messages find their calls: in another process, and after the end. What is shared is the store alone."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,13 @@ import trio
 from structlog.testing import capture_logs
 
 from relay.call.report.events import WebhookAccepted, WebhookJoined
-from relay.config import EventsConfig, RecordConfig, StateConfig
-from relay.daemon import event_joiner
+from relay.config import EventsConfig, RecordConfig, StateConfig, TransferConfig
+from relay.daemon import event_joiner, vapi_webhooks
 from relay.metrics import Metrics
 from relay.record import recorder
 from relay.record.folder import files_of
 from relay.record.recorded_call import RecordedCall, read_call
+from relay.standin.http import Response
 from relay.state import StateStore
 from relay.state.backend import LETTERS_MAX, Backend
 from relay.state.event_journal import AssistantCallNote
@@ -24,12 +25,14 @@ from relay.state.memory import MemoryBackend, MemoryTables
 from relay.state.redis import RedisBackend
 from relay.state.store import inline, one_worker
 from relay.wire.webhook_auth import WebhookRules
-from tests.support.frontrig import ADMIN_TOKEN, SID, FrontRig, front_config, open_front
+from tests.support.frontrig import ADMIN_TOKEN, SID, FrontRig, front_config, open_front, ringing
 from tests.support.receivers import EVENTS_SECRET, open_receiver
 
 SECRET = "secret-of-the-test-of-joining"
 Stores = Callable[[str], StateStore]
 REASON = "customer-ended-call"
+NUMBER = "+15005551234"
+ALLOWED = TransferConfig(allow=("+15005551*",))
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -55,10 +58,11 @@ async def rig(store: StateStore | None, forward_url: str = "", **tables: Any) ->
         yield front
 
 
-async def post(front: FrontRig, kind: str, assistant_call_id: str, **fields: Any) -> None:
+async def post(front: FrontRig, kind: str, assistant_call_id: str, **fields: Any) -> Any:
     message = {"type": kind, "timestamp": 1000, "call": {"id": assistant_call_id}, **fields}
     answer = await front.http.post("/vapi/events", json={"message": message}, headers={"x-vapi-secret": SECRET})
     assert answer.status_code == 200
+    return answer.json()
 
 
 async def call_with_assistant(front: FrontRig) -> tuple[str, str]:
@@ -117,6 +121,106 @@ async def test_a_message_that_comes_to_another_process_is_told_in_its_call_and_p
     lines = [(it["event"], it["call_id"]) for it in logs if it["event"].startswith("webhook.")]
     assert ("webhook.accepted", call_id) in lines
     await shared.aclose()
+
+
+def transfer_tool(number: str) -> list[dict[str, Any]]:
+    arguments = {"destination": number}
+    return [{"id": "t1", "type": "function", "function": {"name": "transferCall", "arguments": arguments}}]
+
+
+async def test_what_a_control_asks_of_the_telephone_of_another_process_is_done_there(stores: Stores) -> None:
+    shared = stores("three")
+    async with rig(stores("one"), transfer=ALLOWED) as one, rig(stores("two"), transfer=ALLOWED) as two:
+        _, assistant_call_id = await call_with_assistant(one)
+        await noted(shared, assistant_call_id)
+        with capture_logs() as logs:
+            forward = {"request": "forward", "destination": {"type": "number", "number": NUMBER}}
+            assert await post(two, "phone-call-control", assistant_call_id, **forward) == {}
+            await until(lambda: any(it["event"] == "transfer.accepted" for it in logs))
+        answer = await one.post("/twilio/resume", {**ringing(), "CallStatus": "in-progress"})
+
+    assert f"<Number>{NUMBER}</Number>" in answer.text
+    assert NUMBER not in str(logs)
+    await shared.aclose()
+
+
+def events_in(logs: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [line["event"] for line in logs]
+
+
+async def test_a_hang_up_is_done_there_too_unless_the_assistant_that_asks_has_lost_the_call(stores: Stores) -> None:
+    shared = stores("three")
+    async with rig(stores("one")) as one, rig(stores("two")) as two:
+        call_id, assistant_call_id = await call_with_assistant(one)
+        await noted(shared, assistant_call_id)
+        await shared.note(AssistantCallNote("lost", call_id, SID))
+        with capture_logs() as logs:
+            assert await post(two, "phone-call-control", "lost", request="hang-up") == {}
+            await until(lambda: "webhook.joined" in events_in(logs))
+            assert "assistant.hangs_up" not in events_in(logs)
+            assert await post(two, "phone-call-control", assistant_call_id, request="hang-up") == {}
+            await until(lambda: "assistant.hangs_up" in events_in(logs))
+    await shared.aclose()
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (NUMBER, {"result": "done"}),
+        ("+15005550006", {"error": "callers may not be connected to this destination"}),
+    ],
+    ids=["allowed", "not allowed"],
+)
+async def test_a_transfer_by_tool_of_a_call_of_another_process_is_answered_as_that_process_says(
+    stores: Stores, number: str, told: dict[str, str]
+) -> None:
+    shared = stores("three")
+    async with rig(stores("one"), transfer=ALLOWED) as one, rig(stores("two"), transfer=ALLOWED) as two:
+        _, assistant_call_id = await call_with_assistant(one)
+        await noted(shared, assistant_call_id)
+        asked = {"toolCallList": transfer_tool(number)}
+        answers = [await post(rig, "tool-calls", assistant_call_id, **asked) for rig in (two, two, one)]
+
+    assert answers == [{"results": [{"toolCallId": "t1", "name": "transferCall", **told}]}] * 3
+    await shared.aclose()
+
+
+async def test_a_process_that_does_not_say_what_it_did_is_waited_for_no_longer(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The operator's endpoint is asked then, as for any other tool."""
+    monkeypatch.setattr(vapi_webhooks, "TELEPHONE_WAIT_S", 0.1)
+    shared = stores("three")
+    async with rig(stores("one")) as one, rig(stores("two"), transfer=ALLOWED) as two:
+        await call_with_assistant(one)
+        lost = {"id": "lost", "assistantOverrides": {"metadata": {"relayCallId": one.calls.live()[0].id}}}
+        told = await post(two, "tool-calls", "", call=lost, toolCallList=transfer_tool(NUMBER))
+
+    assert told == {"results": [{"toolCallId": "t1", "name": "transferCall", "error": "nothing answers this here"}]}
+    await shared.aclose()
+
+
+async def test_a_tool_call_that_comes_to_two_processes_at_once_is_asked_once(stores: Stores) -> None:
+    def answer(_asked: dict[str, Any]) -> Response:
+        return Response(200, json.dumps({"results": [{"toolCallId": "t1", "result": len(receiver.bodies)}]}).encode())
+
+    tools = [{"id": "t1", "type": "function", "function": {"name": "book", "arguments": {}}}]
+    told = list[Any]()
+
+    async def ask(front: FrontRig) -> None:
+        told.append(await post(front, "tool-calls", "v1", toolCallList=tools))
+
+    async with (
+        open_receiver(answer) as receiver,
+        rig(stores("one"), receiver.url) as one,
+        rig(stores("two"), receiver.url) as two,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(ask, one)
+        nursery.start_soon(ask, two)
+
+    assert told == [{"results": [{"toolCallId": "t1", "name": "book", "result": "1"}]}] * 2
+    assert len(receiver.bodies) == 1
 
 
 async def test_a_report_that_comes_elsewhere_after_the_end_is_in_the_finished_call(stores: Stores) -> None:

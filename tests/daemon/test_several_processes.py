@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -11,7 +11,8 @@ import trio
 from structlog.testing import capture_logs
 
 from relay.call import takeover
-from relay.config import ServerConfig, StateConfig
+from relay.call.browser import session_takeover
+from relay.config import Config, ServerConfig, StateConfig
 from relay.metrics import Metrics
 from relay.standin.browser import BrowserOptions, BrowserRefused, open_browser
 from relay.standin.phone import Phone, PhoneOptions, open_phone
@@ -51,15 +52,18 @@ class Several:
         return {name: len(rig.calls) for name, rig in self.processes.items()}
 
 
-@asynccontextmanager
-async def process(name: str, tables: MemoryTables) -> AsyncIterator[FrontRig]:
-    config = front_config(
+def named(name: str) -> Config:
+    return front_config(
         {"vapi_webhook_secrets": (SECRET,)},
         server=ServerConfig(public_url=PUBLIC, instance=name),
         state=StateConfig(url="memory:"),
         webhooks=WebhookRules(),
     )
-    async with open_front(config, StateStore(MemoryBackend(name, tables), Metrics(), executor=inline)) as rig:
+
+
+@asynccontextmanager
+async def process(name: str, tables: MemoryTables) -> AsyncIterator[FrontRig]:
+    async with open_front(named(name), StateStore(MemoryBackend(name, tables), Metrics(), executor=inline)) as rig:
         yield rig
 
 
@@ -172,8 +176,11 @@ async def test_when_no_process_takes_new_calls_a_caller_is_told_by_one_of_them_a
             assert another.steps[0] == "/twilio/voice: Pause, Redirect"
 
 
-async def test_a_session_of_a_process_that_is_not_reached_is_refused_with_a_code(several: Several) -> None:
-    """As a load balancer does that does not go by the address, or whose process is gone."""
+async def test_a_session_of_a_process_that_lives_is_refused_elsewhere_and_the_client_told_where_it_is(
+    several: Several, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a load balancer does that does not go by the address."""
+    monkeypatch.setattr(session_takeover, "TAKE_WAIT_S", 0.1)
     async with open_browser(several.url, BrowserOptions(origin=PUBLIC)) as browser:
         (name,) = [name for name, count in several.calls().items() if count]
         other = {"1": "2", "2": "1"}[name]
@@ -182,9 +189,51 @@ async def test_a_session_of_a_process_that_is_not_reached_is_refused_with_a_code
             f"/client/{browser.ready.session_id}/audio", headers={"Authorization": f"Bearer {browser.ready.token}"}
         )
         assert (answer.status_code, answer.json()["code"]) == (421, "SESSION_ELSEWHERE")
-        with pytest.raises(BrowserRefused, match="SESSION_ELSEWHERE"):
+        assert answer.json()["sessionId"] == browser.ready.session_id
+        with pytest.raises(BrowserRefused, match="SESSION_ELSEWHERE") as refused:
             async with open_browser(str(rig.http.base_url), BrowserOptions(origin=PUBLIC)) as lost:
                 await lost.attach_websocket(resume=browser.ready.resume)
+        assert refused.value.session_id == browser.ready.session_id
+        stranger = await rig.http.get(
+            f"/client/{browser.ready.session_id}/audio", headers={"Authorization": "Bearer guessed"}
+        )
+        assert "sessionId" not in stranger.json()
+
+
+async def test_a_session_that_its_process_has_left_goes_on_in_another_and_its_old_address_leads_there(
+    several: Several,
+) -> None:
+    async with open_browser(several.url, BrowserOptions(origin=PUBLIC)) as browser:
+        (name,) = [name for name, count in several.calls().items() if count]
+        other = {"1": "2", "2": "1"}[name]
+        old = browser.ready
+        await several.processes[name].calls.drain(0)
+        await browser.wait_until(lambda: browser.transport is None)
+        answer = await several.processes[name].http.get(
+            f"/client/{old.session_id}/audio", headers={"Authorization": f"Bearer {old.token}"}
+        )
+        several.processes[name].calls.draining = False  # as the process that follows under its name
+        browser.ready = replace(old, session_id=f"{other}.{old.session_id.partition('.')[2]}")
+        await browser.attach_websocket()
+        taken = browser.ready
+        browser.ready = replace(taken, session_id=old.session_id)
+        await browser.lose()
+        await browser.attach_where_it_is()
+
+        assert (answer.status_code, answer.json()["code"]) == (503, "DRAINING")
+        assert taken.session_id == browser.ready.session_id == f"{other}.{old.session_id.partition('.')[2]}"
+        assert several.calls() == {name: 0, other: 1}
+
+
+async def test_a_store_that_does_not_answer_is_an_answer_to_try_again(several: Several) -> None:
+    class Away(MemoryBackend):
+        def load(self, call_sid: str) -> bytes | None:
+            raise ConnectionError
+
+    async with open_front(named("3"), StateStore(Away("3", MemoryTables()), Metrics(), executor=inline)) as rig:
+        answer = await rig.http.get("/client/1.abc/audio", headers={"Authorization": "Bearer any"})
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "STATE_UNAVAILABLE")
 
 
 async def test_who_asks_again_at_another_process_is_sent_to_the_one_that_has_the_call(

@@ -1,7 +1,8 @@
 """A recorded call runs again exactly as it was: every message to both sides, and every event."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 
@@ -9,9 +10,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from relay.call.browser.session import BrowserSession
+from relay.call.browser.sessions import BrowserSessions, open_browser_sessions
 from relay.call.report.events import WebhookAccepted
 from relay.config import JitterConfig, TransferConfig
 from relay.logic.end_reason import EndReason
+from relay.media.frames import WIDEBAND
 from relay.metrics import Metrics
 from relay.record.call_recording import CallRecording
 from relay.record.entries import (
@@ -24,14 +28,16 @@ from relay.record.entries import (
     ToAssistant,
     Told,
 )
+from relay.refusals import Refusals
 from relay.replay.decisions import count, differences
 from relay.replay.exact_run import run_exactly
 from relay.replay.settings import config_of
 from relay.state import StateStore
 from relay.state.memory import MemoryBackend, MemoryTables
 from relay.state.store import inline
+from relay.wire.browser import ClientAudio, ClientStart, ClientStop
 from relay.wire.vapi_actions import Transfer
-from tests.support.callrig import SID, TONE
+from tests.support.callrig import SID, TONE, Rig
 from tests.support.commands import relay
 from tests.support.lively import CLOCK_S, record_lively, timed_entries
 from tests.support.numbered import numbered
@@ -178,6 +184,50 @@ def test_a_call_that_went_on_in_another_process_comes_out_the_same_in_both(tmp_p
         assert any(isinstance(entry, ToAssistant) for entry in entries)
         assert json.loads(relay("replay", str(path), "--json").stdout)["differences"] == []
     assert json.loads(relay("replay", *map(str, files), "--json").stdout)["identical"] == 2
+
+
+async def talk(rig: Rig, session: BrowserSession, first: int) -> None:
+    """A second of the browser's, while the assistant speaks."""
+    rig.assistant = await rig.meet_assistant()
+    await trio.sleep(0.051)
+    rig.assistant.speech("started")
+    rig.assistant.say(numbered(0, 100))
+    for number in range(first, first + 50):
+        await session.leg.feed(ClientAudio(WIDEBAND, bytes(640), sequence=number, ms=number * 20))
+        await trio.sleep(0.02)
+
+
+@asynccontextmanager
+async def recorded_browsers(folder: Path, kept: StateStore) -> AsyncIterator[tuple[Rig, BrowserSessions]]:
+    async with (
+        recorded_rig(folder, store=kept) as rig,
+        open_browser_sessions(rig.calls.services.config, rig.calls, Refusals(rig.metrics)) as sessions,
+    ):
+        yield rig, sessions
+
+
+def test_a_browsers_call_that_went_on_in_another_process_comes_out_the_same_in_both(tmp_path: Path) -> None:
+    async def have() -> None:
+        clock.jump(CLOCK_S)
+        tables = MemoryTables()
+        async with recorded_browsers(tmp_path, store("old", tables)) as (rig, sessions):
+            session = sessions.begin(ClientStart(), "a")
+            resume = sessions.renew_resume(session)
+            await talk(rig, session, 1)
+            await rig.calls.drain(0)
+        async with recorded_browsers(tmp_path, store("new", tables)) as (rig, sessions):
+            session = await sessions.resume(resume, ClientStart(), "a")
+            await talk(rig, session, session.leg.uplink.next)
+            await session.leg.feed(ClientStop())
+            await rig.calls.wait_empty()
+
+    clock = MockClock(autojump_threshold=0)
+    trio.run(have, clock=clock)
+    for path in files_in(tmp_path):
+        header, entries = timed_entries(path)
+        assert any(isinstance(entry, ToAssistant) for entry in entries)
+        assert differences(entries, again(header, entries), browser=True) == []
+    assert len(files_in(tmp_path)) == 2
 
 
 def test_what_a_webhook_told_is_told_again(tmp_path: Path) -> None:

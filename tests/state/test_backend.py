@@ -290,3 +290,42 @@ def test_only_so_many_letters_wait_for_one(opened: Open) -> None:
 
     letters = one.letters()
     assert (len(letters), letters[0], letters[-1]) == (LETTERS_MAX, b"3", b"%d" % (LETTERS_MAX + 2))
+
+
+def test_a_question_is_claimed_once_until_the_claim_ends(opened: Open) -> None:
+    one, two = opened("one"), opened("two")
+
+    assert one.claim_question("q1", 600.0)
+    assert not two.claim_question("q1", 600.0)
+    assert one.claim_question("q1", 600.0)  # as when the first answer to it was lost
+    assert two.claim_question("q2", 0.001)
+    time.sleep(0.01)
+    assert one.claim_question("q2", 600.0)
+
+
+def test_an_answer_is_for_everybody_and_nobody_asks_again_while_it_is_kept(opened: Open) -> None:
+    one, two = opened("one"), opened("two")
+    one.claim_question("q1", 0.001)
+
+    assert [two.answer_to(question) for question in ("q1", "q9")] == [None, None]
+    one.keep_answer("q1", b"yes \xff\x00", 600.0)
+    two.keep_answer("q2", b"unasked", 0.001)
+    time.sleep(0.01)
+    one.beat()
+    assert [two.answer_to(question) for question in ("q1", "q2")] == [b"yes \xff\x00", None]
+    assert [backend.claim_question("q1", 600.0) for backend in (one, two)] == [False, False]
+
+
+def test_of_many_that_claim_at_once_exactly_one_succeeds(opened: Open) -> None:
+    questions = [f"q{number}" for number in range(10)]
+    askers = [opened(f"asker {number}") for number in range(6)]
+    together = Barrier(len(askers))
+
+    def ask(backend: Backend) -> list[bool]:
+        together.wait(timeout=20)
+        return [backend.claim_question(question, 600.0) for question in questions]
+
+    with ThreadPoolExecutor(len(askers)) as threads:
+        answers = list(threads.map(ask, askers))
+
+    assert [sum(of_one) for of_one in zip(*answers, strict=True)] == [1] * len(questions)

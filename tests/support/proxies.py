@@ -133,8 +133,7 @@ def passing_tcp(how: str, relay_port: int, folder: Path) -> Iterator[int]:
 def deployed_proxy(name: str, relay_port: int, folder: Path, certificate: tuple[Path, Path]) -> Iterator[int]:
     """As `proxy`, with the file of deploy/proxies and this certificate, so that it speaks TLS."""
     file, around = DEPLOYED[name]
-    both = folder / "both.pem"
-    both.write_text("".join(path.read_text() for path in certificate))
+    both = _in_one_file(certificate, folder)
     made = str(both) if name == "haproxy" else str(certificate[0])
 
     def text(port: int) -> str:
@@ -147,12 +146,26 @@ def deployed_proxy(name: str, relay_port: int, folder: Path, certificate: tuple[
         yield port
 
 
+def _in_one_file(certificate: tuple[Path, Path], folder: Path) -> Path:
+    """The certificate and, behind it, its key, as HAProxy wants them."""
+    both = folder / "both.pem"
+    both.write_text("".join(path.read_text() for path in certificate))
+    return both
+
+
 @contextmanager
-def haproxy_before(servers: Mapping[str, int], folder: Path) -> Iterator[int]:
-    """HAProxy with the file of deploy/haproxy, without TLS, in front of these processes, which are its servers."""
+def haproxy_before(
+    servers: Mapping[str, int], folder: Path, certificate: tuple[Path, Path] | None = None
+) -> Iterator[int]:
+    """HAProxy with the file of deploy/haproxy in front of these processes, which are its servers; with this
+    certificate, or without TLS."""
 
     def text(port: int) -> str:
-        own = re.sub(r"bind :443 .*", f"bind 127.0.0.1:{port}", BALANCER.read_text())
+        if certificate is None:
+            own = re.sub(r"bind :443 .*", f"bind 127.0.0.1:{port}", BALANCER.read_text())
+        else:
+            own = BALANCER.read_text().replace("/etc/ssl/relay.pem", str(_in_one_file(certificate, folder)))
+            own = own.replace("bind :443", f"bind 127.0.0.1:{port}")
         lines = "".join(f"    server {name} 127.0.0.1:{at}\n" for name, at in servers.items())
         return re.sub(r"(    server \w+ [\d.:]+\n)+", lines, own)
 

@@ -39,6 +39,14 @@ CASES: dict[str, tuple[str, Any]] = {
         """() => new Response('{"code": "SESSION_UNKNOWN", "error": "start again"}', { status: 404 })""",
         ["SESSION_UNKNOWN", True],
     ),
+    "a session that goes on in another process may be asked for there": (
+        """() => new Response('{"code": "SESSION_ELSEWHERE", "error": "ask", "sessionId": "2.x"}', { status: 421 })""",
+        ["SESSION_ELSEWHERE", False],
+    ),
+    "a session that is gone is not": (
+        """() => new Response('{"code": "SESSION_ELSEWHERE", "error": "begin anew"}', { status: 421 })""",
+        ["SESSION_ELSEWHERE", True],
+    ),
     "too many requests may be tried again": (
         """() => new Response('{"code": "TOO_MANY", "error": "wait"}', { status: 429 })""",
         ["TOO_MANY", False],

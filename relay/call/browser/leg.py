@@ -37,10 +37,13 @@ class BrowserLeg:
 
     joins_frames = False
 
-    def __init__(self, audio_format: AudioFormat, reorder_ms: float) -> None:
+    def __init__(
+        self, audio_format: AudioFormat, reorder_ms: float, *, turns_before: int = 0, first_sequence: int = 1
+    ) -> None:
+        """The last two are of a session that goes on here, see `KeptSession`."""
         self.format = audio_format
-        self.outbox = BrowserOutbox(audio_format)
-        self.uplink = BrowserUplink(audio_format, reorder_ms, weakly(self.complain))
+        self.outbox = BrowserOutbox(audio_format, turns_before)
+        self.uplink = BrowserUplink(audio_format, reorder_ms, weakly(self.complain), first=first_sequence)
         self._events: deque[CallerEvent | RemoteProtocolError] = deque()
         self._complaints = RateLimit(per_s=COMPLAINTS_PER_S, burst=COMPLAINTS_BURST)
         self._news = Signal()

@@ -24,6 +24,8 @@ WAITING_MAX = 400
 KEPT_MAX = 750
 KEPT_MAX_BYTES = 2_000_000
 """Ten seconds of audio at 96 kHz, which is as long as a dead connection may go unnoticed; at 16 kHz 750 messages."""
+NUMBER_MAX = 2**31
+"""No client has had so many messages: it is more than a year of audio, and half of what the header can say."""
 TURNS_KNOWN = 8
 """A client reports the turn that it plays, which is one of the newest."""
 
@@ -35,9 +37,14 @@ class _Outgoing:
 
 
 class BrowserOutbox:
-    """One per session. `put`, `put_now` and `flush_and_put` are the call's side, the rest is for connections."""
+    """One per session. `put`, `put_now` and `flush_and_put` are the call's side, the rest is for connections.
 
-    def __init__(self, audio_format: AudioFormat) -> None:
+    `turns_before`: the client knows turns up to this number of processes that had the session before.
+    """
+
+    def __init__(self, audio_format: AudioFormat, turns_before: int = 0) -> None:
+        self._turns_before = turns_before
+        self._goes_on = turns_before > 0
         self._format = audio_format
         self._log = MessageLog[_Outgoing](max_waiting=WAITING_MAX, max_kept=KEPT_MAX, max_bytes=KEPT_MAX_BYTES)
         self._room = Signal()
@@ -97,19 +104,30 @@ class BrowserOutbox:
 
     @property
     def turn(self) -> int:
-        """The highest turn that the client may have audio of; 0 before the first."""
-        return next(reversed(self._turns), 0)
+        """The highest turn that the client may have audio of, as it knows it; 0 before the first."""
+        return self.clients_turn(next(reversed(self._turns), 0))
+
+    def clients_turn(self, turn: int) -> int:
+        """The number by which the client knows this turn of the call's."""
+        return self._turns_before + turn
 
     def note_position(self, position_ms: int) -> None:
         """All that was sent to the caller until now ends at this position."""
         self._position_ms = position_ms
 
     def position_of(self, turn: int, ms: int) -> int | None:
-        """Where `ms` of this turn lie in all that was sent; None for a turn that is not known any more."""
-        began_ms = self._turns.get(turn)
+        """Where `ms` of this turn of the client's lie in all that was sent; None for one that is not known any more."""
+        began_ms = self._turns.get(turn - self._turns_before)
         return None if began_ms is None else int(began_ms) + ms
 
     # -- for connections
+
+    def go_on_behind(self, cursor: int) -> None:
+        """The client has messages up to this number. Where another process has sent them, numbers go on behind it."""
+        if self._goes_on and self.last < cursor <= NUMBER_MAX:
+            self._log.number_from(cursor)
+            self._written = cursor
+        self._goes_on = False
 
     @property
     def last(self) -> int:
@@ -168,6 +186,6 @@ class BrowserOutbox:
             self._turns[entry.turn] = self._position_ms
             if len(self._turns) > TURNS_KNOWN:
                 self._turns.popitem(last=False)
-        audio = AssistantAudio(entry.turn, int(self._position_ms), entry.message)
+        audio = AssistantAudio(self.clients_turn(entry.turn), int(self._position_ms), entry.message)
         self._position_ms += self._format.duration_ms(len(entry.message))
         return Queued(_Outgoing(audio, entry.on_sent), entry.turn, len(entry.message))

@@ -5,6 +5,9 @@
 | attached | a connection takes what the call has to say | it goes, or another takes its      | none                   |
 |          |                                             | place; polling: between two polls  |                        |
 |          |                                             | -> away; the call ends -> over     |                        |
+|          |                                             | another process has the call       |                        |
+|          |                                             | -> over, and the client is not     |                        |
+|          |                                             | told so: it comes back, to that one|                        |
 | away     | nobody takes it; the call goes on           | a connection -> attached           | `resume_grace_s`: the  |
 |          |                                             |                                    | call ends, caller_lost |
 | over     | the call has ended, its last messages can   | the time is over                   | `LINGER_S`             |
@@ -38,8 +41,10 @@ from relay.call.report.events import (
     Trouble,
 )
 from relay.errors import RequestRefused
+from relay.logic.browser.kept_session import KeptSession
 from relay.logic.end_reason import EndReason
-from relay.media.frames import AudioFormat
+from relay.logic.tokens import fingerprint
+from relay.weak import weakly
 from relay.wire import browser_down
 
 TOKEN_BYTES = 24
@@ -62,17 +67,28 @@ class BrowserSession:
 
     What the assistant says keeps no session alive: it would go on talking, and cost, in front of an empty page.
 
-    `id` is that of the call, `token` is good for every HTTP request of it, `declared` is the format that it sends,
-    `over` says that the call has ended.
+    `id` is how the client knows it: the id of the call, with the name of the process that has it now. `token` is good
+    for every HTTP request of it, `declared` is the format that it sends, `over` says that the call has ended.
     """
 
     def __init__(
-        self, call: Call, leg: BrowserLeg, declared: AudioFormat, *, address: str, grace_s: float, idle_s: float
+        self,
+        call: Call,
+        leg: BrowserLeg,
+        kept: KeptSession,
+        *,
+        token: str | None = None,
+        address: str,
+        grace_s: float,
+        idle_s: float,
     ) -> None:
-        self.id = call.id
-        self.token = secrets.token_urlsafe(TOKEN_BYTES)
+        """`kept` is a new session, or as another process has left it; then `token` is what the client has shown."""
+        self.id, self.call_id = kept.id, call.id
+        self.token = token or secrets.token_urlsafe(TOKEN_BYTES)
         self.leg = leg
-        self.declared = declared
+        self.declared = kept.declared
+        self._moves = kept.moves
+        self._resume_sha256 = kept.resume_sha256
         self.address = address
         self.over = False
         self.spoken = Spoken()
@@ -85,6 +101,29 @@ class BrowserSession:
         self._fenced = trio.Event()
         self._ended = trio.Event()
         self._seen_at = trio.current_time()
+        call.checkpoint.session = weakly(self.kept)
+
+    @property
+    def goes_on_elsewhere(self) -> bool:
+        """Whether another process has the call, or will have it."""
+        return self._call.checkpoint.stopped
+
+    def kept(self) -> KeptSession:
+        """How the session stands, for the process that follows this one."""
+        return KeptSession(
+            id=self.id,
+            declared=self.declared,
+            heard=self.leg.format,
+            token_sha256=fingerprint(self.token),
+            resume_sha256=self._resume_sha256,
+            next_sequence=self.leg.uplink.next,
+            moves=self._moves,
+        )
+
+    def keep_resume(self, token: str) -> None:
+        """This token attaches the client again, and none before it: note that."""
+        self._resume_sha256 = fingerprint(token)
+        self._call.checkpoint.note()
 
     @contextmanager
     def attached(self, transport: Transport) -> Iterator[trio.Event]:
@@ -125,7 +164,15 @@ class BrowserSession:
 
     async def run(self) -> None:
         """The life of the session, from the start of the call until nothing of it is left to fetch."""
-        with bound_contextvars(call_id=self.id), self._call.report.listeners.listening(self._tell):
+        try:
+            await self._run()
+        finally:
+            kept = self.kept()
+            self._call.checkpoint.session = lambda: kept
+        await trio.sleep(LINGER_S)
+
+    async def _run(self) -> None:
+        with bound_contextvars(call_id=self.call_id), self._call.report.listeners.listening(self._tell):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch)
                 nursery.start_soon(self._watch_speech)
@@ -137,7 +184,6 @@ class BrowserSession:
                 nursery.cancel_scope.cancel()
             self.over = True
             self.leg.close()
-        await trio.sleep(LINGER_S)
 
     async def _watch(self) -> None:
         while True:
@@ -169,9 +215,10 @@ class BrowserSession:
             case Speech(role=role, started=started):
                 self.leg.outbox.tell(browser_down.speech(role, started=started))
             case FalseAlarm(turn=turn):
-                self.leg.outbox.tell(browser_down.resumed(turn))
+                self.leg.outbox.tell(browser_down.resumed(self.leg.outbox.clients_turn(turn)))
             case StateChanged(status=status, reason=reason):
-                self.leg.outbox.tell(browser_down.state(status, reason))
+                if not (status == "ended" and self.goes_on_elsewhere):
+                    self.leg.outbox.tell(browser_down.state(status, reason))
                 if status == "ended":
                     self._ended.set()
             case BadAssistantMessage():

@@ -1,27 +1,31 @@
 """The registry of browser sessions: it begins them, finds them again by their tokens, and forgets them."""
 
 import hmac
-import secrets
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import copy_context
+from dataclasses import replace
 
 import structlog
 import trio
 
 from relay.call.browser.leg import BrowserLeg
 from relay.call.browser.session import BrowserSession
+from relay.call.browser.session_takeover import SessionTakeover, sid_of
+from relay.call.call import Call
 from relay.call.calls import Calls
+from relay.call.checkpoint import new_call_id
 from relay.config import Config
-from relay.errors import CallRefused, RequestRefused
+from relay.errors import CallRefused, RequestRefused, SessionElsewhere
+from relay.logic.browser.kept_session import KeptSession
 from relay.logic.end_reason import EndReason
 from relay.logic.rate_limit import RateLimit
-from relay.logic.tokens import ResumeTokens
+from relay.logic.tokens import ResumeTokens, fingerprint, session_of
 from relay.media.frames import FRAMES_PER_SECOND, WIDEBAND, AudioFormat, Encoding
 from relay.refusals import Refusals, asked_by
 from relay.wire.browser import ClientStart
-from relay.wire.owner import owned_name, owner_of
+from relay.wire.owner import name_behind, owned_name, owner_of
 
 HOUR_S = 3600.0
 TALK_STEP_S = 10.0
@@ -36,7 +40,7 @@ log = structlog.get_logger(__name__)
 
 
 class BrowserSessions:
-    """The registry. Everything here decides at once; a session runs in the registry's nursery."""
+    """The registry. What is not async decides at once; a session runs in the registry's nursery."""
 
     def __init__(self, config: Config, calls: Calls, nursery: trio.Nursery, refusals: Refusals) -> None:
         self._config = config
@@ -49,7 +53,8 @@ class BrowserSessions:
         talk_s = config.limits.talk_per_address_s
         self._talk = RateLimit(per_s=talk_s / HOUR_S, burst=talk_s)
         self._instance = config.server.instance
-        self._resume = ResumeTokens(owned_name("", self._instance))
+        self._resume = ResumeTokens()
+        self._takeover = SessionTakeover(calls, calls.services.store)
 
     def renew(self, config: Config) -> None:
         """Sessions that begin from now on have this; what addresses have used of their shares stays used."""
@@ -67,18 +72,27 @@ class BrowserSessions:
         """
         self._check_share(address)
         declared = start.format or WIDEBAND
-        audio_format = heard_format(declared)
+        call_id = new_call_id(self._config)
+        kept = KeptSession(call_id, declared, heard_format(declared))
         try:
-            call = self._calls.answer(f"browser-{secrets.token_hex(8)}", audio_format, kept=False)
+            call = self._calls.answer(sid_of(call_id), kept.heard, browsers_id=call_id)
         except CallRefused as refused:
             self._refusals.info("call.refused", refused.cause, reason=refused.reason, cause=refused.cause)
             raise RequestRefused(503, refused.reason.upper(), _REFUSALS[refused.reason]) from None
-        leg = BrowserLeg(audio_format, self._config.jitter.reorder_ms)
+        return self._open(call, kept, address)
+
+    def _open(self, call: Call, kept: KeptSession, address: str, token: str | None = None) -> BrowserSession:
+        leg = BrowserLeg(
+            kept.heard,
+            self._config.jitter.reorder_ms,
+            turns_before=kept.turns_before,
+            first_sequence=kept.next_sequence,
+        )
         grace_s = self._config.client.resume_grace_s
         idle_s = self._config.session.idle_timeout_s
-        session = BrowserSession(call, leg, declared, address=address, grace_s=grace_s, idle_s=idle_s)
+        session = BrowserSession(call, leg, kept, token=token, address=address, grace_s=grace_s, idle_s=idle_s)
         self._pay(address)
-        self._sessions[session.id] = session
+        self._sessions[name_behind(session.id)] = session
         self._addresses[address] += 1
         self._context.copy().run(self._nursery.start_soon, self._run, session)
         return session
@@ -101,42 +115,79 @@ class BrowserSessions:
         text = f"this address has talked for as long as it may: {todo}"
         return self._refusals.limited("talk_per_address_s", 429, "TALK_TIME_USED", text)
 
-    def resume(self, token: str, start: ClientStart) -> BrowserSession:
-        """The session that this token attaches to, once.
+    async def resume(self, token: str, start: ClientStart, address: str) -> BrowserSession:
+        """The session that this token attaches to, once; one of a process that is dead goes on here.
 
-        Raises RequestRefused: RESUME_USED, RESUME_UNKNOWN, SESSION_ELSEWHERE.
+        Raises RequestRefused: RESUME_USED, RESUME_UNKNOWN, SESSION_ELSEWHERE, and as SessionTakeover.
         """
-        self._check_owner(token)
-        session = self._sessions[self._resume.claim(token)]
+        session_id = session_of(token)
+        if not self.has(session_id):
+            await self._take_over(session_id, token, address)
+        if not self.has(session_id):
+            self._check_owner(session_id)
+        session = self._sessions[name_behind(self._resume.claim(token))]
         session.declared = start.format or session.declared
+        session.leg.outbox.go_on_behind(start.after or 0)
         return session
 
     def renew_resume(self, session: BrowserSession) -> str:
         """A new token to attach again; the one before is void. None is given out for a session that is over."""
-        return "" if session.over else self._resume.issue(session.id)
+        if session.over:
+            return ""
+        token = self._resume.issue(session.id)
+        session.keep_resume(token)
+        return token
+
+    async def reach(self, session_id: str, authorization: str | None, address: str) -> BrowserSession:
+        """As `find`; a session of a process that is dead goes on here. Raises as `find` and as SessionTakeover."""
+        token = _bearer(authorization)
+        if token is not None and not self.has(session_id):
+            await self._take_over(session_id, token, address)
+        return self.find(session_id, authorization)
 
     def find(self, session_id: str, authorization: str | None) -> BrowserSession:
         """The session of an HTTP request, which shows the session's token as bearer.
 
         Raises RequestRefused: SESSION_UNKNOWN, SESSION_ELSEWHERE, SESSION_TOKEN_MISSING, SESSION_TOKEN_WRONG.
         """
-        session = self._sessions.get(session_id)
-        if session is None:
+        session = self._sessions.get(name_behind(session_id))
+        if session is None or session.goes_on_elsewhere:
             self._check_owner(session_id)
             raise RequestRefused(404, "SESSION_UNKNOWN", "there is no such session: begin a new one with POST /client")
-        scheme, _, token = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer":
+        token = _bearer(authorization)
+        if token is None:
             raise RequestRefused(401, "SESSION_TOKEN_MISSING", "give the session's token: Authorization: Bearer TOKEN")
-        if not hmac.compare_digest(token.strip().encode("utf-8", "replace"), session.token.encode()):
+        if not hmac.compare_digest(token.encode("utf-8", "replace"), session.token.encode()):
             raise RequestRefused(403, "SESSION_TOKEN_WRONG", "this token is not that of the session")
         return session
 
-    def _check_owner(self, name: str) -> None:
+    def has(self, session_id: str) -> bool:
+        """Whether this session is here, under any of its ids."""
+        session = self._sessions.get(name_behind(session_id))
+        return session is not None and not session.goes_on_elsewhere
+
+    async def _take_over(self, session_id: str, token: str, address: str) -> None:
+        """Have the session here, if this token opens it, and its process is dead. Its tokens stay good."""
+        past = await self._takeover.take(session_id, token)
+        if past is None or past.session is None or self.has(session_id):
+            return
+        call = self._calls.go_on(past)
+        if not call.grant_reattach():  # it may be what brings down one process after the other
+            call.finish(EndReason.CALLER_LOST)
+            return
+        mine = owned_name(name_behind(session_id), self._instance)
+        kept = replace(past.session, id=mine, moves=past.session.moves + 1)
+        if kept.resume_sha256:
+            self._resume.adopt(mine, kept.resume_sha256)
+        self._open(call, kept, address, token if fingerprint(token) == kept.token_sha256 else None)
+        call.checkpoint.note()
+
+    def _check_owner(self, session_id: str) -> None:
         """A session of another process comes here when that one is gone, or when the load balancer errs."""
-        if owner_of(name) not in {"", self._instance}:
+        was_here = name_behind(session_id) in self._sessions
+        if was_here or owner_of(session_id) not in {"", self._instance}:
             self._refusals.info("client.refused", "SESSION_ELSEWHERE", code="SESSION_ELSEWHERE")
-            text = "this session was another process's, which does not answer: begin a new one"
-            raise RequestRefused(421, "SESSION_ELSEWHERE", text)
+            raise SessionElsewhere
 
     async def _run(self, session: BrowserSession) -> None:
         try:
@@ -146,7 +197,8 @@ class BrowserSessions:
                     await session.run()
                     nursery.cancel_scope.cancel()
         finally:
-            del self._sessions[session.id]
+            if self._sessions.get(name_behind(session.id)) is session:  # it may have come back from another process
+                del self._sessions[name_behind(session.id)]
             self._resume.discard(session.id)
             self._addresses[session.address] -= 1
             self._addresses += Counter()  # forgets addresses without a session
@@ -160,6 +212,11 @@ class BrowserSessions:
             if not self._pay(session.address):
                 session.end(EndReason.MAX_DURATION, self._talk_time_used("begin again later"))
                 return
+
+
+def _bearer(authorization: str | None) -> str | None:
+    scheme, _, token = (authorization or "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def heard_format(declared: AudioFormat) -> AudioFormat:

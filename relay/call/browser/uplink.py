@@ -24,19 +24,19 @@ Complain = Callable[[str, str], None]
 
 
 class BrowserUplink:
-    """The microphone of one session. Plain object; times are monotonic seconds."""
+    """The microphone of one session, whose numbers begin with `first`. Plain object; times are monotonic seconds."""
 
-    def __init__(self, target: AudioFormat, reorder_ms: float, complain: Complain) -> None:
+    def __init__(self, target: AudioFormat, reorder_ms: float, complain: Complain, *, first: int = 1) -> None:
         self._target = target
         self._complain = complain
-        self._reorder = ReorderBuffer[ClientAudio](reorder_ms, first=1)
+        self._reorder = ReorderBuffer[ClientAudio](reorder_ms, first=first)
         self._flow = RateLimit(per_s=AHEAD_PER_S_MS, burst=AHEAD_BURST_MS)
         self._complained_at: dict[str, float] = {}
         self._transcoder: Transcoder | None = None
         self._spoken = Transcoder(WIDEBAND, target)
         self._rate = RateCheck(target.rate_hz)
         self._wrong_rate_told: AudioFormat | None = None
-        self.next = 1
+        self.next = first
         """The sequence number that is wanted next: everything before it was taken or given up."""
 
     @property

@@ -55,6 +55,10 @@ class MessageLog(Generic[Item]):
     def text_waiting(self) -> int:
         return len(self._waiting) - self.audio_waiting
 
+    def number_from(self, last: int) -> None:
+        """Let numbers go on behind this one, which another log has given. What was numbered here so far moves."""
+        self.last += last
+
     def put(self, queued: Queued[Item]) -> None:
         """Behind all others. When too many wait, the oldest is numbered unread: it can be had until it is gone."""
         self._waiting.append(queued)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -16,6 +17,7 @@ from relay.standin.browser.record import (
     BrowserOptions,
     BrowserPlayback,
     BrowserRecord,
+    BrowserRefused,
     HeardFrame,
     Ready,
     newer,
@@ -102,6 +104,16 @@ class BrowserClient:
             await self.lose()
         link = WebSocketLink(self, self._url, session_id)
         await self._nursery.start(self._run, link, {**start, **changed})
+
+    async def attach_where_it_is(self) -> None:
+        """As `attach_websocket`, at the process that has the session, if the first one names another."""
+        try:
+            await self.attach_websocket()
+        except BrowserRefused as refused:
+            if not refused.session_id:
+                raise
+            self.ready = replace(self.ready, session_id=refused.session_id)
+            await self.attach_websocket()
 
     async def attach_polling(self) -> None:
         """Begin by polling, or go on by it; the next request fences an open WebSocket. Raises BrowserRefused."""

@@ -69,7 +69,7 @@ class WebSocketLink:
             with trio.fail_after(options.timeout_s):
                 answer = json.loads(await self._socket.receive())
             if answer["type"] != "ready":
-                raise BrowserRefused(answer.get("code", "?"), answer.get("error", ""))
+                raise BrowserRefused(answer.get("code", "?"), answer.get("error", ""), answer.get("sessionId", ""))
             wanted(Ready.of(answer))
             task_status.started()
             async with trio.open_nursery() as nursery:
@@ -174,7 +174,8 @@ def checked(response: httpx.Response) -> dict[str, Any]:
     answer: dict[str, Any] = response.json() if response.content else {}
     if response.is_success:
         return answer
-    raise BrowserRefused(answer.get("code", f"HTTP_{response.status_code}"), answer.get("error", ""))
+    code = answer.get("code", f"HTTP_{response.status_code}")
+    raise BrowserRefused(code, answer.get("error", ""), answer.get("sessionId", ""))
 
 
 Link = WebSocketLink | PollingLink

@@ -44,11 +44,13 @@ class Ready:
 
 
 class BrowserRefused(Exception):
-    """The relay did not open or resume the session; `code` is its own, or HTTP_ and the status."""
+    """The relay did not open or resume the session; `code` is its own, or HTTP_ and the status. `session_id` is that
+    under which another process has the session; "" if that is not said."""
 
-    def __init__(self, code: str, text: str) -> None:
+    def __init__(self, code: str, text: str, session_id: str = "") -> None:
         super().__init__(f"{code}: {text}")
         self.code = code
+        self.session_id = session_id
 
 
 @dataclass(frozen=True, slots=True)

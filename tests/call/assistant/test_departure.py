@@ -186,7 +186,7 @@ async def test_the_first_request_stands(autojump_clock: MockClock) -> None:
 
 async def test_a_browser_cannot_be_connected_to_a_telephone_but_can_be_left(autojump_clock: MockClock) -> None:
     async with open_rig(transfer=ALLOWED) as rig:
-        rig.call = rig.calls.answer(SID, AudioFormat(Encoding.PCM_S16LE, 16000), kept=False)
+        rig.call = rig.calls.answer(SID, AudioFormat(Encoding.PCM_S16LE, 16000), browsers_id="b1")
         assistant = await rig.meet_assistant()
         await trio.sleep(1)
         call_tool(assistant, TRANSFER)

@@ -194,19 +194,19 @@ async def test_a_resume_token_attaches_once_and_only_the_newest_does(autojump_cl
         old, new = sessions.renew_resume(session), sessions.renew_resume(session)
 
         with pytest.raises(RequestRefused) as refused:
-            sessions.resume(old, ClientStart())
+            await sessions.resume(old, ClientStart(), "a")
         assert code(refused) == (403, "RESUME_UNKNOWN")
-        assert sessions.resume(new, ClientStart()) is session
+        assert await sessions.resume(new, ClientStart(), "a") is session
         assert session.declared == WIDEBAND
         with pytest.raises(RequestRefused) as refused:
-            sessions.resume(new, ClientStart())
+            await sessions.resume(new, ClientStart(), "a")
         assert code(refused) == (403, "RESUME_USED")
 
 
 async def test_a_client_that_attaches_again_may_send_another_format(autojump_clock: MockClock) -> None:
     async with registry() as (_, sessions):
         session = sessions.begin(ClientStart(), "a")
-        sessions.resume(sessions.renew_resume(session), ClientStart(format=STEREO))
+        await sessions.resume(sessions.renew_resume(session), ClientStart(format=STEREO), "a")
 
         assert (session.declared, session.leg.format) == (STEREO, WIDEBAND)
 
@@ -222,7 +222,7 @@ async def test_a_session_that_is_over_gives_no_token_and_is_forgotten_with_those
 
         await trio.sleep(LINGER_S + 1)
         with pytest.raises(RequestRefused) as refused:
-            sessions.resume(resume, ClientStart())
+            await sessions.resume(resume, ClientStart(), "a")
         assert code(refused) == (403, "RESUME_UNKNOWN")
         assert len(sessions) == 0
 
