@@ -14,7 +14,7 @@ import errno
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +24,7 @@ import structlog
 import trio
 
 from relay import __version__
-from relay.call.assistant.watched_dialer import WatchedDialers
+from relay.call.assistant.watched_dialer import WatchedDialer, WatchedDialers
 from relay.call.browser.sessions import open_browser_sessions
 from relay.call.caller.vad_engine import VadEngine
 from relay.call.calls import Calls, open_calls
@@ -33,6 +33,7 @@ from relay.call.takeover import Takeover
 from relay.config import AdminConfig, Config, ServerConfig
 from relay.config_file import listen_address
 from relay.daemon.assets import load_assets
+from relay.daemon.certificate import Certificate
 from relay.daemon.descriptors import make_room
 from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.garbage import collect_garbage
@@ -49,7 +50,7 @@ from relay.errors import ConfigError, StartFailed
 from relay.metrics import Metrics
 from relay.net.link.shared_reader import shared_reader
 from relay.net.listen import inherited_listener, open_listener, serve_asgi
-from relay.record.recorder import open_recorder
+from relay.record.recorder import Recorder, open_recorder
 from relay.redaction import Redactor
 from relay.refusals import Refusals
 from relay.state import StateStore, open_store
@@ -93,17 +94,10 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
         StartFailed: the address cannot be used now: it is taken, or not there yet.
     """
     assets = await trio.to_thread.run_sync(load_assets, config, metrics)
-    certificate = assets.certificate
-    listener = _listen(config.server)
-    host, port = listener.getsockname()[:2]
-    shutdown = trio.Event()
     with ExitStack() as listeners, shared_reader() as reader:
-        listeners.enter_context(closing(listener))
-        for_operators = _listen_for_operators(config.admin)
-        admin_port = None
-        if for_operators is not None:
+        public = listeners.enter_context(closing(_listen(config.server)))
+        if (for_operators := _listen_for_operators(config.admin)) is not None:
             listeners.enter_context(closing(for_operators))
-            admin_port = for_operators.getsockname()[1]
         async with (
             _open_store(config, metrics) as store,
             open_recorder(config, redactor, metrics.recordings_failed.inc) as recorder,
@@ -113,53 +107,77 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
             model = assets.model
             gain_db, in_place = config.vad.model_gain_db, model.engine == "numpy"
             vad = VadEngine(model, metrics, probe=assets.probe, gain_db=gain_db, in_place=in_place)
-            nursery.start_soon(vad.run)
-            nursery.start_soon(reader.run)
-            if certificate is not None:
+            refusals = Refusals(metrics)
+            for task in (vad.run, reader.run, refusals.run):
+                nursery.start_soon(task)
+            if (certificate := assets.certificate) is not None:
                 nursery.start_soon(certificate.watch)
                 metrics.certificate_expires.set_function(lambda: certificate.expires_at)
-            refusals = Refusals(metrics)
-            nursery.start_soon(refusals.run)
             dialer_set = DialerSet(redactor, stack)
             dialers = await dialer_set.of(config)
             of_calls = recorder if config.record.mode != "off" else None
             services = Services(config, metrics, vad, store, assets.apology, assets.classifier, of_calls)
-            async with (
-                open_calls(services, *dialers) as calls,
-                open_browser_sessions(config, calls, refusals) as sessions,
-                open_webhooks(config, metrics, calls, store, recorder) as webhooks,
-            ):
-                nursery.start_soon(collect_garbage, lambda: not len(calls))
-                nursery.start_soon(partial(probe_loop_lag, metrics, note=calls.note_loop_lag))
-                watched, limits = WatchedDialers(dialers), Limits(config, refusals)
-                takeover, gate = Takeover(calls, services), Gate(config, refusals, limits)
-                now = trio.current_time()
-                context = EndpointContext(
-                    config, metrics, calls, takeover, sessions, watched, gate, refusals, limits, now, webhooks
-                )
+            async with _open_context(services, dialers, refusals, recorder) as context:
                 if assets.span_receiver is not None:
                     tracer = await stack.enter_async_context(
                         open_tracer(assets.span_receiver, metrics.spans_dropped.inc)
                     )
-                    stack.enter_context(calls.listeners.listening(tracer.note))
-
-                serve = partial(
-                    serve_asgi,
-                    shutdown=shutdown,
-                    admit=limits.connection,
-                    failed=limits.connection_failed,
-                    tls=None if certificate is None else lambda: certificate.context,
-                )
-                server, scheme = Server(context), "http" if certificate is None else "https"
-                generations = Generations(context, dialer_set, recorder, redactor)
-                async with trio.open_nursery() as serving:
-                    if for_operators is not None:
-                        await serving.start(serve, server, for_operators)
-                    of_public = partial(serve, is_proxy=limits.is_proxy) if config.server.proxy_protocol else serve
-                    await serving.start(of_public, server if for_operators is None else server.public, listener)
-                    yield Relay(scheme, host, port, calls, generations, admin_port)
-                    shutdown.set()
+                    stack.enter_context(context.calls.listeners.listening(tracer.note))
+                async with _serving(context, public, for_operators, certificate):
+                    generations = Generations(context, dialer_set, recorder, redactor)
+                    host, port = public.getsockname()[:2]
+                    scheme = "http" if certificate is None else "https"
+                    admin_port = None if for_operators is None else for_operators.getsockname()[1]
+                    yield Relay(scheme, host, port, context.calls, generations, admin_port)
             nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _open_context(
+    services: Services, dialers: Sequence[WatchedDialer], refusals: Refusals, recorder: Recorder
+) -> AsyncIterator[EndpointContext]:
+    """The calls, and what the endpoints need beside them; on leaving, nothing of it is left."""
+    config, metrics = services.config, services.metrics
+    async with (
+        open_calls(services, *dialers) as calls,
+        open_browser_sessions(config, calls, refusals) as sessions,
+        open_webhooks(config, metrics, calls, services.store, recorder) as webhooks,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(collect_garbage, lambda: not len(calls))
+        nursery.start_soon(partial(probe_loop_lag, metrics, note=calls.note_loop_lag))
+        watched, limits = WatchedDialers(dialers), Limits(config, refusals)
+        takeover, gate = Takeover(calls, services), Gate(config, refusals, limits)
+        now = trio.current_time()
+        yield EndpointContext(
+            config, metrics, calls, takeover, sessions, watched, gate, refusals, limits, now, webhooks
+        )
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _serving(
+    context: EndpointContext,
+    public: socket.socket,
+    for_operators: socket.socket | None,
+    certificate: Certificate | None,
+) -> AsyncIterator[None]:
+    """Requests are answered; on leaving, those that are open are, and nothing else is accepted."""
+    shutdown, server, limits = trio.Event(), Server(context), context.limits
+    serve = partial(
+        serve_asgi,
+        shutdown=shutdown,
+        admit=limits.connection,
+        failed=limits.connection_failed,
+        tls=None if certificate is None else lambda: certificate.context,
+    )
+    of_public = partial(serve, is_proxy=limits.is_proxy) if context.config.server.proxy_protocol else serve
+    async with trio.open_nursery() as nursery:
+        if for_operators is not None:
+            await nursery.start(serve, server, for_operators)
+        await nursery.start(of_public, server if for_operators is None else server.public, public)
+        yield
+        shutdown.set()
 
 
 @asynccontextmanager
