@@ -109,6 +109,7 @@ class Interrupter:
         if not self._agreement.is_agreement(text):
             self._act(self._barge_in.heard_words(len(text.split()), now), now)
         self._follow(self._agreement.words(text, now), now)
+        self._speaker.changed.fire()  # it may be known sooner now
 
     def assistant_interrupted(self) -> None:
         """The assistant says that the caller interrupted it: it has stopped, or will in a moment."""
