@@ -308,7 +308,7 @@ class Talk:
 
     `rung` is the assistant's place in the pool, 0 the first: the pool is a ladder that a call goes down when assistants
     fail. `ladder` granted the dial, and is told what came of it. `ending` is None while the connection lives, and when
-    it was cancelled.
+    it was cancelled. `told_ended` is why the assistant has ended the call, if a webhook says that it has.
     """
 
     rung: int
@@ -317,6 +317,7 @@ class Talk:
     connection: Connection
     dialed_at: float = field(default_factory=trio.current_time)
     ending: Ending | None = None
+    told_ended: str | None = None
     over: trio.Event = field(default_factory=trio.Event)
 
     @property

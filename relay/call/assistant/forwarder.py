@@ -11,7 +11,8 @@
 |         |                                       | before (`Recurrence`), or for one that every |                    |
 |         |                                       | call would have -> dialing, the next one     |                    |
 |         |                                       | the assistant hung up, or was lost after it  |                    |
-|         |                                       | had asked to leave -> over: it ended         |                    |
+|         |                                       | had asked to leave, or a webhook had said    |                    |
+|         |                                       | that it hung up -> over: it ended            |                    |
 |         |                                       | the provider will end the call -> moved to   | `max_call_s`, see  |
 |         |                                       | the next one, which is live: talking         | `Lifetime`         |
 | waiting | back-off; the caller hears what was   | deadline -> dialing                          | drawn at random;   |
@@ -158,13 +159,17 @@ class Forwarder:
     def told_ended(self, assistant_call_id: str | None, ended_reason: str) -> None:
         """A webhook says why a call with the assistant is over.
 
-        That settles what its lost socket left open, until another call has the conversation. Nobody waits for it: a
-        caller would hear nothing for so long, and it comes a second or two after the loss, or never.
+        That settles what its lost socket leaves open, until another call has the conversation. Nobody waits for it: a
+        caller would hear nothing for so long, and it comes a second or two after the loss, or never; or before the
+        loss, of which we may know late. Until then what the assistant said last may still be on its way.
         """
-        is_lost = self._outage.since is not None and assistant_call_id == self._outage.lost_call_id
-        if is_lost and ended_by_assistant(ended_reason):
+        if not ended_by_assistant(ended_reason):
+            return
+        if self._outage.since is not None and assistant_call_id == self._outage.lost_call_id:
             self._report.tell(AssistantHungUp(ended_reason))
             self._conversing.cancel()
+        elif self._talk is not None and assistant_call_id == self._talk.connection.call_id:
+            self._talk.told_ended = ended_reason
 
     def leave(self) -> None:
         """The assistant wants to leave. If its call is lost already, the conversation is over."""
@@ -181,6 +186,9 @@ class Forwarder:
         while (talk := change_over.take() or await self._next(dial, give_up_at)) is not None:
             talk = await self._follow(talk, change_over)
             if talk.ending is Ending.ENDED or self._departure.end_reason is not None:
+                return EndReason.ASSISTANT_ENDED
+            if talk.ending is Ending.LOST and talk.told_ended is not None:
+                self._report.tell(AssistantHungUp(talk.told_ended))
                 return EndReason.ASSISTANT_ENDED
             if talk.lasted:
                 self._backoff.succeeded()
