@@ -22,9 +22,9 @@
 |            | answered                            |                              |                                  |
 
 Only a live connection hears the caller and is heard: what the assistant says before, or after it was left, goes
-nowhere. The deadlines of a live connection hold while it stands by. Cancellation is `leaving` from the handshake on,
-because a socket is where a goodbye is said best; before, it is over at once. A call whose assistant does not know that
-it is over is left to the `CallPlacer`, which ends it.
+nowhere. The deadlines of a live connection hold while it stands by, but for that of audio, which nobody listens to
+then. Cancellation is `leaving` from the handshake on, because a socket is where a goodbye is said best; before, it is
+over at once. A call whose assistant does not know that it is over is left to the `CallPlacer`, which ends it.
 """
 
 from collections.abc import Callable

@@ -341,6 +341,7 @@ class Forwarder:
 
     def _rewind(self) -> None:
         rewound = self._dialogue.rewind()
+        self._outgoing.rewind()
         self._report.counts.again(rewound.again)
         self._report.counts.dropped("overflow", rewound.dropped)
 
