@@ -14,7 +14,9 @@
 |         |                                       | had asked to leave, or a webhook had said    |                    |
 |         |                                       | that it hung up -> over: it ended            |                    |
 |         |                                       | the provider will end the call -> moved to   | `max_call_s`, see  |
-|         |                                       | the next one, which is live: talking         | `Lifetime`         |
+|         |                                       | the next one, which is live: talking; but if | `Lifetime`         |
+|         |                                       | it has asked to leave, it says its last      |                    |
+|         |                                       | words itself                                 |                    |
 | waiting | back-off; the caller hears what was   | deadline -> dialing                          | drawn at random;   |
 |         | queued, then a comfort sound          | the next call was dialled before -> talking  | in all             |
 |         |                                       | a webhook says that the assistant had hung   |                    |
@@ -228,6 +230,9 @@ class Forwarder:
         """Let it have the conversation, and those after it to which that is moved; returns the last one, once over."""
         self._give_floor(talk)
         while (change := await change_over.wait(talk)) is not None:
+            if self._departure.end_reason is not None:  # nobody is to follow it, and its last words are its own
+                await talk.over.wait()
+                return talk
             self._move(talk, *change)
             talk, _ = change
         return talk
