@@ -114,11 +114,11 @@ class Call:
         )
         replay = ReplayLog(config.reconnect.replay_max_ms, config.reconnect.replay_speed, remake)
         sentences = Sentences(replay, config.reconnect.unanswered_s)
-        dialogue = Dialogue(sentences, record.conversation)
+        self._outgoing = outgoing = Outgoing(replay, assistant_format, report.counts)
+        dialogue = Dialogue(sentences, record.conversation, answered=outgoing.answered)
         self._playback = playback = Playback(assistant_format, caller_format, config, dialogue, report, burden=burden)
         frames, self._frames = trio.open_memory_channel[CallerAudio | NewStream](FRAMES_WAITING_MAX)
         ages_s = [now - at for at in record.reattached_at]
-        self._outgoing = outgoing = Outgoing(replay, assistant_format, report.counts)
         self._analysis = analysis = Analysis(
             caller_format,
             assistant_format,

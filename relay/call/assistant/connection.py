@@ -22,9 +22,9 @@
 |            | answered                            |                              |                                  |
 
 Only a live connection hears the caller and is heard: what the assistant says before, or after it was left, goes
-nowhere. The deadlines of a live connection hold while it stands by. Cancellation is `leaving` from the handshake on,
-because a socket is where a goodbye is said best; before, it is over at once. A call whose assistant does not know that
-it is over is left to the `CallPlacer`, which ends it.
+nowhere. The deadlines of a live connection hold while it stands by, but for that of audio, which nobody listens to
+then. Cancellation is `leaving` from the handshake on, because a socket is where a goodbye is said best; before, it is
+over at once. A call whose assistant does not know that it is over is left to the `CallPlacer`, which ends it.
 """
 
 from collections.abc import Callable
@@ -304,7 +304,7 @@ class Talk:
 
     `rung` is the assistant's place in the pool, 0 the first: the pool is a ladder that a call goes down when assistants
     fail. `ladder` granted the dial, and is told what came of it. `ending` is None while the connection lives, and when
-    it was cancelled.
+    it was cancelled. `told_ended` is why the assistant has ended the call, if a webhook says that it has.
     """
 
     rung: int
@@ -313,6 +313,7 @@ class Talk:
     connection: Connection
     dialed_at: float = field(default_factory=trio.current_time)
     ending: Ending | None = None
+    told_ended: str | None = None
     over: trio.Event = field(default_factory=trio.Event)
 
     @property

@@ -11,9 +11,12 @@
 |         |                                       | before (`Recurrence`), or for one that every |                    |
 |         |                                       | call would have -> dialing, the next one     |                    |
 |         |                                       | the assistant hung up, or was lost after it  |                    |
-|         |                                       | had asked to leave -> over: it ended         |                    |
+|         |                                       | had asked to leave, or a webhook had said    |                    |
+|         |                                       | that it hung up -> over: it ended            |                    |
 |         |                                       | the provider will end the call -> moved to   | `max_call_s`, see  |
-|         |                                       | the next one, which is live: talking         | `Lifetime`         |
+|         |                                       | the next one, which is live: talking; but if | `Lifetime`         |
+|         |                                       | it has asked to leave, it says its last      |                    |
+|         |                                       | words itself                                 |                    |
 | waiting | back-off; the caller hears what was   | deadline -> dialing                          | drawn at random;   |
 |         | queued, then a comfort sound          | the next call was dialled before -> talking  | in all             |
 |         |                                       | a webhook says that the assistant had hung   |                    |
@@ -160,13 +163,17 @@ class Forwarder:
     def told_ended(self, assistant_call_id: str | None, ended_reason: str) -> None:
         """A webhook says why a call with the assistant is over.
 
-        That settles what its lost socket left open, until another call has the conversation. Nobody waits for it: a
-        caller would hear nothing for so long, and it comes a second or two after the loss, or never.
+        That settles what its lost socket leaves open, until another call has the conversation. Nobody waits for it: a
+        caller would hear nothing for so long, and it comes a second or two after the loss, or never; or before the
+        loss, of which we may know late. Until then what the assistant said last may still be on its way.
         """
-        is_lost = self._outage.since is not None and assistant_call_id == self._outage.lost_call_id
-        if is_lost and ended_by_assistant(ended_reason):
+        if not ended_by_assistant(ended_reason):
+            return
+        if self._outage.since is not None and assistant_call_id == self._outage.lost_call_id:
             self._report.tell(AssistantHungUp(ended_reason))
             self._conversing.cancel()
+        elif self._talk is not None and assistant_call_id == self._talk.connection.call_id:
+            self._talk.told_ended = ended_reason
 
     def leave(self) -> None:
         """The assistant wants to leave. If its call is lost already, the conversation is over."""
@@ -183,6 +190,9 @@ class Forwarder:
         while (talk := change_over.take() or await self._next(dial, give_up_at)) is not None:
             talk = await self._follow(talk, change_over)
             if talk.ending is Ending.ENDED or self._departure.end_reason is not None:
+                return EndReason.ASSISTANT_ENDED
+            if talk.ending is Ending.LOST and talk.told_ended is not None:
+                self._report.tell(AssistantHungUp(talk.told_ended))
                 return EndReason.ASSISTANT_ENDED
             if talk.lasted:
                 self._backoff.succeeded()
@@ -222,6 +232,9 @@ class Forwarder:
         """Let it have the conversation, and those after it to which that is moved; returns the last one, once over."""
         self._give_floor(talk)
         while (change := await change_over.wait(talk)) is not None:
+            if self._departure.end_reason is not None:  # nobody is to follow it, and its last words are its own
+                await talk.over.wait()
+                return talk
             self._move(talk, *change)
             talk, _ = change
         return talk
@@ -346,6 +359,7 @@ class Forwarder:
 
     def _rewind(self) -> None:
         rewound = self._dialogue.rewind()
+        self._outgoing.rewind()
         self._report.counts.again(rewound.again)
         self._report.counts.dropped("overflow", rewound.dropped)
 

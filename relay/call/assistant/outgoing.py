@@ -24,6 +24,8 @@ class Outgoing:
         self._format = audio_format
         self._transcoder: Transcoder | None = None
         self._notes: deque[str] = deque(maxlen=NOTES_MAX)
+        self._unanswered: deque[str] = deque(maxlen=NOTES_MAX)
+        """What was taken of the notes since the assistant began to speak last."""
         self._news = Signal()
         self._unsent_since: float | None = None
         self._write_now: Callable[[], bool] | None = None
@@ -52,12 +54,22 @@ class Outgoing:
     def take(self) -> str | bytes | None:
         """What is to be sent now; None: nothing yet."""
         if self._notes:
-            return self._notes.popleft()
+            self._unanswered.append(self._notes.popleft())
+            return self._unanswered[-1]
         frame, left_out = self.replay.read(current_time())
         self._counts.dropped("pause", left_out)
         if frame is None or self._transcoder is None:
             return frame
         return self._transcoder.push(Audio(self._format, frame)).data
+
+    def answered(self) -> None:
+        """The assistant begins to speak: what it was told is part of the conversation now."""
+        self._unanswered.clear()
+
+    def rewind(self) -> None:
+        """The connection is lost: what it was told, and has not answered to, the next one is told again."""
+        self._notes = deque([*self._unanswered, *self._notes], NOTES_MAX)
+        self._unanswered.clear()
 
     def audio_sent(self) -> float | None:
         """The frame that was taken is written. How long the oldest new audio waited for that, while nothing is old."""

@@ -1,6 +1,6 @@
 """Keeps what was said and how much of it was heard: a new assistant call has to know it, or to get it again."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from relay.logic.assistant.conversation import Conversation, Turn
 from relay.logic.assistant.replay import Rewind
@@ -14,11 +14,14 @@ class Dialogue:
     """One per call. The share of a turn's audible frames that were heard says how much of its text was.
 
     `unheard` below is how many audible frames wait here or are on their way to the caller. `earlier` is what was said
-    while another process had the call.
+    while another process had the call. `answered` is called when the assistant begins to speak.
     """
 
-    def __init__(self, sentences: Sentences, earlier: Iterable[Turn] = ()) -> None:
+    def __init__(
+        self, sentences: Sentences, earlier: Iterable[Turn] = (), *, answered: Callable[[], None] = lambda: None
+    ) -> None:
         self._sentences = sentences
+        self._answered = answered
         self._conversation = Conversation(earlier)
         self._turn = 0
         self._announced = False
@@ -97,4 +100,5 @@ class Dialogue:
     def _begin(self) -> None:
         self._conversation.assistant_began()
         self._sentences.assistant_spoke(current_time())
+        self._answered()
         self._arrived = 0

@@ -71,7 +71,7 @@ class Intake:
         """The assistant's connection is gone: what is queued is played, what has half arrived is not."""
         self._downlink = Downlink(self._source, self._target)
         self._playout.outage()
-        self._fence.reconnected(current_time())
+        self._apply(self._fence.reconnected(), current_time())
         self._speaker.changed.fire()
 
     def assistant_started(self, turn_index: int | None) -> None:

@@ -45,6 +45,7 @@ class Interrupter:
         self._playout = speaker.playout
         self._interruptions = interruptions
         self._onset_at: float | None = None
+        self._caller_speaks = False
         self._spoke_from_ms = 0.0
         self._paused_at: float | None = None
         self.asked = Signal()
@@ -76,6 +77,7 @@ class Interrupter:
         """What the detector makes of the caller, who began to speak at `onset_at` if it is speech."""
         now = current_time()
         self._forget_what_is_over()
+        self._caller_speaks = isinstance(decision, Likely | Confirmed)
         match decision:
             case Likely():
                 self._agreement.speaks()
@@ -109,6 +111,7 @@ class Interrupter:
         if not self._agreement.is_agreement(text):
             self._act(self._barge_in.heard_words(len(text.split()), now), now)
         self._follow(self._agreement.words(text, now), now)
+        self._speaker.changed.fire()  # it may be known sooner now
 
     def assistant_interrupted(self) -> None:
         """The assistant says that the caller interrupted it: it has stopped, or will in a moment."""
@@ -166,6 +169,7 @@ class Interrupter:
                 assert self._paused_at is not None
                 self._interruptions.resumed(now - self._paused_at)
                 self._paused_at = None
+                self._onset_at = self._onset_at if self._caller_speaks else None
             case Action.CUT:
                 self._paused_at = None
                 self._flush.cut(now, onset_at=self._onset_at, agreed=agreed)

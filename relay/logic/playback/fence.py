@@ -30,6 +30,8 @@ interrupted after all. A frame is stale, and must never be sent, exactly if its 
 | - `cut`: by the caller anew, or because the assistant says so   | holding or confirmed, as from open               |
 | - it sounds `old_turn_s` + `MARGIN_S` after the cut             | open                                             |
 | - deadline: `false_alarm_s` after the cut                       | open                                             |
+| any: `reconnected`, another assistant speaks from now on        | open. Where audio was held: EXPIRED, that is     |
+|                                                                 | dropped, as it was of the assistant before       |
 
 A new turn begins
 - with the sound after a pause of `SURE_PAUSE_S` in the assistant's audio;
@@ -209,13 +211,15 @@ class Fence:
         self.turn += 1
         self._turn_sounds = False
 
-    def reconnected(self, now: float) -> None:
+    def reconnected(self) -> Ruling:
         """Another assistant speaks from now on: what the one before was saying is over, and its turn indexes mean
         nothing any more."""
-        self.confirm(now)
+        self._assistant_speaking = self._assistant_turn = None
+        if not self.is_open:
+            return self._open(Verdict.EXPIRED, None)
         if self.state is FenceState.RETURNED:
             self._reopen(sounds=True)
-        self._assistant_speaking = self._assistant_turn = None
+        return HELD
 
     def take_back(self) -> Ruling:
         """The caller has only agreed: what was cut plays again, until the assistant says otherwise. Only in holding."""

@@ -121,6 +121,20 @@ async def test_the_next_call_goes_on_with_the_conversation(autojump_clock: MockC
         assert rig.call.summary()["assistant_call_id"] == "vapi-1"
 
 
+async def test_an_assistant_that_leaves_says_its_last_words_itself(autojump_clock: MockClock) -> None:
+    """Though it is still speaking when any other would be left."""
+    async with limited_rig() as rig:
+        await rig.begin()
+        before = int((LAST_S - 1) * 50)
+        rig.assistant.say(numbered(0, before + 100))
+        await trio.sleep(LAST_S - 1)
+        rig.assistant.tell(type="tool-calls", toolCallList=[{"id": "1", "function": {"name": "endCall"}}])
+        await rig.ended("assistant_ended", within_s=5)
+
+        assert whole_and_in_order(rig.phone.heard(), 0, before + 100)
+        assert rig.events("assistant.changed") == []
+
+
 async def test_who_stands_by_hears_silence_and_is_not_heard_and_who_was_left_neither(
     autojump_clock: MockClock,
 ) -> None:

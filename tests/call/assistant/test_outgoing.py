@@ -46,6 +46,25 @@ async def test_only_so_many_texts_wait_and_the_oldest_make_room(outgoing: Outgoi
     assert taken(outgoing) == [str(number) for number in range(3, NOTES_MAX + 3)]
 
 
+async def test_texts_that_were_not_answered_are_there_again_after_a_loss_before_those_that_wait(
+    outgoing: Outgoing,
+) -> None:
+    for text in ("answered", "one", "two"):
+        outgoing.send_note(text)
+    assert outgoing.take() == "answered"
+    outgoing.answered()
+    assert outgoing.take() == "one"
+    outgoing.rewind()
+    assert taken(outgoing) == ["one", "two"]
+    outgoing.rewind()
+    assert taken(outgoing) == ["one", "two"]
+    for number in range(NOTES_MAX):
+        outgoing.send_note(str(number))
+    outgoing.rewind()
+
+    assert taken(outgoing) == [str(number) for number in range(NOTES_MAX)]
+
+
 async def test_audio_is_brought_to_the_format_of_the_connection_that_takes_it() -> None:
     outgoing = assistant_parts(TELEPHONE).outgoing
     for frame in FRAMES:

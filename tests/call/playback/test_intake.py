@@ -89,13 +89,21 @@ async def test_a_lost_assistant_leaves_what_is_queued_and_no_half_frame(autojump
         assert played(parts) == numbered(0, 3) + numbered(4, 2)
 
 
-async def test_a_lost_assistant_has_agreed_to_its_interruption(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("agreed", [False, True])
+async def test_an_interruption_is_over_with_the_assistant_and_the_next_one_is_heard_at_once(
+    agreed: bool, autojump_clock: MockClock
+) -> None:
+    """Nothing that it says is the tail of what was cut, however soon it comes."""
     with playback_parts() as parts:
         parts.intake.push(numbered(0, 3))
-        interrupt(parts)
+        interrupt(parts, agreed=agreed)
+        parts.intake.push(numbered(3, 5))
         parts.intake.assistant_lost()
+        parts.intake.push(numbered(NEW, 5))
 
-        assert parts.fence.state is FenceState.CONFIRMED
+        assert played(parts) == numbered(NEW, 5)
+        assert parts.told == [InterruptionSettled(1, by="expired", flushed_ms=60.0)]
+        assert parts.dropped == {"stale": 3 + 5}
 
 
 async def test_a_hole_because_the_assistant_was_lost_does_not_make_the_buffer_larger(autojump_clock: MockClock) -> None:

@@ -131,6 +131,21 @@ async def test_the_assistants_word_cuts_and_is_its_agreement(autojump_clock: Moc
         assert parts.fence.state is FenceState.CONFIRMED
 
 
+async def test_speech_that_was_over_when_its_pause_was_is_not_the_onset_of_a_later_interruption(
+    autojump_clock: MockClock,
+) -> None:
+    """It was too short for words, and the assistant talked on."""
+    async with open_rig(BargeInConfig(min_words=1)) as (parts, _):
+        hear(parts, LIKELY, CONFIRMED, ENDED)
+        await trio.sleep(1)
+        parts.interrupter.expire(trio.current_time())
+        await parts.speak(numbered(50, 100))
+        parts.interrupter.assistant_interrupted()
+
+        assert interrupted(parts).onset_to_clear_ms == 0
+        assert parts.metric("relay_bargein_seconds_count") == 0
+
+
 async def test_the_assistants_word_after_our_cut_is_its_agreement(autojump_clock: MockClock) -> None:
     async with open_rig() as (parts, side):
         hear(parts, CONFIRMED)

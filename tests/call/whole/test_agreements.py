@@ -115,6 +115,20 @@ async def test_after_an_uh_huh_the_assistant_is_back_in_time_and_nothing_is_lost
         assert rig.call.summary()["interruptions_false"] == 1
 
 
+@pytest.mark.parametrize("words_after_s", [0.55, 0.65, 0.75, 0.84, 0.9])
+async def test_the_assistant_is_back_in_time_whenever_its_words_come(
+    words_after_s: float, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the detector knows of the end, between that and the time it has to wait, and after that."""
+    monkeypatch.setattr("tests.call.whole.test_agreements.WORDS_AFTER_S", words_after_s)
+    async with open_rig() as rig:
+        ended_at = await say_uh_huh(rig)
+        await trio.sleep(6)
+
+        assert 0 < back_at(rig) - ended_at <= BACK_S
+        assert nothing_is_lost(rig)
+
+
 async def test_where_the_assistant_says_nothing_at_all_a_pause_is_better_than_talking_over_a_stop(
     autojump_clock: MockClock,
 ) -> None:

@@ -11,7 +11,7 @@ from relay.config import ReconnectConfig, SessionConfig
 from relay.errors import AssistantUnavailable, LegLost
 from relay.media import g711
 from tests.support.callrig import MULAW, PCM, SILENCE, TONE, Assistant, FakeDialer, Rig, open_rig
-from tests.support.numbered import heard_pairs, numbered, whole_and_in_order
+from tests.support.numbered import heard_frames, heard_pairs, numbered, whole_and_in_order
 
 RETRIABLE = AssistantUnavailable("no", "VAPI_SERVER_ERROR", retriable=True)
 REFUSED = AssistantUnavailable("no", "VAPI_UNAUTHORIZED", retriable=False)
@@ -119,6 +119,54 @@ async def test_words_that_nobody_answered_are_answered_by_the_next(autojump_cloc
         await trio.sleep(2)
 
         assert context(assistant)[-1] == ("user", "I want to cancel", True)
+
+
+@pytest.mark.parametrize("announced", [False, True])
+async def test_keys_that_nothing_was_answered_to_are_told_again_once_and_in_order(
+    announced: bool, autojump_clock: MockClock
+) -> None:
+    """Those before the assistant's last words are known from its answer."""
+    async with open_rig() as rig:
+        await rig.begin()
+        rig.phone.press("1")
+        await trio.sleep(1)
+        if announced:
+            rig.assistant.speech("started")
+        rig.assistant.say(numbered(0, 50))
+        await trio.sleep(2)
+        rig.phone.press("2")
+        await trio.sleep(0.5)
+        rig.dialer.peers[0].lose()
+        rig.phone.press("3")
+        assistant = await next_assistant(rig)
+        await trio.sleep(3)
+
+        pressed = [text for _, text, answer in context(assistant) if "keypad" in text and answer]
+        assert ["2" in pressed[0], "3" in pressed[1], len(pressed)] == [True, True, 2]
+
+
+@pytest.mark.parametrize("agreed", [False, True])
+async def test_of_an_assistant_that_joins_right_after_an_interruption_every_word_is_heard(
+    agreed: bool, autojump_clock: MockClock
+) -> None:
+    """It answers sooner than one that was interrupted would, and says nothing of its turns."""
+    async with open_rig() as rig:
+        await rig.begin()
+        rig.assistant.say(numbered(0, 200))
+        await trio.sleep(1.5)
+        rig.phone.say(TONE * 30)
+        await trio.sleep(0.5)
+        if agreed:
+            rig.assistant.interrupted()
+        await trio.sleep(0.1)
+        rig.dialer.peers[0].lose()
+        assistant = await next_assistant(rig)
+        assistant.say(numbered(1000, 50))
+        await trio.sleep(4)
+
+        assert rig.event("bargein.settled")["by"] == "expired"
+        heard = [number for number, _ in heard_frames(rig.phone.heard())]
+        assert heard[-50:] == list(range(1000, 1050))
 
 
 async def test_the_context_holds_what_was_heard_and_no_more(autojump_clock: MockClock) -> None:

@@ -28,6 +28,23 @@ async def test_a_call_that_lost_its_socket_ends_when_the_assistant_had_hung_up(a
         assert len(rig.events("webhook.accepted")) == 1
 
 
+async def test_the_assistant_may_have_hung_up_long_before_the_loss_of_its_socket_is_known(
+    autojump_clock: MockClock,
+) -> None:
+    """Until then the socket may still bring its last words."""
+    async with open_rig() as rig:
+        await rig.begin()
+        call_id = str(rig.call.summary()["assistant_call_id"])
+        rig.call.told_by_webhook(WebhookAccepted("status-update", call_id, "assistant-ended-call"))
+        await trio.sleep(5)
+        assert not rig.events("call.ended")
+        rig.dialer.sockets[0].dead.set()
+        await rig.ended("assistant_ended")
+
+        assert rig.event("assistant.ended")["ended_reason"] == "assistant-ended-call"
+        assert len(rig.dialer.asked) == 1
+
+
 @pytest.mark.parametrize(
     ("call", "reason"),
     [(None, "customer-ended-call"), (None, "worker-shutdown"), ("another", "assistant-ended-call")],

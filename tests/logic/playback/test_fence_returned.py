@@ -108,7 +108,7 @@ def test_returned_it_can_be_cut_again(confirmed: bool, state: FenceState) -> Non
 
 def test_another_assistant_has_not_been_interrupted() -> None:
     line = returned()
-    line.fence.reconnected(line.now)
+    line.apply(line.fence.reconnected())
     line.silence(1.0)
     line.sound(0.1)
 
