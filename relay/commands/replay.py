@@ -64,7 +64,8 @@ def replay(files: Sequence[Path], texts: Sequence[str], config_file: Path, *, as
             except (ConfigError, WrongUse):
                 raise
             except Exception as error:  # noqa: BLE001 - whatever a file holds that no call does, others are replayed
-                refused.append(f"{path}: the replay failed: {type(error).__name__}: {error}")
+                cause = _first_cause(error)
+                refused.append(f"{path}: the replay failed: {type(cause).__name__}: {cause}")
     if not done:
         raise WrongUse(printable(refused[0]))
     for line in refused:
@@ -75,6 +76,14 @@ def replay(files: Sequence[Path], texts: Sequence[str], config_file: Path, *, as
         for line in _shown(done, texts):
             click.echo(line)
     return int(bool(refused) or (not changed and any(it.differences for it in done)))
+
+
+def _first_cause(error: Exception) -> BaseException:
+    """What a nursery's group holds: the text of the group says nothing."""
+    cause: BaseException = error
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    return cause
 
 
 @contextmanager

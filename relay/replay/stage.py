@@ -75,6 +75,11 @@ class ReplayStage:
     def is_browser(self) -> bool:
         return is_browser(self.call.sid)
 
+    def take_back(self) -> None:
+        """The caller's socket is the call's no more, if there is one."""
+        self._lent.close()
+        self.leg = None
+
     def give(self, entry: Timed) -> None:
         """What came from outside comes again. Entries of other kinds change nothing."""
         match entry:
@@ -88,8 +93,7 @@ class ReplayStage:
             case CallerLent(_, joins_frames):
                 self._lend(joins_frames=joins_frames)
             case CallerSocketGone(_, None):
-                self._lent.close()
-                self.leg = None
+                self.take_back()
             case CallerSocketGone(_, str(error)):
                 self._receive(LegLost(error))
             case ReattachAsked():
@@ -216,5 +220,9 @@ async def open_stage(
     async with trio.open_nursery() as nursery:
         call = Call(record, services, pool, caller_format, None, burden=burden)
         nursery.start_soon(call.run)
-        yield ReplayStage(call, recording, lane, connections, opinions, burden, gate, header.clock_s, caller_format)
+        stage = ReplayStage(call, recording, lane, connections, opinions, burden, gate, header.clock_s, caller_format)
+        try:
+            yield stage
+        finally:
+            stage.take_back()
         nursery.cancel_scope.cancel()

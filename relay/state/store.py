@@ -145,11 +145,18 @@ class StateStore:
         await self._do("note", known)
 
     async def whose(self, assistant_call_id: str) -> AssistantCallNote | None:
-        """Return whose call an assistant's call is, whichever process has it; None where that is not known."""
+        """Return whose call an assistant's call is, whichever process has it; None where that is not known.
+
+        What cannot be read of it, because another version has noted it, or nobody, is counted and not known.
+        """
         found = await self._do("whose", lambda: self._backend.whose(assistant_call_id))
         if found is None:
             return None
-        call_id, call_sid = msgspec.json.decode(found, type=tuple[str, str])
+        try:
+            call_id, call_sid = msgspec.json.decode(found, type=tuple[str, str])
+        except msgspec.DecodeError:
+            self._metrics.state_errors.labels("read").inc()
+            return None
         return AssistantCallNote(assistant_call_id, call_id, call_sid)
 
     async def post(self, letters: Sequence[tuple[str, bytes]]) -> int:

@@ -150,6 +150,7 @@ def test_a_file_that_cannot_be_replayed_among_others_is_told_of_and_ends_with_1(
     assert result.exit_code == 1
     assert json.loads(result.stdout)["calls"] == 1
     assert [line.split(": ")[1] for line in result.stderr.splitlines()] == [str(path) for path in refused]
+    assert f"{foreign}: the replay failed: ValueError: 'boredom'" in result.stderr
 
 
 @pytest.mark.parametrize("kept", [0.4, 0.8])

@@ -161,6 +161,17 @@ async def test_a_record_of_another_version_is_no_record_and_said() -> None:
     assert errors(metrics, "read") == 2
 
 
+@pytest.mark.parametrize("nonsense", [b"", b"{}", b'["only one"]', b"\xff"])
+async def test_what_no_process_has_noted_of_an_assistants_call_is_nothing_and_counted(nonsense: bytes) -> None:
+    backend, metrics = MemoryBackend("one"), Metrics()
+    backend.save("CA1", record("CA1").to_json(), time.time() + 60)
+    backend.note("assistant-call", "CA1", nonsense, 60.0)
+    store = StateStore(backend, metrics, executor=inline)
+
+    assert await store.whose("assistant-call") is None
+    assert errors(metrics, "read") == 1
+
+
 KEPT = KeptToken("ab" * 32, 60.0)
 
 
