@@ -122,13 +122,19 @@ class SteppedRecording(CallRecording):
         known."""
         super().__init__(header, Redactor(), moment, Backlog(sys.maxsize))
         self._on_look = on_look
-        self.let_go = False
-        """The recording is over: a wait that begins now ends at its time."""
+        self._is_over = False
         self._names = names
-        self._waits: dict[str, trio.CancelScope] = {}
+        self._waits: dict[str, tuple[trio.CancelScope, float]] = {}
+
+    def let_go(self) -> None:
+        """The recording is over: each wait ends at its time, also one that has begun and whose end was not recorded."""
+        self._is_over = True
+        for scope, at in self._waits.values():
+            scope.deadline = at
 
     def scope(self, name: str, at: float) -> trio.CancelScope:
-        self._waits[name] = scope = trio.CancelScope(deadline=at if self.let_go else inf)
+        scope = trio.CancelScope(deadline=at if self._is_over else inf)
+        self._waits[name] = scope, at
         return scope
 
     def knows(self, name: str) -> bool:
@@ -141,7 +147,7 @@ class SteppedRecording(CallRecording):
     def end_wait(self, name: str) -> None:
         """The wait of this name is over."""
         if name in self._waits:
-            self._waits[name].cancel()
+            self._waits[name][0].cancel()
 
 
 class RecordedSteps:
@@ -274,7 +280,7 @@ async def _play(header: RecordingHeader, script: RecordedSteps, config: Config, 
                     await wait_all_tasks_blocked()
                 taken += recording.take()
         finally:  # also when that fails: what waits for a time while the call ends would wait for good
-            recording.let_go = True
+            recording.let_go()
             script.let_go()
     return only_timed(taken)
 

@@ -30,11 +30,12 @@ from relay.record.entries import (
 )
 from relay.refusals import Refusals
 from relay.replay.decisions import count, differences
-from relay.replay.exact_run import run_exactly
+from relay.replay.exact_run import SteppedRecording, run_exactly
 from relay.replay.settings import config_of
 from relay.state import StateStore
 from relay.state.memory import MemoryBackend, MemoryTables
 from relay.state.store import inline
+from relay.wakeup import sleep_until, timed_by
 from relay.wire.browser import ClientAudio, ClientStart, ClientStop
 from relay.wire.vapi_actions import Transfer
 from tests.support.callrig import SID, TONE, Rig
@@ -289,3 +290,22 @@ def record_stalling(folder: Path, seed: int) -> Path:
     with pytest.MonkeyPatch.context() as stalling:
         stalling.setattr(CallRecording, "look", stalled_look)
         return record_lively(folder, seed, call_s=12.0)
+
+
+def test_a_wait_whose_end_was_not_recorded_ends_at_its_time_once_the_recording_is_over(tmp_path: Path) -> None:
+    """A foreign file may have its entries in any order."""
+    header, _ = timed_entries(record_lively(tmp_path, 0, call_s=1.0))
+
+    async def waiting() -> float:
+        recording = SteppedRecording(header, trio.current_time(), (), lambda _task, _looks: None)
+        began_s = trio.current_time()
+        with timed_by(recording):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(sleep_until, began_s + 5.0, "began before")
+                await trio.sleep(7)
+                assert len(nursery.child_tasks) == 1
+                recording.let_go()
+                nursery.start_soon(sleep_until, began_s + 9.0, "begins after")
+        return trio.current_time() - began_s
+
+    assert trio.run(waiting, clock=MockClock(autojump_threshold=0)) == pytest.approx(9.0)
