@@ -128,8 +128,9 @@ class SharedReader:
         self._runs = True
         try:
             while True:
-                if self.read_ready() and self._now:
-                    await sleep_until(next_step(self._now))
+                due_s = next_step(self._now) if self._now else None
+                if self.read_ready() and due_s is not None:
+                    await sleep_until(due_s)  # at once, if reading took so long
                 else:
                     await trio.lowlevel.wait_readable(self._epoll.fileno())
         finally:
