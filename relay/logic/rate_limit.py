@@ -2,6 +2,11 @@
 
 Each key has a token bucket, and a bucket is one number: the time at which it will be full again (the generic cell rate
 algorithm, ITU-T I.371, annex A).
+
+No library does this: time is an argument here, as everywhere in `relay.logic`, an amount may be a part of a second, the
+bounds change under buckets that are in use, and the number of keys is bounded. pyrate-limiter 4.5 comes nearest: its
+clock can be replaced, but it counts whole milliseconds and whole weights, has a bucket with a lock for each key, and
+forgets none. limits 5.8 and throttled-py 3.5 look at the clock of the machine.
 """
 
 ROUNDING_S = 1e-6

@@ -5,7 +5,7 @@ import os
 import signal
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -14,6 +14,7 @@ import httpx
 import pytest
 import trio
 
+from relay.bench.machine import cores
 from relay.bench.process import cpu_s
 from relay.daemon.server import FOR_OPERATORS
 from relay.errors import LegLost
@@ -286,9 +287,11 @@ async def test_over_tls_calls_spread_and_what_belongs_to_one_comes_to_its_proces
 async def test_what_a_call_costs_in_one_process_in_two_and_in_haproxy(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    """Of one process with so many calls, in turn with two that have as many each."""
-    async with cluster(redis_server, tmp_path) as place:
+    """Of one process with so many calls, in turn with two that have as many each. Both have the same core, and all
+    else another: so what a call costs does not depend on what else a core has to do."""
+    async with cluster(redis_server, tmp_path) as place, AsyncExitStack() as stack:
         pids = {name: daemon.process.pid for name, daemon in place.daemons.items()}
+        stack.enter_context(apart(*pids.values()))
         alone, both, haproxy = list[float](), list[float](), list[float]()
         for _ in range(ROUNDS):
             async with callers_of(place.daemons["1"].url, CALLS // 2):
@@ -303,6 +306,23 @@ async def test_what_a_call_costs_in_one_process_in_two_and_in_haproxy(
         )
         print(f"at the same CPU of each, two processes carry {ratio:.2f} times the calls of one")
         assert min(haproxy) > 0
+
+
+@contextmanager
+def apart(*pids: int) -> Iterator[None]:
+    """These processes have the one core, where there are two, and this one, with all that it starts, the other."""
+    own, others = cores()
+    allowed = os.sched_getaffinity(0)
+    if own is not None and others is not None:
+        for pid in pids:
+            for thread in Path(f"/proc/{pid}/task").iterdir():
+                os.sched_setaffinity(int(thread.name), {own})
+        for process in [os.getpid(), haproxy_pid()]:
+            os.sched_setaffinity(process, {others})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def shown(figures: list[float]) -> str:
