@@ -188,8 +188,8 @@ class BrowserLoad:
         for number in sampled(spec.calls):
             browser = browsers[number]
             caller, assistant, offset = browser.heard(), browser.assistant.record, browser.speaker.offset
-            score_up(caller, assistant, self._track, offset, window, into=up, mulaw=spec.audio == "mulaw")
-            score_down(caller, assistant, self._reference, window, spec.target_ms, into=down, mulaw=False)
+            score_up(caller, assistant, self._track, offset, into=[(window, up)], mulaw=spec.audio == "mulaw")
+            score_down(caller, assistant, self._reference, spec.target_ms, into=[(window, down)], mulaw=False)
         return up, down
 
 

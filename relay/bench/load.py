@@ -159,16 +159,20 @@ class LoadCalls:
             caller.hang_up()
         self._reactor.run_until(time.monotonic() + DRAIN_S)
 
-    def directions(self, window: SampleWindow, target_ms: int, numbers: Iterable[int]) -> tuple[Direction, Direction]:
-        """The scores of these calls, up and down: their places among those that were taken; they must be sampled.
-        `target_ms`: the relay's playout buffer."""
-        up, down = Direction(), Direction()
+    def directions(
+        self, windows: Sequence[SampleWindow], target_ms: int, numbers: Iterable[int]
+    ) -> list[tuple[Direction, Direction]]:
+        """The scores of these calls, up and down in each window: their places among those that were taken; they must be
+        sampled. `target_ms`: the relay's playout buffer."""
+        found = [(Direction(), Direction()) for _ in windows]
+        up = [(window, one) for window, (one, _) in zip(windows, found, strict=True)]
+        down = [(window, one) for window, (_, one) in zip(windows, found, strict=True)]
         for number in numbers:
             caller, assistant = self._callers[number], self._assistants[number].record
             if self._echo_loss_db is None:
-                score_up(caller.record, assistant, self._track, caller.offset, window, into=up, mulaw=self._mulaw)
-            score_down(caller.record, assistant, self._reference, window, target_ms, into=down, mulaw=True)
-        return up, down
+                score_up(caller.record, assistant, self._track, caller.offset, into=up, mulaw=self._mulaw)
+            score_down(caller.record, assistant, self._reference, target_ms, into=down, mulaw=True)
+        return found
 
     def barge_ins(self, window: SampleWindow) -> tuple[list[float], int]:
         """See `score_barge_in`; of all calls."""
@@ -248,7 +252,7 @@ class Load:
     ) -> LoadResult:
         before, after = metrics
         numbers = range(min(self._calls.taken, SAMPLED_CALLS)) if self._spec.ringing else sampled(self._spec.calls)
-        up, down = self._calls.directions(window, self._spec.target_ms, numbers)
+        ((up, down),) = self._calls.directions([window], self._spec.target_ms, numbers)
         bargein, missed = self._calls.barge_ins(window)
         wall_s = window.end - window.start
         late = self._reactor.late_s

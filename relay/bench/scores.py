@@ -50,42 +50,42 @@ def score_up(
     assistant: AssistantRecord,
     track: CallerTrack,
     offset: int,
-    window: SampleWindow,
     *,
-    into: Direction,
+    into: Sequence[tuple[SampleWindow, Direction]],
     mulaw: bool,
 ) -> None:
     """Score the way up: from when the caller has written a frame to when its audio is out at the assistant.
 
-    `offset` is where in the track the caller began; `mulaw` says what the assistant receives. Adds to `into`.
+    `offset` is where in the track the caller began; `mulaw` says what the assistant receives. Adds to each direction of
+    `into` what was sent in its window: to find the frames of a call takes much longer than that.
     """
     audio = [(at, _telephone(data, mulaw=mulaw)) for at, data in assistant.received]
     arrivals = _arrivals(audio, cuts=())
     sent = _said(track, offset, len(caller.sent))
     positions = trace(arrivals, sent, caller.sent)
-    frames = [frame for frame, at in enumerate(caller.sent) if window.scores(at)]
-    out = deliveries(arrivals, positions, frames, caller.sent)
-    came = ~np.isnan(out.delay_s)
-    into.delay_ms += (out.delay_s[came] * 1000).tolist()
-    into.lag_ms += out.lag_ms[came].tolist()
-    into.frames += len(frames)
-    into.lost += int((~came).sum())
+    for window, direction in into:
+        frames = [frame for frame, at in enumerate(caller.sent) if window.scores(at)]
+        out = deliveries(arrivals, positions, frames, caller.sent)
+        came = ~np.isnan(out.delay_s)
+        direction.delay_ms += (out.delay_s[came] * 1000).tolist()
+        direction.lag_ms += out.lag_ms[came].tolist()
+        direction.frames += len(frames)
+        direction.lost += int((~came).sum())
 
 
 def score_down(
     caller: CallerRecord,
     assistant: AssistantRecord,
     reference: Reference,
-    window: SampleWindow,
     target_ms: int,
     *,
-    into: Direction,
+    into: Sequence[tuple[SampleWindow, Direction]],
     mulaw: bool,
 ) -> None:
     """Score the way down: from when the assistant has written a frame to when its audio is out at the caller.
 
     The delay of a turn counts from the frame on that did not wait for the playout buffer to fill (`target_ms`). What an
-    interruption took, which is all after the last frame that came out, is not lost. Adds to `into`.
+    interruption took, which is all after the last frame that came out, is not lost. Adds to `into` as `score_up` does.
     """
     audio = [(at, _telephone(data, mulaw=mulaw)) for at, data in caller.received]
     arrivals = _arrivals(audio, cuts=caller.clears)
@@ -95,7 +95,8 @@ def score_down(
     for _, group in groupby(numbered, key=lambda item: item[1].turn):
         turn = list(group)
         out = deliveries(arrivals, positions, [number for number, _ in turn], sent_times)
-        _score_turn([frame for _, frame in turn], out, caller.clears, window, target_ms, into=into)
+        for window, direction in into:
+            _score_turn([frame for _, frame in turn], out, caller.clears, window, target_ms, into=direction)
 
 
 def _score_turn(

@@ -4,7 +4,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import pytest
@@ -105,9 +105,11 @@ class FullHouse(LoadCalls):
         if len(self.rung) > 10:
             raise Refused("all lines are busy")
 
-    def directions(self, window: SampleWindow, target_ms: int, numbers: Iterable[int]) -> tuple[Direction, Direction]:
+    def directions(
+        self, windows: Sequence[SampleWindow], target_ms: int, numbers: Iterable[int]
+    ) -> list[tuple[Direction, Direction]]:
         assert list(numbers) == list(range(SAMPLED_CALLS))
-        return Direction(), Direction()
+        return [(Direction(), Direction()) for _ in windows]
 
     def barge_ins(self, window: SampleWindow) -> tuple[list[float], int]:
         return [], 0

@@ -17,7 +17,7 @@ TIMES = [frame * 0.02 for frame in range(500)]
 
 def down(frames: list[SentFrame], caller: CallerRecord) -> Direction:
     direction = Direction()
-    score_down(caller, AssistantRecord(sent=frames), reference("mulaw"), WINDOW, 200, into=direction, mulaw=True)
+    score_down(caller, AssistantRecord(sent=frames), reference("mulaw"), 200, into=[(WINDOW, direction)], mulaw=True)
     return direction
 
 
@@ -40,7 +40,7 @@ def test_up_is_from_the_callers_write_to_the_assistants_read(*, mulaw: bool) -> 
     assistant = AssistantRecord(received=[(TIMES[i] + 0.005, frame) for i, frame in enumerate(frames) if i != 200])
     direction = Direction()
 
-    score_up(CallerRecord(sent=TIMES[:400]), assistant, TRACK, 7, WINDOW, into=direction, mulaw=mulaw)
+    score_up(CallerRecord(sent=TIMES[:400]), assistant, TRACK, 7, into=[(WINDOW, direction)], mulaw=mulaw)
 
     assert (direction.frames, direction.lost) == (300, 1), "frames of 1 s to 7 s, one of them lost"
     assert np.allclose(direction.delay_ms, 5)
@@ -61,10 +61,30 @@ def test_down_to_a_browser_is_measured_the_same() -> None:
     frames, sound, direction = spoken([0] * 300), reference("pcm"), Direction()
     caller = CallerRecord(received=[(frame.at + 0.105, sound.frames[frame.reference_index or 0]) for frame in frames])
 
-    score_down(caller, AssistantRecord(sent=frames), sound, WINDOW, 200, into=direction, mulaw=False)
+    score_down(caller, AssistantRecord(sent=frames), sound, 200, into=[(WINDOW, direction)], mulaw=False)
 
     assert (direction.frames, direction.lost) == (250, 0)
     assert np.allclose(direction.delay_ms, 105)
+
+
+def test_each_of_several_windows_gets_what_was_sent_in_it() -> None:
+    frames = spoken([0] * 500)
+    delay_s = [0.105 if frame.at < 4 else 0.125 for frame in frames]
+    received = [(at, data) for delay, frame in zip(delay_s, frames, strict=True) for at, data in heard([frame], delay)]
+    first, second = Direction(), Direction()
+
+    score_down(
+        CallerRecord(received=received),
+        AssistantRecord(sent=frames),
+        reference("mulaw"),
+        200,
+        into=[(SampleWindow(1, 4), first), (SampleWindow(4, 7), second)],
+        mulaw=True,
+    )
+
+    assert (first.frames, second.frames) == (100, 100)
+    assert np.allclose(first.delay_ms, 105)
+    assert np.allclose(second.delay_ms, 125)
 
 
 def test_what_an_interruption_took_is_not_lost() -> None:

@@ -172,8 +172,8 @@ class Siege:
     def end(self) -> list[Outcome]:
         """Hang up, and score what was heard: it is compared with what was said."""
         self.calls.hang_up()
-        for outcome, window in self.outcomes:
-            up, down = self.calls.directions(window, TARGET_MS, range(CALLS))
+        scores = self.calls.directions([window for _, window in self.outcomes], TARGET_MS, range(CALLS))
+        for (outcome, _), (up, down) in zip(self.outcomes, scores, strict=True):
             delays = {"up": up.delay_ms, "down": [ms - (TARGET_MS - LEAD_MS) for ms in down.delay_ms]}
             outcome.added_ms = {name: percentiles(values, 99)["p99"] for name, values in delays.items()}
             outcome.lost_frames = up.lost + down.lost
