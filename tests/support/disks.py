@@ -15,9 +15,9 @@ import pytest
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[Path]:
-    """A file system of 256 KB in memory, mounted there."""
+    """A file system of 1 MB in memory, mounted there: a new store and its journal take 260 KB."""
     folder.mkdir()
-    _mount(["-t", "tmpfs", "-o", "size=256k", "none"], folder)
+    _mount(["-t", "tmpfs", "-o", "size=1m", "none"], folder)
     try:
         yield folder
     finally:
