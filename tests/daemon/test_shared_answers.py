@@ -119,13 +119,17 @@ async def test_a_store_that_goes_away_while_another_process_asks_has_the_questio
     tables, operator = MemoryTables(), Operator(3.0)
     (one, _), (two, backend) = shared(tables), shared(tables, "two")
 
+    async def ask_two() -> bytes | None:
+        await trio.sleep(0.5)  # when one has begun to ask
+        return await two.once("q", operator.answer)
+
     async def goes_away() -> None:
         await trio.sleep(1)
         backend.down = True
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(goes_away)
-        answers = await at_once(lambda: one.once("q", operator.answer), lambda: two.once("q", operator.answer))
+        answers = await at_once(lambda: one.once("q", operator.answer), ask_two)
 
     assert sorted(answer or b"" for answer in answers) == [b"answer 1", b"answer 2"]
 
