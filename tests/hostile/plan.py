@@ -92,7 +92,7 @@ FULL = Dose(
     short_calls=(200, 600, 2000),
     added_max_ms=20.0,
 )
-"""Some 30 minutes: 17 of attacks; the rest is looking whether the relay is as before, and short calls."""
+"""Some 40 minutes: 17 of attacks; the rest is looking whether the relay is as before, and short calls."""
 SMALL = Dose(
     rest_s=3.0,
     in_a_row=0,
