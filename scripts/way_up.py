@@ -49,7 +49,7 @@ from relay.media.sound import convert
 from relay.media.wav import read_wav
 from relay.metrics import Metrics
 from relay.net.outbox import Outbox
-from relay.net.sockets import Found, MessageSocket
+from relay.net.sockets import Found, MessageSocket, WantedAt
 from relay.secrets import Secrets
 from relay.wakeup import Signal
 
@@ -89,7 +89,11 @@ class Phone:
             await self._news.wait()
         return self._unread.popleft()
 
-    async def receive_each(self, take: Callable[[str | bytes], Found | None]) -> Found:
+    async def receive_each(
+        self,
+        take: Callable[[str | bytes], Found | None],
+        wanted_at: WantedAt | None = None,  # noqa: ARG002
+    ) -> Found:
         while (found := take(await self.receive())) is None:
             pass
         return found

@@ -9,7 +9,7 @@ import trio
 
 from relay.errors import LegClosed, LegLost
 from relay.net.link.link import Link
-from relay.net.sockets import Found
+from relay.net.sockets import Found, WantedAt
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -110,10 +110,12 @@ class AsgiSocket:
         except LegClosed as closed:
             raise LegLost(str(closed)) from None
 
-    async def receive_each(self, take: Callable[[str | bytes], Found | None]) -> Found:
+    async def receive_each(
+        self, take: Callable[[str | bytes], Found | None], wanted_at: WantedAt | None = None
+    ) -> Found:
         """Give each message to `take`; see MessageSocket."""
         try:
-            return await (self._link or await self._not_open()).receive_each(take)
+            return await (self._link or await self._not_open()).receive_each(take, wanted_at)
         except LegClosed as closed:
             raise LegLost(str(closed)) from None
 

@@ -5,6 +5,10 @@ from typing import Protocol, TypeVar
 
 Found = TypeVar("Found")
 
+WantedAt = Callable[[], float]
+"""Says at which time of the clock the next message is of use; in the past: as it comes. A socket may leave it unread so
+long, and asks behind each message."""
+
 
 class MessageSocket(Protocol):
     """One open WebSocket. One task reads it and one task writes it; anyone may close it."""
@@ -20,11 +24,15 @@ class MessageSocket(Protocol):
         """
         ...
 
-    async def receive_each(self, take: Callable[[str | bytes], Found | None]) -> Found:
+    async def receive_each(
+        self, take: Callable[[str | bytes], Found | None], wanted_at: WantedAt | None = None
+    ) -> Found:
         """Give each message to `take`, until that returns something, which is returned.
 
         `take` may be called by another task, in the context of this one: it must not wait. What it raises is raised
         here; otherwise as `receive`.
+
+        With `wanted_at` binary messages are parts of one stream: those that wait in a row may be given as one.
         """
         ...
 

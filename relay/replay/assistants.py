@@ -16,7 +16,7 @@ from relay.call.assistant.dialer import Dialer, NewCall
 from relay.call.assistant.placer import CallPlacer, Create
 from relay.errors import AssistantUnavailable, LegLost
 from relay.media.frames import AudioFormat
-from relay.net.sockets import Found
+from relay.net.sockets import Found, WantedAt
 from relay.replay.peers import WriteGate
 from relay.wakeup import Signal
 from relay.wire.vapi_call import CallCreated
@@ -54,7 +54,11 @@ class RecordedSocket:
             raise message
         return message
 
-    async def receive_each(self, take: Callable[[str | bytes], Found | None]) -> Found:
+    async def receive_each(
+        self,
+        take: Callable[[str | bytes], Found | None],
+        wanted_at: WantedAt | None = None,
+    ) -> Found:
         while (found := take(await self.receive())) is None:
             pass
         return found

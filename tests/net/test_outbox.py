@@ -11,7 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from relay.errors import LegLost
 from relay.net.outbox import Entry, Outbox
-from relay.net.sockets import Found, PromptSocket
+from relay.net.sockets import Found, PromptSocket, WantedAt
 from tests.support.sockets import MemoryPeer, MemorySocket, memory_socket_pair
 
 DEADLINE_S = 2.0
@@ -41,7 +41,9 @@ class ShieldedSocket:
     async def receive(self) -> str | bytes:
         return await trio.sleep_forever()
 
-    async def receive_each(self, take: Callable[[str | bytes], Found | None]) -> Found:
+    async def receive_each(
+        self, take: Callable[[str | bytes], Found | None], wanted_at: WantedAt | None = None
+    ) -> Found:
         return await trio.sleep_forever()
 
     async def send(self, message: str | bytes) -> None:

@@ -7,7 +7,7 @@ from typing import NoReturn
 import trio
 
 from relay.errors import LegClosed, LegLost
-from relay.net.sockets import Found
+from relay.net.sockets import Found, WantedAt
 
 Message = str | bytes
 
@@ -30,7 +30,11 @@ class MemorySocket:
         except (trio.EndOfChannel, trio.ClosedResourceError):
             raise self._ending() from None
 
-    async def receive_each(self, take: Callable[[Message], Found | None]) -> Found:
+    async def receive_each(
+        self,
+        take: Callable[[Message], Found | None],
+        wanted_at: WantedAt | None = None,
+    ) -> Found:
         while (found := take(await self.receive())) is None:
             pass
         return found

@@ -1,5 +1,6 @@
 """Takes what the assistant sends: its audio goes to playback, its text messages to playback, dialogue and report."""
 
+import math
 from collections.abc import Callable
 
 import trio
@@ -69,7 +70,10 @@ class Incoming:
 
         Raises LegLost or LegClosed from the socket. May be cancelled.
         """
-        return await socket.receive_each(self._hear)
+        return await socket.receive_each(self._hear, self._wanted_at)
+
+    def _wanted_at(self) -> float:
+        return self._playback.intake.wanted_at() if self._has_floor else -math.inf
 
     def _hear(self, message: str | bytes) -> vapi.StatusUpdate | None:
         return self._take(message) if self._has_floor else self._overhear(message)

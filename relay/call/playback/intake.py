@@ -55,6 +55,10 @@ class Intake:
             self._source = source
             self._downlink = Downlink(source, self._target)
 
+    def wanted_at(self) -> float:
+        """When more of the assistant's audio is of use; in the past: as it comes, for the fence decides by that."""
+        return self._speaker.wanted_at() if self._fence.state is FenceState.OPEN else -math.inf
+
     def push(self, data: bytes) -> bool:
         """A chunk from the assistant, of any length. Returns whether anything can be heard in it."""
         return self._offer(self._downlink.push(data))
@@ -97,11 +101,19 @@ class Intake:
     def _offer(self, frames: Iterable[bytes]) -> bool:
         now = current_time()
         some_audible = False
+        admitted: list[PlayFrame] = []
         for frame in frames:
             audible = not self._is_silent(frame)
             some_audible = some_audible or audible
             self._counts.frame("assistant", "down")
-            self._apply(self._fence.offer(frame, audible=audible, now=now), now)
+            ruling = self._fence.offer(frame, audible=audible, now=now)
+            if ruling.verdict is None:
+                admitted += ruling.frames
+            else:
+                self._admit(admitted, now)
+                admitted = []
+                self._apply(ruling, now)
+        self._admit(admitted, now)
         return some_audible
 
     def _apply(self, ruling: Ruling, now: float) -> None:
@@ -119,10 +131,12 @@ class Intake:
             return
         if ruling.verdict is not None:
             self._dialogue.settled()
-        self._dialogue.added(ruling.frames)
-        self._queue(ruling.frames, now)
+        self._admit(ruling.frames, now)
 
-    def _queue(self, frames: Sequence[PlayFrame], now: float) -> None:
+    def _admit(self, frames: Sequence[PlayFrame], now: float) -> None:
+        if not frames:
+            return
+        self._dialogue.added(frames)
         if now < self._comforted_at + COMFORT_COVERS_S:
             words = list(dropwhile(lambda frame: not frame.audible, frames))
             self._counts.dropped("trimmed", len(frames) - len(words))

@@ -98,6 +98,16 @@ class Speaker:
         elif self._leg is not None and send_at is not None and send_at - AHEAD_S <= now and self._joins(self._leg):
             self._send_ahead(self._leg)
 
+    def wanted_at(self) -> float:
+        """When more frames are of use, while what is sent next is here already; in the past: as they come.
+
+        With many calls, frames that come sooner are of no use: each message is sent by who adds frames when it is due.
+        """
+        if self._leg is None or not (self._burden.many_calls and self._leg.joins_frames and self.playout.is_playing):
+            return -math.inf
+        send_at = self.playout.next_send_at()
+        return -math.inf if send_at is None else send_at - AHEAD_S
+
     def attach(self, leg: CallerLeg) -> None:
         """Play to this socket from now on."""
         self._leg = leg

@@ -279,6 +279,11 @@ class Playout:
         return Cut(heard_ms, flushed_ms, tuple(unheard), tuple(before))
 
     @property
+    def is_playing(self) -> bool:
+        """Whether frames are due one behind the other now."""
+        return self._schedule.due_at is not None
+
+    @property
     def queued_ms(self) -> int:
         return len(self._queue) * FRAME_MS
 

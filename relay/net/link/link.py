@@ -32,7 +32,7 @@ from relay.net.link.pace import FramePace, FrameRates
 from relay.net.link.prompt_stream import RECEIVE_BYTES, PromptStream
 from relay.net.link.protocol import Goodbye, Pong, WebSocketProtocol
 from relay.net.link.writer import LinkWriter
-from relay.net.sockets import Found
+from relay.net.sockets import Found, WantedAt
 from relay.wakeup import Signal
 from relay.weak import weakly
 
@@ -47,6 +47,8 @@ _FAILED = {1002, 1007, 1009}
 _PING_BYTES = 8
 MESSAGES_AT_ONCE = 4
 """So many messages are given to a function before others have their turn."""
+JOINED_MAX = 8
+"""So many are given as one."""
 
 
 class Link:
@@ -115,15 +117,17 @@ class Link:
             await trio.lowlevel.checkpoint()
         raise self._lost("socket closed") if self._closing or self._ending is None else self._ending()
 
-    async def receive_each(self, take: Callable[[str | bytes], Found | None]) -> Found:
+    async def receive_each(
+        self, take: Callable[[str | bytes], Found | None], wanted_at: WantedAt | None = None
+    ) -> Found:
         """Give each message to `take`; see MessageSocket. While sockets are read together, the task that reads them
         calls it."""
         while True:
             found = take(await self.receive())
             if found is None:
-                found = self._take_backlog(take)
+                found = self._take_backlog(take, joins=wanted_at is not None)
             if found is None and self._can_deliver:
-                found = await self._deliver(take)
+                found = await self._deliver(take, wanted_at)
             if found is not None:
                 return found
 
@@ -226,24 +230,25 @@ class Link:
     def _wants_more(self) -> bool:
         return self._protocol.is_hungry and self._protocol.due_s <= trio.current_time()
 
-    def _take_backlog(self, take: Callable[[str | bytes], Found | None]) -> Found | None:
+    def _take_backlog(self, take: Callable[[str | bytes], Found | None], *, joins: bool) -> Found | None:
         """Give more of what is there to `take`. With one message a turn, a busy loop that turns no more often than
         messages come would never be done with what came while it was busier still."""
         for _ in range(MESSAGES_AT_ONCE - 1):
             nothing_there = self._protocol.is_hungry and not self._unread
             if nothing_there or self._closing or trio.current_effective_deadline() == -math.inf:
                 break
-            message = self._take_unread() if self._unread else self._next_message()
+            message = self._take_unread() if self._unread else self._next_given(joins=joins)
             if message is None:
                 break
             if (found := take(message)) is not None:
                 return found
         return None
 
-    async def _deliver(self, take: Callable[[str | bytes], Found | None]) -> Found | None:
+    async def _deliver(self, take: Callable[[str | bytes], Found | None], wanted_at: WantedAt | None) -> Found | None:
         """Give each message to `take` as it comes. None: what comes next is for `receive`."""
         found: Found | None = None
         context = trio.lowlevel.current_task().context
+        joins = wanted_at is not None
 
         def take_bytes(data: bytes) -> bool:
             nonlocal found
@@ -252,7 +257,7 @@ class Link:
                 return False
             self._protocol.feed(data)
             for _ in range(MESSAGES_AT_ONCE):
-                if self._closing or (message := self._next_message()) is None:
+                if self._closing or (message := self._next_given(joins=joins)) is None:
                     break
                 found = context.run(take, message)
                 if self._protocol.is_hungry or found is not None or not self._stream.delivers:
@@ -261,7 +266,7 @@ class Link:
 
         self._reading = self._receiving = True
         try:
-            await self._stream.deliver(take_bytes)
+            await self._stream.deliver(take_bytes, wanted_at)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._lose()
         finally:
@@ -300,6 +305,18 @@ class Link:
             self._heard_goodbye = isinstance(event, Goodbye)
             self._end(self._reason(event))
         return None
+
+    def _next_given(self, *, joins: bool) -> str | bytes | None:
+        """As `_next_message`; `joins`: a binary message and those that follow it are given as one."""
+        message = self._next_message()
+        if not joins or not isinstance(message, bytes):
+            return message
+        parts = [message]
+        while self._protocol.binary_is_next and len(parts) < JOINED_MAX:
+            if not isinstance(part := self._next_message(), bytes):
+                break
+            parts.append(part)
+        return b"".join(parts)
 
     def _take_pong(self, payload: bytes) -> None:
         """An answer to a ping is one to all before it; others may come that nobody asked for (RFC 6455, 5.5.3)."""

@@ -9,6 +9,7 @@ from typing import Any
 import trio
 
 from relay.net.link.shared_reader import Seat, Take, notify_closing, take_seat
+from relay.net.sockets import WantedAt
 from relay.net.transport import TCP_CLOSE, TCP_CLOSE_WAIT, tcp_state
 
 RECEIVE_BYTES = 65_536
@@ -92,11 +93,11 @@ class PromptStream(trio.abc.Stream):
         """Whether who waits in `deliver` was neither cancelled nor told of an end."""
         return self._seat is not None and self._seat.delivers
 
-    async def deliver(self, take: Take) -> None:
+    async def deliver(self, take: Take, wanted_at: WantedAt | None = None) -> None:
         """Have what comes given to `take` by the task that reads for all, until that wants no more, or sockets are read
         by themselves; see `Seat.deliver`."""
         if self._seat is not None:
-            await self._seat.deliver(take)
+            await self._seat.deliver(take, wanted_at)
 
     async def aclose(self) -> None:
         if self._socket is not None:
@@ -195,13 +196,13 @@ class TlsStream(PromptStream):
             await trio.lowlevel.cancel_shielded_checkpoint()
         return data
 
-    async def deliver(self, take: Take) -> None:
+    async def deliver(self, take: Take, wanted_at: WantedAt | None = None) -> None:
         def open_for(records: bytes) -> bool:
             self._put_in(records)
             return self._give_out(take)
 
         if self._give_out(take):
-            await super().deliver(open_for)
+            await super().deliver(open_for, wanted_at)
 
     async def _receive(self) -> bool:
         """Receive records, or parts of them; False at the end of the stream."""

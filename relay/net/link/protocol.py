@@ -111,6 +111,11 @@ class WebSocketProtocol:
         """From when on `next_event` gives anything."""
         return self._pace.due_s
 
+    @property
+    def binary_is_next(self) -> bool:
+        """Whether what follows, as far as it is there, is a frame that is a whole binary message."""
+        return self._head is None and self._at < len(self._data) and self._data[self._at] == _WHOLE_BINARY
+
     def change_rates(self, rates: FrameRates, surplus: FramePace | None = None) -> None:
         """From now on other rates hold, as after a pause."""
         self._pace.change(rates, surplus)

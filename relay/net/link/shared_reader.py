@@ -7,27 +7,35 @@ for. With few sockets nobody is served here, and each message is read at once by
 A socket is read only while somebody waits for it, so bytes that nobody wants stay in the kernel and TCP makes the
 sender wait. The reader wakes the task that waits in `receive`, with the bytes. For one that waits in `deliver` it calls
 a plain function with them, again and again, and wakes nobody; an error there is raised in the task that waits, and
-harms no other.
+harms no other. Who waits there may say that what comes is of no use before some time: until then the socket rests, and
+then all that has come is read at once.
 
-| a seat is | in the epoll | leaves when                                                                |
-|-----------|--------------|----------------------------------------------------------------------------|
-| apart     | no           | `receive` or `deliver` -> waiting                                          |
-| waiting   | yes          | bytes, the end, or cancelled, for `deliver` only when its function wants   |
-|           |              | no more -> idle; an error, or the reader has ended -> apart;               |
-|           |              | `leave` -> gone                                                            |
-| idle      | yes          | as apart -> waiting; its socket is ready, or `step_aside` -> apart;        |
-|           |              | `leave` -> gone                                                            |
-| gone      | no           |                                                                            |
+| a seat is | in the epoll | leaves when                                                       | deadline       |
+|-----------|--------------|-------------------------------------------------------------------|----------------|
+| apart     | no           | `receive` or `deliver` -> waiting                                 |                |
+| waiting   | yes          | bytes, the end, or cancelled, for `deliver` only when its         |                |
+|           |              | function wants no more -> idle; more is wanted later -> resting;  |                |
+|           |              | an error, or the reader has ended -> apart; `leave` -> gone       |                |
+| resting   | no           | read, and more is wanted later still -> resting; nothing has      | `REST_MAX_S`   |
+|           |              | come, or sockets are read by themselves -> waiting; cancelled     | at most: it is |
+|           |              | -> apart; all else as waiting                                     | read           |
+| idle      | yes          | as apart -> waiting; its socket is ready, or `step_aside`         |                |
+|           |              | -> apart; `leave` -> gone                                         |                |
+| gone      | no           |                                                                   |                |
 """
 
+import math
 import os
 import select
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from heapq import heappop, heappush
+from itertools import count
 from typing import Any
 
 import trio
 
+from relay.net.sockets import WantedAt
 from relay.wakeup import next_step, sleep_until
 
 ReceiveSome = Callable[[int | None], Coroutine[Any, Any, bytes | bytearray]]
@@ -38,6 +46,8 @@ READ_BYTES = 65_536
 SOCKETS_PER_CALL = 2
 TICKS_S = ((75 * SOCKETS_PER_CALL, 0.010), (10 * SOCKETS_PER_CALL, 0.005))
 """From so many sockets on, the tick. Below the last there is none."""
+REST_MAX_S = 0.1
+"""So long the end of a stream, or an answer to a ping, may lie there unread."""
 
 _of_this_run = trio.lowlevel.RunVar["SharedReader | None"]("relay.net.link.shared_reader", None)
 
@@ -86,11 +96,19 @@ class SharedReader:
         self._view = memoryview(self._buffer)
         self._now: float | None = None
         self._runs = False
+        self._resting: list[tuple[float, int, Seat]] = []
+        """A heap of the seats that rest, by the end of that. One that rests no more stays in it until then."""
+        self._rests = count()
 
     @property
     def shares(self) -> bool:
         """Whether sockets are to be read together now."""
         return self._runs and self._now is not None
+
+    @property
+    def ticks(self) -> bool:
+        """Whether they are read on a tick now."""
+        return bool(self._now)
 
     def seat(self, descriptor: int, receive_alone: ReceiveSome) -> "Seat":
         """A seat for the socket. One that an earlier socket of that number left behind is gone."""
@@ -119,6 +137,10 @@ class SharedReader:
         with suppress(OSError, ValueError):  # closed already
             self._epoll.unregister(descriptor)
 
+    def rest(self, seat: "Seat", until_s: float) -> None:
+        """Read this seat's socket at this time."""
+        heappush(self._resting, (until_s, next(self._rests), seat))
+
     def read(self, descriptor: int) -> bytes:
         """What the kernel has of the socket, empty at its end. Raises OSError."""
         return self._view[: os.readv(descriptor, (self._buffer,))].tobytes()
@@ -129,7 +151,8 @@ class SharedReader:
         try:
             while True:
                 due_s = next_step(self._now) if self._now else None
-                if self.read_ready() and due_s is not None:
+                some_ready = self.read_ready(math.inf if due_s is None else trio.current_time())
+                if due_s is not None and (some_ready or self._resting):
                     await sleep_until(due_s)  # at once, if reading took so long
                 else:
                     await trio.lowlevel.wait_readable(self._epoll.fileno())
@@ -138,8 +161,11 @@ class SharedReader:
             for seat in self._seats.values():
                 seat.send_away()
 
-    def read_ready(self) -> bool:
-        """Read the sockets that are ready now; whether there were any."""
+    def read_ready(self, resting_until_s: float = math.inf) -> bool:
+        """Read the sockets that are ready now, and those that were to rest until this time; whether any was ready."""
+        while self._resting and self._resting[0][0] <= resting_until_s:
+            until_s, _, resting = heappop(self._resting)
+            resting.end_rest(until_s)
         ready = self._epoll.poll(0)
         for descriptor, _ in ready:
             seat = self._seats.get(descriptor)
@@ -152,6 +178,7 @@ class SharedReader:
     def close(self) -> None:
         for descriptor in list(self._seats):
             self.forget(descriptor)
+        self._resting.clear()
         self._epoll.close()
 
 
@@ -166,6 +193,8 @@ class Seat:
         self._waiting: trio.lowlevel.Task | None = None
         self._received: bytes | Exception | None = None
         self._take: Take | None = None
+        self._wanted_at: WantedAt | None = None
+        self._rests_until_s: float | None = None
         self._gone = False
 
     @property
@@ -192,17 +221,19 @@ class Seat:
         """Whether a task waits in `deliver`: by what is taken it may be cancelled."""
         return self._waiting is not None and self._take is not None
 
-    async def deliver(self, take: Take) -> None:
+    async def deliver(self, take: Take, wanted_at: WantedAt | None = None) -> None:
         """Have the reader call `take` with what comes, in its own task, until that wants no more, or sockets are read
-        by themselves. For a socket that is shared. Raises as `receive`, and what `take` raises."""
-        self._take = take
+        by themselves. `wanted_at` says behind each time when more is of use; REST_MAX_S later it is read all the same.
+        For a socket that is shared. Raises as `receive`, and what `take` raises."""
+        self._take, self._wanted_at = take, wanted_at
         try:
             await self._wait()
         finally:
-            self._take = None
+            self._take = self._wanted_at = None
 
     def step_aside(self) -> None:
         """Let the socket be read by others. Nobody receives here."""
+        self._rests_until_s = None
         if self._watched:
             self._watched = False
             self._reader.ignore(self.descriptor)
@@ -219,12 +250,18 @@ class Seat:
         try:
             received = self._reader.read(self.descriptor)
         except BlockingIOError:
-            return
+            self._keep_watch()
         except Exception as error:  # noqa: BLE001 - whatever it is, it concerns this socket only
             self.step_aside()
             self._wake(_broken(error))
         else:
             self._hand_on(received)
+
+    def end_rest(self, until_s: float) -> None:
+        """This rest is over, unless it was ended before."""
+        if self._rests_until_s == until_s:
+            self._rests_until_s = None
+            self.read()
 
     def send_away(self) -> None:
         """Have who waits read the socket by itself."""
@@ -258,10 +295,32 @@ class Seat:
             self._wake(received)
             return
         try:
-            if not self._take(received):
-                self._wake(None)
+            wants_more = self._take(received)
+            wanted_s = -math.inf if self._wanted_at is None else self._wanted_at()
         except Exception as error:  # noqa: BLE001 - it belongs to the task that waits
             self._wake(error)
+        else:
+            if wants_more:
+                self._wait_until(wanted_s)
+            else:
+                self._wake(None)
+
+    def _wait_until(self, wanted_s: float) -> None:
+        """Rest until this time; once that is over, wait for what comes."""
+        now_s = trio.current_time()
+        if wanted_s <= now_s or self._waiting is None or not (self.is_shared and self._reader.ticks):
+            self._keep_watch()
+            return
+        self.step_aside()
+        self._rests_until_s = min(wanted_s, now_s + REST_MAX_S)
+        self._reader.rest(self, self._rests_until_s)
+
+    def _keep_watch(self) -> None:
+        if not self._watched and self._waiting is not None:
+            try:
+                self._watch()
+            except trio.ClosedResourceError as error:
+                self._wake(error)
 
     def _watch(self) -> None:
         try:
@@ -277,7 +336,7 @@ class Seat:
             trio.lowlevel.reschedule(task)
 
     def _abort(self, _: object) -> trio.lowlevel.Abort:
-        self._waiting = None
+        self._waiting = self._rests_until_s = None
         return trio.lowlevel.Abort.SUCCEEDED
 
 

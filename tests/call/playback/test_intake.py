@@ -1,5 +1,7 @@
 """The intake turns the assistant's chunks into frames, and does with them what the fence rules."""
 
+import math
+
 import pytest
 import trio
 from trio.testing import MockClock
@@ -65,6 +67,17 @@ async def test_the_rest_of_a_frame_waits_until_no_more_will_come(autojump_clock:
         parts.intake.finish()
 
         assert played(parts) == numbered(0, 1) + numbered(1, 1)[:80] + SILENCE[:80]
+
+
+async def test_more_is_wanted_as_it_comes_while_the_fence_decides_by_it(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with playback_parts() as parts:
+        monkeypatch.setattr(parts.speaker, "wanted_at", lambda: 7.0)
+        parts.intake.push(numbered(0, 20))
+        assert parts.intake.wanted_at() == 7.0
+        interrupt(parts)
+        assert parts.intake.wanted_at() == -math.inf
 
 
 async def test_another_assistant_may_send_another_format(autojump_clock: MockClock) -> None:

@@ -1,13 +1,15 @@
 """The speaker sends what is due when it is due, whichever socket is the caller's, and nothing behind a clear."""
 
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from relay.call.playback.speaker import Burden, Speaker
+from relay.call.playback.speaker import AHEAD_S, Burden, Speaker
 from relay.call.report.events import CallEvent, PlayoutHole
 from relay.call.report.report import Report
 from relay.config import JitterConfig
@@ -26,7 +28,8 @@ class Rig:
     def __init__(self, jitter: JitterConfig, *, busy: bool) -> None:
         self.metrics = Metrics()
         self.report = Report("the-call", self.metrics)
-        self.speaker = Speaker(jitter, self.report, burden=Burden(many_calls=busy))
+        self.burden = Burden(many_calls=busy)
+        self.speaker = Speaker(jitter, self.report, burden=self.burden)
         self.told: list[CallEvent] = []
 
     def add(self, *frames: PlayFrame) -> None:
@@ -144,6 +147,54 @@ async def test_while_it_is_busy_nobody_is_woken_for_audio_that_a_tick_of_5_ms_de
 
         assert b"".join(side.audio_got) == b"".join(word(n) for n in range(120))
         assert steps.count == 0
+
+
+@pytest.mark.parametrize("tick_ms", [5, 10])
+@pytest.mark.parametrize("late_ms", [0, 7, 13, 19])
+async def test_while_it_is_busy_frames_that_are_added_no_sooner_than_wanted_are_never_late(
+    autojump_clock: MockClock, late_ms: int, tick_ms: int
+) -> None:
+    """Once the buffer has filled, three come at a time, and leave as one message without waking anybody."""
+    async with open_rig(busy=True) as rig, open_caller_side(NoFence()) as side:
+        rig.speaker.attach(side)
+        steps = StepsOf(rig.speaker.run)
+        added = 0
+        added_at: list[int] = []
+        for tick in range(3000 // tick_ms):
+            if tick * tick_ms == 1000:
+                trio.lowlevel.add_instrument(steps)
+            await trio.sleep_until(tick * tick_ms / 1000)
+            here = min(120, max(0, (tick * tick_ms - late_ms) // 20 + 1))
+            if here > added and rig.speaker.wanted_at() <= trio.current_time():
+                rig.add(*words(here - added, added))
+                added = here
+                added_at.append(tick * tick_ms)
+        trio.lowlevel.remove_instrument(steps)
+
+        assert b"".join(side.audio_got) == b"".join(word(n) for n in range(120))
+        assert rig.metric("relay_frame_delay_seconds_sum", direction="down") == pytest.approx(0.2), "as it began"
+        assert {later - at for at, later in pairwise(added_at) if 1000 < at < 2200} == {60}
+        assert steps.count == 0
+
+
+async def test_frames_are_wanted_as_they_come_unless_more_of_them_save_a_message(autojump_clock: MockClock) -> None:
+    async with open_rig(busy=True) as rig, open_caller_side(NoFence()) as side:
+        assert rig.speaker.wanted_at() == -math.inf, "nobody hears it"
+        rig.speaker.attach(side)
+        assert rig.speaker.wanted_at() == -math.inf, "there is nothing yet"
+        rig.add(*words(20))
+        assert rig.speaker.wanted_at() == -math.inf, "the buffer fills"
+        await trio.sleep(0.25)
+        assert 0.25 <= rig.speaker.wanted_at() + AHEAD_S <= 0.31
+        rig.speaker.playout.pause()
+        assert rig.speaker.wanted_at() == -math.inf, "a pause says that a decision is near"
+        rig.speaker.playout.resume(trio.current_time())
+        assert rig.speaker.wanted_at() > 0
+        rig.burden.many_calls = False
+        assert rig.speaker.wanted_at() == -math.inf
+        rig.burden.many_calls = True
+        await trio.sleep(1)
+        assert rig.speaker.wanted_at() == -math.inf, "all was sent"
 
 
 async def test_while_it_is_busy_what_finds_no_room_is_neither_lost_nor_put_in_another_order(

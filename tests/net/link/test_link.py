@@ -1,5 +1,6 @@
 """Link: one task reads at a time and one writes, frames lie behind each other whole, and every wait has its end."""
 
+import math
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -14,7 +15,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from relay.errors import LegClosed, LegLost
 from relay.net.link.fragments import MessageBounds
-from relay.net.link.link import CLOSE_LIMIT_S, MESSAGES_AT_ONCE, SILENT_LIMIT_S, STAND_BY_S, Link
+from relay.net.link.link import CLOSE_LIMIT_S, JOINED_MAX, MESSAGES_AT_ONCE, SILENT_LIMIT_S, STAND_BY_S, Link
 from relay.net.link.pace import OF_A_CALL, OF_A_STRANGER, OF_AN_ASSISTANT, SURPLUS_OF_CALLS, FramePace, FrameRates
 from relay.net.link.protocol import Goodbye, Pong, Side, WebSocketProtocol
 from relay.net.link.shared_reader import SharedReader
@@ -202,6 +203,27 @@ async def test_while_messages_are_taken_pings_are_answered_pongs_noticed_and_the
             await far.send_all(client_frame(T, b"third") + close_frame(1001, masked=True))
         nursery.cancel_scope.deadline = trio.current_time() + 5
     assert taken.all == ["first", "second", "third"]
+
+
+@pytest.mark.parametrize("is_stream", [True, False], ids=["parts of a stream", "messages"])
+async def test_parts_of_a_stream_that_came_together_are_given_as_one(*, is_stream: bool) -> None:
+    taken = Messages("last")
+    async with linked() as (link, far), trio.open_nursery() as nursery:
+        nursery.start_soon(link.receive_each, taken.take, (lambda: -math.inf) if is_stream else None)
+        await far.send_all(client_frame(T, b"first"))
+        await wait_all_tasks_blocked()
+        parts = [bytes([n]) * 3 for n in range(JOINED_MAX + 2)]
+        whole = b"".join(client_frame(B, part) for part in parts)
+        half = client_frame(B, b"half")
+        await far.send_all(whole + client_frame(T, b"text") + client_frame(B, b"ab") + half[:7])
+        await wait_all_tasks_blocked()
+        await far.send_all(half[7:] + client_frame(T, b"last"))
+        await wait_all_tasks_blocked()
+        assert not nursery.child_tasks
+    assert b"".join(message for message in taken.all if isinstance(message, bytes)) == b"".join(parts) + b"abhalf"
+    sizes = [len(message) for message in taken.all]
+    assert sizes == [5, *([3] * len(parts)), 4, 2, 4, 4] or is_stream
+    assert max(sizes) == (3 * JOINED_MAX if is_stream else 5)
 
 
 @pytest.mark.parametrize("way", ["part", "close", "lost", "error", "cancelled"])
