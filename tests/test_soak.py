@@ -3,6 +3,9 @@
 import msgspec
 import pytest
 
+from relay.config import ReconnectConfig
+from relay.logic.caller.reattach import Reattach, ReattachRules
+from tests.soak.load import AWAY_S, SoakCall
 from tests.soak.verdict import Sample, judges_delay, problems
 
 GOOD = Sample(
@@ -17,6 +20,16 @@ GOOD = Sample(
     lost=0,
     load_late_p99_ms=1.0,
 )
+
+
+@pytest.mark.parametrize("every_s", [2.9, 9.0, 19.0, 21.0])
+def test_a_stream_is_cut_no_more_often_than_a_relay_takes_it_back(every_s: float) -> None:
+    config = ReconnectConfig()
+    rules = ReattachRules(config.reattach_attempts, config.reattach_window_s, config.reattach_grace_s)
+    call, relay = SoakCall(0), Reattach(rules, now=0.0)
+    cuts = [every_s * n for n in range(200) if call.may_go_away(every_s * n)]
+    assert len(cuts) >= min(200, 2.2 * cuts[-1] / config.reattach_window_s)
+    assert all(relay.grant(at + AWAY_S) for at in cuts)
 
 
 def soaked(growth: dict[str, float]) -> list[Sample]:

@@ -13,7 +13,9 @@ from relay.bench.caller import SETUP_TIMEOUT_S, LoadCaller, SetupFailed
 from relay.bench.load import RAMP_S, offsets
 from relay.bench.reactor import Reactor
 from relay.bench.sounds import caller_track, reference
+from relay.config import ReconnectConfig
 
+RULES = ReconnectConfig()
 STEADY_CALLS = 5
 AWAY_S = 0.2
 """How long a caller's stream is gone before Twilio asks what to do."""
@@ -29,6 +31,15 @@ class SoakCall:
         self.caller: LoadCaller | None = None
         self.assistant: LoadAssistant | None = None
         self.heard_since = 0.0
+        self._away_at: deque[float] = deque(maxlen=RULES.reattach_attempts)
+
+    def may_go_away(self, now: float) -> bool:
+        """Whether its caller's stream may be cut once more: the relay takes one back only so often. Counts it if so."""
+        is_often = len(self._away_at) == self._away_at.maxlen
+        if is_often and now <= self._away_at[0] + RULES.reattach_window_s + AWAY_S:
+            return False
+        self._away_at.append(now)
+        return True
 
     @property
     def place(self) -> int:
@@ -91,6 +102,8 @@ class SoakLoad:
         kind = self._kinds[0]
         place = self._random.randrange(min(STEADY_CALLS, len(self.calls) - 1), len(self.calls))
         call = self.calls[place]
+        if kind == "caller" and not call.may_go_away(time.monotonic()):
+            kind = "call"
         self.cuts[kind] += 1
         match kind:
             case "caller":
