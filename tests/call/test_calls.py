@@ -226,7 +226,7 @@ async def test_frames_share_messages_only_while_there_are_many_calls(
         sizes = [line.n_bytes for line in rig.phone.player.log]
 
     assert max(sizes[:alone]) == 160
-    assert 480 in sizes[alone:many]
+    assert 800 in sizes[alone:many]
     assert max(sizes[after:]) == 160
 
 

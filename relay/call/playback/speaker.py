@@ -30,7 +30,7 @@ AHEAD_S = 0.025
 """So early a message may leave with a frame that comes. One comes every 20 ms, as long as audio flows, and with many
 calls is read up to 5 ms later (see `relay.net.link.shared_reader`). With 20 ms, a call whose frames come just when they
 are due would be woken for every message."""
-FRAMES_PER_MESSAGE = 3
+FRAMES_PER_MESSAGE = 5
 """With many calls. Each more saves less, and is 20 ms more that a pause cannot hold back."""
 ENTRIES_PER_MESSAGE = 2
 """A message of audio, and perhaps a mark."""
@@ -91,22 +91,23 @@ class Speaker:
                 self._counts.dropped(cause)
             elif frame.audible:
                 self.last_audible_at = now
-        send_at = self.playout.next_send_at()
+        goes_on_at, send_at = self.playout.goes_on_at, self.playout.next_send_at()
         is_earlier = send_at is not None and planned_at is not None and send_at < planned_at
-        if frames and (was_empty or is_earlier):
-            self.changed.fire()
-        elif self._leg is not None and send_at is not None and send_at - AHEAD_S <= now and self._joins(self._leg):
+        is_nearly_due = goes_on_at is not None and goes_on_at - AHEAD_S <= now
+        if self._leg is not None and is_nearly_due and self._joins(self._leg):
             self._send_ahead(self._leg)
+        elif frames and (was_empty or is_earlier):
+            self._alarm.move(self._due_at)
 
     def wanted_at(self) -> float:
         """When more frames are of use, while what is sent next is here already; in the past: as they come.
 
         With many calls, frames that come sooner are of no use: each message is sent by who adds frames when it is due.
         """
-        if self._leg is None or not (self._burden.many_calls and self._leg.joins_frames and self.playout.is_playing):
+        goes_on_at = self.playout.goes_on_at
+        if self._leg is None or goes_on_at is None or not (self._burden.many_calls and self._leg.joins_frames):
             return -math.inf
-        send_at = self.playout.next_send_at()
-        return -math.inf if send_at is None else send_at - AHEAD_S
+        return goes_on_at - AHEAD_S
 
     def attach(self, leg: CallerLeg) -> None:
         """Play to this socket from now on."""
@@ -169,14 +170,14 @@ class Speaker:
 
     def _send_ahead(self, leg: CallerLeg) -> None:
         """Send the message that is due within `AHEAD_S`, if there is one, and let `run` wait for the next."""
-        if not self._alarm.waits or leg.outbox.room < ENTRIES_PER_MESSAGE:
+        if not self._alarm.waits:
             return
-        if due := self._take_due(join=True, ahead_s=AHEAD_S):
+        if leg.outbox.room >= ENTRIES_PER_MESSAGE and (due := self._take_due(join=True, ahead_s=AHEAD_S)):
             try:
                 leg.outbox.put_now(*self._entries(leg, due))
             except LegLost:
                 self._give_up(leg)
-            self._alarm.move(self._due_at)
+        self._alarm.move(self._due_at)
 
     def _give_up(self, leg: CallerLeg) -> None:
         if self._recording is not None:

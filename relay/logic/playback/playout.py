@@ -13,7 +13,7 @@ audio before it was played (Twilio Media Streams, messages "mark" and "clear").
 |          |                                      | a hole, as soon as it is full                     |                |
 | playing  | a frame is due every 20 ms, and sent | no frame when one is due -> empty                 | 20 ms a frame  |
 |          | up to `lead_ms` before it is due, or |                                                   |                |
-|          | up to 65 ms sooner to save messages  |                                                   |                |
+|          | up to 105 ms sooner to save messages |                                                   |                |
 |          | and wake-ups                         |                                                   |                |
 | paused   | any of these, but nothing is sent    | `resume()`                                        | barge-in's own |
 
@@ -279,9 +279,10 @@ class Playout:
         return Cut(heard_ms, flushed_ms, tuple(unheard), tuple(before))
 
     @property
-    def is_playing(self) -> bool:
-        """Whether frames are due one behind the other now."""
-        return self._schedule.due_at is not None
+    def goes_on_at(self) -> float | None:
+        """When the next frame may be sent, whether it is here yet or not; None in all states but playing."""
+        is_playing = self._attached and not self._paused and self._schedule.due_at is not None
+        return self._schedule.send_at if is_playing else None
 
     @property
     def queued_ms(self) -> int:

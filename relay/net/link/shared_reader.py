@@ -46,7 +46,7 @@ READ_BYTES = 65_536
 SOCKETS_PER_CALL = 2
 TICKS_S = ((75 * SOCKETS_PER_CALL, 0.010), (10 * SOCKETS_PER_CALL, 0.005))
 """From so many sockets on, the tick. Below the last there is none."""
-REST_MAX_S = 0.1
+REST_MAX_S = 0.12
 """So long the end of a stream, or an answer to a ping, may lie there unread."""
 
 _of_this_run = trio.lowlevel.RunVar["SharedReader | None"]("relay.net.link.shared_reader", None)

@@ -83,8 +83,8 @@ async def test_frames_leave_on_schedule_up_to_the_lead_ahead(autojump_clock: Moc
         assert side.audio_ms == [200] * 6 + [220, 240, 260, 280]
 
 
-async def test_while_it_is_busy_three_frames_of_a_turn_share_a_message(autojump_clock: MockClock) -> None:
-    """The second is early, none is late."""
+async def test_while_it_is_busy_five_frames_of_a_turn_share_a_message(autojump_clock: MockClock) -> None:
+    """All but the first are early, none is late."""
     async with open_rig(busy=True) as rig, open_caller_side(NoFence()) as side:
         rig.speaker.attach(side)
         rig.add(*words(9), *words(4, 9, turn=2))
@@ -93,13 +93,11 @@ async def test_while_it_is_busy_three_frames_of_a_turn_share_a_message(autojump_
         frames = [(at, message) for at, message in side.arrived if isinstance(message, bytes)]
         assert b"".join(message for _, message in frames) == b"".join(word(n) for n in range(13))
         assert [(at, len(message) // 160) for at, message in frames] == [
-            (200, 3),
-            (200, 3),
-            (220, 3),
-            (280, 3),
-            (340, 1),
+            (200, 5),
+            (200, 4),
+            (280, 4),
         ]
-        assert side.control_got == ["mark 2:240", "mark 2:260"]
+        assert side.control_got == ["mark 2:260"]
         assert rig.metric("relay_frames_total", leg="caller", direction="down") == 13
         assert rig.metric("relay_frame_delay_seconds_sum", direction="down") == pytest.approx(0.2), (
             "as in messages of their own"
@@ -107,7 +105,7 @@ async def test_while_it_is_busy_three_frames_of_a_turn_share_a_message(autojump_
 
 
 async def test_while_it_is_busy_nobody_is_woken_for_audio_that_flows(autojump_clock: MockClock) -> None:
-    """What is due soon leaves with the frame that comes: at most 65 ms early, and never late."""
+    """What is due soon leaves with the frame that comes: at most 105 ms early, and never late."""
     async with open_rig(busy=True) as rig, open_caller_side(NoFence()) as side:
         rig.speaker.attach(side)
         for n in range(20):
@@ -124,7 +122,7 @@ async def test_while_it_is_busy_nobody_is_woken_for_audio_that_flows(autojump_cl
         frames = [(at, message) for at, message in side.arrived if isinstance(message, bytes)]
         assert b"".join(message for _, message in frames) == b"".join(word(n) for n in range(100))
         at_ms = [at for at, message in frames for _ in range(len(message) // 160)]
-        assert all(100 + 20 * n - 65 <= at <= max(200, 100 + 20 * n) for n, at in enumerate(at_ms))
+        assert all(100 + 20 * n - 105 <= at <= max(200, 100 + 20 * n) for n, at in enumerate(at_ms))
         assert steps.count == 0
         assert rig.metric("relay_frame_delay_seconds_sum", direction="down") == pytest.approx(0.2), "as it began"
 
@@ -154,7 +152,7 @@ async def test_while_it_is_busy_nobody_is_woken_for_audio_that_a_tick_of_5_ms_de
 async def test_while_it_is_busy_frames_that_are_added_no_sooner_than_wanted_are_never_late(
     autojump_clock: MockClock, late_ms: int, tick_ms: int
 ) -> None:
-    """Once the buffer has filled, three come at a time, and leave as one message without waking anybody."""
+    """Once the buffer has filled, five come at a time, and leave as one message without waking anybody."""
     async with open_rig(busy=True) as rig, open_caller_side(NoFence()) as side:
         rig.speaker.attach(side)
         steps = StepsOf(rig.speaker.run)
@@ -173,7 +171,7 @@ async def test_while_it_is_busy_frames_that_are_added_no_sooner_than_wanted_are_
 
         assert b"".join(side.audio_got) == b"".join(word(n) for n in range(120))
         assert rig.metric("relay_frame_delay_seconds_sum", direction="down") == pytest.approx(0.2), "as it began"
-        assert {later - at for at, later in pairwise(added_at) if 1000 < at < 2200} == {60}
+        assert {later - at for at, later in pairwise(added_at) if 1000 < at < 2200} == {100}
         assert steps.count == 0
 
 
@@ -185,7 +183,7 @@ async def test_frames_are_wanted_as_they_come_unless_more_of_them_save_a_message
         rig.add(*words(20))
         assert rig.speaker.wanted_at() == -math.inf, "the buffer fills"
         await trio.sleep(0.25)
-        assert 0.25 <= rig.speaker.wanted_at() + AHEAD_S <= 0.31
+        assert 0.25 <= rig.speaker.wanted_at() + AHEAD_S <= 0.35
         rig.speaker.playout.pause()
         assert rig.speaker.wanted_at() == -math.inf, "a pause says that a decision is near"
         rig.speaker.playout.resume(trio.current_time())
@@ -194,7 +192,7 @@ async def test_frames_are_wanted_as_they_come_unless_more_of_them_save_a_message
         assert rig.speaker.wanted_at() == -math.inf
         rig.burden.many_calls = True
         await trio.sleep(1)
-        assert rig.speaker.wanted_at() == -math.inf, "all was sent"
+        assert rig.speaker.wanted_at() < trio.current_time(), "all was sent"
 
 
 async def test_while_it_is_busy_what_finds_no_room_is_neither_lost_nor_put_in_another_order(

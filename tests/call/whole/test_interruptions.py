@@ -43,7 +43,7 @@ async def test_nothing_of_the_old_turn_is_heard_after_the_clear(
 ) -> None:
     """At every offset of the caller's frames, and of the detector's windows, to the assistant's frames.
 
-    With many calls three frames leave at once.
+    With many calls five frames leave at once.
     """
     if many:
         monkeypatch.setattr(calls, "MANY_CALLS", 1)
@@ -59,7 +59,7 @@ async def test_nothing_of_the_old_turn_is_heard_after_the_clear(
         await trio.sleep(3)
 
         assert clears(rig) == 1
-        assert any((line.kind, line.n_bytes) == ("media", 480) for line in rig.phone.player.log) == many
+        assert any((line.kind, line.n_bytes) == ("media", 800) for line in rig.phone.player.log) == many
         assert whole_and_in_order(rig.phone.heard_after_clear(), NEW, 50)
         assert [rig.call.fence.is_stale(turn) for turn in (1, 2)] == [True, False]
         holds_the_fence(rig)
