@@ -5,7 +5,7 @@ and not by the fence that sees to it.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -25,7 +25,7 @@ from relay.net.outbox import Entry
 from relay.wakeup import Alarm, Signal, current_time
 
 MARK_EVERY_MS = 200
-"""How fine the heard position is known; a mark per frame would double the messages."""
+"""How fine the heard position is known; a mark per frame would double the messages. The last frame of a run has one."""
 AHEAD_S = 0.025
 """So early a message may leave with a frame that comes. One comes every 20 ms, as long as audio flows, and with many
 calls is read up to 5 ms later (see `relay.net.link.shared_reader`). With 20 ms, a call whose frames come just when they
@@ -79,6 +79,7 @@ class Speaker:
         self._alarm = Alarm("speaker")
         """For `run`, when something is due."""
         self._marked_ms = 0.0
+        self._sent_turn = 0
         self._taken_back_ms = 0.0
         self.last_audible_at = current_time()
         """When sound was last queued for the caller, or sent."""
@@ -159,14 +160,29 @@ class Speaker:
     async def _send_due(self) -> None:
         """Send what is due now, waiting for room in the outbox, until there is no more or it was cut."""
         leg = self._leg
-        while leg is not None and (due := self._take_due(join=self._joins(leg))):
+        while leg is not None and (entries := self._due_entries(leg)):
             try:
-                for entry in self._entries(leg, due):
+                for entry in entries:
                     if not (leg.outbox.put_now(entry) or await self._put(leg.outbox, entry)):
                         return
             except LegLost:
                 self._give_up(leg)
                 return
+
+    def _due_entries(self, leg: CallerLeg) -> Iterable[Entry]:
+        """What is to be sent now; nothing, which is false: not yet."""
+        if due := self._take_due(join=self._joins(leg)):
+            return self._entries(leg, due)
+        if self._last_mark_at is None or self._last_mark_at > current_time():
+            return ()
+        self._marked_ms = self.playout.sent_ms
+        return (self._mark(leg, self._sent_turn, int(self._marked_ms)),)
+
+    @property
+    def _last_mark_at(self) -> float | None:
+        """When the last frame that was sent gets its mark, as by then none has followed it."""
+        is_last = self.playout.queued_ms == 0 and self.playout.sent_ms > self._marked_ms
+        return self.playout.goes_on_at if is_last else None
 
     def _send_ahead(self, leg: CallerLeg) -> None:
         """Send the message that is due within `AHEAD_S`, if there is one, and let `run` wait for the next."""
@@ -186,7 +202,9 @@ class Speaker:
 
     @property
     def _due_at(self) -> float:
-        due_at = None if self._leg is None else self.playout.next_send_at()
+        if self._leg is None:
+            return math.inf
+        due_at = self.playout.next_send_at() if self.playout.queued_ms else self._last_mark_at
         return math.inf if due_at is None else due_at
 
     def _joins(self, leg: CallerLeg) -> bool:
@@ -223,11 +241,11 @@ class Speaker:
 
     def _entries(self, leg: CallerLeg, due: Sequence[_Due]) -> Iterator[Entry]:
         """The message with these frames, and the mark behind it if it is time for one."""
-        turn = due[0].frame.turn
+        turn = self._sent_turn = due[0].frame.turn
         data = due[0].frame.data if len(due) == 1 else b"".join([it.frame.data for it in due])
         yield Entry(leg.audio(data), turn=turn, on_sent=partial(self._sent, due, self.playout.sent_ms))
         position_ms = self.playout.sent_ms
-        if position_ms - self._marked_ms >= MARK_EVERY_MS or self.playout.queued_ms == 0:
+        if position_ms - self._marked_ms >= MARK_EVERY_MS:
             self._marked_ms = position_ms
             yield self._mark(leg, turn, int(position_ms))
 
