@@ -28,8 +28,8 @@ MARK_EVERY_MS = 200
 """How fine the heard position is known; a mark per frame would double the messages. The last frame of a run has one."""
 AHEAD_S = 0.025
 """So early a message may leave with a frame that comes. One comes every 20 ms, as long as audio flows, and with many
-calls is read up to 5 ms later (see `relay.net.link.shared_reader`). With 20 ms, a call whose frames come just when they
-are due would be woken for every message."""
+calls is read some ms later, or rests until it is wanted (see `relay.net.link.shared_reader`). With 20 ms, a call whose
+frames come just when they are due would be woken for every message."""
 FRAMES_PER_MESSAGE = 5
 """With many calls. Each more saves less, and is 20 ms more that a pause cannot hold back."""
 ENTRIES_PER_MESSAGE = 2
