@@ -16,6 +16,9 @@ from typing import Protocol
 import trio
 from trio.lowlevel import Abort, Task, checkpoint_if_cancelled, current_task, reschedule, wait_task_rescheduled
 
+COARSE_S = 0.04
+"""A multiple of the ticks on which sockets are read."""
+
 
 class Timekeeper(Protocol):
     """Is told when waits end, or ends them itself."""
@@ -87,6 +90,14 @@ def next_step(step_s: float) -> float:
     now = trio.current_time()
     at = (math.floor(now / step_s) + 1) * step_s
     return at if at > now else at + step_s  # 0.29 / 0.01 is a little less than 29
+
+
+def coarse(at: float) -> float:
+    """This time, or some ms later: for waits that need not be exact. A loop that wakes up from rest finds its caches
+    cold, which costs it 0.1 ms or more; so these waits end when it reads sockets anyway (see
+    `relay.net.link.shared_reader`)."""
+    on_grid = math.ceil(at / COARSE_S) * COARSE_S
+    return on_grid if on_grid >= at else on_grid + COARSE_S
 
 
 async def turn(name: str) -> None:

@@ -9,7 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from relay.wakeup import Alarm, Signal, current_time, deadline, next_step, sleep_until, timed_by, turn, whose_turn
+from relay.net.link.shared_reader import TICKS_S
+from relay.wakeup import (
+    COARSE_S,
+    Alarm,
+    Signal,
+    coarse,
+    current_time,
+    deadline,
+    next_step,
+    sleep_until,
+    timed_by,
+    turn,
+    whose_turn,
+)
 
 
 class Follower:
@@ -250,3 +263,14 @@ def test_the_next_step_is_later_than_now_and_no_more_than_a_step(now: float, ste
         return next_step(step_s) - trio.current_time()
 
     assert 0 < trio.run(ask, clock=clock) <= step_s * 1.01
+
+
+@given(st.floats(0, 1e6))
+def test_a_coarse_wait_ends_no_sooner_than_it_may_and_on_a_step_of_the_grid(at: float) -> None:
+    assert at <= coarse(at) <= at + COARSE_S * 1.001
+    assert coarse(at) / COARSE_S == pytest.approx(round(coarse(at) / COARSE_S), abs=1e-6)
+
+
+@pytest.mark.parametrize("tick_s", [tick_s for _, tick_s in TICKS_S if tick_s > 0.005])
+def test_with_many_calls_a_coarse_wait_ends_on_a_tick(tick_s: float) -> None:
+    assert COARSE_S / tick_s == pytest.approx(round(COARSE_S / tick_s))

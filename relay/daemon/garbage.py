@@ -17,12 +17,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import trio
+from relay.wakeup import COARSE_S, next_step, sleep_until
 
 YOUNG_OBJECTS = 1000
 """So many more objects than before, and the youngest are looked through: 0.1 to 0.9 ms (measured)."""
 NEVER = 2**31 - 1
-YOUNG_EVERY_S = 0.05
+YOUNG_EVERY_S = COARSE_S
 """The youngest are looked through so often in any case. Python counts how many objects there are more, not how many are
 new: beside connections that come and others that go it collected none for seconds, and then 45,000 in one pause."""
 LOOK_EVERY_S = 10.0
@@ -65,7 +65,7 @@ async def collect_garbage(
     before_bytes = resident_bytes()
     while True:
         for _ in range(round(LOOK_EVERY_S / YOUNG_EVERY_S)):
-            await trio.sleep(YOUNG_EVERY_S)
+            await sleep_until(next_step(YOUNG_EVERY_S))
             gc.collect(0)
         now = blocks()
         fewest = min(fewest, now)

@@ -33,7 +33,7 @@ from relay.net.link.prompt_stream import RECEIVE_BYTES, PromptStream
 from relay.net.link.protocol import Goodbye, Pong, WebSocketProtocol
 from relay.net.link.writer import LinkWriter
 from relay.net.sockets import Found, WantedAt
-from relay.wakeup import Signal
+from relay.wakeup import Signal, coarse
 from relay.weak import weakly
 
 CLOSE_LIMIT_S = 1.0
@@ -397,7 +397,7 @@ class Link:
     async def _stand_by(self) -> None:
         while self._ending is None:
             seen = self._received
-            await self._stand_in.wait(trio.current_time() + STAND_BY_S)
+            await self._stand_in.wait(coarse(trio.current_time() + STAND_BY_S))
             while self._is_idle and seen == self._received:
                 await self._read_on()
 
