@@ -68,6 +68,7 @@ class Link:
         self._unread: deque[str | bytes] = deque()
         self._reading = False
         self._receiving = False
+        self._delivers = False
         self._received = 0
         self._news = Signal()
         """Something was read, or nobody reads any more, or the state has changed."""
@@ -264,14 +265,15 @@ class Link:
                     break
             return found is None and self._wants_more and not self._closing and self._ending is None
 
-        self._reading = self._receiving = True
+        self._reading = self._receiving = self._delivers = True
         try:
             await self._stream.deliver(take_bytes, wanted_at)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._lose()
         finally:
-            self._reading = self._receiving = False
+            self._reading = self._receiving = self._delivers = False
             self._news.fire()
+            self._stand_in.fire()
         return found
 
     def _lost(self, why: str) -> LegLost:
@@ -397,7 +399,8 @@ class Link:
     async def _stand_by(self) -> None:
         while self._ending is None:
             seen = self._received
-            await self._stand_in.wait(coarse(trio.current_time() + STAND_BY_S))
+            look_at = math.inf if self._delivers else coarse(trio.current_time() + STAND_BY_S)
+            await self._stand_in.wait(look_at)
             while self._is_idle and seen == self._received:
                 await self._read_on()
 
