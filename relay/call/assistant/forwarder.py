@@ -113,7 +113,9 @@ class Forwarder:
         self._report = report
         self._listening = listening
         self._departure = departure
-        self._backoff = Backoff(rules, Random(report.call_id))  # random from call to call, and the same in its replay
+        self._backoff = Backoff(
+            rules, partial(Random, report.call_id)
+        )  # random from call to call, and the same in its replay
         self._losses = Recurrence()
         self._talk: Talk | None = None
         self._outage = _Outage()
