@@ -11,7 +11,6 @@ the wire when `flush_and_put` returns. What the socket does not take at once is 
 | closed  | LegLost                                       |                                                     |
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -57,7 +56,7 @@ class Outbox:
         self._capacity = capacity
         self._fence = fence
         self._clock = clock
-        self._entries: deque[Entry] = deque()
+        self._entries: list[Entry] = []
         self._room = Signal()
         self._work = Signal()
         self._closed = False
@@ -101,7 +100,7 @@ class Outbox:
         """
         dropped = [entry for entry in self._entries if entry.turn is not None]
         kept = [entry for entry in self._entries if entry.turn is None]
-        self._entries = deque(kept if self._closed else [*entries, *kept])
+        self._entries = kept if self._closed else [*entries, *kept]
         self._room.fire()
         self._write_now()
         return dropped
@@ -153,7 +152,7 @@ class Outbox:
                 await self._work.wait()
             finally:
                 self._waiting = False
-        self._entries.popleft()
+        del self._entries[0]
         self._room.fire()
         return entry
 
@@ -163,7 +162,7 @@ class Outbox:
             entry = self._entries[0]
             if not self._is_stale(entry):
                 return entry
-            self._entries.popleft()
+            del self._entries[0]
             self._room.fire()
         return None
 

@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.daemon.garbage import resident_bytes
 from relay.media.recent_samples import SPARE_PART, RecentSamples
 
 KEPT = 100
@@ -31,15 +32,28 @@ def test_with_small_pushes_it_has_no_more_than_a_quarter_beyond_that(sizes: list
         assert len(recent.samples) <= KEPT + KEPT // SPARE_PART
 
 
-def test_what_was_seen_stays_when_more_is_pushed() -> None:
+def test_it_stays_where_it_is_in_memory() -> None:
     recent = RecentSamples(KEPT)
-    recent.push(STREAM[:KEPT])
-    seen = recent.samples
+    recent.push(STREAM[:10])
+    base = recent.samples.base
 
-    for at in range(KEPT, 5 * KEPT, 10):
+    for at in range(10, 5 * KEPT, 10):
         recent.push(STREAM[at : at + 10])
 
-    assert seen.tolist() == STREAM[:KEPT].tolist()
+    assert recent.samples.base is base
+
+
+def test_what_nobody_keeps_is_the_systems_again() -> None:
+    """And not the C library's, which has something in use behind each of them."""
+    before, many, between = resident_bytes(), list[RecentSamples](), list[bytearray]()
+    for _ in range(200):
+        many.append(RecentSamples(len(STREAM)))
+        many[-1].push(STREAM)
+        between.append(bytearray(1000))
+    assert resident_bytes() > before + 190 * STREAM.nbytes
+
+    many.clear()
+    assert resident_bytes() < before + 20 * STREAM.nbytes
 
 
 def test_a_long_push_takes_room_for_as_long_as_it_is_recent() -> None:

@@ -113,7 +113,8 @@ class Forwarder:
         self._report = report
         self._listening = listening
         self._departure = departure
-        self._backoff = Backoff(rules, Random(report.call_id))  # random from call to call, and the same in its replay
+        # random from call to call, and the same in the replay of one
+        self._backoff = Backoff(rules, partial(Random, report.call_id))
         self._losses = Recurrence()
         self._talk: Talk | None = None
         self._outage = _Outage()

@@ -194,7 +194,7 @@ class CallPlacer:
             log.info("assistant.hedge_over", assistant=order.dialer.name, won=order.won or "none")
 
     async def _end(self, dialer: Dialer, call_id: str, control_url: str | None) -> None:
-        backoff = Backoff(END_RULES, Random())
+        backoff = Backoff(END_RULES, Random)
         error = f"no answer in {END_S:g} s"
         try:
             with trio.move_on_after(END_S):

@@ -4,7 +4,6 @@ The text of the assistant comes ahead of its sound, and an interruption takes aw
 the present turn of the assistant is limited to the part of its audio that was heard, down to the last whole word.
 """
 
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -75,7 +74,7 @@ class Conversation:
         self._partial = ""
         self._silenced = False
         self._forgotten_chars = 0
-        self._entries = deque(_Passage(turn.role, turn.text, _CLOSED, turn.interrupted) for turn in earlier)
+        self._entries = [_Passage(turn.role, turn.text, _CLOSED, turn.interrupted) for turn in earlier]
         self._bound()
 
     def user_said(self, text: str) -> None:
@@ -104,7 +103,7 @@ class Conversation:
         """The assistant's present turn was cut."""
         self._keep_partial()
         if not self._silenced:
-            self._entries = deque(self._heard(heard_ms, audio_ms))
+            self._entries = self._heard(heard_ms, audio_ms)
         self._silenced = True
 
     def turns(self, heard_ms: float, audio_ms: float) -> tuple[Turn, ...]:
@@ -156,7 +155,7 @@ class Conversation:
     def _bound(self) -> None:
         chars = sum(len(entry.text) for entry in self._entries)
         while len(self._entries) > self._max_turns or (chars > self._max_chars and len(self._entries) > 1):
-            oldest = self._entries.popleft()
+            oldest = self._entries.pop(0)
             chars -= len(oldest.text)
             self._note_forgotten(oldest, len(oldest.text))
         if chars > self._max_chars:

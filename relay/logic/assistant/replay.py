@@ -23,7 +23,6 @@ beyond real time, not the order in which tasks happen to run.
 |           |                                                               | first frame again                     |
 """
 
-from collections import deque
 from itertools import islice
 from math import inf
 from typing import Literal, NamedTuple
@@ -76,7 +75,8 @@ class ReplayLog:
         self._max_frames = self._room = max(1, int(max_ms / FRAME_MS))
         self._period_s = FRAME_MS / 1000 / rate
         self._frames = KeptFrames(remake)
-        self._speech: deque[bool] = deque()
+        self._speech = bytearray()
+        """Of each frame: 1, or 0 where it is part of a pause."""
         self._start = self._cursor = self._end = 0
         self._fresh = self._opening = True
         self._replaying = self._held_up = False
@@ -122,14 +122,14 @@ class ReplayLog:
         while self._end - self._start >= self._max_frames and self._start < self._cursor and not self._is_behind:
             self._forget_oldest()
         self._frames.append(frame, original)
-        self._speech.append(True)
+        self._speech.append(1)
         self._end += 1
         return fell_off
 
     def mark_speech(self, from_frame: int) -> None:
         """The detector has found out that speech began with this frame: none since then is a pause."""
         for index in range(max(0, from_frame - self._start), len(self._speech)):
-            self._speech[index] = True
+            self._speech[index] = 1
 
     def mark_pause(self, from_frame: int, upto_frame: int) -> None:
         """The detector has heard nothing in these: they may be left out of a replay.
@@ -137,7 +137,7 @@ class ReplayLog:
         `upto_frame` is the first that is not meant.
         """
         for index in range(max(0, from_frame - self._start), min(upto_frame - self._start, len(self._speech))):
-            self._speech[index] = False
+            self._speech[index] = 0
 
     def finish_sentence(self, upto_frame: int) -> None:
         """Everything before this frame was understood and need never be sent again. What was not sent stays."""
@@ -220,5 +220,5 @@ class ReplayLog:
 
     def _pop(self) -> None:
         self._frames.popleft()
-        self._speech.popleft()
+        del self._speech[0]
         self._start += 1

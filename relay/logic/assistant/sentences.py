@@ -23,7 +23,6 @@ Finishing a segment finishes all before it. A final transcript is about the newe
   Such a transcript was held up on its way. Reactions are measured only where a single segment could be meant.
 """
 
-from collections import deque
 from dataclasses import dataclass
 
 from relay.logic.assistant.replay import ReplayLog, Rewind
@@ -39,7 +38,7 @@ MAX_SEGMENTS = 64
 """More unfinished ones than any assistant leaves. Of more, the oldest is finished together with the next."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Segment:
     """Speech from frame `start` up to `end`, None while it runs. `sent_at`: when all of it was seen to be sent."""
 
@@ -57,7 +56,7 @@ class Sentences:
     def __init__(self, replay: ReplayLog, unanswered_s: float) -> None:
         self._replay = replay
         self._unanswered_s = unanswered_s
-        self._segments: deque[_Segment] = deque(maxlen=MAX_SEGMENTS)
+        self._segments: list[_Segment] = []
         self._transcripts = False
         self._early_final: float | None = None
         """Of a final transcript that came while the last segment ran: the last frame that it can be about."""
@@ -78,7 +77,7 @@ class Sentences:
     def began(self, start_frame: int) -> None:
         """The detector is sure that the caller speaks since this frame."""
         self._replay.mark_speech(start_frame)
-        self._segments.append(_Segment(start_frame))
+        self._segments = [*self._segments[1 - MAX_SEGMENTS :], _Segment(start_frame)]
         self._early_final = None
 
     def ended(self, end_frame: int, now: float) -> None:
@@ -159,8 +158,6 @@ class Sentences:
 
     def _finish(self, last: _Segment) -> None:
         assert last.end is not None
-        while self._segments[0] is not last:
-            self._segments.popleft()
-        self._segments.popleft()
+        del self._segments[: self._segments.index(last) + 1]
         upto = last.end + TAIL_FRAMES
         self._replay.finish_sentence(min(upto, self._segments[0].start) if self._segments else upto)

@@ -12,7 +12,6 @@
 because the request may come before the loss of the old socket is known.
 """
 
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -31,7 +30,7 @@ class Reattach:
 
     def __init__(self, rules: ReattachRules, *, ages_s: Iterable[float] = (), now: float = 0.0) -> None:
         self._rules = rules
-        self._granted = deque(sorted(now - age_s for age_s in ages_s))
+        self._granted = sorted(now - age_s for age_s in ages_s)
         self.deadline: float | None = None
         """When the call has waited long enough; None while the caller is attached."""
 
@@ -60,4 +59,4 @@ class Reattach:
 
     def _forget(self, now: float) -> None:
         while self._granted and self._granted[0] <= now - self._rules.window_s:
-            self._granted.popleft()
+            del self._granted[0]

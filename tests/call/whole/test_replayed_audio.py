@@ -27,24 +27,32 @@ class WitnessedFrames(KeptFrames):
     """Notes each frame as it was converted, and which of them are read."""
 
     def __init__(self, remake: Remake | None = None) -> None:
-        super().__init__(remake)
+
+        def counted(before: bytes, original: bytes) -> bytes:
+            self._made += 1
+            assert remake is not None
+            return remake(before, original)
+
+        super().__init__(counted if remake else None)
+        self._made = 0
         self.appended: list[tuple[bytes, bytes | None]] = []
         self.read: list[tuple[bytes, bool]] = []
         """As it was converted, and whether it was made again."""
-        self._gone = 0
+        self._popped = 0
 
     def append(self, frame: bytes, original: bytes | None = None) -> None:
         self.appended.append((frame, original))
         super().append(frame, original)
 
     def popleft(self) -> None:
-        self._gone += 1
+        self._popped += 1
         super().popleft()
 
     def __getitem__(self, place: int) -> bytes:
-        converted = self.appended[self._gone + place][0]
+        converted = self.appended[self._popped + place][0]
+        made_before = self._made
         frame = super().__getitem__(place)
-        self.read.append((converted, frame is not converted))
+        self.read.append((converted, self._made > made_before))
         return frame
 
 

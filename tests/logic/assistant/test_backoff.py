@@ -1,3 +1,4 @@
+from functools import partial
 from random import Random
 
 import pytest
@@ -23,13 +24,13 @@ class Extreme(Random):
     [(1.0, [0.2, 0.4, 0.8, 1.0, 1.0]), (0.5, [0.1, 0.2, 0.4, 0.5, 0.5]), (0.0, [0.0, 0.0, 0.0, 0.0, 0.0])],
 )
 def test_the_limit_of_each_wait_doubles_up_to_the_longest(part: float, waits: list[float]) -> None:
-    backoff = Backoff(BackoffRules(max_attempts=5, first_s=0.2, longest_s=1.0), Extreme(part))
+    backoff = Backoff(BackoffRules(max_attempts=5, first_s=0.2, longest_s=1.0), partial(Extreme, part))
 
     assert [backoff.next_at(100.0) for _ in range(5)] == [pytest.approx(100.0 + wait) for wait in waits]
 
 
 def test_after_the_last_attempt_there_is_none() -> None:
-    backoff = Backoff(BackoffRules(max_attempts=2), Random(1))
+    backoff = Backoff(BackoffRules(max_attempts=2), partial(Random, 1))
     assert backoff.next_at(0.0) is not None
     assert backoff.next_at(0.0) is not None
 
@@ -38,19 +39,33 @@ def test_after_the_last_attempt_there_is_none() -> None:
 
 
 def test_with_no_attempts_allowed_there_is_none() -> None:
-    assert Backoff(BackoffRules(max_attempts=0), Random(1)).next_at(0.0) is None
+    assert Backoff(BackoffRules(max_attempts=0), partial(Random, 1)).next_at(0.0) is None
 
 
 def test_an_attempt_that_would_begin_after_the_time_is_up_is_none() -> None:
-    backoff = Backoff(BackoffRules(max_attempts=9, first_s=0.2, budget_s=10), Extreme(1.0))
+    backoff = Backoff(BackoffRules(max_attempts=9, first_s=0.2, budget_s=10), partial(Extreme, 1.0))
     assert backoff.next_at(50.0) == pytest.approx(50.2)
     assert backoff.next_at(59.6) == pytest.approx(60.0)
 
     assert backoff.next_at(59.6) is None
 
 
+def test_nothing_is_drawn_before_there_is_a_loss() -> None:
+    drawn = list[Random]()
+
+    def draw() -> Random:
+        drawn.append(Random(1))
+        return drawn[-1]
+
+    backoff = Backoff(BackoffRules(max_attempts=2), draw)
+    assert not drawn
+
+    assert [backoff.next_at(0.0), backoff.next_at(0.0)] == [Random(1).uniform(0, 0.2), pytest.approx(0.339, abs=0.001)]
+    assert len(drawn) == 1
+
+
 def test_success_gives_all_attempts_and_the_whole_time_back() -> None:
-    backoff = Backoff(BackoffRules(max_attempts=1, first_s=0.2, budget_s=10), Extreme(1.0))
+    backoff = Backoff(BackoffRules(max_attempts=1, first_s=0.2, budget_s=10), partial(Extreme, 1.0))
     backoff.next_at(0.0)
     assert backoff.next_at(1.0) is None
     backoff.succeeded()
@@ -61,7 +76,7 @@ def test_success_gives_all_attempts_and_the_whole_time_back() -> None:
 
 def test_the_same_seed_gives_the_same_waits_and_another_does_not() -> None:
     def waits(seed: int) -> list[float | None]:
-        backoff = Backoff(BackoffRules(max_attempts=4), Random(seed))
+        backoff = Backoff(BackoffRules(max_attempts=4), partial(Random, seed))
         return [backoff.next_at(0.0) for _ in range(4)]
 
     assert waits(1) == waits(1) != waits(2)
@@ -72,7 +87,7 @@ RULES = st.builds(BackoffRules, st.integers(0, 10), st.floats(0, 5), st.floats(0
 
 @given(RULES, st.integers(), st.lists(st.floats(0, 20), max_size=20))
 def test_attempts_and_time_are_never_exceeded(rules: BackoffRules, seed: int, lasting: list[float]) -> None:
-    backoff = Backoff(rules, Random(seed))
+    backoff = Backoff(rules, partial(Random, seed))
     now, granted = 7.0, 0
     for attempt_s in lasting:
         at = backoff.next_at(now)

@@ -5,7 +5,7 @@ import tracemalloc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.logic.assistant.kept_frames import NEWEST_FRAMES, KeptFrames
+from relay.logic.assistant.kept_frames import PAGE_FRAMES, KeptFrames
 
 
 def made(before: bytes, original: bytes) -> bytes:
@@ -66,15 +66,15 @@ def test_the_newest_frames_are_not_made_twice_and_of_older_ones_each_when_it_is_
     for number in range(30):
         kept.append(made(original(number - 1) if number else b"", original(number)), original(number))
         assert kept[len(kept) - 1]
-        assert kept[max(0, len(kept) - NEWEST_FRAMES)]
+        assert kept[max(0, len(kept) - PAGE_FRAMES)]
     assert asked == []
 
-    assert [kept[place] for place in (3, 20)] == [made(original(n - 1), original(n)) for n in (3, 20)]
-    assert asked == [original(3), original(20)]
+    assert [kept[place] for place in (3, 15)] == [made(original(n - 1), original(n)) for n in (3, 15)]
+    assert asked == [original(3), original(15)]
 
 
 def test_ten_seconds_take_the_room_of_their_originals() -> None:
-    """And of 160 bytes each has 33 more, as any object of Python has."""
+    """And but for the newest two pages, and the objects of the others, no more."""
     tracemalloc.start()
     try:
         kept, before = KeptFrames(lambda _, after: after * 4), tracemalloc.get_traced_memory()[0]
@@ -84,4 +84,4 @@ def test_ten_seconds_take_the_room_of_their_originals() -> None:
     finally:
         tracemalloc.stop()
 
-    assert taken < 500 * (160 + 33) + NEWEST_FRAMES * 700 + 10_000
+    assert taken < 500 * 160 + 2 * PAGE_FRAMES * (640 + 33 + 33) + 500 // PAGE_FRAMES * 50 + 1500
