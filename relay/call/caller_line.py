@@ -184,10 +184,11 @@ class CallerLine:
         if not isinstance(event, CallerAudio):
             take(event)
             return None
-        try:
-            self.hear(event)
-        except trio.WouldBlock:
-            return event
+        if not self._take_now(event):
+            try:
+                self._frames.send_nowait(event)
+            except trio.WouldBlock:
+                return event
         return None
 
     def hear(self, audio: CallerAudio | NewStream) -> None:

@@ -86,21 +86,20 @@ class FarEnd:
         return start + passed
 
     def _between(self, start: int, end: int) -> bytes | None:
-        found, behind, block_bytes = [], start, self._block_bytes
+        found, behind, block_bytes = b"", start, self._block_bytes
         for at, until, data in self._pieces:
             if until <= behind:
                 continue
             if at >= end:
                 break
             if at > behind:
-                found.append(self._silence(at - behind))
+                found += self._silence(at - behind)
                 behind = at
-            last = min(until, end)
-            found.append(data[(behind - at) * block_bytes : (last - at) * block_bytes])
-            behind = last
-        if found and behind < end:
-            found.append(self._silence(end - behind))
-        return b"".join(found) if found else None
+            if until >= end:
+                return found + data[(behind - at) * block_bytes : (end - at) * block_bytes]
+            found += data[(behind - at) * block_bytes :]
+            behind = until
+        return found + self._silence(end - behind) if found else None
 
     def _at(self, seconds: float) -> int:
         return round(seconds * self._rate_hz)

@@ -73,7 +73,8 @@ class MediaClock:
         self._offsets.append((self._audio_ms, offset_ms))
         while self._offsets[0][0] < self._audio_ms - WINDOW_MS:
             self._offsets.popleft()
-        self._base_ms = offset_ms if self._base_ms is None else min(self._base_ms, offset_ms)
+        if self._base_ms is None or offset_ms < self._base_ms:
+            self._base_ms = offset_ms
         if offset_ms - self._base_ms > self._silence_ms:
             # Time that has passed, by all stamps, and in whose place there is no silence, is let go.
             passed_ms = min(offset for _, offset in self._offsets) - self._base_ms

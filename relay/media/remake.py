@@ -45,6 +45,7 @@ class PairPacketizer:
     def __init__(self, source: AudioFormat, target: AudioFormat) -> None:
         self._made = Packetizer(target)
         self._originals = Packetizer(source) if worth_remaking(source, target) else None
+        self._one_of_each = target.frame_bytes, source.frame_bytes
         self._is_in_step = False
 
     def push(self, made: bytes, original: bytes | None) -> Iterable[tuple[bytes, bytes | None]]:
@@ -54,9 +55,12 @@ class PairPacketizer:
         frames have originals again when a chunk begins with a frame.
         """
         begins_frame = not self._made.waits
-        frames = self._made.push(made)
         if self._originals is None:
-            return zip(frames, repeat(None))
+            return zip(self._made.push(made), repeat(None))
+        if original is not None and begins_frame and (len(made), len(original)) == self._one_of_each:
+            self._is_in_step = True  # as nearly always
+            return ((made, original),)
+        frames = self._made.push(made)
         if original is not None and (self._is_in_step or begins_frame):
             self._is_in_step = True
             return zip(frames, self._originals.push(original), strict=True)

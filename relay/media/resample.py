@@ -26,6 +26,7 @@ KEPT_SAMPLES = 1500
 """Room is kept for pushes of so many: 20 ms at any rate."""
 _RATIOS_PER_BLOCK = 8  # so many groups of `down` samples in, and of `up` samples out, are one row of a matrix product
 _COEFFICIENT_STEP = 2.0**-20  # see _weights
+_LOWEST, _HIGHEST = np.array(-32768.0), np.array(32767.0)  # as numbers they would be made arrays at each call
 
 
 class Resampler(Protocol):
@@ -82,7 +83,7 @@ class PolyphaseFir:
     of n samples in all is floor(n / down) * up samples; up to down - 1 samples wait for more.
     """
 
-    __slots__ = ("_down", "_held", "_history", "_up", "_weights", "delay_ms")
+    __slots__ = ("_down", "_held", "_up", "_weights", "delay_ms")
 
     def __init__(self, rate_in_hz: int, rate_out_hz: int) -> None:
         """`ValueError` if the reduced ratio has a factor over 12."""
@@ -92,47 +93,60 @@ class PolyphaseFir:
             raise ValueError(f"{rate_in_hz} to {rate_out_hz} Hz is no ratio of small whole numbers")
         self.delay_ms = HALF_LENGTH * 1000 / min(rate_in_hz, rate_out_hz)
         self._weights = _weights(self._up, self._down)
-        self._history = len(self._weights) - self._down * _RATIOS_PER_BLOCK
-        self._held = np.zeros(self._history)
+        self._held: NDArray[np.float64]
+        self.reset()
 
     def push(self, samples: Samples) -> Samples:
-        waiting = len(self._held)
-        count = waiting + len(samples)
-        ratios = (count - self._history) // self._down
-        workspace = _workspace if count <= KEPT_SAMPLES else _workspace.__wrapped__
-        made = workspace(self._up, self._down, count, get_ident())
-        line = made.line
-        line[:waiting] = self._held
-        line[waiting:] = samples
-        self._held = line[ratios * self._down :].copy()
+        waiting, coming = len(self._held), len(samples)
+        workspace = _workspace if waiting + coming <= KEPT_SAMPLES else _workspace.__wrapped__
+        made = workspace(self._up, self._down, waiting, coming, get_ident())
+        made.held[...] = self._held
+        made.coming[...] = samples
+        self._held = made.rest.copy()
         made.contiguous[...] = made.windows
-        np.dot(made.contiguous, self._weights, made.products)
-        return to_int16(made.products.ravel()[: ratios * self._up])
+        made.contiguous.dot(self._weights, made.products)
+        return to_int16(made.outputs)
 
     def reset(self) -> None:
-        self._held = np.zeros(self._history)
+        self._held = np.zeros(len(self._weights) - self._down * _RATIOS_PER_BLOCK)
 
 
 class _Workspace(NamedTuple):
-    """Room for what `count` samples, in `line`, become on their way. `windows` are those of the line, which overlap;
-    BLAS wants a copy. It is made once, because that takes longer than all that is computed."""
+    """Room for what one push of a thread computes. It is made once, as that takes longer than all that is computed.
 
-    line: NDArray[np.float64]
+    `held` and `coming`, one behind the other, are the line of samples, and `rest` is what is held of it afterwards.
+    `windows` are those of the line, which overlap; BLAS wants a copy. `outputs` are the first of the `products`.
+    """
+
+    held: NDArray[np.float64]
+    coming: NDArray[np.float64]
+    rest: NDArray[np.float64]
     windows: NDArray[np.float64]
     contiguous: NDArray[np.float64]
     products: NDArray[np.float64]
+    outputs: NDArray[np.float64]
 
 
 @lru_cache(maxsize=32)
-def _workspace(up: int, down: int, count: int, thread: int) -> _Workspace:  # noqa: ARG001 - each thread has its own
-    block = down * _RATIOS_PER_BLOCK
+def _workspace(up: int, down: int, waiting: int, coming: int, thread: int) -> _Workspace:  # noqa: ARG001
+    block, count = down * _RATIOS_PER_BLOCK, waiting + coming
     length, outputs = _weights(up, down).shape
     history = length - block
-    blocks = -(-((count - history) // down) // _RATIOS_PER_BLOCK)
+    ratios = (count - history) // down
+    blocks = -(-ratios // _RATIOS_PER_BLOCK)
     padded = np.zeros(max(count, blocks * block + history))
     shape, strides = (blocks, length), (block * padded.itemsize, padded.itemsize)
     windows = np.ndarray(shape, np.float64, padded, strides=strides)
-    return _Workspace(padded[:count], windows, np.empty(shape), np.empty((blocks, outputs)))
+    products = np.empty((blocks, outputs))
+    return _Workspace(
+        held=padded[:waiting],
+        coming=padded[waiting:count],
+        rest=padded[ratios * down : count],
+        windows=windows,
+        contiguous=np.empty(shape),
+        products=products,
+        outputs=products.ravel()[: ratios * up],
+    )
 
 
 @cache
@@ -185,4 +199,4 @@ class SoxrStream:
 def to_int16(values: NDArray[np.float64] | NDArray[np.float32]) -> Samples:
     """Return 16-bit samples of values in their units; beyond full scale they saturate. `values` are used up."""
     np.rint(values, values)
-    return values.clip(-32768.0, 32767.0, values).astype(np.int16)
+    return values.clip(_LOWEST, _HIGHEST, values).astype(np.int16)

@@ -18,7 +18,7 @@ class Transcoder:
     over to the next chunk, and the sound comes out later than it went in, by the delay of the resampler.
     """
 
-    __slots__ = ("_decode", "_encode", "_resampler", "_same", "_target", "source")
+    __slots__ = ("_block_bytes", "_decode", "_encode", "_resampler", "_same", "_target", "source")
 
     def __init__(self, source: AudioFormat, target: AudioFormat) -> None:
         """Raises `FormatMismatch` if `target` has more than one channel and `source` is not the same."""
@@ -26,6 +26,7 @@ class Transcoder:
             raise FormatMismatch(f"cannot turn {source} into {target}: only mono is made")
         self.source = source
         self._target = target
+        self._block_bytes = source.block_bytes
         self._decode = _DECODERS[source.encoding]
         self._encode = _ENCODERS[target.encoding]
         self._resampler = resampler(source.rate_hz, target.rate_hz)
@@ -44,7 +45,7 @@ class Transcoder:
     def samples(self, audio: Audio) -> Samples:
         """Return the same as `push`, not encoded: for who wants to compute with it."""
         data = audio.expect(self.source)
-        if len(data) % self.source.block_bytes:
+        if len(data) % self._block_bytes:
             raise FormatMismatch(f"{len(data)} bytes are no whole number of samples of {self.source}")
         samples = self._decode(data)
         if self.source.channels > 1:

@@ -55,7 +55,7 @@ class StreamStart(Struct, frozen=True):
         return f"StreamStart(stream_sid={self.stream_sid!r}, call_sid={self.call_sid!r}, sequence={self.sequence})"
 
 
-class Media(Struct, frozen=True):
+class Media(Struct, frozen=True, gc=False):
     """Caller audio, mu-law 8 kHz, at least one byte. `timestamp_ms` is media time since the stream's start.
 
     `sequence` counts every message of the stream that has one, `chunk` those of the track.

@@ -40,14 +40,14 @@ class StartFrame(_Frame, tag="start"):
     start: _StartBody
 
 
-class _MediaBody(Struct):
+class _MediaBody(Struct, gc=False):
     track: str
     timestamp: _Count
     payload: bytes
     chunk: _Count | None = None
 
 
-class MediaFrame(_Frame, tag="media"):
+class MediaFrame(_Frame, tag="media", gc=False):
     sequence_number: _Count
     media: _MediaBody
 

@@ -4,6 +4,8 @@ import math
 from collections import deque
 from collections.abc import Callable
 
+import trio
+
 from relay.call.report.counts import Counts
 from relay.logic.assistant.replay import ReplayLog
 from relay.media.frames import Audio, AudioFormat
@@ -57,7 +59,8 @@ class Outgoing:
             self._unanswered.append(self._notes.popleft())
             return self._unanswered[-1]
         frame, left_out = self.replay.read(current_time())
-        self._counts.dropped("pause", left_out)
+        if left_out:
+            self._counts.dropped("pause", left_out)
         if frame is None or self._transcoder is None:
             return frame
         return self._transcoder.push(Audio(self._format, frame)).data
@@ -74,7 +77,7 @@ class Outgoing:
     def audio_sent(self) -> float | None:
         """The frame that was taken is written. How long the oldest new audio waited for that, while nothing is old."""
         since, self._unsent_since = self._unsent_since, None
-        return None if since is None or self.replay.replaying else current_time() - since
+        return None if since is None or self.replay.replaying else trio.current_time() - since
 
     async def wait(self, write_now: Callable[[], bool] | None = None) -> None:
         """Return when it is worth asking `take` again.

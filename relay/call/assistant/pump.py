@@ -80,7 +80,8 @@ class Pump:
         self._in_hand: str | bytes | None = None
         """What was taken while the writer waited, and the socket did not take at once."""
         self._floor = trio.Event()
-        self._left = False
+        self.has_floor = False
+        """The conversation is held with this assistant."""
         self._leaving = False
         self._at_once = 0
         self._sending = trio.CancelScope()
@@ -90,22 +91,18 @@ class Pump:
         self.hung_up = False
         """The assistant's side knows that the call is over."""
 
-    @property
-    def has_floor(self) -> bool:
-        """The conversation is held with this assistant."""
-        return self._floor.is_set() and not self._left
-
     def speak_to(self, audio_format: AudioFormat) -> None:
         """The assistant wants this format."""
         self._format = audio_format
 
     def take_floor(self) -> None:
         """Give the assistant the conversation."""
+        self.has_floor = True
         self._floor.set()
 
     def leave_floor(self) -> None:
         """Another assistant has the conversation: write nothing more of it."""
-        self._left = True
+        self.has_floor = False
 
     def say_goodbye(self) -> None:
         """Write nothing more than that."""

@@ -180,7 +180,7 @@ class Analysis:
         duration_ms = self._source.duration_ms(size)
         stamp_ms = audio.arrived_at * 1000 if audio.stamp_ms is None else audio.stamp_ms
         silence_ms = self._media_clock.place(stamp_ms, duration_ms, audio.missing)
-        lost = min(audio.missing * size, LOST_MAX_FRAMES * self._source.frame_bytes)
+        lost = min(audio.missing * size, LOST_MAX_FRAMES * self._source.frame_bytes) if audio.missing else 0
         far = self.far_end.played(lost + size, audio.arrived_at) if self.far_end is not None and size else None
         if audio.missing:
             self._fill_gap(round(silence_ms / FRAME_MS), far[:lost] if far else b"", audio.arrived_at, stream)
@@ -199,13 +199,12 @@ class Analysis:
             self._push_silence(arrived_at, stream, far=lost.popleft() if is_whole else None)
         for piece in lost:
             waited = self._uplink.lost(Audio(self._source, piece))
-            self._tell_of_echo()
+            if self._uplink.news is not None:
+                self._tell_of_echo()
             self._use(*waited, arrived_at, stream)
 
     def _tell_of_echo(self) -> None:
-        if (news := self._uplink.news) is None:  # as nearly always
-            return
-        match news:
+        match self._uplink.news:
             case EchoFound(loss_db=loss_db, delay_ms=delay_ms, has_canceller=has_canceller):
                 removed_by: Literal["canceller", "level"] = "canceller" if has_canceller else "level"
                 self._report.tell(CallerEchoFound(round(loss_db, 1), round(delay_ms), removed_by))
@@ -248,7 +247,8 @@ class Analysis:
         """`far` is what was played meanwhile: None for silence that was recorded at no time, and so has no echo."""
         played = None if far is None else Audio(self._source, far)
         for_assistant, samples = self._uplink.push(Audio(self._source, data), played)
-        self._tell_of_echo()
+        if self._uplink.news is not None:
+            self._tell_of_echo()
         if sent_by_caller and self._is_left_out(samples, duration_ms):
             self._has_cut = True
             return

@@ -79,7 +79,11 @@ class TwilioLeg:
 
         def take_message(message: str | bytes) -> Literal[True] | None:
             nonlocal found
-            event = self._take(twilio.parse(message))
+            parsed = twilio.parse(message)
+            if isinstance(parsed, twilio.Media) and self._order.take_turn(parsed.sequence, parsed.timestamp_ms):
+                found = take(CallerAudio(parsed.timestamp_ms, parsed.payload, trio.current_time()))
+                return None if found is None else True  # as nearly always; nothing waits
+            event = self._take(parsed)
             found = None if event is None else take(event)
             return True if found is not None or self._waits else None
 
@@ -111,10 +115,7 @@ class TwilioLeg:
         return None
 
     def _take_audio(self, number: int, stamp_ms: int, payload: bytes, now: float) -> CallerEvent | None:
-        audio = CallerAudio(stamp_ms, payload, now)
-        if self._order.take_turn(number, stamp_ms):
-            return audio
-        taken = self._order.audio(number, stamp_ms, audio, now)
+        taken = self._order.audio(number, stamp_ms, CallerAudio(stamp_ms, payload, now), now)
         self._make_ready(taken.ready)
         if taken.dropped:
             return Dropped(taken.dropped)

@@ -1,6 +1,7 @@
 """Counts what happens in one call, for its last log line, and at the same time for the metrics of the daemon."""
 
 from collections import Counter
+from itertools import product
 
 from relay.call.report.events import (
     AssistantChanged,
@@ -30,8 +31,9 @@ class Counts:
     def __init__(self, metrics: Metrics, *, ended_before: bool = False) -> None:
         """`ended_before`: the metrics have an end of this call already, in this process or in another."""
         self._metrics = metrics
+        self._all_frames = metrics.frames
         self._ended_before = ended_before
-        self._frames: Counter[tuple[str, str]] = Counter()
+        self._frames = dict.fromkeys(product(LEGS, DIRECTIONS), 0)
         self._dropped: Counter[str] = Counter()
         self._invented: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
@@ -82,8 +84,9 @@ class Counts:
 
     def frame(self, leg: str, direction: str) -> None:
         """One frame crossed a socket; `direction` up is towards the assistant."""
-        self._frames[leg, direction] += 1
-        self._metrics.frames[leg, direction] += 1
+        way = leg, direction
+        self._frames[way] += 1
+        self._all_frames[way] += 1
 
     def frame_delay(self, direction: str, delay_s: float) -> None:
         """How long we kept a frame beyond the configured buffer."""

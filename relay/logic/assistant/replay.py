@@ -39,6 +39,8 @@ CATCH_UP = 1.05
 """Faster than any caller's clock, so that what was read at once is forgotten in time."""
 HELD_UP_FRAMES = 30_000 // FRAME_MS
 """Room for what a standstill brings at once, beside what is kept for a loss: systemd ends a longer one."""
+_BEHIND_S = BEHIND_FRAMES * FRAME_MS / 1000
+_CAUGHT_UP_S = FRAME_MS / 1000 / CATCH_UP
 LATE_S = 1.0
 """A reader that comes later than this does not make up for it: the assistant's ears want real time. One that a busy
 machine holds up now and then does, or it would never catch up with a caller who talks on."""
@@ -168,8 +170,9 @@ class ReplayLog:
     def read(self, now: float = inf) -> NextFrame:
         """What may be sent now: nothing when all was read, or a replay has to wait (see `next_at`)."""
         left_out = 0
-        self._opening = self._opening and self._end - self._cursor > EDGE_FRAMES
-        if self._is_held_up(now) and not (self._opening or self._replaying):
+        if self._end - self._cursor <= EDGE_FRAMES:
+            self._opening = False
+        elif self._is_held_up(now) and not (self._opening or self._replaying):
             self._replaying, self._due, self._silent_run = True, max(now, self._live_due), 0
             self._held_up = True
         if self._replaying:
@@ -182,8 +185,8 @@ class ReplayLog:
         if not self._replaying:
             self._room = self._max_frames + HELD_UP_FRAMES
             if not self._opening:
-                earliest = now - BEHIND_FRAMES * FRAME_MS / 1000
-                self._live_due = max(self._live_due, earliest) + FRAME_MS / 1000 / CATCH_UP
+                earliest = now - _BEHIND_S
+                self._live_due = max(self._live_due, earliest) + _CAUGHT_UP_S
         place = self._cursor - self._start
         self._cursor += 1
         if self._replaying:
@@ -196,7 +199,8 @@ class ReplayLog:
         return self._end - self._cursor > BEHIND_FRAMES
 
     def _is_held_up(self, now: float) -> bool:
-        return self._is_behind or (now < self._live_due and self._end - self._cursor > EDGE_FRAMES)
+        """For a reader that is more than `EDGE_FRAMES` behind."""
+        return self._is_behind or now < self._live_due
 
     def _skip_pause(self) -> int:
         """Within a pause: leave out all of it but what stays at its end, or at the newest frame."""
