@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from relay.media.cough_probe import CoughProbe
 from relay.media.detector import WINDOW_MS
+from relay.media.features import levels_dbfs
 from relay.media.silero import SileroState
 from relay.media.windows import Window
 from relay.metrics import Metrics
@@ -62,9 +63,10 @@ class SpeechModel(Protocol):
 
 
 class Scored(Struct, frozen=True, gc=False):
-    """The answers for one window: the model's, and the cough probe's bound on its log-odds."""
+    """The answers for one window: its level, the model's, and the cough probe's bound on the model's log-odds."""
 
     window: Window
+    level_dbfs: float
     probability: float
     voice_bound: float = math.inf
 
@@ -220,14 +222,14 @@ class VadEngine:
         probabilities = await self._score(windows, states, in_place=in_place)
         bounds = self._probe.bounds(states) if self._probe else [math.inf] * len(states)
         now = trio.current_time()
-        for stream, (window, submitted_at), probability, bound in zip(
-            streams, batch, probabilities, bounds, strict=True
+        for stream, (window, submitted_at), level, probability, bound in zip(
+            streams, batch, levels_dbfs(windows), probabilities, bounds, strict=True
         ):
             self._metrics.vad_delay.observe(now - submitted_at)
             if math.isnan(probability):
                 stream.skipped()
             else:
-                stream.deliver(Scored(window, probability, bound))
+                stream.deliver(Scored(window, level, probability, bound))
 
     async def _score(
         self, windows: list[NDArray[np.int16]], states: list[SileroState], *, in_place: bool
