@@ -30,7 +30,7 @@ def levels_dbfs(windows: Sequence[NDArray[np.int16]]) -> list[float]:
     """Return the level of each window, all of one length, to the last digit as `level_dbfs` has it: the sum of the
     squares of whole numbers is exact."""
     wide = np.concatenate(windows, dtype=np.float64).reshape(len(windows), -1)
-    powers: list[float] = (np.einsum("ij,ij->i", wide, wide) / wide.shape[1]).tolist()
+    powers: list[float] = (np.vecdot(wide, wide) / wide.shape[1]).tolist()
     return [_dbfs(power) for power in powers]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,12 +128,10 @@ class SileroModel:
         audio, memory = batch.audio, batch.memory
         memory[:] = np.concatenate([state.rnn for state in states]).reshape(memory.shape)
         audio[:, :context] = np.concatenate([state.context for state in states]).reshape(-1, context)
-        heard = audio[:, context:]
-        samples = np.concatenate(windows).reshape(heard.shape)
+        samples: NDArray[Any] = np.concatenate(windows).reshape(len(windows), -1)
         full_scale = _FULL_SCALE if samples.dtype == np.int16 else 1
-        np.multiply(samples, np.float32(10 ** (gain_db / 20) / full_scale), out=heard)
-        np.maximum(heard, -1, out=heard)  # np.clip takes twice as long
-        np.minimum(heard, 1, out=heard)
+        heard = samples * np.float32(10 ** (gain_db / 20) / full_scale)
+        heard.clip(-1, 1, out=audio[:, context:])
         probabilities = batch.run()
         for state, rnn, end in zip(states, memory.copy(), audio[:, -context:].copy(), strict=True):
             state.rnn, state.context = rnn, end
