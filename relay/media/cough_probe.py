@@ -87,7 +87,9 @@ class CoughProbe:
 
     def bounds(self, states: Sequence[SileroState]) -> list[float]:
         """Return the highest log-odds of a voice (natural) that the last window of each stream may have."""
-        return self.bounds_of(np.array([state.rnn for state in states])) if states else []
+        if not states:
+            return []
+        return self.bounds_of(np.concatenate([state.rnn for state in states]).reshape(len(states), INPUTS))
 
     def bounds_of(self, states: NDArray[np.float32]) -> list[float]:
         """Return the same for the RNN states of n windows, `[n, ...]`, each 256 numbers."""

@@ -20,10 +20,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from math import inf, log
 
-import numpy as np
-from numpy.typing import NDArray
-
-from relay.media.features import NoiseFloor, level_dbfs
+from relay.media.features import NoiseFloor
 
 WINDOW_MS = 32.0
 HYSTERESIS = 0.15
@@ -137,6 +134,7 @@ class Detector:
         threshold = self._settings.threshold
         self._bias = log(threshold / (1 - threshold))
         self._release = threshold - HYSTERESIS
+        self._nothing = min(self._release, SOUND_PROBABILITY)
         self.state = State.QUIET
         self.level_dbfs = 0.0
         self.over_floor_db = 0.0
@@ -154,17 +152,21 @@ class Detector:
         self._likely_ms = 0.0
 
     def push(
-        self, samples: NDArray[np.int16], probability: float, window_end_ms: float, voice_bound: float = inf
+        self, level_dbfs: float, probability: float, window_end_ms: float, voice_bound: float = inf
     ) -> Decision | None:
-        """Take the next window, not amplified, with the probability that the model gave it; return what it decides.
+        """Take the level of the next window, not amplified, and the probability that the model gave it; return what it
+        decides.
 
         `voice_bound` is the cough probe's bound on the log-odds of that probability.
         """
-        self.level_dbfs = level_dbfs(samples)
-        self.over_floor_db = self._floor.push(self.level_dbfs)
+        self.level_dbfs = level_dbfs
+        self.over_floor_db = self._floor.push(level_dbfs)
         self._low_windows = self._low_windows + 1 if probability < self._release else 0
         if self.state is State.SPEAKING:
             return self._speaking(window_end_ms)
+        if probability < self._nothing and not self._evidence and self.state is State.QUIET:
+            self._hear_nothing()  # as nearly always: the rest would come to the same
+            return None
         self._follow_rise(probability, window_end_ms)
         fading = self._fading()
         self._weigh(probability, voice_bound if self._settings.ignore_coughs else inf, fading=fading)
@@ -177,6 +179,13 @@ class Detector:
             return self._guessing(window_end_ms, confirmed=confirmed)
         triggered = self._armed and probability >= self._settings.threshold and not fading
         return self._guess(window_end_ms) if triggered or risen or confirmed else None
+
+    def _hear_nothing(self) -> None:
+        self._recent_dbfs.append(self.level_dbfs)
+        self._rise_ms = None
+        self._loudest_db = 0.0
+        self._had_enough = False
+        self._armed = True
 
     def _speaking(self, now_ms: float) -> Ended | None:
         if self._low_windows * WINDOW_MS < self._settings.hangover_ms:

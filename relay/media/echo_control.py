@@ -36,13 +36,11 @@ from relay.media.echo_canceller import DELAY_MS, RATE_HZ, EchoRemover, canceller
 from relay.media.echo_estimate import (
     CERTAIN,
     GLANCE_MS,
-    GLANCE_SUSPECT,
     HEARD_DBFS,
     HOP_MS,
     PLAYED_DBFS,
     REACH_MS,
     EchoEstimate,
-    glance,
 )
 from relay.media.echo_residue import BLOCK, EARLY_BLOCKS, LATE_BLOCKS, EchoResidue
 from relay.media.features import NoiseFloor, level_dbfs
@@ -133,13 +131,10 @@ class EchoControl:
         return (self.mode == "on" or self.state is EchoState.FOUND) and self._has_canceller
 
     def wake(self, near: Samples, far: Samples) -> None:
-        """Have a glance at the end of what came of both sides while it rested; it may be an echo of all of `far`.
+        """The end of what came of both sides while it rested may be an echo of any of `far`: compare it step by step.
 
-        If it may, it is compared step by step, and `push` goes on from there; then it rests again, unless it suspects
-        an echo still.
+        `push` goes on from there; then it rests again, unless it suspects an echo still.
         """
-        if glance(near, far) < GLANCE_SUSPECT:
-            return
         look = GLANCE_MS * RATE_HZ // 1000
         self._near.push(near)
         self._far.push(far)

@@ -3,7 +3,8 @@
 A line that has had no echo for seconds hardly ever gets one, and to look for it all the time costs more than all else
 that is done with the caller's audio. So the control is woken when an echo would matter, which is when the detector
 hears speech while the assistant is heard, and otherwise every few seconds. Until then both sides are kept as the
-telephone sent them, and nothing is resampled.
+telephone sent them, and nothing is resampled: nor is it for the glance that comes first, which suspects an echo or has
+the control rest on.
 """
 
 from collections import deque
@@ -11,36 +12,37 @@ from collections import deque
 import numpy as np
 
 from relay.media.echo_control import EchoControl, EchoMode, EchoState
-from relay.media.echo_estimate import GLANCE_MS, REACH_MS
-from relay.media.frames import WIDEBAND, Audio, AudioFormat
+from relay.media.echo_estimate import GLANCE_MS, GLANCE_SUSPECT, REACH_MS, glance
+from relay.media.frames import WIDEBAND, Audio, AudioFormat, Encoding
 from relay.media.resample import Samples
 from relay.media.transcode import Transcoder
 
 REST_MS = 5000.0
-"""It is woken after so much in any case."""
+"""The line is looked at after so much in any case."""
 LEAST_REST_MS = float(GLANCE_MS + REACH_MS)
-"""It is woken no sooner, however often speech is heard, as it is while a caller talks over the assistant. So much of
-both sides is kept: a glance takes all of it."""
+"""It is looked at no sooner, however often speech is heard, as it is while a caller talks over the assistant. So much
+of both sides is kept: a glance takes all of it."""
 SPEECH_MS = 140.0
 """So long after the detector heard speech there is enough of it: of an echo, four blocks or more."""
 
 
 class EchoFeed:
-    """One for a stream of a caller. Both sides are of the format `source`, in step."""
+    """One for a stream of a caller. Both sides are of the format `source`, in step, at a multiple of 4 kHz."""
 
     def __init__(self, source: AudioFormat, mode: EchoMode) -> None:
         self.control = EchoControl(mode)
         self._source = source
         self._bytes_per_ms = source.rate_hz * source.block_bytes / 1000
+        self._decode = Transcoder(source, AudioFormat(Encoding.PCM_S16LE, source.rate_hz))
         self._widen_near = Transcoder(source, WIDEBAND)
         self._widen_far = Transcoder(source, WIDEBAND)
         self._kept: deque[tuple[bytes, bytes | None]] = deque()
         self._kept_bytes = 0
-        self._rested_ms, self._wake_at_ms = 0.0, REST_MS
+        self._rested_ms, self._look_at_ms = 0.0, REST_MS
 
     def look_soon(self) -> None:
         """The detector hears speech: if that is an echo, it is to be known at once."""
-        self._wake_at_ms = min(self._wake_at_ms, max(self._rested_ms + SPEECH_MS, LEAST_REST_MS))
+        self._look_at_ms = min(self._look_at_ms, max(self._rested_ms + SPEECH_MS, LEAST_REST_MS))
 
     def push(self, near: bytes, far: bytes | None, wide: Samples | None = None) -> Samples | None:
         """Take the next of the caller, and what was played meanwhile, as long; None for silence.
@@ -69,11 +71,10 @@ class EchoFeed:
     def _rests(self, near: bytes, far: bytes | None) -> bool:
         if self.control.state is not EchoState.RESTING:
             return False
-        if self._rested_ms >= self._wake_at_ms:
-            if any(played is not None for _, played in self._kept):
-                self._wake()
+        if self._rested_ms >= self._look_at_ms:
+            self._rested_ms, self._look_at_ms = 0.0, REST_MS
+            if any(played is not None for _, played in self._kept) and self._suspects():
                 return False
-            self._wake_at_ms = self._rested_ms + REST_MS
         self._keep(near, far)
         return True
 
@@ -84,15 +85,19 @@ class EchoFeed:
         while self._kept_bytes - len(self._kept[0][0]) >= LEAST_REST_MS * self._bytes_per_ms:
             self._kept_bytes -= len(self._kept.popleft()[0])
 
-    def _wake(self) -> None:
-        self._widen_near.reset()
-        self._widen_far.reset()
+    def _suspects(self) -> bool:
+        """Have a glance at what was kept. If it may be an echo, the control is awake afterwards."""
         near = b"".join(said for said, _ in self._kept)
         far = b"".join(self._source.silence(len(said)) if played is None else played for said, played in self._kept)
+        said, played = (self._decode.samples(Audio(self._source, side)) for side in (near, far))
+        if glance(said, played, self._source.rate_hz) < GLANCE_SUSPECT:
+            return False
+        self._widen_near.reset()
+        self._widen_far.reset()
         self.control.wake(_widened(self._widen_near, near), _widened(self._widen_far, far))
         self._kept.clear()
         self._kept_bytes = 0
-        self._rested_ms, self._wake_at_ms = 0.0, REST_MS
+        return True
 
     def _played(self, far: bytes | None, samples: int) -> Samples:
         return np.zeros(samples, np.int16) if far is None else _widened(self._widen_far, far)

@@ -3,6 +3,7 @@
 Levels are in dBFS of the mean square: a square wave of full scale has 0, a sine of full scale -3.
 """
 
+from collections.abc import Sequence
 from math import log10
 
 import numpy as np
@@ -21,9 +22,20 @@ RISE_DB_PER_S = 3.0
 
 def level_dbfs(samples: NDArray[np.int16]) -> float:
     """Return the level of a window, at least -90 dBFS. Empty audio is silent."""
-    wide = samples.astype(np.float32)
-    power = float(wide @ wide) / (len(wide) or 1) / FULL_SCALE**2
-    return max(SILENCE_DBFS, 10 * log10(power)) if power else SILENCE_DBFS
+    wide = samples.astype(np.float64)
+    return _dbfs(float(wide @ wide) / (len(wide) or 1))
+
+
+def levels_dbfs(windows: Sequence[NDArray[np.int16]]) -> list[float]:
+    """Return the level of each window, all of one length, to the last digit as `level_dbfs` has it: the sum of the
+    squares of whole numbers is exact."""
+    wide = np.concatenate(windows, dtype=np.float64).reshape(len(windows), -1)
+    powers: list[float] = (np.vecdot(wide, wide) / wide.shape[1]).tolist()
+    return [_dbfs(power) for power in powers]
+
+
+def _dbfs(power: float) -> float:
+    return max(SILENCE_DBFS, 10 * log10(power / FULL_SCALE**2)) if power else SILENCE_DBFS
 
 
 class NoiseFloor:

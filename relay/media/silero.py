@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,7 @@ class SileroState:
     """The memory of one stream: the model's RNN state `[2, 1, 128]`, hidden half first, and the end of the last window.
 
     The probability is the logistic function of a weighted sum of the hidden half, its negative values taken as 0. A run
-    writes into both arrays.
+    puts new arrays in the place of both: rows of those of its batch.
     """
 
     rnn: NDArray[np.float32]
@@ -44,13 +44,13 @@ class SileroState:
 
 
 class Batch(Protocol):
-    """The inputs of an engine for n windows: `audio` `[n, samples]`, and for each its RNN state `[2, 1, 128]`."""
+    """The inputs of an engine for n windows: `audio` `[n, samples]`, and the RNN states `memory` `[n, 2, 1, 128]`."""
 
     @property
     def audio(self) -> NDArray[np.float32]: ...
 
     @property
-    def memory(self) -> Sequence[NDArray[np.float32]]: ...
+    def memory(self) -> NDArray[np.float32]: ...
 
     def run(self) -> list[float]:
         """Return the probabilities; `memory` moves on."""
@@ -98,21 +98,20 @@ class SileroModel:
 
     def run(
         self,
-        windows: Sequence[NDArray[np.int16] | NDArray[np.float32]],
+        windows: Sequence[NDArray[np.int16]] | Sequence[NDArray[np.float32]],
         states: Sequence[SileroState],
         gain_db: float = 0.0,
     ) -> list[float]:
         """Return the probability of speech in each window; `states` move on.
 
         Window i belongs to the stream of state i; a stream may appear once. Each window has `window_samples` samples,
-        int16, or float32 with full scale +-1; it is heard amplified, and clipped to that range. Raises `ValueError` for
-        another length or count, with no state touched.
+        all int16, or all float32 with full scale +-1; it is heard amplified, and clipped to that range. Raises
+        `ValueError` for another length or count, with no state touched.
         """
         if len(windows) != len(states):
             raise ValueError(f"{len(windows)} windows, {len(states)} states")
-        for window in windows:
-            if len(window) != self.window_samples:
-                raise ValueError(f"a window has {self.window_samples} samples, not {len(window)}")
+        for length in set(map(len, windows)) - {self.window_samples}:
+            raise ValueError(f"a window has {self.window_samples} samples, not {length}")
         probabilities: list[float] = []
         for first in range(0, len(windows), BATCH_MAX):
             some = slice(first, first + BATCH_MAX)
@@ -121,22 +120,21 @@ class SileroModel:
 
     def _run_batch(
         self,
-        windows: Sequence[NDArray[np.int16] | NDArray[np.float32]],
+        windows: Sequence[NDArray[np.int16]] | Sequence[NDArray[np.float32]],
         states: Sequence[SileroState],
         gain_db: float,
     ) -> list[float]:
-        batch, context = self._network.batch(len(windows)), self._context_samples
-        for row, memory, window, state in zip(batch.audio, batch.memory, windows, states, strict=True):
-            row[:context] = state.context
-            row[context:] = window if window.dtype == np.int16 else window * np.float32(_FULL_SCALE)
-            memory[:] = state.rnn
-        heard = batch.audio[:, context:]
-        heard *= np.float32(10 ** (gain_db / 20) / _FULL_SCALE)
-        np.clip(heard, -1.0, 1.0, out=heard)
+        batch, context = self._network.batch(len(states)), self._context_samples
+        audio, memory = batch.audio, batch.memory
+        memory[:] = np.concatenate([state.rnn for state in states]).reshape(memory.shape)
+        audio[:, :context] = np.concatenate([state.context for state in states]).reshape(-1, context)
+        samples: NDArray[Any] = np.concatenate(windows).reshape(len(windows), -1)
+        full_scale = _FULL_SCALE if samples.dtype == np.int16 else 1
+        heard = samples * np.float32(10 ** (gain_db / 20) / full_scale)
+        heard.clip(-1, 1, out=audio[:, context:])
         probabilities = batch.run()
-        for row, memory, state in zip(batch.audio, batch.memory, states, strict=True):
-            state.rnn[:] = memory
-            state.context[:] = row[-context:]
+        for state, rnn, end in zip(states, memory.copy(), audio[:, -context:].copy(), strict=True):
+            state.rnn, state.context = rnn, end
         return probabilities
 
 

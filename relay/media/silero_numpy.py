@@ -82,8 +82,8 @@ class _Buffers:
 class NumpyBatch:
     """The buffers for n windows, as views that are made once: that is a good part of what a small product costs.
 
-    `audio` is `[n, samples]`, each row the end of the window before and the window; `memory` has for each row its RNN
-    state `[2, 1, 128]`. Both are written by the user before a run; after it `memory` is the state behind the window.
+    `audio` is `[n, samples]`, each row the end of the window before and the window; `memory` is `[n, 2, 1, 128]`, the
+    RNN state of each row. Both are written by the user before a run; after it `memory` is the state behind the window.
     """
 
     def __init__(self, network: NumpyNetwork, buffers: _Buffers, size: int) -> None:
@@ -123,7 +123,7 @@ class NumpyBatch:
         self._sigmoid = self._gates[:, : 3 * cells]
         self._keep, self._let_in, self._let_out, self._candidate = np.split(self._gates, 4, axis=1)
         self._scratch = buffers.scratch[:size]
-        self.memory = [row[-2 * cells :].reshape(2, 1, cells) for row in cell]
+        self.memory = cell[:, -2 * cells :].reshape(size, 2, 1, cells)
 
     def run(self) -> list[float]:
         """Return the probability of speech in each window."""

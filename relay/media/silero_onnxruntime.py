@@ -33,7 +33,7 @@ class OnnxruntimeNetwork:
 
 
 class OnnxruntimeBatch:
-    """The buffers for n windows: `audio` `[n, samples]`, and in `memory` the RNN state of each, `[2, 1, 128]`.
+    """The buffers for n windows: `audio` `[n, samples]`, and in `memory` their RNN states, `[n, 2, 1, 128]`.
 
     Both are written by the user before a run; after it `memory` is the state behind the window.
     """
@@ -43,7 +43,7 @@ class OnnxruntimeBatch:
         self._rate = rate
         self.audio = np.empty((size, samples), np.float32)
         self._state = np.empty((2, size, CELLS), np.float32)
-        self.memory = [self._state[:, index : index + 1] for index in range(size)]
+        self.memory = self._state.transpose(1, 0, 2)[:, :, None]
 
     def run(self) -> list[float]:
         """Return the probability of speech in each window."""

@@ -18,6 +18,7 @@ from relay.call.caller.leg import CallerEvent
 from relay.call.caller.vad_engine import Scored
 from relay.errors import LegLost
 from relay.logic.caller.reorder import ReorderStatistics
+from relay.media.features import level_dbfs
 from relay.media.frames import AudioFormat
 from relay.media.interruption_model import AssistantActivity
 from relay.media.resample import Samples
@@ -170,7 +171,8 @@ class RecordedLane:
     def judge(self, probability: float, voice_bound: float) -> None:
         """The answer for the window that waits longest, if one does."""
         if self.waiting:
-            self._judged(Scored(self.waiting.popleft(), probability, voice_bound))
+            window = self.waiting.popleft()
+            self._judged(Scored(window, level_dbfs(window.samples), probability, voice_bound))
 
     def skip(self) -> None:
         """There is none for it."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relay.media.detector import WINDOW_MS, Confirmed, Decision, Detector, DetectorSettings, Ended, Likely
+from relay.media.features import level_dbfs
 from relay.media.silero import SileroModel
 from relay.media.sound import Sound
 from relay.vad.sound import Answers, Route, answers, read_sound, windows
@@ -70,7 +71,7 @@ def follow(stream: NDArray[np.int16], judged: Answers, settings: DetectorSetting
     trace = Trace(judged.probabilities, [], [], [])
     windows = zip(stream, judged.probabilities, judged.voice_bounds, strict=True)
     for index, (window, probability, bound) in enumerate(windows, 1):
-        decision = detector.push(window, probability, index * WINDOW_MS, bound)
+        decision = detector.push(level_dbfs(window), probability, index * WINDOW_MS, bound)
         trace.levels_dbfs.append(detector.level_dbfs)
         trace.floors_dbfs.append(detector.level_dbfs - detector.over_floor_db)
         if decision:

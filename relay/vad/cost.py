@@ -17,6 +17,7 @@ from rich.table import Table
 from relay.call.caller.vad_engine import Scored, VadEngine
 from relay.media.cough_probe import CoughProbe
 from relay.media.detector import WINDOW_MS, Detector, DetectorSettings
+from relay.media.features import level_dbfs
 from relay.media.frames import WIDEBAND
 from relay.media.silero import SileroModel
 from relay.media.windows import Window, WindowCutter
@@ -118,7 +119,7 @@ class _Load:
         def judge(window: Window) -> None:
             (probability,) = self.model.run([window.samples], [state], GAIN_DB)
             (bound,) = self.probe.bounds([state])
-            detector.push(window.samples, probability, window.end_ms, bound)
+            detector.push(level_dbfs(window.samples), probability, window.end_ms, bound)
 
         await self._speak(part, judge)
 
@@ -135,7 +136,7 @@ class _Load:
         def judge(scored: Scored) -> None:
             waited_s = trio.current_time() - submitted_s.pop(scored.window.end_ms)
             answers_ms.append(waited_s * 1000)
-            detector.push(scored.window.samples, scored.probability, scored.window.end_ms, scored.voice_bound)
+            detector.push(scored.level_dbfs, scored.probability, scored.window.end_ms, scored.voice_bound)
 
         with engine.stream(judge, lambda: None) as stream:
 

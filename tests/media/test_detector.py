@@ -24,6 +24,7 @@ from relay.media.detector import (
     Rejected,
     State,
 )
+from relay.media.features import level_dbfs
 
 DEFAULTS = DetectorSettings()
 QUIET_DBFS, VOICE_DBFS = -60, -25
@@ -45,7 +46,7 @@ def run(
     """What the detector decides of windows of (probability, dBFS), the first of which ends at 32 ms."""
     detector = Detector(settings)
     pushed = (
-        detector.push(window(dbfs, samples), probability, index * WINDOW_MS, bound)
+        detector.push(level_dbfs(window(dbfs, samples)), probability, index * WINDOW_MS, bound)
         for index, ((probability, dbfs), bound) in enumerate(zip(scene, bounds, strict=False), 1)
     )
     return [decision for decision in pushed if decision]
@@ -194,7 +195,7 @@ def test_the_state_follows_the_last_decision() -> None:
     scene = [(0.01, QUIET_DBFS), (0.9, VOICE_DBFS), (0.99, VOICE_DBFS), *[(0.01, QUIET_DBFS)] * 8]
     states = []
     for index, (probability, dbfs) in enumerate(scene, 1):
-        detector.push(window(dbfs), probability, index * WINDOW_MS)
+        detector.push(level_dbfs(window(dbfs)), probability, index * WINDOW_MS)
         states.append(detector.state)
 
     assert states == [State.QUIET, State.GUESSING, *[State.SPEAKING] * 8, State.QUIET]
@@ -242,6 +243,17 @@ def test_decisions_come_in_order_and_in_time(scene: list[tuple[float, int]]) -> 
             assert decision.decided_ms - before.decided_ms <= DEFAULTS.longest_guess_ms
             assert not isinstance(decision, Confirmed) or decision.onset_ms == before.onset_ms
         before = decision
+
+
+@given(scenes | stretches)
+def test_the_short_way_for_silence_comes_to_the_same(scene: list[tuple[float, int]]) -> None:
+    short, long = Detector(DEFAULTS), Detector(DEFAULTS)
+    long._nothing = -1.0
+    for index, (probability, dbfs) in enumerate(scene, 1):
+        decisions = [detector.push(dbfs, probability, index * WINDOW_MS) for detector in (short, long)]
+
+        assert decisions[0] == decisions[1]
+        assert {**vars(short), "_floor": None} == {**vars(long), "_floor": None, "_nothing": short._nothing}
 
 
 @given(scenes)

@@ -151,7 +151,8 @@ def test_chunking_changes_nothing() -> None:
 def glances(near: Samples, far: Samples) -> list[float]:
     """The scores of the moments at which there is sound on both sides, 50 ms apart."""
     kept = (GLANCE_MS + REACH_MS) * 16
-    scores = [glance(near[at - kept : at], far[at - kept : at]) for at in range(2 * RATE_HZ, len(near), RATE_HZ // 20)]
+    moments = range(2 * RATE_HZ, len(near), RATE_HZ // 20)
+    scores = [glance(near[at - kept : at], far[at - kept : at], RATE_HZ) for at in moments]
     return [score for score in scores if score]
 
 
@@ -171,9 +172,9 @@ def test_a_glance_suspects_most_echoes_and_hardly_ever_two_people_who_speak_at_o
 def test_a_glance_at_silence_or_at_too_little_suspects_nothing() -> None:
     far = speech("description")[: 2 * RATE_HZ]
 
-    assert glance(np.zeros(len(far), np.int16), far) == 0
-    assert glance(far, np.zeros(len(far), np.int16)) == 0
-    assert glance(far[:8000], far[:8000]) == 0
+    assert glance(np.zeros(len(far), np.int16), far, RATE_HZ) == 0
+    assert glance(far, np.zeros(len(far), np.int16), RATE_HZ) == 0
+    assert glance(far[:8000], far[:8000], RATE_HZ) == 0
 
 
 BY_ONE_BLOCK = 7.5

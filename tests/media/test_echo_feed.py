@@ -1,14 +1,13 @@
 """A line without an echo is left alone, and looked at when an echo would matter."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.media import g711
+from relay.media import echo_feed, g711
 from relay.media.echo_control import EchoFound, EchoState
+from relay.media.echo_estimate import glance
 from relay.media.echo_feed import LEAST_REST_MS, REST_MS, EchoFeed
 from relay.media.frames import TELEPHONE
 from relay.media.resample import Samples
@@ -24,20 +23,17 @@ QUIET = g711.encode(ROOM)
 
 
 class Line:
-    """Feeds frame by frame, and counts how often the control was woken."""
+    """Feeds frame by frame, and counts how often it was looked at."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch | None = None) -> None:
         self.feed = EchoFeed(TELEPHONE, "auto")
-        self.at = self.wakes = 0
+        self.at = self.looks = 0
         if monkeypatch is not None:
-            monkeypatch.setattr(self.feed.control, "wake", self._counted(self.feed.control.wake))
+            monkeypatch.setattr(echo_feed, "glance", self._counted)
 
-    def _counted(self, wake: Callable[[Samples, Samples], None]) -> Callable[[Samples, Samples], None]:
-        def counted(near: Samples, far: Samples) -> None:
-            self.wakes += 1
-            wake(near, far)
-
-        return counted
+    def _counted(self, near: Samples, far: Samples, rate_hz: int) -> float:
+        self.looks += 1
+        return glance(near, far, rate_hz)
 
     def run(self, near: bytes, ms: float, *, far: bytes | None = FAR, size: int = FRAME) -> float | None:
         """Feed so much. Return after how many ms an echo was found."""
@@ -59,11 +55,11 @@ class Line:
 def test_a_line_that_is_long_clean_is_looked_at_every_few_seconds_only(monkeypatch: pytest.MonkeyPatch) -> None:
     line = Line(monkeypatch)
     line.rest()
-    line.wakes = 0
+    line.looks = 0
 
     line.run(QUIET, 4 * REST_MS)
 
-    assert line.wakes == 4
+    assert line.looks == 4
 
 
 def test_a_caller_who_talks_over_the_assistant_all_the_time_costs_less_than_a_look_a_second(
@@ -71,25 +67,25 @@ def test_a_caller_who_talks_over_the_assistant_all_the_time_costs_less_than_a_lo
 ) -> None:
     line = Line(monkeypatch)
     line.rest()
-    line.wakes = 0
+    line.looks = 0
 
     for _ in range(100):
         line.feed.look_soon()
         line.run(QUIET, 100)
 
-    assert line.wakes == pytest.approx(10_000 / LEAST_REST_MS, abs=1)
+    assert line.looks == pytest.approx(10_000 / LEAST_REST_MS, abs=1)
 
 
 def test_it_rests_on_while_nothing_is_played(monkeypatch: pytest.MonkeyPatch) -> None:
     line = Line(monkeypatch)
     line.rest()
     line.run(QUIET, 2000, far=None)
-    line.wakes = 0
+    line.looks = 0
 
     line.feed.look_soon()
     line.run(QUIET, 3 * REST_MS, far=None)
 
-    assert line.wakes == 0
+    assert line.looks == 0
 
 
 @settings(max_examples=10)

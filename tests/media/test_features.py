@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from relay.media.features import QUIETEST_FLOOR_DBFS, SILENCE_DBFS, NoiseFloor, level_dbfs
+from relay.media.features import QUIETEST_FLOOR_DBFS, SILENCE_DBFS, NoiseFloor, level_dbfs, levels_dbfs
 
 WINDOW_MS = 32.0
 
@@ -29,6 +31,19 @@ def follow(floor: NoiseFloor, *levels_and_windows: tuple[float, int]) -> float:
 )
 def test_levels_are_relative_to_a_full_scale_square_wave(samples: np.ndarray, dbfs: float) -> None:
     assert level_dbfs(samples.astype(np.int16)) == pytest.approx(dbfs, abs=0.02)
+
+
+@given(
+    samples=st.sampled_from([1, 256, 512]),
+    windows=st.integers(1, 70),
+    loudness=st.sampled_from([0, 1, 300, 32767]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_the_levels_of_many_windows_are_those_of_each(samples: int, windows: int, loudness: int, seed: int) -> None:
+    """To the last digit: a replay judges one window at a time, and must come to the same."""
+    rows = np.random.default_rng(seed).integers(-loudness - 1, loudness, (windows, samples), np.int16, endpoint=True)
+
+    assert levels_dbfs(list(rows)) == [level_dbfs(row) for row in rows]
 
 
 def test_a_step_from_silence_is_as_high_as_it_sounds() -> None:

@@ -29,7 +29,6 @@ from relay.media.detector import (
 )
 from relay.media.features import SILENCE_DBFS, level_dbfs
 from relay.media.frames import FRAME_MS
-from relay.media.windows import Window
 from relay.wakeup import current_time
 
 JUDGED_WITHIN_MS = 160
@@ -92,25 +91,25 @@ class SpeechDetection:
         know that by then."""
         window = scored.window
         self._judged_ms = window.end_ms
-        decision = self._detector.push(window.samples, scored.probability, window.end_ms, scored.voice_bound)
+        decision = self._detector.push(scored.level_dbfs, scored.probability, window.end_ms, scored.voice_bound)
         if self._detector.state is State.SPEAKING:
             self.last_speech_at = current_time()
-        self._note_pause(window)
+        if self._detector.state is State.QUIET and self._detector.over_floor_db <= LOUD_DB:
+            self._note_pause(window.end_ms)
+        else:
+            self._quiet_until_ms = -math.inf
         if decision is not None:
             self._note_sentence(decision)
             self._tell(decision)
         return decision
 
-    def _note_pause(self, window: Window) -> None:
+    def _note_pause(self, end_ms: float) -> None:
         """A window that is no speech, and not loud, is part of a pause; so is a frame that two such windows share."""
-        begins_ms = window.end_ms - WINDOW_MS
-        if self._detector.state is not State.QUIET or self._detector.over_floor_db > LOUD_DB:
-            self._quiet_until_ms = -math.inf
-            return
+        begins_ms = end_ms - WINDOW_MS
         quiet_before = begins_ms <= self._quiet_until_ms
         from_frame = begins_ms // FRAME_MS if quiet_before else math.ceil(begins_ms / FRAME_MS)
-        self._quiet_until_ms = window.end_ms
-        self._replay.mark_pause(int(from_frame), int(window.end_ms // FRAME_MS))
+        self._quiet_until_ms = end_ms
+        self._replay.mark_pause(int(from_frame), int(end_ms // FRAME_MS))
 
     def _note_sentence(self, decision: Decision) -> None:
         match decision:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from relay.media.cough_probe import CoughProbe
 from relay.media.detector import WINDOW_MS
+from relay.media.features import levels_dbfs
 from relay.media.silero import SileroState
 from relay.media.windows import Window
 from relay.metrics import Metrics
@@ -31,10 +32,13 @@ from relay.wakeup import Signal, next_step, sleep_until
 
 Executor = Callable[[Callable[[], list[float]]], Awaitable[list[float]]]
 
-STEPS_S = ((25, 0.010), (10, 0.005), (0, 0.002))
-"""From so many streams on, the step of the grid: with many calls wider ones, as the answer to all of them together then
-comes no later. On average a window waits for half a step. With many calls sockets are read on steps of 5 or 10 ms, and
-both wake the loop once (see `relay.net.link.shared_reader`)."""
+STEPS_S = ((75, 0.010), (25, 0.015), (10, 0.010), (0, 0.002))
+"""From so many streams on, the step of the grid: wider ones with many calls, as a run costs much for one window and
+little for each more; with a great many a step fills a run. From ten calls on sockets are read on steps of 5 ms, from 75
+on of 10 (see `relay.net.link.shared_reader`). What is read on the lane's own step is judged on it, so a window waits
+for 5 ms on average with 25 calls, 2.5 with ten, and with 75 not at all."""
+EACH_STEP = 10
+"""With so many streams nearly every step has windows: the lane wakes on each, and not for the first window as well."""
 BATCH_MAX = 64
 IN_PLACE_MAX = 32
 """Windows in a batch that runs in place: under a millisecond, for which all audio waits."""
@@ -62,9 +66,10 @@ class SpeechModel(Protocol):
 
 
 class Scored(Struct, frozen=True, gc=False):
-    """The answers for one window: the model's, and the cough probe's bound on its log-odds."""
+    """The answers for one window: its level, the model's, and the cough probe's bound on the model's log-odds."""
 
     window: Window
+    level_dbfs: float
     probability: float
     voice_bound: float = math.inf
 
@@ -199,9 +204,10 @@ class VadEngine:
     async def run(self) -> None:
         """Serve all streams until cancelled. A model that fails costs its windows, never the daemon."""
         while True:
-            while not self._ready:
+            while not self._ready and self._open_streams < EACH_STEP:
                 await self._some_ready.wait()
             await sleep_until(next_step(step_s(self._open_streams)))
+            await trio.lowlevel.checkpoint()  # first the sockets are read, by a task that the same step wakes
             while self._ready:  # not if its streams have ended meanwhile
                 await self._run_batch()
                 if self._ready:  # a long backlog is judged a batch at a time
@@ -220,14 +226,14 @@ class VadEngine:
         probabilities = await self._score(windows, states, in_place=in_place)
         bounds = self._probe.bounds(states) if self._probe else [math.inf] * len(states)
         now = trio.current_time()
-        for stream, (window, submitted_at), probability, bound in zip(
-            streams, batch, probabilities, bounds, strict=True
+        for stream, (window, submitted_at), level, probability, bound in zip(
+            streams, batch, levels_dbfs(windows), probabilities, bounds, strict=True
         ):
             self._metrics.vad_delay.observe(now - submitted_at)
             if math.isnan(probability):
                 stream.skipped()
             else:
-                stream.deliver(Scored(window, probability, bound))
+                stream.deliver(Scored(window, level, probability, bound))
 
     async def _score(
         self, windows: list[NDArray[np.int16]], states: list[SileroState], *, in_place: bool

@@ -17,6 +17,7 @@ from relay.config import VadConfig
 from relay.logic.assistant.replay import ReplayLog
 from relay.logic.assistant.sentences import Sentences
 from relay.media.detector import WINDOW_MS, Confirmed, Decision, Ended, Likely, Rejected
+from relay.media.features import level_dbfs
 from relay.media.windows import Window
 from relay.metrics import Metrics
 
@@ -51,7 +52,7 @@ class Rig:
             while self.frames_logged * 20 + 20 <= self.heard_ms:
                 self.replay.append(b"")
             samples = np.full(512, level, np.int16) * np.tile([1, -1], 256).astype(np.int16)
-            self.detection.take(Scored(Window(samples, self.heard_ms), probability, voice_bound))
+            self.detection.take(Scored(Window(samples, self.heard_ms), level_dbfs(samples), probability, voice_bound))
 
     @property
     def frames_logged(self) -> int:

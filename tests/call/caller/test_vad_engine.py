@@ -30,12 +30,14 @@ from relay.call.caller.vad_engine import (
     VadEngine,
     VadStream,
     run_in_worker,
+    step_s,
 )
 from relay.media.cough_probe import CoughProbe, Weights
 from relay.media.detector import WINDOW_MS
 from relay.media.silero import STATE_SIZE, SileroState
 from relay.media.windows import Window
 from relay.metrics import Metrics
+from relay.wakeup import next_step, sleep_until
 from tests.support.callrig import run_inline
 
 log = structlog.get_logger(__name__)
@@ -340,6 +342,31 @@ async def test_what_is_due_on_one_step_of_the_grid_is_one_run(autojump_clock: Mo
 
     assert sum(lane.model.batches) == 20
     assert len(lane.model.batches) <= 5
+
+
+@pytest.mark.parametrize(
+    ("calls", "tick_s", "waits_ms"), [(10, 0.005, {0, 5}), (25, 0.005, {0, 5, 10}), (75, 0.010, {0})]
+)
+async def test_what_comes_on_the_step_itself_is_judged_on_it(
+    autojump_clock: MockClock, calls: int, tick_s: float, waits_ms: set[int]
+) -> None:
+    """As sockets are read on a tick of the same grid, whichever of the two tasks is woken first."""
+    waited_ms = set()
+
+    def judged(scored: Scored) -> None:
+        waited_ms.add(round(trio.current_time() * 1000 - scored.window.end_ms))
+
+    async with open_lane() as lane:
+        with ExitStack() as stack:
+            streams = [stack.enter_context(lane.engine.stream(judged, lambda: None)) for _ in range(calls)]
+            for _ in range(20):
+                await sleep_until(next_step(step_s(calls)))
+                for stream in streams[: round(step_s(calls) / tick_s)]:
+                    stream.submit(Window(np.zeros(512, np.int16), trio.current_time() * 1000))
+                    await trio.sleep(tick_s)
+            await trio.sleep(0.1)
+
+    assert waited_ms == waits_ms
 
 
 async def nowhere(_function: Callable[[], list[float]]) -> list[float]:
