@@ -37,7 +37,7 @@ from relay.media.remake import PairPacketizer
 from relay.media.silero import WINDOW_SAMPLES
 from relay.media.uplink import Uplink
 from relay.media.windows import WindowCutter
-from relay.wakeup import current_time, sleep_until
+from relay.wakeup import coarse, current_time, sleep_until
 from relay.weak import weakly
 
 FLOW_AFTER_S = 0.4
@@ -215,7 +215,7 @@ class Analysis:
         await self._flow.wait()
         self._covered_until = max(self._covered_until, current_time())
         while True:
-            due = max(self._last_media_at + FLOW_AFTER_S, self._covered_until + FRAME_MS / 1000)
+            due = max(coarse(self._last_media_at + FLOW_AFTER_S), self._covered_until + FRAME_MS / 1000)
             await sleep_until(due, "flow")
             if due < self._last_media_at + FLOW_AFTER_S:
                 continue
