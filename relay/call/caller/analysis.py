@@ -37,7 +37,7 @@ from relay.media.remake import PairPacketizer
 from relay.media.silero import WINDOW_SAMPLES
 from relay.media.uplink import Uplink
 from relay.media.windows import WindowCutter
-from relay.wakeup import coarse, current_time, sleep_until
+from relay.wakeup import COARSE_S, coarse, current_time, sleep_until
 from relay.weak import weakly
 
 FLOW_AFTER_S = 0.4
@@ -223,7 +223,7 @@ class Analysis:
             now = current_time()
             if now < self._last_media_at + FLOW_AFTER_S:
                 continue
-            self._covered_until = max(self._covered_until, now - FLOW_AFTER_S)
+            self._covered_until = max(self._covered_until, now - FLOW_AFTER_S - COARSE_S)
             silent_frames = round((now - self._covered_until) * 1000 / FRAME_MS)
             for _ in range(silent_frames):
                 self._counts.invented("keepalive")
