@@ -22,8 +22,8 @@ KAISER_BETA = 5.65
 """Stop band against transition: Kaiser's figure for 60 dB (Kaiser 1974, the I0-sinh window)."""
 LARGEST_FACTOR = 12
 """The ratio of 96 to 8 kHz."""
-KEPT_SAMPLES = 1500
-"""Room is kept for pushes of so many: 20 ms at any rate."""
+KEPT_SAMPLES = 2000
+"""Room is kept for pushes of so many: 20 ms at any rate, and 100 ms at 16 kHz."""
 _RATIOS_PER_BLOCK = 8  # so many groups of `down` samples in, and of `up` samples out, are one row of a matrix product
 _COEFFICIENT_STEP = 2.0**-20  # see _weights
 _LOWEST, _HIGHEST = np.array(-32768.0), np.array(32767.0)  # as numbers they would be made arrays at each call

@@ -1,7 +1,7 @@
 """Takes the assistant's audio, cuts it into the caller's frames, and queues what the fence lets through."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import dropwhile
 
 from relay.call.playback.dialogue import Dialogue
@@ -98,14 +98,14 @@ class Intake:
         if self._fence.deadline is not None and now >= self._fence.deadline:
             self._apply(self._fence.expire(now), now)
 
-    def _offer(self, frames: Iterable[bytes]) -> bool:
+    def _offer(self, frames: Sequence[bytes]) -> bool:
         now = current_time()
+        self._counts.frame("assistant", "down", len(frames))
         some_audible = False
         admitted: list[PlayFrame] = []
         for frame in frames:
             audible = not self._is_silent(frame)
             some_audible = some_audible or audible
-            self._counts.frame("assistant", "down")
             ruling = self._fence.offer(frame, audible=audible, now=now)
             if ruling.verdict is None:
                 admitted += ruling.frames

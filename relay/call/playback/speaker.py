@@ -243,7 +243,7 @@ class Speaker:
         """The message with these frames, and the mark behind it if it is time for one."""
         turn = self._sent_turn = due[0].frame.turn
         data = due[0].frame.data if len(due) == 1 else b"".join([it.frame.data for it in due])
-        yield Entry(leg.audio(data), turn=turn, on_sent=partial(self._sent, due, self.playout.sent_ms))
+        yield Entry(leg.audio(data), turn=turn, on_sent=partial(self._sent, data, due, self.playout.sent_ms))
         position_ms = self.playout.sent_ms
         if position_ms - self._marked_ms >= MARK_EVERY_MS:
             self._marked_ms = position_ms
@@ -257,13 +257,13 @@ class Speaker:
         if self.far_end is not None:
             self.far_end.cleared(at)
 
-    def _sent(self, due: Sequence[_Due], end_ms: float, sent_at: float) -> None:
+    def _sent(self, data: bytes, due: Sequence[_Due], end_ms: float, sent_at: float) -> None:
+        if self.far_end is not None:
+            self.far_end.sent(data, sent_at)
+        self._counts.frame("caller", "down", len(due))
         if self._recording is not None:
             self._recording.buffer_target(sent_at, round(self.playout.target_ms))
         for number, (frame, due_at) in enumerate(due, 1):
-            if self.far_end is not None:
-                self.far_end.sent(frame.data, sent_at)
-            self._counts.frame("caller", "down")
             if (recording := self._recording) is not None:
                 position_ms = int(end_ms) - (len(due) - number) * FRAME_MS
                 waiting_ms = self.playout.queued_ms

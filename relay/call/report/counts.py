@@ -82,11 +82,11 @@ class Counts:
                 self._metrics.playout_holes.inc()
                 self.invented("underrun", max(1, round(hole_ms / FRAME_MS)))
 
-    def frame(self, leg: str, direction: str) -> None:
-        """One frame crossed a socket; `direction` up is towards the assistant."""
+    def frame(self, leg: str, direction: str, frames: int = 1) -> None:
+        """So many frames crossed a socket; `direction` up is towards the assistant."""
         way = leg, direction
-        self._frames[way] += 1
-        self._all_frames[way] += 1
+        self._frames[way] += frames
+        self._all_frames[way] += frames
 
     def frame_delay(self, direction: str, delay_s: float) -> None:
         """How long we kept a frame beyond the configured buffer."""

@@ -54,6 +54,11 @@ class Fragments:
         self._texts: list[str] = []
         self._decoder = _Utf8()
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a message was begun that is not whole yet."""
+        return self._opcode != CONTINUATION
+
     def announce(self, opcode: int, length: int, *, final: bool) -> None:
         """A data frame begins. Raises ProtocolViolated where it must not, or makes the message too long."""
         begins = self._opcode == CONTINUATION

@@ -311,14 +311,9 @@ class Link:
     def _next_given(self, *, joins: bool) -> str | bytes | None:
         """As `_next_message`; `joins`: a binary message and those that follow it are given as one."""
         message = self._next_message()
-        if not joins or not isinstance(message, bytes):
+        if not joins or not isinstance(message, bytes) or self._protocol.is_hungry:
             return message
-        parts = [message]
-        while self._protocol.binary_is_next and len(parts) < JOINED_MAX:
-            if not isinstance(part := self._next_message(), bytes):
-                break
-            parts.append(part)
-        return b"".join(parts)
+        return b"".join((message, *self._protocol.more_binaries(trio.current_time(), JOINED_MAX - 1)))
 
     def _take_pong(self, payload: bytes) -> None:
         """An answer to a ping is one to all before it; others may come that nobody asked for (RFC 6455, 5.5.3)."""

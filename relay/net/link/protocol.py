@@ -44,6 +44,8 @@ _FIRST_BYTES = frozenset((0, 1, 2, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8A))
 control frame is a fragment (5.2, 5.4)."""
 _WHOLE_TEXT, _WHOLE_BINARY, _WHOLE_CLOSE = FINAL | TEXT, FINAL | BINARY, FINAL | CLOSE
 _WHOLE_MESSAGES = (_WHOLE_TEXT, _WHOLE_BINARY)
+_USUAL_HEAD_BYTES = 4
+"""Of a message of 126 bytes to 64 KiB that is not masked."""
 _CLOSE_CODES = frozenset((1000, 1001, 1002, 1003, *range(1007, 1015)))
 _FREE_CLOSE_CODES = range(3000, 5000)
 """Those that a close frame may hold: registered ones, and those of libraries and applications (7.4)."""
@@ -111,11 +113,6 @@ class WebSocketProtocol:
         """From when on `next_event` gives anything."""
         return self._pace.due_s
 
-    @property
-    def binary_is_next(self) -> bool:
-        """Whether what follows, as far as it is there, is a frame that is a whole binary message."""
-        return self._head is None and self._at < len(self._data) and self._data[self._at] == _WHOLE_BINARY
-
     def change_rates(self, rates: FrameRates, surplus: FramePace | None = None) -> None:
         """From now on other rates hold, as after a pause."""
         self._pace.change(rates, surplus)
@@ -145,6 +142,38 @@ class WebSocketProtocol:
             if event is not None or self.is_hungry:
                 return event
         return None
+
+    def more_binaries(self, now_s: float, most: int) -> list[bytes]:
+        """As many calls of `next_event`, at a fraction of the price, as long as what comes next is there and a binary
+        message in one frame of no more than 64 KiB; at most so many."""
+        messages: list[bytes] = []
+        data, at = self._data, self._at
+        while len(messages) < most and now_s >= self._pace.due_s and not (self._head or self._fragments.has_begun):
+            if len(data) - at < _USUAL_HEAD_BYTES or data[at] != _WHOLE_BINARY:
+                break
+            second = data[at + 1]
+            length = second & ~MASKED
+            if length == LENGTH_16 and (length := int.from_bytes(data[at + 2 : at + 4], "big")) < LENGTH_16:
+                break
+            payload_at = at + _HEAD_BYTES[second]
+            end = payload_at + length
+            is_masked = second >= MASKED
+            if is_masked is self._masks or second & ~MASKED == LENGTH_64 or end > len(data):
+                break
+            if length > self._bounds.binary_max_bytes:
+                break
+            payload: bytes | bytearray = data[payload_at:end]
+            if is_masked:
+                payload = mask(payload, bytes(data[payload_at - MASK_BYTES : payload_at]))
+            self._pace.charge(now_s, end - at)
+            messages.append(bytes(payload))
+            at = end
+        if messages:
+            self._at = at
+            if at == len(data):
+                self._data, self._at = b"", 0
+                self.is_hungry = True
+        return messages
 
     def message(self, message: str | bytes) -> bytes:
         """The frame of a message to send. Raises LocalProtocolError behind a goodbye."""

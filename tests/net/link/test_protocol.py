@@ -39,14 +39,16 @@ def protocol(
     return WebSocketProtocol(side, bounds, rates)
 
 
-def events_of(taker: WebSocketProtocol, *parts: bytes) -> list[Event]:
-    """What comes out when these parts are fed."""
-    events = []
+def events_of(taker: WebSocketProtocol, *parts: bytes, most: int = 0) -> list[Event]:
+    """What comes out when these parts are fed. Behind each binary message `most` more are taken at once."""
+    events: list[Event] = []
     for part in parts:
         taker.feed(part)
         while not (taker.is_hungry or taker.is_over):
             if (event := taker.next_event(0.0)) is not None:
                 events.append(event)
+            if most and isinstance(event, bytes):
+                events += taker.more_binaries(0.0, most)
     return events
 
 
@@ -135,6 +137,31 @@ def test_what_one_side_says_the_other_hears(side: Side, messages: list[str | byt
     assert events_of(listener, *cut(sent, [lengths])) == [*messages, Goodbye(4001, "bye")]
     assert events_of(speaker, listener.take_answers()) == [Goodbye(4001)]
     assert speaker.is_over
+
+
+@pytest.mark.parametrize("side", Side)
+@given(
+    data=st.data(),
+    sizes=st.lists(st.sampled_from([0, 1, 125, 126, 300, 65_535, 65_536, 99_999, 100_001]), max_size=6),
+    lengths=st.lists(st.integers(1, 1000) | st.integers(1, 4) | st.just(10**6), min_size=1, max_size=20),
+    most=st.integers(1, 4),
+)
+def test_binary_messages_taken_at_once_are_those_taken_one_by_one(
+    side: Side, data: st.DataObject, sizes: list[int], lengths: list[int], most: int
+) -> None:
+    begin = b"".join(raw_frame(FIN | BINARY, bytes(size), masked=side is Side.SERVER) for size in sizes)
+    parts = cut(begin + data.draw(frames(side)), [max(length, len(begin) // 50) for length in lengths])
+
+    assert events_of(protocol(side), *parts, most=most) == events_of(protocol(side), *parts)
+
+
+def test_binary_messages_are_taken_at_once_no_faster_than_the_pace_allows() -> None:
+    taker = protocol(rates=OF_A_STRANGER)
+    taker.feed(raw_frame(FIN | BINARY, bytes(160), masked=True) * 100)
+    taken = taker.more_binaries(0.0, 100)
+    assert OF_A_STRANGER.frames_per_s * OF_A_STRANGER.burst_s - 2 <= len(taken) < 20
+    assert taker.more_binaries(0.0, 100) == []
+    assert taker.more_binaries(1.0, 100) == taken
 
 
 @given(noise=st.lists(st.binary(max_size=2000), max_size=20))
