@@ -40,7 +40,8 @@ class Arrivals:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameDelays:
-    """For each frame that was asked for: `delay_s`, NaN if it never came out, and how much of its end was held back."""
+    """For each frame that was asked for: `delay_s`, NaN if it never came out, and `lag_ms`, how much of its end was
+    held back, NaN where its message goes on behind it."""
 
     delay_s: NDArray[np.float64]
     lag_ms: NDArray[np.float64]
@@ -79,7 +80,8 @@ def deliveries(
             continue
         message = order[at]
         delay_s[index] = times[message] - sent_times[frame]
-        lag_ms[index] = ((frame + 1) * FRAME_SAMPLES - ends[message]) / TELEPHONE_HZ * 1000
+        if (held_back := (frame + 1) * FRAME_SAMPLES - ends[message]) >= 0:
+            lag_ms[index] = held_back / TELEPHONE_HZ * 1000
     return FrameDelays(delay_s, lag_ms)
 
 

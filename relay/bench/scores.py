@@ -23,7 +23,8 @@ SETTLE_S = 1.0
 class Direction:
     """One direction of all sampled calls together.
 
-    delay_ms, lag_ms: of each frame that came, how late it was, and how much of its end a resampler still held back.
+    delay_ms: of each frame that came, how late it was. lag_ms: of those that ended a message, how much of their end a
+    resampler still held back.
     frames, lost: how many were looked for, and how many of them never came.
     """
 
@@ -68,7 +69,7 @@ def score_up(
         out = deliveries(arrivals, positions, frames, caller.sent)
         came = ~np.isnan(out.delay_s)
         direction.delay_ms += (out.delay_s[came] * 1000).tolist()
-        direction.lag_ms += out.lag_ms[came].tolist()
+        direction.lag_ms += out.lag_ms[came & ~np.isnan(out.lag_ms)].tolist()
         direction.frames += len(frames)
         direction.lost += int((~came).sum())
 
@@ -116,7 +117,7 @@ def _score_turn(
     into.lost += int((expected & ~came).sum())
     scored = expected & came & np.asarray([frame.place * FRAME_MS >= target_ms for frame in turn])
     into.delay_ms += (out.delay_s[scored] * 1000).tolist()
-    into.lag_ms += out.lag_ms[scored].tolist()
+    into.lag_ms += out.lag_ms[scored & ~np.isnan(out.lag_ms)].tolist()
 
 
 def score_barge_in(

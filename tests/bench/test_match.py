@@ -56,6 +56,18 @@ def test_what_a_resampler_holds_back_is_told_apart_from_the_delay() -> None:
     assert np.allclose(out.lag_ms, 1.75)
 
 
+def test_only_the_last_frame_of_a_message_says_what_a_resampler_holds_back() -> None:
+    sent = sound()
+    late = np.concatenate((np.zeros(14, np.float32), sent))
+    pieces = [(TIMES[first + 4], late[first * 160 : (first + 5) * 160]) for first in range(0, FRAMES, 5)]
+    got = arrivals(pieces)
+
+    out = deliveries(got, trace(got, sent, TIMES), range(10, 20), TIMES)
+
+    assert np.flatnonzero(~np.isnan(out.lag_ms)).tolist() == [4, 9]
+    assert np.allclose(out.lag_ms[[4, 9]], 1.75)
+
+
 def test_frames_that_never_come_are_lost_and_no_others() -> None:
     sent = sound()
     lost = {40, *range(100, 110)}
