@@ -44,6 +44,7 @@ class Parts:
             dialogue=self.dialogue,
             interruptions=self.interruptions,
             counts=self.report.counts,
+            words_decide=barge_in.policy != "local",
         )
         self.interrupter = Interrupter(
             barge_in,

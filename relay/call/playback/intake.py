@@ -35,7 +35,9 @@ class Intake:
         dialogue: Dialogue,
         interruptions: Interruptions,
         counts: Counts,
+        words_decide: bool = False,
     ) -> None:
+        """`words_decide`: an interruption waits for what the assistant says of it, so that is to be known at once."""
         self._source = source
         self._target = target
         self._downlink = Downlink(source, target)
@@ -47,6 +49,7 @@ class Intake:
         self._counts = counts
         self._dialogue = dialogue
         self._interruptions = interruptions
+        self._words_decide = words_decide
         self._comforted_at = -math.inf
 
     def listen_to(self, source: AudioFormat) -> None:
@@ -57,7 +60,8 @@ class Intake:
 
     def wanted_at(self) -> float:
         """When more of the assistant's audio is of use; in the past: as it comes, for the fence decides by that."""
-        return self._speaker.wanted_at() if self._fence.state is FenceState.OPEN else -math.inf
+        is_open = self._fence.state is FenceState.OPEN
+        return self._speaker.wanted_at() if is_open and not self._words_decide else -math.inf
 
     def push(self, data: bytes) -> bool:
         """A chunk from the assistant, of any length. Returns whether anything can be heard in it."""

@@ -73,6 +73,7 @@ class Playback:
             dialogue=dialogue,
             interruptions=self._interruptions,
             counts=report.counts,
+            words_decide=config.barge_in.policy != "local" or config.barge_in.min_words > 0,
         )
         self.interrupter = Interrupter(
             config.barge_in,

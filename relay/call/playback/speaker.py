@@ -181,8 +181,9 @@ class Speaker:
     @property
     def _last_mark_at(self) -> float | None:
         """When the last frame that was sent gets its mark, as by then none has followed it."""
-        is_last = self.playout.queued_ms == 0 and self.playout.sent_ms > self._marked_ms
-        return self.playout.goes_on_at if is_last else None
+        if self.playout.queued_ms or self.playout.sent_ms <= self._marked_ms:
+            return None
+        return -math.inf if self.playout.was_outlasted else self.playout.goes_on_at
 
     def _send_ahead(self, leg: CallerLeg) -> None:
         """Send the message that is due within `AHEAD_S`, if there is one, and let `run` wait for the next."""

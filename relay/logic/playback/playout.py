@@ -41,6 +41,8 @@ HOLE_MAX_S = 1.0
 """A longer silence is the end of what was said, not a hole in it."""
 TRIM_SLACK_MS = 300
 """Less over the target is no backlog: it comes and goes with the jitter."""
+EARLY_MS = 105
+"""With many calls a frame is sent up to so much sooner than `lead_ms` before it is due."""
 LATE_S = FRAME_MS / 1000
 """A frame sent so late is still on schedule; it must not move all that follow."""
 
@@ -122,7 +124,7 @@ class Playout:
         self._queue: deque[PlayFrame] = deque()
         self._schedule = PlaySchedule(lead_ms / 1000)
         self._before_frames = int(before_ms / FRAME_MS)
-        ahead_frames = math.ceil(lead_ms / FRAME_MS) + 2
+        ahead_frames = math.ceil((lead_ms + EARLY_MS) / FRAME_MS) + 2
         self._heard = HeardPosition(self._before_frames + ahead_frames if self._before_frames else 0)
         self._attached = False
         self._paused = False
@@ -283,6 +285,13 @@ class Playout:
         """When the next frame may be sent, whether it is here yet or not; None in all states but playing."""
         is_playing = self._attached and not self._paused and self._schedule.due_at is not None
         return self._schedule.send_at if is_playing else None
+
+    @property
+    def was_outlasted(self) -> bool:
+        """Whether nothing is due any more, though no mark says that all was heard: a pause lasted longer than what the
+        caller had to play."""
+        is_between_runs = self._attached and not self._paused and self._schedule.due_at is None
+        return is_between_runs and next(self._heard.unmarked(), None) is not None
 
     @property
     def queued_ms(self) -> int:

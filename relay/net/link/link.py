@@ -272,6 +272,7 @@ class Link:
             self._lose()
         finally:
             self._reading = self._receiving = self._delivers = False
+            self._received += 1  # so that nobody else reads for as long as behind a `receive`
             self._news.fire()
             self._stand_in.fire()
         return found

@@ -18,7 +18,7 @@ then all that has come is read at once.
 |           |              | an error, or the reader has ended -> apart; `leave` -> gone       |                |
 | resting   | no           | read, and more is wanted later still -> resting; nothing has      | `REST_MAX_S`   |
 |           |              | come, or sockets are read by themselves -> waiting; cancelled     | at most: it is |
-|           |              | -> apart; all else as waiting                                     | read           |
+|           |              | -> apart; all else as waiting; asked again, it wants it now: read | read           |
 | idle      | yes          | as apart -> waiting; its socket is ready, or `step_aside`         |                |
 |           |              | -> apart; `leave` -> gone                                         |                |
 | gone      | no           |                                                                   |                |
@@ -48,6 +48,8 @@ TICKS_S = ((40 * SOCKETS_PER_CALL, 0.010), (21 * SOCKETS_PER_CALL, 0.008), (10 *
 """From so many sockets on, the tick. Below the last there is none."""
 REST_MAX_S = 0.12
 """So long the end of a stream, or an answer to a ping, may lie there unread."""
+ASK_EVERY_S = 0.03
+"""Who waits may want what comes sooner than it said: it is asked again so often."""
 
 _of_this_run = trio.lowlevel.RunVar["SharedReader | None"]("relay.net.link.shared_reader", None)
 
@@ -195,6 +197,7 @@ class Seat:
         self._take: Take | None = None
         self._wanted_at: WantedAt | None = None
         self._rests_until_s: float | None = None
+        self._read_by_s = 0.0
         self._gone = False
 
     @property
@@ -258,9 +261,18 @@ class Seat:
             self._hand_on(received)
 
     def end_rest(self, until_s: float) -> None:
-        """This rest is over, unless it was ended before."""
-        if self._rests_until_s == until_s:
-            self._rests_until_s = None
+        """This rest is over, unless it was ended before: read what has come, or go on resting."""
+        if self._rests_until_s != until_s:
+            return
+        self._rests_until_s = None
+        try:
+            wanted_s = -math.inf if self._wanted_at is None else self._wanted_at()
+        except Exception as error:  # noqa: BLE001 - it belongs to the task that waits
+            self._wake(error)
+            return
+        if min(wanted_s, self._read_by_s) > trio.current_time() and self._reader.ticks:
+            self._rest(wanted_s)
+        else:
             self.read()
 
     def send_away(self) -> None:
@@ -312,7 +324,11 @@ class Seat:
             self._keep_watch()
             return
         self.step_aside()
-        self._rests_until_s = min(wanted_s, now_s + REST_MAX_S)
+        self._read_by_s = now_s + REST_MAX_S
+        self._rest(wanted_s)
+
+    def _rest(self, wanted_s: float) -> None:
+        self._rests_until_s = min(wanted_s, self._read_by_s, trio.current_time() + ASK_EVERY_S)
         self._reader.rest(self, self._rests_until_s)
 
     def _keep_watch(self) -> None:

@@ -8,6 +8,7 @@ from trio.testing import MockClock
 
 from relay.call.playback.interruptions import Interruption
 from relay.call.report.events import FalseAlarm, InterruptionSettled
+from relay.config import BargeInConfig
 from relay.logic.assistant.conversation import Turn
 from relay.logic.playback.fence import FenceRules, FenceState
 from relay.media.frames import TELEPHONE, WIDEBAND
@@ -78,6 +79,9 @@ async def test_more_is_wanted_as_it_comes_while_the_fence_decides_by_it(
         assert parts.intake.wanted_at() == 7.0
         interrupt(parts)
         assert parts.intake.wanted_at() == -math.inf
+    with playback_parts(BargeInConfig(policy="both")) as parts:
+        monkeypatch.setattr(parts.speaker, "wanted_at", lambda: 7.0)
+        assert parts.intake.wanted_at() == -math.inf, "what it says of an interruption is to be known at once"
 
 
 async def test_another_assistant_may_send_another_format(autojump_clock: MockClock) -> None:

@@ -175,6 +175,23 @@ async def test_while_it_is_busy_frames_that_are_added_no_sooner_than_wanted_are_
         assert steps.count == 0
 
 
+@pytest.mark.parametrize("busy", [False, True])
+async def test_the_last_frame_has_its_mark_though_a_pause_outlasts_it(autojump_clock: MockClock, *, busy: bool) -> None:
+    async with open_rig(busy=busy) as rig, open_caller_side(NoFence()) as side:
+        rig.speaker.attach(side)
+        rig.add(*words(14))
+        await trio.sleep(0.38)
+        assert rig.speaker.playout.queued_ms == 0
+        rig.speaker.playout.pause()
+        rig.speaker.changed.fire()
+        await trio.sleep(0.5)
+        assert side.control_got == ["mark 1:200"]
+        rig.speaker.playout.resume(trio.current_time())
+        rig.speaker.changed.fire()
+        await trio.sleep(5)
+        assert side.control_got == ["mark 1:200", "mark 1:280"]
+
+
 async def test_frames_are_wanted_as_they_come_unless_more_of_them_save_a_message(autojump_clock: MockClock) -> None:
     async with open_rig(busy=True) as rig, open_caller_side(NoFence()) as side:
         assert rig.speaker.wanted_at() == -math.inf, "nobody hears it"

@@ -2,6 +2,7 @@
 
 import pytest
 
+from relay.logic.playback.playout import EARLY_MS, Playout
 from tests.support.playouts import Told, fill, playout, run, silence, word, words
 
 
@@ -40,6 +41,24 @@ def test_a_turn_begins_with_its_first_word() -> None:
     run(queue, 0.6)
 
     assert queue.cut(2, 0.6).heard_ms == pytest.approx(100)
+
+
+@pytest.mark.parametrize("early", [0, 1, 3, 5])
+def test_as_much_as_was_asked_for_is_given_back_of_what_was_heard_however_early_frames_are_sent(early: int) -> None:
+    """So many go along with each, which itself leaves 25 ms early."""
+    queue = Playout(target_ms=200, lead_ms=100, max_ms=30_000, before_ms=400)
+    queue.attach(0.0)
+    fill(queue, words(200), 0.0)
+    now = 0.0
+    while now < 2.0:
+        now += 0.005
+        while taken := queue.take(now, ahead_s=EARLY_MS / 1000 - 0.08 if early else 0.0):
+            for _ in range(early - 1):
+                queue.take_along(taken.frame)
+    cut = queue.cut(1, now)
+
+    assert len(cut.before) == 20
+    assert [*cut.before, *cut.unheard] == words(200)[-len(cut.before) - len(cut.unheard) :]
 
 
 def test_of_a_turn_that_was_not_sent_nothing_was_heard() -> None:

@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from relay.net.link.prompt_stream import PromptStream
-from relay.net.link.shared_reader import REST_MAX_S, SharedReader, shared_reader
+from relay.net.link.shared_reader import ASK_EVERY_S, REST_MAX_S, SharedReader, shared_reader
 from tests.support.peers import reset
 from tests.support.streams import tcp_pair
 
@@ -24,6 +24,7 @@ class Stream:
         self.stream = stream
         self.far = far
         self.later_s = LATER_S
+        self.wanted_s = -math.inf
         self.chunks: list[bytes] = []
         self._clock = clock
 
@@ -41,10 +42,11 @@ class Stream:
 
     def _take(self, data: bytes) -> bool:
         self.chunks.append(data)
+        self.wanted_s = trio.current_time() + self.later_s
         return bool(data)
 
     def _wanted_at(self) -> float:
-        return trio.current_time() + self.later_s
+        return self.wanted_s
 
 
 @asynccontextmanager
@@ -76,6 +78,21 @@ async def test_what_comes_while_it_rests_is_read_at_its_end_in_one_piece(mock_cl
         await one.say(b"5")
         await one.pass_time(TICK_S)
         assert one.chunks == [b"1", b"234", b"5"], "nothing came while it rested: from then on it is read as it comes"
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_is_wanted_sooner_after_all_is_read_soon(mock_clock: MockClock) -> None:
+    async with open_stream(mock_clock) as one, trio.open_nursery() as nursery:
+        one.later_s = REST_MAX_S
+        nursery.start_soon(one.deliver)
+        await wait_all_tasks_blocked()
+        await one.say(b"1")
+        await one.say(b"2")
+        await one.pass_time(ASK_EVERY_S + TICK_S)
+        assert one.chunks == [b"1"]
+        one.wanted_s = -math.inf
+        await one.pass_time(ASK_EVERY_S + TICK_S)
+        assert one.chunks == [b"1", b"2"]
         nursery.cancel_scope.cancel()
 
 
