@@ -17,7 +17,7 @@ import trio
 from trio.lowlevel import Abort, Task, checkpoint_if_cancelled, current_task, reschedule, wait_task_rescheduled
 
 COARSE_S = 0.04
-"""A multiple of the ticks on which the sockets of over 20 calls are read."""
+"""A multiple of the ticks on which sockets are read."""
 
 
 class Timekeeper(Protocol):
