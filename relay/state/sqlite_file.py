@@ -14,6 +14,7 @@
 import errno
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ import structlog
 
 BUSY_TIMEOUT_S = 1.0
 """So long another process's write is waited for, which takes milliseconds."""
+BUSY_STEP_S = 0.005
 _BESIDE = ("-wal", "-shm")
 """What the names of the files end with that SQLite keeps beside a database ("Write-Ahead Logging")."""
 _BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -95,16 +97,33 @@ def _connect(path: Path, schema: Sequence[str], tables: Set[str]) -> sqlite3.Con
     try:
         _check_ours(connection, tables)
         _make_private(path)
-        connection.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("PRAGMA temp_store = MEMORY")  # for VACUUM
+        connection.execute("BEGIN IMMEDIATE")  # who comes meanwhile must not find some of the tables
         for statement in schema:
             connection.execute(statement)
+        connection.execute("COMMIT")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Have changes go to a log first. While another process makes the same change SQLite refuses this one, and does not
+    wait as it does otherwise."""
+    until = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & _PRIMARY_CODE != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
+                raise
+            time.sleep(BUSY_STEP_S)
+        else:
+            return
 
 
 def _check_ours(connection: sqlite3.Connection, ours: Set[str]) -> None:

@@ -76,3 +76,24 @@ def test_one_that_was_removed_is_noticed_and_made_anew(file: SqliteFile) -> None
         things(file)
 
     assert things(file) == []
+
+
+def test_another_process_finds_all_tables_of_a_new_file_or_none(tmp_path: Path) -> None:
+    """With some of them it would take the file for another program's."""
+    path, found = tmp_path / "new.sqlite", list[set[str]]()
+
+    class WatchedSchema(list[str]):
+        def __iter__(self) -> Iterator[str]:
+            for statement in super().__iter__():
+                yield statement
+                with closing(sqlite3.connect(path)) as other:
+                    found.append({name for (name,) in other.execute("SELECT name FROM sqlite_master")})
+
+    schema = WatchedSchema(f"CREATE TABLE IF NOT EXISTS {name} (value)" for name in ("one", "two", "three"))
+    file = SqliteFile(path, schema, {"one", "two"})
+    with file.transaction() as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    file.close()
+
+    assert tables == {"one", "two", "three"}
+    assert found == [set(), set(), set()]
