@@ -25,7 +25,6 @@ from tests.support.streams import narrow_pair, secured_pair
 
 BOUNDS = MessageBounds(text_max_bytes=2**23, binary_max_bytes=2**23)
 UNREAD_MAX = 16
-pytestmark = pytest.mark.usefixtures("read_either_way")
 T, B = FIN | TEXT, FIN | BINARY
 
 
@@ -83,7 +82,7 @@ class Ear:
                 self._protocol.feed(data)
 
 
-async def test_a_message_wakes_the_task_that_receives_it_and_no_other() -> None:
+async def test_a_message_wakes_the_task_that_receives_it_and_no_other(read_either_way: str) -> None:
     async with linked() as (link, far):
         await far.send_all(client_frame(T, b"first"))
         assert await link.receive() == "first"
@@ -116,7 +115,9 @@ class Messages:
 WHOSE = ContextVar("whose", default="")
 
 
-async def test_each_message_is_taken_in_order_and_in_the_context_of_who_waits_until_something_is_found() -> None:
+async def test_each_message_is_taken_in_order_and_in_the_context_of_who_waits_until_something_is_found(
+    read_either_way: str,
+) -> None:
     said: list[str | bytes] = [*map(str, range(20)), bytes(300), "last"]
     taken = Messages("last")
     async with linked() as (link, far), trio.open_nursery() as nursery:
@@ -181,7 +182,9 @@ async def test_a_backlog_leaves_others_their_turn_and_is_taken_faster_than_one_m
     assert taken.all == ["first", *["on"] * count, "last"]
 
 
-async def test_while_messages_are_taken_pings_are_answered_pongs_noticed_and_the_goodbye_told() -> None:
+async def test_while_messages_are_taken_pings_are_answered_pongs_noticed_and_the_goodbye_told(
+    read_either_way: str,
+) -> None:
     taken = Messages("last")
     async with linked() as (link, far), trio.open_nursery() as nursery:
 
@@ -205,8 +208,30 @@ async def test_while_messages_are_taken_pings_are_answered_pongs_noticed_and_the
     assert taken.all == ["first", "second", "third"]
 
 
+async def test_behind_a_delivery_nobody_else_reads_for_as_long_as_behind_a_receive(
+    mock_clock: MockClock, read_either_way: str
+) -> None:
+    taken = Messages("enough")
+    async with linked() as (link, far), trio.open_nursery() as nursery:
+        nursery.start_soon(link.receive_each, taken.take)
+        for said in (b"first", b"second"):
+            await far.send_all(client_frame(T, said))
+            await wait_all_tasks_blocked()
+            mock_clock.jump(2 * STAND_BY_S)
+            await wait_all_tasks_blocked()
+        await far.send_all(client_frame(T, b"enough"))
+        await wait_all_tasks_blocked()
+        assert taken.all == ["first", "second", "enough"]
+        await far.send_all(client_frame(T, b"unread"))
+        await wait_all_tasks_blocked()
+        assert not link._unread
+        mock_clock.jump(2 * STAND_BY_S)
+        await wait_all_tasks_blocked()
+        assert list(link._unread) == ["unread"]
+
+
 @pytest.mark.parametrize("is_stream", [True, False], ids=["parts of a stream", "messages"])
-async def test_parts_of_a_stream_that_came_together_are_given_as_one(*, is_stream: bool) -> None:
+async def test_parts_of_a_stream_that_came_together_are_given_as_one(read_either_way: str, *, is_stream: bool) -> None:
     taken = Messages("last")
     async with linked() as (link, far), trio.open_nursery() as nursery:
         nursery.start_soon(link.receive_each, taken.take, (lambda: -math.inf) if is_stream else None)
@@ -227,7 +252,7 @@ async def test_parts_of_a_stream_that_came_together_are_given_as_one(*, is_strea
 
 
 @pytest.mark.parametrize("way", ["part", "close", "lost", "error", "cancelled"])
-async def test_taking_messages_ends_as_receiving_does(way: str) -> None:
+async def test_taking_messages_ends_as_receiving_does(way: str, read_either_way: str) -> None:
     taken = Messages("last")
 
     def take(message: str | bytes) -> str | None:
@@ -267,7 +292,7 @@ async def test_taking_messages_ends_as_receiving_does(way: str) -> None:
     assert taken.all == ["first", "second"]
 
 
-async def test_who_is_cancelled_by_a_message_takes_no_other() -> None:
+async def test_who_is_cancelled_by_a_message_takes_no_other(read_either_way: str) -> None:
     taken: list[str | bytes] = []
     async with linked() as (link, far), trio.open_nursery() as nursery:
 
@@ -285,7 +310,7 @@ async def test_who_is_cancelled_by_a_message_takes_no_other() -> None:
 
 
 async def test_while_messages_are_taken_a_stranger_that_floods_is_read_slowly_all_the_same(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, read_either_way: str
 ) -> None:
     taken = Messages("last")
     async with linked(OF_A_STRANGER) as (link, far), trio.open_nursery() as nursery:
@@ -300,7 +325,9 @@ async def test_while_messages_are_taken_a_stranger_that_floods_is_read_slowly_al
 
 
 @pytest.mark.parametrize("cancelled", ["the one that reads", "the one that waits for it"])
-async def test_of_two_that_wait_one_reads_and_the_other_goes_on_when_it_is_cancelled(cancelled: str) -> None:
+async def test_of_two_that_wait_one_reads_and_the_other_goes_on_when_it_is_cancelled(
+    cancelled: str, read_either_way: str
+) -> None:
     received: list[str | bytes] = []
 
     async def receive(link: Link) -> None:
@@ -330,7 +357,7 @@ async def test_of_two_that_wait_one_reads_and_the_other_goes_on_when_it_is_cance
     assert received == ["heard"]
 
 
-async def test_what_comes_while_a_pong_is_waited_for_is_kept_and_only_so_much_of_it() -> None:
+async def test_what_comes_while_a_pong_is_waited_for_is_kept_and_only_so_much_of_it(read_either_way: str) -> None:
     async with linked() as (link, far), trio.open_nursery() as nursery:
         for number in range(2 * UNREAD_MAX):
             await far.send_all(client_frame(T, b"%d" % number))
@@ -342,7 +369,9 @@ async def test_what_comes_while_a_pong_is_waited_for_is_kept_and_only_so_much_of
             assert [await link.receive() for _ in range(2 * UNREAD_MAX)] == [str(n) for n in range(2 * UNREAD_MAX)]
 
 
-async def test_nobody_that_receives_is_needed_for_pings_to_be_answered_and_endings_to_be_seen() -> None:
+async def test_nobody_that_receives_is_needed_for_pings_to_be_answered_and_endings_to_be_seen(
+    read_either_way: str,
+) -> None:
     async with linked() as (link, far):
         ear = Ear(far)
         await far.send_all(client_frame(T, b"unread") + client_frame(FIN | PING, b"?"))
@@ -359,7 +388,9 @@ async def test_nobody_that_receives_is_needed_for_pings_to_be_answered_and_endin
 
 
 @pytest.mark.parametrize("prompt", [True, False], ids=["prompt", "by a task"])
-async def test_a_peer_that_pings_and_reads_nothing_is_heard_on_and_the_latest_ping_answered(*, prompt: bool) -> None:
+async def test_a_peer_that_pings_and_reads_nothing_is_heard_on_and_the_latest_ping_answered(
+    read_either_way: str, *, prompt: bool
+) -> None:
     """Who receives waits for no write. The answer follows what was begun before."""
     async with linked(prompt=prompt) as (link, far), trio.open_nursery() as nursery:
         nursery.start_soon(link.send, bytes(4_000_000))
@@ -374,7 +405,9 @@ async def test_a_peer_that_pings_and_reads_nothing_is_heard_on_and_the_latest_pi
             assert await ear.next() == Pong(b"9")
 
 
-async def test_messages_sent_in_every_way_lie_behind_each_other_whole_at_a_peer_that_reads_slowly() -> None:
+async def test_messages_sent_in_every_way_lie_behind_each_other_whole_at_a_peer_that_reads_slowly(
+    read_either_way: str,
+) -> None:
     """Some leave at once, some in part, and others wait."""
     texts = [f"{number} " + "x" * 30_000 for number in range(100)]
     ways = {True: 0, False: 0}
@@ -394,7 +427,7 @@ async def test_messages_sent_in_every_way_lie_behind_each_other_whole_at_a_peer_
     assert min(ways.values()) > 0
 
 
-async def test_what_the_kernel_left_of_a_message_is_written_before_the_next() -> None:
+async def test_what_the_kernel_left_of_a_message_is_written_before_the_next(read_either_way: str) -> None:
     async with linked() as (link, far):
         assert link.send_now(bytes(4_000_000))
         assert not link.send_now("between"), "the rest comes first"
@@ -405,7 +438,9 @@ async def test_what_the_kernel_left_of_a_message_is_written_before_the_next() ->
         assert await ear.next() == "after"
 
 
-async def test_closing_ends_a_send_and_a_receive_that_hang_and_takes_no_longer_than_its_limit() -> None:
+async def test_closing_ends_a_send_and_a_receive_that_hang_and_takes_no_longer_than_its_limit(
+    read_either_way: str,
+) -> None:
     ended: list[str] = []
 
     async def send(link: Link) -> None:
@@ -431,7 +466,7 @@ async def test_closing_ends_a_send_and_a_receive_that_hang_and_takes_no_longer_t
     assert not link.said_all
 
 
-async def test_who_breaks_the_protocol_is_told_and_nothing_follows() -> None:
+async def test_who_breaks_the_protocol_is_told_and_nothing_follows(read_either_way: str) -> None:
     async with linked() as (link, far):
         await far.send_all(client_frame(T, b"last") + client_frame(0xC1, b"x") + client_frame(T, b"never heard"))
         assert await link.receive() == "last"
@@ -448,7 +483,7 @@ async def test_who_breaks_the_protocol_is_told_and_nothing_follows() -> None:
         assert event.code == 1002
 
 
-async def test_a_goodbye_is_answered_once_and_no_message_lies_behind() -> None:
+async def test_a_goodbye_is_answered_once_and_no_message_lies_behind(read_either_way: str) -> None:
     async with linked() as (link, far):
         assert link.send_now("before")
         await far.send_all(close_frame(4000, b"bye", masked=True))
@@ -463,7 +498,7 @@ async def test_a_goodbye_is_answered_once_and_no_message_lies_behind() -> None:
         assert [await ear.next(), await ear.next()] == ["before", Goodbye(4000)]
 
 
-async def test_run_ends_with_the_link_when_its_answer_is_written() -> None:
+async def test_run_ends_with_the_link_when_its_answer_is_written(read_either_way: str) -> None:
     with narrow_pair() as (near, far):
         link = Link(near, WebSocketProtocol(Side.SERVER, BOUNDS, OF_AN_ASSISTANT), "peer", unread_max=UNREAD_MAX)
         async with trio.open_nursery() as nursery:
@@ -472,7 +507,7 @@ async def test_run_ends_with_the_link_when_its_answer_is_written() -> None:
         assert await Ear(far).next() == Goodbye(1000)
 
 
-async def test_a_stranger_that_floods_is_read_slowly_until_it_is_admitted() -> None:
+async def test_a_stranger_that_floods_is_read_slowly_until_it_is_admitted(read_either_way: str) -> None:
     received = 0
     done = trio.Event()
 
@@ -493,7 +528,7 @@ async def test_a_stranger_that_floods_is_read_slowly_until_it_is_admitted() -> N
             await done.wait()
 
 
-async def test_no_pong_in_time_is_the_loss_of_the_link(autojump_clock: MockClock) -> None:
+async def test_no_pong_in_time_is_the_loss_of_the_link(autojump_clock: MockClock, read_either_way: str) -> None:
     near, _far = trio.testing.memory_stream_pair()
     link = Link(near, WebSocketProtocol(Side.CLIENT, BOUNDS, OF_AN_ASSISTANT), "peer", unread_max=UNREAD_MAX)
     with pytest.raises(LegLost, match="no pong in 2 s"):
@@ -501,7 +536,7 @@ async def test_no_pong_in_time_is_the_loss_of_the_link(autojump_clock: MockClock
     assert trio.current_time() == pytest.approx(12)
 
 
-async def test_who_waits_for_the_answer_to_a_goodbye_keeps_nobody_busy() -> None:
+async def test_who_waits_for_the_answer_to_a_goodbye_keeps_nobody_busy(read_either_way: str) -> None:
     async with linked() as (link, _), trio.open_nursery() as nursery:
         nursery.start_soon(link.part)
         steps = Steps(trio.lowlevel.current_task())
@@ -512,7 +547,7 @@ async def test_who_waits_for_the_answer_to_a_goodbye_keeps_nobody_busy() -> None
     assert steps.others < 10
 
 
-async def test_a_flood_behind_a_goodbye_is_given_up_at_once() -> None:
+async def test_a_flood_behind_a_goodbye_is_given_up_at_once(read_either_way: str) -> None:
     """Read at the pace of a stranger for as long as an answer may take, hundreds of them would hold up calls."""
 
     async def flood(far: trio.SocketStream) -> None:
@@ -534,7 +569,7 @@ async def send_on_and_on(link: Link) -> None:
         await link.send("late")
 
 
-async def test_what_a_peer_said_before_it_left_is_read_also_when_a_send_fails_first() -> None:
+async def test_what_a_peer_said_before_it_left_is_read_also_when_a_send_fails_first(read_either_way: str) -> None:
     async with linked() as (link, far):
         assert link.send_now("what it will not read, so that its end is a reset")
         await far.send_all(client_frame(T, b"last words") + close_frame(1011, b"why", masked=True))
@@ -548,7 +583,9 @@ async def test_what_a_peer_said_before_it_left_is_read_also_when_a_send_fails_fi
                 await link.receive()
 
 
-async def test_a_peer_that_left_behind_a_flood_is_given_up_soon_though_its_flood_is_read_slowly() -> None:
+async def test_a_peer_that_left_behind_a_flood_is_given_up_soon_though_its_flood_is_read_slowly(
+    read_either_way: str,
+) -> None:
     """4000 empty fragments: at the pace of a call they take a minute."""
     async with linked(OF_A_CALL) as (link, far):
         await far.send_all(client_frame(TEXT) + client_frame(0) * 4000)
@@ -560,7 +597,7 @@ async def test_a_peer_that_left_behind_a_flood_is_given_up_soon_though_its_flood
             await link.receive()
 
 
-async def test_so_is_one_to_whom_nothing_is_sent() -> None:
+async def test_so_is_one_to_whom_nothing_is_sent(read_either_way: str) -> None:
     """Nothing comes of them, and its end is behind them."""
     async with linked(OF_A_CALL) as (link, far):
         await far.send_all(client_frame(TEXT) + client_frame(0) * 4000)
@@ -569,7 +606,7 @@ async def test_so_is_one_to_whom_nothing_is_sent() -> None:
             await link.receive()
 
 
-async def test_the_loss_is_seen_where_a_send_failed_and_nobody_receives() -> None:
+async def test_the_loss_is_seen_where_a_send_failed_and_nobody_receives(read_either_way: str) -> None:
     with narrow_pair() as (near, far):
         link = Link(near, WebSocketProtocol(Side.SERVER, BOUNDS, OF_AN_ASSISTANT), "peer", unread_max=UNREAD_MAX)
         with trio.fail_after(5 * STAND_BY_S):
@@ -582,14 +619,16 @@ async def test_the_loss_is_seen_where_a_send_failed_and_nobody_receives() -> Non
 
 
 @pytest.mark.parametrize("payload", [b"\xff" * 8, (2).to_bytes(8, "big"), b"", b"heartbeat"], ids=repr)
-async def test_a_pong_that_nobody_asked_for_answers_no_ping(payload: bytes) -> None:
+async def test_a_pong_that_nobody_asked_for_answers_no_ping(payload: bytes, read_either_way: str) -> None:
     async with linked() as (link, far):
         await far.send_all(client_frame(FIN | PONG, payload))
         with pytest.raises(LegLost, match="no pong"):
             await link.ping(0.05)
 
 
-async def test_a_ping_that_tls_cannot_answer_any_more_is_the_loss_of_the_link(certificate: tuple[Path, Path]) -> None:
+async def test_a_ping_that_tls_cannot_answer_any_more_is_the_loss_of_the_link(
+    certificate: tuple[Path, Path], read_either_way: str
+) -> None:
     """The server's last words are an alert of TLS, behind a ping."""
     async with secured_pair(certificate) as (client, server):
         link = Link(client, WebSocketProtocol(Side.CLIENT, BOUNDS, OF_AN_ASSISTANT), "peer", unread_max=UNREAD_MAX)
@@ -602,7 +641,9 @@ async def test_a_ping_that_tls_cannot_answer_any_more_is_the_loss_of_the_link(ce
             await link.receive()
 
 
-async def test_a_stream_that_is_closed_takes_nothing_even_when_its_descriptor_is_used_again() -> None:
+async def test_a_stream_that_is_closed_takes_nothing_even_when_its_descriptor_is_used_again(
+    read_either_way: str,
+) -> None:
     with narrow_pair() as (near, _far):
         link = Link(near, WebSocketProtocol(Side.CLIENT, BOUNDS, OF_AN_ASSISTANT), "peer", unread_max=UNREAD_MAX)
         number = near.socket.fileno()

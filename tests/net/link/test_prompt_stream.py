@@ -15,8 +15,6 @@ from relay.net.link.shared_reader import shared_reader
 from tests.support.certificates import make_certificate
 from tests.support.streams import narrow_pair, secured_pair
 
-pytestmark = pytest.mark.usefixtures("read_either_way")
-
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
@@ -64,7 +62,7 @@ def blocks(count: int) -> list[bytes]:
     return [source.randbytes(source.choice([1, 300, 16_384, 16_385, 70_000])) for _ in range(count)]
 
 
-async def test_over_tcp_all_ways_of_writing_keep_their_order() -> None:
+async def test_over_tcp_all_ways_of_writing_keep_their_order(read_either_way: str) -> None:
     said, ways = blocks(60), dict[str, int]()
 
     async def write(stream: PromptStream) -> None:
@@ -79,7 +77,7 @@ async def test_over_tcp_all_ways_of_writing_keep_their_order() -> None:
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
 async def test_over_tls_all_ways_of_writing_keep_their_order_while_the_peer_talks_too(
-    version: ssl.TLSVersion, certificate: tuple[Path, Path]
+    version: ssl.TLSVersion, certificate: tuple[Path, Path], read_either_way: str
 ) -> None:
     said, ways = blocks(60), dict[str, int]()
 
@@ -104,7 +102,9 @@ async def test_over_tls_all_ways_of_writing_keep_their_order_while_the_peer_talk
     assert min(ways.values()) > 0
 
 
-async def test_over_tls_what_is_delivered_is_whole_and_in_order(certificate: tuple[Path, Path]) -> None:
+async def test_over_tls_what_is_delivered_is_whole_and_in_order(
+    certificate: tuple[Path, Path], read_either_way: str
+) -> None:
     """Also what came before, what comes in parts, and more than one read brings."""
     said = blocks(60)
     heard = bytearray()
@@ -128,13 +128,17 @@ async def test_over_tls_what_is_delivered_is_whole_and_in_order(certificate: tup
     assert bytes(heard) == b"fore" + b"".join(said)
 
 
-async def test_over_tls_it_is_on_the_wire_when_the_call_returns(certificate: tuple[Path, Path]) -> None:
+async def test_over_tls_it_is_on_the_wire_when_the_call_returns(
+    certificate: tuple[Path, Path], read_either_way: str
+) -> None:
     async with secured(certificate) as (client, server):
         assert client.write_now(b"clear")
         assert await server.receive_some() == b"clear"
 
 
-async def test_over_tls_a_cancelled_receive_has_taken_nothing(certificate: tuple[Path, Path]) -> None:
+async def test_over_tls_a_cancelled_receive_has_taken_nothing(
+    certificate: tuple[Path, Path], read_either_way: str
+) -> None:
     async with secured(certificate) as (client, server):
         await server.send_all(b"kept")
         with trio.CancelScope() as scope:
@@ -149,7 +153,7 @@ async def test_over_tls_a_cancelled_receive_has_taken_nothing(certificate: tuple
 
 
 async def test_of_what_one_read_brought_a_part_can_be_taken_and_each_part_is_a_checkpoint(
-    certificate: tuple[Path, Path],
+    certificate: tuple[Path, Path], read_either_way: str
 ) -> None:
     async with secured(certificate) as (client, server):
         await server.send_all(b"abcdef")
@@ -169,7 +173,7 @@ def client_hello(certificate: tuple[Path, Path]) -> bytes:
 
 @pytest.mark.parametrize("cut", [1, 5, 100])
 async def test_nothing_of_a_handshake_is_looked_at_before_its_turn_however_it_is_cut(
-    cut: int, certificate: tuple[Path, Path]
+    cut: int, certificate: tuple[Path, Path], read_either_way: str
 ) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)
@@ -201,7 +205,9 @@ async def test_nothing_of_a_handshake_is_looked_at_before_its_turn_however_it_is
 
 
 @pytest.mark.parametrize("how", ["with a goodbye", "without"])
-async def test_over_tls_the_end_of_either_kind_is_an_end(how: str, certificate: tuple[Path, Path]) -> None:
+async def test_over_tls_the_end_of_either_kind_is_an_end(
+    how: str, certificate: tuple[Path, Path], read_either_way: str
+) -> None:
     async with secured(certificate) as (client, server):
         await server.send_all(b"last")
         if how == "with a goodbye":
@@ -215,14 +221,16 @@ async def test_over_tls_the_end_of_either_kind_is_an_end(how: str, certificate: 
         assert await client.receive_some() == b""
 
 
-async def test_over_tls_what_was_changed_on_the_way_breaks_the_stream(certificate: tuple[Path, Path]) -> None:
+async def test_over_tls_what_was_changed_on_the_way_breaks_the_stream(
+    certificate: tuple[Path, Path], read_either_way: str
+) -> None:
     async with secured(certificate) as (client, server):
         await server.transport_stream.send_all(b"\x17\x03\x03\x00\x20" + bytes(32))
         with pytest.raises(trio.BrokenResourceError):
             await client.receive_some()
 
 
-async def test_another_stream_takes_nothing_at_once_and_all_in_its_order() -> None:
+async def test_another_stream_takes_nothing_at_once_and_all_in_its_order(read_either_way: str) -> None:
     near, far = memory_stream_pair()
     stream = PromptStream(near)
     assert not stream.can_write_now

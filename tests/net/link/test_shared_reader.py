@@ -57,8 +57,7 @@ async def connected() -> AsyncIterator[tuple[PromptStream, trio.SocketStream]]:
             yield stream, far
 
 
-@pytest.mark.usefixtures("read")
-async def test_bytes_come_in_order_and_then_the_end() -> None:
+async def test_bytes_come_in_order_and_then_the_end(read: None) -> None:
     sent = bytes(range(256)) * 4_000
     async with connected() as (stream, far), trio.open_nursery() as nursery:
 
@@ -73,16 +72,14 @@ async def test_bytes_come_in_order_and_then_the_end() -> None:
     assert received == sent
 
 
-@pytest.mark.usefixtures("read")
-async def test_no_more_is_taken_than_was_asked_for() -> None:
+async def test_no_more_is_taken_than_was_asked_for(read: None) -> None:
     async with connected() as (stream, far):
         await far.send_all(b"123")
         with trio.fail_after(5):
             assert [await stream.receive_some(2), await stream.receive_some()] == [b"12", b"3"]
 
 
-@pytest.mark.usefixtures("read")
-async def test_the_peer_may_be_sent_to_when_it_has_ended_its_side() -> None:
+async def test_the_peer_may_be_sent_to_when_it_has_ended_its_side(read: None) -> None:
     async with connected() as (stream, far):
         await far.send_eof()
         assert await stream.receive_some() == b""
@@ -90,8 +87,7 @@ async def test_the_peer_may_be_sent_to_when_it_has_ended_its_side() -> None:
         assert await far.receive_some() == b"still"
 
 
-@pytest.mark.usefixtures("read")
-async def test_a_cancelled_receive_has_taken_nothing() -> None:
+async def test_a_cancelled_receive_has_taken_nothing(read: None) -> None:
     async with connected() as (stream, far):
         for cancelled_while in ("waiting", "bytes are there"):
             with trio.CancelScope() as scope:
@@ -106,8 +102,7 @@ async def test_a_cancelled_receive_has_taken_nothing() -> None:
             assert await stream.receive_some() == b"kept"
 
 
-@pytest.mark.usefixtures("read")
-async def test_a_reset_is_a_broken_connection() -> None:
+async def test_a_reset_is_a_broken_connection(read: None) -> None:
     async with connected() as (stream, far), trio.open_nursery() as nursery:
 
         async def receive() -> None:
@@ -121,9 +116,8 @@ async def test_a_reset_is_a_broken_connection() -> None:
             await far.aclose()
 
 
-@pytest.mark.usefixtures("read")
 @pytest.mark.parametrize("way", ["the stream", "notice", "no longer read"])
-async def test_who_receives_is_told_that_the_socket_is_closed_here(way: str) -> None:
+async def test_who_receives_is_told_that_the_socket_is_closed_here(way: str, read: None) -> None:
     async with tcp_pair() as (near, _far), trio.open_nursery() as nursery:
         stream = PromptStream(near)
         reading = ExitStack()
@@ -146,16 +140,14 @@ async def test_who_receives_is_told_that_the_socket_is_closed_here(way: str) -> 
     reading.close()
 
 
-@pytest.mark.usefixtures("read")
-async def test_a_closed_socket_gives_nothing() -> None:
+async def test_a_closed_socket_gives_nothing(read: None) -> None:
     async with connected() as (stream, _far):
         await stream.aclose()
         with pytest.raises(trio.ClosedResourceError), trio.fail_after(5):
             await stream.receive_some()
 
 
-@pytest.mark.usefixtures("read")
-async def test_two_tasks_do_not_receive_from_one_socket() -> None:
+async def test_two_tasks_do_not_receive_from_one_socket(read: None) -> None:
     async with connected() as (stream, far), trio.open_nursery() as nursery:
         nursery.start_soon(stream.receive_some)
         await wait_all_tasks_blocked()
