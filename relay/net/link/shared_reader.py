@@ -44,7 +44,7 @@ Take = Callable[[bytes], bool]
 
 READ_BYTES = 65_536
 SOCKETS_PER_CALL = 2
-TICKS_S = ((40 * SOCKETS_PER_CALL, 0.010), (21 * SOCKETS_PER_CALL, 0.008), (10 * SOCKETS_PER_CALL, 0.002))
+TICKS_S = ((40 * SOCKETS_PER_CALL, 0.010), (21 * SOCKETS_PER_CALL, 0.002), (10 * SOCKETS_PER_CALL, 0.001))
 """From so many sockets on, the tick. Below the last there is none."""
 REST_MAX_S = 0.12
 """So long the end of a stream, or an answer to a ping, may lie there unread."""
