@@ -1,7 +1,7 @@
 """A recorded call runs again exactly as it was: every message to both sides, and every event."""
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -287,8 +287,13 @@ def record_stalling(folder: Path, seed: int) -> Path:
             clock.jump(dice.uniform(0.3, 0.9))
         return look(self)
 
+    async def write_inline(work: Callable[[], object], **_: object) -> object:
+        return work()
+
     with pytest.MonkeyPatch.context() as stalling:
         stalling.setattr(CallRecording, "look", stalled_look)
+        # How far the virtual clock goes while a thread writes is chance.
+        stalling.setattr(trio.to_thread, "run_sync", write_inline)
         return record_lively(folder, seed, call_s=12.0)
 
 
