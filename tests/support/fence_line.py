@@ -29,7 +29,8 @@ class Line:
         self.now += seconds
 
     def cut(self, *, confirmed: bool = False) -> None:
-        self.fence.cut(FLUSHED, self.now, confirmed=confirmed)
+        self.fence.cut(self.now, confirmed=confirmed)
+        self.fence.keep(FLUSHED)
 
     def apply(self, ruling: Ruling) -> None:
         if ruling.verdict is not None:

@@ -33,7 +33,7 @@ class TwilioLeg:
     ) -> None:
         self.outbox = outbox
         self.audio = partial(twilio.media, stream_sid)
-        self.clear = partial(twilio.clear, stream_sid)
+        self._clear = twilio.clear(stream_sid)
         self._stream_sid = stream_sid
         self._socket = socket
         self._order = StreamOrder[CallerAudio](reorder_ms, first)
@@ -124,6 +124,9 @@ class TwilioLeg:
     def _make_ready(self, in_order: Iterable[InOrder[CallerAudio]]) -> None:
         for audio, missing in in_order:
             self._ready.append(replace(audio, missing=missing) if missing else audio)
+
+    def clear(self) -> str:
+        return self._clear
 
     def mark(self, turn: int, position_ms: int) -> str:
         return twilio.mark(self._stream_sid, twilio.mark_name(turn, position_ms))

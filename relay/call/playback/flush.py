@@ -1,6 +1,7 @@
 """Takes from the caller all that was not heard of the assistant, in one synchronous step.
 
-From the decision to the `clear` in the outbox no other task runs, so none can see half a flush.
+No other task runs in it, so none can see half a flush. The `clear` waits only for what has to be so before it is
+written: that the fence is closed. What it takes from the queue is taken behind it.
 """
 
 from functools import partial
@@ -24,30 +25,29 @@ class Flush:
 
     def cut(self, now: float, *, onset_at: float | None, agreed: bool) -> None:
         """The caller interrupts. `agreed`: the assistant says so."""
-        cut = self._take(self._fence.turn, now)
-        turn = self._fence.cut(cut.unheard, now, confirmed=agreed, before=cut.before)
-        self._clear_cut(turn, cut, now, onset_at=onset_at, agreed=agreed)
+        turn = self._fence.cut(now, confirmed=agreed)
+        cut = self._clear_cut(turn, now, onset_at=onset_at, agreed=agreed)
+        self._fence.keep(cut.unheard, cut.before)
 
     def follow_fence(self, now: float) -> None:
         """The fence has found out by itself that what was brought back had been interrupted."""
-        turn = self._fence.cut_through
-        self._clear_cut(turn, self._take(turn, now), now, onset_at=None, agreed=True)
+        self._clear_cut(self._fence.cut_through, now, onset_at=None, agreed=True)
 
     def clear(self, now: float) -> None:
         """Make the caller's side forget what it may still hold, though by the clock it was played."""
         cleared = partial(self._interruptions.lingering_cleared, self._fence.turn, now)
         self._speaker.stop()
-        self._playout.cut(self._fence.turn, now)
+        self._playout.cut(now)
         self._fence.clear()
         self._speaker.clear(self._fence.turn, int(self._playout.sent_ms), cleared)
 
-    def _take(self, turn: int, now: float) -> Cut:
-        self._dialogue.cut(self._playout.unheard(now))
+    def _clear_cut(self, turn: int, now: float, *, onset_at: float | None, agreed: bool) -> Cut:
         self._speaker.stop()
-        return self._playout.cut(turn, now)
-
-    def _clear_cut(self, turn: int, cut: Cut, now: float, *, onset_at: float | None, agreed: bool) -> None:
         mark = (self._fence.turn, int(self._playout.sent_ms))
-        it = Interruption(turn, onset_at, now, cut.heard_ms, cut.flushed_ms, agreed, mark)
+        heard_ms, flushed_ms = self._playout.heard_ms(turn, now), self._playout.left_ms(now)
+        it = Interruption(turn, onset_at, now, heard_ms, flushed_ms, agreed, mark)
         self._interruptions.began(it)
         self._speaker.clear(*mark, partial(self._interruptions.cleared, it))
+        cut = self._playout.cut(now)
+        self._dialogue.cut(sum(frame.audible for frame in cut.unheard))
+        return cut

@@ -182,13 +182,10 @@ class Fence:
         """Whether this turn was cut: none of it may be sent any more."""
         return turn <= self.cut_through
 
-    def cut(
-        self, unheard: Sequence[PlayFrame], now: float, *, confirmed: bool, before: Sequence[PlayFrame] = ()
-    ) -> int:
+    def cut(self, now: float, *, confirmed: bool) -> int:
         """Cut all turns so far, and close the fence; returns the number of the newest turn that was cut.
 
-        `unheard` is what plays again if it was a false alarm, behind `before` if that is soon known. `confirmed`: the
-        assistant said it first.
+        `confirmed`: the assistant said it first.
         """
         if not self.is_open:
             if confirmed:
@@ -200,10 +197,15 @@ class Fence:
         self.turn += 1
         self.state = FenceState.CONFIRMED if confirmed else FenceState.HOLDING
         self._since = now
-        self._unheard, self._before = unheard, before
         self._old_stopped = self._has_stopped
         self._turn_announced = False
         return self.cut_through
+
+    def keep(self, unheard: Sequence[PlayFrame], before: Sequence[PlayFrame] = ()) -> None:
+        """What the cut took just now: `unheard` plays again if it was a false alarm, behind `before` if that is soon
+        known. What a cut took before that one is kept."""
+        if not (self.is_open or self._unheard):
+            self._unheard, self._before = unheard, before
 
     def clear(self) -> None:
         """Cut all turns so far, but stay open: what comes is admitted. To be called only while open."""

@@ -54,12 +54,10 @@ SOUNDING_FRAMES = 5
 class Cut:
     """Everything that an interruption took from the caller.
 
-    `heard_ms` of the turn were heard, `flushed_ms` of audio were not; `unheard` are the frames of it, in order, the
-    first one perhaps heard in part. `before` are the frames of the same turn that were heard last, as many as are kept.
+    `unheard` are the frames that were not heard, in order, the first one perhaps heard in part. `before` are the frames
+    of the same turn that were heard last, as many as are kept.
     """
 
-    heard_ms: float
-    flushed_ms: float
     unheard: tuple[PlayFrame, ...]
     before: tuple[PlayFrame, ...] = ()
 
@@ -263,13 +261,8 @@ class Playout:
         flying = self._heard.after(self._heard.at(now))
         return sum(frame.audible for frame in self._queue) + sum(frame.audible for frame in flying)
 
-    def cut(self, turn: int, now: float) -> Cut:
-        """Take everything that the caller has not heard. A pause goes on.
-
-        `turn` is the assistant's newest, of which the heard time is wanted: 0 while an older one plays.
-        """
-        heard_ms = self._heard.of_turn(turn, now)
-        flushed_ms = self.left_ms(now)
+    def cut(self, now: float) -> Cut:
+        """Take everything that the caller has not heard. A pause goes on."""
         unheard = [*self._heard.after(self._heard.at(now))][::-1]
         unheard.extend(self._queue)
         before = self._heard.just_heard(self._before_frames, unheard[0].turn, now) if unheard else ()
@@ -278,7 +271,7 @@ class Playout:
         self._trimming = self._refilling = False
         self._heard.settle(now)
         self._target.cut()
-        return Cut(heard_ms, flushed_ms, tuple(unheard), tuple(before))
+        return Cut(tuple(unheard), tuple(before))
 
     @property
     def goes_on_at(self) -> float | None:

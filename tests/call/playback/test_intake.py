@@ -34,10 +34,11 @@ def played(parts: Parts) -> bytes:
 def interrupt(parts: Parts, *, agreed: bool = False) -> None:
     """Cut what is queued, as the interrupter does."""
     now = trio.current_time()
+    flushed_ms = parts.speaker.playout.left_ms(now)
     parts.dialogue.cut(parts.speaker.playout.unheard(now))
-    cut = parts.speaker.playout.cut(parts.fence.turn, now)
-    turn = parts.fence.cut(cut.unheard, now, confirmed=agreed)
-    parts.interruptions.began(Interruption(turn, now, now, 0.0, cut.flushed_ms, agreed, (turn + 1, 0)))
+    turn = parts.fence.cut(now, confirmed=agreed)
+    parts.fence.keep(parts.speaker.playout.cut(now).unheard)
+    parts.interruptions.began(Interruption(turn, now, now, 0.0, flushed_ms, agreed, (turn + 1, 0)))
 
 
 @pytest.mark.parametrize("sizes", [[160], [1], [3, 1000, 7], [159, 161]])

@@ -237,8 +237,8 @@ async def test_what_the_fence_holds_may_still_be_played(autojump_clock: MockCloc
         rig.playback.intake.push(numbered(0, 250))
         await trio.sleep(0.7)
         rig.playback.interrupter.caller_heard(Likely(0, 0), trio.current_time())
-        unheard = rig.playback.speaker.playout.cut(1, trio.current_time()).unheard
-        rig.playback.fence.cut(unheard, trio.current_time(), confirmed=False)
+        rig.playback.fence.cut(trio.current_time(), confirmed=False)
+        rig.playback.fence.keep(rig.playback.speaker.playout.cut(trio.current_time()).unheard)
         took_s = await played_out_after_s(rig)
 
         assert rig.playback.fence.state is FenceState.OPEN

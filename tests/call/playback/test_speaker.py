@@ -396,7 +396,7 @@ async def test_stopped_the_frame_that_waits_for_room_is_not_sent(by: str, autoju
         await trio.sleep(0.21)
         if by == "stop":
             rig.speaker.stop()
-            rig.speaker.playout.cut(1, trio.current_time())
+            rig.speaker.playout.cut(trio.current_time())
         else:
             rig.speaker.detach(side)
         await wait_all_tasks_blocked()
@@ -511,7 +511,7 @@ async def test_who_looks_for_echoes_knows_what_was_sent_and_what_a_clear_took_ba
         rig.add(*words(10))
         await trio.sleep(0.25)
         rig.speaker.stop()
-        rig.speaker.playout.cut(1, trio.current_time())
+        rig.speaker.playout.cut(trio.current_time())
         rig.speaker.clear(2, 0, lambda at: None)
         began = trio.current_time() - 0.05
         await trio.sleep(0.2)

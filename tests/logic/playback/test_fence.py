@@ -277,7 +277,8 @@ def test_a_cut_while_closed_changes_neither_turn_nor_deadline_and_keeps_what_was
     before = (line.fence.turn, line.fence.cut_through, line.fence.deadline, line.fence.state)
     line.sound(1.0)
 
-    assert line.fence.cut((), line.now, confirmed=False) == line.fence.cut_through
+    assert line.fence.cut(line.now, confirmed=False) == line.fence.cut_through
+    line.fence.keep((PlayFrame(1, b"later", audible=True),))
     assert (line.fence.turn, line.fence.cut_through, line.fence.deadline, line.fence.state) == before
     line.sound(1.3)
     if not confirmed:
@@ -286,7 +287,7 @@ def test_a_cut_while_closed_changes_neither_turn_nor_deadline_and_keeps_what_was
 
 def test_a_cut_by_the_assistant_while_holding_is_its_agreement() -> None:
     line = holding()
-    line.fence.cut((), line.now, confirmed=True)
+    line.fence.cut(line.now, confirmed=True)
 
     assert line.fence.state is FenceState.CONFIRMED
 

@@ -27,7 +27,7 @@ class FenceUnderAnyInterleaving(RuleBasedStateMachine):
     def rule_on(self, ruling: Ruling) -> None:
         assert not any(self.fence.is_stale(frame.turn) for frame in ruling.frames)
         if ruling.flush:
-            self.playout.cut(self.fence.cut_through, self.now)
+            self.playout.cut(self.now)
         if ruling.verdict in {Verdict.FALSE_ALARM, Verdict.AGREEMENT}:
             assert self.now <= self.cut_at + 2.5
             self.playout.put_back(ruling.frames, self.now)
@@ -69,9 +69,10 @@ class FenceUnderAnyInterleaving(RuleBasedStateMachine):
     @rule(confirmed=st.booleans())
     def cut(self, confirmed: bool) -> None:
         was_open = self.fence.is_open
-        cut = self.playout.cut(self.fence.turn, self.now)
+        turn = self.fence.cut(self.now, confirmed=confirmed)
+        cut = self.playout.cut(self.now)
         assert was_open or not cut.unheard, "nothing enters the queue of a closed fence"
-        turn = self.fence.cut(cut.unheard, self.now, confirmed=confirmed, before=cut.before)
+        self.fence.keep(cut.unheard, cut.before)
         assert turn == self.fence.cut_through
         if was_open:
             self.cut_at = self.now

@@ -103,7 +103,7 @@ class Call:
         if ruling.verdict is not None:
             self.verdicts.append(ruling.verdict)
         if ruling.flush:
-            self.playout.cut(self.fence.cut_through, self.now)
+            self.playout.cut(self.now)
             self.silence()
         if ruling.verdict in {Verdict.FALSE_ALARM, Verdict.AGREEMENT}:
             self.playout.put_back(ruling.frames, self.now)
@@ -113,8 +113,9 @@ class Call:
 
     def cut(self, *, confirmed: bool = False) -> None:
         self.cut_at = self.now
-        taken = self.playout.cut(self.fence.turn, self.now)
-        self.fence.cut(taken.unheard, self.now, confirmed=confirmed, before=taken.before)
+        self.fence.cut(self.now, confirmed=confirmed)
+        taken = self.playout.cut(self.now)
+        self.fence.keep(taken.unheard, taken.before)
         self.silence()
 
     def silence(self) -> None:

@@ -21,7 +21,8 @@ def returned(line: Line | None = None) -> Line:
 def test_after_an_agreement_all_plays_again_behind_what_was_heard_last() -> None:
     line = speaking()
     before = (PlayFrame(1, b"heard 1", audible=True), PlayFrame(1, b"heard 2", audible=True))
-    line.fence.cut(FLUSHED, line.now, confirmed=False, before=before)
+    line.fence.cut(line.now, confirmed=False)
+    line.fence.keep(FLUSHED, before)
     line.sound(0.04)
     ruling = line.fence.take_back()
 
@@ -40,7 +41,8 @@ def test_after_an_agreement_all_plays_again_behind_what_was_heard_last() -> None
 
 def test_a_false_alarm_repeats_nothing_that_was_heard() -> None:
     line = speaking()
-    line.fence.cut(FLUSHED, line.now, confirmed=False, before=(PlayFrame(1, b"heard", audible=True),))
+    line.fence.cut(line.now, confirmed=False)
+    line.fence.keep(FLUSHED, (PlayFrame(1, b"heard", audible=True),))
     line.sound(OLD_OVER_S + 0.04)
 
     assert heard(line)[0] == b"unheard 1"

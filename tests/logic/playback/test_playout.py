@@ -151,7 +151,7 @@ def test_an_interruption_is_no_hole() -> None:
     queue = playout()
     fill(queue, words(10), 0.0)
     run(queue, 0.35)
-    queue.cut(1, 0.35)
+    queue.cut(0.35)
     fill(queue, words(10, turn=2), 0.5)
     run(queue, 10.0, told=(told := Told()))
 

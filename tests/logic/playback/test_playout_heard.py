@@ -54,11 +54,11 @@ def test_a_mark_from_before_a_cut_changes_nothing() -> None:
     queue = playout()
     fill(queue, words(20), 0.0)
     run(queue, 0.5)
-    queue.cut(1, 0.5)
+    queue.cut(0.5)
     queue.mark_heard(60, 0.55)
 
     assert heard_ms(queue, 0.55) == queue.sent_ms
-    assert queue.cut(1, 0.56).flushed_ms == 0
+    assert queue.left_ms(0.56) == 0
 
 
 def test_marks_that_never_move_do_not_let_the_memory_grow() -> None:
@@ -70,7 +70,7 @@ def test_marks_that_never_move_do_not_let_the_memory_grow() -> None:
         queue.mark_heard(0, now)
         queue.take(now)
 
-    assert len(queue.cut(1, now).unheard) <= 3000
+    assert len(queue.cut(now).unheard) <= 3000
 
 
 def test_audible_from_the_first_word_queued_until_the_last_was_heard() -> None:
@@ -107,7 +107,7 @@ def test_sound_lingers_until_its_mark_or_a_cut(marks: list[float]) -> None:
     assert not queue.lingers, "what is left is silence"
     fill(queue, words(10), 61.0)
     run(queue, 70.0)
-    queue.cut(1, 70.0)
+    queue.cut(70.0)
 
     assert not queue.lingers
 

@@ -93,14 +93,14 @@ class PlayoutUnderAnyInterleaving(RuleBasedStateMachine):
     @rule()
     def cut(self) -> None:
         queued = self.queue.queued_ms // FRAME_MS
-        cut = self.queue.cut(self.turn, self.now)
+        assert self.queue.left_ms(self.now) >= 0
+        assert self.queue.heard_ms(self.turn, self.now) >= 0
+        cut = self.queue.cut(self.now)
         unheard = list(cut.unheard)
         tail = unheard[: len(unheard) - queued]
         self.left_out += len(self.waiting) - queued
         assert [frame for frame in unheard[len(tail) :] if frame.audible] == [f for f in self.waiting if f.audible]
         assert tail == self.flying[len(self.flying) - len(tail) :]
-        assert cut.flushed_ms >= 0
-        assert cut.heard_ms >= 0
         self.cut_away = unheard
         self.waiting, self.flying = [], []
         self.turn += 1
