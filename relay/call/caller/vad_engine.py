@@ -34,7 +34,7 @@ Executor = Callable[[Callable[[], list[float]]], Awaitable[list[float]]]
 
 STEPS_S = ((64, 0.010), (40, 0.020), (21, 0.016), (10, 0.006), (0, 0.002))
 """From so many streams on, the step of the grid: wider ones with many calls, as a run costs much for one window and
-little for each more; with a great many a step fills a run. From ten calls on each is a multiple of the steps on which
+little for each more; with a great many a step fills a run. From 21 calls on each is a multiple of the tick on which
 sockets are read (see `relay.net.link.shared_reader`). What is read on the lane's own step is judged on it, so a window
 waits for 7 ms on average with 25 calls, 2.5 with ten, and with 64 not at all."""
 EACH_STEP = 10

@@ -2,7 +2,8 @@
 
 A wake-up of the event loop for each message costs more than the message. So with many sockets the loop is woken once
 for all, as network cards do it: nothing is waited for by the tick, and when a tick finds nothing the epoll is waited
-for. With few sockets nobody is served here, and each message is read at once by who waits for it. Linux (epoll(7)).
+for. With fewer there is no tick, as it would find hardly more than one message; and with few nobody is served here, and
+each message is read by who waits for it. Linux (epoll(7)).
 
 A socket is read only while somebody waits for it, so bytes that nobody wants stay in the kernel and TCP makes the
 sender wait. The reader wakes the task that waits in `receive`, with the bytes. For one that waits in `deliver` it calls
@@ -44,12 +45,16 @@ Take = Callable[[bytes], bool]
 
 READ_BYTES = 65_536
 SOCKETS_PER_CALL = 2
-TICKS_S = ((40 * SOCKETS_PER_CALL, 0.010), (21 * SOCKETS_PER_CALL, 0.002), (10 * SOCKETS_PER_CALL, 0.001))
-"""From so many sockets on, the tick. Below the last there is none."""
+TICKS_S = ((40 * SOCKETS_PER_CALL, 0.010), (21 * SOCKETS_PER_CALL, 0.002), (10 * SOCKETS_PER_CALL, 0.0))
+"""From so many sockets on, the tick. At 0 they are read together, but as something comes; below the last each by
+itself."""
 REST_MAX_S = 0.12
 """So long the end of a stream, or an answer to a ping, may lie there unread."""
 ASK_EVERY_S = 0.03
 """Who waits may want what comes sooner than it said: it is asked again so often."""
+REST_LATE_S = 0.010
+"""Without a tick a rest may end so much later: so mostly what comes for another ends it, and no timer has to wake the
+loop for it."""
 
 _of_this_run = trio.lowlevel.RunVar["SharedReader | None"]("relay.net.link.shared_reader", None)
 
@@ -107,11 +112,6 @@ class SharedReader:
         """Whether sockets are to be read together now."""
         return self._runs and self._now is not None
 
-    @property
-    def ticks(self) -> bool:
-        """Whether they are read on a tick now."""
-        return bool(self._now)
-
     def seat(self, descriptor: int, receive_alone: ReceiveSome) -> "Seat":
         """A seat for the socket. One that an earlier socket of that number left behind is gone."""
         self.forget(descriptor)
@@ -153,15 +153,23 @@ class SharedReader:
         try:
             while True:
                 due_s = next_step(self._now) if self._now else None
-                some_ready = self.read_ready(math.inf if due_s is None else trio.current_time())
+                some_ready = self.read_ready(math.inf if self._now is None else trio.current_time())
                 if due_s is not None and (some_ready or self._resting):
                     await sleep_until(due_s)  # at once, if reading took so long
                 else:
-                    await trio.lowlevel.wait_readable(self._epoll.fileno())
+                    await self._wait_for_some()
         finally:
             self._runs = False
             for seat in self._seats.values():
                 seat.send_away()
+
+    async def _wait_for_some(self) -> None:
+        """Return when a socket is ready, or the rest of one has to end."""
+        if not self._resting:
+            await trio.lowlevel.wait_readable(self._epoll.fileno())
+            return
+        with trio.CancelScope(deadline=self._resting[0][0] + REST_LATE_S):
+            await trio.lowlevel.wait_readable(self._epoll.fileno())
 
     def read_ready(self, resting_until_s: float = math.inf) -> bool:
         """Read the sockets that are ready now, and those that were to rest until this time; whether any was ready."""
@@ -270,7 +278,7 @@ class Seat:
         except Exception as error:  # noqa: BLE001 - it belongs to the task that waits
             self._wake(error)
             return
-        if min(wanted_s, self._read_by_s) > trio.current_time() and self._reader.ticks:
+        if min(wanted_s, self._read_by_s) > trio.current_time() and self.is_shared:
             self._rest(wanted_s)
         else:
             self.read()
@@ -320,7 +328,7 @@ class Seat:
     def _wait_until(self, wanted_s: float) -> None:
         """Rest until this time; once that is over, wait for what comes."""
         now_s = trio.current_time()
-        if wanted_s <= now_s or self._waiting is None or not (self.is_shared and self._reader.ticks):
+        if wanted_s <= now_s or self._waiting is None or not self.is_shared:
             self._keep_watch()
             return
         self.step_aside()

@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from relay.net.link.prompt_stream import PromptStream
-from relay.net.link.shared_reader import ASK_EVERY_S, REST_MAX_S, SharedReader, shared_reader
+from relay.net.link.shared_reader import ASK_EVERY_S, REST_LATE_S, REST_MAX_S, SharedReader, shared_reader
 from tests.support.peers import reset
 from tests.support.streams import tcp_pair
 
@@ -190,15 +190,14 @@ async def test_an_error_in_who_says_when_is_raised_where_it_is_waited_for_and_ha
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("then", [None, 0.0], ids=["each by itself", "at once"])
-async def test_a_rest_ends_when_there_is_no_tick_any_more(then: float | None, mock_clock: MockClock) -> None:
+async def test_a_rest_ends_when_each_socket_is_read_by_itself(mock_clock: MockClock) -> None:
     tick: float | None = TICK_S
     async with open_stream(mock_clock, lambda _: tick) as one, trio.open_nursery() as nursery:
         nursery.start_soon(one.deliver)
         await wait_all_tasks_blocked()
         await one.say(b"1")
         await one.say(b"2")
-        tick = then
+        tick = None
         async with tcp_pair() as (another, _far):
             with PromptStream(another).read_together():
                 await one.pass_time(TICK_S)
@@ -206,3 +205,27 @@ async def test_a_rest_ends_when_there_is_no_tick_any_more(then: float | None, mo
                 await one.say(b"3")
                 assert one.chunks == [b"1", b"2", b"3"]
         nursery.cancel_scope.cancel()
+
+
+async def test_without_a_tick_a_rest_ends_with_what_comes_next_for_another_or_soon_by_itself(
+    mock_clock: MockClock,
+) -> None:
+    async with open_stream(mock_clock, lambda _: 0.0) as one, tcp_pair() as (another, its_far):
+        with (stream := PromptStream(another)).read_together():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(one.deliver)
+                nursery.start_soon(stream.deliver, lambda _: True)
+                await wait_all_tasks_blocked()
+                await one.say(b"1")
+                await one.say(b"2")
+                await one.pass_time(ASK_EVERY_S)
+                await its_far.send_all(b"x")
+                await one.pass_time(LATER_S - ASK_EVERY_S + TICK_S)
+                assert one.chunks == [b"1"], "it was asked in between, and rests on"
+                await its_far.send_all(b"x")
+                await wait_all_tasks_blocked()
+                assert one.chunks == [b"1", b"2"], "the rest is over, and another is read"
+                await one.say(b"3")
+                await one.pass_time(LATER_S + 2 * REST_LATE_S)
+                assert one.chunks == [b"1", b"2", b"3"], "nobody else is read, but it is over for long enough"
+                nursery.cancel_scope.cancel()
