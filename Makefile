@@ -1,4 +1,4 @@
-# make demo and make test set everything up by themselves: .venv, made with this machine's own Python (3.11 or newer,
+# make demo and make test set everything up by themselves: .venv, made with this machine's own Python (3.11 to 3.14,
 # with venv and pip), holding exactly what requirements/dev.txt names. make install makes a .venv for running the relay
 # only, of requirements/run.txt. PYTHON=... picks another interpreter.
 

@@ -153,3 +153,13 @@ async def test_a_body_that_would_be_refused_is_never_asked_for(
         answer = await raw(rig, webhook(target, length, signed, "Expect: 100-continue"), b"")
 
     assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+
+
+async def test_a_body_without_a_length_is_refused_once_it_is_too_long() -> None:
+    """And is not kept until it ends, which it need never do."""
+    head = webhook("/twilio/voice", 0, "AAAA", "Transfer-Encoding: chunked").replace("Content-Length: 0\r\n", "")
+    chunk = "1000\r\n" + "x" * 0x1000 + "\r\n"
+    async with open_front() as rig:
+        answer = await raw(rig, head + chunk * (quart_app.BODY_MAX_BYTES // 0x1000 + 1), b"")
+
+    assert answer.startswith(b"HTTP/1.1 413 ")

@@ -88,7 +88,9 @@ def test_rows_that_expired_are_removed_from_the_file(tmp_path: Path) -> None:
     there = backend.now()
     for number in range(100):
         backend.save(f"CA{number}", b"x", there + number)
-    SqliteBackend("gone", tmp_path / "relay.db", uptime=lambda: now).beat()
+    gone = SqliteBackend("gone", tmp_path / "relay.db", uptime=lambda: now)
+    gone.beat()
+    gone.close()
     now += 50
     backend.beat()
     backend.close()
