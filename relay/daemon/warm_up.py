@@ -26,7 +26,7 @@ FRAMES = 16
 
 
 def warm_up(config: Config, model: SileroModel, probe: CoughProbe | None) -> None:
-    """Blocks for some 10 ms of CPU time. To be called in the thread of the event loop, which audio passes later.
+    """Blocks for some 20 ms of CPU time. To be called in the thread of the event loop, which audio passes later.
 
     A telephone's line is heard whose echo is found, if echoes are looked for, the assistant is heard, and the model
     judges as many windows at once as it can.
