@@ -45,6 +45,7 @@ from relay.daemon.notify import Notifier, report
 from relay.daemon.reload import Reloader
 from relay.daemon.server import Server
 from relay.daemon.tracing import open_tracer
+from relay.daemon.warm_up import warm_up
 from relay.daemon.webhooks import open_webhooks
 from relay.errors import ConfigError, StartFailed
 from relay.metrics import Metrics
@@ -94,6 +95,7 @@ async def open_relay(config: Config, metrics: Metrics, redactor: Redactor) -> As
         StartFailed: the address cannot be used now: it is taken, or not there yet.
     """
     assets = await trio.to_thread.run_sync(load_assets, config, metrics)
+    warm_up(config, assets.model, assets.probe)
     with ExitStack() as listeners, shared_reader() as reader:
         public = listeners.enter_context(closing(_listen(config.server)))
         if (for_operators := _listen_for_operators(config.admin)) is not None:

@@ -8,7 +8,7 @@ not, but holds back 5 to 30 ms. The filter here holds back 1.75 ms at most.
 from functools import cache, lru_cache
 from math import gcd
 from threading import get_ident
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 import soxr
@@ -98,8 +98,11 @@ class PolyphaseFir:
 
     def push(self, samples: Samples) -> Samples:
         waiting, coming = len(self._held), len(samples)
-        workspace = _workspace if waiting + coming <= KEPT_SAMPLES else _workspace.__wrapped__
-        made = workspace(self._up, self._down, waiting, coming, get_ident())
+        if waiting + coming <= KEPT_SAMPLES:
+            made = _workspace(self._up, self._down, waiting, coming, get_ident())
+        else:
+            room = _Room.of(self._up, self._down, waiting + coming)
+            made = _views(room, self._up, self._down, waiting, coming)
         made.held[...] = self._held
         made.coming[...] = samples
         self._held = made.rest.copy()
@@ -112,7 +115,8 @@ class PolyphaseFir:
 
 
 class _Workspace(NamedTuple):
-    """Room for what one push of a thread computes. It is made once, as that takes longer than all that is computed.
+    """Views of the room of a thread, for pushes of one length. They are made once, as that takes longer than all that
+    is computed.
 
     `held` and `coming`, one behind the other, are the line of samples, and `rest` is what is held of it afterwards.
     `windows` are those of the line, which overlap; BLAS wants a copy. `outputs` are the first of the `products`.
@@ -127,25 +131,46 @@ class _Workspace(NamedTuple):
     outputs: NDArray[np.float64]
 
 
+class _Room(NamedTuple):
+    """Memory for the line, the copy of its windows and the products of a push of so many samples, or fewer."""
+
+    line: NDArray[np.float64]
+    contiguous: NDArray[np.float64]
+    products: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, up: int, down: int, samples: int) -> Self:
+        length, outputs = _weights(up, down).shape
+        block = down * _RATIOS_PER_BLOCK
+        blocks = -(-samples // block)
+        # What lies behind the line meets weights of 0 only, but must be numbers.
+        return cls(np.zeros(blocks * block + length), np.empty(blocks * length), np.empty(blocks * outputs))
+
+
 @lru_cache(maxsize=32)
-def _workspace(up: int, down: int, waiting: int, coming: int, thread: int) -> _Workspace:  # noqa: ARG001
+def _workspace(up: int, down: int, waiting: int, coming: int, thread: int) -> _Workspace:
+    return _views(_kept_room(up, down, thread), up, down, waiting, coming)
+
+
+@lru_cache(maxsize=8)
+def _kept_room(up: int, down: int, thread: int) -> _Room:  # noqa: ARG001
+    return _Room.of(up, down, KEPT_SAMPLES)
+
+
+def _views(room: _Room, up: int, down: int, waiting: int, coming: int) -> _Workspace:
     block, count = down * _RATIOS_PER_BLOCK, waiting + coming
     length, outputs = _weights(up, down).shape
-    history = length - block
-    ratios = (count - history) // down
+    ratios = (count - length + block) // down
     blocks = -(-ratios // _RATIOS_PER_BLOCK)
-    padded = np.zeros(max(count, blocks * block + history))
-    shape, strides = (blocks, length), (block * padded.itemsize, padded.itemsize)
-    windows = np.ndarray(shape, np.float64, padded, strides=strides)
-    products = np.empty((blocks, outputs))
+    shape, strides = (blocks, length), (block * room.line.itemsize, room.line.itemsize)
     return _Workspace(
-        held=padded[:waiting],
-        coming=padded[waiting:count],
-        rest=padded[ratios * down : count],
-        windows=windows,
-        contiguous=np.empty(shape),
-        products=products,
-        outputs=products.ravel()[: ratios * up],
+        held=room.line[:waiting],
+        coming=room.line[waiting:count],
+        rest=room.line[ratios * down : count],
+        windows=np.ndarray(shape, np.float64, room.line, strides=strides),
+        contiguous=room.contiguous[: blocks * length].reshape(shape),
+        products=room.products[: blocks * outputs].reshape(blocks, outputs),
+        outputs=room.products[: ratios * up],
     )
 
 

@@ -41,8 +41,8 @@ class NumpyNetwork:
         self.cell = _cell(tensors)
         self.neuron = np.ascontiguousarray(tensors["decoder.decoder.2.weight"][0, :, 0])
         self.neuron_bias = float(tensors["decoder.decoder.2.bias"][0])
-        self._buffers = _Buffers(self)
-        self._batches: dict[int, NumpyBatch] = {}
+        buffers = _Buffers(self)
+        self._batches = [NumpyBatch(self, buffers, size) for size in range(1, BATCH_MAX + 1)]
 
     @classmethod
     def load(cls, file: bytes, rate_hz: int) -> Self:
@@ -51,9 +51,7 @@ class NumpyNetwork:
 
     def batch(self, size: int) -> "NumpyBatch":
         """Return the buffers for so many windows, at most `BATCH_MAX`: the same ones each time."""
-        if size not in self._batches:
-            self._batches[size] = NumpyBatch(self, self._buffers, size)
-        return self._batches[size]
+        return self._batches[size - 1]
 
 
 class _Buffers:
@@ -80,7 +78,7 @@ class _Buffers:
 
 
 class NumpyBatch:
-    """The buffers for n windows, as views that are made once: that is a good part of what a small product costs.
+    """The buffers for n windows, as views that are made at the start: a good part of what a small product costs.
 
     `audio` is `[n, samples]`, each row the end of the window before and the window; `memory` is `[n, 2, 1, 128]`, the
     RNN state of each row. Both are written by the user before a run; after it `memory` is the state behind the window.

@@ -13,6 +13,7 @@ from relay.daemon.garbage import (
     LOOK_EVERY_S,
     NEVER,
     SHORT_BLOCKS,
+    TRIM_GROWN_MAX_BYTES,
     WORTH_BLOCKS,
     YOUNG_EVERY_S,
     YOUNG_OBJECTS,
@@ -161,18 +162,26 @@ async def test_a_process_that_makes_no_garbage_is_not_looked_through(
     assert 2 not in collections
 
 
-@pytest.mark.parametrize("quiet", [True, False])
-async def test_what_the_c_library_keeps_of_freed_blocks_goes_back_to_the_system_while_no_call_runs(
-    autojump_clock: MockClock, nursery: trio.Nursery, *, quiet: bool
+@pytest.mark.parametrize(
+    ("quiet", "grown_bytes", "given_back"),
+    [
+        (True, TRIM_GROWN_MAX_BYTES + 1, True),
+        (False, TRIM_GROWN_MAX_BYTES, True),
+        (False, TRIM_GROWN_MAX_BYTES + 1, False),
+    ],
+    ids=["no call runs", "calls run, and the pause is short", "calls run beside a crowd"],
+)
+async def test_what_the_c_library_keeps_of_freed_blocks_goes_back_to_the_system(
+    autojump_clock: MockClock, nursery: trio.Nursery, grown_bytes: int, *, quiet: bool, given_back: bool
 ) -> None:
     """The last block, which is still in use, keeps it from that."""
-    blocks = [b"x" * BLOCK_BYTES for _ in range(BLOCKS)]
-    nursery.start_soon(collect_garbage, lambda: quiet)
+    blocks, sizes = [b"x" * BLOCK_BYTES for _ in range(BLOCKS)], iter([0])
+    nursery.start_soon(collect_garbage, lambda: quiet, lambda: 0, lambda: next(sizes, grown_bytes))
     del blocks[:-1]
     before_bytes = resident_bytes()
     await trio.sleep(LOOK_EVERY_S + 0.1)
 
-    assert (before_bytes - resident_bytes() > BLOCK_BYTES * BLOCKS / 2) == quiet
+    assert (before_bytes - resident_bytes() > BLOCK_BYTES * BLOCKS / 2) == given_back
     nursery.cancel_scope.cancel()
 
 

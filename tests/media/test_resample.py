@@ -257,6 +257,20 @@ def test_a_long_push_is_not_kept() -> None:
     assert kept_bytes < 20_000, "it was of 160,000"
 
 
+def test_pushes_of_many_lengths_share_their_room() -> None:
+    made = resampler(8000, 16000)
+    made.push(np.zeros(160, np.int16))
+    tracemalloc.start()
+    try:
+        for samples in range(800, 1920, 40):
+            made.push(np.zeros(samples, np.int16))
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert kept_bytes < 100_000, "each of them takes 37,000 to 100,000 by itself"
+
+
 def test_the_filter_refuses_a_ratio_that_is_not_small() -> None:
     with pytest.raises(ValueError, match="44100 to 16000"):
         PolyphaseFir(44100, 16000)
