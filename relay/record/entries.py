@@ -9,6 +9,9 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+ENTRY_BYTES = 128
+"""What an entry takes in memory beside its audio or text, roughly."""
+
 
 class RecordingHeader(Struct, frozen=True, array_like=True, tag=0):
     """Comes first. `began_at` is the machine's time in seconds since 1970; an encoding is one of `media.frames`.
