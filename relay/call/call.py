@@ -114,7 +114,7 @@ class Call:
         )
         replay = ReplayLog(config.reconnect.replay_max_ms, config.reconnect.replay_speed, remake)
         sentences = Sentences(replay, config.reconnect.unanswered_s)
-        self._outgoing = outgoing = Outgoing(replay, assistant_format, report.counts)
+        self._outgoing = outgoing = Outgoing(replay, assistant_format, report)
         dialogue = Dialogue(sentences, record.conversation, answered=outgoing.answered)
         self._playback = playback = Playback(assistant_format, caller_format, config, dialogue, report, burden=burden)
         frames, self._frames = trio.open_memory_channel[CallerAudio | NewStream](FRAMES_WAITING_MAX)

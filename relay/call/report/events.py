@@ -104,6 +104,14 @@ class BadAssistantMessage(Trouble):
     log_name = "assistant.bad_message"
 
 
+@dataclass(frozen=True, slots=True)
+class NotesDropped(Trouble):
+    """The assistant is not told of keys that the caller pressed, or of a transfer that did not take place."""
+
+    log_name = "assistant.notes_dropped"
+    leg: Leg = field(default="assistant", init=False)
+
+
 # -- the caller's leg
 
 

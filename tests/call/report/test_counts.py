@@ -35,6 +35,7 @@ def test_a_new_call_counts_nothing() -> None:
         "frames_stale": 0,
         "frames_dropped": {},
         "frames_invented": {},
+        "notes_dropped": {},
         "reconnects": {},
         "planned_changes": 0,
         "protocol_errors": {},
