@@ -88,6 +88,9 @@ class ReplayStage:
                 self.call.hear(CallerAudio(stamp_ms, data, self.clock_s + at_s, missing))
             case MarkReturned(_, turn, position_ms):
                 self._receive(Heard(turn, position_ms))
+            case CallerNote(_, "key", (_,)):
+                self.call.checkpoint.stop()  # the next process had the call already, and the key was lost
+                self._receive(KeyPressed(KEY))
             case CallerNote():
                 self._receive(_event(entry))
             case CallerLent(_, joins_frames):

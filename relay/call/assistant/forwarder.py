@@ -140,6 +140,11 @@ class Forwarder:
         """The id of the assistant to which `assistant` has handed the conversation, if it has."""
         return self._handed.get(self.assistant)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The messages that a new call with the assistant is to be told."""
+        return self._outgoing.untold
+
     def take_over(self, assistant: str, lost_call_id: str, handed_to: str | None) -> None:
         """Before `run`: the conversation was another process's, whose call with the assistant is lost."""
         self.assistant = assistant

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import trio
 
@@ -21,13 +21,13 @@ FULL = "NOTES_FULL"
 class Outgoing:
     """The messages and the audio of one call that wait for the assistant; one connection at a time takes them."""
 
-    def __init__(self, replay: ReplayLog, audio_format: AudioFormat, report: Report) -> None:
-        """`audio_format` is that of the log."""
+    def __init__(self, replay: ReplayLog, audio_format: AudioFormat, report: Report, notes: Iterable[str] = ()) -> None:
+        """`audio_format` is that of the log. `notes` are those that another process has left."""
         self.replay = replay
         self._report = report
         self._format = audio_format
         self._transcoder: Transcoder | None = None
-        self._notes: deque[str] = deque()
+        self._notes = deque(notes)
         self._taken: str | None = None
         """The note that is being written."""
         self._unanswered: deque[str] = deque()
@@ -54,6 +54,12 @@ class Outgoing:
         self._notes.append(text)
         self._make_room(0)
         self.wake()
+
+    @property
+    def untold(self) -> tuple[str, ...]:
+        """The messages that a new assistant is to be told, the oldest first: no other has answered to them."""
+        taken = () if self._taken is None else (self._taken,)
+        return (*self._unanswered, *taken, *self._notes)
 
     @property
     def is_empty(self) -> bool:
@@ -88,9 +94,7 @@ class Outgoing:
 
     def rewind(self) -> None:
         """The connection is lost: what it was told, and has not answered to, the next one is told again."""
-        taken = [] if self._taken is None else [self._taken]
-        self._notes = deque([*self._unanswered, *taken, *self._notes])
-        self._taken = None
+        self._notes, self._taken = deque(self.untold), None
         self._make_room(self._forgotten)
         self.answered()
 

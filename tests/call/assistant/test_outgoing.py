@@ -79,6 +79,18 @@ async def test_of_texts_that_were_answered_none_is_missed_after_a_loss() -> None
     assert parts.report.counts.totals()["notes_dropped"] == {}
 
 
+async def test_what_waits_and_what_was_not_answered_is_known_in_its_order(outgoing: Outgoing) -> None:
+    for text in ("one", "two", "three"):
+        outgoing.send_note(text)
+    outgoing.take()
+    outgoing.note_sent()
+    outgoing.take()
+
+    assert list(outgoing.untold) == ["one", "two", "three"]
+    outgoing.answered()
+    assert list(outgoing.untold) == ["two", "three"]
+
+
 async def test_a_text_that_is_not_written_yet_is_not_answered_to(outgoing: Outgoing) -> None:
     """The socket takes nothing, the assistant begins to speak about something else, and is lost."""
     outgoing.send_note("one")
