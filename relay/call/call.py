@@ -212,6 +212,10 @@ class Call:
         """Use audio of the caller that no socket brings: for a replay. Raises trio.WouldBlock if too much waits."""
         self._line.hear(audio)
 
+    def press(self, key: KeyPressed) -> None:
+        """Use a key that came over a stream which is not the caller's any more."""
+        self._take(key)
+
     @property
     def end_reason(self) -> EndReason | None:
         """Why the call ends; None while nothing says that it will."""
