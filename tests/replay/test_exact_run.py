@@ -295,7 +295,7 @@ def test_a_machine_that_stalls_within_a_step_does_not_make_another_call_of_it(
     """
     monkeypatch.setattr(trio._core._run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)
     with_it, without_it = [], []
-    for seed in (9, 12, 15):
+    for seed in (8, 15, 26):
         monkeypatch.setattr(trio._core._run, "_r", Random(seed))
         header, entries = timed_entries(record_stalling(tmp_path, seed))
         unseen = [entry for entry in entries if not isinstance(entry, ClockSeen)]
