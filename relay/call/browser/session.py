@@ -34,6 +34,7 @@ from relay.call.report.events import (
     CallerNotBack,
     CallEvent,
     FalseAlarm,
+    NotesDropped,
     Said,
     Speech,
     StateChanged,
@@ -221,7 +222,7 @@ class BrowserSession:
                     self.leg.outbox.tell(browser_down.state(status, reason))
                 if status == "ended":
                     self._ended.set()
-            case BadAssistantMessage():
+            case BadAssistantMessage() | NotesDropped():
                 pass
             case CallerCutOff(code=code, error=error):
                 self.leg.outbox.tell(browser_down.error(code, error))

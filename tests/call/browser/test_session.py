@@ -206,6 +206,21 @@ async def test_the_client_is_told_how_the_call_stands(autojump_clock: MockClock)
     await with_sessions(test)
 
 
+async def test_that_the_assistant_was_not_told_of_something_is_no_failure_of_it_to_the_client(
+    autojump_clock: MockClock,
+) -> None:
+    async def test(rig: Rig, sessions: BrowserSessions) -> None:
+        session = sessions.begin(ClientStart(), "a")
+        await rig.dialer.connected.wait()
+        (call,) = rig.calls.live()
+        call.report.notes_dropped("NOTES_FULL", "too many waited")
+
+        assert rig.event("assistant.notes_dropped")
+        assert [one for one in texts(session) if one["type"] in {"error", "failure"}] == []
+
+    await with_sessions(test)
+
+
 @pytest.mark.parametrize("reason", [EndReason.ADMIN, EndReason.IDLE, EndReason.DRAIN])
 async def test_the_end_is_told_with_its_reason_and_the_session_lingers_so_that_it_can_be_had(
     reason: EndReason, autojump_clock: MockClock
