@@ -48,15 +48,8 @@ from relay.call.last_words import LastWords
 from relay.call.playback.dialogue import Dialogue
 from relay.call.playback.playback import Playback
 from relay.call.playback.speaker import Burden
-from relay.call.report.events import (
-    CallEnded,
-    CallerCutOff,
-    CallStarted,
-    KeyWasPressed,
-    Trouble,
-    WebhookAccepted,
-    WebhookJoined,
-)
+from relay.call.report.assistant_events import WebhookAccepted, WebhookJoined
+from relay.call.report.events import CallEnded, CallerCutOff, CallStarted, KeyWasPressed, Trouble
 from relay.call.report.report import Report
 from relay.call.second_opinion import SecondOpinion
 from relay.call.services import Services

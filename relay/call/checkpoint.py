@@ -14,7 +14,8 @@ import trio
 from relay.call.assistant.forwarder import Forwarder
 from relay.call.caller_line import CallerLine
 from relay.call.playback.playback import Playback
-from relay.call.report.events import CallEvent, Said
+from relay.call.report.assistant_events import Said
+from relay.call.report.events import CallEvent
 from relay.call.report.report import Report
 from relay.config import Config
 from relay.logic.browser.kept_session import KeptSession

@@ -13,7 +13,7 @@ from relay.call.caller.classifier import Opinion
 from relay.call.caller.leg import CallerAudio, CallerEvent, CallerGone, Dropped, Heard, KeyPressed
 from relay.call.checkpoint import new_record
 from relay.call.playback.speaker import Burden
-from relay.call.report.events import WebhookAccepted, WebhookJoined
+from relay.call.report.assistant_events import WebhookAccepted, WebhookJoined
 from relay.call.services import Services
 from relay.config import Config
 from relay.errors import AssistantUnavailable, CannotReplay, LegLost, MessageUnsupported, RemoteProtocolError

@@ -16,7 +16,8 @@ from relay.call.checkpoint import (
     Checkpoints,
     new_record,
 )
-from relay.call.report.events import Dialing, Said, Speech
+from relay.call.report.assistant_events import Dialing, Said
+from relay.call.report.events import Speech
 from relay.config import ReconnectConfig, SessionConfig
 from relay.errors import StateUnavailable
 from relay.logic.assistant.conversation import Turn

@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from relay.call.browser.session import BrowserSession
 from relay.call.browser.sessions import BrowserSessions, open_browser_sessions
-from relay.call.report.events import WebhookAccepted
+from relay.call.report.assistant_events import WebhookAccepted
 from relay.config import JitterConfig, TransferConfig
 from relay.logic.end_reason import EndReason
 from relay.media.frames import WIDEBAND

@@ -47,7 +47,7 @@ from relay.call.assistant.pool import AssistantPool
 from relay.call.assistant.pump import Opening
 from relay.call.playback.dialogue import Dialogue
 from relay.call.playback.playback import Playback
-from relay.call.report.events import (
+from relay.call.report.assistant_events import (
     AssistantChanged,
     AssistantGivenUp,
     AssistantHungUp,

@@ -25,6 +25,7 @@ from structlog.contextvars import bound_contextvars
 from relay.call.browser.leg import BrowserLeg
 from relay.call.browser.spoken import Spoken
 from relay.call.call import Call
+from relay.call.report.assistant_events import Said, TransferRefused
 from relay.call.report.events import (
     BadAssistantMessage,
     BrowserGone,
@@ -33,14 +34,12 @@ from relay.call.report.events import (
     CallerCutOff,
     CallerNotBack,
     CallEvent,
-    FalseAlarm,
     NotesDropped,
-    Said,
     Speech,
     StateChanged,
-    TransferRefused,
     Trouble,
 )
+from relay.call.report.interruption_events import FalseAlarm
 from relay.errors import RequestRefused
 from relay.logic.browser.kept_session import KeptSession
 from relay.logic.end_reason import EndReason

@@ -3,9 +3,14 @@
 from collections import Counter
 from itertools import product
 
-from relay.call.report.events import (
+from relay.call.report.assistant_events import (
     AssistantChanged,
     AssistantReconnected,
+    ReconnectFailed,
+    TransferAccepted,
+    TransferRefused,
+)
+from relay.call.report.events import (
     BrowserReattached,
     CallEnded,
     CallerEchoFound,
@@ -13,14 +18,8 @@ from relay.call.report.events import (
     CallerReattached,
     CallEvent,
     CallStarted,
-    FalseAlarm,
-    InterruptionSettled,
-    PauseTakenBack,
-    PlayoutHole,
-    ReconnectFailed,
-    TransferAccepted,
-    TransferRefused,
 )
+from relay.call.report.interruption_events import FalseAlarm, InterruptionSettled, PauseTakenBack, PlayoutHole
 from relay.media.frames import FRAME_MS
 from relay.metrics import DIRECTIONS, LEGS, Metrics
 

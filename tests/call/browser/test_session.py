@@ -9,7 +9,8 @@ from trio.testing import MockClock
 
 from relay.call.browser.session import LINGER_S, BrowserSession, Transport
 from relay.call.browser.sessions import BrowserSessions, open_browser_sessions
-from relay.call.report.events import CallEvent, Said
+from relay.call.report.assistant_events import Said
+from relay.call.report.events import CallEvent
 from relay.config import ClientConfig, SessionConfig
 from relay.errors import AssistantUnavailable, RequestRefused
 from relay.logic.end_reason import EndReason

@@ -2,22 +2,17 @@
 
 import pytest
 
+from relay.call.report.assistant_events import AssistantChanged, AssistantReconnected, ReconnectFailed
 from relay.call.report.counts import Counts
 from relay.call.report.events import (
-    AssistantChanged,
-    AssistantReconnected,
     BrowserReattached,
     CallEnded,
     CallerNotBack,
     CallerReattached,
     CallEvent,
     CallStarted,
-    FalseAlarm,
-    InterruptionSettled,
-    PauseTakenBack,
-    PlayoutHole,
-    ReconnectFailed,
 )
+from relay.call.report.interruption_events import FalseAlarm, InterruptionSettled, PauseTakenBack, PlayoutHole
 from relay.metrics import Metrics
 
 
