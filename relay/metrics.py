@@ -27,6 +27,7 @@ LEGS = ("caller", "assistant")
 DIRECTIONS = ("up", "down")
 END_REASONS = tuple(EndReason)
 DROP_CAUSES = ("overflow", "stale", "late", "duplicate", "malformed", "trimmed", "pause")
+NOTE_DROP_CODES = ("NOTES_FULL", "NOTES_LEFT")
 INVENT_CAUSES = ("gap", "underrun", "reconnect", "keepalive")
 REFUSAL_CAUSES = ("max_calls", "late", "draining")
 RECONNECT_RESULTS = ("ok", "failed", "planned")
@@ -124,6 +125,9 @@ class Metrics:
         self.playout_holes = self._counter("relay_playout_holes", "Times the assistant's audio broke off within speech")
         self.frames = self._counts("relay_frames", "20 ms frames through a socket", leg=LEGS, direction=DIRECTIONS)
         self.frames_dropped = self._counts("relay_frames_dropped", "Frames not passed on, by cause", cause=DROP_CAUSES)
+        self.notes_dropped = self._counter(
+            "relay_notes_dropped", "Text messages that no assistant was told, by code", code=NOTE_DROP_CODES
+        )
         self.frames_invented = self._counts("relay_frames_invented", "Frames of silence put in", cause=INVENT_CAUSES)
         self.frames_stale = self._counter("relay_frames_stale", "Frames of an old turn sent after its clear: must be 0")
         (self.vad_delay,) = self._spreads(

@@ -19,6 +19,7 @@ SERIES = {
     "relay_playout_holes_total": {},
     "relay_frames_total": {"leg": "caller assistant", "direction": "up down"},
     "relay_frames_dropped_total": {"cause": "overflow stale late duplicate malformed trimmed pause"},
+    "relay_notes_dropped_total": {"code": "NOTES_FULL NOTES_LEFT"},
     "relay_frames_invented_total": {"cause": "gap underrun reconnect keepalive"},
     "relay_frames_stale_total": {},
     "relay_reconnects_total": {"leg": "caller assistant", "result": "ok failed planned"},

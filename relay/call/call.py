@@ -18,7 +18,8 @@ Its sockets are lent: the endpoint that accepted one owns it, and closes it when
 | ending      | tasks are cancelled, sides hung up     | done                               | 2 s                    |
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import astuple
 
@@ -47,15 +48,8 @@ from relay.call.last_words import LastWords
 from relay.call.playback.dialogue import Dialogue
 from relay.call.playback.playback import Playback
 from relay.call.playback.speaker import Burden
-from relay.call.report.events import (
-    CallEnded,
-    CallerCutOff,
-    CallStarted,
-    KeyWasPressed,
-    Trouble,
-    WebhookAccepted,
-    WebhookJoined,
-)
+from relay.call.report.assistant_events import WebhookAccepted, WebhookJoined
+from relay.call.report.events import CallEnded, CallerCutOff, CallStarted, KeyWasPressed, Trouble
 from relay.call.report.report import Report
 from relay.call.second_opinion import SecondOpinion
 from relay.call.services import Services
@@ -74,6 +68,8 @@ FRAMES_WAITING_MAX = 10
 """Between receiver and analysis: 200 ms, until the analysis runs. From then on it waits for nobody."""
 
 UNANSWERED_NOTE = "[The transfer did not take place: nobody answered. The caller is back with you.]"
+
+LEFT, LEFT_ERROR = "NOTES_LEFT", "the process that has the call now was not told in time"
 
 log = structlog.get_logger(__name__)
 
@@ -114,7 +110,7 @@ class Call:
         )
         replay = ReplayLog(config.reconnect.replay_max_ms, config.reconnect.replay_speed, remake)
         sentences = Sentences(replay, config.reconnect.unanswered_s)
-        self._outgoing = outgoing = Outgoing(replay, assistant_format, report.counts)
+        self._outgoing = outgoing = Outgoing(replay, assistant_format, report, record.notes)
         dialogue = Dialogue(sentences, record.conversation, answered=outgoing.answered)
         self._playback = playback = Playback(assistant_format, caller_format, config, dialogue, report, burden=burden)
         frames, self._frames = trio.open_memory_channel[CallerAudio | NewStream](FRAMES_WAITING_MAX)
@@ -209,6 +205,10 @@ class Call:
         """Use audio of the caller that no socket brings: for a replay. Raises trio.WouldBlock if too much waits."""
         self._line.hear(audio)
 
+    def press(self, key: KeyPressed) -> None:
+        """Use a key that came over a stream which is not the caller's any more."""
+        self._take(key)
+
     @property
     def end_reason(self) -> EndReason | None:
         """Why the call ends; None while nothing says that it will."""
@@ -278,6 +278,13 @@ class Call:
             self.report.recording.told_to_end(reason)
         self._finish(reason)
 
+    def let_go(self, notes: Iterable[str]) -> None:
+        """Another process has the call now, and knows of these messages for the assistant: end without a word."""
+        self.checkpoint.stop()
+        missed = Counter(self._outgoing.untold) - Counter(notes)
+        self.report.notes_dropped(LEFT, LEFT_ERROR, missed.total())
+        self.finish(EndReason.DRAIN)
+
     def _finish(self, reason: EndReason) -> None:
         self._reason = self._reason or reason
         self.report.status.ended(self._reason)
@@ -342,9 +349,12 @@ class Call:
                 self._playback.heard(turn, position_ms)
             case KeyPressed(digit=digit):
                 if self.report.recording is not None:
-                    self.report.recording.caller_note("key")
+                    self.report.recording.caller_note("key", *[LEFT] * self.checkpoint.stopped)
                 self.report.tell(KeyWasPressed())
-                self._outgoing.send_note(vapi_controls.dtmf_note(digit))
+                if self.checkpoint.stopped:
+                    self.report.notes_dropped(LEFT, LEFT_ERROR)
+                else:
+                    self._outgoing.send_note(vapi_controls.dtmf_note(digit))
             case Dropped(cause=cause):
                 if self.report.recording is not None:
                     self.report.recording.caller_note("dropped", cause)

@@ -10,7 +10,7 @@
 |          |                                           | deadline -> over: the caller is lost     | the last grant     |
 
 Sockets follow each other: one that was replaced or lost is given back at once, and nothing that still comes from it,
-nor from its writer, reaches the call.
+nor from its writer, reaches the call, but for keys (`relay/daemon/twilio_media.py`).
 """
 
 import math

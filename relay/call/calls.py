@@ -294,12 +294,11 @@ class Calls:
         now = trio.current_time()
         self._hung_up = {sid: record for sid, record in self._hung_up.items() if record.expires_at > now}
 
-    def _let_go(self, sid: str) -> None:
-        """Another process has this call now: it ends here without a word to the caller."""
+    def _let_go(self, sid: str, stored: CallRecord | None) -> None:
+        """Another process has this call now, as it was `stored` last: it ends here without a word to the caller."""
         self._forget_over(sid)
         if call := self._by_sid.get(sid):
-            call.checkpoint.stop()
-            call.finish(EndReason.DRAIN)
+            call.let_go(() if stored is None else stored.notes)
 
 
 @asynccontextmanager

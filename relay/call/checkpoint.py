@@ -14,14 +14,15 @@ import trio
 from relay.call.assistant.forwarder import Forwarder
 from relay.call.caller_line import CallerLine
 from relay.call.playback.playback import Playback
-from relay.call.report.events import CallEvent, Said
+from relay.call.report.assistant_events import Said
+from relay.call.report.events import CallEvent
 from relay.call.report.report import Report
 from relay.config import Config
 from relay.logic.browser.kept_session import KeptSession
 from relay.logic.caller.reattach import ReattachRules
 from relay.logic.end_reason import REFUTABLE, EndReason
 from relay.metrics import Metrics
-from relay.state import CallRecord, KeptToken, StateStore, WriteBehind
+from relay.state import CallRecord, KeptToken, OnTaken, StateStore, WriteBehind
 from relay.wakeup import Signal
 from relay.wire.owner import owned_name
 
@@ -96,7 +97,7 @@ class Checkpoint:
         self._tokens: tuple[KeptToken, ...] = ()
         self._note = note
         self.stopped = False
-        """Another process has the call now."""
+        """Another process has the call now, or will: it does not learn of what happens here any more."""
         self.session: Callable[[], KeptSession] | None = None
         """Says how the browser's session stands; None: the caller is a telephone."""
         self.last: CallRecord | None = None
@@ -136,7 +137,7 @@ class Checkpoint:
             self._note(self.last)
 
     def stop(self) -> None:
-        """Another process has the call now: note nothing more."""
+        """Another process has the call now, or will: note nothing more."""
         self._note, self.stopped = None, True
 
     def _listen(self, event: CallEvent) -> None:
@@ -155,6 +156,7 @@ class Checkpoint:
             handed_to=self._forwarder.handed_to,
             variables=self._forwarder.variables if kept else {},
             conversation=self._playback.turns() if kept else (),
+            notes=self._forwarder.notes if kept else (),
             policy=self._began.policy,
             reattached_at=tuple(round(trio.current_time() - age_s, 1) for age_s in self._line.attempt_ages_s()),
             tokens=self._tokens,
@@ -167,10 +169,10 @@ class Checkpoint:
 class Checkpoints:
     """The way of all records to the store: one for the daemon. Without a store nothing is kept, and nothing waits.
 
-    `taken` is told the CallSid of a call that another process has now.
+    `taken` is told the CallSid of a call that another process has now, and the record that was stored last.
     """
 
-    def __init__(self, store: StateStore | None, metrics: Metrics, *, taken: Callable[[str], None]) -> None:
+    def __init__(self, store: StateStore | None, metrics: Metrics, *, taken: OnTaken) -> None:
         self._store = store
         self._behind = None if store is None else WriteBehind(store, metrics, on_taken=taken)
         self.handed_over = False
@@ -205,10 +207,9 @@ class Checkpoints:
         calls = list(live)
         for checkpoint in calls:
             checkpoint.note()
+            checkpoint.stop()
         self.handed_over = True
         complete = await self._behind.hand_over(HAND_OVER_S)
-        for checkpoint in calls:
-            checkpoint.stop()
         if calls:
             log.info("calls.handed_over", calls=len(calls), complete=complete)
 

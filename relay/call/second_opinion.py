@@ -3,7 +3,7 @@
 from relay.call.caller.classifier import Classifier
 from relay.call.caller.recent_audio import RecentAudio
 from relay.call.playback.interrupter import Interrupter
-from relay.call.report.events import Classified
+from relay.call.report.interruption_events import Classified
 from relay.call.report.report import Report
 
 

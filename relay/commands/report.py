@@ -22,6 +22,7 @@ from relay.record.keys import KEY_BYTES, RecordKey, parse_keys
 from relay.record.page import page
 from relay.record.page_sound import page_sound
 from relay.record.recorded_call import RecordedCall, read_call
+from relay.record.reportable import check_reportable
 from relay.record.sides import CallSides
 from relay.record.stereo import write_stereo
 from relay.record.summary import summarise
@@ -69,9 +70,8 @@ def report(
         call = _read(files, config_file)
         try:
             return _report(call, wanted, as_json=as_json, as_text=as_text, is_live=is_live)
-        except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
-            what = f"{type(error).__name__}: {error}"  # an event of it lacks something, or holds what none does
-            raise WrongUse(printable(f"{files[0]}: no report can be made of it: {what}")) from error
+        except MemoryError:  # it may be a call of two days
+            raise WrongUse(printable(f"{files[0]}: no report can be made of it: there is too little memory")) from None
 
 
 @contextmanager
@@ -126,11 +126,16 @@ def _as_json(call: RecordedCall, sides: CallSides) -> dict[str, object]:
 
 def _read(files: Sequence[Path], config_file: Path) -> RecordedCall:
     try:
-        return read_call(files, record_keys(files, config_file))
+        call = read_call(files, record_keys(files, config_file))
     except NotARecording as error:
         raise WrongUse(printable(str(error))) from None
     except OSError as error:
         raise WrongUse(f"{error.filename}: cannot be read: {error.strerror}") from None
+    try:
+        check_reportable(call)
+    except NotARecording as error:
+        raise WrongUse(printable(f"{files[0]}: {error}")) from None
+    return call
 
 
 def record_keys(files: Sequence[Path], config_file: Path) -> tuple[RecordKey, ...]:

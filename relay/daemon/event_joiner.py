@@ -23,7 +23,7 @@ import trio
 
 from relay.call.call import Call
 from relay.call.calls import Calls
-from relay.call.report.events import AssistantReady, WebhookAccepted, WebhookJoined
+from relay.call.report.assistant_events import AssistantReady, WebhookAccepted, WebhookJoined
 from relay.call.report.listeners import CallNews
 from relay.daemon.event_queue import EventQueue
 from relay.errors import StateUnavailable

@@ -7,17 +7,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from relay.call.report.events import (
-    CallerPaused,
-    CallerSpoke,
-    CallEvent,
-    FalseAlarm,
-    Interrupted,
-    Said,
-    Speech,
-    StateChanged,
-    Trouble,
-)
+from relay.call.report.assistant_events import Said
+from relay.call.report.events import CallerPaused, CallerSpoke, CallEvent, Speech, StateChanged, Trouble
+from relay.call.report.interruption_events import FalseAlarm, Interrupted
 from relay.call.report.listeners import CallNews
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"

@@ -5,18 +5,23 @@
 | upgrade  | nothing: decided from the head   |                                 | 404, 403, 503, or accepted        |
 | starting | `connected`, then `start`        | `twilio.media_start_timeout_s`  | closed with 1008, at once for a   |
 |          |                                  |                                 | `start` of no use; or lent        |
-| lent     | the call to give the socket back | those of the call               | what is queued is written, closed |
+| lent     | the call to give the socket back | those of the call               | leaving                           |
+| leaving  | what is queued to be written;    | `LAST_WORDS_S`                  | closed                            |
+|          | while the call goes on over      |                                 |                                   |
+|          | another stream, keys that were   |                                 |                                   |
+|          | pressed before, until the end    |                                 |                                   |
 
 Sources: Twilio Media Streams, "WebSocket messages"; RFC 6455, 7.4.1 for the close codes.
 """
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import structlog
 import trio
 from structlog.contextvars import bound_contextvars
 
 from relay.call.call import Call
+from relay.call.caller.leg import CallerGone, KeyPressed
 from relay.call.caller.twilio_leg import TwilioLeg
 from relay.daemon.answers import refuse
 from relay.daemon.endpoint_context import EndpointContext
@@ -35,7 +40,7 @@ OUTBOX_ENTRIES = 25
 SEND_DEADLINE_S = 5.0
 """A socket that takes nothing for so long is gone: the kernel gives it up after the same time."""
 LAST_WORDS_S = 0.5
-"""For what is still queued when the call gives the socket back."""
+"""For what is still queued when the call gives the socket back, and for keys that are still on their way."""
 BAD_MESSAGES_MAX = 5
 POLICY_VIOLATION = 1008
 
@@ -144,8 +149,24 @@ class MediaEndpoint:
             outbox.close()
             with trio.move_on_after(LAST_WORDS_S):
                 await written.wait()
+                await self._pass_on_keys(leg, call)
             await socket.close()
             nursery.cancel_scope.cancel()
+
+    async def _pass_on_keys(self, leg: TwilioLeg, call: Call) -> None:
+        """The caller pressed them while this was their stream. There are none if the socket is lost."""
+        with suppress(LegLost):
+            while call.end_reason is None:
+                try:
+                    event = await leg.receive()
+                except RemoteProtocolError as error:
+                    self._note_bad(error.code, str(error))
+                    continue
+                match event:
+                    case KeyPressed():
+                        call.press(event)
+                    case CallerGone():
+                        return
 
     async def _write(self, socket: AsgiSocket, outbox: Outbox, written: trio.Event) -> None:
         """The writer. A socket that cannot be written is closed, which the call's receiver hears as its loss: once it

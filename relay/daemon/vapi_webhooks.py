@@ -21,7 +21,7 @@ from functools import partial
 import trio
 
 from relay.call.call import Call
-from relay.call.report.events import WebhookAccepted
+from relay.call.report.assistant_events import WebhookAccepted
 from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.event_joiner import TelephoneWish, has_floor, question_of, refusal_in, wish_of
 from relay.daemon.routes import Routes

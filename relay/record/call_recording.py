@@ -16,6 +16,7 @@ from relay.errors import AssistantUnavailable
 from relay.media.frames import AudioFormat
 from relay.record.backlog import Backlog
 from relay.record.entries import (
+    ENTRY_BYTES,
     AskedByWebhook,
     AssistantConnected,
     AssistantGone,
@@ -60,8 +61,6 @@ from relay.wakeup import whose_turn
 AT_ONCE_S = 0.0001
 STALL_S = 0.005
 """A step takes less, on a machine that is not held up."""
-ENTRY_BYTES = 128
-"""What an entry takes beside its audio or text, roughly."""
 
 
 _read_message = msgspec.json.Decoder(dict[str, Any]).decode

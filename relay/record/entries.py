@@ -9,6 +9,9 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+ENTRY_BYTES = 128
+"""What an entry takes in memory beside its audio or text, roughly."""
+
 
 class RecordingHeader(Struct, frozen=True, array_like=True, tag=0):
     """Comes first. `began_at` is the machine's time in seconds since 1970; an encoding is one of `media.frames`.
@@ -179,7 +182,7 @@ class CallerOutboxGone(Struct, frozen=True, array_like=True, gc=False, tag=26):
 
 class CallerNote(Struct, frozen=True, array_like=True, gc=False, tag=16):
     """The caller's side did something else. `text` is the cause of what was "dropped", or the code and the text of a
-    message that is "malformed" or "unsupported"."""
+    message that is "malformed" or "unsupported", or the code by which a key was lost."""
 
     at_s: float
     what: Literal["key", "hung_up", "dropped", "malformed", "unsupported"]

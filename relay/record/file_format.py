@@ -28,7 +28,7 @@ import msgspec
 import zstandard
 
 from relay.errors import NotARecording
-from relay.record.entries import Recorded, RecordingHeader, ToldAfterEnd
+from relay.record.entries import ENTRY_BYTES, Recorded, RecordingHeader, ToldAfterEnd
 from relay.record.keys import ID_BYTES, RecordKey, key_of
 from relay.record.seal import ADDED_BYTES, HEADER_BYTES, Broken, Opener, Sealer
 
@@ -40,6 +40,11 @@ HEAD = MAGIC + bytes([VERSION])
 SEALED_HEAD_BYTES = len(HEAD) + ID_BYTES + HEADER_BYTES
 BLOCK_MAX_BYTES = 64 * 1024 * 1024
 """Of a block's entries: a damaged file must not fill the memory."""
+UNPACKED_MAX_BYTES = 1024**3
+"""Of all entries of a call, in memory: more than an hour of the widest audio. Nor must a small file fill it that
+somebody has made for that."""
+UNPACKED_MAX_RATIO = 20
+"""A longer call may have more, as its files are larger: sound gets some three times smaller, silence ten times."""
 LEVEL = 1
 
 _PREFIX = struct.Struct(">II")
@@ -47,6 +52,22 @@ FRAMING_BYTES = _PREFIX.size + ADDED_BYTES
 """What a block has at most beside its payload."""
 _decoder = msgspec.msgpack.Decoder(list[Recorded])
 _decoder_after_end = msgspec.msgpack.Decoder(list[ToldAfterEnd])
+
+
+class Room:
+    """Counts how much of the memory is left for the entries of the files that are read together.
+
+    `packed_bytes` is the size of these files.
+    """
+
+    def __init__(self, packed_bytes: int) -> None:
+        self._left_bytes = max(UNPACKED_MAX_BYTES, UNPACKED_MAX_RATIO * packed_bytes)
+
+    def take(self, n_bytes: int) -> None:
+        """Use so much of it. Raises NotARecording when it is used up."""
+        self._left_bytes -= n_bytes
+        if self._left_bytes < 0:
+            raise NotARecording("a recording with more in its blocks than a file of its size has")
 
 
 class BlockEncoder:
@@ -95,33 +116,40 @@ def is_sealed(path: Path) -> bool:
         return file.read(len(HEAD)) == MAGIC + bytes([SEALED_VERSION])
 
 
-def read(data: bytes, keys: Sequence[RecordKey] = ()) -> tuple[RecordingHeader, Iterator[Recorded]]:
+def read(
+    data: bytes, keys: Sequence[RecordKey] = (), room: Room | None = None
+) -> tuple[RecordingHeader, Iterator[Recorded]]:
     """The header and the entries behind it, as far as the file is whole. `keys`: those that may have sealed it.
+    `room` is shared with what is read beside it.
 
     Raises NotARecording, with one line that says why, for what is no recording, or is sealed by another key, or has no
-    whole header; the iterator raises it for a block that is whole and cannot be read.
+    whole header; the iterator raises it for a block that is whole and cannot be read, and when there is no `room`.
     """
     if not data.startswith(MAGIC):
         raise NotARecording("no recording of a call")
-    entries = _entries(data, keys)
+    entries = _entries(data, keys, room or Room(len(data)))
     header = next(entries, None)
     if not isinstance(header, RecordingHeader):
         raise NotARecording("a recording that was cut short before its first entry was whole")
     return header, entries
 
 
-def read_after_end(data: bytes, keys: Sequence[RecordKey], call_id: str) -> Iterator[ToldAfterEnd]:
-    """What was added to this call's file when it was closed, as far as it is whole.
+def read_after_end(
+    data: bytes, keys: Sequence[RecordKey], call_id: str, room: Room | None = None
+) -> Iterator[ToldAfterEnd]:
+    """What was added to this call's file when it was closed, as far as it is whole. `room` as in `read`.
 
-    The iterator raises NotARecording for what is of another call, in the clear behind what is sealed, or unreadable.
+    The iterator raises NotARecording for what is of another call, in the clear behind what is sealed, or unreadable,
+    and when there is no `room`.
     """
+    room = room or Room(len(data))
     decompressor = zstandard.ZstdDecompressor()
     for begin, end in islice(_parts(data), 1, None):
         part = data[begin:end]
         if part.startswith(HEAD) and not data.startswith(HEAD):
             raise NotARecording("a sealed recording with something behind it that is not sealed")
         for payload in _of_blocks(part, keys):
-            for told in _decoded(payload, decompressor, _decoder_after_end):
+            for told in _decoded(payload, decompressor, _decoder_after_end, room):
                 if told.call_id != call_id:
                     raise NotARecording("a recording with something behind it that is of another call")
                 yield told
@@ -137,10 +165,10 @@ def _parts(data: bytes) -> Iterator[tuple[int, int]]:
         begin = end
 
 
-def _entries(data: bytes, keys: Sequence[RecordKey]) -> Iterator[Recorded]:
+def _entries(data: bytes, keys: Sequence[RecordKey], room: Room) -> Iterator[Recorded]:
     decompressor = zstandard.ZstdDecompressor()
     for payload in _of_blocks(data, keys):
-        yield from _decoded(payload, decompressor, _decoder)
+        yield from _decoded(payload, decompressor, _decoder, room)
 
 
 def _of_blocks(data: bytes, keys: Sequence[RecordKey]) -> Iterator[bytes]:
@@ -181,11 +209,15 @@ def _opened(data: bytes, keys: Sequence[RecordKey]) -> Iterator[bytes]:
 
 
 def _decoded(
-    payload: bytes, decompressor: zstandard.ZstdDecompressor, decoder: msgspec.msgpack.Decoder[list[T]]
+    payload: bytes, decompressor: zstandard.ZstdDecompressor, decoder: msgspec.msgpack.Decoder[list[T]], room: Room
 ) -> list[T]:
     try:
-        if not 0 <= zstandard.frame_content_size(payload) <= BLOCK_MAX_BYTES:
+        n_bytes = zstandard.frame_content_size(payload)
+        if not 0 <= n_bytes <= BLOCK_MAX_BYTES:
             raise NotARecording("a recording with a block of no known size, or of too great a one")
-        return decoder.decode(decompressor.decompress(payload))
+        room.take(n_bytes)
+        entries = decoder.decode(decompressor.decompress(payload))
     except (zstandard.ZstdError, msgspec.DecodeError) as error:
         raise NotARecording(f"a recording with a block that cannot be read: {error}") from None
+    room.take(ENTRY_BYTES * len(entries))
+    return entries

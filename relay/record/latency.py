@@ -14,7 +14,7 @@ as the assistant's, as do the time in which that makes sure that the caller has 
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from relay.media.frames import AudioFormat, Encoding
@@ -84,10 +84,12 @@ class _AssistantPath:
 
     def __init__(self, call: RecordedCall) -> None:
         self._sent_s = [entry.at_s for entry in call.entries if isinstance(entry, ToAssistant)]
-        self._came = [entry for entry in call.entries if isinstance(entry, FromAssistant) and entry.has_floor]
-        self._came_s = [entry.at_s for entry in self._came]
+        came = [entry for entry in call.entries if isinstance(entry, FromAssistant) and entry.has_floor]
+        self._came_s = [entry.at_s for entry in came]
         asked = AudioFormat(Encoding(call.header.assistant_encoding), call.header.assistant_rate_hz)
-        self._is_silent = silence_test(_granted(call) or asked)
+        audio_format = _granted(call) or asked
+        self._came = list(_whole_samples(came, audio_format.block_bytes))
+        self._is_silent = silence_test(audio_format)
         self._away = list(_away(call))
         pings_ms = (entry.round_trip_ms for entry in call.entries if isinstance(entry, PingAnswered))
         self.round_trip_ms = min(pings_ms, default=None)
@@ -102,7 +104,17 @@ class _AssistantPath:
             if lost_s < left_s and stopped_s < back_s:
                 left_s = min(left_s, max(stopped_s, lost_s))
         behind = range(bisect_left(self._came_s, left_s), len(self._came))
-        return left_s, next((self._came_s[n] for n in behind if not self._is_silent(self._came[n].data)), left_s)
+        return left_s, next((self._came_s[n] for n in behind if not self._is_silent(self._came[n])), left_s)
+
+
+def _whole_samples(came: Iterable[FromAssistant], block_bytes: int) -> Iterator[bytes]:
+    """The audio of each message, which may be cut within a sample: the first part of that is of the next one."""
+    rests: dict[int, bytes] = {}
+    for entry in came:
+        data = rests.pop(entry.connection, b"") + entry.data
+        whole = len(data) // block_bytes * block_bytes
+        rests[entry.connection] = data[whole:]
+        yield data[:whole]
 
 
 def _away(call: RecordedCall) -> Iterator[tuple[float, float]]:

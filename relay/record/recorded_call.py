@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from relay.errors import NotARecording
 from relay.media.frames import AudioFormat, Encoding
 from relay.record.entries import Recorded, RecordingEnd, RecordingHeader, Timed, Told
-from relay.record.file_format import read, read_after_end
+from relay.record.file_format import Room, read, read_after_end
 from relay.record.keys import RecordKey
 
 CALL_MAX_S = 2 * 86_400.0
@@ -53,11 +53,12 @@ def read_call(files: Sequence[Path], keys: Sequence[RecordKey] = ()) -> Recorded
     """Read all files of one call, in any order. `keys`: those that they may be sealed with.
 
     Raises:
-        NotARecording: a file is none, or has a time or a format that no call has, or they are not of one call; one line
-            that names it, or the calls.
+        NotARecording: a file is none, has a time or a format that no call has, or unpacks to far more than its size, or
+            they are not of one call; one line that names it, or the calls.
         OSError: a file cannot be read.
     """
-    parts = sorted((read_file(path, keys) for path in files), key=lambda part: part.header.began_at)
+    room = Room(sum(path.stat().st_size for path in files))
+    parts = sorted((_read_part(path, keys, room) for path in files), key=lambda part: part.header.began_at)
     first = parts[0].header
     if others := [part.header.call_id for part in parts if part.header.call_id != first.call_id]:
         raise NotARecording(f"recordings of different calls: {first.call_id} and {others[0]}")
@@ -76,13 +77,17 @@ def read_call(files: Sequence[Path], keys: Sequence[RecordKey] = ()) -> Recorded
 
 def read_file(path: Path, keys: Sequence[RecordKey] = ()) -> RecordedCall:
     """One file of a call, its entries in the order in which they were taken down. Raises as `read_call`."""
+    return _read_part(path, keys, Room(path.stat().st_size))
+
+
+def _read_part(path: Path, keys: Sequence[RecordKey], room: Room) -> RecordedCall:
     try:
         data = path.read_bytes()
-        header, rest = read(data, keys)
+        header, rest = read(data, keys, room)
         _check_header(header)
         entries: list[Recorded] = list(rest)
         timed = [entry for entry in entries if not isinstance(entry, RecordingHeader | RecordingEnd)]
-        later = read_after_end(data, keys, header.call_id)
+        later = read_after_end(data, keys, header.call_id, room)
         after_end = [Told(told.told_at - header.began_at, told.name, told.values) for told in later]
         _check_times([*timed, *after_end])
     except NotARecording as error:

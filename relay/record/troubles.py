@@ -4,6 +4,7 @@
 |--------------|--------------------------------------------------------------------------|
 | leg_lost     | a socket of the caller or of the assistant was lost                      |
 | no_assistant | a call with the assistant could not be made                              |
+| notes_lost   | the assistant was not told of keys that the caller pressed               |
 | hole         | the caller heard over 200 ms of silence in the middle of a word          |
 | false_alarm  | the assistant was cut by what was neither an interruption nor "uh-huh"   |
 | slow_answer  | over 4 s passed from the caller's last word to the assistant's next      |
@@ -23,6 +24,7 @@ _BY_EVENT = {
     "client.gone": "leg_lost",
     "assistant.unavailable": "no_assistant",
     "assistant.given_up": "no_assistant",
+    "assistant.notes_dropped": "notes_lost",
     "call.failed": "crash",
 }
 

@@ -147,6 +147,9 @@ def _of_events(call: RecordedCall) -> Iterator[BadMoment]:
             case Told(name="assistant.unavailable", values=values):
                 cause = f"{values['error']} ({values['code']})"
                 yield BadMoment(at_s, "a call with the assistant could not be made", cause, SERIOUS)
+            case Told(name="assistant.notes_dropped", values=values):
+                what = "the assistant was not told of everything that the caller pressed"
+                yield BadMoment(at_s, what, values["error"], SERIOUS)
             case Told(name="call.ended", values=values) if values["frames_stale"]:
                 frames = _number(values["frames_stale"], "frame")
                 what = f"{frames} of a turn that was cut had been sent all the same"

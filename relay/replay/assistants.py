@@ -40,10 +40,12 @@ class RecordedSocket:
         self._news.fire()
 
     def release(self) -> bool:
-        """A message has left; whether the call waited for that."""
-        waits, self._waits = self._waits, False
+        """A message has left; whether the call waited for that one, and not for a later one."""
+        if not (self._waits and self._gate.assistant_takes(self._connection, self._sent)):
+            return False
+        self._waits = False
         self._left.fire()
-        return waits
+        return True
 
     async def receive(self) -> str | bytes:
         await trio.lowlevel.checkpoint_if_cancelled()

@@ -128,6 +128,8 @@ class CallerSide:
     def assistant_takes_at_once(self, connection: int, number: int) -> bool:  # noqa: ARG002
         return True
 
+    assistant_takes = assistant_takes_at_once
+
     async def run(self, stage: ReplayStage) -> None:
         """Return each mark when its time has come."""
         while True:

@@ -230,6 +230,10 @@ class RecordedSteps:
                 return number
         return 0
 
+    def assistant_takes(self, connection: int, number: int) -> bool:
+        sent = self._to_assistant[connection]
+        return number < len(sent) and sent[number] == self._at
+
     def assistant_takes_at_once(self, connection: int, number: int) -> bool:
         sent = self._to_assistant[connection]
         index = sent[number] if number < len(sent) else len(self.entries)  # it was dead, and took no more

@@ -46,7 +46,10 @@ class WriteGate(Protocol):
         """How many messages leave before the next `clear`, whatever that takes back."""
 
     def assistant_takes_at_once(self, connection: int, number: int) -> bool:
-        """Whether the message of this number, from 0, to that connection leaves now."""
+        """Whether the message of this number, from 0, to that connection leaves now, before the driver says so."""
+
+    def assistant_takes(self, connection: int, number: int) -> bool:
+        """Whether it is the one that leaves as the driver says so."""
 
 
 class RecordedOutbox:

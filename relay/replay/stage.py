@@ -13,7 +13,7 @@ from relay.call.caller.classifier import Opinion
 from relay.call.caller.leg import CallerAudio, CallerEvent, CallerGone, Dropped, Heard, KeyPressed
 from relay.call.checkpoint import new_record
 from relay.call.playback.speaker import Burden
-from relay.call.report.events import WebhookAccepted, WebhookJoined
+from relay.call.report.assistant_events import WebhookAccepted, WebhookJoined
 from relay.call.services import Services
 from relay.config import Config
 from relay.errors import AssistantUnavailable, CannotReplay, LegLost, MessageUnsupported, RemoteProtocolError
@@ -88,6 +88,9 @@ class ReplayStage:
                 self.call.hear(CallerAudio(stamp_ms, data, self.clock_s + at_s, missing))
             case MarkReturned(_, turn, position_ms):
                 self._receive(Heard(turn, position_ms))
+            case CallerNote(_, "key", (_,)):
+                self.call.checkpoint.stop()  # the next process had the call already, and the key was lost
+                self._receive(KeyPressed(KEY))
             case CallerNote():
                 self._receive(_event(entry))
             case CallerLent(_, joins_frames):

@@ -3,6 +3,6 @@
 from relay.state.opening import open_store
 from relay.state.record import CallRecord, KeptToken
 from relay.state.store import StateStore
-from relay.state.write_behind import WriteBehind
+from relay.state.write_behind import OnTaken, WriteBehind
 
-__all__ = ["CallRecord", "KeptToken", "StateStore", "WriteBehind", "open_store"]
+__all__ = ["CallRecord", "KeptToken", "OnTaken", "StateStore", "WriteBehind", "open_store"]

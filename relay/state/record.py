@@ -14,6 +14,9 @@ from relay.logic.assistant.conversation import Turn
 from relay.logic.browser.kept_session import KeptSession
 from relay.logic.caller.reattach import ReattachRules
 
+HIDDEN_NOTE = '{"type":"add-message"}'
+"""In the place of one that may say which key was pressed."""
+
 
 @dataclass(frozen=True, slots=True)
 class KeptToken:
@@ -44,6 +47,8 @@ class CallRecord:
     """What each call with the assistant is told of the caller; personal data."""
     conversation: tuple[Turn, ...] = ()
     """The conversation as far as the caller has heard it; empty when the call is over."""
+    notes: tuple[str, ...] = field(default=(), repr=False)
+    """Messages that no assistant has answered to, as keys that the caller pressed: the next one is told them."""
     policy: ReattachRules = field(default_factory=ReattachRules)
     """How often the caller's stream may be attached again, and how long it is waited for: what the call began with."""
     reattached_at: tuple[float, ...] = ()
@@ -77,9 +82,11 @@ class CallRecord:
         )
 
     def without_secrets(self) -> dict[str, Any]:
-        """Return the record as plain values, as `from_plain` takes them: without tokens, `variables` and `session`."""
+        """Return the record as plain values, as `from_plain` takes them: without tokens, `variables` and `session`, and
+        of the notes only how many there are."""
         secret = {"tokens", "variables", "session"}
-        return {name: value for name, value in msgspec.to_builtins(self).items() if name not in secret}
+        plain = {name: value for name, value in msgspec.to_builtins(self).items() if name not in secret}
+        return {**plain, "notes": [HIDDEN_NOTE] * len(self.notes)}
 
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> "CallRecord":

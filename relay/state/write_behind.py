@@ -30,16 +30,18 @@ _DOUBLINGS_MAX = 5  # five reach the longest pause; more would make a huge numbe
 PENDING_MAX = 2000
 """Calls whose newest record is not written: those that live, and those that ended while the store was down."""
 
+OnTaken = Callable[[str, CallRecord | None], None]
+
 log = structlog.get_logger(__name__)
 
 
 class WriteBehind:
     """Writes the newest record of each call. `run` is the one task that does it, and it keeps this process's lease.
 
-    `on_taken` is called with the CallSid of a call that another process has taken over: it must end here without a word
-    to the caller. That is known with the next beat, and with the next record that is to be written. What the store has
-    forgotten, as a Redis that was started again does, or stamped by a clock that was set, is written again with the
-    next beat.
+    `on_taken` is called with the CallSid of a call that another process has taken over, and the record of it that was
+    written last, if one was: it must end here without a word to the caller. That is known with the next beat, and with
+    the next record that is to be written. What the store has forgotten, as a Redis that was started again does, or
+    stamped by a clock that was set, is written again with the next beat.
     """
 
     def __init__(
@@ -47,7 +49,7 @@ class WriteBehind:
         store: StateStore,
         metrics: Metrics,
         *,
-        on_taken: Callable[[str], None],
+        on_taken: OnTaken,
         rng: Random | None = None,
         pending_max: int = PENDING_MAX,
     ) -> None:
@@ -155,10 +157,10 @@ class WriteBehind:
 
     def _let_go(self, record: CallRecord) -> None:
         log.warning("state.taken", call_id=record.call_id, call_sid=record.call_sid)
-        self._live.pop(record.call_sid, None)
+        written = self._live.pop(record.call_sid, None)
         self._pending.pop(record.call_sid, None)
         self._written.fire()
-        self._on_taken(record.call_sid)
+        self._on_taken(record.call_sid, written)
 
     def _pause_s(self) -> float:
         """Exponential with full jitter, as in `relay.logic.assistant.backoff`, without an end."""

@@ -16,14 +16,15 @@ from relay.call.checkpoint import (
     Checkpoints,
     new_record,
 )
-from relay.call.report.events import Dialing, Said, Speech
+from relay.call.report.assistant_events import Dialing, Said
+from relay.call.report.events import Speech
 from relay.config import ReconnectConfig, SessionConfig
 from relay.errors import StateUnavailable
 from relay.logic.assistant.conversation import Turn
 from relay.logic.caller.reattach import ReattachRules
 from relay.logic.end_reason import REFUTABLE, EndReason
 from relay.metrics import Metrics
-from relay.state import CallRecord, KeptToken, StateStore
+from relay.state import CallRecord, KeptToken, OnTaken, StateStore
 from relay.state.memory import MemoryBackend, MemoryTables
 from relay.state.store import inline
 from tests.support.assistant_parts import RecordingReport
@@ -41,7 +42,7 @@ class Rig:
 
     forwarder: Any = field(
         default_factory=lambda: SimpleNamespace(
-            assistant="main", assistant_call_id="vapi-1", handed_to="a-2", variables={"plan": "gold"}
+            assistant="main", assistant_call_id="vapi-1", handed_to="a-2", variables={"plan": "gold"}, notes=("a note",)
         )
     )
     said: tuple[Turn, ...] = ()
@@ -93,6 +94,7 @@ async def test_the_record_has_all_that_another_process_needs(autojump_clock: Moc
             handed_to="a-2",
             variables={"plan": "gold"},
             conversation=(Turn("user", "hello"),),
+            notes=("a note",),
             policy=RULES,
             reattached_at=(15.0,),
             tokens=(TOKEN,),
@@ -196,14 +198,22 @@ class Backend(MemoryBackend):
         return super().save(call_sid, data, expires_at)
 
 
+def told(taken: list[str]) -> OnTaken:
+    def tell(sid: str, stored: CallRecord | None) -> None:
+        assert stored is not None
+        taken.append(sid)
+
+    return tell
+
+
 def ways(tables: MemoryTables, taken: list[str], metrics: Metrics) -> tuple[Backend, StateStore, Checkpoints]:
     backend = Backend("first", tables, wall=trio.current_time)
     store = StateStore(backend, metrics, executor=inline)
-    return backend, store, Checkpoints(store, metrics, taken=taken.append)
+    return backend, store, Checkpoints(store, metrics, taken=told(taken))
 
 
 async def test_without_a_store_nothing_is_kept_and_nothing_waits() -> None:
-    checkpoints = Checkpoints(None, Metrics(), taken=lambda _: None)
+    checkpoints = Checkpoints(None, Metrics(), taken=lambda *_: None)
     with trio.fail_after(1):
         await checkpoints.run()
         await checkpoints.stored("CA1")

@@ -121,7 +121,32 @@ def test_an_event_without_what_belongs_to_it_ends_with_status_2_and_one_line(eve
     result = relay_report(path, "--html", tmp_path / "x.html")
 
     assert result.exit_code == 2
-    assert one_line(result).startswith(f"relay: {path}: no report can be made of it: KeyError: ")
+    assert one_line(result).startswith(f"relay: {path}: a recording with {event} as no call has it: ")
+
+
+def test_a_fault_of_the_report_itself_is_seen(recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is none of the file's, and whoever mends it needs to know where it came from."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise LookupError
+
+    monkeypatch.setattr("relay.commands.report.timeline", fail)
+    result = relay_report(recording, "--html", tmp_path / "x.html")
+
+    assert isinstance(result.exception, LookupError)
+
+
+def test_a_call_that_the_memory_does_not_hold_ends_with_status_2_and_one_line(
+    recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("relay.commands.report.timeline", fail)
+    result = relay_report(recording, "--html", tmp_path / "x.html")
+
+    assert result.exit_code == 2
+    assert "too little memory" in one_line(result)
 
 
 KEY, OTHER = (b64encode(bytes(range(n, n + 32))).decode() for n in (1, 2))

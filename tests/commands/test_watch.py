@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from relay.call.call import Call
-from relay.call.report.events import Said
+from relay.call.report.assistant_events import Said
 from relay.commands import watch
 from relay.logic.end_reason import EndReason
 from relay.watch.admin_client import RelayRefused, RelayUnreachable, ServerEvent

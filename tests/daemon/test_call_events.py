@@ -10,7 +10,9 @@ import h11
 import pytest
 import trio
 
-from relay.call.report.events import CallerSpoke, FalseAlarm, Interrupted, PlayoutHole, Said, Speech, Trouble
+from relay.call.report.assistant_events import Said
+from relay.call.report.events import CallerSpoke, Speech, Trouble
+from relay.call.report.interruption_events import FalseAlarm, Interrupted, PlayoutHole
 from relay.call.report.listeners import LISTENERS_MAX
 from relay.config import LimitsConfig
 from relay.daemon import call_events

@@ -7,7 +7,7 @@ import trio
 
 from relay.call.browser import session as browser_session
 from relay.call.caller_line import MALFORMED_BURST
-from relay.call.report.events import Said
+from relay.call.report.assistant_events import Said
 from relay.config import BargeInConfig, ClientConfig, JitterConfig, LimitsConfig
 from relay.daemon import client_polling
 from relay.logic.end_reason import EndReason

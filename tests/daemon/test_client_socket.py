@@ -13,7 +13,8 @@ from trio_websocket import ConnectionClosed
 
 from relay.call.browser import session as browser_session
 from relay.call.caller_line import MALFORMED_BURST
-from relay.call.report.events import Said, Speech, StateChanged
+from relay.call.report.assistant_events import Said
+from relay.call.report.events import Speech, StateChanged
 from relay.config import ClientConfig, LimitsConfig
 from relay.daemon import client_socket
 from relay.daemon.client_socket import ClientConnection

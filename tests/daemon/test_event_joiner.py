@@ -10,7 +10,7 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from relay.call.report.events import WebhookAccepted, WebhookJoined
+from relay.call.report.assistant_events import WebhookAccepted, WebhookJoined
 from relay.config import EventsConfig, RecordConfig, StateConfig, TransferConfig
 from relay.daemon import event_joiner, vapi_webhooks
 from relay.metrics import Metrics

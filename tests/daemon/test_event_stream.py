@@ -4,7 +4,9 @@ import json
 
 import pytest
 
-from relay.call.report.events import AssistantLost, CallEvent, HandedOff, InterruptionSettled, Said, StateChanged
+from relay.call.report.assistant_events import AssistantLost, HandedOff, Said
+from relay.call.report.events import CallEvent, StateChanged
+from relay.call.report.interruption_events import InterruptionSettled
 from relay.call.report.listeners import CallNews
 from relay.daemon.event_stream import news_block
 

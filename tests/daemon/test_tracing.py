@@ -10,7 +10,8 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from relay.call.report.events import CallEnded, CallEvent, CallStarted, DialFailed, Dialing, Speech
+from relay.call.report.assistant_events import DialFailed, Dialing
+from relay.call.report.events import CallEnded, CallEvent, CallStarted, Speech
 from relay.call.report.listeners import CallNews
 from relay.call.report.spans import TracedSpan
 from relay.config import TracingConfig

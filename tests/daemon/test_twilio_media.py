@@ -430,6 +430,36 @@ async def test_a_newer_stream_of_the_same_call_takes_its_place() -> None:
             assert await close_code(new) == 1000
 
 
+def key(digit: str, number: int) -> str:
+    body = {"track": "inbound_track", "digit": digit}
+    return json.dumps({"event": "dtmf", "sequenceNumber": str(number), "streamSid": STREAM_SID, "dtmf": body})
+
+
+async def test_keys_that_were_still_on_their_way_on_the_older_stream_reach_the_assistant_once() -> None:
+    async with open_front() as rig:
+        first, second = await rig.token(), await rig.token()
+        async with rig.socket() as old, rig.socket() as new:
+            await old.send(start(first))
+            await old.send(key("1", 2))
+            with trio.fail_after(20):
+                await rig.inner.connected.wait()
+                await new.send(start(second, stream="MZ" + "e" * 32))
+                while not rig.metric("relay_reconnects_total", leg="caller", result="ok"):  # noqa: ASYNC110
+                    await trio.sleep(0.01)
+                for message in ("nonsense", key("2", 3), audio(), key("3", 5)):
+                    await old.send(message)
+                await old.send(stop())
+                assert await close_code(old) == 1000
+                await new.send(key("4", 2))
+                told: list[str] = []
+                while len(told) < 4:
+                    said = await rig.inner.peers[0].receive()
+                    told += [said] if isinstance(said, str) else []
+
+            assert rig.calls.find(SID) is not None, "the older stream ends, and not the call"
+            assert [json.loads(it)["message"]["content"].split()[3] for it in told] == ["1", "2", "3", "4"]
+
+
 @pytest.mark.parametrize("end", ["stop", "lose", "close", "bad token", "nonsense"])
 async def test_twenty_sockets_leave_nothing_behind(end: str) -> None:
     async with open_front(front_config(reconnect=ReconnectConfig(reattach_grace_s=0))) as rig:

@@ -51,6 +51,15 @@ def test_the_wait_for_an_answer_is_divided_by_whose_it_was(
     assert answer.felt_ms == ours_ms + assistant_ms + (network_ms or 0)
 
 
+def test_audio_of_the_assistant_that_was_cut_within_samples_is_put_together() -> None:
+    """Nothing in it is louder than silence, and each half by itself would be."""
+    faint = b"\xff\xff\x00\x00" * 160
+    halves = [came(2.3, data=faint[:321]), came(2.32, data=faint[321:])]
+    answer = only(*FORWARDED, *halves, came(2.8, data=LOUD[:-1]), *sent(2.9, 5))
+
+    assert (answer.ours_ms, answer.assistant_ms) == (100, 800)
+
+
 def test_the_time_in_which_the_assistant_is_away_is_not_the_relays() -> None:
     lost = told(1.5, "assistant.lost", error="no pong", close_code=None)
     back = told(4.0, "assistant.reconnected", gap_ms=2500.0, replayed_ms=0, dropped_ms=0, attempt=1)

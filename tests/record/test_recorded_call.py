@@ -2,14 +2,16 @@
 
 import math
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from relay.errors import NotARecording
-from relay.record.entries import FromCaller
-from relay.record.recorded_call import read_call
+from relay.record.entries import ENTRY_BYTES, ClearSent, FromCaller, ToldAfterEnd
+from relay.record.file_format import HEAD, BlockEncoder, part_after_end
+from relay.record.recorded_call import read_call, read_file
 from tests.support.recordings_of_calls import attached, ended, header, told, write_recording
 
 
@@ -87,3 +89,64 @@ def test_files_that_a_clock_which_was_set_has_put_too_far_apart_are_refused(tmp_
 
     with pytest.raises(NotARecording, match="began 999999000 s apart"):
         read_call(files)
+
+
+@pytest.fixture
+def little_room(monkeypatch: pytest.MonkeyPatch) -> int:
+    """So many bytes of audio may there be of a call whose files are small."""
+    monkeypatch.setattr("relay.record.file_format.UNPACKED_MAX_BYTES", room_bytes := 4_000_000)
+    return room_bytes
+
+
+def packed(path: Path, blocks: int, block_bytes: int) -> Path:
+    """A recording with so many blocks of silence, which take next to nothing."""
+    encoder = BlockEncoder()
+    silent = encoder.block([FromCaller(1.0, None, 0, bytes(block_bytes))])
+    path.write_bytes(HEAD + encoder.block([header()]) + silent * blocks)
+    return path
+
+
+def test_a_small_file_that_would_fill_the_memory_is_refused_and_one_that_would_not_is_read(
+    little_room: int, tmp_path: Path
+) -> None:
+    half = little_room // 2
+    fits, bomb = packed(tmp_path / "fits", 1, half), packed(tmp_path / "bomb", 2, half)
+    assert bomb.stat().st_size < 2000
+
+    assert len(read_call([fits]).entries) == 1
+    for read in (read_file, lambda path: read_call([path])):
+        with pytest.raises(
+            NotARecording, match="bomb: a recording with more in its blocks than a file of its size has"
+        ):
+            read(bomb)
+
+
+def test_the_files_of_a_call_share_the_room(little_room: int, tmp_path: Path) -> None:
+    files = [packed(tmp_path / name, 1, little_room // 2) for name in "ab"]
+
+    with pytest.raises(NotARecording, match="more in its blocks"):
+        read_call(files)
+
+
+def test_entries_take_room_however_little_each_holds(little_room: int, tmp_path: Path) -> None:
+    many = [ClearSent(1.0)] * (little_room // ENTRY_BYTES + 1)
+
+    with pytest.raises(NotARecording, match="more in its blocks"):
+        read_file(write_recording(tmp_path / "x", many))
+
+
+def test_what_was_added_when_the_file_was_closed_takes_room_too(little_room: int, tmp_path: Path) -> None:
+    path = packed(tmp_path / "x", 1, little_room // 2)
+    told_later = ToldAfterEnd(
+        header().began_at, header().call_id, "webhook.accepted", {"type": "x" * (little_room // 2)}
+    )
+    path.write_bytes(path.read_bytes() + part_after_end(told_later, None))
+
+    with pytest.raises(NotARecording, match="more in its blocks"):
+        read_file(path)
+
+
+def test_a_large_file_may_hold_more(little_room: int, tmp_path: Path) -> None:
+    noise = [FromCaller(1.0, None, 0, Random(1).randbytes(little_room // 2))] * 2
+
+    assert len(read_file(write_recording(tmp_path / "x", noise)).entries) == 2

@@ -31,6 +31,7 @@ def sound(at_s: float) -> Happens:
         ([event("client.gone")], ["leg_lost"]),
         ([event("assistant.unavailable")], ["no_assistant"]),
         ([event("assistant.given_up")], ["no_assistant"]),
+        ([event("assistant.notes_dropped")], ["notes_lost"]),
         ([event("playout.hole", hole_ms=200.0)], []),
         ([event("playout.hole", hole_ms=200.1)], ["hole"]),
         ([event("bargein.false", by="assistant")], ["false_alarm"]),

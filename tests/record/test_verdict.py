@@ -82,6 +82,10 @@ LOST = [
             "At 00:05.0 a call with the assistant could not be made: 500 (VAPI_SERVER_ERROR).",
         ),
         (
+            [told(5.0, "assistant.notes_dropped", code="NOTES_FULL", error="more than 32 waited")],
+            "At 00:05.0 the assistant was not told of everything that the caller pressed: more than 32 waited.",
+        ),
+        (
             [told(5.0, "assistant.given_up", attempts=4)],
             "At 00:05.0 no assistant could be had: given up after 4 tries.",
         ),

@@ -25,6 +25,21 @@ async def test_a_message_to_an_assistant_waits_for_its_time() -> None:
     assert socket.send_now(b"y")
 
 
+async def test_a_message_that_left_at_once_does_not_let_the_one_behind_it_go() -> None:
+    gate = OpenedByHand(open_=True)
+    socket = RecordedSocket(1, gate)
+    assert socket.send_now(b"x")
+    gate.open = False
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(socket.send, b"y")
+        await wait_all_tasks_blocked()
+        assert not socket.release()
+        await wait_all_tasks_blocked()
+        assert nursery.child_tasks
+        gate.leaves = 1
+        assert socket.release()
+
+
 async def test_dials_come_to_what_they_came_to_in_their_order() -> None:
     connections = RecordedConnections(OpenedByHand())
     placer = RecordedPlacer(connections)

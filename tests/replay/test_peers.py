@@ -17,6 +17,8 @@ class OpenedByHand:
     def __init__(self, *, in_hand: int = 0, open_: bool = False) -> None:
         self.open = open_
         self.left: list[str | bytes] = []
+        self.leaves = 0
+        """The number of the message to an assistant that leaves."""
         self._in_hand = in_hand
 
     def caller_takes_at_once(self) -> bool:
@@ -30,6 +32,9 @@ class OpenedByHand:
 
     def assistant_takes_at_once(self, connection: int, number: int) -> bool:
         return self.open
+
+    def assistant_takes(self, connection: int, number: int) -> bool:
+        return number == self.leaves
 
 
 async def test_what_is_put_for_the_caller_leaves_when_the_driver_says_so() -> None:

@@ -133,7 +133,7 @@ async def test_a_call_is_taken_over_after_the_clock_of_the_place_was_set(hours: 
         StateStore(MemoryBackend(name, tables, wall=clock), Metrics(), executor=inline) for name in ("one", "two")
     )
     async with trio.open_nursery() as nursery:
-        behind = WriteBehind(one, Metrics(), on_taken=pytest.fail)
+        behind = WriteBehind(one, Metrics(), on_taken=lambda sid, _: pytest.fail(sid))
         nursery.start_soon(behind.run)
         await trio.sleep(1)
         behind.note(record(expires_at=trio.current_time() + 600))
@@ -156,7 +156,7 @@ async def test_a_place_that_begins_anew_under_a_clock_that_was_set_has_the_calls
     async with trio.open_nursery() as nursery:
         with closing(SqliteBackend("one", path)) as backend:
             store = StateStore(backend, Metrics(), executor=inline)
-            behind = WriteBehind(store, Metrics(), on_taken=pytest.fail)
+            behind = WriteBehind(store, Metrics(), on_taken=lambda sid, _: pytest.fail(sid))
             nursery.start_soon(behind.run)
             behind.note(record(expires_at=trio.current_time() + 600))
             await behind.written("CA1")

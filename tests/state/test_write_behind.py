@@ -48,9 +48,14 @@ class Rig:
         self.metrics = Metrics()
         self.store = StateStore(place, self.metrics, executor=inline)
         self.taken: list[str] = []
+        self.stored: CallRecord | None = None
         self.behind = WriteBehind(
-            self.store, self.metrics, on_taken=self.taken.append, rng=Random(1), pending_max=pending_max
+            self.store, self.metrics, on_taken=self.note_taken, rng=Random(1), pending_max=pending_max
         )
+
+    def note_taken(self, sid: str, stored: CallRecord | None) -> None:
+        self.taken.append(sid)
+        self.stored = stored
 
     def note(self, sid: str, number: float) -> None:
         self.behind.note(
@@ -155,6 +160,8 @@ async def test_a_call_that_another_process_took_is_reported_and_written_no_more(
             await wait_all_tasks_blocked()
 
         assert rig.taken == ["CA1"]
+        assert rig.stored is not None
+        assert rig.stored.started_at == 1, "what the other has, and not what could not be written"
         assert [line["event"] for line in logs] == ["state.taken"]
         assert rig.pending == 0
         assert {sid: row.owner for sid, row in tables.rows.items()} == {"CA1": "two", "CA2": "one"}

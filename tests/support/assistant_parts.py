@@ -50,4 +50,4 @@ def assistant_parts(audio_format: AudioFormat = TELEPHONE, **sections: Any) -> P
     replay = ReplayLog(known.reconnect.replay_max_ms, known.reconnect.replay_speed)
     dialogue = Dialogue(Sentences(replay, known.reconnect.unanswered_s))
     playback = Playback(audio_format, TELEPHONE, known, dialogue, report)
-    return Parts(known, metrics, report, replay, dialogue, playback, Outgoing(replay, audio_format, report.counts))
+    return Parts(known, metrics, report, replay, dialogue, playback, Outgoing(replay, audio_format, report))

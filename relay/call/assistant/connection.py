@@ -39,7 +39,7 @@ from relay.call.assistant.incoming import Incoming
 from relay.call.assistant.outgoing import Outgoing
 from relay.call.assistant.placer import CallPlacer
 from relay.call.assistant.pump import Opening, Pump
-from relay.call.report.events import AssistantLost, AssistantReady, DialFailed, Dialing, FormatAdopted
+from relay.call.report.assistant_events import AssistantLost, AssistantReady, DialFailed, Dialing, FormatAdopted
 from relay.call.report.report import Report
 from relay.config import Config
 from relay.errors import AssistantUnavailable, LegClosed, LegLost

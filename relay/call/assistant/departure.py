@@ -23,7 +23,7 @@ import trio
 
 from relay.call.assistant.outgoing import Outgoing
 from relay.call.playback.playback import LOOK_AGAIN_MS, Playback
-from relay.call.report.events import HangUpAsked, TransferAccepted, TransferRefused
+from relay.call.report.assistant_events import HangUpAsked, TransferAccepted, TransferRefused
 from relay.call.report.report import Report
 from relay.config import TransferConfig
 from relay.logic.end_reason import EndReason

@@ -47,7 +47,7 @@ from relay.call.assistant.pool import AssistantPool
 from relay.call.assistant.pump import Opening
 from relay.call.playback.dialogue import Dialogue
 from relay.call.playback.playback import Playback
-from relay.call.report.events import (
+from relay.call.report.assistant_events import (
     AssistantChanged,
     AssistantGivenUp,
     AssistantHungUp,
@@ -139,6 +139,11 @@ class Forwarder:
     def handed_to(self) -> str | None:
         """The id of the assistant to which `assistant` has handed the conversation, if it has."""
         return self._handed.get(self.assistant)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The messages that a new call with the assistant is to be told."""
+        return self._outgoing.untold
 
     def take_over(self, assistant: str, lost_call_id: str, handed_to: str | None) -> None:
         """Before `run`: the conversation was another process's, whose call with the assistant is lost."""

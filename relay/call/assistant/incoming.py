@@ -7,7 +7,8 @@ import trio
 
 from relay.call.playback.dialogue import Dialogue
 from relay.call.playback.playback import Playback
-from relay.call.report.events import AssistantHungUp, HandedOff, Said, Speech, UnknownMessage
+from relay.call.report.assistant_events import AssistantHungUp, HandedOff, Said, UnknownMessage
+from relay.call.report.events import Speech
 from relay.call.report.report import Report
 from relay.errors import LegLost, RemoteProtocolError
 from relay.logic.assistant.liveness import Liveness

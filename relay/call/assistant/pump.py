@@ -146,7 +146,10 @@ class Pump:
     def _note_written(self, message: str | bytes) -> None:
         if self._recording is not None:
             self._recording.to_assistant(message, self._incoming.number)
-        if isinstance(message, bytes):
+        if isinstance(message, str):
+            if self.has_floor:
+                self._outgoing.note_sent()
+        else:
             self._counts.frame("assistant", "up")
             if (delay_s := self._outgoing.audio_sent()) is not None:
                 self._counts.frame_delay("up", delay_s)

@@ -25,6 +25,7 @@ from structlog.contextvars import bound_contextvars
 from relay.call.browser.leg import BrowserLeg
 from relay.call.browser.spoken import Spoken
 from relay.call.call import Call
+from relay.call.report.assistant_events import Said, TransferRefused
 from relay.call.report.events import (
     BadAssistantMessage,
     BrowserGone,
@@ -33,13 +34,12 @@ from relay.call.report.events import (
     CallerCutOff,
     CallerNotBack,
     CallEvent,
-    FalseAlarm,
-    Said,
+    NotesDropped,
     Speech,
     StateChanged,
-    TransferRefused,
     Trouble,
 )
+from relay.call.report.interruption_events import FalseAlarm
 from relay.errors import RequestRefused
 from relay.logic.browser.kept_session import KeptSession
 from relay.logic.end_reason import EndReason
@@ -221,7 +221,7 @@ class BrowserSession:
                     self.leg.outbox.tell(browser_down.state(status, reason))
                 if status == "ended":
                     self._ended.set()
-            case BadAssistantMessage():
+            case BadAssistantMessage() | NotesDropped():
                 pass
             case CallerCutOff(code=code, error=error):
                 self.leg.outbox.tell(browser_down.error(code, error))

@@ -102,10 +102,9 @@ class VadStream:
     ) -> None:
         self.state = state
         self.pending: deque[tuple[Window, float]] = deque()
-        self.skipped = skipped
-        """To be called for each window that the model did not judge."""
         self._wake = wake
         self._judged = judged
+        self._skipped = skipped
         self._context = copy_context()
         self._closed = False
         self._failure: Exception | None = None
@@ -117,7 +116,7 @@ class VadStream:
         waiting = len(self.pending)
         if waiting == BURST_MAX or (waiting >= PENDING_MAX and now >= self.pending[0][1] + PENDING_MAX_S):
             self.pending.popleft()
-            self.skipped()
+            self._skipped()
         self.pending.append((window, now))
         self._wake(self)
 
@@ -126,10 +125,17 @@ class VadStream:
 
         If it fails at that, neither the lane nor another call does: see `raise_failure`.
         """
+        self._tell(partial(self._judged, scored))
+
+    def skip(self) -> None:
+        """Tell the call that there is no answer for a window. As `deliver`."""
+        self._tell(self._skipped)
+
+    def _tell(self, tell: Callable[[], None]) -> None:
         if self._closed or self._failure is not None:
             return
         try:
-            self._context.run(self._judged, scored)
+            self._context.run(tell)
         except Exception as failure:  # noqa: BLE001 - raised again where it belongs
             self._failure = failure
             self._failed.fire()
@@ -222,32 +228,44 @@ class VadEngine:
             if stream.pending:
                 self._ready[stream] = None  # behind those that were not in this batch
         windows = [window.samples for window, _ in batch]
-        states = [stream.state for stream in streams]
-        probabilities = await self._score(windows, states, in_place=in_place)
-        bounds = self._probe.bounds(states) if self._probe else [math.inf] * len(states)
+        answers = await self._judge(windows, [stream.state for stream in streams])
         now = trio.current_time()
-        for stream, (window, submitted_at), level, probability, bound in zip(
-            streams, batch, levels_dbfs(windows), probabilities, bounds, strict=True
-        ):
+        for stream, (window, submitted_at), answer in zip(streams, batch, answers, strict=True):
             self._metrics.vad_delay.observe(now - submitted_at)
-            if math.isnan(probability):
-                stream.skipped()
+            if answer is None:
+                stream.skip()
             else:
-                stream.deliver(Scored(window, level, probability, bound))
+                stream.deliver(Scored(window, *answer))
 
-    async def _score(
-        self, windows: list[NDArray[np.int16]], states: list[SileroState], *, in_place: bool
-    ) -> list[float]:
-        judge = partial(self._model.run, windows, states, self._gain_db)
+    async def _judge(
+        self, windows: list[NDArray[np.int16]], states: list[SileroState]
+    ) -> Sequence[tuple[float, float, float] | None]:
+        """The level, the probability and the bound of each window; None where there is no answer.
+
+        When a batch fails each of its windows is tried alone, so that a call costs nobody else an answer.
+        """
         try:
-            probabilities = self._judge_in_place(judge) if in_place else await self._executor(judge)
+            answers = await self._judge_at_once(windows, states)
         except Exception:
+            if len(windows) > 1:
+                alone = zip(windows, states, strict=True)
+                return [answer for window, state in alone for answer in await self._judge([window], [state])]
             if not self._failing:
-                log.exception("vad.failed", windows=len(windows), repeats=())
+                log.exception("vad.failed", repeats=())
             self._failing = True
-            return [math.nan] * len(windows)
+            return [None]
         self._failing = False
-        return probabilities
+        return answers
+
+    async def _judge_at_once(
+        self, windows: list[NDArray[np.int16]], states: list[SileroState]
+    ) -> list[tuple[float, float, float]]:
+        levels = levels_dbfs(windows)
+        judge = partial(self._model.run, windows, states, self._gain_db)
+        in_place = self._in_place and trio.current_time() >= self._worker_until
+        probabilities = self._judge_in_place(judge) if in_place else await self._executor(judge)
+        bounds = self._probe.bounds(states) if self._probe else [math.inf] * len(states)
+        return list(zip(levels, probabilities, bounds, strict=True))
 
     def _judge_in_place(self, judge: Callable[[], list[float]]) -> list[float]:
         began_s = time.thread_time()

@@ -15,7 +15,7 @@ only then.
 from dataclasses import dataclass
 from typing import Literal
 
-from relay.call.report.events import (
+from relay.call.report.interruption_events import (
     CallerSilenced,
     FalseAlarm,
     Interrupted,

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import trio
 
 from relay.call.caller.leg import CallerLeg, CallerOutbox
-from relay.call.report.events import PlayoutHole
+from relay.call.report.interruption_events import PlayoutHole
 from relay.call.report.report import Report
 from relay.config import JitterConfig
 from relay.errors import LegLost

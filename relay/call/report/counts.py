@@ -3,9 +3,14 @@
 from collections import Counter
 from itertools import product
 
-from relay.call.report.events import (
+from relay.call.report.assistant_events import (
     AssistantChanged,
     AssistantReconnected,
+    ReconnectFailed,
+    TransferAccepted,
+    TransferRefused,
+)
+from relay.call.report.events import (
     BrowserReattached,
     CallEnded,
     CallerEchoFound,
@@ -13,14 +18,8 @@ from relay.call.report.events import (
     CallerReattached,
     CallEvent,
     CallStarted,
-    FalseAlarm,
-    InterruptionSettled,
-    PauseTakenBack,
-    PlayoutHole,
-    ReconnectFailed,
-    TransferAccepted,
-    TransferRefused,
 )
+from relay.call.report.interruption_events import FalseAlarm, InterruptionSettled, PauseTakenBack, PlayoutHole
 from relay.media.frames import FRAME_MS
 from relay.metrics import DIRECTIONS, LEGS, Metrics
 
@@ -36,6 +35,7 @@ class Counts:
         self._frames = dict.fromkeys(product(LEGS, DIRECTIONS), 0)
         self._dropped: Counter[str] = Counter()
         self._invented: Counter[str] = Counter()
+        self._notes_dropped: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
         self._reconnects: Counter[str] = Counter()
         self._changes = 0
@@ -102,6 +102,13 @@ class Counts:
             self._dropped[cause] += frames
             self._metrics.frames_dropped[cause,] += frames
 
+    def notes_dropped(self, code: str, notes: int) -> bool:
+        """So many text messages will not reach the assistant; True for the first with this code."""
+        is_first = code not in self._notes_dropped
+        self._notes_dropped[code] += notes
+        self._metrics.notes_dropped.labels(code).inc(notes)
+        return is_first
+
     def again(self, frames: int) -> None:
         """The assistant had got these, and gets them again after a loss."""
         self._again += frames
@@ -138,6 +145,7 @@ class Counts:
             "frames_stale": self._stale,
             "frames_dropped": dict(self._dropped),
             "frames_invented": dict(self._invented),
+            "notes_dropped": dict(self._notes_dropped),
             "reconnects": dict(self._reconnects),
             "planned_changes": self._changes,
             "protocol_errors": dict(self._errors),

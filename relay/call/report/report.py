@@ -4,7 +4,7 @@ listeners, and an entry of the recording."""
 import structlog
 
 from relay.call.report.counts import Counts
-from relay.call.report.events import BadAssistantMessage, BadCallerMessage, CallEvent
+from relay.call.report.events import BadAssistantMessage, BadCallerMessage, CallEvent, NotesDropped
 from relay.call.report.listeners import Listeners
 from relay.call.report.status import CallStatus
 from relay.errors import RemoteProtocolError
@@ -44,6 +44,11 @@ class Report:
         self.counts.dropped("malformed")
         if self.counts.protocol_error("caller", error.code):
             self.tell(BadCallerMessage("caller", error.code, str(error)))
+
+    def notes_dropped(self, code: str, error: str, notes: int = 1) -> None:
+        """Count text messages that the assistant will not get; the first for this reason in a call is told."""
+        if notes and self.counts.notes_dropped(code, notes):
+            self.tell(NotesDropped(code, error))
 
     def bad_assistant_message(self, error: RemoteProtocolError) -> None:
         """As `bad_caller_message`."""

@@ -20,11 +20,15 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-from relay.call.report.events import (
+from relay.call.report.assistant_events import (
     AssistantGivenUp,
     AssistantLost,
     AssistantReady,
     AssistantReconnected,
+    DialFailed,
+    Dialing,
+)
+from relay.call.report.events import (
     BrowserLost,
     BrowserReattached,
     CallEnded,
@@ -32,17 +36,12 @@ from relay.call.report.events import (
     CallerNotBack,
     CallerPaused,
     CallerReattached,
-    CallerSilenced,
     CallerSpoke,
     CallEvent,
     CallStarted,
-    DialFailed,
-    Dialing,
-    FalseAlarm,
-    Interrupted,
-    InterruptionSettled,
     Speech,
 )
+from relay.call.report.interruption_events import CallerSilenced, FalseAlarm, Interrupted, InterruptionSettled
 
 SpanName = Literal["call", "dial", "reconnect", "turn", "interruption"]
 Attribute = str | int | float | bool

@@ -13,7 +13,7 @@ from relay.call.assistant.incoming import Incoming
 from relay.call.assistant.placer import CallPlacer, open_call_placer
 from relay.call.assistant.pool import AssistantPool
 from relay.call.assistant.pump import Opening
-from relay.call.report.events import AssistantLost, AssistantReady, DialFailed
+from relay.call.report.assistant_events import AssistantLost, AssistantReady, DialFailed
 from relay.config import ReconnectConfig
 from relay.errors import AssistantUnavailable, LegLost
 from relay.logic.assistant.breaker import BreakerState

@@ -91,13 +91,16 @@ async def test_a_key_reaches_the_assistant_and_the_log_does_not_say_which(autoju
 async def test_keys_pressed_before_the_assistant_is_there_wait_and_are_bounded(autojump_clock: MockClock) -> None:
     async with open_rig() as rig:
         rig.dialer.answer_after_s = 2.0
-        phone = await rig.attach(rig.ring())
+        call = rig.ring()
+        phone = await rig.attach(call)
         for number in range(NOTES_MAX + 8):
             phone.press(str(number % 10))
         assistant = await rig.meet_assistant()
         await trio.sleep(0.5)
 
         assert len(assistant.told) == NOTES_MAX
+        assert rig.event("assistant.notes_dropped")["code"] == "NOTES_FULL"
+        assert call.summary()["notes_dropped"] == {"NOTES_FULL": 8}
 
 
 async def test_what_was_said_is_in_the_log_at_debug_only(autojump_clock: MockClock) -> None:

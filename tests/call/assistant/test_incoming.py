@@ -10,7 +10,8 @@ from trio.testing import MockClock
 
 from relay.call.assistant.incoming import Incoming
 from relay.call.playback.playback import Playback
-from relay.call.report.events import AssistantHungUp, BadAssistantMessage, HandedOff, Said, Speech, UnknownMessage
+from relay.call.report.assistant_events import AssistantHungUp, HandedOff, Said, UnknownMessage
+from relay.call.report.events import BadAssistantMessage, Speech
 from relay.errors import LegClosed, LegLost
 from relay.media.frames import TELEPHONE, WIDEBAND, AudioFormat
 from relay.wire import vapi

@@ -8,6 +8,7 @@ import trio
 from trio.testing import MockClock
 
 from relay.call.assistant.outgoing import NOTES_MAX, Outgoing
+from relay.call.report.events import NotesDropped
 from relay.logic.assistant.replay import EDGE_FRAMES
 from relay.media.frames import TELEPHONE, WIDEBAND
 from tests.support.assistant_parts import assistant_parts
@@ -23,10 +24,11 @@ async def outgoing() -> Outgoing:
 
 
 def taken(outgoing: Outgoing) -> list[str | bytes]:
-    """Everything there is to send now."""
+    """Everything there is to send now, which is sent."""
     messages: list[str | bytes] = []
     while (message := outgoing.take()) is not None:
         messages.append(message)
+        outgoing.note_sent()
     return messages
 
 
@@ -39,11 +41,68 @@ async def test_text_goes_before_all_audio_that_waits_and_each_keeps_its_order(ou
     assert taken(outgoing) == ["one", "two", *FRAMES[:2]]
 
 
-async def test_only_so_many_texts_wait_and_the_oldest_make_room(outgoing: Outgoing) -> None:
+async def test_only_so_many_texts_wait_and_the_oldest_make_room_which_is_counted_and_told_once() -> None:
+    parts = assistant_parts()
     for number in range(NOTES_MAX + 3):
-        outgoing.send_note(str(number))
+        parts.outgoing.send_note(str(number))
 
-    assert taken(outgoing) == [str(number) for number in range(3, NOTES_MAX + 3)]
+    assert taken(parts.outgoing) == [str(number) for number in range(3, NOTES_MAX + 3)]
+    assert parts.report.counts.totals()["notes_dropped"] == {"NOTES_FULL": 3}
+    assert parts.metrics.registry.get_sample_value("relay_notes_dropped_total", {"code": "NOTES_FULL"}) == 3
+    (told,) = parts.told(NotesDropped)
+    assert told.log_values()["code"] == "NOTES_FULL"
+
+
+async def test_texts_that_no_assistant_answers_to_are_bounded_and_counted_when_they_cannot_be_told_again() -> None:
+    parts = assistant_parts()
+    for number in range(NOTES_MAX + 3):
+        parts.outgoing.send_note(str(number))
+        assert taken(parts.outgoing) == [str(number)]
+    assert not parts.told(NotesDropped), "each was told"
+    parts.outgoing.send_note("waits")
+    parts.outgoing.rewind()
+
+    assert taken(parts.outgoing) == [*(str(number) for number in range(4, NOTES_MAX + 3)), "waits"]
+    assert parts.report.counts.totals()["notes_dropped"] == {"NOTES_FULL": 4}
+    assert len(parts.told(NotesDropped)) == 1
+
+
+async def test_of_texts_that_were_answered_none_is_missed_after_a_loss() -> None:
+    parts = assistant_parts()
+    for number in range(NOTES_MAX + 3):
+        parts.outgoing.send_note(str(number))
+        taken(parts.outgoing)
+    parts.outgoing.answered()
+    parts.outgoing.rewind()
+
+    assert taken(parts.outgoing) == []
+    assert parts.report.counts.totals()["notes_dropped"] == {}
+
+
+async def test_what_waits_and_what_was_not_answered_is_known_in_its_order(outgoing: Outgoing) -> None:
+    for text in ("one", "two", "three"):
+        outgoing.send_note(text)
+    outgoing.take()
+    outgoing.note_sent()
+    outgoing.take()
+
+    assert list(outgoing.untold) == ["one", "two", "three"]
+    outgoing.answered()
+    assert list(outgoing.untold) == ["two", "three"]
+
+
+async def test_a_text_that_is_not_written_yet_is_not_answered_to(outgoing: Outgoing) -> None:
+    """The socket takes nothing, the assistant begins to speak about something else, and is lost."""
+    outgoing.send_note("one")
+    assert outgoing.take() == "one"
+    outgoing.answered()
+    outgoing.rewind()
+    assert outgoing.take() == "one"
+    outgoing.note_sent()
+    outgoing.answered()
+    outgoing.rewind()
+
+    assert outgoing.take() is None
 
 
 async def test_texts_that_were_not_answered_are_there_again_after_a_loss_before_those_that_wait(
@@ -52,6 +111,7 @@ async def test_texts_that_were_not_answered_are_there_again_after_a_loss_before_
     for text in ("answered", "one", "two"):
         outgoing.send_note(text)
     assert outgoing.take() == "answered"
+    outgoing.note_sent()
     outgoing.answered()
     assert outgoing.take() == "one"
     outgoing.rewind()

@@ -9,7 +9,8 @@ from trio.testing import MockClock
 
 from relay.call.browser.session import LINGER_S, BrowserSession, Transport
 from relay.call.browser.sessions import BrowserSessions, open_browser_sessions
-from relay.call.report.events import CallEvent, Said
+from relay.call.report.assistant_events import Said
+from relay.call.report.events import CallEvent
 from relay.config import ClientConfig, SessionConfig
 from relay.errors import AssistantUnavailable, RequestRefused
 from relay.logic.end_reason import EndReason
@@ -202,6 +203,21 @@ async def test_the_client_is_told_how_the_call_stands(autojump_clock: MockClock)
             ("reconnecting", "assistant unavailable"),
             ("live", "assistant ready"),
         ]
+
+    await with_sessions(test)
+
+
+async def test_that_the_assistant_was_not_told_of_something_is_no_failure_of_it_to_the_client(
+    autojump_clock: MockClock,
+) -> None:
+    async def test(rig: Rig, sessions: BrowserSessions) -> None:
+        session = sessions.begin(ClientStart(), "a")
+        await rig.dialer.connected.wait()
+        (call,) = rig.calls.live()
+        call.report.notes_dropped("NOTES_FULL", "too many waited")
+
+        assert rig.event("assistant.notes_dropped")
+        assert [one for one in texts(session) if one["type"] in {"error", "failure"}] == []
 
     await with_sessions(test)
 

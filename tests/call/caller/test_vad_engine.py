@@ -328,6 +328,71 @@ async def test_a_model_that_fails_costs_its_windows_is_told_once_and_recovers(
     assert [line["event"] for line in logged] == ["vad.failed", "vad.failed"]
 
 
+ODD = Window(np.zeros(511, np.int16), 32.0)
+"""No model takes a window of this length."""
+
+
+class StrictModel(RememberingModel):
+    """Takes windows of one length only, as the real one does."""
+
+    def run(self, windows: Sequence[NDArray[np.int16]], states: Sequence[SileroState], gain_db: float) -> list[float]:
+        if {len(window) for window in windows} != {512}:
+            raise ValueError("a window has 512 samples")
+        return super().run(windows, states, gain_db)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("odd_first", [False, True])
+async def test_a_window_that_cannot_be_judged_costs_nobody_else_an_answer(
+    autojump_clock: MockClock, *, odd_first: bool, in_place: bool
+) -> None:
+    with capture_logs() as logged:
+        async with open_lane(model=StrictModel(), in_place=in_place) as lane:
+            with ExitStack() as stack:
+                streams = [stack.enter_context(lane.stream()) for _ in range(4)]
+                odd = streams.pop(0 if odd_first else 2)
+                for number in (1, 2):
+                    for stream in [odd, *streams] if odd_first else [*streams, odd]:
+                        stream.submit(ODD if stream is odd else window(number))
+                    for stream in streams:
+                        assert await answers(stream, 1) == [number]
+                await trio.sleep(0.1)
+                assert lane.skipped == 2
+
+                odd.submit(window(3))
+                assert await answers(odd, 1) == [3]
+    assert {line["event"] for line in logged} == {"vad.failed"}
+
+
+async def test_a_call_that_fails_when_it_gets_no_answer_harms_nobody_else(autojump_clock: MockClock) -> None:
+    def fail(*_: Scored) -> None:
+        raise ZeroDivisionError("the call's own fault")
+
+    async with open_lane(model=StrictModel()) as lane:
+        with lane.engine.stream(fail, fail) as broken, lane.stream() as other:
+            broken.submit(ODD)
+            other.submit(window(1))
+            assert await answers(other, 1) == [1]
+            with pytest.raises(ZeroDivisionError):
+                await broken.raise_failure()
+
+
+class BrokenProbe(CoughProbe):
+    def bounds(self, states: Sequence[SileroState]) -> list[float]:
+        raise FloatingPointError("the probe broke")
+
+
+async def test_a_cough_probe_that_fails_costs_windows_and_not_the_lane(autojump_clock: MockClock) -> None:
+    with capture_logs() as logged:
+        async with open_lane(probe=BrokenProbe(Weights([], [], [], [0.0] * (2 * STATE_SIZE), 0.0))) as lane:
+            with lane.stream() as one, lane.stream() as other:
+                for stream in (one, other, one):
+                    stream.submit(window(1))
+                await trio.sleep(1)
+            assert lane.skipped == 3
+    assert [line["event"] for line in logged] == ["vad.failed"]
+
+
 async def test_what_is_due_on_one_step_of_the_grid_is_one_run(autojump_clock: MockClock) -> None:
     """Twenty calls, whose windows come in a different millisecond each: at most one run in 5 ms."""
     async with open_lane() as lane:

@@ -8,8 +8,6 @@ from relay.logic.assistant.replay import ReplayLog
 from relay.logic.assistant.sentences import Sentences
 from relay.logic.playback.frame import PlayFrame
 
-pytestmark = pytest.mark.usefixtures("autojump_clock")
-
 
 def dialogue(*earlier: Turn) -> Dialogue:
     return Dialogue(Sentences(ReplayLog(10_000), 4.0), earlier)

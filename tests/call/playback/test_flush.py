@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from relay.call.report.events import FalseAlarm, Interrupted, InterruptionSettled
+from relay.call.report.interruption_events import FalseAlarm, Interrupted, InterruptionSettled
 from relay.logic.playback.fence import FenceState
 from tests.support.caller_side import CallerSide, open_caller_side
 from tests.support.numbered import numbered

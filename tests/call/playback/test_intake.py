@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from relay.call.playback.interruptions import Interruption
-from relay.call.report.events import FalseAlarm, InterruptionSettled
+from relay.call.report.interruption_events import FalseAlarm, InterruptionSettled
 from relay.config import BargeInConfig
 from relay.logic.assistant.conversation import Turn
 from relay.logic.playback.fence import FenceRules, FenceState

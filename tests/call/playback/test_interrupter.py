@@ -7,8 +7,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from relay.call.report.events import (
-    CallEvent,
+from relay.call.report.events import CallEvent
+from relay.call.report.interruption_events import (
     FalseAlarm,
     Interrupted,
     InterruptionSettled,

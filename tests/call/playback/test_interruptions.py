@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from relay.call.playback.interruptions import Interruption, Interruptions
-from relay.call.report.events import (
+from relay.call.report.events import CallEvent
+from relay.call.report.interruption_events import (
     CallerSilenced,
-    CallEvent,
     FalseAlarm,
     Interrupted,
     InterruptionSettled,

@@ -10,7 +10,8 @@ from trio.testing import MockClock
 
 from relay.call.playback.dialogue import Dialogue
 from relay.call.playback.playback import COMFORT_QUEUED_MS, LAST_MARK_S, Playback, fence_rules
-from relay.call.report.events import CallerSilenced, CallEvent, InterruptionSettled, PauseTakenBack
+from relay.call.report.events import CallEvent
+from relay.call.report.interruption_events import CallerSilenced, InterruptionSettled, PauseTakenBack
 from relay.call.report.report import Report
 from relay.config import BargeInConfig, Config
 from relay.logic.assistant.conversation import Turn

@@ -10,7 +10,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from relay.call.playback.speaker import AHEAD_S, Burden, Speaker
-from relay.call.report.events import CallEvent, PlayoutHole
+from relay.call.report.events import CallEvent
+from relay.call.report.interruption_events import PlayoutHole
 from relay.call.report.report import Report
 from relay.config import JitterConfig
 from relay.logic.playback.frame import PlayFrame

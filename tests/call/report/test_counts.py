@@ -2,22 +2,17 @@
 
 import pytest
 
+from relay.call.report.assistant_events import AssistantChanged, AssistantReconnected, ReconnectFailed
 from relay.call.report.counts import Counts
 from relay.call.report.events import (
-    AssistantChanged,
-    AssistantReconnected,
     BrowserReattached,
     CallEnded,
     CallerNotBack,
     CallerReattached,
     CallEvent,
     CallStarted,
-    FalseAlarm,
-    InterruptionSettled,
-    PauseTakenBack,
-    PlayoutHole,
-    ReconnectFailed,
 )
+from relay.call.report.interruption_events import FalseAlarm, InterruptionSettled, PauseTakenBack, PlayoutHole
 from relay.metrics import Metrics
 
 
@@ -35,6 +30,7 @@ def test_a_new_call_counts_nothing() -> None:
         "frames_stale": 0,
         "frames_dropped": {},
         "frames_invented": {},
+        "notes_dropped": {},
         "reconnects": {},
         "planned_changes": 0,
         "protocol_errors": {},

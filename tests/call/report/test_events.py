@@ -5,10 +5,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from relay.call.report import events
+from relay.call.report import assistant_events, events, interruption_events
+from relay.call.report.assistant_events import Said
 from relay.call.report.events import (
-    AssistantGivenUp,
-    AssistantLost,
     BadAssistantMessage,
     BadCallerMessage,
     CallEnded,
@@ -16,16 +15,19 @@ from relay.call.report.events import (
     CallerSpoke,
     CallEvent,
     CallStarted,
-    DialFailed,
-    Interrupted,
-    InterruptionSettled,
     KeyWasPressed,
-    PlayoutHole,
-    Said,
     StateChanged,
 )
 from relay.call.report.report import Report
 from relay.metrics import Metrics
+
+MODULES = (events, assistant_events, interruption_events)
+KINDS = {
+    kind
+    for module in MODULES
+    for kind in vars(module).values()
+    if isinstance(kind, type) and issubclass(kind, CallEvent)
+}
 
 
 def logged(event: CallEvent) -> list[dict[str, Any]]:
@@ -63,26 +65,6 @@ def logged(event: CallEvent) -> list[dict[str, Any]]:
         ),
         (CallerPaused(at_ms=300, decided_ms=560), {"event": "speech.ended", "at_ms": 300, "decided_ms": 560}),
         (
-            Interrupted(2, "caller", 110.5, 0.2, 820.0, 140.0),
-            {
-                "event": "bargein.flushed",
-                "turn": 2,
-                "by": "caller",
-                "onset_to_clear_ms": 110.5,
-                "decide_to_clear_ms": 0.2,
-                "flushed_ms": 820.0,
-                "heard_ms": 140.0,
-            },
-        ),
-        (InterruptionSettled(2, "new_turn", 820.0), {"event": "bargein.settled", "turn": 2, "by": "new_turn"}),
-        (PlayoutHole(60.0), {"event": "playout.hole", "hole_ms": 60.0}),
-        (
-            DialFailed("VAPI_UNREACHABLE", "no answer"),
-            {"event": "assistant.unavailable", "code": "VAPI_UNREACHABLE", "error": "no answer"},
-        ),
-        (AssistantLost("gone", close_code=1006), {"event": "assistant.lost", "error": "gone", "close_code": 1006}),
-        (AssistantGivenUp(3), {"event": "assistant.given_up", "attempts": 3}),
-        (
             BadCallerMessage("caller", "NOT_JSON", "no"),
             {"event": "caller.bad_message", "code": "NOT_JSON", "error": "no"},
         ),
@@ -94,47 +76,23 @@ def logged(event: CallEvent) -> list[dict[str, Any]]:
     ids=lambda value: value["event"] if isinstance(value, dict) else "",
 )
 def test_its_line_has_these_values_and_no_others(event: CallEvent, line: dict[str, Any]) -> None:
-    warning = ("assistant.unavailable", "assistant.lost", "assistant.given_up")
-    level = "warning" if line["event"] in warning or "bad_message" in line["event"] else "info"
+    level = "warning" if "bad_message" in line["event"] else "info"
 
     assert logged(event) == [{**line, "log_level": level}]
 
 
-def test_some_events_have_no_line() -> None:
+def test_how_the_call_stands_has_no_line() -> None:
     assert logged(StateChanged("live", "assistant ready")) == []
-    assert logged(Said("user", "hel", final=False)) == []
-
-
-def test_words_are_logged_at_debug_only_once_they_are_final() -> None:
-    length, text = logged(Said("user", "hello", final=True))
-
-    assert length == {"event": "transcript.final", "log_level": "info", "role": "user", "characters": 5}
-    assert text == {"event": "transcript.text", "log_level": "debug", "role": "user", "text": "hello"}
-
-
-@pytest.mark.parametrize("text", ["hello", ""])
-def test_what_was_said_is_not_in_a_repr(text: str) -> None:
-    assert "hello" not in repr(Said("user", text, final=True))
 
 
 def test_names_are_a_noun_and_a_verb() -> None:
-    kinds = [kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, CallEvent)]
-    names = [kind.log_name for kind in kinds if kind.log_name is not None]
+    names = [kind.log_name for kind in KINDS if kind.log_name is not None]
 
     assert len(names) > 20
     assert all(name.replace("_", "").replace(".", "", 1).isalpha() for name in names)
 
 
 def test_every_event_has_a_name_of_its_own_meaning_in_a_recording() -> None:
-    kinds = [kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, CallEvent)]
-    nameless = {kind for kind in kinds if not (kind.log_name or kind.unlogged_name)}
+    nameless = {kind for kind in KINDS if not (kind.log_name or kind.unlogged_name)}
 
     assert nameless == {CallEvent, Said}
-
-
-@pytest.mark.parametrize(("final", "name"), [(True, "transcript.final"), (False, "transcript.partial")])
-def test_a_recording_has_the_words_that_the_log_has_not(final: bool, name: str) -> None:
-    said = Said("user", "my number is 12", final=final)
-
-    assert said.recorded() == (name, {"role": "user", "text": "my number is 12"})
-    assert "12" not in str([line for line in logged(said) if line["log_level"] != "debug"])

@@ -2,7 +2,8 @@
 
 from structlog.testing import capture_logs
 
-from relay.call.report.events import BadCallerMessage, CallEvent, CallStarted, Said, Speech, StateChanged
+from relay.call.report.assistant_events import Said
+from relay.call.report.events import BadCallerMessage, CallEvent, CallStarted, Speech, StateChanged
 from relay.call.report.listeners import LISTENERS_MAX
 from relay.call.report.report import Report
 from relay.errors import RemoteProtocolError

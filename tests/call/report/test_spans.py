@@ -4,11 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.call.report.events import (
+from relay.call.report.assistant_events import (
     AssistantGivenUp,
     AssistantLost,
     AssistantReady,
     AssistantReconnected,
+    DialFailed,
+    Dialing,
+    Said,
+)
+from relay.call.report.events import (
     BrowserLost,
     BrowserReattached,
     CallEnded,
@@ -16,18 +21,17 @@ from relay.call.report.events import (
     CallerNotBack,
     CallerPaused,
     CallerReattached,
-    CallerSilenced,
     CallerSpoke,
     CallEvent,
     CallStarted,
-    DialFailed,
-    Dialing,
+    Speech,
+)
+from relay.call.report.interruption_events import (
+    CallerSilenced,
     FalseAlarm,
     Interrupted,
     InterruptionSettled,
     PlayoutHole,
-    Said,
-    Speech,
 )
 from relay.call.report.spans import CallSpans, Span, TracedSpan
 

@@ -1,5 +1,8 @@
 """A process is gone, another goes on with its calls: what it knows of them, and who notices what."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import pytest
 import trio
 from structlog.testing import capture_logs
@@ -13,6 +16,8 @@ from relay.state.memory import MemoryBackend, MemoryTables
 from relay.state.store import inline
 from tests.support.callrig import SID, TONE, Assistant, Rig, open_rig
 from tests.support.numbered import numbered, whole_and_in_order
+
+T = TypeVar("T")
 
 
 class Place(MemoryBackend):
@@ -252,6 +257,95 @@ async def test_a_call_that_ended_while_draining_goes_on_nowhere(autojump_clock: 
         assert await rig.takeover.goes_on_elsewhere("CA" + "9" * 32)
     async with open_rig(store=store("new", tables)) as rig:
         assert await rig.takeover.take(SID) is None
+
+
+def keys(assistant: Assistant) -> list[str]:
+    """The keys of which it was told, in order."""
+    contents = (content for _, content, _ in context(assistant))
+    return [content.split()[3] for content in contents if content.startswith("[The caller pressed ")]
+
+
+@pytest.mark.parametrize("end", ["killed", "drained"])
+async def test_keys_that_the_assistant_has_not_answered_to_reach_the_next_process_once(
+    end: str, autojump_clock: MockClock
+) -> None:
+    tables = MemoryTables()
+    async with open_rig(store=store("old", tables)) as rig:
+        await rig.begin()
+        rig.phone.press("1")
+        await trio.sleep(0.1)
+        await talk(rig)
+        for digit in "234":
+            rig.phone.press(digit)
+            await trio.sleep(0.1)
+        assert keys(rig.assistant) == ["1", "2", "3", "4"]
+        if end == "drained":
+            await rig.calls.drain(0)
+    async with open_rig(store=store("new", tables)) as rig:
+        assistant = await go_on(rig)
+        rig.phone.press("5")
+        await trio.sleep(0.1)
+
+        assert keys(assistant) == ["2", "3", "4", "5"], "to the first one the assistant has answered"
+        assert rig.call.summary()["notes_dropped"] == {}
+
+
+async def test_a_key_that_no_assistant_was_there_to_be_told_of_reaches_the_next_process(
+    autojump_clock: MockClock,
+) -> None:
+    tables = MemoryTables()
+    async with open_rig(store=store("old", tables)) as rig:
+        rig.dialer.answer_after_s = 30.0
+        phone = await rig.attach(rig.ring())
+        phone.press("1")
+        await trio.sleep(0.1)
+    async with open_rig(store=store("new", tables)) as rig:
+        assert await rig.takeover.take(SID)
+        assistant = await rig.meet_assistant()
+        await trio.sleep(0.1)
+
+        assert keys(assistant) == ["1"]
+
+
+async def test_a_key_behind_the_last_record_is_counted_as_lost(autojump_clock: MockClock) -> None:
+    """The store is slow, and the call is no longer ours to write down."""
+    tables = MemoryTables()
+    place = Place("old", tables)
+
+    async def slowly(function: Callable[[], T]) -> T:
+        await trio.sleep(0.5)
+        return function()
+
+    async with open_rig(store=StateStore(place, Metrics(), executor=slowly)) as rig:
+        await rig.begin()
+        await trio.sleep(3)
+        rig.nursery.start_soon(rig.calls.drain, 0)
+        await trio.sleep(0.1)
+        rig.phone.press("1")
+        await rig.ended("drain", within_s=10)
+
+        assert rig.event("assistant.notes_dropped")["code"] == "NOTES_LEFT"
+        assert rig.event("call.ended")["notes_dropped"] == {"NOTES_LEFT": 1}
+        assert keys(rig.assistant) == [], "its answer would not be heard"
+
+
+async def test_a_key_of_which_the_process_that_took_the_call_does_not_know_is_counted_as_lost(
+    autojump_clock: MockClock,
+) -> None:
+    tables = MemoryTables()
+    async with open_rig(store=store("slow", tables)) as rig:
+        await rig.begin()
+        rig.phone.press("1")
+        await trio.sleep(1.3)
+        tables.alive_until.clear()
+        taken = await store("new", tables).take(SID)
+        rig.phone.press("2")
+        rig.phone.press("3")
+        await rig.ended("drain", within_s=5)
+
+        assert taken is not None
+        assert len(taken.notes) == 1
+        assert rig.event("call.ended")["notes_dropped"] == {"NOTES_LEFT": 2}
 
 
 async def test_a_process_that_was_followed_lets_its_call_go_and_leaves_it_to_the_other(

@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from relay.call.report.events import WebhookAccepted
+from relay.call.report.assistant_events import WebhookAccepted
 from tests.support.callrig import Rig, open_rig
 
 
