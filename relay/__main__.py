@@ -1,6 +1,6 @@
 """`python -m relay` is the same as `relay`."""
 
-from relay.cli import main
+from relay.cli import run
 
 if __name__ == "__main__":
-    main()
+    run()

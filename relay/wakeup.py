@@ -78,11 +78,7 @@ def deadline(name: str, at: float) -> Iterator[trio.CancelScope]:
 async def sleep_until(at: float, name: str = "") -> None:
     """Return at this time. Always a checkpoint. Without a name it is what trio has, at a lower price: for tasks that
     are woken by the clock hundreds of times a second."""
-    if not name:
-        await Signal().wait(until=at)
-        return
-    with deadline(name, at):
-        await trio.sleep_forever()
+    await Signal().wait(until=at, name=name)
 
 
 def next_step(step_s: float) -> float:

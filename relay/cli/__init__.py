@@ -3,6 +3,8 @@
 A command loads its own part of the program only when it is called: `relay --help` waits for none of them.
 """
 
+import gc
+
 import click
 
 from relay import __version__
@@ -21,3 +23,13 @@ COMMANDS = [
 @click.version_option(__version__, prog_name="relay")
 def main() -> None:
     """Relay live calls between telephones or browsers and a voice assistant."""
+
+
+def run() -> None:
+    """Be the program: this process is the command's.
+
+    The garbage collector rests until the command is loaded (`finish` of `relay.cli.options`): nothing of that is
+    garbage, and to look for some took a seventh of the CPU that it takes the daemon to start (measured).
+    """
+    gc.disable()
+    main()

@@ -1,5 +1,6 @@
 """The options that several commands share, and how each of them ends."""
 
+import gc
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,9 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obje
 
 def finish(work: Callable[[], int]) -> NoReturn:
     """End the process as `relay` promises: 0 done, 1 a failure was found, 2 wrong use or configuration."""
+    if not gc.isenabled():
+        gc.freeze()  # what is loaded stays to the end
+        gc.enable()
     try:
         status = work()
     except (ConfigError, WrongUse) as error:

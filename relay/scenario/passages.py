@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -52,8 +53,8 @@ class Passage:
 
 def find_passages(heard: Samples, sentence: Samples) -> list[Passage]:
     """All of `sentence` that is found in `heard`, both at 8 kHz. A hole, a step or a repetition begins another one."""
-    audio, known = (in_band(it, _SLOPE_HZ).astype(np.float64) for it in (heard, sentence))
-    searched, copies = SearchedAudio(known), [_later(known, part) for part in _PARTS]
+    audio = _as_searched(heard)
+    searched, copies = _prepared(sentence.tobytes())
     windows = {at: (begin, end) for at, begin, end in audible_windows(heard)}
 
     def near(at: int, lag: int) -> int | None:
@@ -97,6 +98,17 @@ def missing_s(passages: Sequence[Passage], sentence: Samples) -> float:
 def repeated_s(passages: Sequence[Passage]) -> float:
     """How far back the sentence went between two passages, at most."""
     return max((before.sentence_end_s - after.sentence_s for before, after in pairwise(passages)), default=0.0)
+
+
+def _as_searched(samples: Samples) -> Floats:
+    return in_band(samples, _SLOPE_HZ).astype(np.float64)
+
+
+@lru_cache(maxsize=4)
+def _prepared(sentence: bytes) -> tuple[SearchedAudio, list[Floats]]:
+    """A sentence as it is searched. A step of a scenario looks for the same one again and again, as more is heard."""
+    known = _as_searched(np.frombuffer(sentence, np.int16))
+    return SearchedAudio(known), [_later(known, part) for part in _PARTS]
 
 
 def _later(samples: Floats, part: float) -> Floats:

@@ -66,7 +66,8 @@ def level_dbfs(samples: Samples) -> float:
     """RMS against full scale; -100 for nothing or digital silence."""
     if not len(samples):
         return -100.0
-    rms = math.sqrt(float(np.mean(np.square(samples, dtype=np.float32)))) / 32768
+    wide = samples.astype(np.float32)
+    rms = math.sqrt(float(wide @ wide) / len(wide)) / 32768
     return max(-100.0, 20 * math.log10(rms)) if rms else -100.0
 
 

@@ -43,3 +43,22 @@ def test_commands_load_only_their_own_part_of_the_program() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
 
     assert done.stdout == "[]\n"
+
+
+def test_the_garbage_collector_rests_until_the_command_is_loaded() -> None:
+    code = """if True:
+        import gc, sys
+        from relay.cli import main, run
+        from relay.cli.options import finish
+
+        @main.command()
+        def look():
+            loading = gc.isenabled()
+            finish(lambda: print(loading, gc.isenabled(), gc.get_freeze_count() > 0))
+
+        sys.argv[1:] = ["look"]
+        run()
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+
+    assert done.stdout == "False True True\n"

@@ -33,7 +33,6 @@ def garbage_collection() -> Iterator[None]:
     threshold = gc.get_threshold()
     yield
     gc.set_threshold(*threshold)
-    gc.unfreeze()
 
 
 def served(config: Path, monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> Result:

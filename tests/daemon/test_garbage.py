@@ -38,7 +38,6 @@ def thresholds() -> Iterator[None]:
     quieten_garbage_collection()
     yield
     gc.set_threshold(*before)
-    gc.unfreeze()
 
 
 def old_cycle() -> weakref.ref[Cycle]:

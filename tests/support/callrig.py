@@ -32,6 +32,7 @@ from relay.record.recorder import Recorder
 from relay.secrets import Secrets
 from relay.standin.phone.player import Player
 from relay.state import StateStore
+from relay.wakeup import sleep_until
 from relay.wire.vapi_call import CallCreated
 from tests.support.sockets import MemoryPeer, memory_socket_pair
 
@@ -200,7 +201,7 @@ class Phone:
         start = trio.current_time()
         frames = 0
         while True:
-            await trio.sleep_until(start + frames * FRAME_S)
+            await sleep_until(start + frames * FRAME_S)
             frames += 1
             self.media(self.saying.pop(0) if self.saying else SILENCE)
 
@@ -288,7 +289,7 @@ class Assistant:
         start = trio.current_time()
         frames = 0
         while True:
-            await trio.sleep_until(start + frames * FRAME_S)
+            await sleep_until(start + frames * FRAME_S)
             frames += 1
             if self.saying:
                 self.send(self.saying.pop(0))

@@ -12,6 +12,7 @@ from relay.media.frames import AudioFormat
 from relay.media.resample import Samples
 from relay.media.silero import SileroModel
 from relay.standin.echo import EchoPath, mix
+from relay.wakeup import sleep_until
 from tests.support.callrig import MULAW, SILENCE, Rig, open_rig
 
 
@@ -36,7 +37,7 @@ class EchoingLine:
         phone = self.rig.phone
         start, heard, n = trio.current_time(), len(phone.heard()), 0
         while phone is self.rig.phone:
-            await trio.sleep_until(start + (n + 1) * frame_s)
+            await sleep_until(start + (n + 1) * frame_s)
             played = phone.heard()[heard : heard + 160].ljust(160, b"\xff")
             heard += 160
             said = phone.saying.pop(0) if phone.saying else SILENCE

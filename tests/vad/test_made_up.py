@@ -22,9 +22,9 @@ def test_there_are_forty_minutes_without_speech_in_clips(sounds: list[Labelled])
 
 def test_each_sound_is_the_same_each_time(sounds: list[Labelled]) -> None:
     """Whichever others are made."""
-    wanted = names()[1:3]
+    wanted = names()[3:5]
 
-    assert [sound.samples.tobytes() for _, sound in sounds[1:3]] == [
+    assert [sound.samples.tobytes() for _, sound in sounds[3:5]] == [
         sound.samples.tobytes() for _, sound in made_up(wanted)
     ]
 

@@ -58,13 +58,13 @@ async def test_a_long_call_is_moved_again_and_again_and_every_sentence_had_once(
     async with limited_rig() as rig:
         trial = Trial(rig, random.Random(1))
         await trial.begin()
-        await trial.talk(40)
+        await trial.talk(30)
         await trio.sleep(6)
         changes = rig.events("assistant.changed")
 
-        assert trio.current_time() > 110
+        assert trio.current_time() > 82
         assert trial.problems() == []
-        assert len(changes) >= 4
+        assert len(changes) >= 3
         assert all(change["dropped_ms"] == 0 for change in changes)
         assert nothing_was_lost(rig)
         assert rig.metric("relay_reconnects_total", leg="assistant", result="planned") == len(changes)
@@ -79,7 +79,7 @@ async def test_the_assistant_is_never_cut_and_the_caller_hears_no_gap(autojump_c
         await rig.begin()
         number = frames = 0
         assistant = rig.assistant
-        while trio.current_time() < 62:
+        while trio.current_time() < 45:
             if len(rig.events("assistant.changed")) > number:
                 number += 1
                 assistant = Assistant(rig.dialer.peers[number], rig.dialer.format)

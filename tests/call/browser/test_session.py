@@ -79,11 +79,12 @@ async def test_to_be_asked_for_keeps_no_session_alive_but_audio_does(autojump_cl
     await with_sessions(test)
 
 
-IDLE_S = 60.0
+IDLE_S = 30.0
+SAYS_AT_S = 25.0
 
 
 async def idle_after(rig: Rig, sessions: BrowserSessions, *, client_says: bytes | CallEvent | None) -> float:
-    """How long a session lives whose assistant talks on and on, while its client is there and says this at 50 s."""
+    """How long a session lives whose assistant talks on and on, and whose client is there and says this once."""
     session = sessions.begin(ClientStart(), "a")
     began_at = trio.current_time()
     await rig.dialer.connected.wait()
@@ -94,7 +95,7 @@ async def idle_after(rig: Rig, sessions: BrowserSessions, *, client_says: bytes 
             await trio.sleep(1)
 
     async def answer() -> None:
-        await trio.sleep(50)
+        await trio.sleep(SAYS_AT_S)
         if isinstance(client_says, bytes):
             session.spoken.add(client_says)
         elif client_says is not None:
@@ -120,8 +121,8 @@ async def idle_after(rig: Rig, sessions: BrowserSessions, *, client_says: bytes 
     [
         (None, IDLE_S),
         (Said("assistant", "Are you there?", final=True), IDLE_S),
-        (Said("user", "Yes.", final=True), 50 + IDLE_S),
-        (FRAME * 50, 50 + IDLE_S),
+        (Said("user", "Yes.", final=True), SAYS_AT_S + IDLE_S),
+        (FRAME * 50, SAYS_AT_S + IDLE_S),
         (bytes(len(FRAME)) * 50, IDLE_S),
     ],
 )

@@ -195,13 +195,13 @@ async def test_asked_twice_at_once_there_is_one_call(autojump_clock: MockClock) 
 
 async def test_the_longest_duration_counts_from_where_the_call_began(autojump_clock: MockClock) -> None:
     tables = MemoryTables()
-    limit = SessionConfig(max_duration_s=60)
+    limit = SessionConfig(max_duration_s=40)
     async with open_rig(store=store("old", tables), session=limit) as rig:
         await rig.begin()
-        await trio.sleep(40)
+        await trio.sleep(25)
     async with open_rig(store=store("new", tables), session=limit) as rig:
         await go_on(rig)
-        await rig.ended("max_duration", within_s=21)
+        await rig.ended("max_duration", within_s=16)
 
 
 async def test_the_attempts_of_the_caller_count_on(autojump_clock: MockClock) -> None:
@@ -407,13 +407,13 @@ async def test_after_a_stop_that_was_no_hang_up_the_conversation_goes_on_for_as_
 ) -> None:
     """The account's other program used the live call for a while, and gives it back."""
     kept = store("only", MemoryTables()) if stored else None
-    async with open_rig(store=kept, session=SessionConfig(max_duration_s=120)) as rig:
+    async with open_rig(store=kept, session=SessionConfig(max_duration_s=60)) as rig:
         await rig.begin()
         await talk(rig)
         first = rig.call
         rig.phone.stop()
         await rig.until_over(2)
-        await trio.sleep(30)
+        await trio.sleep(15)
         rig.dialer.connected = trio.Event()
         call = await rig.takeover.take(SID, in_progress=True)
         assert call is not None
@@ -428,9 +428,9 @@ async def test_after_a_stop_that_was_no_hang_up_the_conversation_goes_on_for_as_
             ("assistant", "Hello, how can I help you?", False),
             ("user", "I want to cancel", True),
         ]
-        await rig.until_over(120)
+        await rig.until_over(60)
         assert [line["reason"] for line in rig.events("call.ended")] == ["caller_hangup", "max_duration"]
-        assert rig.events("call.ended")[-1]["duration_s"] == pytest.approx(120, abs=0.1)
+        assert rig.events("call.ended")[-1]["duration_s"] == pytest.approx(60, abs=0.1)
         assert [rig.metric("relay_calls_total", end_reason=reason) for reason in END_REASONS] == [
             float(reason == "caller_hangup") for reason in END_REASONS
         ], "one call is counted once"
