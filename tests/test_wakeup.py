@@ -271,6 +271,6 @@ def test_a_coarse_wait_ends_no_sooner_than_it_may_and_on_a_step_of_the_grid(at: 
     assert coarse(at) / COARSE_S == pytest.approx(round(coarse(at) / COARSE_S), abs=1e-6)
 
 
-@pytest.mark.parametrize("tick_s", [tick_s for _, tick_s in TICKS_S])
+@pytest.mark.parametrize("tick_s", [tick_s for _, tick_s in TICKS_S if tick_s])
 def test_with_many_calls_a_coarse_wait_ends_on_a_tick(tick_s: float) -> None:
     assert COARSE_S / tick_s == pytest.approx(round(COARSE_S / tick_s))

@@ -197,6 +197,7 @@ class Fence:
         self.turn += 1
         self.state = FenceState.CONFIRMED if confirmed else FenceState.HOLDING
         self._since = now
+        self._unheard = self._before = ()
         self._old_stopped = self._has_stopped
         self._turn_announced = False
         return self.cut_through

@@ -108,6 +108,15 @@ def test_returned_it_can_be_cut_again(confirmed: bool, state: FenceState) -> Non
     assert line.opened is None, "what still comes of the old turn is held again"
 
 
+def test_returned_a_cut_keeps_what_it_took_and_nothing_of_the_one_before() -> None:
+    line = returned()
+    line.fence.cut(line.now, confirmed=False)
+    line.fence.keep((PlayFrame(2, b"unheard 3", audible=True),))
+    ruling = line.fence.take_back()
+
+    assert [frame.data for frame in ruling.frames] == [b"unheard 3"]
+
+
 def test_another_assistant_has_not_been_interrupted() -> None:
     line = returned()
     line.apply(line.fence.reconnected())
