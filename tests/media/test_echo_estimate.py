@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -14,6 +14,7 @@ from relay.media.echo_estimate import (
     GLANCE_SUSPECT,
     RATE_HZ,
     REACH_MS,
+    STEADY_STEPS,
     EchoEstimate,
     glance,
 )
@@ -177,6 +178,8 @@ def test_a_glance_at_silence_or_at_too_little_suspects_nothing() -> None:
     assert glance(far[:8000], far[:8000], RATE_HZ) == 0
 
 
+LOSS_STEPS = 32
+"""The median is that of the last 16 losses, which not every step adds to."""
 BY_ONE_BLOCK = 7.5
 """A single block comes to less. Its highest sums may be equal, as each is limited: then rounding says which counts."""
 
@@ -220,6 +223,7 @@ def flat(sound: NDArray[np.floating], span: int) -> NDArray[np.complex128]:
 
 
 @settings(max_examples=15)
+@example(caller="silence", played="description", caller_db=0, loss_db=2, delay_ms=8, thinned=1)
 @given(
     caller=st.sampled_from(["question", "silence", "noise"]),
     played=st.sampled_from(["description", "noise"]),
@@ -234,16 +238,19 @@ def test_what_is_found_is_what_the_plain_computation_finds(
     far = sound(played, 1)
     near = mix(loudness(sound(caller, 2), caller_db), EchoPath(RATE_HZ, delay_ms=delay_ms, loss_db=loss_db).push(far))
     quick, plain = EchoEstimate(), PlainEstimate()
+    agreed: list[bool] = []
     for at in range(0, len(far), FRAME):
         piece = slice(at, at + FRAME)
         compared = quick.push(near[piece], far[piece], thinned=thinned)
 
         assert compared == plain.push(near[piece], far[piece], thinned=thinned)
-        assert quick.is_certain == plain.is_certain
+        agreed.extend([quick.delay_ms == plain.delay_ms] * compared)
+        if all(agreed[-STEADY_STEPS:]):  # of lags that tie in the first steps each may take another: steady later
+            assert quick.is_certain == plain.is_certain
         if max(quick.score, plain.score) > BY_ONE_BLOCK:
             assert quick.delay_ms == plain.delay_ms
             assert quick.score == pytest.approx(plain.score, rel=1e-4)
-        if quick.is_certain:  # before that the median has losses of steps whose delays tied
+        if quick.is_certain and all(agreed[-LOSS_STEPS:]):  # it is the median of these
             assert quick.loss_db == pytest.approx(plain.loss_db, abs=0.5)
 
 
