@@ -348,10 +348,11 @@ class Call:
                     self.report.recording.mark_returned(turn, position_ms)
                 self._playback.heard(turn, position_ms)
             case KeyPressed(digit=digit):
+                lost_by = (LEFT,) if self.checkpoint.stopped else ()
                 if self.report.recording is not None:
-                    self.report.recording.caller_note("key", *[LEFT] * self.checkpoint.stopped)
+                    self.report.recording.caller_note("key", *lost_by)
                 self.report.tell(KeyWasPressed())
-                if self.checkpoint.stopped:
+                if lost_by:
                     self.report.notes_dropped(LEFT, LEFT_ERROR)
                 else:
                     self._outgoing.send_note(vapi_controls.dtmf_note(digit))
