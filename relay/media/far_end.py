@@ -10,6 +10,7 @@ before, and behind those that are missing. Only if all of a second came later th
 """
 
 from collections import deque
+from dataclasses import dataclass
 
 from relay.media.frames import AudioFormat
 
@@ -21,41 +22,68 @@ SLACK_S = 0.02
 WATCHED_S = 1.0
 
 
+@dataclass(slots=True)
+class _Run:
+    """Sound that is played without a break, from a sample instant on."""
+
+    start: int
+    sound: bytearray
+
+
 class FarEnd:
     """One per call, in the caller's format, of which a sample instant is the unit of time here. Times are seconds."""
+
+    __slots__ = (
+        "_block_bytes",
+        "_end",
+        "_format",
+        "_kept",
+        "_least_late",
+        "_on_time_at",
+        "_rate_hz",
+        "_recorded",
+        "_runs",
+        "_slack",
+        "_unasked",
+    )
 
     def __init__(self, form: AudioFormat) -> None:
         self._format = form
         self._rate_hz, self._block_bytes = form.rate_hz, form.block_bytes
-        self._pieces: deque[tuple[int, int, bytes]] = deque()
-        """What was sent: when each piece begins and ends, and its sound."""
+        self._runs: deque[_Run] = deque()
+        """What was sent. A piece that goes on with the one before is joined to it: so there is hardly ever a search."""
         self._end = 0
         self._recorded: int | None = None
-        self._late: deque[tuple[float, int]] = deque()
+        self._on_time_at: float | None = None
+        """When a piece of the caller's came last that was not late, or the first of all."""
+        self._least_late: int | None = None
+        """Of those that came since."""
         self._slack, self._kept, self._unasked = self._at(SLACK_S), self._at(KEPT_S), self._at(UNASKED_S)
 
     def sent(self, data: bytes, at: float) -> None:
         """This was written to the caller's socket: whole samples."""
         start = max(self._at(at), self._end)
+        if self._runs and start == self._end:
+            self._runs[-1].sound += data
+        else:
+            self._runs.append(_Run(start, bytearray(data)))
         self._end = start + len(data) // self._block_bytes
-        self._pieces.append((start, self._end, data))
-        while self._pieces[0][0] < start - self._unasked:
-            self._pieces.popleft()
+        if self._runs[0].start < start - self._unasked:
+            self._forget(start - self._unasked)
 
     def cleared(self, at: float) -> None:
         """The caller's side plays nothing more of what was sent."""
         now = self._at(at)
-        while self._pieces and self._pieces[-1][0] >= now:
-            self._pieces.pop()
-        if self._pieces and self._pieces[-1][1] > now:
-            start, _, data = self._pieces.pop()
-            self._pieces.append((start, now, data[: (now - start) * self._block_bytes]))
+        while self._runs and self._runs[-1].start >= now:
+            self._runs.pop()
+        if self._runs:
+            last = self._runs[-1]
+            del last.sound[(now - last.start) * self._block_bytes :]
         self._end = min(self._end, now)
 
     def new_stream(self) -> None:
         """What is recorded next has nothing to do with what was recorded before."""
-        self._recorded = None
-        self._late.clear()
+        self._recorded = self._on_time_at = self._least_late = None
 
     def played(self, n_bytes: int, arrived_at: float) -> bytes | None:
         """What was played while the caller's next `n_bytes` were recorded, in as many; None for silence alone.
@@ -66,40 +94,51 @@ class FarEnd:
         start = now - samples if self._recorded is None else self._recorded
         start = self._not_too_late(start, now - samples, arrived_at)
         self._recorded = start + samples
-        while self._pieces and self._pieces[0][1] < start - self._kept:
-            self._pieces.popleft()
+        if self._runs and self._runs[0].start < start - 2 * self._kept:
+            self._forget(start - self._kept)
         return self._between(start, start + samples)
 
     def _not_too_late(self, start: int, latest: int, arrived_at: float) -> int:
         start = min(start, latest)
-        self._late.append((arrived_at, latest - start))
-        if self._late[0][0] > arrived_at - WATCHED_S:
+        late = latest - start
+        if late <= self._slack or self._on_time_at is None:  # as nearly always
+            self._on_time_at, self._least_late = arrived_at, None
             return start
-        while self._late[0][0] <= arrived_at - WATCHED_S:
-            self._late.popleft()
-        if latest - start <= self._slack:  # as nearly always: so is the least of them
+        self._least_late = late if self._least_late is None else min(late, self._least_late)
+        if arrived_at < self._on_time_at + WATCHED_S:
             return start
-        passed = min(late for _, late in self._late)
-        if passed <= self._slack:
-            return start
-        self._late.clear()
-        return start + passed
+        start += self._least_late
+        self._on_time_at = self._least_late = None
+        return start
 
     def _between(self, start: int, end: int) -> bytes | None:
         found, behind, block_bytes = b"", start, self._block_bytes
-        for at, until, data in self._pieces:
+        for run in self._runs:
+            until = run.start + len(run.sound) // block_bytes
             if until <= behind:
                 continue
-            if at >= end:
+            if run.start >= end:
                 break
-            if at > behind:
-                found += self._silence(at - behind)
-                behind = at
+            if run.start > behind:
+                found += self._silence(run.start - behind)
+                behind = run.start
+            found += run.sound[(behind - run.start) * block_bytes : (end - run.start) * block_bytes]
             if until >= end:
-                return found + data[(behind - at) * block_bytes : (end - at) * block_bytes]
-            found += data[(behind - at) * block_bytes :]
+                return found
             behind = until
         return found + self._silence(end - behind) if found else None
+
+    def _forget(self, before: int) -> None:
+        while self._runs:
+            first = self._runs[0]
+            gone = min((before - first.start) * self._block_bytes, len(first.sound))
+            if gone <= 0:
+                return
+            if gone < len(first.sound):
+                del first.sound[:gone]
+                first.start = before
+                return
+            self._runs.popleft()
 
     def _at(self, seconds: float) -> int:
         return round(seconds * self._rate_hz)

@@ -3,6 +3,8 @@
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from relay.media.far_end import FarEnd
 from relay.media.frames import TELEPHONE
@@ -62,6 +64,32 @@ def test_a_first_frame_that_came_late_is_made_up_for_by_the_next() -> None:
     end.played(160, 10.10)
 
     assert end.played(160, 10.04) == word(1)
+
+
+@given(st.lists(st.sampled_from(["frame", "frame", "half", "clear", "pause", "none"]), max_size=120))
+def test_it_says_what_a_plain_record_of_each_sample_says(steps: list[str]) -> None:
+    """At each step something is sent, or cleared, or much time passes; then the caller's next 20 ms come, in time."""
+    end, record, now, next_free = FarEnd(TELEPHONE), dict[int, int](), 80_000, 0
+    for number, step in enumerate(steps):
+        sent_at = now + number * 7 % 160
+        match step:
+            case "frame" | "half":
+                data = word(number + 1)[: 160 if step == "frame" else 80]
+                end.sent(data, sent_at / 8000)
+                next_free = max(next_free, sent_at)
+                record.update((next_free + at, sample) for at, sample in enumerate(data))
+                next_free += len(data)
+            case "clear":
+                end.cleared(sent_at / 8000)
+                record = {at: sample for at, sample in record.items() if at < sent_at}
+                next_free = min(next_free, sent_at)
+            case "pause":
+                end.new_stream()
+                now += 4000
+        now += 160
+        played = [record.get(at) for at in range(now - 160, now)]
+        heard = None if set(played) == {None} else bytes(0xFF if it is None else it for it in played)
+        assert end.played(160, now / 8000) == heard
 
 
 def test_missing_frames_were_recorded_too() -> None:
