@@ -19,8 +19,9 @@ from relay.media.onnx_tensors import branch_tensors
 Floats = NDArray[np.float32]
 
 BRANCHES = {16000: "then_branch", 8000: "else_branch"}
-BATCH_MAX = 32
-"""Windows in one run. More in one cost no less each, and their buffers leave the processor's caches."""
+BATCH_MAX = 64
+"""Windows in one run. Of 64 one costs 7.4 us, of 32 8.5, of 16 10.8, where the weights are not in the processor's cache
+any more."""
 _FRAMES = 4
 
 
@@ -29,7 +30,8 @@ class NumpyNetwork:
 
     def __init__(self, tensors: Mapping[str, Floats]) -> None:
         basis = tensors["stft.forward_basis_buffer"][:, 0]
-        self.analysis_window = np.ascontiguousarray(basis[0])  # its frequency is 0, its cosine 1
+        window = basis[0]  # its frequency is 0, its cosine 1
+        self.analysis_window = np.ascontiguousarray(window * len(window))  # see `NumpyBatch.run`
         taps = [np.moveaxis(tensors[f"encoder.{number}.reparam_conv.weight"], 2, 0) for number in range(_FRAMES)]
         biases = [tensors[f"encoder.{number}.reparam_conv.bias"] for number in range(_FRAMES)]
         first, second, third, fourth = ([np.transpose(tap) for tap in layer] for layer in taps)
@@ -128,7 +130,8 @@ class NumpyBatch:
         network = self._network
         self._padding[:] = self._mirrored
         np.multiply(self._overlapping, network.analysis_window, out=self._frames)
-        np.fft.rfft(self._frames, out=self._spectrum)
+        # Scaled, as numpy 2.4 transforms float32 in double precision else, in copies that fill the processor's cache.
+        np.fft.rfft(self._frames, norm="forward", out=self._spectrum)
         np.abs(self._spectrum, out=self._magnitudes)
         self._neighbours[:] = self._around
         np.matmul(self._first_input, network.first, out=self._first_output)

@@ -32,16 +32,15 @@ from relay.wakeup import Signal, next_step, sleep_until
 
 Executor = Callable[[Callable[[], list[float]]], Awaitable[list[float]]]
 
-STEPS_S = ((64, 0.010), (40, 0.020), (21, 0.016), (10, 0.006), (0, 0.002))
+STEPS_S = ((21, 0.020), (10, 0.006), (0, 0.002))
 """From so many streams on, the step of the grid: wider ones with many calls, as a run costs much for one window and
-little for each more; with a great many a step fills a run. From 21 calls on each is a multiple of the tick on which
-sockets are read (see `relay.net.link.shared_reader`). What is read on the lane's own step is judged on it, so a window
-waits for 7 ms on average with 25 calls, 2.5 with ten, and with 64 not at all."""
+little for each more, and drives all else out of the processor's cache. From 21 calls on it is a multiple of the tick
+on which sockets are read (see `relay.net.link.shared_reader`). What is read on the lane's own step is judged on it, so
+a window waits for 9 ms on average with 25 calls, 5 with 50, and 2.5 with ten."""
 EACH_STEP = 10
 """With so many streams nearly every step has windows: the lane wakes on each, and not for the first window as well."""
 BATCH_MAX = 64
-IN_PLACE_MAX = 32
-"""Windows in a batch that runs in place: under a millisecond, for which all audio waits."""
+"""Windows in a batch, as many as a step has at 100 calls. In place: under a millisecond, for which all audio waits."""
 IN_PLACE_MAX_S = 0.020
 """CPU time. A run in place that takes more, a frame of 20 ms, is followed by `WORKER_S` of runs in the worker."""
 WORKER_S = 10.0
@@ -220,8 +219,7 @@ class VadEngine:
                     await trio.lowlevel.checkpoint()
 
     async def _run_batch(self) -> None:
-        in_place = self._in_place and trio.current_time() >= self._worker_until
-        streams = list(islice(self._ready, IN_PLACE_MAX if in_place else BATCH_MAX))
+        streams = list(islice(self._ready, BATCH_MAX))
         batch = [stream.pending.popleft() for stream in streams]
         for stream in streams:
             del self._ready[stream]
