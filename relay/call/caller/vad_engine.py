@@ -32,11 +32,12 @@ from relay.wakeup import Signal, next_step, sleep_until
 
 Executor = Callable[[Callable[[], list[float]]], Awaitable[list[float]]]
 
-STEPS_S = ((21, 0.020), (10, 0.006), (0, 0.002))
+STEPS_S = ((64, 0.020), (21, 0.030), (10, 0.006), (0, 0.002))
 """From so many streams on, the step of the grid: wider ones with many calls, as a run costs much for one window and
-little for each more, and drives all else out of the processor's cache. From 21 calls on it is a multiple of the tick
-on which sockets are read (see `relay.net.link.shared_reader`). What is read on the lane's own step is judged on it, so
-a window waits for 9 ms on average with 25 calls, 5 with 50, and 2.5 with ten."""
+little for each more, and the megabyte of its weights drives all else out of the processor's cache. With a great many a
+step fills a run. From 21 calls on each is a multiple of the tick on which sockets are read (see
+`relay.net.link.shared_reader`), and what is read on the lane's own step is judged on it: so a window waits for 14 ms on
+average with 25 calls, 10 with 50, 5 with 64, and 2.5 with ten."""
 EACH_STEP = 10
 """With so many streams nearly every step has windows: the lane wakes on each, and not for the first window as well."""
 BATCH_MAX = 64

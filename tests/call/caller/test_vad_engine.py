@@ -409,7 +409,8 @@ async def test_what_is_due_on_one_step_of_the_grid_is_one_run(autojump_clock: Mo
 
 
 @pytest.mark.parametrize(
-    ("calls", "tick_s", "waits_ms"), [(10, 0.002, {0, 2, 4}), (25, 0.01, {0, 10}), (40, 0.01, {0, 10})]
+    ("calls", "tick_s", "waits_ms"),
+    [(10, 0.002, {0, 2, 4}), (25, 0.01, {0, 10, 20}), (40, 0.01, {0, 10, 20}), (64, 0.01, {0, 10})],
 )
 async def test_what_comes_on_the_step_itself_is_judged_on_it(
     autojump_clock: MockClock, calls: int, tick_s: float, waits_ms: set[int]
