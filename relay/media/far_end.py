@@ -129,11 +129,9 @@ class FarEnd:
         return found + self._silence(end - behind) if found else None
 
     def _forget(self, before: int) -> None:
-        while self._runs:
+        while self._runs and self._runs[0].start < before:
             first = self._runs[0]
-            gone = min((before - first.start) * self._block_bytes, len(first.sound))
-            if gone <= 0:
-                return
+            gone = (before - first.start) * self._block_bytes
             if gone < len(first.sound):
                 del first.sound[:gone]
                 first.start = before

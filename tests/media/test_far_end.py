@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.media.far_end import FarEnd
+from relay.media.far_end import KEPT_S, FarEnd
 from relay.media.frames import TELEPHONE
 
 FRAME_S = 0.02
@@ -136,3 +136,13 @@ def test_what_nobody_asks_for_is_forgotten_after_a_minute() -> None:
     end = far_end(5000)
 
     assert end.played(160, 10.02) is None
+
+
+def test_nothing_that_was_sent_keeps_what_follows_it_in_memory() -> None:
+    end = FarEnd(TELEPHONE)
+    end.sent(b"", 9.0)
+    for n in range(5000):
+        end.sent(word(n), 10.0 + n * FRAME_S)
+        end.played(160, 10.02 + n * FRAME_S)
+
+    assert sum(len(run.sound) for run in end._runs) <= 3 * KEPT_S * TELEPHONE.rate_hz
