@@ -58,6 +58,8 @@ TO_CALLER = (ToCaller, MarkSent, ClearSent)
 TICK_S = 1e-7
 """Less than it takes to look at a clock twice. What is due at the very moment at which something began is due the next
 time that somebody looks, however the sum of both was rounded."""
+LAST_WORDS_S = 0.1
+"""A task that was woken has its turn within this time."""
 TO_ASSISTANT = (ToAssistant, TextToAssistant)
 NO_STEPS = (
     *TO_CALLER,
@@ -297,13 +299,15 @@ def _clock_ran(entries: Sequence[Timed]) -> bool:
 
 
 def last_words(entries: Sequence[Timed]) -> tuple[int, list[int]]:
-    """Which step ended the call, and what came behind it: to tasks that had been woken for that before they were
-    cancelled, so it has to come again before they are."""
+    """Which step ended the call, and what came right behind it: to tasks that had been woken for that before they were
+    cancelled, so it has to come again before they are. What came later, came to a call that was ending: a dial that was
+    under way still connects."""
     told = next((index for index, entry in enumerate(entries) if _says_ended(entry)), len(entries))
     steps = [index for index, entry in enumerate(entries) if not isinstance(entry, NO_STEPS)]
     behind = bisect_right(steps, told)
     ending = steps[behind - 1] if behind else -1
-    return ending, [index for index in steps[behind:] if not isinstance(entries[index], Woke)]
+    came = [index for index in steps[behind:] if not isinstance(entries[index], Woke)]
+    return ending, [index for index in came if happened_s(entries[index]) <= happened_s(entries[told]) + LAST_WORDS_S]
 
 
 def _says_ended(entry: Timed) -> bool:

@@ -20,6 +20,8 @@ from relay.media.frames import WIDEBAND
 from relay.metrics import Metrics
 from relay.record.call_recording import CallRecording
 from relay.record.entries import (
+    AssistantConnected,
+    CallerNote,
     ClockSeen,
     FromCaller,
     ManyCalls,
@@ -31,7 +33,7 @@ from relay.record.entries import (
 )
 from relay.refusals import Refusals
 from relay.replay.decisions import count, differences
-from relay.replay.exact_run import SteppedRecording, run_exactly
+from relay.replay.exact_run import SteppedRecording, last_words, run_exactly
 from relay.replay.settings import config_of
 from relay.state import StateStore
 from relay.state.memory import MemoryBackend, MemoryTables
@@ -60,6 +62,17 @@ def test_every_decision_comes_out_the_same(seed: int, tmp_path: Path) -> None:
 
     assert differences(entries, found, browser=False) == []
     assert count(entries) > 400
+
+
+def test_what_comes_to_a_call_that_is_ending_comes_at_its_own_time() -> None:
+    """At the moment of the end it had been on its way before; later a dial that was under way has connected."""
+    ended = Told(10.0, "call.state", {"status": "ended"})
+    entries: list[Timed] = [AssistantConnected(1.0, 0), CallerNote(10.0, "hung_up"), ended]
+    late, later = AssistantConnected(10.001, 1), AssistantConnected(10.4, 1)
+
+    assert last_words([*entries, late]) == (1, [3])
+    assert last_words([*entries, later]) == (1, [])
+    assert last_words(entries[:2]) == (1, [])
 
 
 def test_a_call_that_was_recorded_is_not_the_same_without_one_of_its_frames(tmp_path: Path) -> None:
