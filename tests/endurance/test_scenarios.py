@@ -25,6 +25,9 @@ from tests.support.quick import quick_clock
 from tests.support.scenarios import ALLOWED, NUMBER, SCENARIOS, play, quick_relay
 
 AT_A_TIME = 6
+ATTEMPTS = 2
+"""In a scenario a single word interrupts an assistant that comes back as an echo. In real time three of a hundred such
+words are believed too late, with the next ones (docs/measurements.md)."""
 MOST_COUGHS_THAT_CUT = 0.3
 """Of 16 coughs of telephone calls 2 cut the assistant when this was written."""
 COUGH = """
@@ -94,7 +97,7 @@ async def test_the_scenarios_are_passed_in_real_time_too() -> None:
 
 
 async def failed(files: Iterable[Path], behaviour: Behaviour, more: str = "") -> list[str]:
-    """Which of these scenarios a call with such an assistant does not pass."""
+    """Which of these scenarios no call of `ATTEMPTS` with such an assistant passes."""
     names = []
     async with (
         open_assistant(key=VAPI_KEY, behaviour=behaviour) as assistant,
@@ -102,8 +105,11 @@ async def failed(files: Iterable[Path], behaviour: Behaviour, more: str = "") ->
     ):
         for file in sorted(files):
             command = [*RELAY, "call", daemon.url, "--public-url", PUBLIC, "--scenario", str(file)]
-            done = await trio.run_process(command, capture_stdout=True, check=False, env=environment())
-            print(f"\n{done.stdout.decode()}")
-            if done.returncode:
+            for _ in range(ATTEMPTS):
+                done = await trio.run_process(command, capture_stdout=True, check=False, env=environment())
+                print(f"\n{done.stdout.decode()}")
+                if not done.returncode:
+                    break
+            else:
                 names.append(file.stem)
     return names
