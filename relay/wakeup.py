@@ -16,7 +16,7 @@ from typing import Protocol
 import trio
 from trio.lowlevel import Abort, Task, checkpoint_if_cancelled, current_task, reschedule, wait_task_rescheduled
 
-COARSE_S = 0.04
+COARSE_S = 0.06
 """A multiple of the ticks on which sockets are read."""
 
 
