@@ -36,6 +36,7 @@ from relay.media.detector import WINDOW_MS
 from relay.media.silero import STATE_SIZE, SileroState
 from relay.media.windows import Window
 from relay.metrics import Metrics
+from relay.net.link.shared_reader import SOCKETS_PER_CALL, tick_s
 from relay.wakeup import next_step, sleep_until
 from tests.support.callrig import run_inline
 
@@ -410,7 +411,7 @@ async def test_what_is_due_on_one_step_of_the_grid_is_one_run(autojump_clock: Mo
 
 @pytest.mark.parametrize(
     ("calls", "tick_s", "waits_ms"),
-    [(10, 0.002, {0, 2, 4}), (25, 0.01, {0, 10, 20}), (40, 0.01, {0, 10, 20}), (64, 0.01, {0, 10})],
+    [(10, 0.002, {0, 2, 4}), (25, 0.003, set(range(0, 30, 3))), (40, 0.01, {0, 10, 20}), (64, 0.01, {0, 10})],
 )
 async def test_what_comes_on_the_step_itself_is_judged_on_it(
     autojump_clock: MockClock, calls: int, tick_s: float, waits_ms: set[int]
@@ -432,6 +433,12 @@ async def test_what_comes_on_the_step_itself_is_judged_on_it(
             await trio.sleep(0.1)
 
     assert waited_ms == waits_ms
+
+
+@pytest.mark.parametrize("calls", [21, 39, 40, 63, 64, 100])
+def test_with_many_calls_a_step_of_the_grid_is_a_tick(calls: int) -> None:
+    steps = step_s(calls) / (tick_s(calls * SOCKETS_PER_CALL) or math.nan)
+    assert steps == pytest.approx(round(steps))
 
 
 async def nowhere(_function: Callable[[], list[float]]) -> list[float]:
