@@ -1,9 +1,11 @@
 """Runs the speech model for all calls in one lane: what is due on one step of a time grid is judged as one batch.
 
-A batch of sixteen windows costs no more than six single ones, and one wake-up instead of sixteen. A quick model runs in
-place, a bounded batch at a time; a slow one in a worker thread, whose hop costs more than a quick model does. No call
-waits for the lane: a window goes in without blocking. Nor does the lane wait for a call: it hands each answer to a
-plain function of the call, as no task has to be woken for that.
+A batch of sixteen windows costs no more than six single ones, and one wake-up instead of sixteen. A call has one window
+in a batch, as each goes on from the one before. So that a step has one run, a second window of a call waits for the
+next step; only who has more is judged again on the same one, until one window waits. A quick model runs in place, a
+bounded batch at a time; a slow one in a worker thread, whose hop costs more than a quick model does. No call waits for
+the lane: a window goes in without blocking. Nor does the lane wait for a call: it hands each answer to a plain function
+of the call, as no task has to be woken for that.
 """
 
 import math
@@ -32,12 +34,12 @@ from relay.wakeup import Signal, next_step, sleep_until
 
 Executor = Callable[[Callable[[], list[float]]], Awaitable[list[float]]]
 
-STEPS_S = ((64, 0.020), (21, 0.030), (10, 0.006), (0, 0.002))
+STEPS_S = ((40, 0.020), (21, 0.025), (10, 0.006), (0, 0.002))
 """From so many streams on, the step of the grid: wider ones with many calls, as a run costs much for one window and
-little for each more, and the megabyte of its weights drives all else out of the processor's cache. With a great many a
-step fills a run. From 21 calls on each is a multiple of the tick on which sockets are read (see
-`relay.net.link.shared_reader`), and what is read on the lane's own step is judged on it: so a window waits for 14 ms on
-average with 25 calls, 10 with 50, 5 with 64, and 2.5 with ten."""
+little for each more, and the megabyte of its weights drives all else out of the processor's cache. From 21 calls on
+each is a multiple of the tick on which sockets are read (see `relay.net.link.shared_reader`), and what is read on the
+lane's own step is judged on it: so a window waits for 12 ms on average with 25 calls, 5 from 40 on, and 2.5 with
+ten."""
 EACH_STEP = 10
 """With so many streams nearly every step has windows: the lane wakes on each, and not for the first window as well."""
 BATCH_MAX = 64
@@ -186,6 +188,9 @@ class VadEngine:
         self._worker_until = -math.inf
         self._executor = executor
         self._ready: dict[VadStream, None] = {}
+        """Of which windows wait, for the next step."""
+        self._due: dict[VadStream, None] = {}
+        """Of which windows wait, for this step."""
         self._some_ready = Signal()
         self._open_streams = 0
         self._failing = False
@@ -201,6 +206,7 @@ class VadEngine:
         finally:
             self._open_streams -= 1
             self._ready.pop(stream, None)
+            self._due.pop(stream, None)
             stream.close()
 
     def _wake(self, stream: VadStream) -> None:
@@ -214,18 +220,21 @@ class VadEngine:
                 await self._some_ready.wait()
             await sleep_until(next_step(step_s(self._open_streams)))
             await trio.lowlevel.checkpoint()  # first the sockets are read, by a task that the same step wakes
-            while self._ready:  # not if its streams have ended meanwhile
+            self._due, self._ready = self._ready, {}
+            while self._due:  # not if its streams have ended meanwhile
                 await self._run_batch()
-                if self._ready:  # a long backlog is judged a batch at a time
+                if self._due:  # a long backlog is judged a batch at a time
                     await trio.lowlevel.checkpoint()
 
     async def _run_batch(self) -> None:
-        streams = list(islice(self._ready, BATCH_MAX))
+        streams = list(islice(self._due, BATCH_MAX))
         batch = [stream.pending.popleft() for stream in streams]
         for stream in streams:
-            del self._ready[stream]
-            if stream.pending:
-                self._ready[stream] = None  # behind those that were not in this batch
+            del self._due[stream]
+            if len(stream.pending) > 1:
+                self._due[stream] = None  # behind those that were not in this batch
+            elif stream.pending:
+                self._ready[stream] = None
         windows = [window.samples for window, _ in batch]
         answers = await self._judge(windows, [stream.state for stream in streams])
         now = trio.current_time()

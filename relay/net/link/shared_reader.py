@@ -45,7 +45,7 @@ Take = Callable[[bytes], bool]
 
 READ_BYTES = 65_536
 SOCKETS_PER_CALL = 2
-TICKS_S = ((40 * SOCKETS_PER_CALL, 0.010), (21 * SOCKETS_PER_CALL, 0.003), (10 * SOCKETS_PER_CALL, 0.0))
+TICKS_S = ((40 * SOCKETS_PER_CALL, 0.010), (21 * SOCKETS_PER_CALL, 0.0025), (10 * SOCKETS_PER_CALL, 0.0))
 """From so many sockets on, the tick. At 0 they are read together, but as something comes; below the last each by
 itself."""
 REST_MAX_S = 0.12
