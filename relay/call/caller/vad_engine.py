@@ -188,9 +188,9 @@ class VadEngine:
         self._worker_until = -math.inf
         self._executor = executor
         self._ready: dict[VadStream, None] = {}
-        """Of which windows wait, for the next step."""
+        """Streams with windows that wait for the next step."""
         self._due: dict[VadStream, None] = {}
-        """Of which windows wait, for this step."""
+        """Streams with windows that are judged on this step."""
         self._some_ready = Signal()
         self._open_streams = 0
         self._failing = False
