@@ -8,7 +8,7 @@ DELAY_P99_MAX_MS = 20.0
 LOOP_LAG_P99_MAX_MS = 20.0
 LOAD_LATE_P99_MAX_MS = 10.0
 VAD_DELAY_P99_MAX_MS = 50.0
-"""A frame more than the detector's windows wait for its next run at most (see `relay.call.caller.vad_engine`)."""
+"""A frame more than a window of the load waits for its run at most (see `relay.call.caller.vad_engine`)."""
 CALLS_MAX = 2000
 PRECISION = 0.05
 """The answer is at most this part, and at least one call, under what broke a limit."""

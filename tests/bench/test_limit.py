@@ -55,5 +55,7 @@ def test_a_machine_that_carries_everything_is_limited_by_the_benchmark() -> None
 
 
 def test_the_detector_is_not_late_because_it_runs_for_many_calls_at_a_time() -> None:
-    """A window waits for a step of its grid at most, and a frame of 20 ms is what the rest may take."""
-    assert max(step_s for _, step_s in STEPS_S) * 1000 + FRAME_MS <= VAD_DELAY_P99_MAX_MS
+    """Of two windows in a step the second came a frame later at least, and is judged a step later: so it waits for two
+    steps less a frame at most. A frame is what the rest may take."""
+    waits_ms = 2 * max(step_s for _, step_s in STEPS_S) * 1000 - FRAME_MS
+    assert waits_ms + FRAME_MS <= VAD_DELAY_P99_MAX_MS

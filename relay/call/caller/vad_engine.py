@@ -38,7 +38,7 @@ STEPS_S = ((40, 0.020), (21, 0.025), (10, 0.006), (0, 0.002))
 """From so many streams on, the step of the grid: wider ones with many calls, as a run costs much for one window and
 little for each more, and the megabyte of its weights drives all else out of the processor's cache. From 21 calls on
 each is a multiple of the tick on which sockets are read (see `relay.net.link.shared_reader`), and what is read on the
-lane's own step is judged on it: so a window waits for 12 ms on average with 25 calls, 5 from 40 on, and 2.5 with
+lane's own step is judged on it: so a window waits for 13 ms on average with 25 calls, 5 from 40 on, and 2.5 with
 ten."""
 EACH_STEP = 10
 """With so many streams nearly every step has windows: the lane wakes on each, and not for the first window as well."""

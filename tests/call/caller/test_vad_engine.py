@@ -394,16 +394,18 @@ async def test_a_cough_probe_that_fails_costs_windows_and_not_the_lane(autojump_
 
 
 async def test_a_second_window_waits_for_the_next_step_and_a_third_does_not(autojump_clock: MockClock) -> None:
-    waiting = 3
+    judged_at: list[int] = []
     async with open_lane() as lane:
         with lane.stream() as behind, lane.stream() as other:
-            for number in range(waiting):
+            for number in (1, 2, 3):
                 behind.submit(window(number))
             other.submit(window(1))
-            at = [round(trio.current_time() / step_s(2)) for _ in range(waiting) if await answers(behind, 1)]
+            for number in (1, 2, 3):
+                assert await answers(behind, 1) == [number]
+                judged_at.append(round(trio.current_time() / step_s(2)))
 
     assert lane.model.batches == [2, 1, 1]
-    assert at == [1, 1, 2]
+    assert judged_at == [1, 1, 2]
 
 
 async def test_what_is_due_on_one_step_of_the_grid_is_one_run(autojump_clock: MockClock) -> None:
