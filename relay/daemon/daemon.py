@@ -39,6 +39,7 @@ from relay.daemon.endpoint_context import EndpointContext
 from relay.daemon.garbage import collect_garbage
 from relay.daemon.gate import Gate
 from relay.daemon.generations import DialerSet, Generations
+from relay.daemon.huge_pages import move_to_huge_pages
 from relay.daemon.limits import Limits
 from relay.daemon.loop_lag import probe_loop_lag
 from relay.daemon.notify import Notifier, report
@@ -237,6 +238,7 @@ async def run_daemon(config: Config, metrics: Metrics, redactor: Redactor, confi
         trio.CancelScope() as at_once,
     ):
         async with open_relay(config, metrics, redactor) as relay, trio.open_nursery() as nursery:
+            move_to_huge_pages()  # no call is there that it could hold up
             reloader = Reloader(config_file, relay.generations, metrics)
             nursery.start_soon(report, notifier, partial(_status, relay, reloader))
             nursery.start_soon(_log_ignored)

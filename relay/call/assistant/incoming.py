@@ -84,7 +84,8 @@ class Incoming:
         if (recording := self._report.recording) is not None:
             recording.from_assistant(message, has_floor=True, connection=self.number)
         if isinstance(message, bytes):
-            self.began.set()
+            if not self.began.is_set():
+                self.began.set()
             audible = self._playback.intake.push(self._samples.push(message))
             self._liveness.audio(current_time(), audible=audible)
             return None

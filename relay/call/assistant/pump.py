@@ -152,7 +152,7 @@ class Pump:
         else:
             self._counts.frame("assistant", "up")
             if (delay_s := self._outgoing.audio_sent()) is not None:
-                self._counts.frame_delay("up", delay_s)
+                self._counts.frame_delays("up", (delay_s,))
 
     def _next_message(self) -> str | bytes | None:
         if self._messages:

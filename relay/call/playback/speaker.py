@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import trio
 
@@ -18,10 +17,11 @@ from relay.call.report.report import Report
 from relay.config import JitterConfig
 from relay.errors import LegLost
 from relay.logic.playback.frame import PlayFrame
-from relay.logic.playback.playout import Playout
+from relay.logic.playback.playout import Playout, Taken
 from relay.media.far_end import FarEnd
 from relay.media.frames import FRAME_MS
 from relay.net.outbox import Entry
+from relay.record.call_recording import CallRecording
 from relay.wakeup import Alarm, Signal, current_time
 
 MARK_EVERY_MS = 200
@@ -43,13 +43,6 @@ class Burden:
     many_calls: bool = False
     """A message costs so much now that frames of a turn are to share one, where the leg can do that, and that no task
     is to be woken to send it."""
-
-
-class _Due(NamedTuple):
-    """A frame that is to be sent, and since when it could be."""
-
-    frame: PlayFrame
-    due_at: float
 
 
 class Speaker:
@@ -213,25 +206,25 @@ class Speaker:
             self._recording.many_calls(many=self._burden.many_calls)
         return self._burden.many_calls and leg.joins_frames
 
-    def _take_due(self, *, join: bool, ahead_s: float = 0.0) -> list[_Due]:
+    def _take_due(self, *, join: bool, ahead_s: float = 0.0) -> list[Taken]:
         """The frame that is to be sent now, or within `ahead_s`, if there is one; and the next ones that `join` it.
 
         These are early, so that the caller's side never has less ahead of time than it has without.
         """
-        due: list[_Due] = []
+        due: list[Taken] = []
         now = current_time()
-        at, taken = self.playout.next_send_at(), self.playout.take(now, ahead_s=ahead_s)
-        while at is not None and taken is not None:
-            frame = taken.frame
-            due.append(_Due(frame, max(at, frame.arrived_at)))
-            if frame.audible:
+        taken = self.playout.take(now, ahead_s=ahead_s)
+        while taken is not None:
+            due.append(taken)
+            if taken.frame.audible:
                 self.last_audible_at = now
-            self._counts.dropped("trimmed", taken.trimmed)
+            if taken.trimmed:
+                self._counts.dropped("trimmed", taken.trimmed)
             if taken.hole_ms is not None:
                 self._report.tell(PlayoutHole(round(taken.hole_ms, 1)))
             if not join or len(due) == FRAMES_PER_MESSAGE:
                 break
-            at, taken = self.playout.next_send_at(), self.playout.take_along(frame)
+            taken = self.playout.take_along(taken.frame)
         return due
 
     async def _put(self, outbox: CallerOutbox, entry: Entry) -> bool:
@@ -240,10 +233,10 @@ class Speaker:
             await outbox.put(entry)
         return not self._sending.cancel_called
 
-    def _entries(self, leg: CallerLeg, due: Sequence[_Due]) -> Iterator[Entry]:
+    def _entries(self, leg: CallerLeg, due: Sequence[Taken]) -> Iterator[Entry]:
         """The message with these frames, and the mark behind it if it is time for one."""
         turn = self._sent_turn = due[0].frame.turn
-        data = due[0].frame.data if len(due) == 1 else b"".join([it.frame.data for it in due])
+        data = due[0].frame.data if len(due) == 1 else b"".join([taken.frame.data for taken in due])
         yield Entry(leg.audio(data), turn=turn, on_sent=partial(self._sent, data, due, self.playout.sent_ms))
         position_ms = self.playout.sent_ms
         if position_ms - self._marked_ms >= MARK_EVERY_MS:
@@ -258,19 +251,21 @@ class Speaker:
         if self.far_end is not None:
             self.far_end.cleared(at)
 
-    def _sent(self, data: bytes, due: Sequence[_Due], end_ms: float, sent_at: float) -> None:
+    def _sent(self, data: bytes, due: Sequence[Taken], end_ms: float, sent_at: float) -> None:
         if self.far_end is not None:
             self.far_end.sent(data, sent_at)
-        self._counts.frame("caller", "down", len(due))
         if self._recording is not None:
-            self._recording.buffer_target(sent_at, round(self.playout.target_ms))
-        for number, (frame, due_at) in enumerate(due, 1):
-            if (recording := self._recording) is not None:
-                position_ms = int(end_ms) - (len(due) - number) * FRAME_MS
-                waiting_ms = self.playout.queued_ms
-                recording.to_caller(
-                    sent_at, frame.turn, position_ms, frame.data, audible=frame.audible, queued_ms=waiting_ms
-                )
-            self._counts.frame_delay("down", max(0.0, sent_at - due_at))
-            if frame.turn < self._cleared_before:
-                self._counts.stale_sent()
+            self._record(self._recording, due, end_ms, sent_at)
+        self._counts.frame("caller", "down", len(due))
+        self._counts.frame_delays("down", [max(0.0, sent_at - taken.since) for taken in due])
+        if due[0].frame.turn < self._cleared_before:  # a message has frames of one turn
+            self._counts.stale_sent(len(due))
+
+    def _record(self, recording: CallRecording, due: Sequence[Taken], end_ms: float, sent_at: float) -> None:
+        recording.buffer_target(sent_at, round(self.playout.target_ms))
+        for number, frame in enumerate((taken.frame for taken in due), 1):
+            position_ms = int(end_ms) - (len(due) - number) * FRAME_MS
+            waiting_ms = self.playout.queued_ms
+            recording.to_caller(
+                sent_at, frame.turn, position_ms, frame.data, audible=frame.audible, queued_ms=waiting_ms
+            )

@@ -1,6 +1,7 @@
 """Counts what happens in one call, for its last log line, and at the same time for the metrics of the daemon."""
 
 from collections import Counter
+from collections.abc import Iterable
 from itertools import product
 
 from relay.call.report.assistant_events import (
@@ -88,14 +89,16 @@ class Counts:
         self._frames[way] += frames
         self._all_frames[way] += frames
 
-    def frame_delay(self, direction: str, delay_s: float) -> None:
-        """How long we kept a frame beyond the configured buffer."""
-        self._metrics.frame_delay[direction,].observe(delay_s)
+    def frame_delays(self, direction: str, delays_s: Iterable[float]) -> None:
+        """How long we kept each of some frames beyond the configured buffer."""
+        spread = self._metrics.frame_delay[direction,]
+        for delay_s in delays_s:
+            spread.observe(delay_s)
 
-    def stale_sent(self) -> None:
-        """A frame of a turn that was cut went out behind its `clear`: what must never happen."""
-        self._metrics.frames_stale.inc()
-        self._stale += 1
+    def stale_sent(self, frames: int) -> None:
+        """Frames of a turn that was cut went out behind its `clear`: what must never happen."""
+        self._metrics.frames_stale.inc(frames)
+        self._stale += frames
 
     def dropped(self, cause: str, frames: int = 1) -> None:
         if frames:

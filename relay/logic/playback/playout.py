@@ -29,7 +29,9 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
+
+from msgspec import Struct
 
 from relay.logic.pause_rule import BEHIND_WORD_FRAMES, spare_frames
 from relay.logic.playback.frame import PlayFrame
@@ -62,14 +64,16 @@ class Cut:
     before: tuple[PlayFrame, ...] = ()
 
 
-class Taken(NamedTuple):
-    """A frame to send now, and how many frames of a pause were left out before it.
+class Taken(Struct, frozen=True, gc=False):
+    """A frame to send now, since when it could have been sent, and how many frames of a pause were left out before it.
 
-    `hole_ms` is how long the caller heard nothing in the middle of the assistant's words, if this frame ends such a
-    hole: the frame had not arrived when it was due, or was sent too late.
+    `since` is later than now for a frame that is sent early. `hole_ms` is how long the caller heard nothing in the
+    middle of the assistant's words, if this frame ends such a hole: the frame had not arrived when it was due, or was
+    sent too late.
     """
 
     frame: PlayFrame
+    since: float
     trimmed: int = 0
     hole_ms: float | None = None
 
@@ -215,17 +219,18 @@ class Playout:
                 self.catch_up()
             hole_ms = self._restart(now)
         self._trimmed += self._trim()
-        return self._take_first(hole_ms)
+        return self._take_first(at, hole_ms)
 
     def take_along(self, frame: PlayFrame) -> Taken | None:
         """The next frame, if it goes on with the turn of this one, which was taken just now: both may share a message.
 
         It is sent sooner than `take` would give it by the time that this one takes to play.
         """
-        if self.next_send_at() is None:
+        at = self.next_send_at()
+        if at is None:
             return None
         self._trimmed += self._trim()
-        return self._take_first(None) if self._queue[0].turn == frame.turn else None
+        return self._take_first(at, None) if self._queue[0].turn == frame.turn else None
 
     def mark_heard(self, position_ms: float, now: float) -> None:
         """The caller's side says that everything up to this position was played.
@@ -319,14 +324,14 @@ class Playout:
                 self._target.underrun()
             self._schedule.run_dry(now + self._target_s)
 
-    def _take_first(self, hole_ms: float | None) -> Taken:
+    def _take_first(self, at: float, hole_ms: float | None) -> Taken:
         frame = self._queue.popleft()
         assert self._schedule.due_at is not None
         self._schedule.due_at += FRAME_MS / 1000
         self._silent_run = 0 if frame.audible else self._silent_run + 1
         self._heard.sent(frame)
         trimmed, self._trimmed = self._trimmed, 0
-        return Taken(frame, trimmed, hole_ms)
+        return Taken(frame, max(at, frame.arrived_at), trimmed, hole_ms)
 
     def _restart(self, now: float) -> float | None:
         """Begin a run; returns the length of the hole that it ends, ms, if it ends one."""

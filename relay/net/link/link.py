@@ -225,11 +225,10 @@ class Link:
     def _can_deliver(self) -> bool:
         """Whether what comes next may be taken as it comes: nothing is there, and it is not too soon for more."""
         is_free = not (self._reading or self._unread or self._closing or self._ending is not None)
-        return is_free and self._wants_more and self._stream.is_read_together
+        return is_free and self._wants_more(trio.current_time()) and self._stream.is_read_together
 
-    @property
-    def _wants_more(self) -> bool:
-        return self._protocol.is_hungry and self._protocol.due_s <= trio.current_time()
+    def _wants_more(self, now: float) -> bool:
+        return self._protocol.is_hungry and self._protocol.due_s <= now
 
     def _take_backlog(self, take: Callable[[str | bytes], Found | None], *, joins: bool) -> Found | None:
         """Give more of what is there to `take`. With one message a turn, a busy loop that turns no more often than
@@ -238,7 +237,7 @@ class Link:
             nothing_there = self._protocol.is_hungry and not self._unread
             if nothing_there or self._closing or trio.current_effective_deadline() == -math.inf:
                 break
-            message = self._take_unread() if self._unread else self._next_given(joins=joins)
+            message = self._take_unread() if self._unread else self._next_given(trio.current_time(), joins=joins)
             if message is None:
                 break
             if (found := take(message)) is not None:
@@ -256,14 +255,15 @@ class Link:
             if not data:
                 self._lose()
                 return False
+            now = trio.current_time()
             self._protocol.feed(data)
             for _ in range(MESSAGES_AT_ONCE):
-                if self._closing or (message := self._next_given(joins=joins)) is None:
+                if self._closing or (message := self._next_given(now, joins=joins)) is None:
                     break
                 found = context.run(take, message)
                 if self._protocol.is_hungry or found is not None or not self._stream.delivers:
                     break
-            return found is None and self._wants_more and not self._closing and self._ending is None
+            return found is None and self._wants_more(now) and not self._closing and self._ending is None
 
         self._reading = self._receiving = self._delivers = True
         try:
@@ -287,17 +287,17 @@ class Link:
 
     def _advance(self) -> bool:
         """Take the next event of what was read; whether it was a message."""
-        message = self._next_message()
+        message = self._next_message(trio.current_time())
         if message is None:
             return False
         self._unread.append(message)
         return True
 
-    def _next_message(self) -> str | bytes | None:
+    def _next_message(self, now: float) -> str | bytes | None:
         """Take the next event of what was read, and return it if it is a message."""
         if self._protocol.is_hungry:
             return None
-        event = self._protocol.next_event(trio.current_time())
+        event = self._protocol.next_event(now)
         if self._protocol.has_answers:
             self._writer.answer()
         if event is None or isinstance(event, str | bytes):
@@ -309,12 +309,12 @@ class Link:
             self._end(self._reason(event))
         return None
 
-    def _next_given(self, *, joins: bool) -> str | bytes | None:
+    def _next_given(self, now: float, *, joins: bool) -> str | bytes | None:
         """As `_next_message`; `joins`: a binary message and those that follow it are given as one."""
-        message = self._next_message()
+        message = self._next_message(now)
         if not joins or not isinstance(message, bytes) or self._protocol.is_hungry:
             return message
-        return b"".join((message, *self._protocol.more_binaries(trio.current_time(), JOINED_MAX - 1)))
+        return b"".join((message, *self._protocol.more_binaries(now, JOINED_MAX - 1)))
 
     def _take_pong(self, payload: bytes) -> None:
         """An answer to a ping is one to all before it; others may come that nobody asked for (RFC 6455, 5.5.3)."""

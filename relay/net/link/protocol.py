@@ -147,8 +147,10 @@ class WebSocketProtocol:
         """As many calls of `next_event`, at a fraction of the price, as long as what comes next is there and a binary
         message in one frame of no more than 64 KiB; at most so many."""
         messages: list[bytes] = []
+        if self._head or self._fragments.has_begun:
+            return messages
         data, at = self._data, self._at
-        while len(messages) < most and now_s >= self._pace.due_s and not (self._head or self._fragments.has_begun):
+        while len(messages) < most and now_s >= self._pace.due_s:
             if len(data) - at < _USUAL_HEAD_BYTES or data[at] != _WHOLE_BINARY:
                 break
             second = data[at + 1]

@@ -50,7 +50,7 @@ TICKS_S = ((40 * SOCKETS_PER_CALL, 0.010), (21 * SOCKETS_PER_CALL, 0.0025), (10 
 itself."""
 REST_MAX_S = 0.12
 """So long the end of a stream, or an answer to a ping, may lie there unread."""
-ASK_EVERY_S = 0.03
+ASK_EVERY_S = 0.06
 """Who waits may want what comes sooner than it said: it is asked again so often."""
 REST_LATE_S = 0.010
 """Without a tick a rest may end so much later: so mostly what comes for another ends it, and no timer has to wake the
@@ -278,8 +278,9 @@ class Seat:
         except Exception as error:  # noqa: BLE001 - it belongs to the task that waits
             self._wake(error)
             return
-        if min(wanted_s, self._read_by_s) > trio.current_time() and self.is_shared:
-            self._rest(wanted_s)
+        now_s = trio.current_time()
+        if min(wanted_s, self._read_by_s) > now_s and self.is_shared:
+            self._rest(wanted_s, now_s)
         else:
             self.read()
 
@@ -316,14 +317,16 @@ class Seat:
             return
         try:
             wants_more = self._take(received)
-            wanted_s = -math.inf if self._wanted_at is None else self._wanted_at()
+            wanted_s = None if self._wanted_at is None else self._wanted_at()
         except Exception as error:  # noqa: BLE001 - it belongs to the task that waits
             self._wake(error)
         else:
-            if wants_more:
-                self._wait_until(wanted_s)
-            else:
+            if not wants_more:
                 self._wake(None)
+            elif wanted_s is None:
+                self._keep_watch()
+            else:
+                self._wait_until(wanted_s)
 
     def _wait_until(self, wanted_s: float) -> None:
         """Rest until this time; once that is over, wait for what comes."""
@@ -333,10 +336,10 @@ class Seat:
             return
         self.step_aside()
         self._read_by_s = now_s + REST_MAX_S
-        self._rest(wanted_s)
+        self._rest(wanted_s, now_s)
 
-    def _rest(self, wanted_s: float) -> None:
-        self._rests_until_s = min(wanted_s, self._read_by_s, trio.current_time() + ASK_EVERY_S)
+    def _rest(self, wanted_s: float, now_s: float) -> None:
+        self._rests_until_s = min(wanted_s, self._read_by_s, now_s + ASK_EVERY_S)
         self._reader.rest(self, self._rests_until_s)
 
     def _keep_watch(self) -> None:

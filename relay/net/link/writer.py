@@ -40,7 +40,7 @@ class LinkWriter:
     def write_now(self, *messages: str | bytes) -> bool:
         """Write these messages in this instant, with one system call, which costs more than all else that is done for
         a message; what the kernel leaves of them is written by `run`. False: nothing was written."""
-        if not self._is_free or self._protocol.said_goodbye:
+        if self._is_busy or self._protocol.said_goodbye:
             return False
         was_taken = self._stream.write_now(b"".join(map(self._protocol.message, messages)))
         if self._stream.has_rest:
@@ -72,7 +72,7 @@ class LinkWriter:
 
     def answer(self) -> None:
         """Answer the peer's pings and goodbye, at once if nothing else is under way."""
-        if self._is_free:
+        if self._stream.can_write_now and not self._is_busy:
             answers = self._protocol.take_answers()
             try:
                 if not self._stream.write_now(answers):
@@ -95,5 +95,5 @@ class LinkWriter:
         return self._stream.has_rest or self._protocol.has_answers
 
     @property
-    def _is_free(self) -> bool:
-        return self._stream.can_write_now and not (self._writing.locked() or self._torn or self.gone)
+    def _is_busy(self) -> bool:
+        return self._torn or self.gone or self._writing.locked()

@@ -50,7 +50,7 @@ def test_everything_is_counted_in_both_places() -> None:
     counts.dropped("late", 0)
     counts.invented("gap", 3)
     counts.note(PlayoutHole(50))
-    counts.stale_sent()
+    counts.stale_sent(1)
     counts.note(AssistantChanged("quiet", 100, 0, 0, "new", "old"))
     counts.vad_skipped()
 
