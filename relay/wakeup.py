@@ -14,7 +14,17 @@ from contextvars import ContextVar
 from typing import Protocol
 
 import trio
-from trio.lowlevel import Abort, Task, checkpoint_if_cancelled, current_task, reschedule, wait_task_rescheduled
+from trio.lowlevel import (
+    Abort,
+    Task,
+    checkpoint_if_cancelled,
+    current_clock,
+    current_task,
+    reschedule,
+    wait_task_rescheduled,
+)
+
+from relay.alarm_clock import AlarmClock
 
 COARSE_S = 0.06
 """A multiple of the ticks on which sockets are read."""
@@ -76,9 +86,12 @@ def deadline(name: str, at: float) -> Iterator[trio.CancelScope]:
 
 
 async def sleep_until(at: float, name: str = "") -> None:
-    """Return at this time. Always a checkpoint. Without a name it is what trio has, at a lower price: for tasks that
-    are woken by the clock hundreds of times a second."""
-    await Signal().wait(until=at, name=name)
+    """Return at this time. Always a checkpoint. Without a name it is what trio has, at a lower price, which is lowest
+    with an `AlarmClock`: for tasks that are woken by the clock hundreds of times a second."""
+    if not name and isinstance(clock := current_clock(), AlarmClock):
+        await clock.sleep_until(at)
+    else:
+        await Signal().wait(until=at, name=name)
 
 
 def next_step(step_s: float) -> float:

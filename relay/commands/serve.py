@@ -6,6 +6,7 @@ from pathlib import Path
 import structlog
 import trio
 
+from relay.alarm_clock import AlarmClock
 from relay.config_file import load
 from relay.daemon.daemon import run_daemon
 from relay.daemon.garbage import quieten_garbage_collection
@@ -19,11 +20,11 @@ def serve(config_file: Path) -> int:
     """Run until SIGTERM or SIGINT. Raises ConfigError when the configuration cannot be used."""
     config = load(config_file, os.environ)
     metrics, redactor = Metrics(), Redactor(config.secrets.values())
-    logging = config.logging
+    logging, clock = config.logging, AlarmClock()
     quieten_garbage_collection()
     with open_log(redactor, level=logging.level, form=logging.format, on_drop=metrics.log_lines_dropped.inc):
         try:
-            trio.run(run_daemon, config, metrics, redactor, config_file)
+            trio.run(run_daemon, config, metrics, redactor, config_file, clock=clock, instruments=[clock])
         except ConfigError as error:
             raise ConfigError(f"{config_file}: {error}") from None
         except StartFailed as error:
