@@ -50,7 +50,7 @@ class AlarmClock(trio.abc.Clock, trio.abc.Instrument):
                 reschedule(task)
 
     async def sleep_until(self, at: float) -> None:
-        """Return at this time. Always a checkpoint."""
+        """Return at this time. Always a checkpoint. Cancelled, it is forgotten."""
         number = next(self._numbers)
         heappush(self._alarms, (at, number))
         self._asleep[number] = current_task()

@@ -238,7 +238,7 @@ async def run_daemon(config: Config, metrics: Metrics, redactor: Redactor, confi
         trio.CancelScope() as at_once,
     ):
         async with open_relay(config, metrics, redactor) as relay, trio.open_nursery() as nursery:
-            move_to_huge_pages()  # no call is there that it could hold up
+            move_to_huge_pages()  # before it says that it is ready: no call is held up
             reloader = Reloader(config_file, relay.generations, metrics)
             nursery.start_soon(report, notifier, partial(_status, relay, reloader))
             nursery.start_soon(_log_ignored)
