@@ -14,7 +14,8 @@ from tests.support.peers import reset
 from tests.support.streams import tcp_pair
 
 TICK_S = 0.005
-LATER_S = 0.05
+LATER_S = 0.1
+"""Longer than the time behind which it is asked again, shorter than that behind which it is read all the same."""
 
 
 class Stream:
