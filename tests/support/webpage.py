@@ -18,7 +18,7 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.support.chromium import allow_microphone, cdp
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 SCREENSHOTS = os.environ.get("RELAY_SCREENSHOTS")
 """A folder that gets a picture of every state the tests pass through."""
 
