@@ -55,7 +55,7 @@ UNSURE_MS = 1000.0
 DOUBT_MS = 256.0
 DOUBT_MAX_MS = 2000.0
 GONE_MS = 5000.0
-SETTLED_MS = 4000.0
+SETTLED_MS = 500.0
 SUSPECT = 8.0
 """With this score it does not rest. By chance it is hardly ever that high."""
 THINNED = 8

@@ -1,10 +1,10 @@
 """Brings both sides of a line to the echo control, at 16 kHz; while that rests, it only keeps the last second of them.
 
-A line that has had no echo for seconds hardly ever gets one, and to look for it all the time costs more than all else
+A line that has had no echo for a second hardly ever gets one, and to look for it all the time costs more than all else
 that is done with the caller's audio. So the control is woken when an echo would matter, which is when the detector
-hears speech while the assistant is heard, and otherwise every few seconds. Until then both sides are kept as the
-telephone sent them, and nothing is resampled: nor is it for the glance that comes first, which suspects an echo or has
-the control rest on.
+hears speech while the assistant is heard, and otherwise every few seconds; on a line that is new, or had an echo, it is
+every quarter of a second at first. Until then both sides are kept as the telephone sent them, and nothing is resampled:
+nor is it for the glance that comes first, which suspects an echo or has the control rest on.
 """
 
 import numpy as np
@@ -17,6 +17,10 @@ from relay.media.transcode import Transcoder
 
 REST_MS = 5000.0
 """The line is looked at after so much in any case."""
+EARLY_MS = float(GLANCE_MS)
+EARLY_LOOKS = 12
+"""So many glances come first, each at what has come since the one before: three seconds of a new line, or of one that
+had an echo. The control itself looks at no more than the first half second of what is played."""
 LEAST_REST_MS = float(GLANCE_MS + REACH_MS)
 """It is looked at no sooner, however often speech is heard, as it is while a caller talks over the assistant. So much
 of both sides is kept: a glance takes all of it."""
@@ -38,7 +42,8 @@ class EchoFeed:
         self._near_kept, self._far_kept = bytearray(), bytearray()
         self._unplayed_bytes = 0
         """So much of the end of what is kept of the far side is silence, for nothing was played."""
-        self._rested_ms, self._look_at_ms = 0.0, REST_MS
+        self._rested_ms, self._look_at_ms = 0.0, EARLY_MS
+        self._early_looks = EARLY_LOOKS
 
     def look_soon(self) -> None:
         """The detector hears speech: if that is an echo, it is to be known at once."""
@@ -50,11 +55,15 @@ class EchoFeed:
         `wide` is what the caller said at 16 kHz, if that is made anyway. Return what is to be heard in its place, as
         `EchoControl.push` does; None: just that.
         """
-        if self._rests(near, far):
+        rests = self._rests()
+        self._keep(near, far)
+        if rests:
             return None
         if wide is None:
             wide = _widened(self._widen_near, near)
         cleaned = self.control.push(wide, self._played(far, len(wide)))
+        if self.control.state is EchoState.FOUND:
+            self._early_looks = EARLY_LOOKS
         return None if cleaned is wide else cleaned
 
     def lost(self, far: bytes) -> Samples | None:
@@ -63,20 +72,24 @@ class EchoFeed:
         To the canceller it is silence: an echo keeps its delay, whatever is missing. Return what waited of what had
         come before, as `push` does.
         """
-        if self._rests(self._source.silence(len(far)), far):
+        rests = self._rests()
+        self._keep(self._source.silence(len(far)), far)
+        if rests:
             return None
         played = self._played(far, 0)
         return self.control.push(np.zeros(len(played), np.int16), played, lost=len(played))
 
-    def _rests(self, near: bytes, far: bytes | None) -> bool:
+    def _rests(self) -> bool:
+        """Whether the control rests on, now that it has been woken if a look was due, and suspects an echo."""
         if self.control.state is not EchoState.RESTING:
             return False
-        if self._rested_ms >= self._look_at_ms:
-            self._rested_ms, self._look_at_ms = 0.0, REST_MS
-            if self._unplayed_bytes < len(self._far_kept) and self._suspects():
-                return False
-        self._keep(near, far)
-        return True
+        if self._rested_ms < self._look_at_ms:
+            return True
+        can_tell = self._unplayed_bytes < len(self._far_kept) and len(self._far_kept) >= self._least_bytes
+        if can_tell and self._early_looks:
+            self._early_looks -= 1
+        self._rested_ms, self._look_at_ms = 0.0, EARLY_MS if self._early_looks else REST_MS
+        return not (can_tell and self._suspects())
 
     def _keep(self, near: bytes, far: bytes | None) -> None:
         """Joined they take two thirds of the room that the pieces take by themselves."""
@@ -98,9 +111,6 @@ class EchoFeed:
         self._widen_near.reset()
         self._widen_far.reset()
         self.control.wake(_widened(self._widen_near, near), _widened(self._widen_far, far))
-        self._near_kept.clear()
-        self._far_kept.clear()
-        self._unplayed_bytes = 0
         return True
 
     def _played(self, far: bytes | None, samples: int) -> Samples:

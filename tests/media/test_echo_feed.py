@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from relay.media import echo_feed, g711
 from relay.media.echo_control import EchoFound, EchoState
 from relay.media.echo_estimate import glance
-from relay.media.echo_feed import LEAST_REST_MS, REST_MS, EchoFeed
+from relay.media.echo_feed import EARLY_LOOKS, EARLY_MS, LEAST_REST_MS, REST_MS, EchoFeed
 from relay.media.frames import TELEPHONE
 from relay.media.resample import Samples
 from relay.standin.echo import EchoPath
@@ -62,6 +62,47 @@ def test_a_line_that_is_long_clean_is_looked_at_every_few_seconds_only(monkeypat
     assert line.looks == 4
 
 
+def test_a_new_line_is_looked_at_often_before_it_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    line = Line(monkeypatch)
+    line.run(QUIET, 2000)
+    line.looks = 0
+
+    line.run(QUIET, 4 * EARLY_MS)
+    early = line.looks
+    line.run(QUIET, EARLY_LOOKS * EARLY_MS)
+    line.looks = 0
+    line.run(QUIET, REST_MS - 20)
+
+    assert early == pytest.approx(4, abs=1)
+    assert line.looks <= 1
+
+
+def test_an_echo_that_begins_a_little_later_is_found_though_nobody_takes_it_for_speech() -> None:
+    line = Line()
+    line.run(QUIET, 2000)
+    assert line.feed.control.state is EchoState.RESTING
+
+    found_ms = line.run(ECHO, REST_MS)
+
+    assert found_ms is not None
+    assert found_ms <= 2 * EARLY_MS + 180
+
+
+def test_a_line_that_had_an_echo_is_looked_at_like_a_new_one() -> None:
+    line = Line()
+    line.rest()
+    assert line.run(ECHO, 2 * REST_MS) is not None
+    line.run(QUIET, 7000)
+    assert line.feed.control.state is EchoState.RESTING
+
+    found_ms = line.run(ECHO, REST_MS)
+
+    assert found_ms is not None
+    assert found_ms <= 2 * EARLY_MS + 180
+
+
 def test_a_caller_who_talks_over_the_assistant_all_the_time_costs_less_than_a_look_a_second(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -93,7 +134,7 @@ def test_it_rests_on_while_nothing_is_played(monkeypatch: pytest.MonkeyPatch) ->
 def test_an_echo_that_is_heard_as_speech_is_found_at_once_with_its_delay(size: int) -> None:
     line = Line()
     line.rest()
-    line.run(QUIET, 1500, size=size)
+    line.run(QUIET, 500, size=size)
     line.run(ECHO, 260, size=size)
     line.feed.look_soon()
 
