@@ -2,8 +2,8 @@
 
 A line that has had no echo for a second hardly ever gets one, and to look for it all the time costs more than all else
 that is done with the caller's audio. So the control is woken when an echo would matter, which is when the detector
-hears speech while the assistant is heard, and otherwise every few seconds; on a line that is new, or had an echo, it is
-every quarter of a second at first. Until then both sides are kept as the telephone sent them, and nothing is resampled:
+hears speech while the assistant is heard, and otherwise every few seconds, or every quarter of a second at first on a
+line that is new or had an echo. Until then both sides are kept as the telephone sent them, and nothing is resampled:
 nor is it for the glance that comes first, which suspects an echo or has the control rest on.
 """
 
@@ -19,8 +19,8 @@ REST_MS = 5000.0
 """The line is looked at after so much in any case."""
 EARLY_MS = float(GLANCE_MS)
 EARLY_LOOKS = 12
-"""So many glances come first, each at what has come since the one before: three seconds of a new line, or of one that
-had an echo. The control itself looks at no more than the first half second of what is played."""
+"""So many glances come first, one every `EARLY_MS`: three seconds of a line that is new or had an echo. The control
+itself rests when it has compared half a second."""
 LEAST_REST_MS = float(GLANCE_MS + REACH_MS)
 """It is looked at no sooner, however often speech is heard, as it is while a caller talks over the assistant. So much
 of both sides is kept: a glance takes all of it."""
@@ -80,7 +80,7 @@ class EchoFeed:
         return self.control.push(np.zeros(len(played), np.int16), played, lost=len(played))
 
     def _rests(self) -> bool:
-        """Whether the control rests on, now that it has been woken if a look was due, and suspects an echo."""
+        """Whether the control rests. If a look is due, and suspects an echo, it has been woken."""
         if self.control.state is not EchoState.RESTING:
             return False
         if self._rested_ms < self._look_at_ms:
