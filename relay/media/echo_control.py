@@ -11,7 +11,7 @@ speaks over the assistant for one. So it runs where the estimate has found an ec
 | doubt   | it may be an echo; canceller on, for   | an echo is certain -> found; deadline   | `DOUBT_MS` of sound  |
 |         | the detector only                      | -> clean; little sound by the second    | on both sides,       |
 |         |                                        | deadline -> unsure                      | `DOUBT_MAX_MS`       |
-| clean   | canceller off                          | an echo is certain -> found; deadline,  | `SETTLED_MS` of      |
+| clean   | canceller off                          | an echo is certain -> found; deadline,  | `RESTS_AFTER_MS` of  |
 |         |                                        | and no suspicion -> resting             | played sound         |
 | resting | canceller off; nothing is looked at    | `wake` -> clean, past its deadline      | none                 |
 | found   | canceller on; looks at few blocks      | deadline -> clean                       | `GONE_MS` of played  |
@@ -55,7 +55,9 @@ UNSURE_MS = 1000.0
 DOUBT_MS = 256.0
 DOUBT_MAX_MS = 2000.0
 GONE_MS = 5000.0
-SETTLED_MS = 500.0
+RESTS_AFTER_MS = 500.0
+SETTLED_MS = 4000.0
+"""A line that is not to rest is looked at in fewer blocks from then on."""
 SUSPECT = 8.0
 """With this score it does not rest. By chance it is hardly ever that high."""
 THINNED = 8
@@ -142,7 +144,7 @@ class EchoControl:
         self._estimate.remember(near[:-look], far[:-look])
         self._estimate.push(near[-look:], far[-look:])
         self._enter(EchoState.CLEAN)
-        self._waited_ms = SETTLED_MS
+        self._waited_ms = RESTS_AFTER_MS
 
     def push(self, near: Samples, far: Samples, *, lost: int = 0) -> Samples:
         """Take the next samples of the caller, and what was played when they were recorded; return the cleaned ones.
@@ -185,13 +187,13 @@ class EchoControl:
         match self.state:
             case EchoState.FOUND if self._residue.is_explained:
                 return THINNED
-            case EchoState.CLEAN if self._is_settled:
+            case EchoState.CLEAN if self._waited_ms >= SETTLED_MS and not self._is_suspect:
                 return THINNED
         return 1
 
     @property
-    def _is_settled(self) -> bool:
-        return self._waited_ms >= SETTLED_MS and self._estimate.score < SUSPECT
+    def _is_suspect(self) -> bool:
+        return self._estimate.score >= SUSPECT
 
     def _follow(self, near: Samples, far: Samples, compared: int) -> None:
         passed_ms = len(near) * 1000 / RATE_HZ
@@ -218,7 +220,7 @@ class EchoControl:
                 self._is_loud(near)
             case EchoState.CLEAN:
                 self._waited_ms += passed_ms if played else 0.0
-                if self._is_settled and self.mode == "auto":
+                if self.mode == "auto" and self._waited_ms >= RESTS_AFTER_MS and not self._is_suspect:
                     self._enter(EchoState.RESTING)
                     self._forget()
             case EchoState.DOUBT:

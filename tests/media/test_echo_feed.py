@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.media import echo_feed, g711
-from relay.media.echo_control import EchoFound, EchoState
+from relay.media.echo_control import EchoFound, EchoMode, EchoState
 from relay.media.echo_estimate import glance
 from relay.media.echo_feed import EARLY_LOOKS, EARLY_MS, LEAST_REST_MS, REST_MS, EchoFeed
 from relay.media.frames import TELEPHONE
@@ -25,8 +25,8 @@ QUIET = g711.encode(ROOM)
 class Line:
     """Feeds frame by frame, and counts how often it was looked at."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch | None = None) -> None:
-        self.feed = EchoFeed(TELEPHONE, "auto")
+    def __init__(self, monkeypatch: pytest.MonkeyPatch | None = None, mode: EchoMode = "auto") -> None:
+        self.feed = EchoFeed(TELEPHONE, mode)
         self.at = self.looks = 0
         if monkeypatch is not None:
             monkeypatch.setattr(echo_feed, "glance", self._counted)
@@ -62,9 +62,7 @@ def test_a_line_that_is_long_clean_is_looked_at_every_few_seconds_only(monkeypat
     assert line.looks == 4
 
 
-def test_a_new_line_is_looked_at_often_before_it_is_left_alone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_new_line_is_looked_at_often_before_it_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     line = Line(monkeypatch)
     line.run(QUIET, 2000)
     line.looks = 0
@@ -88,6 +86,16 @@ def test_an_echo_that_begins_a_little_later_is_found_though_nobody_takes_it_for_
 
     assert found_ms is not None
     assert found_ms <= 2 * EARLY_MS + 180
+
+
+def test_a_line_that_never_rests_is_compared_step_by_step_in_its_first_seconds() -> None:
+    line = Line(mode="on")
+    line.run(QUIET, 3000)
+
+    found_ms = line.run(ECHO, REST_MS)
+
+    assert found_ms is not None
+    assert found_ms <= 500
 
 
 def test_a_line_that_had_an_echo_is_looked_at_like_a_new_one() -> None:
