@@ -6,8 +6,8 @@ speaks over the assistant for one. So it runs where the estimate has found an ec
 | state   | meaning                                | leaves when                             | deadline             |
 |---------|----------------------------------------|-----------------------------------------|----------------------|
 | unsure  | too little was played to know;         | the caller's side gets loud while an    | `UNSURE_MS` in which |
-|         | canceller off                          | echo may come -> doubt; an echo is      | an echo might have   |
-|         |                                        | certain -> found; deadline -> clean     | come                 |
+|         | canceller off; nothing is compared     | echo may come -> doubt; deadline ->     | an echo might have   |
+|         |                                        | resting                                 | come                 |
 | doubt   | it may be an echo; canceller on, for   | an echo is certain -> found; deadline   | `DOUBT_MS` of sound  |
 |         | the detector only                      | -> clean; little sound by the second    | on both sides,       |
 |         |                                        | deadline -> unsure                      | `DOUBT_MAX_MS`       |
@@ -55,7 +55,7 @@ UNSURE_MS = 1000.0
 DOUBT_MS = 256.0
 DOUBT_MAX_MS = 2000.0
 GONE_MS = 5000.0
-RESTS_AFTER_MS = 500.0
+RESTS_AFTER_MS = 256.0
 SETTLED_MS = 4000.0
 """A line that is not to rest is looked at in fewer blocks from then on."""
 SUSPECT = 8.0
@@ -105,7 +105,7 @@ class EchoControl:
 
     def __init__(self, mode: EchoMode) -> None:
         self.mode = mode
-        self.state = EchoState.UNSURE
+        self.state = EchoState.CLEAN if mode == "on" else EchoState.UNSURE
         self.news: EchoFound | EchoGone | None = None
         """What the last `push` has found out."""
         self._forget()
@@ -163,7 +163,7 @@ class EchoControl:
         self._came += len(near)
         if lost:
             self._lost.append((self._came - lost, self._came))
-        self._follow(near, far, self._estimate.push(near, far, thinned=self._thinned))
+        self._follow(near, far, self._compare(near, far))
         if self._is_needed:
             return self._cancel(len(near))
         return self._stop(near[: len(near) - lost] if lost else near, len(near))
@@ -195,6 +195,12 @@ class EchoControl:
     def _is_suspect(self) -> bool:
         return self._estimate.score >= SUSPECT
 
+    def _compare(self, near: Samples, far: Samples) -> int:
+        """Return in how many steps there was anything to compare."""
+        if self.state is EchoState.UNSURE:
+            return 0
+        return self._estimate.push(near, far, thinned=self._thinned)
+
     def _follow(self, near: Samples, far: Samples, compared: int) -> None:
         passed_ms = len(near) * 1000 / RATE_HZ
         played = level_dbfs(far) >= PLAYED_DBFS
@@ -213,16 +219,15 @@ class EchoControl:
             case EchoState.UNSURE if self._since_played_ms < REACH_MS:
                 self._waited_ms += passed_ms
                 if self._is_loud(near):
-                    self._enter(EchoState.DOUBT)
+                    self._doubt(near, far)
                 elif self._waited_ms >= UNSURE_MS:
-                    self._enter(EchoState.CLEAN)
+                    self._go_to_rest()
             case EchoState.UNSURE:
                 self._is_loud(near)
             case EchoState.CLEAN:
                 self._waited_ms += passed_ms if played else 0.0
                 if self.mode == "auto" and self._waited_ms >= RESTS_AFTER_MS and not self._is_suspect:
-                    self._enter(EchoState.RESTING)
-                    self._forget()
+                    self._go_to_rest()
             case EchoState.DOUBT:
                 self._waited_ms += passed_ms
                 self._compared_ms += compared * HOP_MS
@@ -230,6 +235,17 @@ class EchoControl:
                     self._enter(EchoState.CLEAN)
                 elif self._waited_ms >= DOUBT_MAX_MS:
                     self._enter(EchoState.UNSURE)
+
+    def _doubt(self, near: Samples, far: Samples) -> None:
+        """Begin to compare with these, which are the last that have come. They may be an echo of any before them."""
+        self._enter(EchoState.DOUBT)
+        self._estimate = EchoEstimate()
+        self._estimate.remember(self._near.samples[: -len(near)], self._far.samples[: -len(far)])
+        self._estimate.push(near, far)
+
+    def _go_to_rest(self) -> None:
+        self._enter(EchoState.RESTING)
+        self._forget()
 
     def _is_loud(self, near: Samples) -> bool:
         near_dbfs = level_dbfs(near)

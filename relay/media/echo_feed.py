@@ -20,7 +20,7 @@ REST_MS = 5000.0
 EARLY_MS = float(GLANCE_MS)
 EARLY_LOOKS = 12
 """So many glances come first, one every `EARLY_MS`: three seconds of a line that is new or had an echo. The control
-itself rests when it has compared half a second."""
+itself compares as much as two glances at most, unless it suspects an echo."""
 LEAST_REST_MS = float(GLANCE_MS + REACH_MS)
 """It is looked at no sooner, however often speech is heard, as it is while a caller talks over the assistant. So much
 of both sides is kept: a glance takes all of it."""

@@ -2,6 +2,7 @@
 
 import sys
 from itertools import pairwise
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from relay.media.echo_canceller import DELAY_MS, RATE_HZ
 from relay.media.echo_control import EchoControl, EchoFound, EchoGone, EchoMode, EchoState
+from relay.media.echo_estimate import EchoEstimate
 from relay.media.features import level_dbfs
 from relay.media.resample import Samples
 from relay.standin import phrases
@@ -19,6 +21,8 @@ FRAME = RATE_HZ // 50
 FAR = phrases.phrase("description").samples
 QUESTION = phrases.phrase("question").samples
 SILENCE: Samples = np.zeros(RATE_HZ, np.int16)
+LOUD: Samples = np.random.default_rng(5).normal(0, 3000, 4 * RATE_HZ).astype(np.int16)
+"""Noise, of which each moment is as good as the other to look for an echo."""
 News = EchoFound | EchoGone
 
 
@@ -67,6 +71,29 @@ def test_before_an_echo_is_certain_the_detector_already_hears_less_of_it() -> No
 
     assert doubted
     assert all(after < max(before - 6, -55) and not given for before, after, given in doubted)
+
+
+def test_while_the_caller_is_quiet_nothing_is_compared_and_then_the_line_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    control, compare = EchoControl("auto"), Mock(return_value=0)
+    monkeypatch.setattr(EchoEstimate, "push", compare)
+
+    frames(hiss(2 * RATE_HZ), FAR, control)
+
+    compare.assert_not_called()
+    assert control.state is EchoState.RESTING
+
+
+@pytest.mark.parametrize("mode", ["auto", "on"])
+@pytest.mark.parametrize("delay_ms", [50, 700])
+def test_an_echo_of_what_was_said_before_it_was_loud_is_found_at_once(delay_ms: int, mode: EchoMode) -> None:
+    near, control = echo_of(LOUD, 15, delay_ms), EchoControl(mode)
+
+    for at in range(0, len(near) - FRAME, FRAME):
+        control.push(near[at : at + FRAME], LOUD[at : at + FRAME])
+        if isinstance(control.news, EchoFound):
+            break
+
+    assert at / RATE_HZ * 1000 < delay_ms + 250
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from relay.vad.sound import read_sound
 from tests.support.callrig import SILENCE, Rig, open_rig
 from tests.support.numbered import heard_frames, numbered, whole_and_in_order
 
-BEFORE_S = 0.71
+BEFORE_S = 0.75
 """From the sentence to the sound; half-way between two frames, so that it is always the same frame."""
 GOES_ON_S = 4.0
 """How long the sentence goes on after the sound: an assistant that falls silent sooner than 2.15 s after a cut cannot
