@@ -17,6 +17,8 @@ speaks over the assistant for one. So it runs where the estimate has found an ec
 | found   | canceller on; looks at few blocks      | deadline -> clean                       | `GONE_MS` of played  |
 |         | where it takes out what it hears       |                                         | sound without echo   |
 
+A line starts as unsure; with "on", where the canceller is always on, as clean, and it never rests.
+
 When the canceller is turned on, it first runs over the second that was heard before: so it knows the echo, as far as
 there was any.
 
