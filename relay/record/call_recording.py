@@ -59,7 +59,7 @@ from relay.redaction import Redactor
 from relay.wakeup import whose_turn
 
 AT_ONCE_S = 0.0001
-STALL_S = 0.005
+STALL_S = 0.0005
 """A step takes less, on a machine that is not held up."""
 
 

@@ -60,6 +60,8 @@ TICK_S = 1e-7
 time that somebody looks, however the sum of both was rounded."""
 LAST_WORDS_S = 0.1
 """A task that was woken has its turn within this time."""
+SAME_ROUND_S = 0.005
+"""Tasks that are due at once have their turns within this time, in an order that is chance."""
 TO_ASSISTANT = (ToAssistant, TextToAssistant)
 NO_STEPS = (
     *TO_CALLER,
@@ -149,7 +151,11 @@ class SteppedRecording(CallRecording):
     def end_wait(self, name: str) -> None:
         """The wait of this name is over."""
         if name in self._waits:
-            self._waits[name][0].cancel()
+            self._waits.pop(name)[0].cancel()
+
+    def is_due(self, name: str, at: float) -> bool:
+        """Whether a wait of this name is to be over by then."""
+        return name in self._waits and self._waits[name][1] <= at
 
 
 class RecordedSteps:
@@ -179,7 +185,7 @@ class RecordedSteps:
         self._at = index
         if not isinstance(self.entries[index], NO_STEPS):
             self._step = index
-        self._clock.go_to(self._time_of(index))
+        self._clock.go_to(self.time_of(index))
         after = bisect_right(self._steps, upto)
         self._step_end = self._steps[after] if after < len(self._steps) else len(self.entries)
 
@@ -195,9 +201,10 @@ class RecordedSteps:
     def _pass(self, index: int) -> None:
         """The running task is at this entry."""
         if index < len(self.entries):
-            self._clock.go_on(self._time_of(index))
+            self._clock.go_on(self.time_of(index))
 
-    def _time_of(self, index: int) -> float:
+    def time_of(self, index: int) -> float:
+        """When this entry happened, by the clock of the replay."""
         return self._began_s + happened_s(self.entries[index])
 
     def look(self, task: str, number: int) -> None:
@@ -270,13 +277,16 @@ async def _play(header: RecordingHeader, script: RecordedSteps, config: Config, 
     recording = SteppedRecording(header, trio.current_time(), names, script.look)
     taken: list[Recorded] = []
     ending, last = last_words(script.entries)
+    over: set[int] = set()
     record = record_at_start(header, script.entries, config)
     async with open_stage(header, config, record, recording, script, apology=apology) as stage:
         try:
             await wait_all_tasks_blocked()
             for index, entry in enumerate(script.entries):
-                if index in last:
+                if index in over or index in last:
                     continue
+                if index == ending:
+                    over = await _wake_who_is_due(recording, script, index)
                 script.go_to(index, upto=last[-1] if index == ending and last else index)
                 settles = _act(stage, recording, script, entry)
                 if index == ending:
@@ -289,6 +299,21 @@ async def _play(header: RecordingHeader, script: RecordedSteps, config: Config, 
             recording.let_go()
             script.let_go()
     return only_timed(taken)
+
+
+async def _wake_who_is_due(recording: SteppedRecording, script: RecordedSteps, ending: int) -> set[int]:
+    """Wake those that still had a turn behind the step that ends the call, as it was time for them: once that step is
+    over they are cancelled. Returns where that was taken down."""
+    woken = [
+        (index, name)
+        for name, index in woken_behind(script.entries, ending).items()
+        if recording.is_due(name, script.time_of(index))
+    ]
+    for index, name in woken:
+        script.go_to(index, upto=index)
+        recording.end_wait(name)
+        await wait_all_tasks_blocked()
+    return {index for index, _ in woken}
 
 
 def _clock_ran(entries: Sequence[Timed]) -> bool:
@@ -308,6 +333,18 @@ def last_words(entries: Sequence[Timed]) -> tuple[int, list[int]]:
     ending = steps[behind - 1] if behind else -1
     came = [index for index in steps[behind:] if not isinstance(entries[index], Woke)]
     return ending, [index for index in came if happened_s(entries[index]) <= happened_s(entries[told]) + LAST_WORDS_S]
+
+
+def woken_behind(entries: Sequence[Timed], step: int) -> dict[str, int]:
+    """The first end of each wait that was over at once behind this step."""
+    until_s, found = happened_s(entries[step]) + SAME_ROUND_S, dict[str, int]()
+    for index in range(step + 1, len(entries)):
+        entry = entries[index]
+        if happened_s(entry) > until_s:
+            break
+        if isinstance(entry, Woke):
+            found.setdefault(entry.name, index)
+    return found
 
 
 def _says_ended(entry: Timed) -> bool:

@@ -13,10 +13,12 @@ from trio.testing import MockClock
 
 from relay.call.browser.session import BrowserSession
 from relay.call.browser.sessions import BrowserSessions, open_browser_sessions
+from relay.call.caller.analysis import Analysis
+from relay.call.caller.leg import CallerAudio
 from relay.call.report.assistant_events import WebhookAccepted
 from relay.config import JitterConfig, TransferConfig
 from relay.logic.end_reason import EndReason
-from relay.media.frames import WIDEBAND
+from relay.media.frames import TELEPHONE, WIDEBAND
 from relay.metrics import Metrics
 from relay.record.call_recording import CallRecording
 from relay.record.entries import (
@@ -38,7 +40,7 @@ from relay.replay.settings import config_of
 from relay.state import StateStore
 from relay.state.memory import MemoryBackend, MemoryTables
 from relay.state.store import inline
-from relay.wakeup import sleep_until, timed_by
+from relay.wakeup import COARSE_S, sleep_until, timed_by
 from relay.wire.browser import ClientAudio, ClientStart, ClientStop
 from relay.wire.vapi_actions import Transfer
 from tests.support.callrig import SID, TONE, Rig
@@ -339,6 +341,61 @@ def record_stalling(folder: Path, seed: int) -> Path:
         # How far the virtual clock goes while a thread writes is chance.
         stalling.setattr(trio.to_thread, "run_sync", write_inline)
         return record_lively(folder, seed, call_s=12.0)
+
+
+def test_a_frame_may_come_between_the_assistants_connection_and_the_first_turn_of_who_puts_silence_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From then on silence takes the place of missing audio, the later the later the newest frame came."""
+    let_flow, clock = Analysis.let_flow, MockClock(autojump_threshold=0)
+
+    def and_a_frame_comes(self: Analysis) -> None:
+        let_flow(self)
+        clock.jump(COARSE_S)
+        assert self.take_now(CallerAudio(0, TELEPHONE.silent_frame, trio.current_time()))
+
+    async def have() -> None:
+        clock.jump(CLOCK_S)
+        async with recorded_rig(tmp_path) as rig:
+            phone = await rig.attach(rig.ring(), speaking=False)
+            await rig.meet_assistant()
+            await trio.sleep(3)
+            phone.stop()
+            await rig.until_over(60)
+
+    with monkeypatch.context() as coming:
+        coming.setattr(Analysis, "let_flow", and_a_frame_comes)
+        trio.run(have, clock=clock)
+    (path,) = files_in(tmp_path)
+    header, entries = timed_entries(path)
+
+    assert differences(entries, again(header, entries), browser=False) == []
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_wait_may_be_over_in_the_moment_in_which_the_call_ends(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a stall both are due, and which has its turn first is chance: silence may still go to the assistant."""
+    monkeypatch.setattr(trio._core._run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)
+    monkeypatch.setattr(trio._core._run, "_r", Random(seed))
+    clock = MockClock(autojump_threshold=0)
+
+    async def have() -> None:
+        clock.jump(CLOCK_S)
+        async with recorded_rig(tmp_path) as rig:
+            phone = await rig.attach(rig.ring(), speaking=False)
+            await rig.meet_assistant()
+            await trio.sleep_until(CLOCK_S + 2.992)
+            clock.jump(0.015)
+            phone.stop()
+            await rig.until_over(60)
+
+    trio.run(have, clock=clock)
+    (path,) = files_in(tmp_path)
+    header, entries = timed_entries(path)
+
+    assert differences(entries, again(header, entries), browser=False) == []
 
 
 def test_a_wait_whose_end_was_not_recorded_ends_at_its_time_once_the_recording_is_over(tmp_path: Path) -> None:

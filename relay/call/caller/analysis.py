@@ -37,7 +37,7 @@ from relay.media.remake import PairPacketizer
 from relay.media.silero import WINDOW_SAMPLES
 from relay.media.uplink import Uplink
 from relay.media.windows import WindowCutter
-from relay.wakeup import COARSE_S, coarse, current_time, sleep_until
+from relay.wakeup import COARSE_S, coarse, current_time, sleep_until, turn
 from relay.weak import weakly
 
 FLOW_AFTER_S = 0.4
@@ -213,6 +213,7 @@ class Analysis:
 
     async def _keep_flowing(self, stream: WindowQueue) -> None:
         await self._flow.wait()
+        await turn("flow_begins")  # what has come before it decides when silence is first put in
         self._covered_until = max(self._covered_until, current_time())
         while True:
             due = max(coarse(self._last_media_at + FLOW_AFTER_S), self._covered_until + FRAME_MS / 1000)
