@@ -3,7 +3,7 @@ sample with what was said on either side."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -123,8 +123,11 @@ async def test_a_conversation_survives_a_lost_socket_and_polling_and_no_sample_i
     invented = ended["frames_invented"].get("keepalive", 0)
     assert up.found > 50
     assert up.torn == 0
-    assert all(silence > 0 and silence % FRAME_SAMPLES == 0 for silence in up.breaks)
-    assert up.moved_by + sum(up.breaks) <= invented * FRAME_SAMPLES
+    # Silence was put in where the page was late, and on a busy machine some of it is made up for in the next pause.
+    assert all(silence % FRAME_SAMPLES == 0 for silence in up.breaks)
+    late = list(accumulate(up.breaks, initial=up.moved_by))
+    assert min(late) >= 0
+    assert max(late) <= invented * FRAME_SAMPLES
     assert down.found > 50
     assert down.torn == 0
     assert errors == []
@@ -162,6 +165,14 @@ return null;
 """
 
 
+async def delay_of_last_turn(page: Page) -> float:
+    """Waits until the turn is heard."""
+    with trio.fail_after(20):
+        while (delay_ms := await page.js(DELAY_OF_LAST_TURN)) is None:  # noqa: ASYNC110 - another process
+            await trio.sleep(0.2)
+    return float(delay_ms)
+
+
 async def test_an_answer_behind_an_interruption_is_heard_as_soon_as_the_first_one(page: Page) -> None:
     """From the message that brings its first sound to that sound, through the daemon, by the clock of the page.
 
@@ -176,8 +187,7 @@ async def test_an_answer_behind_an_interruption_is_heard_as_soon_as_the_first_on
             await page.until("events.filter(({type}) => type === 'flushed').length >= arguments[0]", interruptions)
             turn = await page.js("return events.findLast(({type}) => type === 'interrupt')?.turn ?? 0")
             await page.until("arrived.length && arrived.at(-1).turn > arguments[0]", turn)
-            await trio.sleep(1)
-            delays_ms.append(await page.js(DELAY_OF_LAST_TURN))
+            delays_ms.append(await delay_of_last_turn(page))
         await page.click("talk")
     page.note("delays-ms", delays_ms)
 
