@@ -8,6 +8,7 @@ clock. So neither the load of the machine on which the call ran nor that of this
 |---------------------------------|-------------------------------------------------------------------------------|
 | something came                  | the call gets it, and works until it waits                                    |
 | a wait was over (`Woke`)        | the wait of that name ends, and the call works until it waits                 |
+| the same, just behind the end   | that is before it: the call would be left before it could work                |
 | the clock was seen to go on     | it goes on at that look, before it is told (`ClockSeen`)                      |
 | others came, or went            | it is so from the step on in which the call has seen that (`ManyCalls`)       |
 | something left for the caller   | what waits first in the outbox is gone                                        |
