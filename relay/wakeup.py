@@ -128,6 +128,8 @@ class Signal:
     signal.wait()`. No wake-up is missed, because nothing else runs between the look and the wait.
     """
 
+    __slots__ = ("_waiting",)
+
     def __init__(self) -> None:
         self._waiting: dict[Task, None] = {}
 
@@ -174,6 +176,8 @@ class Signal:
 
 class Alarm:
     """A wait with a name for a signal, whose deadline can be moved meanwhile. For one task."""
+
+    __slots__ = ("_held", "_name", "_scope")
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -23,18 +23,23 @@ WINDOW_MS = 1000
 """So much audio has to agree that time has passed: more than any burst in which messages are sent."""
 WINDOW_MESSAGES_MAX = 256
 
+_Offsets = deque[tuple[float, float]]
+"""How much audio there was, and how far the stamps were ahead of it."""
+
 
 class MediaClock:
     """One for each stream of a caller. All times are milliseconds, each kind on a clock of its own."""
 
-    __slots__ = ("_audio_ms", "_base_ms", "_invented_ms", "_offsets", "_silence_ms")
+    __slots__ = ("_audio_ms", "_base_ms", "_highest", "_invented_ms", "_lowest", "_silence_ms")
 
     def __init__(self) -> None:
         self._audio_ms = 0.0
         self._silence_ms = 0.0
         self._invented_ms = 0.0
         self._base_ms: float | None = None
-        self._offsets: deque[tuple[float, float]] = deque(maxlen=WINDOW_MESSAGES_MAX)
+        self._lowest, self._highest = _Offsets(maxlen=WINDOW_MESSAGES_MAX), _Offsets(maxlen=WINDOW_MESSAGES_MAX)
+        """Of the offsets in the window those that are lower, or higher, than all that came later: the first is the
+        lowest, or the highest, of them all. Of stamps that march in step it is one."""
 
     def place(self, stamp_ms: float, duration_ms: float, missing: int = 0) -> float:
         """Take the next message in order, before which `missing` are missing; return how much silence goes before it.
@@ -65,17 +70,23 @@ class MediaClock:
         """Silence that was put in beyond the time that may have passed without audio; 0 or more."""
         if self._base_ms is None or self._silence_ms <= 0:
             return 0.0
-        passed_at_most_ms = max(offset for _, offset in self._offsets) - self._base_ms
+        passed_at_most_ms = self._highest[0][1] - self._base_ms
         return max(0.0, self._silence_ms - passed_at_most_ms)
 
     def _note_offset(self, offset_ms: float) -> None:
         """`offset_ms`: how far the stamps are ahead of the audio. It grows by the time that passes without audio."""
-        self._offsets.append((self._audio_ms, offset_ms))
-        while self._offsets[0][0] < self._audio_ms - WINDOW_MS:
-            self._offsets.popleft()
+        lowest, highest = self._lowest, self._highest
+        while lowest and lowest[-1][1] >= offset_ms:
+            lowest.pop()
+        while highest and highest[-1][1] <= offset_ms:
+            highest.pop()
+        for offsets in (lowest, highest):
+            offsets.append((self._audio_ms, offset_ms))
+            while offsets[0][0] < self._audio_ms - WINDOW_MS:
+                offsets.popleft()
         if self._base_ms is None or offset_ms < self._base_ms:
             self._base_ms = offset_ms
         if offset_ms - self._base_ms > self._silence_ms:
             # Time that has passed, by all stamps, and in whose place there is no silence, is let go.
-            passed_ms = min(offset for _, offset in self._offsets) - self._base_ms
+            passed_ms = lowest[0][1] - self._base_ms
             self._base_ms += max(0.0, passed_ms - self._silence_ms)

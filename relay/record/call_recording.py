@@ -60,7 +60,7 @@ from relay.wakeup import whose_turn
 
 AT_ONCE_S = 0.0001
 STALL_S = 0.0005
-"""A step takes less, on a machine that is not held up."""
+"""A step takes less, on a machine that is not held up. What comes due within it may be seen otherwise in a replay."""
 
 
 _read_message = msgspec.json.Decoder(dict[str, Any]).decode

@@ -1,7 +1,7 @@
 """Silence goes only where something is missing, and what was too much of it is known."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relay.media.gaps import MAX_FILL_MS, WINDOW_MS, MediaClock
@@ -21,6 +21,26 @@ def test_whatever_the_stamps_of_consecutive_messages_nothing_is_put_between_them
 
     assert {clock.place(stamp, 20) for stamp in stamps} == {0.0}
     assert clock.surplus_ms == 0
+
+
+@given(st.lists(st.tuples(st.sampled_from([-40, 0, 20, 40, 500]), st.sampled_from([0, 0, 0, 5])), max_size=200))
+@example([(-40, 5), *[(0, 0)] * 60])
+def test_the_surplus_is_what_all_stamps_of_the_last_second_leave_of_the_silence(
+    steps: list[tuple[int, int]],
+) -> None:
+    """Computed again from all that came, each time: `ahead` is how far a stamp is before the one that was due."""
+    clock, offsets, ahead_ms, silence_ms, base_ms = MediaClock(), list[float](), 0, 0, 0.0
+    for number, (more_ahead_ms, silent_frames) in enumerate([(0, 0), *steps]):
+        clock.note_invented(20 * silent_frames)
+        silence_ms = (silence_ms + 20 * silent_frames) if number else 0
+        ahead_ms += more_ahead_ms
+        clock.place(155 + 20 * number + ahead_ms, 20)
+        offsets = [*offsets, 155.0 + ahead_ms][-WINDOW_MS // 20 - 1 :]
+        base_ms = min(base_ms, offsets[-1]) if number else offsets[-1]
+        if offsets[-1] - base_ms > silence_ms:
+            base_ms += max(0.0, min(offsets) - base_ms - silence_ms)
+
+        assert clock.surplus_ms == max(0.0, silence_ms - (max(offsets) - base_ms))
 
 
 @pytest.mark.parametrize(("missing", "fill_ms"), [(1, 0), (2, 0), (3, 60), (4, 80), (25, 500), (50, 1000), (51, 1000)])

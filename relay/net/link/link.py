@@ -63,7 +63,8 @@ class Link:
         self._peer = peer
         self._unread_max = unread_max
         self._writer = LinkWriter(self._stream, protocol, peer, failed=weakly(self._fall_silent))
-        self._silent = trio.Event()
+        self._lasting = trio.CancelScope()
+        """What `run` lasts: once nothing can be written, not for long."""
         self._sends = 0
         self._unread: deque[str | bytes] = deque()
         self._reading = False
@@ -215,8 +216,10 @@ class Link:
     async def _run(self) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._writer.run)
-            nursery.start_soon(self._limit_silence)
-            await self._stand_by()
+            with self._lasting:
+                await self._stand_by()
+            if self._lasting.cancelled_caught:
+                await self._give_up()
             with trio.move_on_after(CLOSE_LIMIT_S), suppress(LegLost):
                 await self._writer.write(None)
             nursery.cancel_scope.cancel()
@@ -338,13 +341,11 @@ class Link:
     def _fall_silent(self) -> None:
         """Nothing can be sent any more. What the peer said before it left, and why, is still there to be read."""
         self._writer.gone = True
-        self._silent.set()
+        self._lasting.deadline = min(self._lasting.deadline, trio.current_time() + SILENT_LIMIT_S)
         self._news.fire()
         self._stand_in.fire()
 
-    async def _limit_silence(self) -> None:
-        await self._silent.wait()
-        await trio.sleep(SILENT_LIMIT_S)
+    async def _give_up(self) -> None:
         self._lose()
         self._paced.fire()
         await trio.aclose_forcefully(self._stream)
