@@ -64,7 +64,7 @@ class Link:
         self._unread_max = unread_max
         self._writer = LinkWriter(self._stream, protocol, peer, failed=weakly(self._fall_silent))
         self._lasting = trio.CancelScope()
-        """What `run` lasts: once nothing can be written, not for long."""
+        """In which `run` reads. It gets a deadline when nothing can be written any more."""
         self._sends = 0
         self._unread: deque[str | bytes] = deque()
         self._reading = False
