@@ -17,7 +17,7 @@ from relay.config_file import VAPI_KEY, load, masked
 from relay.net.listen import BACKLOG, INHERITED_NAME
 from relay.secrets import Secrets
 from tests.support.daemons import RELAY, environment, ready_port, settings
-from tests.support.redis_server import free_port
+from tests.support.ports import free_port
 
 UNITS = Path(__file__).resolve().parent.parent / "deploy" / "systemd"
 SERVICES = ("relay.service", "relay@.service")

@@ -20,7 +20,7 @@ from relay.watch.admin_client import RelayRefused, RelayUnreachable, ServerEvent
 from tests.support.commands import one_line, relay
 from tests.support.daemons import environment
 from tests.support.frontrig import ADMIN_TOKEN, FrontRig, front_config, open_front
-from tests.support.webdaemon import free_port
+from tests.support.ports import free_port
 
 
 @dataclass

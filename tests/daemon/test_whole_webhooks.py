@@ -22,8 +22,8 @@ from relay.standin.http import Response
 from relay.standin.phone import PhoneOptions, open_phone
 from relay.standin.phrases import spoken
 from tests.support.daemons import AUTH_TOKEN, PUBLIC, VAPI_KEY, Daemon, environment, running_daemon, settings
+from tests.support.ports import free_port
 from tests.support.receivers import EVENTS_SECRET, Receiver, open_receiver
-from tests.support.webdaemon import free_port
 
 OLD, NEW = "old-secret-of-the-test", "new-secret-of-the-test"
 CREDENTIALS: dict[str, Credential] = {"bearer": BearerCredential(NEW), "hmac": HmacCredential(NEW)}

@@ -11,7 +11,7 @@ from tests.support.cuts import median_and_p95
 from tests.support.daemons import PUBLIC, VAPI_KEY, running_daemon, settings
 from tests.support.deploys import deploy_under_calls
 from tests.support.places import OPTIONS, socket_place
-from tests.support.redis_server import free_port
+from tests.support.ports import free_port
 
 CALLS = 20
 PAUSE_S = 20

@@ -28,8 +28,9 @@ from relay.standin.phone import Phone, PhoneEvent, open_phone
 from tests.support.certificates import make_certificate
 from tests.support.daemons import PUBLIC, VAPI_KEY, Daemon, environment, running_daemon, settings
 from tests.support.places import OPTIONS, stop
+from tests.support.ports import free_port
 from tests.support.proxies import connected_from, haproxy_before, program
-from tests.support.redis_server import RedisServer, free_port
+from tests.support.redis_server import RedisServer
 
 CALLS = 6
 PATIENCE_S = 60.0

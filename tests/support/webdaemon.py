@@ -1,11 +1,11 @@
 """The real daemon and the built-in assistant for a page that is served at the daemon's own address."""
 
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from relay.standin.assistant import Assistant, Behaviour, open_assistant
 from tests.support.daemons import PUBLIC, VAPI_KEY, Daemon, running_daemon, settings
+from tests.support.ports import free_port
 
 AT_48_KHZ = """
 const Device = AudioContext;
@@ -22,10 +22,3 @@ async def running(behaviour: Behaviour) -> AsyncIterator[tuple[Daemon, Assistant
         text = settings(assistant.base_url, port=port).replace(PUBLIC, f"http://127.0.0.1:{port}")
         async with running_daemon(text) as daemon:
             yield daemon, assistant
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
